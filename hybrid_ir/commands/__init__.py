@@ -1,0 +1,58 @@
+"""The `hybrid-ir` commands, one file each, and what they share with train.py: building from config, clear errors."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+PACKAGE = Path(__file__).parents[1]
+USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseException)
+
+
+def shipped(name: str) -> Path:
+    """`conf` or `train.py`: inside an installed package, or beside it in a clone."""
+    return PACKAGE / name if (PACKAGE / name).exists() else PACKAGE.parent / name
+
+
+def conf_folder() -> str:
+    # a sweep must not hide what a failing job said, and one_clear_error prints it better than Hydra does
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    return str(shipped("conf"))
+
+
+def build(config: Any) -> Any:
+    """The object that a config describes, from plain lists and dicts; None for an empty config."""
+    return instantiate(config, _convert_="all") if config else None
+
+
+@contextmanager
+def one_clear_error() -> Iterator[None]:
+    """Print a user's mistake as one line and exit with 2; anything else keeps its traceback."""
+    try:
+        yield
+    except USER_ERRORS as error:
+        if os.environ.get("HYBRID_IR_TRACEBACK"):
+            traceback.print_exc()
+        print(f"error: {message_of(error)}\n(HYBRID_IR_TRACEBACK=1 shows where)", file=sys.stderr)
+        sys.exit(2)
+
+
+def message_of(error: BaseException) -> str:
+    """What our own code said, without the wrapping of Hydra's instantiate."""
+    while isinstance(error, HydraException) and error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, OmegaConfBaseException) and getattr(error, "full_key", None):
+        return f"config key {error.full_key}: {str(error).splitlines()[0]}"
+    return str(error).strip() or type(error).__name__
+
+
+def plain(config: Any) -> dict:
+    return OmegaConf.to_container(config, resolve=True)

@@ -1,0 +1,143 @@
+"""From planned batches to token tensors, and from benchmarks to chunks of texts to encode."""
+
+# B examples of the rank's slice, N passages of the global batch (1 + K per example)
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.data.sampling import PairBatchSampler
+from hybrid_ir.labels import Labels
+from hybrid_ir.tokens import RoleTokenizer, Tokens, ragged
+from hybrid_ir.types import PlannedBatch
+
+NEGATIVES = 3  # random stream of the seed; the sampler has 0 to 2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The rank's slice of global batch `step`, ready to encode; the labels speak of the whole global batch."""
+
+    step: int
+    queries: Tokens
+    passages: Tokens
+    labels: Labels
+
+    def to(self, device, non_blocking: bool = False) -> "Batch":
+        moved = {name: getattr(self, name).to(device, non_blocking) for name in ("queries", "passages", "labels")}
+        return replace(self, **moved)
+
+
+class PlannedBatches(Dataset):
+    """`self[k]` is global batch k as tokens: no state, so a loader resumes by starting at k."""
+
+    def __init__(self, sampler: PairBatchSampler, tokenizers: Mapping[str, RoleTokenizer], cache: Path,
+                 hard_negatives: int = 0):
+        self.sampler, self.corpus, self.hard_negatives = sampler, sampler.corpus, hard_negatives
+        available = self.corpus.negatives.shape[1]
+        if not 0 <= hard_negatives <= available:
+            raise ValueError(f"data.hard_negatives={hard_negatives}, but corpus '{self.corpus.source.name}' has up to "
+                             f"{available} per question: use 0 to {available}")
+        self.queries, self.passages = (
+            [tokenizers[role].store(texts[language], cache) for language in self.corpus.languages]
+            for role, texts in (("query", self.corpus.queries), ("passage", self.corpus.passages)))
+
+    def __getitem__(self, step: int) -> Batch:
+        plan = self.sampler[step]
+        passages_B1K, labels = label(self.corpus, plan, self.hard_negatives, self.sampler.seed)
+        languages = plan.passage_languages
+        return Batch(
+            step,
+            queries=ragged([self.queries[lang][row] for lang, row in
+                            zip(plan.query_languages, self.corpus.pairs[plan.pairs, 0], strict=True)]),
+            passages=ragged([self.passages[lang][row] for lang, rows in zip(languages, passages_B1K, strict=True)
+                             for row in rows]),
+            labels=labels)
+
+
+def label(corpus: ParallelCorpus, plan: PlannedBatch, hard_negatives: int, seed: int) -> tuple[np.ndarray, Labels]:
+    """Passage ids to encode (B, 1 + K), and the labels of the batch; an empty slot repeats the positive, labelled -1."""
+    query_ids, positives = corpus.pairs[plan.pairs].T
+    chosen_BK = choose_negatives(corpus, plan, hard_negatives, seed)
+    passages_BN = np.concatenate([positives[:, None], np.where(chosen_BK < 0, positives[:, None], chosen_BK)], axis=1)
+    content_BN = corpus.content[passages_BN]
+    content_BN[:, 1:][chosen_BK < 0] = -1
+    texts = [corpus.passages[corpus.languages[language]][row]
+             for language, rows in zip(plan.passage_languages, passages_BN, strict=True) for row in rows]
+    return passages_BN, Labels(
+        query_G=torch.from_numpy(corpus.query_content[query_ids]),
+        content_N=torch.from_numpy(content_BN.reshape(-1)),
+        text_N=torch.tensor([hash_of(text) for text in texts], dtype=torch.long))
+
+
+def choose_negatives(corpus: ParallelCorpus, plan: PlannedBatch, count: int, seed: int) -> np.ndarray:
+    """Up to `count` distinct hard negatives per example (B, K), in the language of its positive; -1 where there are too few."""
+    if not count:
+        return np.empty((len(plan.pairs), 0), np.int64)
+    candidates_BC = corpus.negatives[plan.pairs]
+    usable_BC = (candidates_BC >= 0) & corpus.passage_available_by_id[candidates_BC, plan.passage_languages[:, None]]
+    order_BC = np.random.default_rng([seed, NEGATIVES, plan.step]).random(candidates_BC.shape) + ~usable_BC
+    first_BK = np.argsort(order_BC, axis=1)[:, :count]
+    return np.where(np.take_along_axis(usable_BC, first_BK, 1), np.take_along_axis(candidates_BC, first_BK, 1), -1)
+
+
+def hash_of(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+STAGES = ("queries", "relevant", "others")  # in this order, so that a passage can be counted when it is encoded
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Distinct texts of one stage to encode; `rows[i]` are the rows of queries or passages whose text is text i."""
+
+    stage: str
+    rows: Sequence[np.ndarray]
+    tokens: Tokens
+
+    def to(self, device, non_blocking: bool = False) -> "Chunk":
+        return replace(self, tokens=self.tokens.to(device, non_blocking))
+
+
+class Chunks(Dataset):
+    """A benchmark's texts in the order of STAGES, each distinct text once, neighbours in length together."""
+
+    def __init__(self, benchmark, tokenizers: Mapping[str, RoleTokenizer], cache: Path, texts_per_chunk: int = 512):
+        self.stores = {"query": tokenizers["query"].store(benchmark.queries, cache),
+                       "passage": tokenizers["passage"].store(benchmark.passages, cache)}
+        relevant = np.zeros(len(benchmark.passages), dtype=bool)
+        relevant[np.concatenate([np.asarray(rows, np.int64) for rows in benchmark.relevant])] = True
+        queries, passages = (alike(texts) for texts in (benchmark.queries, benchmark.passages))
+        groups = {"queries": queries,
+                  "relevant": [rows for rows in passages if relevant[rows].any()],
+                  "others": [rows for rows in passages if not relevant[rows].any()]}
+        self.chunks: list[tuple[str, list[np.ndarray]]] = []
+        for stage in STAGES:
+            lengths = self._store(stage).lengths
+            ordered = sorted(groups[stage], key=lambda rows: -lengths[rows[0]])
+            self.chunks += [(stage, ordered[i : i + texts_per_chunk]) for i in range(0, len(ordered), texts_per_chunk)]
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __getitem__(self, index: int) -> Chunk:
+        stage, groups = self.chunks[index]
+        return Chunk(stage, groups, self._store(stage).take(rows[0] for rows in groups))
+
+    def _store(self, stage: str):
+        return self.stores["query" if stage == "queries" else "passage"]
+
+
+def alike(texts: Sequence) -> list[np.ndarray]:
+    """Rows of each distinct text, so that equal texts get equal vectors, and exact ties stay ties."""
+    rows: dict = {}
+    for row, text in enumerate(texts):
+        rows.setdefault(text, []).append(row)
+    return [np.array(group) for group in rows.values()]

@@ -1,0 +1,87 @@
+"""The batch card: what a plan really feeds the model, before the first step."""
+
+# B examples of a batch, L languages, S steps looked at
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from rich.console import Console, Group
+from rich.table import Table
+
+from hybrid_ir.data.batching import label
+from hybrid_ir.data.sampling import PairBatchSampler
+from hybrid_ir.labels import false_negatives
+
+LOOKED_AT = 20_000  # steps; a longer run is judged by its first ones
+MASKED_OVER = 50  # steps; the mask compares all texts of a batch
+
+
+@dataclass(frozen=True)
+class BatchCard:
+    """Shares are realised ones, counted over the first `steps_counted` planned batches."""
+
+    corpus: str
+    queries_per_step: int
+    negatives_per_query: float  # mean, after the mask
+    masked_share: float  # of what would be negatives
+    steps: int
+    steps_counted: int
+    passes: float  # over the pairs of the corpus
+    monolingual_batches: float  # share of batches with one language
+    same_language_examples: float
+    languages: list[str]
+    language_pairs: list[list[float]]  # share of examples by query language (row) and passage language
+
+    @classmethod
+    def of(cls, sampler: PairBatchSampler, steps: int, mask: str, hard_negatives: int = 0) -> "BatchCard":
+        size, corpus = len(sampler.corpus.languages), sampler.corpus
+        counted = min(steps, LOOKED_AT)
+        pairs_LL, monolingual = np.zeros(size * size, np.int64), 0
+        for step in range(counted):
+            plan = sampler[step]
+            pairs_LL += np.bincount(plan.query_languages * size + plan.passage_languages, minlength=size * size)
+            monolingual += bool((plan.query_languages == plan.query_languages[0]).all()
+                                and (plan.passage_languages == plan.query_languages[0]).all())
+        shares_LL = pairs_LL.reshape(size, size) / max(1, pairs_LL.sum())
+        possible = sampler.batch_size * (1 + hard_negatives) - 1
+        masked = np.mean([masked_per_query(sampler, step, mask, hard_negatives) for step in range(min(counted, MASKED_OVER))])
+        return cls(
+            corpus=corpus.source.name, queries_per_step=sampler.batch_size, negatives_per_query=float(possible - masked),
+            masked_share=float(masked / max(1, possible)), steps=steps, steps_counted=counted,
+            passes=steps * sampler.batch_size / len(corpus), monolingual_batches=monolingual / max(1, counted),
+            same_language_examples=float(np.trace(shares_LL)), languages=list(corpus.languages),
+            language_pairs=shares_LL.tolist())
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+    def show(self, console: Console) -> None:
+        facts = Table(title="batch card", show_header=False, title_justify="left")
+        for name, value in (
+            ("corpus", self.corpus), ("queries per step", f"{self.queries_per_step}"),
+            ("negatives per query", f"{self.negatives_per_query:.1f}"), ("masked share", f"{self.masked_share:.2%}"),
+            ("steps", f"{self.steps:,} ({self.passes:.1f} passes over the pairs)"),
+            ("monolingual batches", f"{self.monolingual_batches:.1%}"),
+            ("same-language examples", f"{self.same_language_examples:.1%}"),
+        ):
+            facts.add_row(name, value)
+        console.print(Group(facts, self._pairs()))
+
+    def _pairs(self, most: int = 15) -> Table:
+        shares_LL = np.array(self.language_pairs)
+        order = np.argsort(-(shares_LL.sum(0) + shares_LL.sum(1)), kind="stable")
+        used = sorted(order[:most][(shares_LL.sum(0) + shares_LL.sum(1))[order[:most]] > 0])
+        left_out = int((shares_LL.sum(0) + shares_LL.sum(1) > 0).sum()) - len(used)
+        title = "% of examples by query language (row) and passage language (column)"
+        table = Table(title=title + (f", {left_out} more languages in batch_card.json" if left_out else ""), title_justify="left")
+        for column in ["", *(self.languages[i] for i in used)]:
+            table.add_column(column, justify="right")
+        for i in used:
+            table.add_row(self.languages[i], *(f"{100 * shares_LL[i, j]:.1f}" if shares_LL[i, j] else "·" for j in used))
+        return table
+
+
+def masked_per_query(sampler: PairBatchSampler, step: int, mask: str, hard_negatives: int) -> float:
+    """Passages per query that the mask keeps from being negatives, in one batch."""
+    _, labels = label(sampler.corpus, sampler[step], hard_negatives, sampler.seed)
+    return float(false_negatives(labels, sampler.batch_size, mask).sum() / sampler.batch_size)

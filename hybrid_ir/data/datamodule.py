@@ -1,0 +1,65 @@
+"""The LightningDataModule: planned batches to train on, benchmark texts to encode."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from hybrid_ir.data.batching import Chunks, PlannedBatches
+from hybrid_ir.data.sampling import PairBatchSampler
+from hybrid_ir.tokens import RoleTokenizer
+from hybrid_ir.types import Benchmark
+
+
+class RetrievalData(LightningDataModule):
+    """Joins a sampler and two benchmarks with the tokenizers of an encoder.
+
+    Args:
+        sampler: plans the training batches; None where nothing is trained.
+        tokenizers: `query` and `passage`, of the encoder.
+        validation: benchmark watched while training, None for no validation.
+        test: benchmark measured at the end.
+        hard_negatives: per question, from those that the corpus names.
+        texts_per_chunk: texts encoded per evaluation step.
+        num_workers: processes that build training batches; 0 builds them in the training process.
+        cache: folder for tokenised texts.
+    """
+
+    def __init__(self, sampler: PairBatchSampler | None, tokenizers: Mapping[str, RoleTokenizer],
+                 validation: Benchmark | None = None, test: Benchmark | None = None, hard_negatives: int = 0,
+                 texts_per_chunk: int = 512, num_workers: int = 0, cache: str | Path = ".cache"):
+        super().__init__()
+        self.sampler, self.tokenizers, self.num_workers = sampler, tokenizers, num_workers
+        self.benchmarks = {"validation": validation, "test": test}
+        self.hard_negatives, self.texts_per_chunk, self.cache = hard_negatives, texts_per_chunk, Path(cache)
+        self._chunks: dict[str, Chunks] = {}
+
+    def prepare_data(self) -> None:
+        """Tokenise everything once, before the first step, so that bad data stops the run before it costs anything."""
+        if self.sampler is not None:
+            self._batches()
+        for stage, benchmark in self.benchmarks.items():
+            if benchmark is not None:
+                self._encoding(stage)
+
+    def train_dataloader(self) -> DataLoader:
+        batches, trainer = self._batches(), self.trainer
+        steps = range(trainer.global_step * trainer.accumulate_grad_batches,  # a restored trainer goes on where it was
+                      trainer.max_steps * trainer.accumulate_grad_batches)
+        return DataLoader(batches, sampler=steps, batch_size=None, num_workers=self.num_workers,
+                          persistent_workers=self.num_workers > 0)
+
+    def val_dataloader(self) -> DataLoader | list:
+        return self._encoding("validation") if self.benchmarks["validation"] is not None else []
+
+    def test_dataloader(self) -> DataLoader:
+        return self._encoding("test")
+
+    def _batches(self) -> PlannedBatches:
+        return PlannedBatches(self.sampler, self.tokenizers, self.cache, self.hard_negatives)
+
+    def _encoding(self, stage: str) -> DataLoader:
+        if stage not in self._chunks:
+            self._chunks[stage] = Chunks(self.benchmarks[stage], self.tokenizers, self.cache, self.texts_per_chunk)
+        return DataLoader(self._chunks[stage], batch_size=None)

@@ -1,0 +1,74 @@
+"""The pictures of a run: a language matrix, and curves over its steps."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from hybrid_ir.evaluation.views import Results
+
+NUMBERS_UP_TO = 16  # languages whose cells have room for a number
+COLOURS = {"mono": "#0072B2", "cross": "#D55E00", "multi": "#009E73"}  # told apart by colour-blind readers
+
+
+def heat_map(results: Results, path: Path) -> None:
+    """mAP by query language (row) and passage language (column); the last column is the pool of all languages."""
+    languages, cells = results.benchmark.languages, results.matrix("map")
+    multi = {s.query_language: s.means["map"] for s in results.settings if s.view == "multi"}
+    column = np.array([[multi.get(language, np.nan)] for language in languages])
+    size = max(4.0, 0.45 * len(languages) + 1.8)
+    figure = Figure(figsize=(size + 1.6, size), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[len(languages), 1], sharey=True)
+    for axes, values, labels in ((left, cells, languages), (right, column, ["all"])):
+        image = axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+        axes.set_xticks(range(len(labels)), labels, rotation=90 if len(languages) > NUMBERS_UP_TO else 0)
+        axes.tick_params(length=0)
+        if len(languages) <= NUMBERS_UP_TO:
+            write_numbers(axes, values)
+    left.set_yticks(range(len(languages)), languages)
+    left.set(xlabel="passages in", ylabel="queries in")
+    figure.suptitle(f"{results.benchmark.name}: mAP by language")
+    figure.colorbar(image, ax=right, fraction=0.9, pad=0.3, label="mAP")
+    save(figure, path)
+
+
+def write_numbers(axes: Axes, values: np.ndarray) -> None:
+    for (row, column), value in np.ndenumerate(values):
+        if not np.isnan(value):
+            axes.text(column, row, f"{value:.2f}".lstrip("0") if value < 1 else "1.0", ha="center", va="center",
+                      fontsize=8, color="white" if value < 0.6 else "black")
+
+
+def training_curves(metrics: Path, path: Path) -> None:
+    """Loss over steps, and the validation's mAP in the three views and rank distance where there are any."""
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    losses, maps, distances = figure.subplots(1, 3)
+    for name, label in (("train/loss", "training batches"), ("val/loss", "validation, whole pool")):
+        draw(losses, rows, name, label)
+    for view, colour in COLOURS.items():
+        draw(maps, rows, f"val/{view}/map", view, color=colour, marker="o")
+    draw(distances, rows, "val/multi/rank_distance", "rank distance", color="#CC79A7", marker="o")
+    for axes, title in ((losses, "loss"), (maps, "validation mAP"), (distances, "validation rank distance")):
+        axes.set(title=title, xlabel="step")
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend(frameon=False)
+        else:
+            axes.text(0.5, 0.5, "not measured", ha="center", va="center", transform=axes.transAxes, color="grey")
+    maps.set_ylim(0, 1)
+    save(figure, path)
+
+
+def draw(axes: Axes, rows: list[dict], name: str, label: str, **style) -> None:
+    points = [(row["step"], row[name]) for row in rows if name in row]
+    if points:
+        axes.plot(*zip(*points, strict=True), label=label, **style)
+
+
+def save(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,69 @@
+"""The relevant passages of every query: which rows, in which languages, with which exact scores.
+
+Shapes: Q queries, R relevant passages of a query (short rows are filled), U distinct relevant passages, L languages.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn.functional import one_hot
+
+from hybrid_ir.evaluation.exact import paired_dots
+
+BLOCK = 1 << 20  # comparisons held at once
+
+
+class Relevant:
+    """Relevant rows (Q, R) with their exact scores and languages; `vectors_UD` follow `relevant_rows`."""
+
+    def __init__(self, rows_QR: torch.Tensor, rows_U: torch.Tensor, queries_QD: torch.Tensor,
+                 vectors_UD: torch.Tensor, languages_U: torch.Tensor):
+        self.rows_QR, self.rows_U = rows_QR, rows_U
+        self.present_QR = rows_QR >= 0
+        query_P = self.present_QR.nonzero()[:, 0]
+        place_P = torch.searchsorted(rows_U, rows_QR[self.present_QR])
+        self.scores_QR = torch.full(rows_QR.shape, torch.inf, dtype=torch.float64, device=rows_QR.device)
+        self.scores_QR[self.present_QR] = paired_dots(queries_QD, vectors_UD, query_P, place_P)
+        self.languages_QR = torch.full_like(rows_QR, -1)
+        self.languages_QR[self.present_QR] = languages_U[place_P]
+        self.best_Q = self.scores_QR.masked_fill(~self.present_QR, -torch.inf).amax(1)
+        self.best_Q[~self.present_QR.any(1)] = torch.nan  # no relevant passage, no loss
+
+    def among_themselves(self, num_languages: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Other relevant passages of the query above, and tied with, each relevant passage, both (Q, R, L) int32."""
+        queries, width = self.rows_QR.shape
+        above = torch.empty(queries, width, num_languages, dtype=torch.int32, device=self.rows_QR.device)
+        tied = torch.empty_like(above)
+        itself_RR = torch.eye(width, dtype=torch.bool, device=self.rows_QR.device)
+        step = max(1, BLOCK // (width * max(width, num_languages)))
+        for start in range(0, queries, step):
+            block = slice(start, start + step)
+            scores_BR, present_BR = self.scores_QR[block], self.present_QR[block]
+            both_BRR = present_BR[:, :, None] & present_BR[:, None, :]
+            higher_BRR = (scores_BR[:, None, :] > scores_BR[:, :, None]) & both_BRR
+            equal_BRR = (scores_BR[:, None, :] == scores_BR[:, :, None]) & both_BRR & ~itself_RR
+            language_BRL = one_hot(self.languages_QR[block] + 1, num_languages + 1)[:, :, 1:].float()
+            above[block], tied[block] = higher_BRR.float() @ language_BRL, equal_BRR.float() @ language_BRL
+        return above, tied
+
+    def losses(self, weights_Q: torch.Tensor, temperature: float) -> torch.Tensor:
+        """InfoNCE of each relevant passage against all that are not relevant, mean over a query's relevant passages.
+
+        `weights_Q` is the sum of exp((score - best relevant score) / temperature) over what is not relevant.
+        """
+        own_QR = ((self.scores_QR - self.best_Q[:, None]) / temperature).masked_fill(~self.present_QR, torch.nan)
+        return ((own_QR.exp() + weights_Q[:, None]).log() - own_QR).nanmean(1)
+
+
+def relevant_rows(relevant_QR: np.ndarray) -> np.ndarray:
+    """The distinct relevant passages, in the order in which their embeddings are wanted."""
+    return np.unique(relevant_QR[relevant_QR >= 0])
+
+
+def padded(relevant: Sequence[np.ndarray]) -> np.ndarray:
+    """The relevant rows of each query as one array (Q, R), short rows filled with -1."""
+    relevant_QR = np.full((len(relevant), max(map(len, relevant), default=1) or 1), -1, np.int64)
+    for row, found in zip(relevant_QR, relevant, strict=True):
+        row[: len(found)] = found
+    return relevant_QR

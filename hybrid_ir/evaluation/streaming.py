@@ -1,0 +1,63 @@
+"""StreamedRanking: vectors in, in the order queries, relevant passages, other passages; results out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from hybrid_ir.evaluation.ranking import RankCounter, padded, relevant_rows
+from hybrid_ir.evaluation.views import Results
+from hybrid_ir.types import Benchmark
+
+BUFFER = 8192  # passages counted at once: larger batches make better matrix products
+
+
+class StreamedRanking:
+    """Ranks a benchmark while its texts are encoded; holds queries and relevant passages, never the other passages."""
+
+    def __init__(self, benchmark: Benchmark, temperature: float | None = None):
+        self.benchmark, self.temperature = benchmark, temperature
+        self.held: dict[str, list[tuple[np.ndarray, torch.Tensor]]] = {"queries": [], "relevant": [], "others": []}
+        self.counter: RankCounter | None = None
+
+    def add(self, stage: str, rows: Sequence[np.ndarray], vectors_BD: torch.Tensor) -> None:
+        """Take the vectors of some texts; `rows[i]` are all rows of queries or passages that have text i."""
+        texts_N = torch.from_numpy(np.repeat(np.arange(len(rows)), [len(group) for group in rows])).to(vectors_BD.device)
+        self.held[stage].append((np.concatenate(rows), vectors_BD.detach()[texts_N]))
+        if stage == "others":
+            self._start()
+            if sum(len(rows_N) for rows_N, _ in self.held["others"]) >= BUFFER:
+                self._count(*self._take("others"))
+
+    def results(self) -> Results:
+        self._start()
+        if self.held["others"]:
+            self._count(*self._take("others"))
+        return Results.of(self.counter.table(), self.benchmark)
+
+    def _start(self) -> None:
+        """With queries and relevant passages complete, the thresholds are known and counting can begin."""
+        if self.counter is not None:
+            return
+        query_rows_Q, queries_QD = self._take("queries")
+        rows_N, vectors_ND = self._take("relevant")
+        benchmark = self.benchmark
+        relevant_QR = padded(benchmark.relevant)
+        rows_U = relevant_rows(relevant_QR)
+        places_U = torch.from_numpy(np.searchsorted(rows_N, rows_U))
+        self.counter = RankCounter(queries_QD, benchmark.query_languages[query_rows_Q], relevant_QR, vectors_ND[places_U],
+                                   benchmark.passage_languages[rows_U], benchmark.languages, self.temperature)
+        for start in range(0, len(rows_N), BUFFER):
+            self._count(rows_N[start : start + BUFFER], vectors_ND[start : start + BUFFER])
+
+    def _count(self, rows_N: np.ndarray, vectors_ND: torch.Tensor) -> None:
+        self.counter.add(rows_N, vectors_ND, self.benchmark.passage_languages[rows_N])
+
+    def _take(self, stage: str) -> tuple[np.ndarray, torch.Tensor]:
+        """All held vectors of a stage in the order of their rows; nothing is held any more."""
+        rows_N = np.concatenate([rows for rows, _ in self.held[stage]])
+        vectors_ND = torch.cat([vectors for _, vectors in self.held[stage]])
+        self.held[stage] = []
+        order_N = np.argsort(rows_N, kind="stable")
+        return rows_N[order_N], vectors_ND[torch.from_numpy(order_N).to(vectors_ND.device)]
+

@@ -1,0 +1,171 @@
+"""The three views of one RankTable: monolingual, cross-lingual, multilingual; and what they say about every query.
+
+Shapes: Q queries, R relevant passages of a query, L languages, V rows: a query in one view and pool.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from hybrid_ir.evaluation.metrics import Ranks, compute
+from hybrid_ir.evaluation.rank_table import RankTable
+from hybrid_ir.types import Benchmark
+
+VIEWS = ("mono", "cross", "multi")
+RETRIEVAL = ("map", "ndcg@10", "recall@1", "recall@10", "recall@100", "mrr@10", "tie_rate")
+ACROSS_LANGUAGES = (
+    "rank_distance", "rank_distance_excess", "rank_distance_normalised", "max_rank", "max_rank_normalised",
+    "complete@20", "complete@100", "tlr@20", "lpr@1",
+)
+ALL = -1  # the passage language of the multilingual pool
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The mean over the queries of one language against one pool."""
+
+    view: str
+    query_language: str
+    passage_language: str  # "all" in the multilingual view
+    queries: int
+    means: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Results:
+    """The value of every metric for every query in every view: V rows, in the order of views, pools and queries.
+
+    A metric that is not defined for a row is NaN and left out of means.
+    """
+
+    benchmark: Benchmark
+    view: np.ndarray  # V, index into VIEWS
+    query: np.ndarray  # V, row of the benchmark
+    query_language: np.ndarray  # V, index into the languages
+    passage_language: np.ndarray  # V, index into the languages, ALL in the multilingual view
+    values: dict[str, np.ndarray]  # V each
+    left_out: dict[str, int]  # per view: queries (in cross: queries times other languages) with nothing relevant there
+    pool_sizes: dict[str, int]  # passages per language
+    loss: float | None = None  # InfoNCE over the whole corpus, mean over queries
+
+    @classmethod
+    def of(
+        cls,
+        table: RankTable,
+        benchmark: Benchmark,
+        metrics: Sequence[str] = RETRIEVAL,
+        metrics_across_languages: Sequence[str] = ACROSS_LANGUAGES,
+    ) -> "Results":
+        """All three views; `metrics_across_languages` only in the multilingual one, where they mean something."""
+        parts = []
+        for view, language, queries, ranks in pools(table):
+            names = [*metrics, *metrics_across_languages] if view == "multi" else metrics
+            parts.append((VIEWS.index(view), language, queries, compute(ranks, names)))
+        sizes = [len(queries) for _, _, queries, _ in parts]
+        query = np.concatenate([queries for _, _, queries, _ in parts])
+        values = {
+            name: np.concatenate([found.get(name, np.full(len(rows), np.nan)) for *_, rows, found in parts])
+            for name in dict.fromkeys([*metrics, *metrics_across_languages])
+        }
+        view = np.repeat([view for view, *_ in parts], sizes)
+        possible = len(table.query_languages) * np.array([1, len(table.languages) - 1, 1])
+        left_out = possible - np.bincount(view, minlength=len(VIEWS))
+        return cls(
+            benchmark=benchmark,
+            view=view,
+            query=query,
+            query_language=np.asarray(table.query_languages)[query],
+            passage_language=np.repeat([language for _, language, *_ in parts], sizes),
+            values=values,
+            left_out=dict(zip(VIEWS, left_out.tolist(), strict=True)),
+            pool_sizes=dict(zip(table.languages, table.pool_sizes.tolist(), strict=True)),
+            loss=None if table.losses is None else mean(table.losses),
+        )
+
+    @cached_property
+    def settings(self) -> list[Setting]:
+        """Every pair of query language and pool that has queries, in the order of views."""
+        names = self.benchmark.languages
+        keys, place, sizes = np.unique(np.stack([self.view, self.query_language, self.passage_language]), axis=1,
+                                       return_inverse=True, return_counts=True)
+        order = np.argsort(place.ravel(), kind="stable")
+        bounds = np.cumsum(sizes)[:-1]
+        cells = {name: np.split(values[order], bounds) for name, values in self.values.items()}
+        return [
+            Setting(VIEWS[view], names[query], "all" if passage == ALL else names[passage], int(size),
+                    {name: mean(cell[i]) for name, cell in cells.items()})
+            for i, ((view, query, passage), size) in enumerate(zip(keys.T.tolist(), sizes, strict=True))
+        ]
+
+    def macro(self, view: str) -> dict[str, float]:
+        """Mean over settings, as the paper reports."""
+        rows = [setting.means for setting in self.settings if setting.view == view]
+        return {name: mean(np.array([row[name] for row in rows])) for name in self.values}
+
+    def micro(self, view: str) -> dict[str, float]:
+        """Mean over questions, as LAReQA reports."""
+        chosen = self.view == VIEWS.index(view)
+        return {name: mean(values[chosen]) for name, values in self.values.items()}
+
+    def matrix(self, metric: str = "map") -> np.ndarray:
+        """Mean by query language and passage language (L, L): monolingual on the diagonal; NaN where nothing is."""
+        names = self.benchmark.languages
+        cells = np.full((len(names), len(names)), np.nan)
+        for setting in self.settings:
+            if setting.view != "multi":
+                cells[names.index(setting.query_language), names.index(setting.passage_language)] = setting.means[metric]
+        return cells
+
+    def summary(self) -> dict[str, float]:
+        """The loss and the macro means as one flat record, "mono/map" and so on; without what is undefined."""
+        found = {f"{view}/{name}": value for view in VIEWS for name, value in self.macro(view).items()}
+        loss = {} if self.loss is None else {"loss": self.loss}
+        return loss | {name: value for name, value in found.items() if not np.isnan(value)}
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Everything per query, as columns of equal length with names instead of numbers."""
+        languages = np.array([*self.benchmark.languages, "all"])
+        return {
+            "view": np.array(VIEWS)[self.view],
+            "query": self.query,
+            "question_id": np.array(self.benchmark.question_ids)[self.query],
+            "query_language": languages[self.query_language],
+            "passage_language": languages[self.passage_language],
+            **self.values,
+        }
+
+
+def pools(table: RankTable) -> Iterator[tuple[str, int, np.ndarray, Ranks]]:
+    """View, passage language, queries with something relevant in that pool, and their ranks."""
+    query_languages = np.asarray(table.query_languages)
+    for view in ("mono", "cross"):
+        for language in range(len(table.languages)):
+            asked = (query_languages == language) == (view == "mono")
+            yield view, language, *ranks_in(table, language, asked)
+    yield "multi", ALL, *ranks_in(table, ALL, np.ones(len(query_languages), bool))
+
+
+def ranks_in(table: RankTable, language: int, asked_Q: np.ndarray) -> tuple[np.ndarray, Ranks]:
+    """The queries asked that have relevant passages in the pool of a language (or ALL), and the ranks of these."""
+    present_QR = table.relevant_languages >= 0 if language == ALL else table.relevant_languages == language
+    queries_V = (asked_Q & present_QR.any(1)).nonzero()[0]
+    present_VR = present_QR[queries_V]
+    above_VR, tied_VR = (
+        counts[queries_V].sum(2) if language == ALL else counts[queries_V, :, language].astype(np.int64)
+        for counts in (table.above, table.tied)
+    )
+    count_V = present_VR.sum(1)
+    above_VR = np.where(present_VR, above_VR, np.iinfo(np.int32).max)  # filling goes to the end
+    order_VR = np.argsort(above_VR, axis=1, kind="stable")[:, : count_V.max(initial=1)]
+    own_VR = table.relevant_languages[queries_V] == np.asarray(table.query_languages)[queries_V, None]
+    pool_size = int(table.pool_sizes.sum() if language == ALL else table.pool_sizes[language])
+    sorted_VR = (np.take_along_axis(values_VR, order_VR, 1) for values_VR in (above_VR, tied_VR, own_VR))
+    return queries_V, Ranks(*sorted_VR, count_V, pool_size)
+
+
+def mean(values: np.ndarray) -> float:
+    """Mean of the values that are defined, NaN when none is."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")

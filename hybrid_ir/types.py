@@ -1,0 +1,61 @@
+"""The records that travel between the parts; this file imports nothing of ours.
+
+Shapes: Q queries, N passages, B examples of a batch, P pairs of a corpus.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+Text = str | tuple[str, str]  # a tuple is a tokenizer pair, for example (sentence, context)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where data comes from, as printed by `hybrid-ir data describe` and on every card."""
+
+    name: str
+    description: str
+    licence: str
+    citation: str
+    revision: str = ""  # upstream version, commit or file hash
+    choices: dict[str, str] = field(default_factory=dict)  # named protocol choices, e.g. {"queries": "distinct_text"}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Queries and passages in several languages, and which passages are relevant to which query.
+
+    `relevant[q]` holds rows of `passages`, in any languages. `question_ids[q]` links the translations of one
+    question: it is the cluster for significance tests. A sequence of passages may read from disk lazily.
+    """
+
+    languages: tuple[str, ...]
+    queries: Sequence[str]  # Q
+    query_languages: np.ndarray  # Q, int index into languages
+    question_ids: Sequence[str]  # Q
+    passages: Sequence[Text]  # N
+    passage_languages: np.ndarray  # N, int index into languages
+    passage_ids: Sequence[str]  # N, unique
+    relevant: Sequence[np.ndarray]  # Q arrays of rows of passages, each sorted and without repeats
+    source: Source
+
+    def __post_init__(self):
+        assert len(self.queries) == len(self.query_languages) == len(self.question_ids) == len(self.relevant)
+        assert len(self.passages) == len(self.passage_languages) == len(self.passage_ids)
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+
+@dataclass(frozen=True)
+class PlannedBatch:
+    """One global batch of a plan: which pair each example shows, and in which two languages."""
+
+    step: int
+    monolingual: bool  # the draw of a batch-level plan; False when examples draw for themselves
+    pairs: np.ndarray  # B, rows of corpus.pairs
+    query_languages: np.ndarray  # B, int index into corpus.languages
+    passage_languages: np.ndarray  # B

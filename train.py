@@ -1,0 +1,52 @@
+"""One experiment, top to bottom: plan batches by language, train on them, measure retrieval by language.
+
+    python train.py                                                embedded data, tiny model, two minutes on a laptop
+    python train.py sampler=x_y model=labse trainer=gpu            any part of conf/ by its name, any key by its path
+    python train.py -m sampler=x_x_mono,x_y,hybrid seed=1,2,3      a sweep, and one table of its jobs
+"""
+
+from pathlib import Path
+
+import torch
+from hydra import main
+from hydra.core.hydra_config import HydraConfig
+from lightning import seed_everything
+from omegaconf import DictConfig, OmegaConf
+
+from hybrid_ir.commands import build, conf_folder, one_clear_error
+from hybrid_ir.data.card import BatchCard
+from hybrid_ir.evaluation.report import report, report_card
+from hybrid_ir.retriever import Retriever
+from hybrid_ir.run_folder import checkpoint_file, describe_run
+from hybrid_ir.tracking import JsonlLogger
+
+
+@main(version_base="1.3", config_path=conf_folder(), config_name="train")
+def train(cfg: DictConfig) -> None:
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    torch.set_num_threads(cfg.threads)
+    seed_everything(cfg.seed, workers=True, verbose=False)
+    describe_run(folder, OmegaConf.to_container(cfg, resolve=True))
+
+    corpus = build(cfg.corpus)
+    sampler = build(cfg.sampler)(corpus=corpus)
+    encoder = build(cfg.model)(texts=corpus.texts())
+    benchmarks = {"validation": build(cfg.validation), "test": build(cfg.benchmark)}
+    data = build(cfg.data)(sampler=sampler if cfg.fit else None, tokenizers=encoder.tokenizers, **benchmarks)
+    module = Retriever(encoder, build(cfg.loss), build(cfg.optimizer), build(cfg.scheduler))
+    loggers = [JsonlLogger(folder), *(build(cfg.logger) or {}).values()]
+    trainer = build(cfg.trainer)(callbacks=[*build(cfg.callbacks).values()], logger=loggers, default_root_dir=folder)
+
+    start = checkpoint_file(cfg.ckpt_path, cfg.test_checkpoint)
+    if cfg.fit:
+        report_card(BatchCard.of(sampler, trainer.max_steps, module.loss.mask, data.hard_negatives), folder)
+        trainer.fit(module, data, ckpt_path=start, weights_only=True)
+        start = checkpoint_file(folder, cfg.test_checkpoint)
+    if benchmarks["test"]:
+        trainer.test(module, data, ckpt_path=start, weights_only=True, verbose=False)
+        report(module.results["test"], folder)
+
+
+if __name__ == "__main__":
+    with one_clear_error():
+        train()
