@@ -33,7 +33,7 @@ def train(cfg: DictConfig) -> None:
     encoder = build(cfg.model)(texts=corpus.texts())
     benchmarks = {"validation": build(cfg.validation), "test": build(cfg.benchmark)}
     data = build(cfg.data)(sampler=sampler if cfg.fit else None, tokenizers=encoder.tokenizers, **benchmarks)
-    module = Retriever(encoder, build(cfg.loss), build(cfg.optimizer), build(cfg.scheduler))
+    module = Retriever(encoder, build(cfg.loss), build(cfg.optimizer), build(cfg.scheduler), cfg.center)
     loggers = [JsonlLogger(folder), *(build(cfg.logger) or {}).values()]
     trainer = build(cfg.trainer)(callbacks=[*build(cfg.callbacks).values()], logger=loggers, default_root_dir=folder)
 

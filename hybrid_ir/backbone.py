@@ -130,6 +130,10 @@ class FromScratch:
         bytes_of_fallback = [f"<0x{byte:02X}>" for byte in range(256)]
         tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
             vocab_size=self.vocab_size, special_tokens=SPECIAL + bytes_of_fallback, show_progress=False))
+        # the trainer takes bytes as special tokens only; as such a text that spells one out would turn into it
+        rules = json.loads(tokenizer.to_str())
+        rules["added_tokens"] = [token for token in rules["added_tokens"] if token["content"] in SPECIAL]
+        tokenizer = Tokenizer.from_str(json.dumps(rules))
         tokenizer.post_processor = processors.TemplateProcessing(
             single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
             special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")])

@@ -1,15 +1,55 @@
 """Fixtures of all tests."""
 
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
+import torch
+
+from hybrid_ir.backbone import FromScratch
+from hybrid_ir.encoder import BiEncoder
+
+# where HYBRID_IR_SHARED says, or beside the repository: real data and a real pretrained encoder, which no user has
+SHARED = Path(os.environ.get("HYBRID_IR_SHARED", Path(__file__).parents[2] / "shared"))
+TEXTS = ["what money do people pay with in kabul?", "kabul, currency: afghani", "ποιο νόμισμα έχει η Ελλάδα;", "中国的货币是什么？"] * 5
+
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with the real data sets, beside the repository or where HYBRID_IR_SHARED says."""
-    folder = Path(os.environ.get("HYBRID_IR_SHARED", Path(__file__).parents[2] / "shared"))
-    if not (folder / "data").is_dir():
-        pytest.skip(f"no real data: {folder / 'data'} does not exist, set HYBRID_IR_SHARED")
-    return folder
+    """The folder with the real data sets."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"no real data: {SHARED / 'data'} does not exist, set HYBRID_IR_SHARED")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def e5(shared, tmp_path_factory) -> Path:
+    """The real pretrained e5-small, unpacked."""
+    folder = tmp_path_factory.mktemp("e5")
+    with tarfile.open(shared / "models" / "e5-small-pruned.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "pruned-fp16"
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def recipe() -> FromScratch:
+    return FromScratch(vocab_size=400, width=32, layers=2, heads=2, intermediate=48, max_positions=64, seed=1)
+
+
+@pytest.fixture
+def encoder(recipe, cache) -> BiEncoder:
+    """A real transformer, small and untrained."""
+    return BiEncoder(recipe, passage_max_length=64, texts=TEXTS, cache=cache)
+
+
+@pytest.fixture(scope="session")
+def tokenizers(recipe, cache) -> dict:
+    return BiEncoder(recipe, passage_max_length=64, texts=TEXTS, cache=cache).tokenizers

@@ -1,6 +1,7 @@
 """What CLDR can name, and the tables of `babel` that relate these things."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 from babel.core import get_global
@@ -22,6 +23,7 @@ def entities(noun: str, codes) -> list[Entity]:
     return [Entity(noun, code) for code in sorted(set(codes))]
 
 
+@cache
 def territory_codes() -> list[str]:
     """Countries and dependencies; not the world, the unknown region or Antarctica, which has stations but no people."""
     return sorted(set(get_global("territory_zones")) - {"001", "ZZ", "AQ"})

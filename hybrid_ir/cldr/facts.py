@@ -38,7 +38,7 @@ def all_facts() -> tuple[Fact, ...]:
     facts = []
     for turn, ((kind, subject), values) in enumerate(sorted(statements.items())):
         cities = places.cities_by_territory().get(subject.code, ()) if subject.noun == "territory" else ()
-        asked = kind in ASKED_BY_CITY or kind in ASKED_BY_ONLY_CITY and len(cities) == 1
+        asked = kind in ASKED_BY_CITY or (kind in ASKED_BY_ONLY_CITY and len(cities) == 1)
         city = (cities[turn % len(cities)],) if asked and cities else ()  # in turns, so that every city is asked by
         facts.append(Fact(kind, subject, tuple(values), (subject, *city)))
     return tuple(facts)

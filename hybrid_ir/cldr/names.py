@@ -13,11 +13,16 @@ from hybrid_ir.cldr.entities import Entity, likely
 
 
 class Names:
-    """Names in one language; None where it has none of its own, never a code or a name of another language."""
+    """Names in one language; None where it has none of its own, never a code or a name of another language.
 
-    def __init__(self, language: str, quantities: Mapping[str, str] | None = None):
+    `quantities` are names that CLDR does not have. `forms` tell things apart that a language calls alike, by noun:
+    Thai names Danish and Denmark with one word, so `{"language": "ภาษา{}"}`.
+    """
+
+    def __init__(self, language: str, quantities: Mapping[str, str] | None = None,
+                 forms: Mapping[str, str] | None = None):
         self.locale = Locale.parse(language)
-        self.quantities = quantities or {}  # CLDR does not name them
+        self.quantities, self.forms = quantities or {}, forms or {}
         self.latin = likely(language)[1] == "Latn"
         self.calendar = calendar_of(language)
         self._find = cache(self._find)  # per object, so that a language's names go when it goes
@@ -36,10 +41,13 @@ class Names:
 
     def _find(self, entity: Entity) -> str | None:
         noun, code = entity
-        if noun == "year":
-            return code
+        if noun in ("year", "quantity"):  # the one needs no name, the other is not CLDR's
+            return code if noun == "year" else self.quantities.get(code)
         name = (getattr(self, f"_{noun}")(code) or "").strip()
-        return name if name and name != code else None
+        if not name or name == code:
+            return None
+        before, after = self.forms.get(noun, "{}").split("{}")
+        return name if before and name.startswith(before) else before + name + after
 
     def _territory(self, code: str) -> str | None:
         return self.locale.territories.get(code)
@@ -79,9 +87,6 @@ class Names:
         # Many languages give only the short form where it is the same as the long one.
         name = get_unit_name(code, "long", self.locale) or get_unit_name(code, "short", self.locale)
         return name if name and any(letter.isalpha() for letter in name) else None
-
-    def _quantity(self, code: str) -> str | None:
-        return self.quantities.get(code)
 
 
 @cache

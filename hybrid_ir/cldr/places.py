@@ -5,7 +5,7 @@ from functools import cache
 
 from babel.core import Locale, get_global
 from babel.languages import get_official_languages, get_territory_language_info
-from babel.localedata import locale_identifiers
+from babel.localedata import exists
 from babel.numbers import get_territory_currencies
 
 from hybrid_ir.cldr.entities import LONGEST_LIST, Entity, Statements, entities, territory_codes
@@ -33,6 +33,7 @@ def meta_zone(zone: str) -> str | None:
     return next((found for name in names if (found := get_global("meta_zones").get(name))), None)
 
 
+@cache
 def statements() -> Statements:
     """(kind, subject) -> values for every territory and city; an empty list of values is left out."""
     found: dict[tuple[str, Entity], list[Entity]] = {}
@@ -51,11 +52,12 @@ def statements() -> Statements:
 
 def money(territory: str) -> dict[str, list[Entity]]:
     """Legal tender of today, since when, and what it replaced."""
-    history = get_territory_currencies(territory, date.min, date.max, tender=True, non_tender=False, include_details=True)
+    history = get_territory_currencies(territory, date.min, date.max, include_details=True)
     now = [row for row in history if row["to"] is None]
     old = {row["currency"] for row in history} - {row["currency"] for row in now}
     since = [str(now[0]["from"].year)] if len(now) == 1 and now[0]["from"] else []  # of two, "since" would mean neither
-    return {"currency": entities("currency", (row["currency"] for row in now)), "currency_since": entities("year", since),
+    return {"currency": entities("currency", (row["currency"] for row in now)),
+            "currency_since": entities("year", since),
             "old_currency": entities("currency", old if len(old) <= MOST_OLD_CURRENCIES else ())}
 
 
@@ -79,20 +81,20 @@ def time(territory: str) -> dict[str, list[Entity]]:
             "continent": entities("territory", (CONTINENTS[name] for name in continents)) if known else []}
 
 
-@cache
-def weeks() -> dict[str, tuple[int, int, int]]:
-    """First day, start and end of the weekend (0 is Monday), for territories whose locales agree."""
-    found: dict[str, set[tuple[int, int, int]]] = {}
-    for identifier in sorted(locale_identifiers()):
-        if "_" in identifier and (locale := Locale.parse(identifier)).territory:
-            days = (locale.first_week_day, locale.weekend_start, locale.weekend_end)
-            found.setdefault(locale.territory, set()).add(days)
-    return {territory: next(iter(days)) for territory, days in found.items() if len(days) == 1}
-
-
 def week(territory: str) -> dict[str, list[Entity]]:
-    if territory not in weeks():
+    """First day and weekend, where the locales of the territory's two most spoken languages agree on them."""
+    spoken = get_territory_language_info(territory)
+    by_speakers = sorted(spoken, key=lambda code: (-spoken[code]["population_percent"], code))
+    locales = [Locale.parse(name) for code in by_speakers if has_own_week(name := f"{code}_{territory}")][:2]
+    days = {(locale.first_week_day, locale.weekend_start, locale.weekend_end) for locale in locales}
+    if len(days) != 1:
         return {}
-    first, start, end = weeks()[territory]
+    first, start, end = days.pop()
     free = [start] if start == end else [start, end]
     return {"first_day": [Entity("day", str(first))], "weekend": [Entity("day", str(day)) for day in free]}
+
+
+def has_own_week(locale: str) -> bool:
+    """Not pt_ST: babel lets it inherit from pt_PT, and with the words also Portugal's Sunday, which is false there."""
+    parent = get_global("parent_exceptions").get(locale, "")
+    return exists(locale) and parent.split("_")[-1] not in territory_codes()

@@ -10,7 +10,8 @@ from hybrid_ir.cldr.entities import LONGEST_LIST, Entity, Statements, likely, te
 # The quantity is the first part of CLDR's name of a unit ("length-kilometer"); the other parts name no quantity.
 QUANTITIES = ("acceleration", "angle", "area", "digital", "duration", "energy", "force", "frequency", "length", "mass",
               "power", "pressure", "speed", "temperature", "volume")
-NO_UNITS = {"temperature-generic", "force-kilowatt-hour-per-100-kilometer", "duration-night", "duration-quarter"}
+NO_UNITS = {"temperature-generic", "force-kilowatt-hour-per-100-kilometer", "duration-night", "duration-quarter",
+            "speed-light-speed", "length-mile-scandinavian"}  # nobody measures in these, or their names read oddly
 
 
 def statements() -> Statements:

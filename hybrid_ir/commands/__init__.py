@@ -1,8 +1,10 @@
 """The `hybrid-ir` commands, one file each, and what they share with train.py: building from config, clear errors."""
 
+import logging
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +25,20 @@ def shipped(name: str) -> Path:
 
 
 def conf_folder() -> str:
+    """Absolute path of conf/, for hydra.main."""
+    quieten()
     # a sweep must not hide what a failing job said, and one_clear_error prints it better than Hydra does
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     return str(shipped("conf"))
+
+
+def quieten() -> None:
+    """Lightning's advice about hardware, services and loops that we set up on purpose."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (".*LeafSpec.*", ".*does not have many workers.*", ".*smaller than the logging interval.*",
+                    ".*Total length of .* is zero.*", ".*Checkpoint directory .* exists.*"):
+        warnings.filterwarnings("ignore", message)
 
 
 def build(config: Any) -> Any:

@@ -34,6 +34,17 @@ def paired_dots(
     return torch.cat(dots)
 
 
+def first_equal(vectors_AD: torch.Tensor) -> torch.Tensor:
+    """For each row the first row with the same vector, itself where it is the first (A,)."""
+    rows_A = torch.arange(len(vectors_AD), device=vectors_AD.device)
+    probe_1D = torch.arange(1, vectors_AD.shape[1] + 1, device=vectors_AD.device).sqrt()[None]
+    signature_A = paired_dots(vectors_AD, probe_1D, rows_A, torch.zeros_like(rows_A))
+    group_A = signature_A.unique(return_inverse=True)[1]
+    first_A = rows_A.new_full((len(rows_A),), len(rows_A)).scatter_reduce(0, group_A, rows_A, "amin")[group_A]
+    # different vectors may share a signature: they then stand for themselves
+    return torch.where((vectors_AD[first_A] == vectors_AD).all(1), first_A, rows_A)
+
+
 def error_bound(width: int) -> float:
     """How far a float64 dot product by any order of summation can be from `paired_dots`, for unit vectors.
 
@@ -48,7 +59,7 @@ def require_finite(vectors_AD: torch.Tensor, what: str, rows_A: torch.Tensor | N
     """ValueError with the number of rows that hold NaN or infinity, and the first of them."""
     bad = (~torch.isfinite(vectors_AD).all(dim=1)).nonzero()[:, 0]
     if len(bad):
-        first = int(bad[0] if rows_A is None else rows_A[bad[0]])
+        first = int(bad[0]) if rows_A is None else int(rows_A[int(bad[0])])
         raise ValueError(
             f"{len(bad)} of {len(vectors_AD)} {what} embeddings hold NaN or infinity, first at row {first}: the model "
             "has diverged or overflowed; load an earlier checkpoint, or encode in fp32 or bf16 instead of fp16."

@@ -14,6 +14,8 @@ from functools import cached_property
 import numpy as np
 import torch
 
+FILLING = np.iinfo(np.int32).max  # of `above` in short rows: sorted to the end, and tied with nothing
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -22,7 +24,7 @@ class Ranks:
     above_VR: np.ndarray  # passages of the pool that score above, ascending along R
     tied_VR: np.ndarray  # other passages of the pool with the same score
     own_VR: np.ndarray  # bool, relevant passage is in the language of the query
-    count_V: np.ndarray  # relevant passages of the query; what follows in its row is filling
+    count_V: np.ndarray  # relevant passages of the query; what follows in its row is FILLING
     pool_size: int
 
     @cached_property
@@ -42,7 +44,6 @@ class Ranks:
         places = np.arange(self.above_VR.shape[1])
         ends = np.ones_like(self.present_VR)
         ends[:, :-1] = self.above_VR[:, 1:] != self.above_VR[:, :-1]
-        ends |= places == self.count_V[:, None] - 1
         last = np.where(ends, places, places[-1])
         return np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1] - self.better_VR + 1
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from hybrid_ir.evaluation.bands import Bands
-from hybrid_ir.evaluation.exact import error_bound, paired_dots, require_finite
+from hybrid_ir.evaluation.exact import error_bound, first_equal, paired_dots, require_finite
 from hybrid_ir.evaluation.rank_table import RankTable
 from hybrid_ir.evaluation.relevant import Relevant, padded, relevant_rows
 from hybrid_ir.types import Benchmark
@@ -93,6 +93,7 @@ class RankCounter:
         ordered_N, order_N = rows_N.sort()
         place_QR = torch.searchsorted(ordered_N, relevant_QR).clamp_(max=len(rows_N) - 1)
         found_QR, column_QR = ordered_N[place_QR] == relevant_QR, order_N[place_QR]
+        first_N = first_equal(vectors_ND)
         margin = error_bound(vectors_ND.shape[1]) * vectors_ND.norm(dim=1).max()
         step = max(1, BLOCK // max(len(rows_N), 2 * relevant_QR.shape[1]))
         for start in range(0, len(relevant_QR), step):
@@ -105,19 +106,20 @@ class RankCounter:
             bands = Bands(self.relevant.scores_QR[block], margin * queries_BD.norm(dim=1, keepdim=True))
             above_BR, inside = bands.count(scores_BN)
             self._sums["above"][block, :, language] += above_BR
-            self._settle(inside, start, vectors_ND, language)
+            # equal vectors are decided once: a collapsed model has nothing else
+            keys_P, times_P = ((inside[:, 0] + start) * len(rows_N) + first_N[inside[:, 1]]).unique(return_counts=True)
+            self._settle(keys_P // len(rows_N), keys_P % len(rows_N), times_P, vectors_ND, language)
             if self.temperature is not None:
                 shifted_BN = scores_BN.sub_(self.relevant.best_Q[block, None]).div_(self.temperature)
                 self._sums["weights"][block] += shifted_BN.exp_().sum(1)
 
-    def _settle(self, inside: torch.Tensor, start: int, vectors_ND: torch.Tensor, language: int) -> None:
-        """Decide the pairs (query of the block, passage) that are too close for the matrix product."""
-        for part in inside.split(BLOCK // 4):
-            query_P, passage_P = part[:, 0] + start, part[:, 1]
-            scores_P1 = paired_dots(self.queries_QD, vectors_ND, query_P, passage_P)[:, None]
-            relevant_PR = self.relevant.scores_QR[query_P]
-            self._sums["above"][:, :, language].index_add_(0, query_P, (scores_P1 > relevant_PR).int())
-            self._sums["tied"][:, :, language].index_add_(0, query_P, (scores_P1 == relevant_PR).int())
+    def _settle(self, query_P, passage_P, times_P, vectors_ND: torch.Tensor, language: int) -> None:
+        """Decide pairs of a query and a passage, each `times`, that are too close for the matrix product."""
+        for part in torch.arange(len(query_P), device=self.device).split(BLOCK // 8):
+            scores_P1 = paired_dots(self.queries_QD, vectors_ND, query_P[part], passage_P[part])[:, None]
+            relevant_PR, times_P1 = self.relevant.scores_QR[query_P[part]], times_P[part, None].int()
+            self._sums["above"][:, :, language].index_add_(0, query_P[part], (scores_P1 > relevant_PR) * times_P1)
+            self._sums["tied"][:, :, language].index_add_(0, query_P[part], (scores_P1 == relevant_PR) * times_P1)
 
     def sums(self) -> dict[str, torch.Tensor]:
         """The state: tensors that add up over counters of the same queries that saw different passages."""

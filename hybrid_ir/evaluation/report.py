@@ -13,9 +13,9 @@ from hybrid_ir.evaluation import pictures
 from hybrid_ir.evaluation.views import VIEWS, Results
 from hybrid_ir.run_folder import write_whole
 
-NAMES = {"mono": "monolingual", "cross": "cross-lingual", "multi": "multilingual"}
+NAMES = {"mono": "mono", "cross": "cross", "multi": "multi"}
 SHOWN = {"map": "mAP", "recall@1": "R@1", "recall@10": "R@10", "ndcg@10": "nDCG@10", "mrr@10": "MRR@10",
-         "rank_distance": "rank distance"}
+         "rank_distance": "distance"}
 
 
 def report(results: Results, folder: Path, console: Console | None = None) -> None:
@@ -57,9 +57,9 @@ def as_dict(results: Results) -> dict:
 def views_table(results: Results) -> Table:
     benchmark = results.benchmark
     choices = ", ".join(f"{key}={value}" for key, value in benchmark.source.choices.items())
-    table = Table(title=f"{benchmark.name} ({choices}): mean over settings" if choices else benchmark.name, title_justify="left")
-    for column in ("view", "settings", *SHOWN.values(), "ties"):
-        table.add_column(column, justify="left" if column == "view" else "right")
+    table = Table(title=f"{benchmark.name} ({choices}): mean over the n settings of a view" if choices else benchmark.name, title_justify="left")
+    for column in ("view", "n", *SHOWN.values(), "ties"):
+        table.add_column(column, justify="left" if column == "view" else "right", no_wrap=True)
     for view in VIEWS:
         means, settings = results.macro(view), sum(s.view == view for s in results.settings)
         if settings:

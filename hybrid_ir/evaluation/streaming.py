@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from hybrid_ir.evaluation.ranking import RankCounter, padded, relevant_rows
 from hybrid_ir.evaluation.views import Results
@@ -13,10 +14,14 @@ BUFFER = 8192  # passages counted at once: larger batches make better matrix pro
 
 
 class StreamedRanking:
-    """Ranks a benchmark while its texts are encoded; holds queries and relevant passages, never the other passages."""
+    """Ranks a benchmark while its texts are encoded; holds queries and relevant passages, never the other passages.
 
-    def __init__(self, benchmark: Benchmark, temperature: float | None = None):
-        self.benchmark, self.temperature = benchmark, temperature
+    With `center` each language's mean vector is subtracted first, from queries and passages by their own means: the
+    training-free baseline against language bias. The means are those of the benchmark itself, so all is held.
+    """
+
+    def __init__(self, benchmark: Benchmark, temperature: float | None = None, center: bool = False):
+        self.benchmark, self.temperature, self.center = benchmark, temperature, center
         self.held: dict[str, list[tuple[np.ndarray, torch.Tensor]]] = {"queries": [], "relevant": [], "others": []}
         self.counter: RankCounter | None = None
 
@@ -24,16 +29,32 @@ class StreamedRanking:
         """Take the vectors of some texts; `rows[i]` are all rows of queries or passages that have text i."""
         texts_N = torch.from_numpy(np.repeat(np.arange(len(rows)), [len(group) for group in rows])).to(vectors_BD.device)
         self.held[stage].append((np.concatenate(rows), vectors_BD.detach()[texts_N]))
-        if stage == "others":
+        if stage == "others" and not self.center:
             self._start()
             if sum(len(rows_N) for rows_N, _ in self.held["others"]) >= BUFFER:
                 self._count(*self._take("others"))
 
     def results(self) -> Results:
+        if self.center:
+            self._subtract_means()
         self._start()
         if self.held["others"]:
             self._count(*self._take("others"))
         return Results.of(self.counter.table(), self.benchmark)
+
+    def _subtract_means(self) -> None:
+        for stages, languages in ((("queries",), self.benchmark.query_languages),
+                                  (("relevant", "others"), self.benchmark.passage_languages)):
+            held = [part for stage in stages for part in self.held[stage]]
+            languages_N = torch.from_numpy(np.concatenate([languages[rows] for rows, _ in held]))
+            vectors_ND = torch.cat([vectors for _, vectors in held])
+            for language in languages_N.unique():
+                mine_N = (languages_N == language).to(vectors_ND.device)
+                vectors_ND[mine_N] -= vectors_ND[mine_N].double().mean(0).float()
+            parts = F.normalize(vectors_ND, dim=-1).split([len(rows) for rows, _ in held])
+            for stage in stages:
+                self.held[stage] = [(rows, part) for (rows, _), part in zip(self.held[stage], parts, strict=False)]
+                parts = parts[len(self.held[stage]):]
 
     def _start(self) -> None:
         """With queries and relevant passages complete, the thresholds are known and counting can begin."""

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from hybrid_ir.evaluation.metrics import Ranks, compute
+from hybrid_ir.evaluation.metrics import FILLING, Ranks, compute
 from hybrid_ir.evaluation.rank_table import RankTable
 from hybrid_ir.types import Benchmark
 
@@ -111,11 +111,11 @@ class Results:
 
     def matrix(self, metric: str = "map") -> np.ndarray:
         """Mean by query language and passage language (L, L): monolingual on the diagonal; NaN where nothing is."""
-        names = self.benchmark.languages
-        cells = np.full((len(names), len(names)), np.nan)
+        row = {language: i for i, language in enumerate(self.benchmark.languages)}
+        cells = np.full((len(row), len(row)), np.nan)
         for setting in self.settings:
             if setting.view != "multi":
-                cells[names.index(setting.query_language), names.index(setting.passage_language)] = setting.means[metric]
+                cells[row[setting.query_language], row[setting.passage_language]] = setting.means[metric]
         return cells
 
     def summary(self) -> dict[str, float]:
@@ -157,7 +157,7 @@ def ranks_in(table: RankTable, language: int, asked_Q: np.ndarray) -> tuple[np.n
         for counts in (table.above, table.tied)
     )
     count_V = present_VR.sum(1)
-    above_VR = np.where(present_VR, above_VR, np.iinfo(np.int32).max)  # filling goes to the end
+    above_VR = np.where(present_VR, above_VR, FILLING)
     order_VR = np.argsort(above_VR, axis=1, kind="stable")[:, : count_V.max(initial=1)]
     own_VR = table.relevant_languages[queries_V] == np.asarray(table.query_languages)[queries_V, None]
     pool_size = int(table.pool_sizes.sum() if language == ALL else table.pool_sizes[language])

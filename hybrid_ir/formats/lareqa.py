@@ -47,15 +47,15 @@ def read_folder(folder: str | Path, languages: Iterable[str], origin: str) -> di
 
 def _read(path: Path, origin: str, wrong: list[str]) -> list[Paragraph]:
     try:
-        articles = json.loads(path.read_text(encoding="utf-8"))["data"]
+        raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         wrong.append(f"{path} is missing: get it from {origin}, or name only the languages you have.")
     except json.JSONDecodeError as error:
         wrong.append(f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}). {CURE}")
-    except (UnicodeDecodeError, KeyError, TypeError) as error:
-        wrong.append(f"{path}: not UTF-8 JSON with a key 'data' ({type(error).__name__}: {error}). {CURE}")
+    except UnicodeDecodeError as error:
+        wrong.append(f"{path}: not UTF-8 ({error}). {CURE}")
     else:
-        return _paragraphs(articles, path, wrong)
+        return _paragraphs(_get(raw, "data", list, str(path), wrong) or [], path, wrong)
     return []
 
 
@@ -72,6 +72,9 @@ def _paragraphs(articles: list, path: Path, wrong: list[str]) -> list[Paragraph]
                 continue
             if len(sentences) != len(breaks):
                 wrong.append(f"{where}: {len(sentences)} sentences but {len(breaks)} sentence_breaks. {CURE}")
+                continue
+            if not all(isinstance(pair, list) and len(pair) == 2 for pair in breaks):
+                wrong.append(f"{where}: sentence_breaks must be pairs [start, end], got {breaks!r:.80}. {CURE}")
                 continue
             empty = [i for i, sentence in enumerate(sentences) if not _text(sentence)]
             wrong += [f"{where}, sentence {i}: {sentences[i]!r} is not a text. {CURE}" for i in empty]

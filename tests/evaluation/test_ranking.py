@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.evaluation.exact import error_bound, paired_dots
+from hybrid_ir.evaluation import exact, ranking, relevant
+from hybrid_ir.evaluation.exact import error_bound, first_equal, paired_dots
 from hybrid_ir.evaluation.ranking import RankCounter, rank
 from hybrid_ir.evaluation.relevant import padded, relevant_rows
 from hybrid_ir.types import Benchmark, Source
@@ -29,8 +30,8 @@ def world(seed: int, queries: int = 7, passages: int = 40, width: int = 5, kind:
     if kind == "mixed":
         moved = torch.from_numpy(rng.random(passages) < 0.3)
         passages_ND[moved, 0] = torch.nextafter(passages_ND[moved, 0], torch.tensor(2.0))
-    relevant = [np.sort(rng.choice(passages, rng.integers(0, 6), replace=False)) for _ in range(queries)]
-    return benchmark_of(rng, queries, passages, relevant), queries_QD, passages_ND
+    answers = [np.sort(rng.choice(passages, rng.integers(0, 6), replace=False)) for _ in range(queries)]
+    return benchmark_of(rng, queries, passages, answers), queries_QD, passages_ND
 
 
 def benchmark_of(rng, queries: int, passages: int, relevant: list[np.ndarray]) -> Benchmark:
@@ -83,9 +84,9 @@ def same(left, right) -> bool:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 60), st.integers(1, 9), st.sampled_from(["mixed", "plain"]))
-def test_counts_are_those_of_a_brute_force(seed, queries, passages, width, kind):
-    benchmark, queries_QD, passages_ND = world(seed, queries, max(passages, 6), width, kind)
+@given(st.integers(0, 10**6), st.integers(1, 12), st.integers(6, 60), st.integers(1, 9), st.booleans())
+def test_counts_are_those_of_a_brute_force(seed, queries, passages, width, mixed):
+    benchmark, queries_QD, passages_ND = world(seed, queries, passages, width, "mixed" if mixed else "plain")
     above, tied, _ = brute_force(benchmark, queries_QD, passages_ND)
     table = rank(queries_QD, passages_ND, benchmark)
     assert np.array_equal(table.above, above) and np.array_equal(table.tied, tied)
@@ -97,14 +98,25 @@ def test_batching_order_and_shards_change_nothing(seed, data):
     benchmark, queries_QD, passages_ND = world(seed)
     rng = np.random.default_rng(data.draw(st.integers(0, 10**6)))
     order, shards, batch = rng.permutation(40), data.draw(st.integers(1, 4)), data.draw(st.integers(1, 41))
+    expected = rank(queries_QD, passages_ND, benchmark)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking, "BLOCK", data.draw(st.sampled_from([8, 50, 200])))
+        patch.setattr(relevant, "BLOCK", data.draw(st.sampled_from([1, 50])))
+        patch.setattr(exact, "CHUNK", data.draw(st.sampled_from([1, 50])))
+        counters = sharded(benchmark, queries_QD, passages_ND, order, shards, batch)
+        for other in counters[1:]:
+            counters[0].merge(other)
+        assert same(counters[0].table(), expected)
+
+
+def sharded(benchmark, queries_QD, passages_ND, order, shards: int, batch: int) -> list[RankCounter]:
+    """Counters that saw the passages in this order, dealt out in batches."""
     counters = [counter_of(benchmark, queries_QD, passages_ND) for _ in range(shards)]
     for number, start in enumerate(range(0, 40, batch)):
         rows = order[start : start + batch]
         counters[number % shards].add(rows, passages_ND[rows], benchmark.passage_languages[rows])
         counters[number % shards].sums()  # counts what waits, so that small batches are really small
-    for other in counters[1:]:
-        counters[0].merge(other)
-    assert same(counters[0].table(), rank(queries_QD, passages_ND, benchmark))
+    return counters
 
 
 @settings(max_examples=40, deadline=None)
@@ -144,8 +156,8 @@ def test_planted_duplicates_tie_and_a_relevant_passage_never_counts_itself():
     table = rank(queries_QD, passages_ND, benchmark)
     assert table.tied.sum() == 0
     rows = [int(rows[0]) for rows in benchmark.relevant if len(rows)]
-    relevant = set(np.concatenate(benchmark.relevant).tolist())
-    free = [row for row in range(300) if row not in relevant][: len(rows)]
+    taken = set(np.concatenate(benchmark.relevant).tolist())
+    free = [row for row in range(300) if row not in taken][: len(rows)]
     passages_ND[free] = passages_ND[rows[: len(free)]]
     tied = rank(queries_QD, passages_ND, benchmark).tied
     assert tied.sum() >= len(free) and np.array_equal(tied, brute_force(benchmark, queries_QD, passages_ND)[1])
@@ -186,6 +198,15 @@ def test_paired_dots_are_exact_and_do_not_depend_on_their_neighbours(seed, width
         assert abs(together[row].item() - exact) <= error_bound(width) * left[row].norm() * right[row].norm()
 
 
+@given(st.lists(st.tuples(st.integers(-2, 2), st.integers(-2, 2)), min_size=1, max_size=12))
+@settings(max_examples=50, deadline=None)
+def test_equal_vectors_find_their_first(rows):
+    vectors = torch.tensor(rows, dtype=torch.float64)
+    assert first_equal(vectors).tolist() == [rows.index(row) for row in rows]
+    # these two have the same signature, yet they differ
+    assert first_equal(torch.tensor([[2.0, 0, 0, 0], [0, 0, 0, 1]])).tolist() == [0, 1]
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0.02, 0.05, 1.0]))
 def test_losses_are_infonce_of_each_relevant_passage_against_the_rest(seed, temperature):
@@ -195,7 +216,10 @@ def test_losses_are_infonce_of_each_relevant_passage_against_the_rest(seed, temp
     for q, rows in enumerate(benchmark.relevant):
         rest = np.delete(scores_QN[q], rows)
         expected = [np.logaddexp.reduce([scores_QN[q, row], *rest]) - scores_QN[q, row] for row in rows]
-        assert np.isnan(losses[q]) if not len(rows) else math.isclose(losses[q], np.mean(expected), rel_tol=1e-9, abs_tol=1e-12)
+        if len(rows):
+            assert math.isclose(losses[q], np.mean(expected), rel_tol=1e-9, abs_tol=1e-12)
+        else:
+            assert np.isnan(losses[q])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -1,0 +1,1 @@
+"""Multilingual dense retrieval: batches planned by language, and retrieval measured by language."""

@@ -1,0 +1,1 @@
+"""Training data: corpora, the plan of batches, tokens."""

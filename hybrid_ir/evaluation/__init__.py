@@ -1,0 +1,1 @@
+"""Ranks by counting, and everything that follows from them."""

@@ -1,0 +1,107 @@
+"""From plans to tokens: the right texts, the right labels, the same for every worker."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from hybrid_ir.data.batching import STAGES, Chunks, PlannedBatches, choose_negatives, hash_of, label
+from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.data.sampling import PairBatchSampler
+from hybrid_ir.types import Benchmark, Source
+
+SOURCE = Source("made", "texts made for a test", "none", "none")
+PAIRS = 30
+
+
+@pytest.fixture(scope="module")
+def corpus() -> ParallelCorpus:
+    """Pairs 2 i and 2 i + 1 ask for the same passage; three negatives each, the last one often missing."""
+    queries, passages = ({lang: [f"{kind} {lang} {i // each}" if each == 2 else f"{kind} {lang} {i}" for i in range(PAIRS)]
+                          for lang in "abc"} for kind, each in (("question", 1), ("answer", 2)))
+    negatives = np.stack([(np.arange(PAIRS) + shift) % PAIRS for shift in (2, 5, 9)], 1)
+    negatives[::3, 2] = -1
+    return ParallelCorpus(queries, passages, np.repeat(np.arange(PAIRS)[:, None], 2, 1), SOURCE, negatives)
+
+
+def batches(corpus, tokenizers, cache, hard_negatives=0, **choices) -> PlannedBatches:
+    sampler = PairBatchSampler(corpus, **{"batch_size": 10, "monolingual_share": 0.5, "seed": 4, **choices})
+    return PlannedBatches(sampler, tokenizers, cache, hard_negatives)
+
+
+@given(step=st.integers(0, 500), hard_negatives=st.integers(0, 3))
+@settings(max_examples=25, deadline=None)
+def test_tokens_are_those_of_the_planned_texts(corpus, tokenizers, cache, step, hard_negatives):
+    data = batches(corpus, tokenizers, cache, hard_negatives)
+    batch, plan = data[step], data.sampler[step]
+    queries, passages = ([tokenizers["query"].tokenizer.decode(ids, skip_special_tokens=True)
+                          for ids in tokens.ids_T.split(tokens.lengths_B.tolist())] for tokens in (batch.queries, batch.passages))
+    assert len(queries) == 10 and len(passages) == 10 * (1 + hard_negatives)
+    for i, (pair, asked, answered) in enumerate(zip(plan.pairs, plan.query_languages, plan.passage_languages, strict=True)):
+        query, passage = corpus.pairs[pair]
+        assert queries[i].endswith(corpus.queries[corpus.languages[asked]][query])
+        assert passages[i * (1 + hard_negatives)].endswith(corpus.passages[corpus.languages[answered]][passage])
+
+
+@given(step=st.integers(0, 500))
+@settings(max_examples=25, deadline=None)
+def test_hard_negatives_are_the_corpus_own_distinct_and_in_the_passage_language(corpus, step):
+    plan = PairBatchSampler(corpus, 10, seed=1)[step]
+    chosen = choose_negatives(corpus, plan, 3, seed=1)
+    for pair, row in zip(plan.pairs, chosen, strict=True):
+        named = corpus.negatives[pair]
+        assert sorted(row[row >= 0]) == sorted(named[named >= 0])
+    passages, labels = label(corpus, plan, 3, seed=1)
+    empty = np.concatenate([np.zeros((10, 1), bool), chosen < 0], axis=1)
+    assert np.array_equal(labels.content_N.numpy().reshape(10, 4) == -1, empty)
+    assert (passages[empty] == np.repeat(passages[:, :1], 4, 1)[empty]).all()
+
+
+def test_missing_translations_are_no_hard_negatives():
+    passages = {"a": ["p0", "p1", "p2"], "b": ["r0", None, "r2"]}
+    queries = {"a": ["q0", "q1", "q2"], "b": ["s0", None, "s2"]}
+    corpus = ParallelCorpus(queries, passages, np.repeat(np.arange(3)[:, None], 2, 1), SOURCE, np.array([[1], [0], [1]]))
+    for step in range(40):
+        plan = PairBatchSampler(corpus, 1, 1.0)[step]
+        chosen = choose_negatives(corpus, plan, 1, seed=0)
+        assert chosen[0, 0] == -1 if plan.passage_languages[0] == 1 else chosen[0, 0] >= 0
+
+
+def test_labels_know_contents_and_texts(corpus):
+    plan = PairBatchSampler(corpus, PAIRS, 0.0, seed=1)[0]
+    _, labels = label(corpus, plan, 0, seed=1)
+    passages = corpus.pairs[plan.pairs, 1]
+    assert labels.content_N.tolist() == (passages // 2 * 2).tolist()
+    texts = [corpus.passages[corpus.languages[lang]][row] for lang, row in zip(plan.passage_languages, passages, strict=True)]
+    assert labels.text_N.tolist() == [hash_of(text) for text in texts]
+
+
+def test_workers_and_a_late_start_change_nothing(corpus, tokenizers, cache):
+    data = batches(corpus, tokenizers, cache)
+    alone = [data[step] for step in range(12)]
+    for workers, start in ((0, 0), (2, 0), (2, 5)):
+        loader = DataLoader(data, sampler=range(start, 12), batch_size=None, num_workers=workers)
+        for one, other in zip(alone[start:], loader, strict=True):
+            assert one.step == other.step and torch.equal(one.queries.ids_T, other.queries.ids_T)
+            assert torch.equal(one.passages.ids_T, other.passages.ids_T)
+            assert torch.equal(one.labels.content_N, other.labels.content_N)
+
+
+def test_more_hard_negatives_than_there_are_is_refused(corpus, tokenizers, cache):
+    with pytest.raises(ValueError, match=r"data.hard_negatives=4, but corpus 'made' has up to 3"):
+        batches(corpus, tokenizers, cache, hard_negatives=4)
+
+
+def test_chunks_hold_every_row_once_each_text_once_and_stages_in_order(tokenizers, cache):
+    passages = ["one", "two two", "one", "three three three", "four", "two two"]
+    benchmark = Benchmark(("a",), ["q1", "q2", "q1"], np.zeros(3, int), ["1", "2", "3"], passages, np.zeros(6, int),
+                          list("uvwxyz"), [np.array([0]), np.array([3]), np.array([1])], SOURCE)
+    chunks = Chunks(benchmark, tokenizers, cache, texts_per_chunk=2)
+    stages = [chunks[i].stage for i in range(len(chunks))]
+    assert stages == sorted(stages, key=STAGES.index)
+    for stage, expected in (("queries", [[0, 2], [1]]), ("relevant", [[0, 2], [1, 5], [3]]), ("others", [[4]])):
+        groups = [rows.tolist() for i in range(len(chunks)) for rows in chunks[i].rows if chunks[i].stage == stage]
+        assert sorted(groups) == expected
+    assert all(len(chunks[i].tokens) == len(chunks[i].rows) for i in range(len(chunks)))

@@ -1,0 +1,99 @@
+"""The token cache: what it gives is what the tokenizer gives, and its key is honest."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hybrid_ir.canary import TEXTS, canary
+from hybrid_ir.tokens import RoleTokenizer, TokenStore
+
+SENTENCES = ["one two three", None, "Ελλάδα", "中国", "a " * 200, ""]
+
+
+@given(texts=st.lists(st.one_of(st.none(), st.text(max_size=40)), max_size=12))
+@settings(max_examples=30, deadline=None)
+def test_tokens_are_the_tokenizers_own(tokenizers, cache, texts):
+    role = tokenizers["passage"]
+    store = role.store(texts, cache)
+    assert len(store) == len(texts)
+    for row, text in enumerate(texts):
+        expected = [] if text is None else role.tokenizer(role.prefix + text, truncation=True, max_length=64)["input_ids"]
+        assert store[row].tolist() == expected
+    rows = list(range(len(texts)))[::-1]
+    taken = store.take(rows)
+    assert taken.lengths_B.tolist() == store.lengths[rows].tolist() and len(taken.ids_T) == taken.lengths_B.sum()
+
+
+def test_pairs_are_tokenizer_pairs(tokenizers, cache):
+    role = tokenizers["passage"]
+    store = role.store([("one", "two three"), ("x", "y")], cache)
+    assert store[0].tolist() == role.tokenizer(role.prefix + "one", "two three")["input_ids"]
+
+
+def test_truncation_is_counted(tokenizers, cache):
+    assert tokenizers["passage"].store(SENTENCES, cache).card == {"texts": 6, "truncated": 1}
+
+
+def test_the_second_time_nothing_is_tokenised(tokenizers, cache, monkeypatch):
+    first = tokenizers["query"].store(SENTENCES, cache)
+    monkeypatch.setattr(RoleTokenizer, "_write", lambda *_: pytest.fail("tokenised again"))
+    again = tokenizers["query"].store(list(SENTENCES), cache)
+    assert np.array_equal(first.ids, again.ids)
+
+
+def test_everything_that_changes_tokens_changes_the_key(tokenizers, tmp_path):
+    role = tokenizers["query"]
+    variants = [role, RoleTokenizer(role.tokenizer, "other: ", role.max_length), RoleTokenizer(role.tokenizer, role.prefix, 9)]
+    for variant in variants:
+        variant.store(["a b", "c"], tmp_path)
+    role.store(["a b", "d"], tmp_path)
+    role.store(["a", "b c"], tmp_path)
+    assert len(list((tmp_path / "tokens").iterdir())) == 5
+    rules = json.loads(role.tokenizer.backend_tokenizer.to_str())
+    rules["normalizer"] = None
+    changed = type(role.tokenizer)(tokenizer_object=role.tokenizer.backend_tokenizer.from_str(json.dumps(rules)),
+                                   **role.tokenizer.special_tokens_map)
+    assert RoleTokenizer(changed, role.prefix, role.max_length).fingerprint != role.fingerprint
+    assert canary(changed) != canary(role.tokenizer)
+
+
+@pytest.mark.parametrize("damage", ["ids.bin", "offsets.npy", "card.json"])
+def test_a_damaged_cache_is_made_anew(tokenizers, tmp_path, damage):
+    role = tokenizers["query"]
+    whole = role.store(SENTENCES, tmp_path)
+    expected = np.array(whole.ids)
+    path = next((tmp_path / "tokens").iterdir()) / damage
+    path.write_bytes(path.read_bytes()[:3])
+    assert np.array_equal(role.store(SENTENCES, tmp_path).ids, expected)
+
+
+def test_an_interrupted_write_leaves_nothing_that_looks_whole(tokenizers, tmp_path, monkeypatch):
+    def stop(self, texts):
+        yield [[1, 2]], 0
+        raise KeyboardInterrupt
+    monkeypatch.setattr(RoleTokenizer, "_tokenize", stop)
+    with pytest.raises(KeyboardInterrupt):
+        tokenizers["query"].store(SENTENCES, tmp_path)
+    assert list((tmp_path / "tokens").iterdir()) == []
+
+
+def test_moving_tokens_keeps_their_lengths(tokenizers, cache):
+    tokens = tokenizers["query"].store(SENTENCES, cache).take([0, 2]).to("meta")
+    assert tokens.ids_T.device.type == "meta" and tokens.lengths_B.device.type == "cpu"
+
+
+def test_the_canary_sings_in_many_scripts(encoder):
+    assert len(TEXTS) >= 50
+    assert canary(encoder.tokenizer) == canary(encoder.tokenizer) and len(canary(encoder.tokenizer)) == 16
+    scripts = {chr(ord(c) & ~0x7F) for text in TEXTS for c in text if ord(c) > 0x24F}
+    assert len(scripts) >= 20
+
+
+def test_store_of_nothing(tokenizers, tmp_path):
+    assert len(tokenizers["query"].store([], tmp_path)) == 0
+    assert isinstance(tokenizers["query"].store([None], tmp_path), TokenStore)
+    assert torch.equal(tokenizers["query"].store([None], tmp_path).take([0]).lengths_B, torch.tensor([0]))
