@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from lightning import seed_everything
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.commands import build, conf_folder, one_clear_error
+from hybrid_ir.commands import build, conf_folder, one_clear_error, parts
 from hybrid_ir.data.card import BatchCard
 from hybrid_ir.evaluation.report import report, report_card
 from hybrid_ir.retriever import Retriever
@@ -34,8 +34,8 @@ def train(cfg: DictConfig) -> None:
     benchmarks = {"validation": build(cfg.validation), "test": build(cfg.benchmark)}
     data = build(cfg.data)(sampler=sampler if cfg.fit else None, tokenizers=encoder.tokenizers, **benchmarks)
     module = Retriever(encoder, build(cfg.loss), build(cfg.optimizer), build(cfg.scheduler), cfg.center)
-    loggers = [JsonlLogger(folder), *(build(cfg.logger) or {}).values()]
-    trainer = build(cfg.trainer)(callbacks=[*build(cfg.callbacks).values()], logger=loggers, default_root_dir=folder)
+    loggers = [JsonlLogger(folder), *parts(cfg.logger)]
+    trainer = build(cfg.trainer)(callbacks=parts(cfg.callbacks), logger=loggers, default_root_dir=folder)
 
     start = checkpoint_file(cfg.ckpt_path, cfg.test_checkpoint)
     if cfg.fit:

@@ -20,7 +20,8 @@ def statements() -> Statements:
     for language in spoken_languages():
         _, script, territory = likely(language)
         found["script", Entity("language", language)].append(Entity("script", script))
-        found["main_country", Entity("language", language)].append(Entity("territory", territory))
+        if territory != "001":  # the world: Esperanto has no main country
+            found["main_country", Entity("language", language)].append(Entity("territory", territory))
         found["script_languages", Entity("script", script)].append(Entity("language", language))
     for tag in get_global("likely_subtags"):
         if tag.startswith("und_") and len(tag) == len("und_Xxxx"):

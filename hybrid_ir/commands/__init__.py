@@ -46,6 +46,11 @@ def build(config: Any) -> Any:
     return instantiate(config, _convert_="all") if config else None
 
 
+def parts(config: Any) -> list[Any]:
+    """The objects of a group of named parts, without those set to null."""
+    return [part for part in (build(config) or {}).values() if part is not None]
+
+
 @contextmanager
 def one_clear_error() -> Iterator[None]:
     """Print a user's mistake as one line and exit with 2; anything else keeps its traceback."""

@@ -10,8 +10,6 @@ from hybrid_ir.evaluation.ranking import RankCounter, padded, relevant_rows
 from hybrid_ir.evaluation.views import Results
 from hybrid_ir.types import Benchmark
 
-BUFFER = 8192  # passages counted at once: larger batches make better matrix products
-
 
 class StreamedRanking:
     """Ranks a benchmark while its texts are encoded; holds queries and relevant passages, never the other passages.
@@ -31,8 +29,7 @@ class StreamedRanking:
         self.held[stage].append((np.concatenate(rows), vectors_BD.detach()[texts_N]))
         if stage == "others" and not self.center:
             self._start()
-            if sum(len(rows_N) for rows_N, _ in self.held["others"]) >= BUFFER:
-                self._count(*self._take("others"))
+            self._count(*self._take("others"))
 
     def results(self) -> Results:
         if self.center:
@@ -68,8 +65,7 @@ class StreamedRanking:
         places_U = torch.from_numpy(np.searchsorted(rows_N, rows_U))
         self.counter = RankCounter(queries_QD, benchmark.query_languages[query_rows_Q], relevant_QR, vectors_ND[places_U],
                                    benchmark.passage_languages[rows_U], benchmark.languages, self.temperature)
-        for start in range(0, len(rows_N), BUFFER):
-            self._count(rows_N[start : start + BUFFER], vectors_ND[start : start + BUFFER])
+        self._count(rows_N, vectors_ND)
 
     def _count(self, rows_N: np.ndarray, vectors_ND: torch.Tensor) -> None:
         self.counter.add(rows_N, vectors_ND, self.benchmark.passage_languages[rows_N])

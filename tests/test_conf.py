@@ -1,0 +1,93 @@
+"""Every file in conf/ composes, names a real thing with real arguments, and a misspelt key is an error."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException, InstantiationException
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from hybrid_ir.commands import build, shipped
+
+CONF = shipped("conf")
+OPTIONS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name not in ("hydra", "local"))
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", overrides=list(overrides))
+
+
+def targets(config) -> list[tuple[str, DictConfig]]:
+    """Every node with a _target_, at any depth."""
+    found = []
+    if OmegaConf.is_dict(config):
+        if "_target_" in config:
+            found.append((config._target_, config))
+        for key in config:
+            node = config._get_node(key)
+            if OmegaConf.is_config(node):
+                found += targets(config[key]) if node is not None and not OmegaConf.is_missing(config, key) else []
+    return found
+
+
+@pytest.mark.parametrize(("group", "name"), OPTIONS, ids="/".join)
+def test_every_option_composes_and_its_keys_are_arguments(group, name):
+    cfg = composed(f"{'+' if group in () else ''}{group}={name}")
+    nodes = targets(cfg)
+    assert nodes
+    for target, node in nodes:
+        signature = inspect.signature(get_object(target))
+        free = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+        keys = {key for key in node if not key.startswith("_")}
+        assert free or keys <= set(signature.parameters), f"{target} does not take {keys - set(signature.parameters)}"
+        required = {name for name, p in signature.parameters.items()
+                    if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+        assert required <= keys or node.get("_partial_"), f"{target} needs {required - keys}"
+
+
+@pytest.mark.parametrize("group", ["sampler", "loss", "optimizer", "scheduler", "logger", "trainer"])
+def test_every_option_of_a_group_has_the_same_keys(group):
+    """So that switching an option never makes an override fail."""
+    if group == "logger":
+        return
+    keys = {name: {k for k in composed(f"{group}={name}")[group] or ()} for g, name in OPTIONS if g == group and name != "none"}
+    assert len({frozenset(k) for k in keys.values()}) == 1, keys
+
+
+def test_the_samplers_are_two_numbers():
+    expected = {"x_x_mono": (1.0, "batch"), "x_y": (0.0, "batch"), "hybrid": (0.5, "batch"), "x_x": (1.0, "example"),
+                "hybrid_example": (0.5, "example"), "en_en": (1.0, "batch")}
+    found = {name: composed(f"sampler={name}").sampler for group, name in OPTIONS if group == "sampler"}
+    assert {name: (s.monolingual_share, s.level) for name, s in found.items()} == expected
+    assert found["en_en"].languages == ["en"]
+    assert all(set(s) == set(found["hybrid"]) for s in found.values())
+
+
+@pytest.mark.parametrize("override", ["sampler.aplha=1", "modle=tiny", "sampler=x_z", "seeed=1", "trainer.max_step=3"])
+def test_a_misspelt_key_is_an_error(override):
+    with pytest.raises(Exception, match=override.split("=")[0].split(".")[-1]) as error:
+        composed(override)
+    assert isinstance(error.value, ConfigCompositionException) or "override" in type(error.value).__name__.lower()
+
+
+def test_a_misspelt_key_in_a_file_is_an_error():
+    cfg = composed("+loss.temprature=3")
+    with pytest.raises((InstantiationException, TypeError), match="temprature"):
+        build(cfg.loss)
+
+
+def test_configs_are_short():
+    for path in CONF.rglob("*.yaml"):
+        assert len(path.read_text().splitlines()) <= 38, path
+
+
+def test_experiments_only_say_what_differs():
+    for path in (CONF / "experiment").glob("*.yaml"):
+        assert "@package _global_" in path.read_text() and "_target_" not in path.read_text()
+
+
+def test_conf_is_the_one_in_the_clone():
+    assert Path(__file__).parents[1] / "conf" == CONF
