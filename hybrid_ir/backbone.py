@@ -19,7 +19,8 @@ TANH_HEAD = "2_Dense"  # folder of the dense layer in a sentence-transformers re
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
-def load_backbone(name: str, tanh_head: bool = False, dropout: float | None = None, attention: str | None = None, revision: str | None = None,
+def load_backbone(name: str, tanh_head: bool = False, dropout: float | None = None, attention: str | None = None,
+                  revision: str | None = None,
                   trust_remote_code: bool = False) -> tuple[nn.Module, PreTrainedTokenizerFast, nn.Module]:
     """The encoder in float32, its tokenizer, and the head behind the pooling (identity unless `tanh_head`).
 

@@ -6,8 +6,10 @@ import json
 from transformers import PreTrainedTokenizerBase
 
 TEXTS = (
-    "What is the capital of France?", "  two  spaces,\ttab\nline ", "ﬁne ﬂuﬀ ½ ² ™ № Å", "naïve café, Żółć, İstanbul ıI ǅ", "ẞ ß SS",
-    "don't — “quotes” … «so»", "3.14159 1,000,000 1e-9 ٣٤ ３４ ४५", "👩‍👩‍👧 🇬🇷 ☕️", "e\u0301 vs é", "soft\u00adhyphen zero\u200bwidth no\u00a0break",
+    "What is the capital of France?", "  two  spaces,\ttab\nline ", "ﬁne ﬂuﬀ ½ ² ™ № Å", "naïve café, Żółć, İstanbul ıI ǅ",
+    "ẞ ß SS",
+    "don't — “quotes” … «so»", "3.14159 1,000,000 1e-9 ٣٤ ３４ ४५", "👩‍👩‍👧 🇬🇷 ☕️", "e\u0301 vs é",
+    "soft\u00adhyphen zero\u200bwidth no\u00a0break",
     "ما هي عاصمة فرنسا؟", "السَّلَامُ عَلَيْكُمْ", "Was ist die Hauptstadt Österreichs?", "Ποια είναι η πρωτεύουσα;", "ΟΔΟΣ οδός",
     "¿Cuál es la capital de España?", "भारत की राजधानी क्या है?", "क्ष त्र ज्ञ", "Какая столица России?", "Ёлка й",
     "เมืองหลวงของประเทศไทยคืออะไร", "น้ำ", "Türkiye'nin başkenti neresidir?", "Thủ đô của Việt Nam là gì?", "tiếng Việt",

@@ -48,7 +48,8 @@ class BiEncoder(nn.Module):
     def __init__(self, backbone: str | FromScratch, pooling: str = "mean", projection: int | None = None,
                  query_prefix: str = "Query: ", passage_prefix: str = "Passage: ", query_max_length: int = 64,
                  passage_max_length: int = 256, train_embeddings: bool = True, dropout: float | None = None,
-                 gradient_checkpointing: bool = False, attention: str | None = None, tokens_per_slice: int = 4096, revision: str | None = None,
+                 gradient_checkpointing: bool = False, attention: str | None = None, tokens_per_slice: int = 4096,
+                 revision: str | None = None,
                  trust_remote_code: bool = False, texts: Sequence[str] = (), cache: str | Path = ".cache"):
         super().__init__()
         if pooling not in POOLINGS:

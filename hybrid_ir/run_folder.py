@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 import yaml
 
-PACKAGES = ("hybrid-ir", "torch", "lightning", "transformers", "tokenizers", "hydra-core", "omegaconf", "numpy", "babel", "pyarrow")
+PACKAGES = ("hybrid-ir", "torch", "lightning", "transformers", "tokenizers", "hydra-core", "omegaconf", "numpy", "babel",
+            "pyarrow")
 
 
 def describe_run(folder: Path, config: dict) -> None:

@@ -49,7 +49,8 @@ def wandb_logger(save_dir: str, offline: bool | None = None, **settings) -> Wand
     if offline is None:
         offline = os.environ.get("WANDB_MODE") != "online" and not has_wandb_key()
         if offline:
-            rank_zero_info(f"wandb: no API key found, so this run is logged offline; upload it with: wandb sync {save_dir}/wandb/offline-*")
+            rank_zero_info("wandb: no API key found, so this run is logged offline; upload it with: "
+                           f"wandb sync {save_dir}/wandb/offline-*")
     return WandbLogger(save_dir=save_dir, offline=offline, **settings)
 
 

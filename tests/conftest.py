@@ -12,7 +12,8 @@ from hybrid_ir.encoder import BiEncoder
 
 # where HYBRID_IR_SHARED says, or beside the repository: real data and a real pretrained encoder, which no user has
 SHARED = Path(os.environ.get("HYBRID_IR_SHARED", Path(__file__).parents[2] / "shared"))
-TEXTS = ["what money do people pay with in kabul?", "kabul, currency: afghani", "ποιο νόμισμα έχει η Ελλάδα;", "中国的货币是什么？"] * 5
+TEXTS = ["what money do people pay with in kabul?", "kabul, currency: afghani",
+         "ποιο νόμισμα έχει η Ελλάδα;", "中国的货币是什么？"] * 5
 
 torch.set_num_threads(1)
 

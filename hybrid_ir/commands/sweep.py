@@ -1,5 +1,6 @@
 """After a multirun: say which jobs failed and why, and compare the others in one table."""
 
+import atexit
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ class CompareJobs(Callback):
             Console(stderr=True).print(f"[red]job {job_return.hydra_cfg.hydra.job.num} failed:[/] ", end="")
             Console(stderr=True).print(message_of(job_return._return_value), markup=False)
 
-    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        from hybrid_ir.evaluation.comparison import compare
-        compare(Path(config.hydra.sweep.dir), Console())
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        # at exit, since Hydra calls on_multirun_end only where no job failed
+        atexit.register(compare_jobs, Path(config.hydra.sweep.dir))
+
+
+def compare_jobs(folder: Path) -> None:
+    from hybrid_ir.evaluation.comparison import compare
+    compare(folder, Console())

@@ -57,7 +57,8 @@ def as_dict(results: Results) -> dict:
 def views_table(results: Results) -> Table:
     benchmark = results.benchmark
     choices = ", ".join(f"{key}={value}" for key, value in benchmark.source.choices.items())
-    table = Table(title=f"{benchmark.name} ({choices}): mean over the n settings of a view" if choices else benchmark.name, title_justify="left")
+    title = f"{benchmark.name} ({choices})" if choices else benchmark.name
+    table = Table(title=f"{title}: mean over the n settings of a view", title_justify="left")
     for column in ("view", "n", *SHOWN.values(), "ties"):
         table.add_column(column, justify="left" if column == "view" else "right", no_wrap=True)
     for view in VIEWS:
@@ -79,7 +80,7 @@ def languages_table(results: Results, most: int = 30) -> Table:
     for setting in results.settings:
         cells.setdefault((setting.query_language, setting.view), []).append(setting.means)
     for language in languages[:most]:
-        means = [np.mean([row["map"] for row in cells[language, view]]) if (language, view) in cells else np.nan for view in VIEWS]
+        means = [np.mean([row["map"] for row in cells.get((language, view), [{"map": np.nan}])]) for view in VIEWS]
         distance = cells.get((language, "multi"), [{"rank_distance": np.nan}])[0]["rank_distance"]
         table.add_row(language, *(number(value, "map") for value in means), number(distance, "rank_distance"))
     return table
