@@ -45,6 +45,9 @@ class RetrievalData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         batches, trainer = self._batches(), self.trainer
+        if trainer.world_size > 1:
+            raise ValueError(f"this run has {trainer.world_size} processes, and negatives are not gathered across processes "
+                             "yet: each would train on the whole batch by itself. Use trainer.devices=1")
         steps = range(trainer.global_step * trainer.accumulate_grad_batches,  # a restored trainer goes on where it was
                       trainer.max_steps * trainer.accumulate_grad_batches)
         return DataLoader(batches, sampler=steps, batch_size=None, num_workers=self.num_workers,

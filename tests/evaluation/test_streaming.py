@@ -1,0 +1,64 @@
+"""StreamedRanking: the same ranks as ranking all at once, and centring against its definition."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hybrid_ir.evaluation.ranking import rank
+from hybrid_ir.evaluation.streaming import StreamedRanking
+from hybrid_ir.types import Benchmark, Source
+
+
+def problem(seed: int) -> tuple[Benchmark, torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng(seed)
+    queries, passages = 12, 40
+    relevant = [np.sort(rng.choice(passages, rng.integers(1, 4), replace=False)) for _ in range(queries)]
+    benchmark = Benchmark(
+        ("a", "b"), [f"q{i}" for i in range(queries)], rng.integers(0, 2, queries), [str(i) for i in range(queries)],
+        [f"p{i}" for i in range(passages)], rng.integers(0, 2, passages), [f"id{i}" for i in range(passages)], relevant,
+        Source("made", "vectors made for a test", "none", "none"))
+    vectors = [F.normalize(torch.from_numpy(rng.normal(size=(n, 8)) + 1).float(), dim=1) for n in (queries, passages)]
+    return benchmark, *vectors
+
+
+def streamed(benchmark, queries, passages, seed, **choices):
+    rng = np.random.default_rng(seed)
+    ranking = StreamedRanking(benchmark, **choices)
+    found = np.unique(np.concatenate(benchmark.relevant))
+    stages = {"queries": (np.arange(len(queries)), queries), "relevant": (found, passages),
+              "others": (np.setdiff1d(np.arange(len(passages)), found), passages)}
+    for stage, (rows, vectors) in stages.items():
+        for part in np.array_split(rng.permutation(rows), 3):
+            ranking.add(stage, [np.array([row]) for row in part], vectors[torch.from_numpy(part)])
+    return ranking.results()
+
+
+@given(seed=st.integers(0, 999), order=st.integers(0, 999))
+@settings(max_examples=20, deadline=None)
+def test_order_and_batches_do_not_matter(seed, order):
+    benchmark, queries, passages = problem(seed)
+    table = rank(queries, passages, benchmark, 0.05)
+    results = streamed(benchmark, queries, passages, order, temperature=0.05)
+    again = streamed(benchmark, queries, passages, order + 1, temperature=0.05)
+    assert results.summary() == pytest.approx(again.summary(), abs=1e-12)
+    assert results.loss == pytest.approx(float(np.nanmean(table.losses)), abs=1e-12)
+
+
+@given(seed=st.integers(0, 999))
+@settings(max_examples=20, deadline=None)
+def test_centring_subtracts_each_languages_own_mean(seed):
+    benchmark, *vectors = problem(seed)
+    centred = []
+    for rows, languages in zip(vectors, (benchmark.query_languages, benchmark.passage_languages), strict=True):
+        rows = rows.double().clone()
+        for language in np.unique(languages):
+            rows[languages == language] -= rows[languages == language].mean(0)
+        centred.append(F.normalize(rows, dim=1).float())
+    if any(not torch.isfinite(rows).all() or (rows.norm(dim=1) < 0.5).any() for rows in centred):
+        return  # a language with a single text has nothing left
+    expected = streamed(benchmark, *centred, seed)
+    assert streamed(benchmark, *vectors, seed, center=True).macro("multi")["map"] == pytest.approx(
+        expected.macro("multi")["map"], abs=1e-6)
