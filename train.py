@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hybrid_ir.commands import build, conf_folder, one_clear_error, parts
 from hybrid_ir.data.card import BatchCard
-from hybrid_ir.evaluation.report import report, report_card
+from hybrid_ir.evaluation.report import report, report_card, report_training
 from hybrid_ir.retriever import Retriever
 from hybrid_ir.run_folder import checkpoint_file, describe_run
 from hybrid_ir.tracking import JsonlLogger
@@ -41,6 +41,7 @@ def train(cfg: DictConfig) -> None:
     if cfg.fit:
         report_card(BatchCard.of(sampler, trainer.max_steps, module.loss.mask, data.hard_negatives), folder)
         trainer.fit(module, data, ckpt_path=start, weights_only=True)
+        report_training(folder)
         start = checkpoint_file(folder, cfg.test_checkpoint)
     if benchmarks["test"]:
         trainer.test(module, data, ckpt_path=start, weights_only=True, verbose=False)

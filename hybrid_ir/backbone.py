@@ -4,11 +4,13 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from huggingface_hub.utils import enable_progress_bars
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import nn
@@ -28,25 +30,21 @@ def load_backbone(name: str, tanh_head: bool = False, dropout: float | None = No
         ValueError: not a folder and not to be had from the hub, or weights that the checkpoint lacks.
     """
     hub = {"revision": revision, "trust_remote_code": trust_remote_code}
-    verbosity = logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # its load report lists the pooler that we leave out on purpose
     try:
         config = AutoConfig.from_pretrained(name, **hub)
         for key, value in config.to_dict().items():
             if dropout is not None and "dropout" in key and isinstance(value, float):
                 setattr(config, key, dropout)
-        tokenizer = AutoTokenizer.from_pretrained(name, **hub)
-        # float32 masters whatever dtype the checkpoint was stored in
-        model, report = AutoModel.from_pretrained(
-            name, config=config, attn_implementation=attention, dtype=torch.float32, output_loading_info=True, **hub)
+        with quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(name, **hub)
+            # float32 masters whatever dtype the checkpoint was stored in
+            model, report = AutoModel.from_pretrained(
+                name, config=config, attn_implementation=attention, dtype=torch.float32, output_loading_info=True, **hub)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"model.backbone={name!r} could not be loaded: it is no folder with a Hugging Face checkpoint, and the hub did "
             f"not deliver it. Give a local path, or check the name and the network. ({str(error).splitlines()[0]})"
         ) from error
-    finally:
-        logging.set_verbosity(verbosity)
     missing = [key for key in report["missing_keys"] if not key.startswith("pooler.")]
     if missing:
         raise ValueError(f"model.backbone={name!r} lacks {len(missing)} weights, first {sorted(missing)[0]!r}: "
@@ -54,6 +52,21 @@ def load_backbone(name: str, tanh_head: bool = False, dropout: float | None = No
     head = _tanh_head(name, model, len(missing) == len(report["missing_keys"]), revision) if tanh_head else nn.Identity()
     model.pooler = None  # what no loss reaches would fail distributed training
     return model.train(), tokenizer, head  # from_pretrained hands it over in eval mode, and Lightning would keep that
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without its report on the pooler that we leave out on purpose and its bars over local files; downloads keep theirs."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    enable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _tanh_head(name: str, model: nn.Module, has_pooler: bool, revision: str | None) -> nn.Module:
@@ -106,7 +119,8 @@ class FromScratch:
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".writing-") as name:
                 written = Path(name) / "backbone"
                 self._tokenizer(texts).save_pretrained(written)
-                self._model().save_pretrained(written)
+                with quiet_transformers():
+                    self._model().save_pretrained(written)
                 try:
                     os.rename(written, folder)
                 except OSError:  # another process was faster with the same backbone

@@ -12,7 +12,6 @@ from typing import Any
 
 from hydra.errors import HydraException
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 PACKAGE = Path(__file__).parents[1]
@@ -43,12 +42,15 @@ def quieten() -> None:
 
 def build(config: Any) -> Any:
     """The object that a config describes, from plain lists and dicts; None for an empty config."""
+    if config and "_target_" not in config:
+        raise ValueError(f"config with keys {list(config)} has no _target_, so nothing can be built from them: choose an option "
+                         "of its group other than none, or leave these keys out")
     return instantiate(config, _convert_="all") if config else None
 
 
 def parts(config: Any) -> list[Any]:
     """The objects of a group of named parts, without those set to null."""
-    return [part for part in (build(config) or {}).values() if part is not None]
+    return [build(part) for part in (config or {}).values() if part is not None]
 
 
 @contextmanager
@@ -70,7 +72,3 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, OmegaConfBaseException) and getattr(error, "full_key", None):
         return f"config key {error.full_key}: {str(error).splitlines()[0]}"
     return str(error).strip() or type(error).__name__
-
-
-def plain(config: Any) -> dict:
-    return OmegaConf.to_container(config, resolve=True)

@@ -21,6 +21,7 @@ class RetrievalData(LightningDataModule):
         validation: benchmark watched while training, None for no validation.
         test: benchmark measured at the end.
         hard_negatives: per question, from those that the corpus names.
+        distinct_batches: only the first so many batches of the plan, over and over; None for all.
         texts_per_chunk: texts encoded per evaluation step.
         num_workers: processes that build training batches; 0 builds them in the training process.
         cache: folder for tokenised texts.
@@ -28,11 +29,15 @@ class RetrievalData(LightningDataModule):
 
     def __init__(self, sampler: PairBatchSampler | None, tokenizers: Mapping[str, RoleTokenizer],
                  validation: Benchmark | None = None, test: Benchmark | None = None, hard_negatives: int = 0,
-                 texts_per_chunk: int = 512, num_workers: int = 0, cache: str | Path = ".cache"):
+                 distinct_batches: int | None = None, texts_per_chunk: int = 512, num_workers: int = 0,
+                 cache: str | Path = ".cache"):
         super().__init__()
+        if distinct_batches is not None and distinct_batches < 1:
+            raise ValueError(f"data.distinct_batches={distinct_batches} must be at least 1, or null for the whole plan")
         self.sampler, self.tokenizers, self.num_workers = sampler, tokenizers, num_workers
         self.benchmarks = {"validation": validation, "test": test}
         self.hard_negatives, self.texts_per_chunk, self.cache = hard_negatives, texts_per_chunk, Path(cache)
+        self.distinct_batches = distinct_batches
         self._chunks: dict[str, Chunks] = {}
 
     def prepare_data(self) -> None:
@@ -50,6 +55,8 @@ class RetrievalData(LightningDataModule):
                              "yet: each would train on the whole batch by itself. Use trainer.devices=1")
         steps = range(trainer.global_step * trainer.accumulate_grad_batches,  # a restored trainer goes on where it was
                       trainer.max_steps * trainer.accumulate_grad_batches)
+        if self.distinct_batches:
+            steps = [step % self.distinct_batches for step in steps]
         return DataLoader(batches, sampler=steps, batch_size=None, num_workers=self.num_workers,
                           persistent_workers=self.num_workers > 0)
 

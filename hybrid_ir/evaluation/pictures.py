@@ -44,7 +44,7 @@ def write_numbers(axes: Axes, values: np.ndarray) -> None:
 
 def training_curves(metrics: Path, path: Path) -> None:
     """Loss over steps, and the validation's mAP in the three views and rank distance where there are any."""
-    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []  # a very short run
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     losses, maps, distances = figure.subplots(1, 3)
     for name, label in (("train/loss", "training batches"), ("val/loss", "validation, whole pool")):

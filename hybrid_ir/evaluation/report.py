@@ -23,18 +23,22 @@ def report(results: Results, folder: Path, console: Console | None = None) -> No
     write_whole(folder / "metrics.json", json.dumps(as_dict(results), indent=2, allow_nan=False))
     pq.write_table(pa.table(results.columns()), folder / "per_query.parquet")
     pictures.heat_map(results, folder / "heat_map.png")
-    if (folder / "metrics.jsonl").exists():
-        pictures.training_curves(folder / "metrics.jsonl", folder / "curves.png")
     console = console or Console()
     console.print(views_table(results))
     console.print(languages_table(results))
-    console.print(f"results in {folder}: metrics.json, per_query.parquet, heat_map.png, curves.png", soft_wrap=True)
+    console.print(f"results in {folder}: metrics.json, per_query.parquet, heat_map.png", soft_wrap=True)
 
 
 def report_card(card, folder: Path, console: Console | None = None) -> None:
     """Print the batch card and write it as batch_card.json."""
     write_whole(folder / "batch_card.json", json.dumps(card.as_dict(), indent=2))
     card.show(console or Console())
+
+
+def report_training(folder: Path, console: Console | None = None) -> None:
+    """Draw what the steps of a training logged as curves.png."""
+    pictures.training_curves(folder / "metrics.jsonl", folder / "curves.png")
+    (console or Console()).print(f"training in {folder}: metrics.jsonl, curves.png, checkpoints", soft_wrap=True)
 
 
 def as_dict(results: Results) -> dict:
