@@ -41,7 +41,7 @@ def train(cfg: DictConfig) -> None:
     if cfg.fit:
         report_card(BatchCard.of(sampler, trainer.max_steps, module.loss.mask, data.hard_negatives), folder)
         trainer.fit(module, data, ckpt_path=start, weights_only=True)
-        report_training(folder)
+        report_training(folder, trainer.global_step, trainer.max_steps)
         start = checkpoint_file(folder, cfg.test_checkpoint)
     if benchmarks["test"]:
         trainer.test(module, data, ckpt_path=start, weights_only=True, verbose=False)

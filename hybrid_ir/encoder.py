@@ -71,7 +71,8 @@ class BiEncoder(nn.Module):
         }
         self.backbone.get_input_embeddings().weight.requires_grad_(train_embeddings)
         if gradient_checkpointing:
-            self.backbone.gradient_checkpointing_enable({"use_reentrant": False})
+            enable = getattr(self.backbone, "activation_checkpointing_enable", None)  # its name since transformers 5
+            (enable or self.backbone.gradient_checkpointing_enable)({"use_reentrant": False})
 
     def forward(self, tokens: Tokens) -> torch.Tensor:
         """Unit vectors (B, D), float32 whatever the precision of the backbone."""

@@ -1,4 +1,4 @@
-"""Loggers: metrics.jsonl, the truth of every run, and Weights & Biases that works without a key."""
+"""What follows a run: metrics.jsonl, its truth, Weights & Biases that works without a key, and a progress bar."""
 
 import json
 import netrc
@@ -6,6 +6,7 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
+from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
@@ -61,3 +62,14 @@ def has_wandb_key() -> bool:
         return netrc.netrc().authenticators(WANDB_HOST) is not None
     except (FileNotFoundError, netrc.NetrcParseError):
         return False
+
+
+class StepsBar(RichProgressBar):
+    """A progress bar that speaks of training steps: batches are planned, there are no epochs to count."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return "training"
+
+    @property
+    def total_train_batches(self) -> int | float:
+        return self.trainer.num_training_batches  # the loader is as long as the run

@@ -36,7 +36,9 @@ def quieten() -> None:
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (".*LeafSpec.*", ".*does not have many workers.*", ".*smaller than the logging interval.*",
-                    ".*Total length of .* is zero.*", ".*Checkpoint directory .* exists.*"):
+                    ".*Total length of .* is zero.*", ".*Checkpoint directory .* exists.*",
+                    ".*callbacks used to create the checkpoint.*", ".*The dirpath has changed.*",
+                    ".*your dataloader is not resumable.*"):
         warnings.filterwarnings("ignore", message)
 
 

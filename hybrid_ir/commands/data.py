@@ -84,7 +84,8 @@ def preview(sampler, console: Console) -> None:
     corpus = sampler.corpus
     table = Table(title=f"first batches, monolingual_share={sampler.monolingual_share}, level={sampler.level}, "
                         f"batch_size={sampler.batch_size}, seed={sampler.seed}", title_justify="left")
-    for column in ("step", "query", "passage"):
+    table.add_column("step", min_width=4)
+    for column in ("query", "passage"):
         table.add_column(column, overflow="ellipsis", no_wrap=True, max_width=70)
     for step in range(BATCHES):
         plan = sampler[step]

@@ -1,15 +1,32 @@
 """The LightningDataModule: planned batches to train on, benchmark texts to encode."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from lightning import LightningDataModule
+from lightning import LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 
 from hybrid_ir.data.batching import Chunks, PlannedBatches
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.tokens import RoleTokenizer
 from hybrid_ir.types import Benchmark
+
+
+class StepsToGo:
+    """Which planned batches a trainer still needs: from its global step on, so that a restored one goes on where it was.
+
+    As long as the whole run, since Lightning counts the batches before a restart, too.
+    """
+
+    def __init__(self, trainer: Trainer, distinct: int | None = None):
+        self.trainer, self.distinct = trainer, distinct
+
+    def __iter__(self) -> Iterator[int]:
+        for step in range(self.trainer.global_step * self.trainer.accumulate_grad_batches, len(self)):
+            yield step % self.distinct if self.distinct else step
+
+    def __len__(self) -> int:
+        return self.trainer.max_steps * self.trainer.accumulate_grad_batches
 
 
 class RetrievalData(LightningDataModule):
@@ -53,12 +70,11 @@ class RetrievalData(LightningDataModule):
         if trainer.world_size > 1:
             raise ValueError(f"this run has {trainer.world_size} processes, and negatives are not gathered across processes "
                              "yet: each would train on the whole batch by itself. Use trainer.devices=1")
-        steps = range(trainer.global_step * trainer.accumulate_grad_batches,  # a restored trainer goes on where it was
-                      trainer.max_steps * trainer.accumulate_grad_batches)
-        if self.distinct_batches:
-            steps = [step % self.distinct_batches for step in steps]
-        return DataLoader(batches, sampler=steps, batch_size=None, num_workers=self.num_workers,
-                          persistent_workers=self.num_workers > 0)
+        if trainer.global_step >= trainer.max_steps:
+            raise ValueError(f"the checkpoint is at step {trainer.global_step}, so trainer.max_steps={trainer.max_steps} leaves "
+                             "nothing to train: raise it, or measure the checkpoint with fit=false")
+        return DataLoader(batches, sampler=StepsToGo(trainer, self.distinct_batches), batch_size=None,
+                          num_workers=self.num_workers, persistent_workers=self.num_workers > 0)
 
     def val_dataloader(self) -> DataLoader | list:
         return self._encoding("validation") if self.benchmarks["validation"] is not None else []

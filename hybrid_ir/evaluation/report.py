@@ -35,10 +35,12 @@ def report_card(card, folder: Path, console: Console | None = None) -> None:
     card.show(console or Console())
 
 
-def report_training(folder: Path, console: Console | None = None) -> None:
-    """Draw what the steps of a training logged as curves.png."""
+def report_training(folder: Path, steps: int, max_steps: int, console: Console | None = None) -> None:
+    """Draw what the steps of a training logged as curves.png, and say how far it went."""
     pictures.training_curves(folder / "metrics.jsonl", folder / "curves.png")
-    (console or Console()).print(f"training in {folder}: metrics.jsonl, curves.png, checkpoints", soft_wrap=True)
+    early = "" if steps >= max_steps else f" of {max_steps:,}: stopped early"
+    (console or Console()).print(f"trained {steps:,} steps{early}, see {folder}: metrics.jsonl, curves.png, checkpoints",
+                                 soft_wrap=True, highlight=False)
 
 
 def as_dict(results: Results) -> dict:

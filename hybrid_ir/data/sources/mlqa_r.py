@@ -1,6 +1,7 @@
 """MLQA-R as training data: real questions, each in 2 to 4 of 7 languages, paired with the sentence that answers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,7 +22,7 @@ SOURCE = Source(
 
 
 def load(
-    folder: str, exclude_articles: Iterable[str] = IN_XQUAD_R, languages: Iterable[str] | None = None
+    folder: str, exclude_articles: Sequence[str] = IN_XQUAD_R, languages: Iterable[str] | None = None
 ) -> ParallelCorpus:
     """One query id and one passage id per question: the question and its answer sentence in every language it has.
 
@@ -40,7 +41,8 @@ def load(
     assert not left_out & set(ids)
     queries = {language: [answered[language].get(name, (None, None))[0] for name in ids] for language in chosen}
     passages = {language: [answered[language].get(name, (None, None))[1] for name in ids] for language in chosen}
-    return ParallelCorpus(queries, passages, np.repeat(np.arange(len(ids))[:, None], 2, axis=1), SOURCE)
+    source = replace(SOURCE, choices={"exclude_articles": ", ".join(exclude_articles) or "none"})
+    return ParallelCorpus(queries, passages, np.repeat(np.arange(len(ids))[:, None], 2, axis=1), source)
 
 
 def questions_of(paragraphs: list[Paragraph], articles: Iterable[str]) -> set[str]:
