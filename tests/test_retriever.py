@@ -126,7 +126,7 @@ def test_one_batch_can_be_learnt_by_heart_with_every_loss(started, loss):
 
 def test_the_temperature_moves_only_if_it_may(started):
     def temperature(**loss) -> float:
-        return float(started(max_steps=20, loss=loss, lr=1e-2).fit().module.loss.log_temperature.exp())
+        return started(max_steps=20, loss=loss, lr=1e-2).fit().module.loss.log_temperature.exp().item()
     assert temperature() == pytest.approx(0.05) and temperature(learn_temperature=True) != pytest.approx(0.05, rel=1e-3)
 
 

@@ -13,7 +13,6 @@ from hybrid_ir.evaluation import pictures
 from hybrid_ir.evaluation.views import VIEWS, Results
 from hybrid_ir.run_folder import write_whole
 
-NAMES = {"mono": "mono", "cross": "cross", "multi": "multi"}
 SHOWN = {"map": "mAP", "recall@1": "R@1", "recall@10": "R@10", "ndcg@10": "nDCG@10", "mrr@10": "MRR@10",
          "rank_distance": "distance"}
 
@@ -70,7 +69,7 @@ def views_table(results: Results) -> Table:
     for view in VIEWS:
         means, settings = results.macro(view), sum(s.view == view for s in results.settings)
         if settings:
-            table.add_row(NAMES[view], str(settings), *(number(means[name], name) for name in SHOWN),
+            table.add_row(view, str(settings), *(number(means[name], name) for name in SHOWN),
                           f"{means['tie_rate']:.1%}")
     return table
 
@@ -80,7 +79,7 @@ def languages_table(results: Results, most: int = 30) -> Table:
     languages = results.benchmark.languages
     title = "mAP by query language" + (f", first {most} of {len(languages)}" if len(languages) > most else "")
     table = Table(title=title, title_justify="left")
-    for column in ("query language", *NAMES.values(), "rank distance"):
+    for column in ("query language", *VIEWS, "rank distance"):
         table.add_column(column, justify="left" if column == "query language" else "right")
     cells: dict[tuple[str, str], list] = {}
     for setting in results.settings:

@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from hybrid_ir.types import Source
+
 SHOWN = 10  # errors listed before the rest is only counted
+MLQA_R_ORIGIN = "https://github.com/google-research-datasets/lareqa at commit 354d67d (folder mlqa-r, later removed)"
+MLQA_R = Source(  # a corpus and a benchmark are made of it, each describes its own part
+    name="mlqa_r",
+    description="MLQA-R",
+    licence="CC BY-NC 4.0",
+    citation="Roy et al. 2020, LAReQA: Language-Agnostic Answer Retrieval from a Multilingual Pool, arXiv 2004.05484",
+    revision="google-research-datasets/lareqa@354d67d mlqa-r",
+)
 CURE = "The files must be as released: download them again."
 
 

@@ -6,19 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.formats.lareqa import Paragraph, read_folder
-from hybrid_ir.types import Source
+from hybrid_ir.formats.lareqa import MLQA_R, MLQA_R_ORIGIN, Paragraph, read_folder
 
 LANGUAGES = ("ar", "de", "en", "es", "hi", "vi", "zh")
-ORIGIN = "https://github.com/google-research-datasets/lareqa at commit 354d67d (folder mlqa-r, later removed)"
 IN_XQUAD_R = ("Prime_number", "Harvard_University")
-SOURCE = Source(
-    name="mlqa_r",
-    description="MLQA-R: 1,148 questions with their answer sentences, each in English and 1 to 3 of 6 other languages",
-    licence="CC BY-NC 4.0",
-    citation="Roy et al. 2020, LAReQA: Language-Agnostic Answer Retrieval from a Multilingual Pool, arXiv 2004.05484",
-    revision="google-research-datasets/lareqa@354d67d mlqa-r",
-)
+DESCRIPTION = "MLQA-R: 1,148 questions with their answer sentences, each in English and 1 to 3 of 6 other languages"
 
 
 def load(
@@ -34,14 +26,14 @@ def load(
     unknown = [language for language in chosen if language not in LANGUAGES]
     if unknown or not chosen:
         raise ValueError(f"languages={list(chosen)} of mlqa_r: name at least one and only some of {list(LANGUAGES)}.")
-    paragraphs = read_folder(folder, sorted({*chosen, "en"}), ORIGIN)
+    paragraphs = read_folder(folder, sorted({*chosen, "en"}), MLQA_R_ORIGIN)
     left_out = questions_of(paragraphs["en"], exclude_articles)
     answered = {language: _answers(paragraphs[language], left_out) for language in chosen}
     ids = list(dict.fromkeys(name for language in ("en", *chosen) for name in answered.get(language, ())))
     assert not left_out & set(ids)
     queries = {language: [answered[language].get(name, (None, None))[0] for name in ids] for language in chosen}
     passages = {language: [answered[language].get(name, (None, None))[1] for name in ids] for language in chosen}
-    source = replace(SOURCE, choices={"exclude_articles": ", ".join(exclude_articles) or "none"})
+    source = replace(MLQA_R, description=DESCRIPTION, choices={"exclude_articles": ", ".join(exclude_articles) or "none"})
     return ParallelCorpus(queries, passages, np.repeat(np.arange(len(ids))[:, None], 2, axis=1), source)
 
 

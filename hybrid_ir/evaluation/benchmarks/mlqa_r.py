@@ -1,16 +1,12 @@
 """MLQA-R: the development questions of MLQA, each in 2 to 4 of 7 languages (LAReQA, 2004.05484)."""
 
-from hybrid_ir.evaluation.benchmarks.lareqa import Candidates, Counts, Queries, load_lareqa
-from hybrid_ir.types import Benchmark, Source
+from dataclasses import replace
 
-ORIGIN = "https://github.com/google-research-datasets/lareqa at commit 354d67d (folder mlqa-r, later removed)"
-SOURCE = Source(
-    name="mlqa_r",
-    description="MLQA-R: 4,199 questions and 20,534 candidate sentences in 7 languages, 2 to 4 of them parallel",
-    licence="CC BY-NC 4.0",
-    citation="Roy et al. 2020, LAReQA: Language-Agnostic Answer Retrieval from a Multilingual Pool, arXiv 2004.05484",
-    revision="google-research-datasets/lareqa@354d67d mlqa-r",
-)
+from hybrid_ir.evaluation.benchmarks.lareqa import Candidates, Counts, Queries, load_lareqa
+from hybrid_ir.formats.lareqa import MLQA_R, MLQA_R_ORIGIN
+from hybrid_ir.types import Benchmark
+
+DESCRIPTION = "MLQA-R: 4,199 questions and 20,534 candidate sentences in 7 languages, 2 to 4 of them parallel"
 EXPECTED = {
     "ar": Counts(517, 517, 2545),
     "de": Counts(512, 512, 2362),
@@ -33,4 +29,5 @@ def load(
 
     ValueError when files are missing, broken or not the released ones.
     """
-    return load_lareqa(folder, SOURCE, ORIGIN, EXPECTED, queries, candidates, languages, max_queries)
+    source = replace(MLQA_R, description=DESCRIPTION)
+    return load_lareqa(folder, source, MLQA_R_ORIGIN, EXPECTED, queries, candidates, languages, max_queries)
