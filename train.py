@@ -37,9 +37,10 @@ def train(cfg: DictConfig) -> None:
     loggers = [JsonlLogger(folder), *parts(cfg.logger)]
     trainer = build(cfg.trainer)(callbacks=parts(cfg.callbacks), logger=loggers, default_root_dir=folder)
 
-    start = checkpoint_file(cfg.ckpt_path, cfg.test_checkpoint)
+    start = checkpoint_file(cfg.ckpt_path, "last" if cfg.fit else cfg.test_checkpoint)
     if cfg.fit:
-        report_card(BatchCard.of(sampler, trainer.max_steps, module.loss.mask, data.hard_negatives), folder)
+        card = BatchCard.of(sampler, trainer.max_steps, trainer.accumulate_grad_batches, module.loss, data.hard_negatives)
+        report_card(card, folder)
         trainer.fit(module, data, ckpt_path=start, weights_only=True)
         report_training(folder, trainer.global_step, trainer.max_steps)
         start = checkpoint_file(folder, cfg.test_checkpoint)

@@ -59,12 +59,14 @@ class BiEncoder(nn.Module):
         self.backbone, tokenizer, self.head = load_backbone(
             str(folder), tanh_head=pooling == "labse", dropout=dropout, attention=attention, revision=revision,
             trust_remote_code=trust_remote_code)
-        self.pool = POOLINGS[pooling]
+        self.pool, self.pooling = POOLINGS[pooling], pooling
         width = self.backbone.config.hidden_size
         self.projection = nn.Linear(width, projection, bias=False) if projection else nn.Identity()
         self.width = projection or width
         self.tokenizer, self.tokens_per_slice = tokenizer, tokens_per_slice
         self.pad_id = tokenizer.pad_token_id
+        # BERT tells the second text of a pair by its type; XLM-R does not
+        self.pairs_have_types = max(tokenizer("a", "b").get("token_type_ids") or [0]) > 0
         self.tokenizers = {
             "query": RoleTokenizer(tokenizer, query_prefix, self._allowed(query_max_length, "query")),
             "passage": RoleTokenizer(tokenizer, passage_prefix, self._allowed(passage_max_length, "passage")),
@@ -74,6 +76,10 @@ class BiEncoder(nn.Module):
             enable = getattr(self.backbone, "activation_checkpointing_enable", None)  # its name since transformers 5
             (enable or self.backbone.gradient_checkpointing_enable)({"use_reentrant": False})
 
+    def reading(self) -> dict[str, str]:
+        """What turns the same weights into other vectors; a checkpoint of one reading measures nothing under another."""
+        return {"pooling": self.pooling, **{f"{role}_prefix": reader.prefix for role, reader in self.tokenizers.items()}}
+
     def forward(self, tokens: Tokens) -> torch.Tensor:
         """Unit vectors (B, D), float32 whatever the precision of the backbone."""
         order_B = torch.argsort(tokens.lengths_B, descending=True, stable=True)
@@ -82,7 +88,11 @@ class BiEncoder(nn.Module):
         return torch.cat(slices)[back_B]
 
     def _encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-        hidden_BTH = self.backbone(input_ids=ids_BT, attention_mask=mask_BT).last_hidden_state
+        inputs = {"input_ids": ids_BT, "attention_mask": mask_BT}
+        if self.pairs_have_types:
+            ends_BT = (ids_BT == self.tokenizer.sep_token_id).long()
+            inputs["token_type_ids"] = (ends_BT.cumsum(1) - ends_BT).clamp(max=1) * mask_BT
+        hidden_BTH = self.backbone(**inputs).last_hidden_state
         pooled_BD = self.projection(self.head(self.pool(hidden_BTH, mask_BT)))
         return F.normalize(pooled_BD.float(), dim=-1)
 

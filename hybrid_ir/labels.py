@@ -35,6 +35,15 @@ class Labels:
         return torch.arange(self.first, self.first + queries, device=self.query_G.device) * self.columns
 
 
+def masked_share(labels: Labels, queries: int, mask: str, negatives: str) -> torch.Tensor:
+    """Share of the passages that `negatives` (see InfoNCE) would compare a query with that the mask leaves out."""
+    marked_BN = false_negatives(labels, queries, mask)
+    if negatives == "explicit":
+        columns_N = torch.arange(marked_BN.shape[1], device=marked_BN.device)
+        return marked_BN[:, columns_N % labels.columns > 0].float().mean()
+    return marked_BN.float().sum() / max(1, marked_BN.numel() - queries)
+
+
 def false_negatives(labels: Labels, queries: int, mask: str) -> torch.Tensor:
     """True (B, N) where a passage must not count as a negative; the query's own positive is never marked.
 

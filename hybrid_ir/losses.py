@@ -10,13 +10,15 @@ from torch import nn
 
 from hybrid_ir.labels import MASKS, Labels, false_negatives
 
+LOWEST = 0.005  # temperature: exp(2 / temperature), the range of a softmax over cosines, has to fit into a float64
+
 
 class InfoNCE(nn.Module):
     """-log of the positive's share among the passages a query is compared with (arXiv 2408.10536, eq. 1).
 
     Args:
         temperature: cosines are divided by it; at 1 a cosine barely trains.
-        learn_temperature: let the optimiser move its logarithm.
+        learn_temperature: let the optimiser move its logarithm, but not below LOWEST.
         negatives: `in_batch` compares with every other passage of the global batch; `explicit` is eq. 1 to the letter,
             with the hard negatives of all examples and no other positive.
         symmetric: add the same loss from each positive to all queries, and take the mean of the two.
@@ -27,8 +29,8 @@ class InfoNCE(nn.Module):
                  symmetric: bool = False, mask: str = "translations"):
         super().__init__()
         wrong = []
-        if not temperature > 0:
-            wrong.append(f"temperature={temperature} must be above 0 (0.05 is usual for cosines)")
+        if not LOWEST <= temperature < math.inf:
+            wrong.append(f"temperature={temperature} must be finite and at least {LOWEST} (0.05 is usual for cosines)")
         if negatives not in ("in_batch", "explicit"):
             wrong.append(f"negatives={negatives!r} must be 'in_batch' or 'explicit'")
         if mask not in MASKS:
@@ -39,11 +41,15 @@ class InfoNCE(nn.Module):
         self.log_temperature = nn.Parameter(log_temperature, requires_grad=learn_temperature)
         self.negatives, self.symmetric, self.mask = negatives, symmetric, mask
 
+    @property
+    def temperature(self) -> torch.Tensor:
+        return self.log_temperature.clamp(min=math.log(LOWEST)).exp()
+
     def forward(self, queries_BD: torch.Tensor, passages_ND: torch.Tensor, labels: Labels) -> torch.Tensor:
         """Mean loss of the rank's queries, in float32 (float64 for float64 vectors)."""
         with torch.autocast(queries_BD.device.type, enabled=False):
             exact = torch.promote_types(queries_BD.dtype, torch.float32)
-            scores_BN = queries_BD.to(exact) @ passages_ND.to(exact).T / self.log_temperature.exp().to(exact)
+            scores_BN = queries_BD.to(exact) @ passages_ND.to(exact).T / self.temperature.to(exact)
             left_out_BN = false_negatives(labels, len(queries_BD), self.mask)
             positive_B = labels.positives(len(queries_BD))
             loss = F.cross_entropy(scores_BN.masked_fill(left_out_BN | self._uncompared(labels, positive_B), -torch.inf),

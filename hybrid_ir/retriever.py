@@ -11,7 +11,7 @@ from hybrid_ir.data.batching import Batch, Chunk
 from hybrid_ir.encoder import BiEncoder
 from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.evaluation.views import Results
-from hybrid_ir.labels import false_negatives
+from hybrid_ir.labels import masked_share
 from hybrid_ir.losses import InfoNCE
 
 OptimizerOf = Callable[[Iterable], torch.optim.Optimizer]
@@ -44,9 +44,9 @@ class Retriever(LightningModule):
             raise ValueError(
                 f"the loss is {loss.item()} at step {self.global_step} (batch {batch.step}): training has diverged. Lower "
                 "optimizer.lr, raise loss.temperature, or use trainer.precision=bf16-mixed or 32-true")
-        masked_BN = false_negatives(batch.labels, len(queries_BD), self.loss.mask)
-        self.log_dict({"train/loss": loss.detach(), "train/masked_share": masked_BN.float().mean(),
-                       "train/temperature": self.loss.log_temperature.detach().exp(),
+        share = masked_share(batch.labels, len(queries_BD), self.loss.mask, self.loss.negatives)
+        self.log_dict({"train/loss": loss.detach(), "train/masked_share": share.float(),
+                       "train/temperature": self.loss.temperature.detach(),
                        "train/learning_rate": self.optimizers().param_groups[0]["lr"]}, prog_bar=False)
         return loss
 
@@ -84,7 +84,7 @@ class Retriever(LightningModule):
 
     def _start(self, stage: str) -> None:
         benchmark = self.trainer.datamodule.benchmarks[stage]
-        self.ranking = StreamedRanking(benchmark, temperature=float(self.loss.log_temperature.exp()), center=self.center)
+        self.ranking = StreamedRanking(benchmark, temperature=float(self.loss.temperature), center=self.center)
 
     def _finish(self, stage: str, prefix: str) -> None:
         if self.trainer.sanity_checking:
@@ -94,16 +94,26 @@ class Retriever(LightningModule):
         self.log_dict({f"{prefix}/{name}": value for name, value in self.results[stage].summary().items()})
         del self.ranking
 
-    # Checkpoints hold plain values, and refuse a tokenizer that reads texts differently
+    # Checkpoints hold plain values, and refuse an encoder that would read texts differently
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint["tokenizer_canary"] = canary(self.encoder.tokenizer)
+        checkpoint["tokenizer_canary"], checkpoint["reading"] = canary(self.encoder.tokenizer), self.encoder.reading()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         saved, now = checkpoint.get("tokenizer_canary"), canary(self.encoder.tokenizer)
         if saved and saved != now:
             raise ValueError(f"the checkpoint was trained with another tokenizer (canary {saved}, here {now}): use the "
                              "model, corpus and library versions of its run, see its config.yaml and versions.json")
+        here = self.encoder.reading()
+        wrong = [f"{key} {value!r}, here {here[key]!r}" for key, value in checkpoint.get("reading", here).items()
+                 if here.get(key) != value]
+        saved, now = checkpoint["state_dict"], self.state_dict()
+        wrong += [f"{name} {tuple(saved[name].shape) if name in saved else 'missing'}, here "
+                  f"{tuple(now[name].shape) if name in now else 'missing'}" for name in sorted(saved.keys() | now.keys())
+                  if name not in saved or name not in now or saved[name].shape != now[name].shape]
+        if wrong:
+            raise ValueError(f"the checkpoint is of another encoder, {len(wrong)} differences: {'; '.join(wrong[:3])}. Give the "
+                             "model of its run, see its config.yaml")
 
 
 def parameter_groups(module: nn.Module) -> list[dict]:

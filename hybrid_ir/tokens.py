@@ -5,9 +5,9 @@
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +66,20 @@ class TokenStore:
         return ragged([self[row] for row in rows])
 
 
+def replace_unless_whole(written: Path, folder: Path, aside: Path) -> None:
+    """Move new tokens to their place; where whole ones stand already, another process was faster with the same."""
+    while True:
+        try:
+            return os.rename(written, folder)
+        except OSError:
+            try:
+                TokenStore(folder)
+                return None
+            except (OSError, ValueError):  # damaged, or gone in this moment
+                with suppress(FileNotFoundError):
+                    os.rename(folder, aside)
+
+
 @dataclass(frozen=True)
 class RoleTokenizer:
     """How texts of one role, query or passage, become tokens."""
@@ -78,9 +92,11 @@ class RoleTokenizer:
     def fingerprint(self) -> str:
         """Changes whenever any text could be tokenised differently."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        rules = backend.to_str() if backend else json.dumps(self.tokenizer.get_vocab(), sort_keys=True)
-        choices = [type(self.tokenizer).__name__, self.prefix, self.max_length, self.tokenizer.padding_side]
-        return hashlib.sha256(f"{rules}{choices}".encode()).hexdigest()
+        rules = json.loads(backend.to_str()) if backend else self.tokenizer.get_vocab()
+        # left behind by whatever was tokenised last, and set anew by every call
+        rules |= {"truncation": None, "padding": None} if backend else {}
+        choices = [type(self.tokenizer).__name__, self.prefix, self.max_length]
+        return hashlib.sha256(json.dumps([rules, choices], sort_keys=True).encode()).hexdigest()
 
     def store(self, texts: Sequence[Text | None], cache: Path) -> TokenStore:
         """Tokens of the texts (none for None), from the cache if the same texts were tokenised alike before."""
@@ -107,13 +123,7 @@ class RoleTokenizer:
                     truncated += cut
             np.save(written / "offsets.npy", np.cumsum(np.concatenate(lengths)))
             (written / "card.json").write_text(json.dumps({"texts": len(texts), "truncated": truncated}))
-            if folder.exists():
-                shutil.rmtree(folder)
-            try:
-                os.rename(written, folder)
-            except OSError:  # another process was faster with the same tokens
-                if not folder.exists():
-                    raise
+            replace_unless_whole(written, folder, Path(name) / "damaged")
 
     def _tokenize(self, texts: Sequence[Text | None]) -> Iterator[tuple[list[list[int]], int]]:
         starts = range(0, len(texts), CHUNK)

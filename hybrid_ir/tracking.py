@@ -1,4 +1,4 @@
-"""What follows a run: metrics.jsonl, its truth, Weights & Biases that works without a key, and a progress bar."""
+"""What follows a run: metrics.jsonl, its truth, Weights & Biases that works without a key, last.ckpt, a progress bar."""
 
 import json
 import netrc
@@ -6,7 +6,7 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
-from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
@@ -62,6 +62,17 @@ def has_wandb_key() -> bool:
         return netrc.netrc().authenticators(WANDB_HOST) is not None
     except (FileNotFoundError, netrc.NetrcParseError):
         return False
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """`last.ckpt`: written every so many steps, and when training ends, also where it stops early."""
+
+    def __init__(self, dirpath: str, every_n_train_steps: int):
+        super().__init__(dirpath, filename="last", every_n_train_steps=every_n_train_steps, enable_version_counter=False)
+
+    def on_train_end(self, trainer, pl_module) -> None:
+        super().on_train_end(trainer, pl_module)
+        trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")
 
 
 class StepsBar(RichProgressBar):

@@ -3,12 +3,17 @@
 Shapes: Q queries, N passages, B examples of a batch, P pairs of a corpus.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 Text = str | tuple[str, str]  # a tuple is a tokenizer pair, for example (sentence, context)
+
+
+def codes(languages: str | Iterable[str] | None) -> list[str] | None:
+    """Language codes as a list; one alone may be given as a plain text, None stands for all."""
+    return [languages] if isinstance(languages, str) else languages if languages is None else list(languages)
 
 
 @dataclass(frozen=True)

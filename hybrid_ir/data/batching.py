@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.labels import Labels
-from hybrid_ir.tokens import RoleTokenizer, Tokens, ragged
+from hybrid_ir.tokens import RoleTokenizer, Tokens, TokenStore, ragged
 from hybrid_ir.types import PlannedBatch
 
 NEGATIVES = 3  # random stream of the seed; the sampler has 0 to 2
@@ -107,14 +107,14 @@ class Chunk:
 
 
 class Chunks(Dataset):
-    """A benchmark's texts in the order of STAGES, each distinct text once, neighbours in length together."""
+    """A benchmark's texts in the order of STAGES, texts of the same tokens once, neighbours in length together."""
 
     def __init__(self, benchmark, tokenizers: Mapping[str, RoleTokenizer], cache: Path, texts_per_chunk: int = 512):
         self.stores = {"query": tokenizers["query"].store(benchmark.queries, cache),
                        "passage": tokenizers["passage"].store(benchmark.passages, cache)}
         relevant = np.zeros(len(benchmark.passages), dtype=bool)
         relevant[np.concatenate([np.asarray(rows, np.int64) for rows in benchmark.relevant])] = True
-        queries, passages = (alike(texts) for texts in (benchmark.queries, benchmark.passages))
+        queries, passages = (alike(self.stores[role]) for role in ("query", "passage"))
         groups = {"queries": queries,
                   "relevant": [rows for rows in passages if relevant[rows].any()],
                   "others": [rows for rows in passages if not relevant[rows].any()]}
@@ -135,9 +135,9 @@ class Chunks(Dataset):
         return self.stores["query" if stage == "queries" else "passage"]
 
 
-def alike(texts: Sequence) -> list[np.ndarray]:
-    """Rows of each distinct text, so that equal texts get equal vectors, and exact ties stay ties."""
-    rows: dict = {}
-    for row, text in enumerate(texts):
-        rows.setdefault(text, []).append(row)
+def alike(store: TokenStore) -> list[np.ndarray]:
+    """Rows of the same tokens, so that what the encoder cannot tell apart gets equal vectors, and exact ties stay ties."""
+    rows: dict[bytes, list[int]] = {}
+    for row in range(len(store)):
+        rows.setdefault(store[row].tobytes(), []).append(row)
     return [np.array(group) for group in rows.values()]

@@ -10,22 +10,22 @@ from rich.table import Table
 
 from hybrid_ir.data.batching import label
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.labels import false_negatives
+from hybrid_ir.labels import masked_share
 
-LOOKED_AT = 20_000  # steps; a longer run is judged by its first ones
-MASKED_OVER = 50  # steps; the mask compares all texts of a batch
+LOOKED_AT = 20_000  # batches; a longer run is judged by its first ones
+MASKED_OVER = 50  # batches; the mask compares all texts of a batch
 
 
 @dataclass(frozen=True)
 class BatchCard:
-    """Shares are realised ones, counted over the first `steps_counted` planned batches."""
+    """Shares are realised ones, counted over the first `batches_counted` planned batches."""
 
     corpus: str
     queries_per_step: int
     negatives_per_query: float  # mean, after the mask
     masked_share: float  # of what would be negatives
     steps: int
-    steps_counted: int
+    batches_counted: int
     passes: float  # over the pairs of the corpus
     monolingual_batches: float  # share of batches with one language
     same_language_examples: float
@@ -33,9 +33,10 @@ class BatchCard:
     language_pairs: list[list[float]]  # share of examples by query language (row) and passage language
 
     @classmethod
-    def of(cls, sampler: PairBatchSampler, steps: int, mask: str, hard_negatives: int = 0) -> "BatchCard":
+    def of(cls, sampler: PairBatchSampler, steps: int, batches_per_step: int, loss, hard_negatives: int = 0) -> "BatchCard":
+        """Of a run of so many optimiser steps, each over `batches_per_step` planned batches."""
         size, corpus = len(sampler.corpus.languages), sampler.corpus
-        counted = min(steps, LOOKED_AT)
+        counted = min(steps * batches_per_step, LOOKED_AT)
         pairs_LL, monolingual = np.zeros(size * size, np.int64), 0
         for step in range(counted):
             plan = sampler[step]
@@ -43,12 +44,14 @@ class BatchCard:
             monolingual += bool((plan.query_languages == plan.query_languages[0]).all()
                                 and (plan.passage_languages == plan.query_languages[0]).all())
         shares_LL = pairs_LL.reshape(size, size) / max(1, pairs_LL.sum())
-        possible = sampler.batch_size * (1 + hard_negatives) - 1
-        masked = np.mean([masked_per_query(sampler, step, mask, hard_negatives) for step in range(min(counted, MASKED_OVER))])
+        explicit = loss.negatives == "explicit"
+        possible = sampler.batch_size * hard_negatives if explicit else sampler.batch_size * (1 + hard_negatives) - 1
+        masked = float(np.mean([masked_share_of(sampler, step, loss, hard_negatives)
+                                for step in range(min(counted, MASKED_OVER))]))
         return cls(
-            corpus=corpus.source.name, queries_per_step=sampler.batch_size, negatives_per_query=float(possible - masked),
-            masked_share=float(masked / max(1, possible)), steps=steps, steps_counted=counted,
-            passes=steps * sampler.batch_size / len(corpus), monolingual_batches=monolingual / max(1, counted),
+            corpus=corpus.source.name, queries_per_step=sampler.batch_size * batches_per_step,
+            negatives_per_query=possible * (1 - masked), masked_share=masked, steps=steps, batches_counted=counted,
+            passes=steps * batches_per_step * sampler.batch_size / len(corpus), monolingual_batches=monolingual / max(1, counted),
             same_language_examples=float(np.trace(shares_LL)), languages=list(corpus.languages),
             language_pairs=shares_LL.tolist())
 
@@ -81,7 +84,7 @@ class BatchCard:
         return table
 
 
-def masked_per_query(sampler: PairBatchSampler, step: int, mask: str, hard_negatives: int) -> float:
-    """Passages per query that the mask keeps from being negatives, in one batch."""
+def masked_share_of(sampler: PairBatchSampler, step: int, loss, hard_negatives: int) -> float:
+    """Share of would-be negatives that the mask leaves out, in one batch."""
     _, labels = label(sampler.corpus, sampler[step], hard_negatives, sampler.seed)
-    return float(false_negatives(labels, sampler.batch_size, mask).sum() / sampler.batch_size)
+    return float(masked_share(labels, sampler.batch_size, loss.mask, loss.negatives))

@@ -60,6 +60,10 @@ class ParallelCorpus:
                     wrong.append(f"{len(empty)} empty {kind} texts in '{language}', first at id {empty[0]}: use None or a text")
         if self.negatives.shape[:1] != self.pairs.shape[:1] or self.negatives.ndim != 2:
             wrong.append(f"negatives have shape {self.negatives.shape}, need ({len(self.pairs)}, K)")
+        size = min(map(len, self.passages.values()), default=0)
+        if self.negatives.size and not -1 <= self.negatives.min() <= self.negatives.max() < size:
+            wrong.append(f"passage ids of negatives reach from {self.negatives.min()} to {self.negatives.max()}, there are "
+                         f"{size} passages and -1 for none")
         if wrong:
             raise ValueError(f"corpus '{self.source.name}': " + "; ".join(wrong))
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.types import PlannedBatch
+from hybrid_ir.types import PlannedBatch, codes
 
 SCHEDULE_BLOCK = 4096  # steps whose draws are made together, so that counting a million earlier ones stays cheap
 SCHEDULE, ROWS, EXAMPLES = 0, 1, 2  # separate random streams of one seed
@@ -32,7 +32,7 @@ class PairBatchSampler:
 
     Args:
         corpus: what to draw from.
-        batch_size: examples per global batch, over all processes and accumulation.
+        batch_size: examples per global batch, over all processes; negatives come from this batch alone.
         monolingual_share: alpha, 0 to 1.
         level: `batch` or `example`, see above.
         languages: codes to draw from; all of the corpus by default.
@@ -44,7 +44,7 @@ class PairBatchSampler:
     def __init__(self, corpus: ParallelCorpus, batch_size: int, monolingual_share: float = 0.5, level: str = "batch",
                  languages: Sequence[str] | None = None, language_weights: Mapping[str, float] | None = None,
                  allow_same_language: bool = False, seed: int = 0):
-        self.corpus, self.batch_size, self.seed = corpus, batch_size, seed
+        self.corpus, self.batch_size, self.seed, languages = corpus, batch_size, seed, codes(languages)
         self.monolingual_share, self.level, self.allow_same_language = monolingual_share, level, allow_same_language
         self._check_choices(languages, language_weights)
         self.languages = tuple(languages or corpus.languages)
@@ -156,14 +156,16 @@ class PairBatchSampler:
 
     def _check_choices(self, languages: Sequence[str] | None, weights: Mapping[str, float] | None) -> None:
         wrong, known = [], self.corpus.languages
+        if self.seed < 0:
+            wrong.append(f"seed={self.seed} must be 0 or more")
         if self.batch_size < 1:
             wrong.append(f"batch_size={self.batch_size} must be at least 1")
         if not 0 <= self.monolingual_share <= 1:
             wrong.append(f"monolingual_share={self.monolingual_share} is a probability: use 0 to 1")
         if self.level not in ("batch", "example"):
             wrong.append(f"level={self.level!r} must be 'batch' or 'example'")
-        for key, codes in (("languages", languages or known), ("language_weights", weights or {})):
-            unknown = sorted(set(codes) - set(known))
+        for key, named in (("languages", languages or known), ("language_weights", weights or {})):
+            unknown = sorted(set(named) - set(known))
             if unknown:
                 wrong.append(f"{key} has {unknown}, corpus '{self.corpus.source.name}' has {list(known)}")
         bad = {code: weight for code, weight in (weights or {}).items() if not (weight >= 0 and np.isfinite(weight))}

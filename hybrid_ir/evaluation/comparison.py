@@ -9,9 +9,10 @@ from rich.table import Table
 from hybrid_ir.evaluation.report import number
 from hybrid_ir.run_folder import write_whole
 
-COLUMNS = {"mono map": ("mono", "map"), "cross map": ("cross", "map"), "multi map": ("multi", "map"),
-           "mono R@1": ("mono", "recall@1"), "multi R@10": ("multi", "recall@10"),
-           "rank distance": ("multi", "rank_distance"), "own first": ("multi", "lpr@1")}
+KEPT = (("mono", "map"), ("cross", "map"), ("multi", "map"), ("mono", "recall@1"), ("multi", "recall@10"),
+        ("multi", "rank_distance"), ("multi", "lpr@1"))
+SHOWN = {"mono": "mono/map", "cross": "cross/map", "multi": "multi/map", "distance": "multi/rank_distance",
+         "own first": "multi/lpr@1"}
 
 
 def compare(folder: Path, console: Console) -> None:
@@ -21,13 +22,14 @@ def compare(folder: Path, console: Console) -> None:
         return
     rows = [{"job": job.name, **read(job / "metrics.json")} for job in jobs]
     write_whole(folder / "comparison.json", json.dumps(rows, indent=2))
-    table = Table(title=f"{len(jobs)} jobs of {folder}: mean over settings", title_justify="left")
-    for column in ("job", *COLUMNS):
-        table.add_column(column, justify="left" if column == "job" else "right")
+    table = Table(title=f"{len(jobs)} jobs: mAP of each view, rank distance, own language first", title_justify="left")
+    table.add_column("job", overflow="fold")  # a long name takes two lines, it is never cut
+    for column in SHOWN:
+        table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        values = [number(row[column], metric) for column, (_, metric) in COLUMNS.items()] if len(row) > 1 else ["no result"]
-        table.add_row(row["job"], *values)
+        table.add_row(row["job"], *([number(row[name], name) for name in SHOWN.values()] if len(row) > 1 else ["no result"]))
     console.print(table)
+    console.print(f"more in {folder}: comparison.json, and a folder per job", soft_wrap=True, highlight=False)
 
 
 def read(path: Path) -> dict[str, float | None]:
@@ -35,7 +37,7 @@ def read(path: Path) -> dict[str, float | None]:
     if not path.exists():
         return {}
     macro = json.loads(path.read_text())["macro_over_settings"]
-    return {column: macro[view][metric] for column, (view, metric) in COLUMNS.items()}
+    return {f"{view}/{metric}": macro[view][metric] for view, metric in KEPT}
 
 
 def job_number(name: str) -> tuple[int, str]:

@@ -43,30 +43,26 @@ def write_numbers(axes: Axes, values: np.ndarray) -> None:
 
 
 def training_curves(metrics: Path, path: Path) -> None:
-    """Loss over steps, and the validation's mAP in the three views and rank distance where there are any."""
+    """Loss over steps, and the validation's mAP in the three views and rank distance, as far as they were measured."""
     rows = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []  # a very short run
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
-    losses, maps, distances = figure.subplots(1, 3)
-    for name, label in (("train/loss", "training batches"), ("val/loss", "validation, whole pool")):
-        draw(losses, rows, name, label)
-    for view, colour in COLOURS.items():
-        draw(maps, rows, f"val/{view}/map", view, color=colour, marker="o")
-    draw(distances, rows, "val/multi/rank_distance", "rank distance", color="#CC79A7", marker="o")
-    for axes, title in ((losses, "loss"), (maps, "validation mAP"), (distances, "validation rank distance")):
+    logged = {name for row in rows for name in row}
+    losses = {"train/loss": ("training batches", {}), "val/loss": ("validation, whole pool", {"marker": "o"})}
+    maps = {f"val/{view}/map": (view, {"color": colour, "marker": "o"}) for view, colour in COLOURS.items()}
+    distances = {"val/multi/rank_distance": ("rank distance", {"color": "#CC79A7", "marker": "o"})}
+    panels = {"loss": losses, "validation mAP": maps, "validation rank distance": distances}
+    measured = {title: curves for title, curves in panels.items() if title == "loss" or logged & curves.keys()}
+    figure = Figure(figsize=(4 * len(measured) + 0.6, 3.6), layout="constrained")
+    for axes, (title, curves) in zip(figure.subplots(1, len(measured), squeeze=False)[0], measured.items(), strict=True):
+        for name in (name for name in curves if name in logged):
+            label, style = curves[name]
+            axes.plot(*zip(*((row["step"], row[name]) for row in rows if name in row), strict=True), label=label, **style)
         axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(frameon=False)
-        else:
-            axes.text(0.5, 0.5, "not measured", ha="center", va="center", transform=axes.transAxes, color="grey")
-    maps.set_ylim(0, 1)
+        if title == "validation mAP":
+            axes.set_ylim(0, 1)
     save(figure, path)
-
-
-def draw(axes: Axes, rows: list[dict], name: str, label: str, **style) -> None:
-    points = [(row["step"], row[name]) for row in rows if name in row]
-    if points:
-        axes.plot(*zip(*points, strict=True), label=label, **style)
 
 
 def save(figure: Figure, path: Path) -> None:

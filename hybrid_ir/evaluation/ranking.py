@@ -52,6 +52,7 @@ class RankCounter:
         self.relevant = Relevant(self._ids(relevant_QR), self._ids(rows_U), self.queries_QD,
                                  relevant_vectors_UD.to(self.device), self._ids(relevant_languages_U))
         self.temperature = temperature
+        self._finished = False
         self._waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         counts = (*relevant_QR.shape, len(self.languages))
         self._sums = {
@@ -136,8 +137,13 @@ class RankCounter:
         return self
 
     def table(self) -> RankTable:
-        """The finished counts; ValueError when a relevant passage was not added, or added more than once."""
+        """The finished counts: call it once, at the end.
+
+        Raises:
+            ValueError: a relevant passage was not added, or added more than once.
+        """
         sums, relevant = self.sums(), self.relevant
+        assert not self._finished, "the table was already made"
         wrong = (sums["seen"] != 1).nonzero()[:, 0]
         if len(wrong):
             row, times = int(relevant.rows_U[wrong[0]]), int(sums["seen"][wrong[0]])
@@ -145,11 +151,13 @@ class RankCounter:
                 f"{len(wrong)} of {len(relevant.rows_U)} relevant passages were not added exactly once, first row "
                 f"{row} ({times} times): add every passage of the corpus once, over all processes together."
             )
-        above, tied = relevant.among_themselves(len(self.languages))
+        # in place, as the counts of a hundred languages fill gigabytes
+        relevant.count_among_themselves(sums["above"], sums["tied"])
+        self._finished = True
         losses = None if self.temperature is None else relevant.losses(sums["weights"], self.temperature).cpu().numpy()
         return RankTable(
-            above=(sums["above"] + above).cpu().numpy(),
-            tied=(sums["tied"] + tied).cpu().numpy(),
+            above=sums["above"].cpu().numpy(),
+            tied=sums["tied"].cpu().numpy(),
             relevant=relevant.rows_QR.cpu().numpy(),
             relevant_languages=relevant.languages_QR.cpu().numpy(),
             scores=relevant.scores_QR.cpu().numpy(),

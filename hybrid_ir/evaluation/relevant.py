@@ -30,11 +30,9 @@ class Relevant:
         self.best_Q = self.scores_QR.masked_fill(~self.present_QR, -torch.inf).amax(1)
         self.best_Q[~self.present_QR.any(1)] = torch.nan  # no relevant passage, no loss
 
-    def among_themselves(self, num_languages: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Other relevant passages of the query above, and tied with, each relevant passage, both (Q, R, L) int32."""
-        queries, width = self.rows_QR.shape
-        above = torch.empty(queries, width, num_languages, dtype=torch.int32, device=self.rows_QR.device)
-        tied = torch.empty_like(above)
+    def count_among_themselves(self, above_QRL: torch.Tensor, tied_QRL: torch.Tensor) -> None:
+        """Add the other relevant passages of the query above, and tied with, each relevant passage, in place (int32)."""
+        queries, width, num_languages = above_QRL.shape
         itself_RR = torch.eye(width, dtype=torch.bool, device=self.rows_QR.device)
         step = max(1, BLOCK // (width * max(width, num_languages)))
         for start in range(0, queries, step):
@@ -44,8 +42,8 @@ class Relevant:
             higher_BRR = (scores_BR[:, None, :] > scores_BR[:, :, None]) & both_BRR
             equal_BRR = (scores_BR[:, None, :] == scores_BR[:, :, None]) & both_BRR & ~itself_RR
             language_BRL = one_hot(self.languages_QR[block] + 1, num_languages + 1)[:, :, 1:].float()
-            above[block], tied[block] = higher_BRR.float() @ language_BRL, equal_BRR.float() @ language_BRL
-        return above, tied
+            above_QRL[block] += (higher_BRR.float() @ language_BRL).int()
+            tied_QRL[block] += (equal_BRR.float() @ language_BRL).int()
 
     def losses(self, weights_Q: torch.Tensor, temperature: float) -> torch.Tensor:
         """InfoNCE of each relevant passage against all that are not relevant, mean over a query's relevant passages.

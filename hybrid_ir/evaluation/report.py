@@ -51,7 +51,7 @@ def as_dict(results: Results) -> dict:
         "benchmark": {"name": source.name, "revision": source.revision, "choices": source.choices,
                       "languages": list(results.benchmark.languages), "queries": len(results.benchmark.queries),
                       "pool": results.pool_sizes, "queries_without_relevant": results.left_out},
-        "loss": results.loss,
+        "loss": plain({"loss": np.nan if results.loss is None else results.loss})["loss"],
         "macro_over_settings": {view: plain(results.macro(view)) for view in VIEWS},
         "micro_over_questions": {view: plain(results.micro(view)) for view in VIEWS},
         "settings": [{"view": s.view, "query_language": s.query_language, "passage_language": s.passage_language,

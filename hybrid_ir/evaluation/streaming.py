@@ -22,16 +22,24 @@ class StreamedRanking:
         self.benchmark, self.temperature, self.center = benchmark, temperature, center
         self.held: dict[str, list[tuple[np.ndarray, torch.Tensor]]] = {"queries": [], "relevant": [], "others": []}
         self.counter: RankCounter | None = None
+        self.added = [0, 0]  # passages, queries
 
     def add(self, stage: str, rows: Sequence[np.ndarray], vectors_BD: torch.Tensor) -> None:
         """Take the vectors of some texts; `rows[i]` are all rows of queries or passages that have text i."""
         texts_N = torch.from_numpy(np.repeat(np.arange(len(rows)), [len(group) for group in rows])).to(vectors_BD.device)
         self.held[stage].append((np.concatenate(rows), vectors_BD.detach()[texts_N]))
+        self.added[stage == "queries"] += len(texts_N)
         if stage == "others" and not self.center:
             self._start()
             self._count(*self._take("others"))
 
     def results(self) -> Results:
+        """The finished counts and every metric; ValueError where not all texts of the benchmark were added."""
+        expected = [len(self.benchmark.passages), len(self.benchmark.queries)]
+        if self.added != expected:
+            raise ValueError(f"{self.benchmark.name}: {self.added[1]:,} of {expected[1]:,} queries and {self.added[0]:,} of "
+                             f"{expected[0]:,} passages were encoded; ranks need the whole pool. Remove "
+                             "trainer.limit_test_batches, and set trainer.limit_val_batches to 1.0, or 0 for no validation")
         if self.center:
             self._subtract_means()
         self._start()

@@ -153,7 +153,7 @@ def ranks_in(table: RankTable, language: int, asked_Q: np.ndarray) -> tuple[np.n
     queries_V = (asked_Q & present_QR.any(1)).nonzero()[0]
     present_VR = present_QR[queries_V]
     above_VR, tied_VR = (
-        counts[queries_V].sum(2) if language == ALL else counts[queries_V, :, language].astype(np.int64)
+        counts.sum(2)[queries_V] if language == ALL else counts[queries_V, :, language].astype(np.int64)
         for counts in (table.above, table.tied)
     )
     count_V = present_VR.sum(1)

@@ -7,6 +7,7 @@ import numpy as np
 
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.formats.lareqa import MLQA_R, MLQA_R_ORIGIN, Paragraph, read_folder
+from hybrid_ir.types import codes
 
 LANGUAGES = ("ar", "de", "en", "es", "hi", "vi", "zh")
 IN_XQUAD_R = ("Prime_number", "Harvard_University")
@@ -22,7 +23,7 @@ def load(
     question is in the English file too, so its SQuAD id finds it in all the others. ValueError for broken files,
     unknown languages, and articles that are not there.
     """
-    chosen = tuple(sorted(LANGUAGES if languages is None else set(languages)))
+    chosen = tuple(sorted(LANGUAGES if languages is None else set(codes(languages))))
     unknown = [language for language in chosen if language not in LANGUAGES]
     if unknown or not chosen:
         raise ValueError(f"languages={list(chosen)} of mlqa_r: name at least one and only some of {list(LANGUAGES)}.")

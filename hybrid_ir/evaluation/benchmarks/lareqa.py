@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from hybrid_ir.formats.lareqa import Paragraph, Question, read_folder
-from hybrid_ir.types import Benchmark, Source, Text
+from hybrid_ir.types import Benchmark, Source, Text, codes
 
 Queries = Literal["all", "distinct_text"]
 Candidates = Literal["sentence", "sentence_context_pair", "paragraph"]
@@ -37,7 +37,7 @@ def load_lareqa(
     wrong = [f"queries={queries} must be all or distinct_text"] if queries not in ("all", "distinct_text") else []
     if candidates not in ("sentence", "sentence_context_pair", "paragraph"):
         wrong.append(f"candidates={candidates} must be sentence, sentence_context_pair or paragraph")
-    chosen = tuple(sorted(expected if languages is None else set(languages)))
+    chosen = tuple(sorted(expected if languages is None else set(codes(languages))))
     unknown = [language for language in chosen if language not in expected]
     if unknown or not chosen:
         wrong.append(f"languages={list(chosen)} must be at least one and only some of {sorted(expected)}")
@@ -103,13 +103,14 @@ def _asked(paragraphs: list[Paragraph], queries: Queries, max_queries: int | Non
     """The texts to ask in one language, each with the question ids that it stands for."""
     ids_of_query: dict[str, list[str]] = {}
     texts = {}
-    for question in (question for paragraph in paragraphs for question in paragraph.questions):
-        texts[question.id] = question.text
-        ids_of_query.setdefault(question.text if queries == "distinct_text" else question.id, []).append(question.id)
-    kept = list(ids_of_query.values())
-    if max_queries is not None:  # by a hash of the id: the same questions in every language, from all articles
-        kept = sorted(kept, key=lambda ids: zlib.crc32(ids[0].encode()))[:max_queries]
-    return [(texts[ids[0]], ids) for ids in kept]
+    asked = [question for paragraph in paragraphs for question in paragraph.questions]
+    # by a hash of the id: the same questions in every language, from all articles
+    kept = {q.id for q in sorted(asked, key=lambda q: zlib.crc32(q.id.encode()))[:max_queries]}
+    for question in asked:
+        if question.id in kept:
+            texts[question.id] = question.text
+            ids_of_query.setdefault(question.text if queries == "distinct_text" else question.id, []).append(question.id)
+    return [(texts[ids[0]], ids) for ids in ids_of_query.values()]
 
 
 def _candidates(paragraph: Paragraph, candidates: Candidates) -> list[Text]:
