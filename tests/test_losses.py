@@ -131,3 +131,13 @@ def test_a_learnt_temperature_learns_and_a_fixed_one_does_not():
 def test_bad_choices_are_all_named():
     with pytest.raises(ValueError, match=r"temperature=0 .*negatives='hard'.*mask='all'"):
         InfoNCE(0, negatives="hard", mask="all")
+
+
+def test_moved_labels_keep_the_place_of_their_slice():
+    assert Labels(torch.arange(4), torch.arange(4), torch.arange(4), first=2).to("cpu").first == 2
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, 0.004, float("nan"), float("inf")])
+def test_a_temperature_that_no_softmax_survives_is_refused(temperature):
+    with pytest.raises(ValueError, match="temperature=.* must be finite and at least 0.005"):
+        InfoNCE(temperature=temperature)

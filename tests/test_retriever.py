@@ -1,100 +1,20 @@
 """The LightningModule and DataModule with the real Trainer: resume, early stop, every variant of the loss, bad runs."""
 
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from lightning import Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning import Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
-from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.datamodule import RetrievalData
-from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.encoder import BiEncoder
-from hybrid_ir.losses import InfoNCE
-from hybrid_ir.retriever import Retriever, parameter_groups
+from hybrid_ir.retriever import parameter_groups
 from hybrid_ir.schedule import linear
-from hybrid_ir.types import Benchmark, Source
-
-SOURCE = Source("made", "texts made for a test", "none", "none")
-LANGUAGES, PAIRS = ("de", "en", "zh"), 24
-WORDS = {"de": "Zahl", "en": "number", "zh": "数"}
-
-
-def texts(kind: str) -> dict[str, list[str]]:
-    return {language: [f"{kind} {WORDS[language]} {i * i}" for i in range(PAIRS)] for language in LANGUAGES}
-
-
-@pytest.fixture(scope="module")
-def corpus() -> ParallelCorpus:
-    negatives = (np.arange(PAIRS)[:, None] + [1, 2]) % PAIRS
-    return ParallelCorpus(texts("which"), texts("the"), np.repeat(np.arange(PAIRS)[:, None], 2, axis=1), SOURCE, negatives)
-
-
-@pytest.fixture(scope="module")
-def benchmark() -> Benchmark:
-    queries, passages = texts("which"), texts("the")
-    return Benchmark(
-        LANGUAGES, [text for language in LANGUAGES for text in queries[language]], np.repeat(range(3), PAIRS),
-        [str(i) for _ in LANGUAGES for i in range(PAIRS)], [text for language in LANGUAGES for text in passages[language]],
-        np.repeat(range(3), PAIRS), [f"{language}{i}" for language in LANGUAGES for i in range(PAIRS)],
-        [np.array([i, PAIRS + i, 2 * PAIRS + i]) for _ in LANGUAGES for i in range(PAIRS)], SOURCE)
-
-
-class Seen(Callback):
-    """What the training step met."""
-
-    def __init__(self):
-        self.steps, self.losses = [], []
-
-    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
-        self.steps.append(batch.step)
-        self.losses.append(float(outputs["loss"]))
-
-
-class Run:
-    """One training of a small transformer, with all that can vary."""
-
-    def __init__(self, folder: Path, recipe, cache: Path, corpus, benchmark=None, max_steps: int = 8, loss: dict | None = None,
-                 data: dict | None = None, encoder: dict | None = None, lr: float = 1e-3, share: float = 0.5, callbacks=(),
-                 **trainer):
-        seed_everything(0, verbose=False)
-        model = BiEncoder(recipe, **{"query_max_length": 32, "passage_max_length": 32, "texts": corpus.texts(), "cache": cache,
-                                     **(encoder or {})})
-        self.module = Retriever(model, InfoNCE(**(loss or {})), lambda groups: torch.optim.AdamW(groups, lr=lr),
-                                lambda optimizer: linear(optimizer, max_steps))
-        self.data = RetrievalData(PairBatchSampler(corpus, 8, share, seed=3), model.tokenizers, benchmark, benchmark, cache=cache,
-                                  **(data or {}))
-        self.seen = Seen()
-        self.trainer = Trainer(
-            **{"accelerator": "cpu", "max_steps": max_steps, "max_epochs": -1, "check_val_every_n_epoch": None,
-               "val_check_interval": 4, "limit_val_batches": 1.0 if benchmark else 0, "num_sanity_val_steps": 0, "logger": False,
-               "log_every_n_steps": 1, "gradient_clip_val": 1.0, "use_distributed_sampler": False, "enable_progress_bar": False,
-               "enable_model_summary": False, "default_root_dir": folder, "callbacks": [self.seen, *callbacks],
-               "enable_checkpointing": any(isinstance(c, ModelCheckpoint) for c in callbacks), **trainer})
-
-    def fit(self, **more) -> "Run":
-        self.trainer.fit(self.module, self.data, **more)
-        return self
-
-    @property
-    def weights(self) -> torch.Tensor:
-        return torch.cat([p.detach().flatten() for p in self.module.parameters()])
-
-
-@pytest.fixture
-def started(tmp_path, recipe, cache, corpus):
-    def start(*arguments, **choices) -> Run:
-        return Run(tmp_path, recipe, cache, corpus, *arguments, **choices)
-    return start
 
 
 @pytest.mark.parametrize("at", [3, 8])
-def test_going_on_from_a_checkpoint_ends_where_the_whole_run_ends(started, tmp_path, at, benchmark):
+def test_going_on_from_a_checkpoint_ends_where_the_whole_run_ends(started, tmp_path, at, numbers_benchmark):
     every = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=at, save_top_k=-1, auto_insert_metric_name=False)
-    whole = started(benchmark, max_steps=12, callbacks=[every]).fit()
-    resumed = started(benchmark, max_steps=12).fit(ckpt_path=tmp_path / f"{at}.ckpt", weights_only=True)
+    whole = started(numbers_benchmark, max_steps=12, callbacks=[every]).fit()
+    resumed = started(numbers_benchmark, max_steps=12).fit(ckpt_path=tmp_path / f"{at}.ckpt", weights_only=True)
     assert resumed.trainer.global_step == 12 and torch.equal(resumed.weights, whole.weights)
 
 
@@ -145,17 +65,17 @@ def test_frozen_embeddings_stay(started):
     assert torch.equal(table, before) and not torch.equal(run.weights, all_before)
 
 
-def test_training_stops_when_validation_gets_no_better(started, benchmark):
+def test_training_stops_when_validation_gets_no_better(started, numbers_benchmark):
     stop = EarlyStopping("val/loss", patience=2, mode="min")
-    run = started(benchmark, max_steps=100, lr=0.0, callbacks=[stop]).fit()  # nothing moves, so nothing gets better
+    run = started(numbers_benchmark, max_steps=100, lr=0.0, callbacks=[stop]).fit()  # nothing moves, so nothing gets better
     assert run.trainer.global_step == 12  # the first of 3 validations sets the mark
 
 
-def test_a_test_after_training_equals_the_last_validation(started, benchmark):
-    run = started(benchmark).fit()
+def test_a_test_after_training_equals_the_last_validation(started, numbers_benchmark):
+    run = started(numbers_benchmark).fit()
     run.trainer.test(run.module, run.data, verbose=False)
     assert run.module.results["test"].summary() == run.module.results["validation"].summary()
-    centred = started(benchmark)
+    centred = started(numbers_benchmark)
     centred.module.center = True
     centred.trainer.test(centred.module, centred.data, verbose=False)
     assert centred.module.results["test"].summary() != run.module.results["test"].summary()
@@ -184,7 +104,7 @@ def test_several_processes_are_refused_until_negatives_are_gathered(started, mon
         run.data.train_dataloader()
 
 
-def test_another_tokenizer_is_refused(started, tmp_path, corpus):
+def test_another_tokenizer_is_refused(started, tmp_path, numbers_corpus):
     started(max_steps=2, callbacks=[ModelCheckpoint(tmp_path, filename="end", every_n_train_steps=2)]).fit()
     other = started(max_steps=4, encoder={"texts": ["quite other words"] * 9})
     with pytest.raises(ValueError, match="trained with another tokenizer"):

@@ -1,6 +1,8 @@
 """The token cache: what it gives is what the tokenizer gives, and its key is honest."""
 
 import json
+import multiprocessing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hybrid_ir import tokens
 from hybrid_ir.canary import TEXTS, canary
+from hybrid_ir.encoder import BiEncoder
 from hybrid_ir.tokens import RoleTokenizer, TokenStore
 
 SENTENCES = ["one two three", None, "Ελλάδα", "中国", "a " * 200, ""]
@@ -97,3 +101,46 @@ def test_store_of_nothing(tokenizers, tmp_path):
     assert len(tokenizers["query"].store([], tmp_path)) == 0
     assert isinstance(tokenizers["query"].store([None], tmp_path), TokenStore)
     assert torch.equal(tokenizers["query"].store([None], tmp_path).take([0]).lengths_B, torch.tensor([0]))
+
+
+def test_a_cache_cut_at_a_whole_token_is_made_anew(tokenizers, tmp_path):
+    role = tokenizers["query"]
+    expected = np.array(role.store(["a b c", "d"], tmp_path).ids)
+    path = next((tmp_path / "tokens").iterdir()) / "ids.bin"
+    path.write_bytes(path.read_bytes()[:-4])
+    assert np.array_equal(role.store(["a b c", "d"], tmp_path).ids, expected)
+    assert len(list((tmp_path / "tokens").iterdir())) == 1
+
+
+def test_more_texts_than_one_call_takes(tokenizers, tmp_path, monkeypatch):
+    monkeypatch.setattr(tokens, "CHUNK", 3)
+    role, texts = tokenizers["query"], [f"text {i}" for i in range(8)]
+    store = role.store(texts, tmp_path)
+    assert [store[i].tolist() for i in range(8)] == [role.tokenizer(role.prefix + text)["input_ids"] for text in texts]
+
+
+def test_the_key_does_not_know_what_was_tokenised_before(recipe, cache):
+    fresh, used = (BiEncoder(recipe, passage_max_length=64, texts=TEXTS, cache=cache).tokenizers["query"] for _ in range(2))
+    used.tokenizer("x " * 99, truncation=True, max_length=7, padding="max_length")
+    assert fresh.fingerprint == used.fingerprint
+
+
+def store_all(role: RoleTokenizer, folder: Path, barrier, failures) -> None:
+    for i in range(40):
+        barrier.wait()
+        try:
+            role.store([f"text {i} {j}" for j in range(20)], folder)
+        except Exception as error:  # whatever it is, the parent shall see it
+            failures.put(repr(error))
+
+
+def test_processes_that_store_the_same_texts_at_once(tokenizers, tmp_path):
+    fork = multiprocessing.get_context("fork")
+    barrier, failures = fork.Barrier(3), fork.SimpleQueue()
+    workers = [fork.Process(target=store_all, args=(tokenizers["query"], tmp_path, barrier, failures)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0] and failures.empty()
+    assert len(list((tmp_path / "tokens").iterdir())) == 40

@@ -9,6 +9,7 @@ import pytest
 
 from hybrid_ir.cldr.factset import build_fact_set
 from hybrid_ir.cldr.languages import XQUAD
+from hybrid_ir.cldr.split import facts_of_same_entity, split_facts
 from hybrid_ir.data.sources import cldr_facts as corpus_source
 from hybrid_ir.evaluation.benchmarks import cldr_facts as benchmark_source
 
@@ -157,3 +158,12 @@ def test_a_list_beyond_the_templates():
     assert corpus.languages == ("fr", "ja", "sw")
     assert len(corpus) > 1500
     assert benchmark_source.load("dev", ["fr", "ja", "sw"]).languages == ("fr", "ja", "sw")
+
+
+def test_every_entity_keeps_a_fact_and_shares_are_kept():
+    splits = np.array(split_facts([i // 2 for i in range(400)])).reshape(-1, 2)
+    assert (splits == "train").any(1).all() and (splits == "test").sum() == 48 and (splits == "dev").sum() == 20
+
+
+def test_the_other_facts_of_an_entity():
+    assert facts_of_same_entity("aba").tolist() == [[2], [-1], [0]]

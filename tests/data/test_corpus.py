@@ -17,6 +17,10 @@ def test_passages_that_share_a_text_in_any_language_share_their_content():
     assert shared_content(passages).tolist() == [0, 1, 0, 1, 4]
 
 
+def test_missing_texts_are_no_shared_text():
+    assert shared_content({"a": ["x", None, None], "b": ["1", "2", "3"]}).tolist() == [0, 1, 2]
+
+
 def test_a_chain_of_shared_texts_is_one_content():
     assert shared_content({"a": ["x", "x", None, "z"], "b": ["1", "2", "2", "2"]}).tolist() == [0, 0, 0, 0]
 
@@ -46,6 +50,7 @@ def test_availability_is_per_pair_and_language():
     ({"a": ["q"]}, {"a": ["p"]}, [], "no pair to train on"),
     ({"a": ["q", "r"], "b": ["q"]}, {"a": ["p"], "b": ["p"]}, [[0, 0]], r"one entry per query id.*'a': 2, 'b': 1"),
     ({"a": ["q"]}, {"a": ["p"]}, [[0, 3]], "passage ids of pairs reach from 3 to 3"),
+    ({"a": ["q"]}, {"a": ["p"]}, [[0, 1]], "passage ids of pairs reach from 1 to 1"),
     ({"a": ["q"]}, {"a": ["p"]}, [[-1, 0]], "query ids of pairs reach from -1"),
     ({"a": ["q", " "]}, {"a": ["p"]}, [[0, 0]], "1 empty query texts in 'a', first at id 1"),
 ])

@@ -1,0 +1,73 @@
+"""Checkpoints: the last one is there however a run ends, and one of another encoder is refused."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+
+from hybrid_ir.data.datamodule import RetrievalData, StepsToGo
+from hybrid_ir.losses import InfoNCE
+from hybrid_ir.retriever import Retriever, parameter_groups
+from hybrid_ir.tracking import LastCheckpoint
+
+
+def test_the_last_checkpoint_is_there_after_an_early_stop(started, tmp_path, numbers_benchmark):
+    callbacks = [EarlyStopping("val/loss", patience=1), LastCheckpoint(str(tmp_path), every_n_train_steps=100)]
+    run = started(numbers_benchmark, max_steps=100, lr=0.0, callbacks=callbacks).fit()
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == run.trainer.global_step < 100
+
+
+def test_a_killed_run_leaves_its_last_checkpoint_and_goes_on_from_it(started, tmp_path):
+    class Killed(LastCheckpoint):
+        def on_train_batch_start(self, trainer, *_):
+            if trainer.global_step == 7:
+                raise KeyboardInterrupt
+    with pytest.raises(SystemExit):
+        started(max_steps=12, callbacks=[Killed(str(tmp_path), every_n_train_steps=5)]).fit()
+    whole = started(max_steps=12).fit()
+    resumed = started(max_steps=12).fit(ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    assert resumed.seen.steps[0] in (5, 7) and torch.equal(resumed.weights, whole.weights)
+
+
+@pytest.mark.parametrize(("encoder", "said"), [
+    ({"pooling": "cls"}, "pooling 'mean', here 'cls'"),
+    ({"query_prefix": ""}, "query_prefix 'Query: ', here ''"),
+    ({"projection": 8}, r"encoder.projection.weight missing, here \(8, 32\)"),
+])
+def test_another_encoder_is_refused(started, tmp_path, encoder, said):
+    started(max_steps=2, callbacks=[LastCheckpoint(str(tmp_path), every_n_train_steps=100)]).fit()
+    with pytest.raises(ValueError, match=f"of another encoder, 1 differences: {said}. Give the model of its run"):
+        started(max_steps=4, encoder=encoder).fit(ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+
+
+def test_only_weight_matrices_decay():
+    decayed, kept = parameter_groups(torch.nn.Linear(3, 2))
+    assert "weight_decay" not in decayed and kept["weight_decay"] == 0
+    assert [p.ndim for p in decayed["params"] + kept["params"]] == [2, 1]
+
+
+def test_stages_measure_their_own_benchmark_at_the_temperature_of_the_loss(encoder, numbers_benchmark):
+    other = SimpleNamespace(**vars(numbers_benchmark))
+    module = Retriever(encoder, InfoNCE(0.07), None)
+    module._trainer = SimpleNamespace(
+        datamodule=RetrievalData(None, encoder.tokenizers, validation=numbers_benchmark, test=other))
+    module.on_validation_epoch_start()
+    assert module.ranking.benchmark is numbers_benchmark and np.isclose(module.ranking.temperature, 0.07)
+    module.on_test_epoch_start()
+    assert module.ranking.benchmark is other
+
+
+def test_the_logged_temperature_is_the_temperature(started):
+    assert started(max_steps=2).fit().trainer.callback_metrics["train/temperature"].item() == pytest.approx(0.05)
+
+
+def test_batches_to_go_count_accumulated_ones():
+    assert list(StepsToGo(SimpleNamespace(global_step=3, accumulate_grad_batches=2, max_steps=5))) == [6, 7, 8, 9]
+
+
+def test_a_part_of_the_pool_is_no_result(started, numbers_benchmark):
+    with pytest.raises(ValueError, match="ranks need the whole pool"):
+        started(numbers_benchmark, data={"texts_per_chunk": 16}, limit_val_batches=0.5).fit()
