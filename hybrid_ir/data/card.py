@@ -68,9 +68,9 @@ class BatchCard:
             ("same-language examples", f"{self.same_language_examples:.1%}"),
         ):
             facts.add_row(name, value)
-        console.print(Group(facts, self._pairs()))
+        console.print(Group(facts, self._pairs(most=max(2, (console.width - 6) // 6))))
 
-    def _pairs(self, most: int = 15) -> Table:
+    def _pairs(self, most: int) -> Table:
         shares_LL = np.array(self.language_pairs)
         order = np.argsort(-(shares_LL.sum(0) + shares_LL.sum(1)), kind="stable")
         used = sorted(order[:most][(shares_LL.sum(0) + shares_LL.sum(1))[order[:most]] > 0])
