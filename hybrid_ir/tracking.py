@@ -72,7 +72,8 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_train_end(self, trainer, pl_module) -> None:
         super().on_train_end(trainer, pl_module)
-        trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")
+        if self._last_global_step_saved != trainer.global_step:
+            trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt", False)  # not the weights alone: training can go on
 
 
 class StepsBar(RichProgressBar):
