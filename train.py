@@ -7,13 +7,11 @@
 
 from pathlib import Path
 
-import torch
 from hydra import main
 from hydra.core.hydra_config import HydraConfig
-from lightning import seed_everything
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.commands import build, conf_folder, one_clear_error, parts
+from hybrid_ir.commands import build, conf_folder, one_clear_error, parts, prepare
 from hybrid_ir.data.card import BatchCard
 from hybrid_ir.evaluation.report import report, report_card, report_training
 from hybrid_ir.retriever import Retriever
@@ -24,8 +22,7 @@ from hybrid_ir.tracking import JsonlLogger
 @main(version_base="1.3", config_path=conf_folder(), config_name="train")
 def train(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
-    torch.set_num_threads(cfg.threads)
-    seed_everything(cfg.seed, workers=True, verbose=False)
+    prepare(cfg.seed, cfg.threads)
     describe_run(folder, OmegaConf.to_container(cfg, resolve=True))
 
     corpus = build(cfg.corpus)

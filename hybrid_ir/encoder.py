@@ -54,6 +54,11 @@ class BiEncoder(nn.Module):
         super().__init__()
         if pooling not in POOLINGS:
             raise ValueError(f"model.pooling={pooling!r} must be one of {', '.join(POOLINGS)}")
+        if tokens_per_slice < 1 or (projection is not None and projection < 1):
+            raise ValueError(f"model.tokens_per_slice={tokens_per_slice} and model.projection={projection} must be at least 1 "
+                             "(projection: or null for none)")
+        if dropout is not None and not 0 <= dropout < 1:
+            raise ValueError(f"model.dropout={dropout} must be 0 or more and below 1, or null for the checkpoint's own")
         self.name = str(backbone)
         folder = backbone.build(texts, Path(cache)) if isinstance(backbone, FromScratch) else backbone
         self.backbone, tokenizer, self.head = load_backbone(

@@ -51,7 +51,10 @@ class Retriever(LightningModule):
         return loss
 
     def configure_optimizers(self) -> dict:
-        optimizer = self.make_optimizer(parameter_groups(self))
+        try:
+            optimizer = self.make_optimizer(parameter_groups(self))
+        except ValueError as error:
+            raise ValueError(f"optimizer: {error}: correct the keys of optimizer") from error
         if self.make_scheduler is None:
             return {"optimizer": optimizer}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.make_scheduler(optimizer), "interval": "step"}}

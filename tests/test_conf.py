@@ -1,6 +1,7 @@
 """Every file in conf/ composes, names a real thing with real arguments, and a misspelt key is an error."""
 
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hydra.errors import ConfigCompositionException, InstantiationException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.commands import build, shipped
+from hybrid_ir.commands import build, message_of, prepare, shipped
 
 CONF = shipped("conf")
 OPTIONS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name not in ("hydra", "local"))
@@ -89,3 +90,28 @@ def test_experiments_only_say_what_differs():
 
 def test_conf_is_the_one_in_the_clone():
     assert Path(__file__).parents[1] / "conf" == CONF
+
+
+@pytest.mark.parametrize(("group", "override", "said"), [
+    ("sampler", "sampler.batch_size=abc", "sampler.batch_size='abc' must be of type int"),
+    ("sampler", "sampler.batch_size=2.5", "sampler.batch_size=2.5 must be of type int"),
+    ("sampler", "sampler.languages=5", "sampler.languages=5 must be of type"),
+    ("sampler", "sampler.language_weights={en: x}", "sampler.language_weights={'en': 'x'} must be of type"),
+    ("loss", "loss.symmetric=perhaps", "loss.symmetric='perhaps' must be of type bool"),
+    ("model", "model.backbone.layers=x", "model.backbone.layers='x' must be of type int"),
+    ("model", "model.dropout=2", "model.dropout=2 must be 0 or more and below 1"),
+    ("model", "model.tokens_per_slice=0", "model.tokens_per_slice=0 .* must be at least 1"),
+    ("benchmark", "benchmark.max_queries=some", "benchmark.max_queries='some' must be of type int | None"),
+])
+def test_a_value_of_the_wrong_kind_is_named_by_its_key(group, override, said):
+    said = said.replace("|", r"\|").replace("{", r"\{")
+    with pytest.raises((ValueError, InstantiationException)) as error:
+        built = build(composed(override)[group])
+        built(texts=["text"])
+    assert re.search(said, message_of(error.value))
+
+
+@pytest.mark.parametrize(("seed", "threads"), [("x", 1), (-1, 1), (1.5, 1), (1, 0), (1, True)])
+def test_seed_and_threads_are_whole_numbers(seed, threads):
+    with pytest.raises(ValueError, match="must be a whole number from"):
+        prepare(seed, threads)

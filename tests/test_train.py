@@ -81,6 +81,10 @@ def test_a_sweep_ends_with_one_table_and_a_failed_job_stops_nobody(place):
     (["benchmark=xquad_r", "paths.data_dir=nowhere"], "nowhere"),
     (["model=xlmr"], "model.backbone='FacebookAI/xlm-roberta-base' could not be loaded"),
     (["ckpt_path=nothing.ckpt", "fit=false"], "ckpt_path='nothing.ckpt' is neither a checkpoint nor a run folder"),
+    (["trainer.max_steps=0"], "trainer.max_steps=0 must be at least 1"),
+    (["trainer.val_check_interval=0", "trainer.gradient_clip_val=-1"],
+     "trainer.val_check_interval=0 must be at least 1; trainer.gradient_clip_val=-1 must be at least 0"),
+    (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
     (["optimizer.lr=1e30", "trainer.gradient_clip_val=0"], "training has diverged"),
 ])
 def test_bad_input_is_one_clear_error(place, arguments, said):

@@ -7,12 +7,19 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import Parameter, signature
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
+import torch
 from hydra.errors import HydraException
 from hydra.utils import instantiate
+from lightning import seed_everything
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError
 
 PACKAGE = Path(__file__).parents[1]
 USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseException)
@@ -47,7 +54,38 @@ def build(config: Any) -> Any:
     if config and "_target_" not in config:
         raise ValueError(f"config with keys {list(config)} has no _target_, so nothing can be built from them: choose an option "
                          "of its group other than none, or leave these keys out")
+    if config:
+        check_types(config)
     return instantiate(config, _convert_="all") if config else None
+
+
+def check_types(config: DictConfig) -> None:
+    """ValueError naming every value that is not of the type in the signature of what the config builds."""
+    wrong = []
+    for name, parameter in signature(locate(config._target_)).parameters.items():
+        if name in config and isinstance(value := config[name], DictConfig) and "_target_" in value:
+            check_types(value)
+        elif name in config and config._target_.startswith("hybrid_ir.") and parameter.annotation is not Parameter.empty:
+            plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            try:
+                TypeAdapter(parameter.annotation, config=ConfigDict(strict=True)).validate_python(plain)
+            except ValidationError:
+                kind = getattr(parameter.annotation, "__name__", str(parameter.annotation))
+                wrong.append(f"{config._get_full_key(name)}={value!r} must be of type {kind.replace('collections.abc.', '')}")
+            except PydanticSchemaGenerationError:  # a type of ours or of a library: nothing that a YAML file could hold
+                continue
+    if wrong:
+        raise ValueError("; ".join(wrong))
+
+
+def prepare(seed: int, threads: int) -> None:
+    """Seed every generator, and set the threads of torch on a CPU."""
+    wrong = [f"{name}={value!r} must be a whole number from {least}" for name, value, least in
+             (("seed", seed, 0), ("threads", threads, 1)) if type(value) is not int or value < least]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    torch.set_num_threads(threads)
+    seed_everything(seed, workers=True, verbose=False)
 
 
 def parts(config: Any) -> list[Any]:

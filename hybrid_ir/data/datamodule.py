@@ -29,6 +29,25 @@ class StepsToGo:
         return self.trainer.max_steps * self.trainer.accumulate_grad_batches
 
 
+def require_trainable(trainer: Trainer) -> None:
+    """ValueError for what this trainer cannot do with a plan of batches."""
+    wrong = []
+    if trainer.world_size > 1:
+        wrong.append(f"this run has {trainer.world_size} processes, and negatives are not gathered across processes yet: "
+                     "each would train on the whole batch by itself. Use trainer.devices=1")
+    if trainer.max_steps < 1:
+        wrong.append(f"trainer.max_steps={trainer.max_steps} must be at least 1")
+    elif trainer.global_step >= trainer.max_steps:
+        wrong.append(f"the checkpoint is at step {trainer.global_step}, so trainer.max_steps={trainer.max_steps} leaves "
+                     "nothing to train: raise it, or measure the checkpoint with fit=false")
+    if trainer.val_check_interval <= 0:
+        wrong.append(f"trainer.val_check_interval={trainer.val_check_interval} must be at least 1")
+    if (trainer.gradient_clip_val or 0) < 0:
+        wrong.append(f"trainer.gradient_clip_val={trainer.gradient_clip_val} must be at least 0, or null for no clipping")
+    if wrong:
+        raise ValueError("; ".join(wrong))
+
+
 class RetrievalData(LightningDataModule):
     """Joins a sampler and two benchmarks with the tokenizers of an encoder.
 
@@ -51,6 +70,9 @@ class RetrievalData(LightningDataModule):
         super().__init__()
         if distinct_batches is not None and distinct_batches < 1:
             raise ValueError(f"data.distinct_batches={distinct_batches} must be at least 1, or null for the whole plan")
+        if texts_per_chunk < 1 or num_workers < 0:
+            raise ValueError(f"data.texts_per_chunk={texts_per_chunk} must be at least 1, and data.num_workers={num_workers} at "
+                             "least 0")
         self.sampler, self.tokenizers, self.num_workers = sampler, tokenizers, num_workers
         self.benchmarks = {"validation": validation, "test": test}
         self.hard_negatives, self.texts_per_chunk, self.cache = hard_negatives, texts_per_chunk, Path(cache)
@@ -67,12 +89,7 @@ class RetrievalData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         batches, trainer = self._batches(), self.trainer
-        if trainer.world_size > 1:
-            raise ValueError(f"this run has {trainer.world_size} processes, and negatives are not gathered across processes "
-                             "yet: each would train on the whole batch by itself. Use trainer.devices=1")
-        if trainer.global_step >= trainer.max_steps:
-            raise ValueError(f"the checkpoint is at step {trainer.global_step}, so trainer.max_steps={trainer.max_steps} leaves "
-                             "nothing to train: raise it, or measure the checkpoint with fit=false")
+        require_trainable(trainer)
         return DataLoader(batches, sampler=StepsToGo(trainer, self.distinct_batches), batch_size=None,
                           num_workers=self.num_workers, persistent_workers=self.num_workers > 0)
 

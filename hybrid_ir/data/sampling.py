@@ -42,14 +42,15 @@ class PairBatchSampler:
     """
 
     def __init__(self, corpus: ParallelCorpus, batch_size: int, monolingual_share: float = 0.5, level: str = "batch",
-                 languages: Sequence[str] | None = None, language_weights: Mapping[str, float] | None = None,
+                 languages: str | Sequence[str] | None = None,
+                 language_weights: Mapping[str, float] | None = None,
                  allow_same_language: bool = False, seed: int = 0):
         self.corpus, self.batch_size, self.seed, languages = corpus, batch_size, seed, codes(languages)
         self.monolingual_share, self.level, self.allow_same_language = monolingual_share, level, allow_same_language
         self._check_choices(languages, language_weights)
-        self.languages = tuple(languages or corpus.languages)
-        self.weights_L = np.array([float((language_weights or {}).get(language, 1.0)) if language in self.languages
-                                   else 0.0 for language in corpus.languages])
+        self.languages = tuple(corpus.languages if languages is None else languages)
+        self.weights_L = np.array([float((language_weights or {}).get(language, 1)) if language in self.languages else 0.0
+                                   for language in corpus.languages])
         self.same_PL = corpus.query_available & corpus.passage_available & (self.weights_L > 0)
         self._find_streams()
         self._schedule: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -155,25 +156,25 @@ class PairBatchSampler:
     # What can be wrong
 
     def _check_choices(self, languages: Sequence[str] | None, weights: Mapping[str, float] | None) -> None:
-        wrong, known = [], self.corpus.languages
-        if self.seed < 0:
-            wrong.append(f"seed={self.seed} must be 0 or more")
+        known = self.corpus.languages
+        wrong = [f"seed={self.seed} must be 0 or more"] if self.seed < 0 else []
         if self.batch_size < 1:
             wrong.append(f"batch_size={self.batch_size} must be at least 1")
         if not 0 <= self.monolingual_share <= 1:
             wrong.append(f"monolingual_share={self.monolingual_share} is a probability: use 0 to 1")
         if self.level not in ("batch", "example"):
             wrong.append(f"level={self.level!r} must be 'batch' or 'example'")
-        for key, named in (("languages", languages or known), ("language_weights", weights or {})):
+        chosen = sorted(set(known if languages is None else languages))
+        for key, named in (("languages", chosen), ("language_weights", weights or {})):
             unknown = sorted(set(named) - set(known))
             if unknown:
                 wrong.append(f"{key} has {unknown}, corpus '{self.corpus.source.name}' has {list(known)}")
         bad = {code: weight for code, weight in (weights or {}).items() if not (weight >= 0 and np.isfinite(weight))}
         if bad:
             wrong.append(f"language_weights has {bad}: use finite weights of 0 or more")
-        drawn = [code for code in (languages or known) if (weights or {}).get(code, 1.0) != 0]
+        drawn = [code for code in chosen if (weights or {}).get(code, 1.0) != 0]
         if not drawn:
-            wrong.append("language_weights leaves no language to draw from: give one a weight above 0")
+            wrong.append("languages and language_weights leave no language to draw from: name one with a weight above 0")
         elif len(drawn) < 2 and self.monolingual_share < 1 and not self.allow_same_language:
             wrong.append(f"monolingual_share={self.monolingual_share} draws two different languages, "
                          f"only {drawn} can be drawn: name more languages or use monolingual_share=1")

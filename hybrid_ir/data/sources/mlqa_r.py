@@ -15,7 +15,7 @@ DESCRIPTION = "MLQA-R: 1,148 questions with their answer sentences, each in Engl
 
 
 def load(
-    folder: str, exclude_articles: Sequence[str] = IN_XQUAD_R, languages: Iterable[str] | None = None
+    folder: str, exclude_articles: Sequence[str] = IN_XQUAD_R, languages: str | Sequence[str] | None = None
 ) -> ParallelCorpus:
     """One query id and one passage id per question: the question and its answer sentence in every language it has.
 

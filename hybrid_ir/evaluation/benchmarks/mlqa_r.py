@@ -22,7 +22,7 @@ def load(
     folder: str,
     queries: Queries = "all",
     candidates: Candidates = "sentence",
-    languages: list[str] | None = None,
+    languages: str | list[str] | None = None,
     max_queries: int | None = None,
 ) -> Benchmark:
     """MLQA-R from a folder of `{language}.json`; `distinct_text` asks each question text of a language once.
