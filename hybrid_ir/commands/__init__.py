@@ -61,8 +61,10 @@ def build(config: Any) -> Any:
 
 def check_types(config: DictConfig) -> None:
     """ValueError naming every value that is not of the type in the signature of what the config builds."""
-    wrong = []
-    for name, parameter in signature(locate(config._target_)).parameters.items():
+    wrong, target = [], locate(config._target_)
+    if target is None:  # instantiate says so
+        return
+    for name, parameter in signature(target).parameters.items():
         if name in config and isinstance(value := config[name], DictConfig) and "_target_" in value:
             check_types(value)
         elif name in config and config._target_.startswith("hybrid_ir.") and parameter.annotation is not Parameter.empty:
