@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from hybrid_ir.evaluation.views import Results
 
+LARGEST = 16.0  # inches
 NUMBERS_UP_TO = 16  # languages whose cells have room for a number
 COLOURS = {"mono": "#0072B2", "cross": "#D55E00", "multi": "#009E73"}  # told apart by colour-blind readers
 
@@ -19,16 +20,17 @@ def heat_map(results: Results, path: Path) -> None:
     languages, cells = results.benchmark.languages, results.matrix("map")
     multi = {s.query_language: s.means["map"] for s in results.settings if s.view == "multi"}
     column = np.array([[multi.get(language, np.nan)] for language in languages])
-    size = max(4.0, 0.45 * len(languages) + 1.8)
+    size = min(max(4.0, 0.45 * len(languages) + 1.8), LARGEST)
+    letters = min(10.0, 60 * size / len(languages))  # points: a hundred languages still have each its own line
     figure = Figure(figsize=(size + 1.6, size), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[len(languages), 1], sharey=True)
     for axes, values, labels in ((left, cells, languages), (right, column, ["all"])):
         image = axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
-        axes.set_xticks(range(len(labels)), labels, rotation=90 if len(languages) > NUMBERS_UP_TO else 0)
+        axes.set_xticks(range(len(labels)), labels, rotation=90 if len(languages) > NUMBERS_UP_TO else 0, fontsize=letters)
         axes.tick_params(length=0)
         if len(languages) <= NUMBERS_UP_TO:
             write_numbers(axes, values)
-    left.set_yticks(range(len(languages)), languages)
+    left.set_yticks(range(len(languages)), languages, fontsize=letters)
     left.set(xlabel="passages in", ylabel="queries in")
     figure.suptitle(f"{results.benchmark.name}: mAP by language")
     figure.colorbar(image, ax=right, fraction=0.9, pad=0.3, label="mAP")
