@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from hybrid_ir.commands import build, conf_folder, one_clear_error, parts, prepare
+from hybrid_ir.commands.models import card_of_run
 from hybrid_ir.data.card import BatchCard
 from hybrid_ir.evaluation.report import report, report_card, report_training
 from hybrid_ir.retriever import Retriever
@@ -30,7 +31,7 @@ def train(cfg: DictConfig) -> None:
     encoder = build(cfg.model)(texts=corpus.texts())
     benchmarks = {"validation": build(cfg.validation), "test": build(cfg.benchmark)}
     data = build(cfg.data)(sampler=sampler if cfg.fit else None, tokenizers=encoder.tokenizers, **benchmarks)
-    module = Retriever(encoder, build(cfg.loss), build(cfg.optimizer), build(cfg.scheduler), cfg.center)
+    module = Retriever(encoder, build(cfg.loss), build(cfg.optimizer), build(cfg.scheduler))
     loggers = [JsonlLogger(folder), *parts(cfg.logger)]
     trainer = build(cfg.trainer)(callbacks=parts(cfg.callbacks), logger=loggers, default_root_dir=folder)
 
@@ -43,7 +44,7 @@ def train(cfg: DictConfig) -> None:
         start = checkpoint_file(folder, cfg.test_checkpoint)
     if benchmarks["test"]:
         trainer.test(module, data, ckpt_path=start, weights_only=True, verbose=False)
-        report(module.results["test"], folder)
+        report(module.results["test"], card_of_run(module, data, cfg, folder), folder)
 
 
 if __name__ == "__main__":

@@ -26,15 +26,12 @@ class Retriever(LightningModule):
         loss: over the vectors and labels of a global batch.
         optimizer: of parameter groups, a partial.
         scheduler: of the optimiser, stepped with it; None for a constant rate.
-        center: evaluate with each language's mean vector subtracted, see StreamedRanking.
     """
 
-    def __init__(self, encoder: BiEncoder, loss: InfoNCE, optimizer: OptimizerOf, scheduler: SchedulerOf | None = None,
-                 center: bool = False):
+    def __init__(self, encoder: BiEncoder, loss: InfoNCE, optimizer: OptimizerOf, scheduler: SchedulerOf | None = None):
         super().__init__()
         self.encoder, self.loss = encoder, loss
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
-        self.center = center
         self.results: dict[str, Results] = {}
 
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
@@ -87,7 +84,7 @@ class Retriever(LightningModule):
 
     def _start(self, stage: str) -> None:
         benchmark = self.trainer.datamodule.benchmarks[stage]
-        self.ranking = StreamedRanking(benchmark, temperature=float(self.loss.temperature), center=self.center)
+        self.ranking = StreamedRanking(benchmark, temperature=float(self.loss.temperature), whole=stage == "test")
 
     def _finish(self, stage: str, prefix: str) -> None:
         if self.trainer.sanity_checking:

@@ -128,18 +128,19 @@ class RoleTokenizer:
     def _tokenize(self, texts: Sequence[Text | None]) -> Iterator[tuple[list[list[int]], int]]:
         starts = range(0, len(texts), CHUNK)
         for start in track(starts, "tokenise", disable=len(texts) < LONG, transient=True):
-            chunk = texts[start : start + CHUNK]
-            ids: list[list[int]] = [[] for _ in chunk]
-            there = [i for i, text in enumerate(chunk) if text is not None]
-            if not there:
-                yield ids, 0
-                continue
-            first, second = self._columns([chunk[i] for i in there])
-            found = self.tokenizer(first, second, truncation=True, max_length=self.max_length, add_special_tokens=True)
-            for i, row in zip(there, found["input_ids"], strict=True):
-                ids[i] = row
-            encodings = found.encodings or []
-            yield ids, sum(bool(encoding.overflowing) for encoding in encodings)
+            yield self.read(texts[start : start + CHUNK])
+
+    def read(self, texts: Sequence[Text | None]) -> tuple[list[list[int]], int]:
+        """Token ids of each text, none for None, and how many texts are longer than `max_length`."""
+        ids: list[list[int]] = [[] for _ in texts]
+        there = [i for i, text in enumerate(texts) if text is not None]
+        if not there:
+            return ids, 0
+        first, second = self._columns([texts[i] for i in there])
+        found = self.tokenizer(first, second, truncation=True, max_length=self.max_length, add_special_tokens=True)
+        for i, row in zip(there, found["input_ids"], strict=True):
+            ids[i] = row
+        return ids, sum(bool(encoding.overflowing) for encoding in found.encodings or [])
 
     def _columns(self, texts: list[Text]) -> tuple[list[str], list[str] | None]:
         if isinstance(texts[0], tuple):

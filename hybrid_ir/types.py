@@ -3,12 +3,17 @@
 Shapes: Q queries, N passages, B examples of a batch, P pairs of a corpus.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+if TYPE_CHECKING:
+    import torch
+
 Text = str | tuple[str, str]  # a tuple is a tokenizer pair, for example (sentence, context)
+Role = Literal["query", "passage"]
 
 
 def codes(languages: str | Iterable[str] | None) -> list[str] | None:
@@ -64,3 +69,32 @@ class PlannedBatch:
     pairs: np.ndarray  # B, rows of corpus.pairs
     query_languages: np.ndarray  # B, int index into corpus.languages
     passage_languages: np.ndarray  # B
+
+
+class TextEncoder(Protocol):
+    """What an evaluation needs of a bi-encoder: ours, or anyone's."""
+
+    name: str
+    device: "torch.device"
+    precision: str
+    similarity: str  # "cosine": vectors have length 1; "dot": as they are
+    texts_read: dict[Role, int]
+    texts_cut: dict[Role, int]  # of them, longer than the encoder reads
+
+    def read(self, texts: Sequence[Text], role: Role) -> list[Hashable]:
+        """What the encoder sees of each text; equal items get equal vectors."""
+
+    def tensors(self, items: Sequence[Hashable], role: Role) -> Any:
+        """Items as one input of the model, on its device."""
+
+    def forward(self, inputs: Any) -> "torch.Tensor":
+        """Vectors (B, D) of one such input, float32."""
+
+    def encode(self, items: Sequence[Hashable], role: Role) -> "torch.Tensor":
+        """Vectors (B, D) of any number of items, in batches of the encoder's choice, float32."""
+
+    def windows(self, text: Text, overlap: float) -> list[Text]:
+        """Overlapping pieces of a passage that the encoder reads whole."""
+
+    def reading(self) -> dict[str, Any]:
+        """Everything that decides which vector a text gets, besides the weights; for the card."""

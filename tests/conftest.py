@@ -9,6 +9,7 @@ import torch
 
 from hybrid_ir.backbone import FromScratch
 from hybrid_ir.encoder import BiEncoder
+from tests.command_line import place, trained  # noqa: F401  fixtures
 from tests.small_run import numbers_benchmark, numbers_corpus, started  # noqa: F401  fixtures
 
 # where HYBRID_IR_SHARED says, or beside the repository: real data and a real pretrained encoder, which no user has

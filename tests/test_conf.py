@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from hybrid_ir.commands import build, message_of, prepare, shipped
 
 CONF = shipped("conf")
-OPTIONS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name not in ("hydra", "local"))
+NO_PARTS = ("encoder", "hydra", "local")  # groups that build nothing
+OPTIONS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name not in NO_PARTS)
 
 
 def composed(*overrides: str) -> DictConfig:

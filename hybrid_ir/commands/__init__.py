@@ -38,6 +38,11 @@ def conf_folder() -> str:
     return str(shipped("conf"))
 
 
+def names(group: str) -> list[str]:
+    """The options of a group of conf/."""
+    return sorted(path.stem for path in (shipped("conf") / group).glob("*.yaml") if path.stem != "none")
+
+
 def quieten() -> None:
     """Lightning's advice about hardware, services and loops that we set up on purpose."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):

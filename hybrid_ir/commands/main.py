@@ -2,14 +2,20 @@
 
 import runpy
 import sys
+from importlib import import_module
 
-from hybrid_ir.commands import one_clear_error, shipped
+from hybrid_ir.commands import one_clear_error, quieten, shipped
 
 USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by language
 
-  hybrid-ir train [KEY=VALUE ...]                  the same as `python train.py`; --help lists every key
-  hybrid-ir data describe NAME [KEY=VALUE ...]     what a corpus or benchmark holds, and its first planned batches
+  hybrid-ir train [KEY=VALUE ...]                                the same as `python train.py`; --help lists every key
+  hybrid-ir evaluate checkpoint=RUN benchmark=[xquad_r,mlqa_r]   measure a run of ours, or model=NAME: any bi-encoder
+  hybrid-ir compare runs=[RUN,SWEEP,...]                         the paper's tables, significance, pictures, one HTML report
+  hybrid-ir latency checkpoints=[A,B,C] benchmark=xquad_r        latency per query: tokenise, encode, search; by language
+  hybrid-ir data describe NAME [KEY=VALUE ...]                   what a corpus or benchmark holds, and its first planned batches
+  hybrid-ir data fetch|verify NAME [mirror=URL]                  get its files once, and check them
 """
+COMMANDS = ("compare", "data", "evaluate", "latency")
 
 
 def main() -> None:
@@ -19,10 +25,10 @@ def main() -> None:
     elif command == "train":
         sys.argv = [str(shipped("train.py")), *rest]
         runpy.run_path(sys.argv[0], run_name="__main__")
-    elif command == "data":
-        from hybrid_ir.commands import data
+    elif command in COMMANDS:
+        quieten()
         with one_clear_error():
-            data.main(rest)
+            import_module(f"hybrid_ir.commands.{command}").main(rest)
     else:
         print(f"error: hybrid-ir has no command {command!r}\n\n{USAGE}", end="", file=sys.stderr)
         sys.exit(2)

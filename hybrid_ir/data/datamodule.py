@@ -99,6 +99,10 @@ class RetrievalData(LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         return self._encoding("test")
 
+    def texts_cut(self, stage: str) -> dict[str, float]:
+        """Share of a benchmark's queries and passages that are longer than the encoder reads."""
+        return {role: store.card["truncated"] / max(1, len(store)) for role, store in self._chunks[stage].stores.items()}
+
     def _batches(self) -> PlannedBatches:
         return PlannedBatches(self.sampler, self.tokenizers, self.cache, self.hard_negatives)
 

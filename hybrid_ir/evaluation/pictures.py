@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hybrid_ir.evaluation.views import Results
+from hybrid_ir.types import Benchmark
 
 LARGEST = 16.0  # inches
 NUMBERS_UP_TO = 16  # languages whose cells have room for a number
@@ -34,6 +35,26 @@ def heat_map(results: Results, path: Path) -> None:
     left.set(xlabel="passages in", ylabel="queries in")
     figure.suptitle(f"{results.benchmark.name}: mAP by language")
     figure.colorbar(image, ax=right, fraction=0.9, pad=0.3, label="mAP")
+    save(figure, path)
+
+
+def one_target(benchmark: Benchmark, cells: list[list[float | None]], path: Path) -> None:
+    """Mean 1 / rank of each answer language alone in the pool of all languages, by query language (row)."""
+    languages = benchmark.languages
+    values = np.array([[np.nan if value is None else value for value in row] for row in cells])
+    size = min(max(4.0, 0.45 * len(languages) + 1.8), LARGEST)
+    letters = min(10.0, 60 * size / len(languages))
+    figure = Figure(figsize=(size + 1, size), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(languages)), languages, rotation=90 if len(languages) > NUMBERS_UP_TO else 0, fontsize=letters)
+    axes.set_yticks(range(len(languages)), languages, fontsize=letters)
+    axes.tick_params(length=0)
+    axes.set(xlabel="the only answer is in", ylabel="queries in")
+    if len(languages) <= NUMBERS_UP_TO:
+        write_numbers(axes, values)
+    figure.suptitle(f"{benchmark.name}: 1 / rank of one answer among all languages")
+    figure.colorbar(image, ax=axes, label="mean 1 / rank")
     save(figure, path)
 
 

@@ -1,49 +1,50 @@
 """The relevant passages of every query: which rows, in which languages, with which exact scores.
 
-Shapes: Q queries, R relevant passages of a query (short rows are filled), U distinct relevant passages, L languages.
+Shapes: Q queries, R relevant passages of a query (short rows are filled), U distinct relevant passages, P = 2 pools.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch.nn.functional import one_hot
 
-from hybrid_ir.evaluation.exact import paired_dots
+from hybrid_ir.evaluation.passage_vectors import PassageVectors
+from hybrid_ir.evaluation.rank_table import EVERY, OWN
 
 BLOCK = 1 << 20  # comparisons held at once
 
 
 class Relevant:
-    """Relevant rows (Q, R) with their exact scores and languages; `vectors_UD` follow `relevant_rows`."""
+    """Relevant rows (Q, R) with their exact scores and languages; `passages_U` follow `relevant_rows`."""
 
     def __init__(self, rows_QR: torch.Tensor, rows_U: torch.Tensor, queries_QD: torch.Tensor,
-                 vectors_UD: torch.Tensor, languages_U: torch.Tensor):
+                 passages_U: PassageVectors, languages_U: torch.Tensor):
         self.rows_QR, self.rows_U = rows_QR, rows_U
         self.present_QR = rows_QR >= 0
         query_P = self.present_QR.nonzero()[:, 0]
         place_P = torch.searchsorted(rows_U, rows_QR[self.present_QR])
         self.scores_QR = torch.full(rows_QR.shape, torch.inf, dtype=torch.float64, device=rows_QR.device)
-        self.scores_QR[self.present_QR] = paired_dots(queries_QD, vectors_UD, query_P, place_P)
+        self.scores_QR[self.present_QR] = passages_U.paired(queries_QD, query_P, place_P)
         self.languages_QR = torch.full_like(rows_QR, -1)
         self.languages_QR[self.present_QR] = languages_U[place_P]
         self.best_Q = self.scores_QR.masked_fill(~self.present_QR, -torch.inf).amax(1)
         self.best_Q[~self.present_QR.any(1)] = torch.nan  # no relevant passage, no loss
 
-    def count_among_themselves(self, above_QRL: torch.Tensor, tied_QRL: torch.Tensor) -> None:
-        """Add the other relevant passages of the query above, and tied with, each relevant passage, in place (int32)."""
-        queries, width, num_languages = above_QRL.shape
+    def count_among_themselves(self, above_QRP: torch.Tensor, tied_QRP: torch.Tensor) -> None:
+        """Add the other relevant passages of the query above, and tied with, each relevant passage, in place."""
+        queries, width, _ = above_QRP.shape
         itself_RR = torch.eye(width, dtype=torch.bool, device=self.rows_QR.device)
-        step = max(1, BLOCK // (width * max(width, num_languages)))
+        step = max(1, BLOCK // width**2)
         for start in range(0, queries, step):
             block = slice(start, start + step)
-            scores_BR, present_BR = self.scores_QR[block], self.present_QR[block]
-            both_BRR = present_BR[:, :, None] & present_BR[:, None, :]
+            scores_BR, present_BR, languages_BR = self.scores_QR[block], self.present_QR[block], self.languages_QR[block]
+            both_BRR = present_BR[:, :, None] & present_BR[:, None, :] & ~itself_RR
+            same_BRR = languages_BR[:, :, None] == languages_BR[:, None, :]
             higher_BRR = (scores_BR[:, None, :] > scores_BR[:, :, None]) & both_BRR
-            equal_BRR = (scores_BR[:, None, :] == scores_BR[:, :, None]) & both_BRR & ~itself_RR
-            language_BRL = one_hot(self.languages_QR[block] + 1, num_languages + 1)[:, :, 1:].float()
-            above_QRL[block] += (higher_BRR.float() @ language_BRL).int()
-            tied_QRL[block] += (equal_BRR.float() @ language_BRL).int()
+            equal_BRR = (scores_BR[:, None, :] == scores_BR[:, :, None]) & both_BRR
+            for counts_QRP, found_BRR in ((above_QRP, higher_BRR), (tied_QRP, equal_BRR)):
+                counts_QRP[block, :, OWN] += (found_BRR & same_BRR).sum(2, dtype=torch.int32)
+                counts_QRP[block, :, EVERY] += found_BRR.sum(2, dtype=torch.int32)
 
     def losses(self, weights_Q: torch.Tensor, temperature: float) -> torch.Tensor:
         """InfoNCE of each relevant passage against all that are not relevant, mean over a query's relevant passages.

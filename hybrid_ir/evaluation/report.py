@@ -1,7 +1,9 @@
 """What a run shows and keeps: tables for the terminal, files for programs, pictures for people."""
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from hybrid_ir.evaluation import pictures
+from hybrid_ir.evaluation.bias import language_bias
+from hybrid_ir.evaluation.card import card_table
+from hybrid_ir.evaluation.geometry import alignment
 from hybrid_ir.evaluation.views import VIEWS, Results
 from hybrid_ir.run_folder import write_whole
 
@@ -17,15 +22,40 @@ SHOWN = {"map": "mAP", "recall@1": "R@1", "recall@10": "R@10", "ndcg@10": "nDCG@
          "rank_distance": "distance"}
 
 
-def report(results: Results, folder: Path, console: Console | None = None) -> None:
-    """Write metrics.json, per_query.parquet and the pictures of a measured benchmark, and print its tables."""
-    write_whole(folder / "metrics.json", json.dumps(as_dict(results), indent=2, allow_nan=False))
-    pq.write_table(pa.table(results.columns()), folder / "per_query.parquet")
+def report(results: Results, card: dict[str, Any], folder: Path, console: Console | None = None) -> None:
+    """Write what is known of a measured benchmark into a folder, and print its tables.
+
+    The files: metrics.json, per_query.parquet, evaluation_card.json, heat_map.png, one_target.png.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    found = as_dict(results)
+    write_whole(folder / "metrics.json", json.dumps(found, indent=2, allow_nan=False))
+    write_whole(folder / "evaluation_card.json", json.dumps(card, indent=2, allow_nan=False, ensure_ascii=False))
+    write_parquet(results.columns(), folder / "per_query.parquet")
     pictures.heat_map(results, folder / "heat_map.png")
+    pictures.one_target(results.benchmark, found["language_bias"]["one_target"]["cells"], folder / "one_target.png")
     console = console or Console()
+    console.print(card_table(card))
     console.print(views_table(results))
+    console.print(bias_table(found))
     console.print(languages_table(results))
-    console.print(f"results in {folder}: metrics.json, per_query.parquet, heat_map.png", soft_wrap=True)
+    for line in exclusions(results):
+        console.print(line, highlight=False)
+    console.print(f"results in {folder}: metrics.json, per_query.parquet, evaluation_card.json, heat_map.png, one_target.png",
+                  soft_wrap=True, highlight=False)
+
+
+def write_parquet(columns: dict[str, np.ndarray], path: Path) -> None:
+    beside = path.with_name(f".{path.name}.writing")
+    pq.write_table(pa.table(columns), beside)
+    os.replace(beside, path)
+
+
+def exclusions(results: Results) -> list[str]:
+    """What was left out of means, in words: nothing leaves a mean unsaid."""
+    words = {"mono": "have no relevant passage in their own language", "multi": "have no relevant passage at all"}
+    return [f"left out: {results.left_out[view]:,} of {len(results.benchmark.queries):,} queries {said}"
+            for view, said in words.items() if results.left_out[view]]
 
 
 def report_card(card, folder: Path, console: Console | None = None) -> None:
@@ -45,7 +75,7 @@ def report_training(folder: Path, steps: int, max_steps: int, console: Console |
 def as_dict(results: Results) -> dict:
     """Everything but the per-query values, as plain values; what is undefined is null."""
     def plain(means: dict[str, float]) -> dict:
-        return {name: None if np.isnan(value) else float(value) for name, value in means.items()}
+        return {name: without_nan(float(value)) for name, value in means.items()}
     source = results.benchmark.source
     return {
         "benchmark": {"name": source.name, "revision": source.revision, "choices": source.choices,
@@ -56,7 +86,28 @@ def as_dict(results: Results) -> dict:
         "micro_over_questions": {view: plain(results.micro(view)) for view in VIEWS},
         "settings": [{"view": s.view, "query_language": s.query_language, "passage_language": s.passage_language,
                       "queries": s.queries, **plain(s.means)} for s in results.settings],
+        "language_bias": without_nan(bias_of(results)),
     }
+
+
+def bias_of(results: Results) -> dict[str, Any]:
+    """Language bias and geometry, as far as they are defined."""
+    found = language_bias(results.table) | {"alignment": alignment(results.table)} | results.observed
+    mix = next((name for name in found if name.startswith("language_mix@")), None)
+    if mix:
+        corpus_L = np.array(list(results.pool_sizes.values())) / max(1, sum(results.pool_sizes.values()))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found[f"{mix}_over_corpus"] = (np.array(found[mix]) / corpus_L).tolist()
+    return found
+
+
+def without_nan(value: Any) -> Any:
+    """The same plain values with None for NaN and infinity, which JSON does not know."""
+    if isinstance(value, dict):
+        return {name: without_nan(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def views_table(results: Results) -> Table:
@@ -71,6 +122,27 @@ def views_table(results: Results) -> Table:
         if settings:
             table.add_row(view, str(settings), *(number(means[name], name) for name in SHOWN),
                           f"{means['tie_rate']:.1%}")
+    return table
+
+
+def bias_table(found: dict[str, Any]) -> Table:
+    """One line a measure of language bias; what is not defined says why."""
+    bias, multi = found["language_bias"], found["macro_over_settings"]["multi"]
+    table = Table(title="language bias in the multilingual pool", title_justify="left")
+    for column, justify in (("measure", "left"), ("value", "right"), ("without bias", "left")):
+        table.add_column(column, justify=justify)
+    table.add_row("rank distance", number(multi["rank_distance"], "rank_distance"), "the number of relevant passages less one")
+    table.add_row("own language first (lpr@1)", number(multi["lpr@1"], "lpr@1"), "one over the number of languages")
+    table.add_row("one-target gap", number(bias["one_target"]["diagonal_gap"], "map"), "0")
+    for name, key in (("Kendall's W of passage languages", "friedman"), ("PEER", "peer")):
+        value = bias[key].get("kendalls_w", bias[key].get("peer"))
+        table.add_row(name, "·" if "reason" in bias[key] else number(value, "map"),
+                      bias[key].get("reason", "0" if key == "friedman" else "about .5"))
+    if "same_language_neighbours" in bias:
+        table.add_row("same-language neighbours", number(bias["same_language_neighbours"], "map"), "the languages' corpus shares")
+        table.add_row("alignment, same / other language", " / ".join(
+            number(bias["alignment"][name], "map") for name in ("same_language", "other_language")), "equal")
+        table.add_row("uniformity", number(bias["uniformity"], "map"), "lower is more even")
     return table
 
 

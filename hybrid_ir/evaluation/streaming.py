@@ -1,37 +1,54 @@
 """StreamedRanking: vectors in, in the order queries, relevant passages, other passages; results out."""
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
+from hybrid_ir.evaluation.geometry import Neighbours, sample, uniformity
 from hybrid_ir.evaluation.ranking import RankCounter, padded, relevant_rows
+from hybrid_ir.evaluation.top import Listener, Top
 from hybrid_ir.evaluation.views import Results
 from hybrid_ir.types import Benchmark
+
+MIX = 10  # passages at the top whose languages are counted
+UNIT = 1e-3  # how far the length of a unit vector may be from 1
 
 
 class StreamedRanking:
     """Ranks a benchmark while its texts are encoded; holds queries and relevant passages, never the other passages.
 
-    With `center` each language's mean vector is subtracted first, from queries and passages by their own means: the
-    training-free baseline against language bias. The means are those of the benchmark itself, so all is held.
+    Args:
+        temperature: of the InfoNCE loss over the whole corpus; None for no loss.
+        run_depth: so many passages at the top of every query are kept for a run file.
+        whole: also what costs more than the ranks: the languages at the top, the geometry.
     """
 
-    def __init__(self, benchmark: Benchmark, temperature: float | None = None, center: bool = False):
-        self.benchmark, self.temperature, self.center = benchmark, temperature, center
+    def __init__(self, benchmark: Benchmark, temperature: float | None = None, run_depth: int = 0, whole: bool = False):
+        self.benchmark, self.temperature, self.run_depth, self.whole = benchmark, temperature, run_depth, whole
         self.held: dict[str, list[tuple[np.ndarray, torch.Tensor]]] = {"queries": [], "relevant": [], "others": []}
         self.counter: RankCounter | None = None
+        self.neighbours: Neighbours | None = None
+        self.mix: Top | None = None
+        self.runs: dict[str, Top] = {}  # by view
         self.added = [0, 0]  # passages, queries
 
     def add(self, stage: str, rows: Sequence[np.ndarray], vectors_BD: torch.Tensor) -> None:
         """Take the vectors of some texts; `rows[i]` are all rows of queries or passages that have text i."""
         texts_N = torch.from_numpy(np.repeat(np.arange(len(rows)), [len(group) for group in rows])).to(vectors_BD.device)
-        self.held[stage].append((np.concatenate(rows), vectors_BD.detach()[texts_N]))
-        self.added[stage == "queries"] += len(texts_N)
-        if stage == "others" and not self.center:
+        self.take(stage, np.concatenate(rows), vectors_BD.detach()[texts_N])
+
+    def take(self, stage: str, rows_N: np.ndarray, vectors_ND: torch.Tensor) -> None:
+        """Take the vectors of some rows; a row that is repeated has several windows, and is added in one go."""
+        self.added[stage == "queries"] += len(np.unique(rows_N))
+        if stage != "others":
+            self.held[stage].append((rows_N, vectors_ND))
+        elif len(rows_N):
             self._start()
-            self._count(*self._take("others"))
+            self._count(rows_N, vectors_ND)
 
     def results(self) -> Results:
         """The finished counts and every metric; ValueError where not all texts of the benchmark were added."""
@@ -40,43 +57,57 @@ class StreamedRanking:
             raise ValueError(f"{self.benchmark.name}: {self.added[1]:,} of {expected[1]:,} queries and {self.added[0]:,} of "
                              f"{expected[0]:,} passages were encoded; ranks need the whole pool. Remove "
                              "trainer.limit_test_batches, and set trainer.limit_val_batches to 1.0, or 0 for no validation")
-        if self.center:
-            self._subtract_means()
         self._start()
-        if self.held["others"]:
-            self._count(*self._take("others"))
-        return Results.of(self.counter.table(), self.benchmark)
+        return replace(Results.of(self.counter.table(), self.benchmark), observed=self._observed())
 
-    def _subtract_means(self) -> None:
-        for stages, languages in ((("queries",), self.benchmark.query_languages),
-                                  (("relevant", "others"), self.benchmark.passage_languages)):
-            held = [part for stage in stages for part in self.held[stage]]
-            languages_N = torch.from_numpy(np.concatenate([languages[rows] for rows, _ in held]))
-            vectors_ND = torch.cat([vectors for _, vectors in held])
-            for language in languages_N.unique():
-                mine_N = (languages_N == language).to(vectors_ND.device)
-                vectors_ND[mine_N] -= vectors_ND[mine_N].double().mean(0).float()
-            parts = F.normalize(vectors_ND, dim=-1).split([len(rows) for rows, _ in held])
-            for stage in stages:
-                self.held[stage] = [(rows, part) for (rows, _), part in zip(self.held[stage], parts, strict=False)]
-                parts = parts[len(self.held[stage]):]
+    def _observed(self) -> dict[str, Any]:
+        """Languages at the top by query language, and the geometry of relevant passages; NaN where it is not defined."""
+        if not self.whole:
+            return {}
+        benchmark = self.benchmark
+        shares_QL = self.mix.language_shares(MIX, len(benchmark.languages))
+        with warnings.catch_warnings():  # a language without queries has no mean
+            warnings.simplefilter("ignore", RuntimeWarning)
+            mix_LL = [np.nanmean(shares_QL[benchmark.query_languages == code], 0) for code in range(len(benchmark.languages))]
+        found = {f"language_mix@{MIX}": np.stack(mix_LL).tolist()}
+        if self.neighbours:
+            found["same_language_neighbours"] = self.neighbours.same_language_share()
+            found["uniformity"] = uniformity(self.neighbours.vectors_MD)
+        return found
 
     def _start(self) -> None:
         """With queries and relevant passages complete, the thresholds are known and counting can begin."""
         if self.counter is not None:
             return
         query_rows_Q, queries_QD = self._take("queries")
-        rows_N, vectors_ND = self._take("relevant")
+        rows_W, vectors_WD = self._take("relevant")
         benchmark = self.benchmark
         relevant_QR = padded(benchmark.relevant)
         rows_U = relevant_rows(relevant_QR)
-        places_U = torch.from_numpy(np.searchsorted(rows_N, rows_U))
-        self.counter = RankCounter(queries_QD, benchmark.query_languages[query_rows_Q], relevant_QR, vectors_ND[places_U],
-                                   benchmark.passage_languages[rows_U], benchmark.languages, self.temperature)
-        self._count(rows_N, vectors_ND)
+        asked_Q = benchmark.query_languages[query_rows_Q]
+        stage_rows_W, stage_vectors_WD = rows_W, vectors_WD
+        if len(rows_W) > len(rows_U):  # windows, or passages that read like a relevant one
+            known_W = np.isin(rows_W, rows_U)
+            rows_W, vectors_WD = rows_W[known_W], vectors_WD[torch.from_numpy(known_W).to(vectors_WD.device)]
+        if self.whole:
+            self.mix = Top(len(asked_Q), 2 * MIX)  # twice as deep, for ties at the edge
+            # windows have no single place in space, and the geometry is one of unit vectors
+            if len(rows_W) == len(rows_U) and (vectors_WD.norm(dim=1) - 1).abs().max() < UNIT:
+                chosen = sample(rows_U, benchmark.passage_ids)
+                vectors_MD = vectors_WD[torch.from_numpy(np.searchsorted(rows_W, chosen)).to(vectors_WD.device)]
+                self.neighbours = Neighbours(chosen, vectors_MD, benchmark.passage_languages[chosen])
+        if self.run_depth:
+            self.runs = {"mono": Top(len(asked_Q), self.run_depth, asked_Q), "multi": Top(len(asked_Q), self.run_depth)}
+        listeners: list[Listener] = [*([self.mix] if self.mix else []), *self.runs.values()]
+        self.counter = RankCounter(queries_QD, asked_Q, relevant_QR, vectors_WD, benchmark.passage_languages[rows_U],
+                                   benchmark.languages, self.temperature, rows_W, listeners)
+        self._count(stage_rows_W, stage_vectors_WD)
 
     def _count(self, rows_N: np.ndarray, vectors_ND: torch.Tensor) -> None:
-        self.counter.add(rows_N, vectors_ND, self.benchmark.passage_languages[rows_N])
+        languages_N = self.benchmark.passage_languages[rows_N]
+        self.counter.add(rows_N, vectors_ND, languages_N)
+        if self.neighbours:
+            self.neighbours.add(rows_N, vectors_ND, languages_N)
 
     def _take(self, stage: str) -> tuple[np.ndarray, torch.Tensor]:
         """All held vectors of a stage in the order of their rows; nothing is held any more."""
@@ -85,4 +116,3 @@ class StreamedRanking:
         self.held[stage] = []
         order_N = np.argsort(rows_N, kind="stable")
         return rows_N[order_N], vectors_ND[torch.from_numpy(order_N).to(vectors_ND.device)]
-

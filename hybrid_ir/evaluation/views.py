@@ -4,13 +4,14 @@ Shapes: Q queries, R relevant passages of a query, L languages, V rows: a query 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from hybrid_ir.evaluation.metrics import FILLING, Ranks, compute
-from hybrid_ir.evaluation.rank_table import RankTable
+from hybrid_ir.evaluation.rank_table import EVERY, OWN, RankTable
 from hybrid_ir.types import Benchmark
 
 VIEWS = ("mono", "cross", "multi")
@@ -48,7 +49,9 @@ class Results:
     values: dict[str, np.ndarray]  # V each
     left_out: dict[str, int]  # per view: queries (in cross: queries times other languages) with nothing relevant there
     pool_sizes: dict[str, int]  # passages per language
+    table: RankTable
     loss: float | None = None  # InfoNCE over the whole corpus, mean over queries
+    observed: dict[str, Any] = field(default_factory=dict)  # what else was seen while passages streamed by
 
     @classmethod
     def of(
@@ -81,6 +84,7 @@ class Results:
             values=values,
             left_out=dict(zip(VIEWS, left_out.tolist(), strict=True)),
             pool_sizes=dict(zip(table.languages, table.pool_sizes.tolist(), strict=True)),
+            table=table,
             loss=None if table.losses is None else mean(table.losses),
         )
 
@@ -153,8 +157,7 @@ def ranks_in(table: RankTable, language: int, asked_Q: np.ndarray) -> tuple[np.n
     queries_V = (asked_Q & present_QR.any(1)).nonzero()[0]
     present_VR = present_QR[queries_V]
     above_VR, tied_VR = (
-        counts.sum(2)[queries_V] if language == ALL else counts[queries_V, :, language].astype(np.int64)
-        for counts in (table.above, table.tied)
+        counts[queries_V, :, EVERY if language == ALL else OWN].astype(np.int64) for counts in (table.above, table.tied)
     )
     count_V = present_VR.sum(1)
     above_VR = np.where(present_VR, above_VR, FILLING)

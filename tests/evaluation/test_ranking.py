@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hybrid_ir.evaluation import exact, ranking, relevant
 from hybrid_ir.evaluation.exact import error_bound, first_equal, paired_dots
+from hybrid_ir.evaluation.rank_table import EVERY, OWN
 from hybrid_ir.evaluation.ranking import RankCounter, rank
 from hybrid_ir.evaluation.relevant import padded, relevant_rows
 from hybrid_ir.types import Benchmark, Source
@@ -66,15 +67,15 @@ def fold(products: np.ndarray) -> np.ndarray:
 
 def brute_force(benchmark, queries_QD, passages_ND):
     scores_QN = fold(queries_QD.double().numpy()[:, None] * passages_ND.double().numpy()[None])
-    shape = (*padded(benchmark.relevant).shape, len(benchmark.languages))
+    shape = (*padded(benchmark.relevant).shape, 2)
     above, tied = np.zeros(shape, int), np.zeros(shape, int)
     for q, rows in enumerate(benchmark.relevant):
         for r, row in enumerate(rows):
-            for language in range(shape[2]):
-                pool = benchmark.passage_languages == language
-                above[q, r, language] = (scores_QN[q, pool] > scores_QN[q, row]).sum()
+            own = benchmark.passage_languages == benchmark.passage_languages[row]
+            for kind, pool in ((OWN, own), (EVERY, np.ones_like(own))):
+                above[q, r, kind] = (scores_QN[q, pool] > scores_QN[q, row]).sum()
                 pool[row] = False
-                tied[q, r, language] = (scores_QN[q, pool] == scores_QN[q, row]).sum()
+                tied[q, r, kind] = (scores_QN[q, pool] == scores_QN[q, row]).sum()
     return above, tied, scores_QN
 
 
@@ -147,8 +148,8 @@ def test_shuffling_the_corpus_and_renaming_languages_change_nothing(seed):
     before, after = rank(queries_QD, passages_ND, benchmark), rank(queries_QD, passages_ND[order], moved)
     for q, rows in enumerate(benchmark.relevant):
         column = np.searchsorted(np.sort(place[rows]), place[rows])
-        assert np.array_equal(before.above[q, : len(rows)], after.above[q, column][:, name])
-        assert np.array_equal(before.tied[q, : len(rows)], after.tied[q, column][:, name])
+        assert np.array_equal(before.above[q, : len(rows)], after.above[q, column])
+        assert np.array_equal(before.tied[q, : len(rows)], after.tied[q, column])
 
 
 def test_planted_duplicates_tie_and_a_relevant_passage_never_counts_itself():
@@ -182,7 +183,7 @@ def test_a_collapsed_model_ties_with_everything():
     benchmark, queries_QD, passages_ND = world(3)
     table = rank(queries_QD, torch.ones_like(passages_ND), benchmark)
     present = table.relevant >= 0
-    assert table.above.sum() == 0 and (table.tied.sum(2)[present] == 39).all()
+    assert table.above.sum() == 0 and (table.tied[present, EVERY] == 39).all()
 
 
 @given(st.integers(0, 10**6), st.integers(1, 200))

@@ -3,6 +3,7 @@
 # F facts, Q queries, N passages
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,7 +31,9 @@ def load(split: str = "test", languages: str | Sequence[str] = "xquad", max_quer
         raise ValueError(f"max_queries={max_queries}: ask at least 1 question, or null for all of them.")
     facts = build_fact_set(languages)
     searched = np.arange(len(facts.fact_split)) if pool == "all" else np.flatnonzero(facts.fact_split == split)
-    return _benchmark(facts, _questions(facts, split, max_queries), searched)
+    benchmark = _benchmark(facts, _questions(facts, split, max_queries), searched)
+    choices = benchmark.source.choices | {"split": split, "pool": pool}
+    return replace(benchmark, source=replace(benchmark.source, choices=choices))
 
 
 def _questions(facts: FactSet, split: str, max_queries: int | None) -> np.ndarray:

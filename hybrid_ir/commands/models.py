@@ -1,0 +1,148 @@
+"""From what a user calls a model (a run folder, a checkpoint, a name, a folder, a hub id) to a TextEncoder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose
+from omegaconf import DictConfig, OmegaConf
+from transformers.utils import cached_file
+
+from hybrid_ir.commands import build, names
+from hybrid_ir.data.datamodule import RetrievalData
+from hybrid_ir.encoder import BiEncoder
+from hybrid_ir.evaluation.card import evaluation_card
+from hybrid_ir.retriever import Retriever
+from hybrid_ir.run_folder import checkpoint_file
+from hybrid_ir.samplers_by_name import sampler_name
+from hybrid_ir.text_encoders import PRECISIONS, BiEncoderTexts, SentenceTransformerTexts
+from hybrid_ir.types import TextEncoder
+
+READING = ("pooling", "query_prefix", "passage_prefix", "query_max_length", "passage_max_length")
+
+
+def load(place: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
+    """The encoder, and the `model` and `training` parts of its card; `cfg` has the keys of conf/encoder.
+
+    Raises:
+        ValueError: there is no such model, or it does not say how it is to be read.
+    """
+    wrong = [f"precision={cfg.precision!r} must be one of {', '.join(PRECISIONS)}"] if cfg.precision not in PRECISIONS else []
+    if cfg.similarity not in (None, "cosine", "dot"):
+        wrong.append(f"similarity={cfg.similarity!r} must be cosine or dot, or null for the model's own")
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    if is_run(place):
+        return of_run(place, cfg)
+    if place in names("model") and not Path(place).exists():
+        return of_name(place, cfg)
+    if has_file(place, "modules.json", cfg.revision) and cfg.pooling is None:
+        return of_sentence_transformers(place, cfg)
+    return of_transformers(place, cfg)
+
+
+def is_run(place: str) -> bool:
+    path = Path(place)
+    return path.suffix == ".ckpt" or (path / "checkpoints").is_dir()
+
+
+def of_run(place: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
+    """Our own checkpoint: encoder, corpus (of a tokenizer from scratch) and weights of its run."""
+    file = Path(checkpoint_file(place, cfg.test_checkpoint))
+    folder = file.parent.parent
+    if not (folder / "config.yaml").is_file():
+        raise ValueError(f"checkpoint={place!r}: its run's config.yaml is not at {folder / 'config.yaml'}, so nobody knows what "
+                         "encoder the weights are of. Keep a checkpoint in the checkpoints/ of its run folder")
+    run = OmegaConf.load(folder / "config.yaml")
+    from_scratch = OmegaConf.is_dict(run.model.backbone)
+    texts = build(run.corpus).texts() if from_scratch else ()
+    overridden(run.model, cfg, ("query_max_length", "passage_max_length"))
+    if cfg.backbone:
+        run.model.backbone = cfg.backbone
+    module = Retriever(build(run.model)(texts=texts), build(run.loss), build(run.optimizer))
+    checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    module.on_load_checkpoint(checkpoint)
+    module.load_state_dict(checkpoint["state_dict"])
+    encoder = BiEncoderTexts(module.encoder, folder.name, cfg.precision, device(cfg))
+    return encoder, {"model": {"name": folder.name, "kind": "run", "path": str(file), "step": checkpoint["global_step"]},
+                     "training": training_of(run, folder)}
+
+
+def training_of(run: DictConfig, folder: Path) -> dict[str, Any]:
+    """What a run trained on and how, for its card."""
+    sampler, backbone = run.sampler, run.model.backbone
+    card = json.loads((folder / "batch_card.json").read_text())
+    return {"sampler": sampler_name(sampler.monolingual_share, sampler.level, sampler.languages),
+            "monolingual_share": float(sampler.monolingual_share), "level": sampler.level, "seed": run.seed,
+            "corpus": card["corpus"], "languages": list(sampler.languages or card["languages"]),
+            "model": "tiny" if OmegaConf.is_dict(backbone) else Path(str(backbone)).name, "batch_size": sampler.batch_size,
+            "max_steps": run.trainer.max_steps, "temperature": run.loss.temperature, "learning_rate": run.optimizer.lr}
+
+
+def card_of_run(module: Retriever, data: RetrievalData, cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """The card of what a run measured at its end."""
+    device = str(module.device)
+    reading = BiEncoderTexts(module.encoder, folder.name, cfg.trainer.precision, device).reading()
+    trained = (folder / "batch_card.json").is_file()
+    return evaluation_card(
+        module.results["test"], {"name": folder.name, "kind": "run", "path": str(folder), "step": module.global_step},
+        training_of(cfg, folder) if trained else None, reading, data.texts_cut("test"),
+        {"policy": "truncate", "window_overlap": None}, {"name": "none", "estimated_on": None}, device)
+
+
+def of_name(name: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
+    """A model of conf/model, as released."""
+    model = compose("train", overrides=[f"model={name}"]).model
+    if OmegaConf.is_dict(model.backbone):
+        raise ValueError(f"model={name} is made from scratch when it is trained: give checkpoint=RUN")
+    overridden(model, cfg, READING)
+    for key in ("backbone", "revision"):
+        model[key] = cfg[key] or model[key]
+    model.trust_remote_code = cfg.trust_remote_code
+    encoder = BiEncoderTexts(build(model)(), name, cfg.precision, device(cfg))
+    return encoder, {"model": {"name": name, "kind": "transformers", "path": model.backbone, "revision": model.revision},
+                     "training": None}
+
+
+def of_sentence_transformers(place: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
+    lengths = {cfg.query_max_length, cfg.passage_max_length} - {None}
+    if len(lengths) > 1:
+        raise ValueError(f"query_max_length={cfg.query_max_length} and passage_max_length={cfg.passage_max_length}: a "
+                         "sentence-transformers model has one maximum length, give both the same")
+    encoder = SentenceTransformerTexts(
+        place, {"query": cfg.query_prefix, "passage": cfg.passage_prefix}, next(iter(lengths), None), cfg.similarity,
+        cfg.revision, cfg.trust_remote_code, cfg.precision, device(cfg))
+    return encoder, {"model": {"name": encoder.name, "kind": "sentence_transformers", "path": place, "revision": cfg.revision},
+                     "training": None}
+
+
+def of_transformers(place: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
+    if cfg.pooling is None:
+        raise ValueError(f"model={place!r} is no run folder, no name in conf/model ({', '.join(names('model'))}) and no "
+                         "sentence-transformers model (it has no modules.json). If it is a plain Hugging Face encoder, say "
+                         "how its vectors are pooled: pooling=mean or pooling=cls")
+    choices = {key: cfg[key] for key in READING if cfg[key] is not None}
+    prefixes = {"query_prefix": "", "passage_prefix": ""}  # none but those that are asked for
+    encoder = BiEncoder(place, revision=cfg.revision, trust_remote_code=cfg.trust_remote_code, **{**prefixes, **choices})
+    name = Path(place).name
+    return BiEncoderTexts(encoder, name, cfg.precision, device(cfg)), {
+        "model": {"name": name, "kind": "transformers", "path": place, "revision": cfg.revision}, "training": None}
+
+
+def overridden(model: DictConfig, cfg: DictConfig, keys: tuple[str, ...]) -> None:
+    for key in keys:
+        if cfg[key] is not None:
+            model[key] = cfg[key]
+
+
+def has_file(place: str, file: str, revision: str | None) -> bool:
+    """Whether a folder, or a model of the hub, has a file."""
+    if Path(place).is_dir():
+        return (Path(place) / file).is_file()
+    return cached_file(place, file, revision=revision, _raise_exceptions_for_missing_entries=False,
+                       _raise_exceptions_for_connection_errors=False, _raise_exceptions_for_gated_repo=False) is not None
+
+
+def device(cfg: DictConfig) -> str:
+    return cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,33 @@
+"""Embeddings on disk: one safetensors file per chunk of a pass, to be counted again without the model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from hybrid_ir.evaluation.encoding import STAGES, Vectors
+
+
+class Shards:
+    """The vectors of one pass over a benchmark; iterating gives them back in the order in which they were written."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.safetensors"):  # of an earlier pass: a folder holds one
+            old.unlink()
+        self.written = dict.fromkeys((stage for stage, _ in STAGES), 0)
+
+    def write(self, part: Vectors) -> None:
+        path = self.folder / f"{part.stage}-{self.written[part.stage]:05}.safetensors"
+        self.written[part.stage] += 1
+        beside = path.with_suffix(".writing")
+        save_file({"rows": torch.from_numpy(part.rows_N), "vectors": part.vectors_ND.cpu().contiguous()}, beside)
+        beside.rename(path)
+
+    def __iter__(self) -> Iterator[Vectors]:
+        for stage, _ in STAGES:
+            for path in sorted(self.folder.glob(f"{stage}-*.safetensors")):
+                part = load_file(path)
+                yield Vectors(stage, part["rows"].numpy(), part["vectors"])

@@ -1,0 +1,93 @@
+"""Passages of several windows score as the best of them: against a brute force, whatever the batches."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerBase
+
+from hybrid_ir.evaluation.passage_vectors import PassageVectors
+from hybrid_ir.evaluation.rank_table import EVERY, OWN
+from hybrid_ir.evaluation.ranking import RankCounter
+from hybrid_ir.evaluation.relevant import padded, relevant_rows
+from hybrid_ir.windows import window_spans, windows
+from tests.evaluation.test_ranking import benchmark_of, fold
+
+
+def windowed(seed: int, passages: int = 30, width: int = 6):
+    """A benchmark whose passages have one to four windows; windows repeat, so that best windows tie."""
+    rng = np.random.default_rng(seed)
+    relevant = [np.sort(rng.choice(passages, rng.integers(0, 5), replace=False)) for _ in range(8)]
+    benchmark = benchmark_of(rng, 8, passages, relevant)
+    rows_W = np.repeat(np.arange(passages), rng.integers(1, 5, passages))
+    vectors = F.normalize(torch.from_numpy(rng.normal(size=(len(rows_W), width))).float(), dim=1)
+    vectors = vectors[torch.from_numpy(rng.integers(0, len(rows_W), len(rows_W)))]
+    queries = F.normalize(torch.from_numpy(rng.normal(size=(8, width))).float(), dim=1)
+    return benchmark, queries, rows_W, vectors
+
+
+@given(st.integers(0, 10**6), st.integers(1, 8))
+@settings(max_examples=40, deadline=None)
+def test_counts_of_windows_are_those_of_a_brute_force(seed, parts):
+    benchmark, queries_QD, rows_W, vectors_WD = windowed(seed)
+    scores_QW = fold(queries_QD.double().numpy()[:, None] * vectors_WD.double().numpy()[None])
+    scores_QN = np.stack([scores_QW[:, rows_W == row].max(1) for row in range(30)], 1)
+    relevant_QR = padded(benchmark.relevant)
+    rows_U = relevant_rows(relevant_QR)
+    known_W = np.isin(rows_W, rows_U)
+    counter = RankCounter(queries_QD, benchmark.query_languages, relevant_QR, vectors_WD[torch.from_numpy(known_W)],
+                          benchmark.passage_languages[rows_U], benchmark.languages, relevant_rows_W=rows_W[known_W])
+    for part in np.array_split(np.random.default_rng(seed).permutation(30), parts):
+        chosen = np.concatenate([np.flatnonzero(rows_W == row) for row in part]) if len(part) else np.zeros(0, int)
+        counter.add(rows_W[chosen], vectors_WD[torch.from_numpy(chosen)], benchmark.passage_languages[rows_W[chosen]])
+        counter.sums()
+    table = counter.table()
+    assert table.pool_sizes.sum() == 30
+    for q, rows in enumerate(benchmark.relevant):
+        for r, row in enumerate(rows):
+            own = benchmark.passage_languages == benchmark.passage_languages[row]
+            for kind, pool in ((OWN, own), (EVERY, np.ones(30, bool))):
+                assert table.above[q, r, kind] == (scores_QN[q, pool] > scores_QN[q, row]).sum()
+                assert table.tied[q, r, kind] == (scores_QN[q, pool] == scores_QN[q, row]).sum() - 1
+
+
+def test_paired_scores_are_the_best_windows():
+    rows, vectors = torch.tensor([4, 4, 2, 7, 7, 7]), torch.randn(6, 5, generator=torch.Generator().manual_seed(0)).double()
+    queries = torch.randn(3, 5, generator=torch.Generator().manual_seed(1)).double()
+    known, passages = PassageVectors.of(rows, vectors)
+    assert known.tolist() == [4, 2, 7]
+    expected = torch.stack([(queries @ vectors[rows == row].T).amax(1) for row in known], 1)
+    torch.testing.assert_close(passages.scores(queries), expected)
+    query, passage = torch.tensor([0, 2, 2, 1]), torch.tensor([2, 0, 1, 2])
+    torch.testing.assert_close(passages.paired(queries, query, passage), expected[query, passage])
+
+
+@pytest.fixture(scope="session")
+def reader(tokenizers) -> PreTrainedTokenizerBase:
+    return tokenizers["passage"].tokenizer
+
+
+@given(words=st.lists(st.text("abcdefgh中国", min_size=1, max_size=6), min_size=1, max_size=80), length=st.integers(16, 40),
+       overlap=st.sampled_from([0.0, 0.25, 0.5]))
+@settings(max_examples=40, deadline=None)
+def test_windows_fit_overlap_and_cover_the_text(reader, words, length, overlap):
+    text, prefix = " ".join(words), "Passage: "
+    spans = window_spans(text, reader, length, overlap, prefix)
+    assert windows(text, reader, length, overlap, prefix) == [text[first:last] for first, last in spans]
+    end = 0
+    for first, last in spans:  # each begins before or where the one before it ended, and reaches at least as far
+        assert len(reader(prefix + text[first:last])["input_ids"]) <= length
+        assert not text[end:first].strip() and last >= end
+        end = last
+    assert not text[end:].strip()
+    if len(spans) > 1 and overlap == 0.5:
+        assert spans[1][0] < spans[0][1]
+
+
+@pytest.mark.parametrize(("text", "length", "overlap", "said"), [
+    (("a", "b"), 30, 0.5, "not pairs"), ("a", 30, 1.0, "window_overlap=1.0 must be"), ("a b c", 4, 0.5, "leaves no room")])
+def test_impossible_windows_are_refused(reader, text, length, overlap, said):
+    with pytest.raises(ValueError, match=said):
+        windows(text, reader, length, overlap, "Passage: Passage: Passage: Passage: ")

@@ -1,0 +1,101 @@
+"""Training-free corrections: each against its definition in numpy, estimated where it says and nowhere else."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hybrid_ir.evaluation.postprocess import Split, apply, correction, require
+from tests.evaluation.test_bias import parallel
+
+
+def split_with_vectors(seed: int = 0, per_language: int = 1):
+    benchmark = parallel(per_language, others=5)
+    rng = np.random.default_rng(seed)
+    offsets = rng.normal(size=(3, 6)) * 2
+    vectors = {
+        role: F.normalize(torch.from_numpy(rng.normal(size=(len(codes), 6)) + offsets[codes]).float(), dim=1)
+        for role, codes in (("query", benchmark.query_languages), ("passage", benchmark.passage_languages))}
+    split = Split(benchmark)
+    for role, rows in vectors.items():
+        for part in np.array_split(rng.permutation(len(rows)), 3):
+            split.add(role, part, rows[torch.from_numpy(part)])
+    return benchmark, vectors, split
+
+
+def corrected(name: str, benchmark, vectors, split, role: str, **choices) -> np.ndarray:
+    rows = np.random.default_rng(1).permutation(len(vectors[role]))
+    out = apply(correction(name, split, **choices), benchmark, role, rows, vectors[role][torch.from_numpy(rows)], True)
+    return out.numpy()[np.argsort(rows)]
+
+
+def codes_of(benchmark, role: str) -> np.ndarray:
+    return benchmark.query_languages if role == "query" else benchmark.passage_languages
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("role", ["query", "passage"])
+def test_centring_subtracts_the_mean_of_the_language_and_role(role):
+    benchmark, vectors, split = split_with_vectors()
+    rows, codes = vectors[role].double().numpy(), codes_of(benchmark, role)
+    means = np.stack([rows[codes == code].mean(0) for code in range(3)])
+    np.testing.assert_allclose(corrected("center", benchmark, vectors, split, role), unit(rows - means[codes]), atol=1e-6)
+
+
+@pytest.mark.parametrize("components", [1, 3])
+@pytest.mark.parametrize("role", ["query", "passage"])
+def test_lir_projects_the_first_singular_vectors_away(role, components):
+    benchmark, vectors, split = split_with_vectors(2)
+    rows, codes = vectors[role].double().numpy(), codes_of(benchmark, role)
+    expected = rows.copy()
+    for code in range(3):
+        axes = np.linalg.svd(rows[codes == code], full_matrices=False)[2][:components]
+        expected[codes == code] -= rows[codes == code] @ axes.T @ axes
+    found = corrected("lir", benchmark, vectors, split, role, components=components)
+    np.testing.assert_allclose(found, unit(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize("per_language", [1, 2])
+def test_shift_moves_passages_by_the_mean_difference_of_translations(per_language):
+    benchmark, vectors, split = split_with_vectors(3, per_language)
+    rows, codes = vectors["passage"].double().numpy(), benchmark.passage_languages
+    answers = {q: benchmark.relevant[q] for q in range(6)}  # the questions of one language: the others are their translations
+    expected = rows.copy()
+    for code in (0, 2):
+        differences = [rows[r[codes[r] == code]].mean(0) - rows[r[codes[r] == 1]].mean(0) for r in answers.values()]
+        expected[codes == code] -= np.mean(differences, 0)
+    np.testing.assert_allclose(corrected("shift", benchmark, vectors, split, "passage"), unit(expected), atol=1e-6)
+    np.testing.assert_allclose(corrected("shift", benchmark, vectors, split, "query"), vectors["query"], atol=1e-6)
+
+
+def test_dot_products_keep_their_lengths():
+    benchmark, vectors, split = split_with_vectors()
+    rows = np.arange(len(vectors["query"]))
+    out = apply(correction("center", split), benchmark, "query", rows, vectors["query"], unit_length=False)
+    assert (out.norm(dim=1) < 0.999).all()
+
+
+def test_what_a_split_lacks_is_named():
+    benchmark, vectors, _ = split_with_vectors()
+    split = Split(benchmark)
+    english = np.flatnonzero(benchmark.passage_languages == 1)
+    split.add("passage", english, vectors["passage"][torch.from_numpy(english)])
+    with pytest.raises(ValueError, match=r"postprocess_on=made has no passage in 'de', only in \['en'\]"):
+        apply(correction("center", split), benchmark, "passage", np.array([0]), vectors["passage"][:1], True)
+    split = split_with_vectors()[2]
+    with pytest.raises(ValueError, match="passages that answer one question in 'de' and in postprocess_source='fr'"):
+        apply(correction("shift", split, source="fr"), benchmark, "passage", np.array([0]), vectors["passage"][:1], True)
+    with pytest.raises(ValueError, match="postprocess_components=9 must be at least 1 and less than"):
+        apply(correction("lir", split, components=9), benchmark, "passage", np.array([0]), vectors["passage"][:1], True)
+
+
+def test_a_correction_must_say_where_it_is_estimated():
+    require(["none"], None)
+    require(["center", "none"], "test")
+    with pytest.raises(ValueError, match="postprocess_on is missing"):
+        require(["none", "lir"], None)
+    with pytest.raises(ValueError, match=r"postprocess=\['centre'\] must be of none, center, lir, shift"):
+        require(["centre"], "test")
