@@ -90,8 +90,9 @@ class SentenceTransformerTexts:
             self.model.max_seq_length = max_length
         self.name, self.precision, self.device = Path(path).name, precision, torch.device(device)
         own = {"query": ("query",), "passage": ("document", "passage", "corpus")}
+        # the library adds an empty `document` to every model: it must not hide a `passage` that the model has
         self.prompts = {role: prompts[role] if prompts[role] is not None else
-                        next((self.model.prompts[name] for name in names if name in self.model.prompts), "")
+                        next((self.model.prompts[name] for name in names if self.model.prompts.get(name)), "")
                         for role, names in own.items()}
         found = similarity or self.model.similarity_fn_name or "cosine"
         if found not in ("cosine", "dot"):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from hybrid_ir.commands import USER_ERRORS, evaluate, message_of
 from tests.command_line import hybrid_ir
 
 DEV = "benchmark=[cldr_facts_dev]"
@@ -160,7 +161,7 @@ def test_embeddings_that_are_not_numbers_are_refused(trained, place):
 
 @pytest.mark.parametrize(("arguments", "said"), [
     (["checkpoint=RUN"], "benchmark=[] must name at least one"),
-    (["checkpoint=RUN", "benchmark=[xquad]"], "benchmark=['xquad'] must name at least one and only some of belebele"),
+    (["checkpoint=RUN", "benchmark=[xquad]"], "benchmark=['xquad'] must name at least one and only some of beir_folder"),
     ([DEV], "say what to evaluate"),
     (["checkpoint=RUN", "model=x", DEV], "not both"),
     (["checkpoint=nowhere", DEV], "model='nowhere' is no run folder"),
@@ -175,9 +176,10 @@ def test_embeddings_that_are_not_numbers_are_refused(trained, place):
     (["model=tiny", DEV], "made from scratch when it is trained: give checkpoint=RUN"),
     (["model=labse", DEV], "could not be loaded"),
 ])
-def test_bad_input_is_one_clear_error(trained, place, arguments, said):
+def test_bad_input_is_one_clear_error(trained, place, monkeypatch, arguments, said):
+    monkeypatch.setenv("HYBRID_IR_CACHE", str(place / "cache"))
     arguments = [argument.replace("RUN", str(trained)) for argument in arguments]
-    done = hybrid_ir(place, "evaluate", *arguments, f"out={place / 'bad-evaluation'}")
-    assert done.returncode == 2, done.stdout
-    assert said in done.stderr and "Traceback" not in done.stderr
+    with pytest.raises(USER_ERRORS) as error:
+        evaluate.main([*arguments, f"out={place / 'bad-evaluation'}"])
+    assert said in message_of(error.value)
     assert not (place / "bad-evaluation").exists()

@@ -12,10 +12,8 @@ from pathlib import Path
 from pydoc import locate
 from typing import Any
 
-import torch
 from hydra.errors import HydraException
 from hydra.utils import instantiate
-from lightning import seed_everything
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -91,6 +89,8 @@ def prepare(seed: int, threads: int) -> None:
              (("seed", seed, 0), ("threads", threads, 1)) if type(value) is not int or value < least]
     if wrong:
         raise ValueError("; ".join(wrong))
+    import torch  # here, so that `hybrid-ir data fetch` starts in a second
+    from lightning import seed_everything
     torch.set_num_threads(threads)
     seed_everything(seed, workers=True, verbose=False)
 

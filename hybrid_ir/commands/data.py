@@ -1,47 +1,89 @@
-"""`hybrid-ir data describe NAME`: what a data set is, before anything is trained on it."""
+"""`hybrid-ir data describe|fetch|verify NAME`: what a data set is, get its files, check them."""
 
 from collections.abc import Sequence
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
 
 import numpy as np
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Plain
 
-from hybrid_ir.commands import build, conf_folder, shipped
+from hybrid_ir.commands import build, conf_folder, names
 from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.formats import files
 from hybrid_ir.types import Benchmark, Source
 
 SAMPLES, BATCHES, SHOWN = 3, 3, 4  # rows, planned batches, examples of each
+CHARACTERS = 500  # of a sample text
 
 
 def main(arguments: list[str]) -> None:
-    if len(arguments) < 2 or arguments[0] != "describe":
-        raise ValueError("usage: hybrid-ir data describe NAME [KEY=VALUE ...], NAME is one of "
-                         f"{', '.join(sorted({*names('corpus'), *names('benchmark')}))}")
-    describe(arguments[1], arguments[2:])
+    verbs = {"describe": describe, "fetch": fetch, "verify": verify}
+    if len(arguments) < 2 or arguments[0] not in verbs:
+        raise ValueError("usage: hybrid-ir data describe|fetch|verify NAME [KEY=VALUE ...], fetch also takes mirror=URL; NAME is "
+                         f"one of {', '.join(sorted({*names('corpus'), *names('benchmark')}))}")
+    verbs[arguments[0]](arguments[1], arguments[2:])
 
 
-def names(group: str) -> list[str]:
-    return sorted(path.stem for path in (shipped("conf") / group).glob("*.yaml") if path.stem != "none")
+def composed(name: str, overrides: Sequence[str]) -> dict[str, DictConfig]:
+    """The config of a name in conf/corpus, conf/benchmark or both, and of the sampler; `overrides` are those of train.py."""
+    groups = [group for group in ("corpus", "benchmark") if name in names(group)]
+    if not groups:
+        raise ValueError(f"no data set {name!r}: corpora are {', '.join(names('corpus'))}; "
+                         f"benchmarks are {', '.join(names('benchmark'))}")
+    with initialize_config_dir(conf_folder(), version_base="1.3"):
+        cfg = compose("train", overrides=[*(f"{group}={name}" for group in groups), *overrides])
+    return {group: cfg[group] for group in (*groups, "sampler")}
 
 
 def describe(name: str, overrides: Sequence[str]) -> None:
-    """Print everything known about a name in conf/corpus, conf/benchmark or both; `overrides` are those of train.py."""
-    known = {group: name in names(group) for group in ("corpus", "benchmark")}
-    if not any(known.values()):
-        raise ValueError(f"no data set {name!r}: corpora are {', '.join(names('corpus'))}; "
-                         f"benchmarks are {', '.join(names('benchmark'))}")
-    chosen = [f"{group}={name}" for group, there in known.items() if there]
-    with initialize_config_dir(conf_folder(), version_base="1.3"):
-        cfg = compose("train", overrides=[*chosen, *overrides])
-    console = Console()
-    if known["corpus"]:
-        corpus = build(cfg.corpus)
+    """Print everything known about a data set."""
+    cfg, console = composed(name, overrides), Console()
+    if "corpus" in cfg:
+        corpus = build(cfg["corpus"])
         describe_corpus(corpus, console)
-        preview(build(cfg.sampler)(corpus=corpus), console)
-    if known["benchmark"]:
-        describe_benchmark(build(cfg.benchmark), console)
+        preview(build(cfg["sampler"])(corpus=corpus), console)
+    if "benchmark" in cfg:
+        describe_benchmark(build(cfg["benchmark"]), console)
+
+
+def fetch(name: str, overrides: Sequence[str]) -> None:
+    """Get the files that are missing; `mirror=URL` gets them from a server with the same paths."""
+    mirror = next((text.partition("=")[2] for text in overrides if text.startswith("mirror=")), None)
+    wanted, folder = files_of(name, [text for text in overrides if not text.startswith("mirror=")])
+    got = files.fetch(wanted, folder, mirror)
+    print(f"{name}: {len(got)} files fetched, {len(wanted) - len(got)} were there, in {folder}")
+
+
+def verify(name: str, overrides: Sequence[str]) -> None:
+    """Hash the files again; ValueError, and so exit code 2, if any is missing or not as released or fetched."""
+    wanted, folder = files_of(name, overrides)
+    verdicts = files.verify(wanted, folder)
+    table = Table(title=f"{name} in {folder}", title_justify="left")
+    for column in ("file", "status", "detail"):
+        table.add_column(column, overflow="fold")
+    for verdict in verdicts:
+        table.add_row(Plain(verdict.path), verdict.status, Plain(verdict.detail))
+    Console().print(table)
+    wrong = sum(verdict.wrong for verdict in verdicts)
+    if wrong:
+        raise ValueError(f"{wrong} of {len(verdicts)} files are missing or wrong: delete the wrong ones, then "
+                         f"`hybrid-ir data fetch {name}` gets them")
+
+
+def files_of(name: str, overrides: Sequence[str]) -> tuple[list[files.RemoteFile], Path]:
+    """The files of a data set for the chosen languages, and their folder: as the module of its loader records them."""
+    cfg_of = composed(name, overrides)
+    for cfg in (cfg_of[group] for group in ("corpus", "benchmark") if group in cfg_of):
+        record = getattr(import_module(cfg._target_.rpartition(".")[0]), "files", None)
+        if callable(record):
+            plain = OmegaConf.to_container(cfg, resolve=True)
+            return record(**{key: plain[key] for key in signature(record).parameters if key in plain}), Path(plain["folder"])
+    raise ValueError(f"{name} has no files to fetch: it comes with the package, or it is a folder of your own")
 
 
 def describe_source(source: Source, kind: str, console: Console) -> None:
@@ -121,4 +163,5 @@ def describe_benchmark(benchmark: Benchmark, console: Console) -> None:
 
 
 def text_of(passage) -> str:
-    return passage if isinstance(passage, str) else " | ".join(passage)
+    text = passage if isinstance(passage, str) else " | ".join(passage)
+    return text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]} ... ({len(text):,} characters)"

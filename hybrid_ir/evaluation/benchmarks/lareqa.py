@@ -3,13 +3,16 @@
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from hybrid_ir.formats.files import RemoteFile, on_github
 from hybrid_ir.formats.lareqa import Paragraph, Question, read_folder
 from hybrid_ir.types import Benchmark, Source, Text, codes
 
+REPOSITORY, REVISION = "google-research-datasets/lareqa", "354d67d1cd066854cdfbf5ad0e6105528976141d"
 Queries = Literal["all", "distinct_text"]
 Candidates = Literal["sentence", "sentence_context_pair", "paragraph"]
 
@@ -21,6 +24,15 @@ class Counts:
     questions: int
     distinct_questions: int
     sentences: int
+
+
+def lareqa_files(folder: str, known: Mapping[str, tuple[int, str]], languages: str | Iterable[str] | None) -> list[RemoteFile]:
+    """Files of a folder of the repository, with the size and sha256 that are known; those of all languages or only some."""
+    wanted = None if languages is None else {"LICENSE", *(f"{language}.json" for language in codes(languages))}
+    if wanted is not None and wanted - set(known):
+        raise ValueError(f"languages={list(codes(languages))} must be some of {[Path(name).stem for name in known][1:]}")
+    return [on_github(REPOSITORY, REVISION, f"{folder}/{name}", name, size, sha256)
+            for name, (size, sha256) in known.items() if wanted is None or name in wanted]
 
 
 def load_lareqa(
