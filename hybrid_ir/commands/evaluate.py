@@ -1,6 +1,5 @@
 """`hybrid-ir evaluate`: measure any bi-encoder on any benchmarks, with a card beside every number."""
 
-import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hybrid_ir.commands import build, conf_folder, models, names, prepare
+from hybrid_ir.commands.overrides import ENCODER_TEXTS, as_text, listed
 from hybrid_ir.evaluation.card import evaluation_card
 from hybrid_ir.evaluation.evaluate import Choices, Measured, evaluate
 from hybrid_ir.evaluation.postprocess import require
@@ -18,7 +18,7 @@ from hybrid_ir.evaluation.runs import write_runs
 from hybrid_ir.types import Benchmark, TextEncoder
 from hybrid_ir.wandb_tables import log_results
 
-TEXTS = ("checkpoint", "model", "backbone", "query_prefix", "passage_prefix", "out")
+TEXTS = (*ENCODER_TEXTS, "checkpoint", "place")
 LONG = ("truncate", "max_passage")
 
 
@@ -33,24 +33,18 @@ def main(arguments: list[str]) -> None:
 
 def composed(config: str, arguments: list[str]) -> DictConfig:
     """The config with `benchmark=[a,b]` read as choices of the group benchmark, one key each: benchmark.a, benchmark.b."""
-    listed = [argument for argument in arguments if argument.startswith("benchmark=")]
-    rest = [as_text(argument) for argument in arguments if argument not in listed]
-    chosen = re.findall(r"[^\s,\[\]'\"]+", listed[-1].removeprefix("benchmark=")) if listed else []
+    chosen, rest = [], []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key == "benchmark":
+            chosen = listed(value)
+        else:  # model and logger are groups of conf/, and here a place and a switch
+            renamed = {"model": "place", "logger": "track"}.get(key, key)
+            rest.append(as_text(renamed + argument.removeprefix(key), TEXTS))
     unknown = [name for name in chosen if name not in names("benchmark")]
     if unknown or not chosen:
         raise ValueError(f"benchmark={chosen} must name at least one and only some of {', '.join(names('benchmark'))}")
     return compose(config, overrides=[*(f"+benchmark@benchmark.{name}={name}" for name in chosen), *rest])
-
-
-def as_text(argument: str) -> str:
-    """An override whose value is a text as it stands: Hydra would drop the blank that ends a prefix, and split paths."""
-    key, equals, value = argument.partition("=")
-    if key == "logger":  # a group of conf/, whose options are for training
-        return f"track={value}"
-    if key not in TEXTS or not equals or value[:1] in ("'", '"') or value == "null":
-        return argument
-    value = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{'place' if key == 'model' else key}='{value}'"  # model is a group of conf/, and here a place
 
 
 def run(cfg: DictConfig) -> None:

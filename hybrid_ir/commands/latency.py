@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from hybrid_ir.commands import build, conf_folder, models, prepare
+from hybrid_ir.commands.overrides import ENCODER_TEXTS, as_text
 from hybrid_ir.latency.card import card_of
 from hybrid_ir.latency.report import report
 from hybrid_ir.latency.session import run
@@ -23,7 +24,7 @@ LISTS, VALUES = ("batch_sizes", "pools", "backends", "search"), (
 def main(arguments: list[str]) -> None:
     helping = {"-h", "--help"} & set(arguments)
     with initialize_config_dir(conf_folder(), version_base="1.3"):
-        cfg = compose("latency", overrides=[] if helping else arguments)
+        cfg = compose("latency", overrides=[] if helping else [as_text(each, ENCODER_TEXTS) for each in arguments])
         if helping:
             print(OmegaConf.to_yaml(cfg), end="")
             return

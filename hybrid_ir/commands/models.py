@@ -65,30 +65,40 @@ def of_run(place: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
     module.on_load_checkpoint(checkpoint)
     module.load_state_dict(checkpoint["state_dict"])
     encoder = BiEncoderTexts(module.encoder, folder.name, cfg.precision, device(cfg))
-    return encoder, {"model": {"name": folder.name, "kind": "run", "path": str(file), "step": checkpoint["global_step"]},
+    return encoder, {"model": {"name": folder.name, "kind": "run", "path": str(file), "step": checkpoint["global_step"],
+                               "backbone": backbone_of(run.model)},
                      "training": training_of(run, folder)}
 
 
 def training_of(run: DictConfig, folder: Path) -> dict[str, Any]:
     """What a run trained on and how, for its card."""
-    sampler, backbone = run.sampler, run.model.backbone
+    sampler = run.sampler
     card = json.loads((folder / "batch_card.json").read_text())
     return {"sampler": sampler_name(sampler.monolingual_share, sampler.level, sampler.languages),
             "monolingual_share": float(sampler.monolingual_share), "level": sampler.level, "seed": run.seed,
             "corpus": card["corpus"], "languages": list(sampler.languages or card["languages"]),
-            "model": "tiny" if OmegaConf.is_dict(backbone) else Path(str(backbone)).name, "batch_size": sampler.batch_size,
+            "model": backbone_of(run.model), "batch_size": sampler.batch_size,
             "max_steps": run.trainer.max_steps, "temperature": run.loss.temperature, "learning_rate": run.optimizer.lr}
 
 
 def card_of_run(module: Retriever, data: RetrievalData, cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    """The card of what a run measured at its end."""
-    device = str(module.device)
+    """The card of what a run measured at its end: of its own training, or of the run whose checkpoint it measured."""
+    device, place, trained_by = str(module.device), folder, cfg
+    if not cfg.fit and cfg.ckpt_path:
+        place = Path(checkpoint_file(cfg.ckpt_path, cfg.test_checkpoint)).parent.parent
+        trained_by = OmegaConf.load(place / "config.yaml") if (place / "config.yaml").is_file() else cfg
     reading = BiEncoderTexts(module.encoder, folder.name, cfg.trainer.precision, device).reading()
-    trained = (folder / "batch_card.json").is_file()
+    trained = (place / "batch_card.json").is_file()
     return evaluation_card(
-        module.results["test"], {"name": folder.name, "kind": "run", "path": str(folder), "step": module.global_step},
-        training_of(cfg, folder) if trained else None, reading, data.texts_cut("test"),
+        module.results["test"], {"name": folder.name, "kind": "run", "path": str(folder), "step": module.global_step,
+                                 "backbone": backbone_of(cfg.model)},
+        training_of(trained_by, place) if trained else None, reading, data.texts_cut("test"),
         {"policy": "truncate", "window_overlap": None}, {"name": "none", "estimated_on": None}, device)
+
+
+def backbone_of(model: DictConfig) -> str:
+    """The name of what an encoder starts from; runs of one backbone, trained or not, are compared under it."""
+    return "tiny" if OmegaConf.is_dict(model.backbone) else Path(str(model.backbone)).name
 
 
 def of_name(name: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
@@ -101,7 +111,8 @@ def of_name(name: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
         model[key] = cfg[key] or model[key]
     model.trust_remote_code = cfg.trust_remote_code
     encoder = BiEncoderTexts(build(model)(), name, cfg.precision, device(cfg))
-    return encoder, {"model": {"name": name, "kind": "transformers", "path": model.backbone, "revision": model.revision},
+    return encoder, {"model": {"name": name, "kind": "transformers", "path": model.backbone, "revision": model.revision,
+                               "backbone": backbone_of(model)},
                      "training": None}
 
 

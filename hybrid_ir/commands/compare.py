@@ -1,0 +1,78 @@
+"""`hybrid-ir compare`: the paper's tables, significance, pictures and one HTML report of measured models."""
+
+from datetime import datetime
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from rich.console import Console
+
+from hybrid_ir.commands import build, conf_folder, names
+from hybrid_ir.commands.overrides import as_text, listed
+from hybrid_ir.comparison.everything import compare, write_tables
+from hybrid_ir.comparison.formats import as_rich
+from hybrid_ir.comparison.grid import Chance
+from hybrid_ir.comparison.page import write_page
+from hybrid_ir.comparison.results import read_results, unfinished
+from hybrid_ir.comparison.section import Section, sections, with_texts
+from hybrid_ir.wandb_tables import log_results
+
+LOGGERS = ("none", "wandb")
+TEXTS = ("out", "baseline", "metric")
+
+
+def main(arguments: list[str]) -> None:
+    if set(arguments) & {"-h", "--help"}:
+        print((Path(conf_folder()) / "compare.yaml").read_text())
+        return
+    # read here and not by Hydra: paths are no values of its grammar, and conf/ has groups of the other two names
+    lists = {"runs": [], "benchmark": [], "logger": ["none"]}
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key in lists:
+            lists[key] = listed(value)
+    if not lists["runs"]:
+        raise ValueError("runs=[A,B,...] must name at least one folder with results: a run, a sweep or an evaluation")
+    unknown = [name for name in lists["benchmark"] if name not in names("benchmark")]
+    if unknown:
+        raise ValueError(f"benchmark={unknown} must be some of {', '.join(names('benchmark'))}")
+    rest = [as_text(argument, TEXTS) for argument in arguments if argument.partition("=")[0] not in lists]
+    with initialize_config_dir(conf_folder(), version_base="1.3"):
+        cfg = compose("compare", [*(f"+benchmark@benchmark.{name}={name}" for name in lists["benchmark"]), *rest])
+        cfg.logger = lists["logger"][0] if lists["logger"] else "none"
+        run(cfg, lists["runs"])
+
+
+def run(cfg: DictConfig, places: list[str]) -> None:
+    wrong = [f"{key}={cfg[key]!r} must be a whole number from {least}" for key, least in
+             (("flips", 1), ("resamples", 1), ("seed", 0)) if type(cfg[key]) is not int or cfg[key] < least]
+    wrong += [f"logger={cfg.logger!r} must be none or wandb"] if cfg.logger not in LOGGERS else []
+    wrong += [f"paper={cfg.paper!r} must be true or false"] if not isinstance(cfg.paper, bool) else []
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    console = Console()
+    parts = [with_queries(section, cfg) for section in sections(read_results(places), cfg.baseline)]
+    without = set(cfg.benchmark) - {section.name for section in parts}
+    if without:
+        raise ValueError(f"benchmark={sorted(without)}: none of these runs was measured on it, only on "
+                         f"{', '.join(section.name for section in parts)}")
+    chance = Chance(cfg.seed, cfg.flips, cfg.resamples)
+    comparison = compare(parts, cfg.metric, cfg.paper, chance, unfinished(places))
+    out = Path(cfg.out) if cfg.out else Path(cfg.paths.output_dir) / "compare" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+    write_tables(comparison, out)
+    write_page(comparison, out)
+    for table in [*comparison.overview, *(table for part in comparison.parts for table in part.tables["effects"][:1])]:
+        console.print(as_rich(table))
+    for note in [*comparison.notes, *(note for section in parts for note in section.notes)]:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    if cfg.logger == "wandb":
+        log_results(out, out.name)
+    console.print(f"report in {out}: report.html, tables.md, tables.tex, a CSV per table, comparison.json, figures",
+                  soft_wrap=True, highlight=False)
+
+
+def with_queries(section: Section, cfg: DictConfig) -> Section:
+    """The section with the texts of its queries, if `benchmark` names it."""
+    if section.name not in cfg.benchmark:
+        return section
+    return with_texts(section, build(cfg.benchmark[section.name]))
