@@ -50,7 +50,8 @@ def identity_of(result: Result) -> dict[str, Any]:
     reading = {f"reading/{key}": value for key, value in (result.card.get("reading") or {}).items() if key in READING}
     model = result.card["model"]
     return {"model": result.training.get("model") or model.get("backbone") or model["name"], **training,
-            "postprocess": post["name"], "estimated_on": post.get("estimated_on"), "precision": result.card.get("precision"), **reading,
+            "postprocess": post["name"], "estimated_on": post.get("estimated_on"),
+            "precision": result.card.get("precision"), **reading,
             "long_passages": (result.card.get("long_passages") or {}).get("policy")}
 
 

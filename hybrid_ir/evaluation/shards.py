@@ -27,7 +27,12 @@ class Shards:
         beside.rename(path)
 
     def __iter__(self) -> Iterator[Vectors]:
-        for stage, _ in STAGES:
-            for path in sorted(self.folder.glob(f"{stage}-*.safetensors")):
-                part = load_file(path)
-                yield Vectors(stage, part["rows"].numpy(), part["vectors"])
+        return read_shards(self.folder)
+
+
+def read_shards(folder: Path) -> Iterator[Vectors]:
+    """The vectors of a pass, in the order in which they were written."""
+    for stage, _ in STAGES:
+        for path in sorted(folder.glob(f"{stage}-*.safetensors")):
+            part = load_file(path)
+            yield Vectors(stage, part["rows"].numpy(), part["vectors"])
