@@ -71,8 +71,8 @@ def main(data: str, embeddings: str) -> None:
                   "multi": [one_setting(benchmark, model, i, None) for i in languages]}
         seconds = counted - started, time.perf_counter() - counted
         differences = ", ".join(f"{view} {ours[view]:.4f} / {np.mean(values):.4f}" for view, values in theirs.items())
-        print(f"round {number}: one pass {seconds[0]:.1f} s, 132 evaluators {seconds[1]:.1f} s, ratio {seconds[1] / seconds[0]:.0f}; "
-              f"mAP {differences}", flush=True)
+        print(f"round {number}: one pass {seconds[0]:.1f} s, 132 evaluators {seconds[1]:.1f} s, "
+              f"ratio {seconds[1] / seconds[0]:.0f}; mAP {differences}", flush=True)
 
 
 if __name__ == "__main__":

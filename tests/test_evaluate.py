@@ -130,6 +130,38 @@ def test_long_passages_as_the_best_of_their_windows(trained, place):
     assert macro(place / "truncate" / "cldr_facts_dev") != macro(place / "max_passage" / "cldr_facts_dev")
 
 
+def folder_of_ones_own(place: Path) -> Path:
+    """Two languages, a question that one of them cannot answer, and one without any answer."""
+    folder = place / "own"
+    folder.mkdir(exist_ok=True)
+    passages = {"d1": ("en", "Paris is the capital of France"), "d2": ("en", "Berlin is the capital of Germany"),
+                "d3": ("de", "Paris ist die Hauptstadt von Frankreich"), "d4": ("de", "Der Rhein ist ein Fluss")}
+    queries = {"q1": ("en", "What is the capital of France?"), "q2": ("de", "Was ist die Hauptstadt von Frankreich?"),
+               "q3": ("en", "Which river?"), "q4": ("de", "nothing")}
+    for name, rows in (("corpus", passages), ("queries", queries)):
+        lines = [json.dumps({"_id": key, "language": language, "text": text}) for key, (language, text) in rows.items()]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines))
+    (folder / "qrels.tsv").write_text("q1\td1\t1\nq1\td3\t1\nq2\td3\t1\nq3\td4\t1\n")
+    return folder
+
+
+def test_a_folder_of_ones_own_and_what_it_leaves_out(trained, place):
+    folder = folder_of_ones_own(place)
+    choices = ["benchmark=[beir_folder]", f"benchmark.beir_folder.folder={folder}", f"out={place / 'own-results'}"]
+    done = hybrid_ir(place, "evaluate", f"checkpoint={trained}", *choices)
+    assert done.returncode == 0, done.stderr
+    assert "left out: 2 of 4 queries have no relevant passage in their own language" in done.stdout
+    assert "left out: 1 of 4 queries have no relevant passage at all" in done.stdout
+    results = found(place / "own-results" / "beir_folder")
+    assert results["benchmark"]["queries_without_relevant"] == {"mono": 2, "cross": 2, "multi": 1}
+    assert sum(row["queries"] for row in results["settings"] if row["view"] == "multi") == 3
+    with open(folder / "qrels.tsv", "a") as file:
+        file.write("q1\td9\t1\n")
+    with pytest.raises(USER_ERRORS) as error:
+        evaluate.main([f"checkpoint={trained}", *choices])
+    assert "qrels.tsv, line 5: there is no passage 'd9'" in message_of(error.value)
+
+
 def test_real_pretrained_model_on_real_data(e5, shared, place):
     """Zero-shot e5, all English questions: the recorded values, and those of sentence-transformers' own encode."""
     choices = ["benchmark=[xquad_r]", "benchmark.xquad_r.languages=[en]", "benchmark.xquad_r.max_queries=120",

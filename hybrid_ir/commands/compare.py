@@ -17,6 +17,7 @@ from hybrid_ir.comparison.results import read_results, unfinished
 from hybrid_ir.comparison.section import Section, sections, with_texts
 from hybrid_ir.wandb_tables import log_results
 
+SHOWN = ("difference", "95% from", "to", "p Holm")  # of the tested differences, on a terminal
 LOGGERS = ("none", "wandb")
 TEXTS = ("out", "baseline", "metric")
 
@@ -61,8 +62,11 @@ def run(cfg: DictConfig, places: list[str]) -> None:
     out = Path(cfg.out) if cfg.out else Path(cfg.paths.output_dir) / "compare" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
     write_tables(comparison, out)
     write_page(comparison, out)
-    for table in [*comparison.overview, *(table for part in comparison.parts for table in part.tables["effects"][:1])]:
+    for table in comparison.overview:
         console.print(as_rich(table))
+    for part in comparison.parts:
+        for table in part.tables["effects"][:1]:
+            console.print(as_rich(table.only(*SHOWN)))
     for note in [*comparison.notes, *(note for section in parts for note in section.notes)]:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     if cfg.logger == "wandb":

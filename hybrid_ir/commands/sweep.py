@@ -26,5 +26,5 @@ class CompareJobs(Callback):
 
 
 def compare_jobs(folder: Path) -> None:
-    from hybrid_ir.evaluation.comparison import compare
+    from hybrid_ir.comparison.sweep import compare
     compare(folder, Console())

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hybrid_ir.comparison.grid import Grid
 from hybrid_ir.evaluation.report import number
@@ -73,6 +73,12 @@ class Table:
         gap = Row(("…",) + ("",) * (len(self.heads) - 1), tuple(Cell("") for _ in self.columns))
         note = f"{self.note} {self.shown} of {len(self.rows)} rows; all are in {self.file}.csv.".strip()
         return Table(self.file, self.title, self.heads, self.columns, (*top, gap, *bottom), note, self.marks)
+
+    def only(self, *names: str) -> "Table":
+        """The table with some of its columns: a terminal is narrow."""
+        places = [i for i, column in enumerate(self.columns) if column.name in names]
+        rows = tuple(replace(row, cells=tuple(row.cells[i] for i in places)) for row in self.rows)
+        return replace(self, columns=tuple(self.columns[i] for i in places), rows=rows)
 
     @property
     def groups(self) -> list[tuple[str, int]]:

@@ -92,15 +92,17 @@ class Results:
     def settings(self) -> list[Setting]:
         """Every pair of query language and pool that has queries, in the order of views."""
         names = self.benchmark.languages
-        keys, place, sizes = np.unique(np.stack([self.view, self.query_language, self.passage_language]), axis=1,
-                                       return_inverse=True, return_counts=True)
-        order = np.argsort(place.ravel(), kind="stable")
+        # one number per view, query language and pool: a hundred languages make millions of rows
+        columns = np.ravel_multi_index((self.view, self.query_language, self.passage_language - ALL),
+                                       (len(VIEWS), len(names), len(names) + 1))
+        keys, place, sizes = np.unique(columns, return_inverse=True, return_counts=True)
+        order = np.argsort(place, kind="stable")
         bounds = np.cumsum(sizes)[:-1]
         cells = {name: np.split(values[order], bounds) for name, values in self.values.items()}
         return [
             Setting(VIEWS[view], names[query], "all" if passage == ALL else names[passage], int(size),
                     {name: mean(cell[i]) for name, cell in cells.items()})
-            for i, ((view, query, passage), size) in enumerate(zip(keys.T.tolist(), sizes, strict=True))
+            for i, (view, query, passage, size) in enumerate(zip(*cells_of(keys, len(names)), sizes.tolist(), strict=True))
         ]
 
     def macro(self, view: str) -> dict[str, float]:
@@ -139,6 +141,12 @@ class Results:
             "passage_language": languages[self.passage_language],
             **self.values,
         }
+
+
+def cells_of(keys: np.ndarray, languages: int) -> tuple[list[int], list[int], list[int]]:
+    """View, query language and passage language of each key of a setting."""
+    view, query, passage = np.unravel_index(keys, (len(VIEWS), languages, languages + 1))
+    return view.tolist(), query.tolist(), (passage + ALL).tolist()
 
 
 def pools(table: RankTable) -> Iterator[tuple[str, int, np.ndarray, Ranks]]:
