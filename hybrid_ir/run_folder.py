@@ -5,6 +5,8 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -43,11 +45,21 @@ def git_state(folder: Path) -> dict | None:
         return None
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file beside its place and move it there, so that no reader ever meets half of it."""
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A place beside `path` to write to, moved there when the block ends well and removed when it does not."""
     beside = path.with_name(f".{path.name}.writing")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text so that no reader ever meets half of it."""
+    with whole(path) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
 def checkpoint_file(place: str | Path | None, choice: str = "best") -> str | None:

@@ -98,12 +98,13 @@ class SentenceTransformerTexts:
         if found not in ("cosine", "dot"):
             raise ValueError(f"{path!r} compares by {found}, which is no inner product: say similarity=cosine or dot")
         self.similarity: Similarity = found
-        self.texts_read, self.texts_cut = {"query": 0, "passage": 0}, {"query": 0, "passage": 0}
+        fast = hasattr(self.model.tokenizer, "backend_tokenizer")  # a slow one would tokenise twice as long only to count
+        self.texts_read, self.texts_cut = {"query": 0, "passage": 0}, dict.fromkeys(("query", "passage"), 0 if fast else None)
 
     def read(self, texts: Sequence[Text], role: Role) -> list[Hashable]:
         self.texts_read[role] += len(texts)
         limit = self.model.max_seq_length
-        if limit and hasattr(self.model.tokenizer, "backend_tokenizer"):
+        if self.texts_cut[role] is not None and limit:
             lengths = self.model.tokenizer([self.prompts[role] + plain(text) for text in texts], verbose=False,
                                            return_attention_mask=False, return_token_type_ids=False)["input_ids"]
             self.texts_cut[role] += sum(len(row) > limit for row in lengths)
@@ -129,6 +130,8 @@ class SentenceTransformerTexts:
         return F.normalize(vectors_BD.float(), dim=-1) if self.similarity == "cosine" else vectors_BD.float()
 
     def windows(self, text: Text, overlap: float) -> list[Text]:
+        if not self.model.max_seq_length:
+            raise ValueError(f"{self.name} has no maximum length, so nothing says how long a window is: give passage_max_length")
         return windows(plain(text), self.model.tokenizer, self.model.max_seq_length, overlap, self.prompts["passage"])
 
     def reading(self) -> dict[str, Any]:

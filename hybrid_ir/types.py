@@ -79,7 +79,7 @@ class TextEncoder(Protocol):
     precision: str
     similarity: str  # "cosine": vectors have length 1; "dot": as they are
     texts_read: dict[Role, int]
-    texts_cut: dict[Role, int]  # of them, longer than the encoder reads
+    texts_cut: dict[Role, int | None]  # of them, longer than the encoder reads; None where nobody counts
 
     def read(self, texts: Sequence[Text], role: Role) -> list[Hashable]:
         """What the encoder sees of each text; equal items get equal vectors."""

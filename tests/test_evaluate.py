@@ -69,7 +69,7 @@ def test_saved_embeddings_and_run_files_agree_with_the_ranks(evaluated):
     scores = (queries[0].double() @ torch.stack([passages[row] for row in rows]).double().T).numpy()
     run = [line.split() for line in (folder / "run.multi.trec").read_text().splitlines()]
     np.testing.assert_allclose([float(line[4]) for line in run[:5]], np.sort(scores)[::-1][:5], atol=1e-9)
-    wanted = {(line[0], line[2]) for line in map(str.split, (folder / "qrels.trec").read_text().splitlines())}
+    wanted = {(line[0], line[2]) for line in map(str.split, (folder / "qrels.multi.trec").read_text().splitlines())}
     best: dict[str, float] = {}
     for name, _, passage, rank, *_ in run:
         if (name, passage) in wanted:
@@ -196,9 +196,9 @@ def test_embeddings_that_are_not_numbers_are_refused(trained, place):
     (["checkpoint=RUN", "benchmark=[xquad]"], "benchmark=['xquad'] must name at least one and only some of beir_folder"),
     ([DEV], "say what to evaluate"),
     (["checkpoint=RUN", "model=x", DEV], "not both"),
-    (["checkpoint=nowhere", DEV], "model='nowhere' is no run folder"),
+    (["checkpoint=nowhere", DEV], "model='nowhere' is no run folder, no name in conf/model"),
     (["checkpoint=RUN", DEV, "postprocess=center"], "postprocess_on is missing"),
-    (["checkpoint=RUN", DEV, "postprocess=centre", "postprocess_on=test"], "postprocess=['centre'] must be of"),
+    (["checkpoint=RUN", DEV, "postprocess=centre", "postprocess_on=test"], "postprocess=['centre'] must be at least one"),
     (["checkpoint=RUN", DEV, "postprocess=lir", "postprocess_on=nothing"], "postprocess_on=nothing must be test or one of"),
     (["checkpoint=RUN", DEV, "precision=fp8"], "precision='fp8' must be one of"),
     (["checkpoint=RUN", DEV, "long_passages=drop"], "long_passages='drop' must be one of"),

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hybrid_ir.commands import build, conf_folder, names
-from hybrid_ir.commands.overrides import as_text, listed
+from hybrid_ir.commands.overrides import listed, set_texts, split_texts
 from hybrid_ir.comparison.everything import compare, write_tables
 from hybrid_ir.comparison.formats import as_rich
 from hybrid_ir.comparison.grid import Chance
@@ -37,9 +37,10 @@ def main(arguments: list[str]) -> None:
     unknown = [name for name in lists["benchmark"] if name not in names("benchmark")]
     if unknown:
         raise ValueError(f"benchmark={unknown} must be some of {', '.join(names('benchmark'))}")
-    rest = [as_text(argument, TEXTS) for argument in arguments if argument.partition("=")[0] not in lists]
+    rest, texts = split_texts([argument for argument in arguments if argument.partition("=")[0] not in lists], TEXTS)
     with initialize_config_dir(conf_folder(), version_base="1.3"):
         cfg = compose("compare", [*(f"+benchmark@benchmark.{name}={name}" for name in lists["benchmark"]), *rest])
+        set_texts(cfg, texts)
         cfg.logger = lists["logger"][0] if lists["logger"] else "none"
         run(cfg, lists["runs"])
 

@@ -9,13 +9,13 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hybrid_ir.commands import build, conf_folder, models, names, prepare
-from hybrid_ir.commands.overrides import ENCODER_TEXTS, as_text, listed
-from hybrid_ir.evaluation.card import evaluation_card
+from hybrid_ir.commands.overrides import ENCODER_TEXTS, listed, set_texts, split_texts
+from hybrid_ir.evaluation.card import content_hash, evaluation_card
 from hybrid_ir.evaluation.evaluate import Choices, Measured, evaluate
 from hybrid_ir.evaluation.postprocess import require
 from hybrid_ir.evaluation.report import report
 from hybrid_ir.evaluation.runs import write_runs
-from hybrid_ir.types import Benchmark, TextEncoder
+from hybrid_ir.types import TextEncoder
 from hybrid_ir.wandb_tables import log_results
 
 TEXTS = (*ENCODER_TEXTS, "checkpoint", "place")
@@ -32,19 +32,26 @@ def main(arguments: list[str]) -> None:
 
 
 def composed(config: str, arguments: list[str]) -> DictConfig:
-    """The config with `benchmark=[a,b]` read as choices of the group benchmark, one key each: benchmark.a, benchmark.b."""
-    chosen, rest = [], []
+    """The config with `benchmark=[a,b]` read as choices of the group benchmark, one key each: benchmark.a, benchmark.b.
+
+    A benchmark that only estimates corrections is put under split, with the same keys.
+    """
+    chosen, renamed, on = [], [], None
     for argument in arguments:
         key, _, value = argument.partition("=")
         if key == "benchmark":
             chosen = listed(value)
         else:  # model and logger are groups of conf/, and here a place and a switch
-            renamed = {"model": "place", "logger": "track"}.get(key, key)
-            rest.append(as_text(renamed + argument.removeprefix(key), TEXTS))
-    unknown = [name for name in chosen if name not in names("benchmark")]
-    if unknown or not chosen:
+            renamed.append({"model": "place", "logger": "track"}.get(key, key) + argument.removeprefix(key))
+            on = value if key == "postprocess_on" and value not in ("test", "null") else on
+    unknown = [name for name in [*chosen, *([on] if on else [])] if name not in names("benchmark")]
+    if not chosen or set(unknown) & set(chosen):
         raise ValueError(f"benchmark={chosen} must name at least one and only some of {', '.join(names('benchmark'))}")
-    return compose(config, overrides=[*(f"+benchmark@benchmark.{name}={name}" for name in chosen), *rest])
+    if unknown:
+        raise ValueError(f"postprocess_on={on} must be test or one of {', '.join(names('benchmark'))}")
+    groups = [f"+benchmark@benchmark.{name}={name}" for name in chosen] + ([f"+benchmark@split.{on}={on}"] if on else [])
+    rest, texts = split_texts(renamed, TEXTS)
+    return set_texts(compose(config, overrides=[*groups, *rest]), texts)
 
 
 def run(cfg: DictConfig) -> None:
@@ -60,40 +67,42 @@ def run(cfg: DictConfig) -> None:
         raise ValueError("say what to evaluate: checkpoint=RUN for a run of ours, or model=NAME for any other encoder, not both")
     encoder, parts = models.load(str(cfg.checkpoint or cfg.place), cfg)
     benchmarks = {name: build(config) for name, config in cfg.benchmark.items()}
-    on = estimated_on(cfg, set(corrections))
+    on = next((benchmarks[name] if name in benchmarks and name not in cfg.split else build(config)
+               for name, config in cfg.split.items()), None)
     choices = Choices(
         corrections, on, cfg.postprocess_source, cfg.postprocess_components,
         cfg.window_overlap if cfg.long_passages == "max_passage" else None, cfg.run_depth, cfg.texts_per_chunk)
     out = Path(cfg.out or Path(cfg.paths.output_dir) / "evaluate" / f"{encoder.name}_{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
+    taken = [str(out / name) for name in benchmarks if (out / name / "metrics.json").exists()]
+    if taken:
+        raise ValueError(f"out={out} holds results already ({', '.join(taken)}): nothing is overwritten, give another out=")
     for name, benchmark in benchmarks.items():
-        shards = out / name / "embeddings" if cfg.save_embeddings else None
-        for measured in evaluate(benchmark, encoder, choices, shards):
-            folder = out / (name if measured.postprocess == "none" else f"{name}-{measured.postprocess}")
-            write(measured, encoder, parts, cfg, folder)
+        digest = content_hash(benchmark)
+        out.mkdir(parents=True, exist_ok=True)
+        try:
+            kept = out / name / "embeddings" if cfg.save_embeddings else None
+            for measured in evaluate(benchmark, encoder, choices, out, kept):
+                folder = out / (name if measured.postprocess == "none" else f"{name}-{measured.postprocess}")
+                write(measured, digest, encoder, parts, cfg, folder)
+        finally:
+            if not any(out.iterdir()):  # an error left nothing behind
+                out.rmdir()
 
 
-def estimated_on(cfg: DictConfig, corrections: set[str]) -> Benchmark | None:
-    """The split of the corrections; None for the benchmark itself."""
-    if cfg.postprocess_on in (None, "test") or corrections == {"none"}:
-        return None
-    if cfg.postprocess_on not in names("benchmark"):
-        raise ValueError(f"postprocess_on={cfg.postprocess_on} must be test or one of {', '.join(names('benchmark'))}")
-    overrides = [f"+benchmark={cfg.postprocess_on}", f"corpus.languages={cfg.corpus.languages}"]
-    return build(compose("evaluate", overrides=overrides).benchmark)
-
-
-def write(measured: Measured, encoder: TextEncoder, parts: dict[str, Any], cfg: DictConfig, folder: Path) -> None:
+def write(measured: Measured, digest: str | None, encoder: TextEncoder, parts: dict[str, Any], cfg: DictConfig,
+          folder: Path) -> None:
     """One result folder: see docs/evaluation.md for its files."""
-    cut = {role: encoder.texts_cut[role] / max(1, encoder.texts_read[role]) for role in encoder.texts_read}
     windows = cfg.long_passages == "max_passage"
     card = evaluation_card(
-        measured.results, reading=encoder.reading(), texts_cut=cut, device=str(encoder.device),
+        measured.results, digest, reading=encoder.reading(), texts_cut=measured.texts_cut, device=str(encoder.device),
         long_passages={"policy": cfg.long_passages, "window_overlap": cfg.window_overlap if windows else None,
                        "windows": measured.windows},
         postprocess={"name": measured.postprocess, "estimated_on": measured.estimated_on,
+                     "estimated_from": measured.estimated_from,
                      "components": cfg.postprocess_components if measured.postprocess == "lir" else None,
                      "source": cfg.postprocess_source if measured.postprocess == "shift" else None}, **parts)
-    report(measured.results, card, folder, Console())
+    folder.mkdir(parents=True, exist_ok=True)
     write_runs(measured.runs, measured.results.benchmark, encoder.name, folder)
+    report(measured.results, card, folder, Console())
     if cfg.track == "wandb":
         log_results(folder, f"{encoder.name}_{folder.name}")

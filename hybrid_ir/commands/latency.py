@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from hybrid_ir.commands import build, conf_folder, models, prepare
-from hybrid_ir.commands.overrides import ENCODER_TEXTS, as_text
+from hybrid_ir.commands.overrides import ENCODER_TEXTS, listed, set_texts, split_texts
 from hybrid_ir.latency.card import card_of
 from hybrid_ir.latency.report import report
 from hybrid_ir.latency.session import run
@@ -24,7 +24,10 @@ LISTS, VALUES = ("batch_sizes", "pools", "backends", "search"), (
 def main(arguments: list[str]) -> None:
     helping = {"-h", "--help"} & set(arguments)
     with initialize_config_dir(conf_folder(), version_base="1.3"):
-        cfg = compose("latency", overrides=[] if helping else [as_text(each, ENCODER_TEXTS) for each in arguments])
+        rest, texts = split_texts([] if helping else arguments, (*ENCODER_TEXTS, "checkpoints"))
+        places = texts.pop("checkpoints", None)
+        cfg = set_texts(compose("latency", overrides=rest), texts)
+        cfg.checkpoints = listed(places or "")
         if helping:
             print(OmegaConf.to_yaml(cfg), end="")
             return
@@ -85,7 +88,8 @@ def loaded_of(cfg: DictConfig) -> dict[str, tuple[TextEncoder, dict[str, Any]]]:
 def label_of(card: dict[str, Any], taken: dict[str, Any]) -> str:
     """What a run trained, or a model's name; numbered where it is taken."""
     training = card["training"]
-    label = f"{training['model']} {training['sampler']} seed{training['seed']}" if training else card["model"]["name"]
+    share = f" {training['monolingual_share']:g}" if training and training["sampler"].startswith("hybrid") else ""
+    label = f"{training['model']} {training['sampler']}{share} seed{training['seed']}" if training else card["model"]["name"]
     same = sum(name == label or name.startswith(f"{label} #") for name in taken)
     return f"{label} #{same + 1}" if same else label
 

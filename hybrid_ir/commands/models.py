@@ -12,13 +12,20 @@ from transformers.utils import cached_file
 from hybrid_ir.commands import build, names
 from hybrid_ir.data.datamodule import RetrievalData
 from hybrid_ir.encoder import BiEncoder
-from hybrid_ir.evaluation.card import evaluation_card
+from hybrid_ir.evaluation.card import content_hash, evaluation_card
 from hybrid_ir.retriever import Retriever
 from hybrid_ir.run_folder import checkpoint_file
 from hybrid_ir.samplers_by_name import sampler_name
 from hybrid_ir.text_encoders import PRECISIONS, BiEncoderTexts, SentenceTransformerTexts
 from hybrid_ir.types import TextEncoder
 
+PRECISION_OF = {"32-true": "fp32", "bf16-mixed": "bf16"}  # Lightning's names
+PARTS = ("loss", "sampler", "optimizer", "scheduler", "model", "corpus", "data", "trainer")
+# keys of these parts that make no other experiment
+RUNTIME = {"_target_", "_partial_", "seed", "cache", "folder", "tokens_per_slice", "gradient_checkpointing", "fused", "attention",
+           "num_workers", "texts_per_chunk", "accelerator", "devices", "val_check_interval", "limit_val_batches",
+           "check_val_every_n_epoch", "num_sanity_val_steps", "log_every_n_steps", "use_distributed_sampler",
+           "enable_model_summary", "max_epochs", "profiler"}
 READING = ("pooling", "query_prefix", "passage_prefix", "query_max_length", "passage_max_length")
 
 
@@ -54,6 +61,8 @@ def of_run(place: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
     if not (folder / "config.yaml").is_file():
         raise ValueError(f"checkpoint={place!r}: its run's config.yaml is not at {folder / 'config.yaml'}, so nobody knows what "
                          "encoder the weights are of. Keep a checkpoint in the checkpoints/ of its run folder")
+    refuse(cfg, f"a run of ours ({place})", "pooling", "query_prefix", "passage_prefix", "similarity", "revision",
+           "trust_remote_code")
     run = OmegaConf.load(folder / "config.yaml")
     from_scratch = OmegaConf.is_dict(run.model.backbone)
     texts = build(run.corpus).texts() if from_scratch else ()
@@ -78,7 +87,17 @@ def training_of(run: DictConfig, folder: Path) -> dict[str, Any]:
             "monolingual_share": float(sampler.monolingual_share), "level": sampler.level, "seed": run.seed,
             "corpus": card["corpus"], "languages": list(sampler.languages or card["languages"]),
             "model": backbone_of(run.model), "batch_size": sampler.batch_size,
-            "max_steps": run.trainer.max_steps, "temperature": run.loss.temperature, "learning_rate": run.optimizer.lr}
+            "max_steps": run.trainer.max_steps, "temperature": run.loss.temperature, "learning_rate": run.optimizer.lr,
+            "settings": {key: value for part in PARTS for key, value in flat(run.get(part), part).items()}}
+
+
+def flat(node: Any, name: str) -> dict[str, Any]:
+    """Every plain value below a part of a config that defines the experiment, by its dotted key."""
+    if not OmegaConf.is_dict(node):
+        if name == "model.backbone":  # the place of a folder differs between machines; its name is training.model
+            return {}
+        return {name: OmegaConf.to_container(node) if OmegaConf.is_list(node) else node}
+    return {key: value for child in node if child not in RUNTIME for key, value in flat(node[child], f"{name}.{child}").items()}
 
 
 def card_of_run(module: Retriever, data: RetrievalData, cfg: DictConfig, folder: Path) -> dict[str, Any]:
@@ -87,13 +106,15 @@ def card_of_run(module: Retriever, data: RetrievalData, cfg: DictConfig, folder:
     if not cfg.fit and cfg.ckpt_path:
         place = Path(checkpoint_file(cfg.ckpt_path, cfg.test_checkpoint)).parent.parent
         trained_by = OmegaConf.load(place / "config.yaml") if (place / "config.yaml").is_file() else cfg
-    reading = BiEncoderTexts(module.encoder, folder.name, cfg.trainer.precision, device).reading()
+    precision = PRECISION_OF.get(cfg.trainer.precision, cfg.trainer.precision)
+    reading = BiEncoderTexts(module.encoder, folder.name, precision, device).reading()
     trained = (place / "batch_card.json").is_file()
+    model = {"name": folder.name, "kind": "run", "path": str(folder), "step": module.global_step,
+             "backbone": backbone_of(cfg.model)}
     return evaluation_card(
-        module.results["test"], {"name": folder.name, "kind": "run", "path": str(folder), "step": module.global_step,
-                                 "backbone": backbone_of(cfg.model)},
-        training_of(trained_by, place) if trained else None, reading, data.texts_cut("test"),
-        {"policy": "truncate", "window_overlap": None}, {"name": "none", "estimated_on": None}, device)
+        module.results["test"], content_hash(data.benchmarks["test"]), model, training_of(trained_by, place) if trained else None,
+        reading, data.texts_cut("test"), {"policy": "truncate", "window_overlap": None}, {"name": "none", "estimated_on": None},
+        device)
 
 
 def backbone_of(model: DictConfig) -> str:
@@ -103,6 +124,7 @@ def backbone_of(model: DictConfig) -> str:
 
 def of_name(name: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
     """A model of conf/model, as released."""
+    refuse(cfg, f"model={name}, whose vectors are compared by cosine", "similarity")
     model = compose("train", overrides=[f"model={name}"]).model
     if OmegaConf.is_dict(model.backbone):
         raise ValueError(f"model={name} is made from scratch when it is trained: give checkpoint=RUN")
@@ -117,6 +139,7 @@ def of_name(name: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
 
 
 def of_sentence_transformers(place: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
+    refuse(cfg, f"the sentence-transformers model {place}", "backbone")
     lengths = {cfg.query_max_length, cfg.passage_max_length} - {None}
     if len(lengths) > 1:
         raise ValueError(f"query_max_length={cfg.query_max_length} and passage_max_length={cfg.passage_max_length}: a "
@@ -133,12 +156,21 @@ def of_transformers(place: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str,
         raise ValueError(f"model={place!r} is no run folder, no name in conf/model ({', '.join(names('model'))}) and no "
                          "sentence-transformers model (it has no modules.json). If it is a plain Hugging Face encoder, say "
                          "how its vectors are pooled: pooling=mean or pooling=cls")
+    refuse(cfg, f"the plain encoder {place}, whose vectors are compared by cosine", "similarity", "backbone")
     choices = {key: cfg[key] for key in READING if cfg[key] is not None}
     prefixes = {"query_prefix": "", "passage_prefix": ""}  # none but those that are asked for
     encoder = BiEncoder(place, revision=cfg.revision, trust_remote_code=cfg.trust_remote_code, **{**prefixes, **choices})
     name = Path(place).name
     return BiEncoderTexts(encoder, name, cfg.precision, device(cfg)), {
         "model": {"name": name, "kind": "transformers", "path": place, "revision": cfg.revision}, "training": None}
+
+
+def refuse(cfg: DictConfig, kind: str, *keys: str) -> None:
+    """ValueError for keys that were given and would change nothing."""
+    given = [f"{key}={cfg[key]!r}" for key in keys if cfg[key] not in (None, False)
+             and not (key == "similarity" and cfg[key] == "cosine")]
+    if given:
+        raise ValueError(f"{', '.join(given)}: not for {kind}, which cannot be read so; leave them out")
 
 
 def overridden(model: DictConfig, cfg: DictConfig, keys: tuple[str, ...]) -> None:
@@ -148,9 +180,14 @@ def overridden(model: DictConfig, cfg: DictConfig, keys: tuple[str, ...]) -> Non
 
 
 def has_file(place: str, file: str, revision: str | None) -> bool:
-    """Whether a folder, or a model of the hub, has a file."""
+    """Whether a folder, or a model of the hub, has a file; ValueError where there is no such folder or model to be had."""
     if Path(place).is_dir():
         return (Path(place) / file).is_file()
+    try:
+        cached_file(place, "config.json", revision=revision)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"model={place!r} is no run folder, no name in conf/model ({', '.join(names('model'))}), no folder, and "
+                         f"the hub did not deliver it: check the name and the network. ({str(error).splitlines()[0]})") from error
     return cached_file(place, file, revision=revision, _raise_exceptions_for_missing_entries=False,
                        _raise_exceptions_for_connection_errors=False, _raise_exceptions_for_gated_repo=False) is not None
 

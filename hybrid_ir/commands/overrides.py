@@ -1,18 +1,34 @@
-"""What users type as KEY=VALUE, before Hydra reads it: its grammar would drop the blank that ends a prefix, and split paths."""
+"""What users type as KEY=VALUE: texts are taken as they stand, as Hydra's grammar would strip blanks and split paths."""
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-ENCODER_TEXTS = ("backbone", "query_prefix", "passage_prefix", "out")  # keys of conf/encoder whose values are plain texts
+from omegaconf import DictConfig, OmegaConf
+
+ENCODER_TEXTS = ("backbone", "query_prefix", "passage_prefix", "revision", "device", "out", "paths.data_dir", "paths.cache_dir",
+                 "paths.output_dir")  # keys whose values are plain texts, in every command that reads conf/encoder
 
 
-def as_text(argument: str, keys: Iterable[str]) -> str:
-    """The override with its value quoted, where the key is one of `keys` and the value is not quoted or null already."""
-    key, equals, value = argument.partition("=")
-    if key not in keys or not equals or value[:1] in ("'", '"') or value == "null":
-        return argument
-    escaped = re.sub(r"(['\\])", r"\\\1", value)
-    return f"{key}='{escaped}'"
+def split_texts(arguments: Sequence[str], keys: Iterable[str]) -> tuple[list[str], dict[str, str | None]]:
+    """The overrides for Hydra, and the values of `keys` (and of any `*.folder`) as they stand; `null` is None."""
+    rest, texts, keys = [], {}, set(keys)
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and (key in keys or key.endswith(".folder")):
+            quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+            texts[key] = value[1:-1] if quoted else None if value == "null" else value
+        else:
+            rest.append(argument)
+    return rest, texts
+
+
+def set_texts(cfg: DictConfig, texts: dict[str, str | None]) -> DictConfig:
+    """Put the texts into a composed config; ValueError for a key that it does not have."""
+    missing = object()
+    for key, value in texts.items():
+        if OmegaConf.select(cfg, key, default=missing) is missing:
+            raise ValueError(f"{key}: the config has no such key")
+        OmegaConf.update(cfg, key, value if value is None else value.replace("${", r"\${"))
+    return cfg
 
 
 def listed(value: str) -> list[str]:

@@ -37,12 +37,13 @@ def content_hash(benchmark: Benchmark) -> str | None:
     return digest.hexdigest()
 
 
-def evaluation_card(results: Results, model: dict[str, Any], training: dict[str, Any] | None, reading: dict[str, Any],
-                    texts_cut: dict[str, float], long_passages: dict[str, Any], postprocess: dict[str, Any],
-                    device: str) -> dict[str, Any]:
+def evaluation_card(results: Results, digest: str | None, model: dict[str, Any], training: dict[str, Any] | None,
+                    reading: dict[str, Any], texts_cut: dict[str, float | None], long_passages: dict[str, Any],
+                    postprocess: dict[str, Any], device: str) -> dict[str, Any]:
     """Plain values only.
 
     Args:
+        digest: content_hash of the benchmark.
         model, training: name, kind and place of the model, and what it was trained on (None for a model as released).
         reading: how texts become vectors, see TextEncoder.reading.
         texts_cut: share of queries and of passages that are longer than the encoder reads.
@@ -54,18 +55,23 @@ def evaluation_card(results: Results, model: dict[str, Any], training: dict[str,
         "model": model, "training": training,
         "benchmark": {
             "name": source.name, "revision": source.revision, "licence": source.licence, "citation": source.citation,
-            "sha256": content_hash(benchmark), "choices": source.choices, "languages": list(benchmark.languages),
+            "sha256": digest, "choices": source.choices, "languages": list(benchmark.languages),
             "queries": len(benchmark.queries), "questions": len(set(benchmark.question_ids)), "pool": results.pool_sizes,
             "pool_size": sum(results.pool_sizes.values()), "queries_without_relevant": results.left_out},
         "reading": reading, "texts_cut": texts_cut, "long_passages": long_passages, "postprocess": postprocess,
         "precision": reading["precision"], "similarity": reading["similarity"], "ties": TIES, "ranks": RANKS,
         "tie_rate": {view: plain(results.macro(view)["tie_rate"]) for view in VIEWS},
-        "tokenizer_canary": reading["tokenizer_canary"], "device": device, "threads": torch.get_num_threads(),
+        "tokenizer_canary": reading["tokenizer_canary"], "device": device_name(device), "threads": torch.get_num_threads(),
         "platform": platform.platform(), "python": platform.python_version(),
         "versions": {name: version for name in (*PACKAGES, "sentence-transformers", "scipy")
                      if (version := installed_version(name)) is not None},
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
+
+
+def device_name(device: str) -> str:
+    """Which GPU, where it is one."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device
 
 
 def plain(value: float) -> float | None:
@@ -78,7 +84,7 @@ def card_table(card: dict[str, Any]) -> Table:
     benchmark, reading, training = card["benchmark"], card["reading"], card["training"]
     table = Table(title="evaluation card", show_header=False, title_justify="left")
     fix, where = card["postprocess"], f"{card['precision']} on {card['device']}"
-    cut = ", ".join(f"{share:.1%} of {role} texts cut" for role, share in card["texts_cut"].items())
+    cut = ", ".join(f"{share:.1%} of {role} texts cut" for role, share in card["texts_cut"].items() if share is not None)
     lengths = f"{reading['query_max_length']} / {reading['passage_max_length']} tokens"
     rows = {
         "model": f"{card['model']['name']} ({card['model']['kind']})",

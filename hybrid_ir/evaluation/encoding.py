@@ -90,6 +90,8 @@ class Encoding:
         if not new:
             return torch.stack([known[item] for item in items])
         encoded = self.encoder.encode(new, role)
+        if encoded.device.type == "mps":  # it has no float64, on which exact counts rest
+            encoded = encoded.cpu()
         vectors = encoded[torch.tensor([place.get(item, 0) for item in items], device=encoded.device)]
         for i, item in enumerate(items):
             if item in known:

@@ -11,14 +11,14 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from hybrid_ir.evaluation.encoding import Encoding, Vectors
-from hybrid_ir.evaluation.postprocess import Correction, Split, apply, correction
+from hybrid_ir.evaluation.postprocess import NAMES, Correction, Split, apply, correction, require_split
 from hybrid_ir.evaluation.shards import Shards
 from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.evaluation.top import Top
 from hybrid_ir.evaluation.views import Results
 from hybrid_ir.types import Benchmark, TextEncoder
 
-SPLIT_QUESTIONS = 1000  # of another benchmark, whose queries and relevant passages estimate a correction
+SPLIT_QUESTIONS = 1000  # a language, of another benchmark, whose queries and relevant passages estimate a correction
 
 
 @dataclass(frozen=True)
@@ -40,59 +40,79 @@ class Measured:
 
     postprocess: str
     estimated_on: str | None
+    estimated_from: dict[str, dict[str, int]] | None  # vectors by role and language
     windows: int  # encoded beyond one a passage
+    texts_cut: dict[str, float | None]  # share of queries and passages; None where nobody counted
     results: Results
     runs: dict[str, Top]  # by view, where run_depth was asked for
 
 
-def evaluate(benchmark: Benchmark, encoder: TextEncoder, choices: Choices, shards_folder: Path | None = None) -> list[Measured]:
-    """Every correction of `choices.postprocess` from one encoding of the texts, kept in `shards_folder` if it is given."""
-    with tempfile.TemporaryDirectory(prefix="hybrid-ir-") as scratch, bar(f"encode {benchmark.name}", benchmark) as advance:
-        encoding = Encoding(benchmark, encoder, choices.texts_per_chunk, choices.window_overlap, advance)
-        if list(choices.postprocess) == ["none"] and shards_folder is None:
-            measured = count(benchmark, encoding, encoder, choices, "none", None, None)
-            return [replace(measured, windows=encoding.windows)]
-        shards, own = Shards(shards_folder or Path(scratch)), Split(benchmark)
-        itself = choices.postprocess_on is None and set(choices.postprocess) != {"none"}
-        for part in encoding:
-            shards.write(part)
-            if itself:
-                own.add(part.role, part.rows_N, part.vectors_ND)
-        other = own if choices.postprocess_on is None else split_of(choices.postprocess_on, encoder, choices)
-        fixes = {name: correction(name, other, choices.postprocess_components, choices.postprocess_source)
-                 for name in choices.postprocess}
-        return [replace(count(benchmark, shards, encoder, choices, name, fix, other), windows=encoding.windows)
-                for name, fix in fixes.items()]
+def evaluate(benchmark: Benchmark, encoder: TextEncoder, choices: Choices, scratch: Path | None = None,
+             kept: Path | None = None) -> Iterator[Measured]:
+    """Every correction of `choices.postprocess` from one encoding of the texts, `none` first.
+
+    Args:
+        scratch: where embeddings wait if there are corrections: as many bytes as 4 x width x texts. The system's by default.
+        kept: a folder in which they stay instead.
+    """
+    names = sorted(dict.fromkeys(choices.postprocess), key=NAMES.index)
+    corrected = names != ["none"]
+    other = some_questions(choices.postprocess_on, SPLIT_QUESTIONS) if choices.postprocess_on else None
+    if corrected:
+        require_split(names, benchmark, other or benchmark, choices.postprocess_components, choices.postprocess_source)
+    StreamedRanking(benchmark)  # which refuses what cannot be measured
+    split = split_of(other, encoder, choices) if other and corrected else Split(benchmark)
+    read, cut = dict(encoder.texts_read), dict(encoder.texts_cut)
+    with tempfile.TemporaryDirectory(prefix=".hybrid-ir-", dir=scratch) as folder:
+        with bar(f"encode {benchmark.name}", benchmark) as advance:
+            encoding = Encoding(benchmark, encoder, choices.texts_per_chunk, choices.window_overlap, advance)
+            if corrected or kept:
+                vectors: Iterable[Vectors] = Shards(kept or Path(folder), str(encoder.device))
+                for part in encoding:
+                    vectors.write(part)
+                    if corrected and not other:
+                        split.add(part.role, part.rows_N, part.vectors_ND)
+            else:
+                first = count(benchmark, encoding, encoder, choices, "none", None)
+        shares = {role: None if encoder.texts_cut[role] is None else
+                  (encoder.texts_cut[role] - cut[role]) / max(1, encoder.texts_read[role] - read[role]) for role in read}
+        for name in names:
+            fix = correction(name, split, choices.postprocess_components, choices.postprocess_source)
+            results, runs = count(benchmark, vectors, encoder, choices, name, fix) if corrected or kept else first
+            on = None if fix is None else other.name if other else "test"
+            yield Measured(name, on, None if fix is None else split.counts(), encoding.windows, shares, results, runs)
 
 
 def count(benchmark: Benchmark, vectors: Iterable[Vectors], encoder: TextEncoder, choices: Choices, name: str,
-          fix: Correction | None, split: Split | None) -> Measured:
+          fix: Correction | None) -> tuple[Results, dict[str, Top]]:
     """Rank the vectors of a pass, corrected or as they are."""
-    ranking = StreamedRanking(benchmark, run_depth=choices.run_depth, whole=True)
+    ranking = StreamedRanking(benchmark, run_depth=choices.run_depth, whole=True, windowed=choices.window_overlap is not None)
     for part in vectors:
         corrected = part.vectors_ND if fix is None else apply(
             fix, benchmark, part.role, part.rows_N, part.vectors_ND, encoder.similarity == "cosine")
         ranking.take(part.stage, part.rows_N, corrected)
-    on = None if fix is None else "test" if choices.postprocess_on is None else split.name
-    return Measured(name, on, 0, ranking.results(), ranking.runs)
+    return ranking.results(), ranking.runs
 
 
-def split_of(other: Benchmark, encoder: TextEncoder, choices: Choices) -> Split:
+def split_of(part: Benchmark, encoder: TextEncoder, choices: Choices) -> Split:
     """The vectors of some questions of another benchmark, in all their languages, and of their relevant passages."""
-    part = some_questions(other, SPLIT_QUESTIONS)
     split = Split(part)
-    with bar(f"encode {other.name} for postprocess", part) as advance:
+    with bar(f"encode {part.name} for postprocess", part) as advance:
         for vectors in Encoding(part, encoder, choices.texts_per_chunk, choices.window_overlap, advance):
             split.add(vectors.role, vectors.rows_N, vectors.vectors_ND)
     return split
 
 
 def some_questions(benchmark: Benchmark, most: int) -> Benchmark:
-    """So many questions by a hash of their ids, each with all its translations, and only their relevant passages."""
-    names = sorted(set(benchmark.question_ids), key=lambda name: (zlib.crc32(str(name).encode()), name))[:most]
-    kept = set(names)
+    """So many questions of every language, by a hash of their ids and so the same in all, and only their relevant passages."""
+    def order(name: str) -> tuple[int, str]:
+        return zlib.crc32(str(name).encode()), str(name)
+    kept: set[str] = set()
+    for code in range(len(benchmark.languages)):
+        mine = {benchmark.question_ids[int(i)] for i in np.flatnonzero(benchmark.query_languages == code)}
+        kept |= set(sorted(mine, key=order)[:most])
     queries = [i for i, name in enumerate(benchmark.question_ids) if name in kept]
-    rows = np.unique(np.concatenate([benchmark.relevant[i] for i in queries]))
+    rows = np.unique(np.concatenate([np.zeros(0, np.int64), *(benchmark.relevant[i] for i in queries)]))
     return replace(
         benchmark, queries=[benchmark.queries[i] for i in queries], query_languages=benchmark.query_languages[queries],
         question_ids=[benchmark.question_ids[i] for i in queries], passages=[benchmark.passages[int(row)] for row in rows],

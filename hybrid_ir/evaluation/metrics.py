@@ -142,8 +142,8 @@ def min_rank(ranks: Ranks) -> np.ndarray:
 
 
 def rank_distance(ranks: Ranks) -> np.ndarray:
-    """Rank of the last minus rank of the first relevant passage (2408.10536)."""
-    return max_rank(ranks) - min_rank(ranks)
+    """Rank of the last minus rank of the first relevant passage (2408.10536); NaN where there is only one."""
+    return np.where(ranks.count_V > 1, max_rank(ranks) - min_rank(ranks), np.nan)
 
 
 def max_rank_normalised(ranks: Ranks) -> np.ndarray:
@@ -159,8 +159,9 @@ def other_languages_recall(ranks: Ranks, k: int) -> np.ndarray:
 
 
 def own_language_first(ranks: Ranks) -> np.ndarray:
-    """Whether the best relevant passage is in the query's language."""
-    return ranks.mean(ranks.own_VR, ranks.present_VR & (ranks.better_VR == 0))
+    """Whether the best relevant passage is in the query's language; NaN unless there are some in it and some in others."""
+    own_V, other_V = ((ranks.present_VR & side).any(1) for side in (ranks.own_VR, ~ranks.own_VR))
+    return np.where(own_V & other_V, ranks.mean(ranks.own_VR, ranks.present_VR & (ranks.better_VR == 0)), np.nan)
 
 
 def digamma(values: np.ndarray) -> np.ndarray:

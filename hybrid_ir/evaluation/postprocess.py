@@ -3,7 +3,7 @@
 All are estimated on a split that has a name and stands on the card. Shapes: N vectors, D width, L languages, R components.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,7 +41,10 @@ class Moments:
 
 
 class Split:
-    """What the corrections need of the vectors of a benchmark: moments by role and language, and parallel passages."""
+    """What the corrections need of the vectors of a benchmark: moments by role and language, and of parallel passages the mean.
+
+    A passage of several windows counts as the mean of their vectors.
+    """
 
     def __init__(self, benchmark: Benchmark):
         self.benchmark, self.name = benchmark, benchmark.name
@@ -50,16 +53,18 @@ class Split:
         self.answers = {int(row) for rows in benchmark.relevant for row in rows}
         self.vectors: dict[int, torch.Tensor] = {}
 
-    def add(self, role: Role, rows_N: np.ndarray, vectors_ND: torch.Tensor) -> None:
-        languages = self.benchmark.query_languages if role == "query" else self.benchmark.passage_languages
-        for language in np.unique(languages[rows_N]):
-            mine = torch.from_numpy(languages[rows_N] == language).to(vectors_ND.device)
+    def add(self, role: Role, rows_W: np.ndarray, vectors_WD: torch.Tensor) -> None:
+        rows_N, place_W, count_N = np.unique(rows_W, return_inverse=True, return_counts=True)
+        place_W = torch.from_numpy(place_W.ravel())
+        vectors_ND = torch.zeros(len(rows_N), vectors_WD.shape[1], dtype=torch.float64)
+        vectors_ND.index_add_(0, place_W, vectors_WD.cpu().double()).div_(torch.from_numpy(count_N)[:, None])
+        languages_N = (self.benchmark.query_languages if role == "query" else self.benchmark.passage_languages)[rows_N]
+        for language in np.unique(languages_N):
+            mine_N = torch.from_numpy(languages_N == language)
             key = (role, self.benchmark.languages[language])
-            self.moments.setdefault(key, Moments.none(vectors_ND.shape[1])).add(vectors_ND[mine])
+            self.moments.setdefault(key, Moments.none(vectors_ND.shape[1])).add(vectors_ND[mine_N])
         if role == "passage":
-            for place, row in enumerate(rows_N.tolist()):
-                if row in self.answers and row not in self.vectors:
-                    self.vectors[row] = vectors_ND[place].double().cpu()
+            self.vectors |= {row: vectors_ND[place] for place, row in enumerate(rows_N.tolist()) if row in self.answers}
 
     def of(self, role: Role, language: str) -> Moments:
         if (role, language) not in self.moments:
@@ -69,17 +74,34 @@ class Split:
 
     def offset(self, language: str, source: str) -> torch.Tensor:
         """Mean difference of a language's passages and their translations in the source language, question by question."""
-        names, codes = self.benchmark.languages, self.benchmark.passage_languages
-        differences, seen = [], set()
-        for question, rows in zip(self.benchmark.question_ids, self.benchmark.relevant, strict=True):
-            sides = [[self.vectors[int(row)] for row in rows if names[codes[row]] == side] for side in (language, source)]
-            if question not in seen and all(sides):
-                seen.add(question)
-                differences.append(torch.stack(sides[0]).mean(0) - torch.stack(sides[1]).mean(0))
-        if not differences:
-            raise ValueError(f"postprocess=shift needs passages that answer one question in '{language}' and in "
-                             f"postprocess_source='{source}', and {self.name} has none: choose another split or source")
-        return torch.stack(differences).mean(0)
+        pairs = translations(self.benchmark, language, source)
+        means = [[torch.stack([self.vectors[int(row)] for row in rows]).mean(0) for rows in pair] for pair in pairs]
+        return torch.stack([theirs - origin for theirs, origin in means]).mean(0)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Vectors by role and language, for the card."""
+        return {role: {name: moments.count for (side, name), moments in self.moments.items() if side == role}
+                for role in ("query", "passage")}
+
+
+def translations(benchmark: Benchmark, language: str, source: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each question with relevant passages in both languages, their rows in the language and in the source language.
+
+    Raises:
+        ValueError: there is no such question.
+    """
+    names, codes = list(benchmark.languages), np.asarray(benchmark.passage_languages)
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    if language in names and source in names:
+        for question, rows in zip(benchmark.question_ids, benchmark.relevant, strict=True):
+            if question not in found:
+                pair = (rows[codes[rows] == names.index(language)], rows[codes[rows] == names.index(source)])
+                if len(pair[0]) and len(pair[1]):
+                    found[question] = pair
+    if not found:
+        raise ValueError(f"postprocess=shift needs passages that answer one question in '{language}' and in "
+                         f"postprocess_source='{source}', and {benchmark.name} has none: choose another split or source")
+    return list(found.values())
 
 
 def center(split: Split) -> Correction:
@@ -140,18 +162,36 @@ def apply(fix: Correction, benchmark: Benchmark, role: Role, rows_N: np.ndarray,
           unit_length: bool) -> torch.Tensor:
     """Corrected vectors of some rows, of length 1 again where the model compares by cosine."""
     codes = (benchmark.query_languages if role == "query" else benchmark.passage_languages)[rows_N]
-    out_ND = vectors_ND.double()
+    out_ND = vectors_ND.double().clone()
     for language in np.unique(codes):
         mine = torch.from_numpy(codes == language).to(out_ND.device)
         out_ND[mine] = fix(role, benchmark.languages[language], out_ND[mine])
     return (F.normalize(out_ND, dim=-1) if unit_length else out_ND).float()
 
 
-def require(names: Iterable[str], on: str | None) -> None:
-    """ValueError for an unknown correction, or one that does not say where it is estimated."""
+def require(names: Sequence[str], on: str | None) -> None:
+    """ValueError for an unknown correction, none at all, or one that does not say where it is estimated."""
     wrong = [name for name in names if name not in NAMES]
-    if wrong:
-        raise ValueError(f"postprocess={wrong} must be of {', '.join(NAMES)}")
+    if wrong or not names:
+        raise ValueError(f"postprocess={wrong or list(names)} must be at least one, and only some of {', '.join(NAMES)}")
     if on is None and set(names) - {"none"}:
         raise ValueError("postprocess_on is missing: say on which texts the means and components are estimated: the name of "
                          "another benchmark, or `test` for the very queries and passages that are measured")
+
+
+def require_split(names: Sequence[str], benchmark: Benchmark, split: Benchmark, components: int, source: str) -> None:
+    """ValueError, before anything is encoded, for a correction that cannot be estimated on the split for the benchmark."""
+    asked = {"query": set(np.unique(benchmark.query_languages)), "passage": set(np.unique(benchmark.passage_languages))}
+    there = {"query": set(np.unique(split.query_languages)), "passage": set(np.unique(split.passage_languages))}
+    for role in asked if {"center", "lir"} & set(names) else ():
+        has = {split.languages[code] for code in there[role]}
+        lacking = sorted({benchmark.languages[code] for code in asked[role]} - has)
+        if lacking:
+            raise ValueError(f"postprocess_on={split.name} has no {role} in {lacking}, only in {sorted(has)}: choose a split "
+                             "with every language of the benchmark")
+    if "lir" in names and components < 1:
+        raise ValueError(f"postprocess_components={components} must be at least 1")
+    if "shift" in names:
+        for code in sorted(asked["passage"]):
+            if benchmark.languages[code] != source:
+                translations(split, benchmark.languages[code], source)

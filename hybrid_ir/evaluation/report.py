@@ -1,12 +1,10 @@
 """What a run shows and keeps: tables for the terminal, files for programs, pictures for people."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +14,7 @@ from hybrid_ir.evaluation.bias import language_bias
 from hybrid_ir.evaluation.card import card_table
 from hybrid_ir.evaluation.geometry import alignment
 from hybrid_ir.evaluation.views import VIEWS, Results
-from hybrid_ir.run_folder import write_whole
+from hybrid_ir.run_folder import whole, write_whole
 
 SHOWN = {"map": "mAP", "recall@1": "R@1", "recall@10": "R@10", "ndcg@10": "nDCG@10", "mrr@10": "MRR@10",
          "rank_distance": "distance"}
@@ -29,11 +27,12 @@ def report(results: Results, card: dict[str, Any], folder: Path, console: Consol
     """
     folder.mkdir(parents=True, exist_ok=True)
     found = as_dict(results)
-    write_whole(folder / "metrics.json", json.dumps(found, indent=2, allow_nan=False))
     write_whole(folder / "evaluation_card.json", json.dumps(card, indent=2, allow_nan=False, ensure_ascii=False))
-    write_parquet(results.columns(), folder / "per_query.parquet")
+    with whole(folder / "per_query.parquet") as beside:
+        pq.write_table(results.columns(), beside)
     pictures.heat_map(results, folder / "heat_map.png")
     pictures.one_target(results.benchmark, found["language_bias"]["one_target"]["cells"], folder / "one_target.png")
+    write_whole(folder / "metrics.json", json.dumps(found, indent=2, allow_nan=False))  # last: with it a result is complete
     console = console or Console()
     console.print(card_table(card))
     console.print(views_table(results))
@@ -45,17 +44,16 @@ def report(results: Results, card: dict[str, Any], folder: Path, console: Consol
                   soft_wrap=True, highlight=False)
 
 
-def write_parquet(columns: dict[str, np.ndarray], path: Path) -> None:
-    beside = path.with_name(f".{path.name}.writing")
-    pq.write_table(pa.table(columns), beside)
-    os.replace(beside, path)
-
-
 def exclusions(results: Results) -> list[str]:
     """What was left out of means, in words: nothing leaves a mean unsaid."""
-    words = {"mono": "have no relevant passage in their own language", "multi": "have no relevant passage at all"}
-    return [f"left out: {results.left_out[view]:,} of {len(results.benchmark.queries):,} queries {said}"
-            for view, said in words.items() if results.left_out[view]]
+    asked, languages = len(results.benchmark.queries), len(results.benchmark.languages)
+    words = {"mono": (asked, "queries have no relevant passage in their own language"),
+             "cross": (asked * (languages - 1), "pairs of a query and another language have no relevant passage"),
+             "multi": (asked, "queries have no relevant passage at all")}
+    left_out = [f"left out: {results.left_out[view]:,} of {total:,} {said}"
+                for view, (total, said) in words.items() if results.left_out[view]]
+    return left_out + [f"undefined, and left out of its mean: {name} of {count:,} queries of the multilingual view"
+                       for name, count in results.undefined("multi").items()]
 
 
 def report_card(card, folder: Path, console: Console | None = None) -> None:
@@ -84,6 +82,7 @@ def as_dict(results: Results) -> dict:
         "loss": plain({"loss": np.nan if results.loss is None else results.loss})["loss"],
         "macro_over_settings": {view: plain(results.macro(view)) for view in VIEWS},
         "micro_over_questions": {view: plain(results.micro(view)) for view in VIEWS},
+        "undefined_queries": {view: results.undefined(view) for view in VIEWS},
         "settings": [{"view": s.view, "query_language": s.query_language, "passage_language": s.passage_language,
                       "queries": s.queries, **plain(s.means)} for s in results.settings],
         "language_bias": without_nan(bias_of(results)),
@@ -92,7 +91,9 @@ def as_dict(results: Results) -> dict:
 
 def bias_of(results: Results) -> dict[str, Any]:
     """Language bias and geometry, as far as they are defined."""
-    found = language_bias(results.table) | {"alignment": alignment(results.table)} | results.observed
+    unit = "uniformity" in results.observed  # the geometry is one of unit vectors, a passage each
+    near = alignment(results.table) if unit else dict.fromkeys(("same_language", "other_language", "all"), np.nan)
+    found = language_bias(results.table) | {"alignment": near} | results.observed
     mix = next((name for name in found if name.startswith("language_mix@")), None)
     if mix:
         corpus_L = np.array(list(results.pool_sizes.values())) / max(1, sum(results.pool_sizes.values()))

@@ -1,33 +1,35 @@
 """TREC run files: the top of the rankings, for any other tool of the field."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from hybrid_ir.evaluation.top import Top
+from hybrid_ir.run_folder import whole
 from hybrid_ir.types import Benchmark
 
 
 def write_runs(runs: Mapping[str, Top], benchmark: Benchmark, tag: str, folder: Path) -> None:
-    """`run.{view}.trec` with lines `query Q0 passage rank score tag`, and the judgements as `qrels.trec`.
+    """`run.{view}.trec` with lines `query Q0 passage rank score tag`, and that view's judgements as `qrels.{view}.trec`.
 
     A query's id is `{language}:{question}:{row}`: one question is asked in many languages, and may be asked twice in one.
     """
     if not runs:
         return
-    ids = [f"{benchmark.languages[language]}:{question}:{row}".replace(" ", "_") for row, (language, question) in
+    ids = [f"{benchmark.languages[language]}:{word(question)}:{row}" for row, (language, question) in
            enumerate(zip(benchmark.query_languages.tolist(), benchmark.question_ids, strict=True))]
+    languages_N = np.asarray(benchmark.passage_languages)
     for view, top in runs.items():
-        beside = folder / f".run.{view}.trec.writing"
-        with open(beside, "w", encoding="utf-8") as file:
-            for name, rows, scores in zip(ids, top.rows_QK.tolist(), top.scores_QK.tolist(), strict=True):
-                for rank, (row, score) in enumerate(zip(rows, scores, strict=True), 1):
+        with whole(folder / f"run.{view}.trec") as path, open(path, "w", encoding="utf-8") as file:
+            for name, rows_K, scores_K in zip(ids, top.rows_QK, top.scores_QK, strict=True):
+                for rank, (row, score) in enumerate(zip(rows_K.tolist(), scores_K.tolist(), strict=True), 1):
                     if row >= 0:
                         file.write(f"{name} Q0 {word(benchmark.passage_ids[row])} {rank} {score:.12f} {word(tag)}\n")
-        os.replace(beside, folder / f"run.{view}.trec")
-    with open(folder / "qrels.trec", "w", encoding="utf-8") as file:
-        for name, rows in zip(ids, benchmark.relevant, strict=True):
-            file.writelines(f"{name} 0 {word(benchmark.passage_ids[int(row)])} 1\n" for row in rows)
+        with whole(folder / f"qrels.{view}.trec") as path, open(path, "w", encoding="utf-8") as file:
+            for name, asked, rows in zip(ids, benchmark.query_languages, benchmark.relevant, strict=True):
+                for row in rows if view == "multi" else rows[languages_N[rows] == asked]:
+                    file.write(f"{name} 0 {word(benchmark.passage_ids[int(row)])} 1\n")
 
 
 def word(text: str) -> str:

@@ -12,8 +12,8 @@ from hybrid_ir.evaluation.encoding import STAGES, Vectors
 class Shards:
     """The vectors of one pass over a benchmark; iterating gives them back in the order in which they were written."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, device: str = "cpu"):
+        self.folder, self.device = folder, device
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.safetensors"):  # of an earlier pass: a folder holds one
             old.unlink()
@@ -27,12 +27,12 @@ class Shards:
         beside.rename(path)
 
     def __iter__(self) -> Iterator[Vectors]:
-        return read_shards(self.folder)
+        return read_shards(self.folder, self.device)
 
 
-def read_shards(folder: Path) -> Iterator[Vectors]:
-    """The vectors of a pass, in the order in which they were written."""
+def read_shards(folder: Path, device: str = "cpu") -> Iterator[Vectors]:
+    """The vectors of a pass, in the order in which they were written, on a device."""
     for stage, _ in STAGES:
         for path in sorted(folder.glob(f"{stage}-*.safetensors")):
-            part = load_file(path)
-            yield Vectors(stage, part["rows"].numpy(), part["vectors"])
+            part = load_file(path, device=device)
+            yield Vectors(stage, part["rows"].cpu().numpy(), part["vectors"])

@@ -25,9 +25,18 @@ class StreamedRanking:
         temperature: of the InfoNCE loss over the whole corpus; None for no loss.
         run_depth: so many passages at the top of every query are kept for a run file.
         whole: also what costs more than the ranks: the languages at the top, the geometry.
+        windowed: passages may come as several windows; they then have no single place in space, and no geometry.
+
+    Raises:
+        ValueError: the benchmark asks nothing.
     """
 
-    def __init__(self, benchmark: Benchmark, temperature: float | None = None, run_depth: int = 0, whole: bool = False):
+    def __init__(self, benchmark: Benchmark, temperature: float | None = None, run_depth: int = 0, whole: bool = False,
+                 windowed: bool = False):
+        if not len(benchmark.queries) or not any(map(len, benchmark.relevant)):
+            raise ValueError(f"{benchmark.name}: no query has a relevant passage, so there is nothing to measure; choose other "
+                             "languages, or more of max_queries")
+        self.windowed = windowed
         self.benchmark, self.temperature, self.run_depth, self.whole = benchmark, temperature, run_depth, whole
         self.held: dict[str, list[tuple[np.ndarray, torch.Tensor]]] = {"queries": [], "relevant": [], "others": []}
         self.counter: RankCounter | None = None
@@ -89,15 +98,16 @@ class StreamedRanking:
         if len(rows_W) > len(rows_U):  # windows, or passages that read like a relevant one
             known_W = np.isin(rows_W, rows_U)
             rows_W, vectors_WD = rows_W[known_W], vectors_WD[torch.from_numpy(known_W).to(vectors_WD.device)]
+        largest = float(queries_QD.norm(dim=1).max() * vectors_WD.norm(dim=1).max())
         if self.whole:
-            self.mix = Top(len(asked_Q), 2 * MIX)  # twice as deep, for ties at the edge
-            # windows have no single place in space, and the geometry is one of unit vectors
-            if len(rows_W) == len(rows_U) and (vectors_WD.norm(dim=1) - 1).abs().max() < UNIT:
+            self.mix = Top(len(asked_Q), 2 * MIX, largest=largest)  # twice as deep, for ties at the edge
+            if not self.windowed and (vectors_WD.norm(dim=1) - 1).abs().max() < UNIT:
                 chosen = sample(rows_U, benchmark.passage_ids)
                 vectors_MD = vectors_WD[torch.from_numpy(np.searchsorted(rows_W, chosen)).to(vectors_WD.device)]
                 self.neighbours = Neighbours(chosen, vectors_MD, benchmark.passage_languages[chosen])
         if self.run_depth:
-            self.runs = {"mono": Top(len(asked_Q), self.run_depth, asked_Q), "multi": Top(len(asked_Q), self.run_depth)}
+            self.runs = {"mono": Top(len(asked_Q), self.run_depth, asked_Q, largest=largest),
+                         "multi": Top(len(asked_Q), self.run_depth, largest=largest)}
         listeners: list[Listener] = [*([self.mix] if self.mix else []), *self.runs.values()]
         self.counter = RankCounter(queries_QD, asked_Q, relevant_QR, vectors_WD, benchmark.passage_languages[rows_U],
                                    benchmark.languages, self.temperature, rows_W, listeners)

@@ -3,12 +3,13 @@
 Shapes: Q queries, B queries of a block, N passages of a batch, K kept, L languages.
 """
 
+import math
 from typing import Protocol
 
 import numpy as np
 import torch
 
-DIGITS = 12  # scores equal to so many decimals tie: a matrix product may round the same score differently
+DIGITS = 12  # scores up to 1 that equal to so many decimals tie: a matrix product may round the same score differently
 
 
 class Listener(Protocol):
@@ -24,11 +25,13 @@ class Top:
     Args:
         query_languages_Q: keep only passages in the query's language; None for all languages.
         left_out_Q: a row per query that is passed over, -1 for none.
+        largest: about how large a score may be; 1 for unit vectors.
     """
 
     def __init__(self, queries: int, depth: int, query_languages_Q: np.ndarray | None = None,
-                 left_out_Q: np.ndarray | None = None):
+                 left_out_Q: np.ndarray | None = None, largest: float = 1.0):
         self.depth = depth
+        self.digits = DIGITS - math.ceil(math.log10(max(largest, 1.0)))
         self.query_languages_Q = None if query_languages_Q is None else torch.as_tensor(np.asarray(query_languages_Q)).long()
         self.left_out_Q = None if left_out_Q is None else torch.as_tensor(left_out_Q).long()
         self.scores_QK = torch.full((queries, depth), -torch.inf, dtype=torch.float64)
@@ -44,8 +47,8 @@ class Top:
             return
         if self.left_out_Q is not None:
             scores_BN = scores_BN.masked_fill(self.left_out_Q[asked_B, None].to(rows_N.device) == rows_N, -torch.inf)
-        place_BK = first_places(scores_BN.round(decimals=DIGITS), rows_N, min(self.depth, len(rows_N)))
-        best_BK = scores_BN.gather(1, place_BK).round(decimals=DIGITS)
+        place_BK = first_places(scores_BN.round(decimals=self.digits), rows_N, min(self.depth, len(rows_N)))
+        best_BK = scores_BN.gather(1, place_BK).round(decimals=self.digits)
         self._merge(asked_B, best_BK.cpu(), rows_N[place_BK].cpu(), language)
 
     def _merge(self, asked_B: torch.Tensor, scores_BK: torch.Tensor, rows_BK: torch.Tensor, language: int) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from hybrid_ir.evaluation.metrics import FILLING, Ranks, compute
 from hybrid_ir.evaluation.rank_table import EVERY, OWN, RankTable
@@ -130,17 +131,27 @@ class Results:
         loss = {} if self.loss is None else {"loss": self.loss}
         return loss | {name: value for name, value in found.items() if not np.isnan(value)}
 
-    def columns(self) -> dict[str, np.ndarray]:
+    def undefined(self, view: str) -> dict[str, int]:
+        """How many queries of a view have no value of a metric that other queries of it have."""
+        chosen = self.view == VIEWS.index(view)
+        missing = {name: np.isnan(values[chosen]) for name, values in self.values.items()}
+        return {name: int(rows.sum()) for name, rows in missing.items() if rows.any() and not rows.all()}
+
+    def columns(self) -> pa.Table:
         """Everything per query, as columns of equal length with names instead of numbers."""
-        languages = np.array([*self.benchmark.languages, "all"])
-        return {
-            "view": np.array(VIEWS)[self.view],
+        def named(places: np.ndarray, names: Sequence[str]) -> pa.DictionaryArray:
+            return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), pa.array(list(names), pa.string()))
+        languages = [*self.benchmark.languages, "all"]
+        questions = {name: place for place, name in enumerate(dict.fromkeys(map(str, self.benchmark.question_ids)))}
+        question_of = np.array([questions[str(name)] for name in self.benchmark.question_ids])
+        return pa.table({
+            "view": named(self.view, VIEWS),
             "query": self.query,
-            "question_id": np.array(self.benchmark.question_ids)[self.query],
-            "query_language": languages[self.query_language],
-            "passage_language": languages[self.passage_language],
+            "question_id": named(question_of[self.query], questions),
+            "query_language": named(self.query_language, languages),
+            "passage_language": named(self.passage_language % len(languages), languages),  # ALL is the last
             **self.values,
-        }
+        })
 
 
 def cells_of(keys: np.ndarray, languages: int) -> tuple[list[int], list[int], list[int]]:

@@ -20,8 +20,9 @@ LINKS = 64  # of a vector in the lowest level of an HNSW index: 2 x 32
 
 def passage_vectors(encoder: TextEncoder, benchmark: Benchmark, most: int, seed: int) -> torch.Tensor:
     """Vectors (M, D) of at most so many passages, drawn from all languages."""
-    rows = np.random.default_rng([seed, most]).permutation(len(benchmark.passages))[:most]
-    items = encoder.read([benchmark.passages[row] for row in np.sort(rows)], "passage")
+    size = len(benchmark.passages)
+    rows = np.random.default_rng([seed, most]).choice(size, min(most, size), replace=False, shuffle=False)
+    items = encoder.read([benchmark.passages[int(row)] for row in np.sort(rows)], "passage")
     return torch.cat([encoder.encode(items[start : start + ENCODED], "passage").cpu()
                       for start in range(0, len(items), ENCODED)])
 

@@ -72,7 +72,7 @@ def test_a_passage_that_reads_like_a_relevant_one_gets_its_very_vector(numbers_b
         passage_ids=[*numbers_benchmark.passage_ids, "x", "y", "z", "twin"])
     _, passages = vectors_of(benchmark, texts, texts_per_chunk=7)
     assert torch.equal(passages[-1], passages[5]) and torch.equal(passages[-2], passages[-3])
-    results = evaluate(benchmark, texts, Choices(texts_per_chunk=7))[0].results
+    results = next(evaluate(benchmark, texts, Choices(texts_per_chunk=7))).results
     assert results.table.tied.max() == 1
 
 
@@ -80,7 +80,7 @@ def test_evaluate_is_encode_and_rank(numbers_benchmark, texts, tmp_path):
     queries, passages = vectors_of(numbers_benchmark, texts)
     expected = Results.of(rank(queries, passages, numbers_benchmark), numbers_benchmark)
     for folder in (None, tmp_path / "kept"):  # streamed, and by way of files
-        found = evaluate(numbers_benchmark, texts, Choices(), folder)[0].results
+        found = next(evaluate(numbers_benchmark, texts, Choices(), tmp_path, folder)).results
         assert found.macro("multi") == pytest.approx(expected.macro("multi"), abs=1e-9)
         assert found.observed["language_mix@10"] and found.observed["uniformity"] < 0
     kept = list(read_shards(tmp_path / "kept"))
@@ -89,7 +89,8 @@ def test_evaluate_is_encode_and_rank(numbers_benchmark, texts, tmp_path):
 
 def test_corrections_share_one_encoding(numbers_benchmark, texts):
     before = dict(texts.texts_read)
-    found = evaluate(numbers_benchmark, texts, Choices(postprocess=("none", "center", "shift")))
+    found = list(evaluate(numbers_benchmark, texts, Choices(postprocess=("shift", "none", "center"))))
+    assert found[1].estimated_from["query"] == {"de": PAIRS, "en": PAIRS, "zh": PAIRS}
     assert [measured.postprocess for measured in found] == ["none", "center", "shift"]
     assert [measured.estimated_on for measured in found] == [None, "test", "test"]
     assert texts.texts_read["passage"] - before["passage"] == len(numbers_benchmark.passages)

@@ -32,11 +32,11 @@ def plain(order: list[int], relevant: list[bool], own: list[bool]) -> dict[str, 
     mine = np.array([own[row] for row in order if relevant[row]])
     gain = hits / np.log2(np.arange(len(order)) + 2)
     ideal = np.sort(hits)[::-1] / np.log2(np.arange(len(order)) + 2)
-    distance = ranks.max() - ranks.min()
+    distance = ranks.max() - ranks.min() if len(ranks) > 1 else np.nan
     values = {
         "map": np.mean(np.arange(1, len(ranks) + 1) / ranks), "rank_distance": distance,
         "rank_distance_excess": distance - len(ranks) + 1, "rank_distance_normalised": distance / len(order),
-        "max_rank": ranks.max(), "lpr@1": float(mine[0]),
+        "max_rank": ranks.max(), "lpr@1": float(mine[0]) if mine.any() and not mine.all() else np.nan,
         "tlr@2": (ranks[~mine] <= 2).mean() if (~mine).any() else np.nan,
     }
     for k in (1, 3):

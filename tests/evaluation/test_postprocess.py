@@ -97,5 +97,5 @@ def test_a_correction_must_say_where_it_is_estimated():
     require(["center", "none"], "test")
     with pytest.raises(ValueError, match="postprocess_on is missing"):
         require(["none", "lir"], None)
-    with pytest.raises(ValueError, match=r"postprocess=\['centre'\] must be of none, center, lir, shift"):
+    with pytest.raises(ValueError, match=r"postprocess=\['centre'\] must be at least one, and only some of none, center"):
         require(["centre"], "test")

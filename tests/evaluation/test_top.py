@@ -62,7 +62,7 @@ def test_run_files_are_read_by_pytrec_eval(tmp_path):
     tops = {"multi": Top(12, 40)}
     filled(benchmark, queries, passages, np.arange(40), tops.values())
     write_runs(tops, benchmark, "made up", tmp_path)
-    with open(tmp_path / "qrels.trec") as qrels, open(tmp_path / "run.multi.trec") as run:
+    with open(tmp_path / "qrels.multi.trec") as qrels, open(tmp_path / "run.multi.trec") as run:
         judged, ranked = pytrec_eval.parse_qrel(qrels), pytrec_eval.parse_run(run)
     values = pytrec_eval.RelevanceEvaluator(judged, {"map"}).evaluate(ranked)
     for q, rows in enumerate(benchmark.relevant):

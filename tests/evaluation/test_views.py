@@ -93,7 +93,8 @@ def test_rank_distance_is_last_minus_first_rank(case):
     for row, (q, relevant) in zip(rows, qrels.items(), strict=True):
         order = sorted(run[q], key=run[q].get, reverse=True)
         ranks = sorted(order.index(passage) + 1 for passage in relevant)
-        assert results.values["rank_distance"][row] == ranks[-1] - ranks[0]
+        distance = ranks[-1] - ranks[0] if len(ranks) > 1 else np.nan  # of one passage there is none
+        np.testing.assert_equal(results.values["rank_distance"][row], distance)
         assert results.values["max_rank"][row] == ranks[-1]
 
 
@@ -141,14 +142,22 @@ def test_matrix_has_monolingual_means_on_the_diagonal():
 def test_columns_name_every_query_and_the_summary_is_flat():
     benchmark, table, _ = world(1)
     results = Results.of(table, benchmark)
-    columns = results.columns()
-    assert {len(column) for column in columns.values()} == {len(results.view)}
+    columns = results.columns().to_pandas()
+    assert len(columns) == len(results.view)
     assert set(columns["view"]) == set(VIEWS) and set(columns["passage_language"]) == {*LANGUAGES, "all"}
     assert columns["question_id"][3] == benchmark.question_ids[columns["query"][3]]
     assert np.isnan(columns["rank_distance"][columns["view"] != "multi"]).all()
     summary = results.summary()
     assert summary["multi/rank_distance"] > 0 and "mono/rank_distance" not in summary and "loss" not in summary
     assert not any(np.isnan(list(summary.values())))
+
+
+def test_what_is_undefined_is_counted():
+    benchmark, table, _ = world(1)
+    results = Results.of(table, benchmark)
+    single = sum(len(rows) == 1 for rows in benchmark.relevant)
+    assert single and results.undefined("multi")["rank_distance"] == single
+    assert "map" not in results.undefined("multi") and results.undefined("mono") == {}  # of no row of that view
 
 
 def test_a_monolingual_benchmark_has_no_cross_lingual_numbers():
