@@ -1,5 +1,6 @@
 """`hybrid-ir compare`: the paper's tables, significance, pictures and one HTML report of measured models."""
 
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from hybrid_ir.comparison.formats import as_rich
 from hybrid_ir.comparison.grid import Chance
 from hybrid_ir.comparison.page import write_page
 from hybrid_ir.comparison.results import read_results, unfinished
-from hybrid_ir.comparison.section import Section, sections, with_texts
+from hybrid_ir.comparison.section import sections
+from hybrid_ir.comparison.texts import with_texts
 from hybrid_ir.wandb_tables import log_results
 
 SHOWN = ("difference", "95% from", "to", "p Holm")  # of the tested differences, on a terminal
 LOGGERS = ("none", "wandb")
 TEXTS = ("out", "baseline", "metric")
+PATH = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^,]*))\s*(?:,|$)""")
 
 
 def main(arguments: list[str]) -> None:
@@ -30,7 +33,9 @@ def main(arguments: list[str]) -> None:
     lists = {"runs": [], "benchmark": [], "logger": ["none"]}
     for argument in arguments:
         key, _, value = argument.partition("=")
-        if key in lists:
+        if key == "runs":  # may be given again, as when a shell fills in one for each folder
+            lists[key] += paths(value)
+        elif key in lists:
             lists[key] = listed(value)
     if not lists["runs"]:
         raise ValueError("runs=[A,B,...] must name at least one folder with results: a run, a sweep or an evaluation")
@@ -53,11 +58,8 @@ def run(cfg: DictConfig, places: list[str]) -> None:
     if wrong:
         raise ValueError("; ".join(wrong))
     console = Console()
-    parts = [with_queries(section, cfg) for section in sections(read_results(places), cfg.baseline)]
-    without = set(cfg.benchmark) - {section.name for section in parts}
-    if without:
-        raise ValueError(f"benchmark={sorted(without)}: none of these runs was measured on it, only on "
-                         f"{', '.join(section.name for section in parts)}")
+    measured = sections(read_results(places), cfg.baseline)
+    parts = with_texts(measured, {name: build(config) for name, config in cfg.benchmark.items()})
     chance = Chance(cfg.seed, cfg.flips, cfg.resamples)
     comparison = compare(parts, cfg.metric, cfg.paper, chance, unfinished(places))
     out = Path(cfg.out) if cfg.out else Path(cfg.paths.output_dir) / "compare" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
@@ -76,8 +78,10 @@ def run(cfg: DictConfig, places: list[str]) -> None:
                   soft_wrap=True, highlight=False)
 
 
-def with_queries(section: Section, cfg: DictConfig) -> Section:
-    """The section with the texts of its queries, if `benchmark` names it."""
-    if section.name not in cfg.benchmark:
-        return section
-    return with_texts(section, build(cfg.benchmark[section.name]))
+def paths(value: str) -> list[str]:
+    """The items of `[a,b]`, or of `a` alone; a comma inside quotes is part of a path."""
+    inside = value.strip()
+    if inside.startswith("[") and inside.endswith("]"):
+        inside = inside[1:-1]
+    found = (max(match.groups(""), key=len).strip() for match in PATH.finditer(inside))
+    return [path for path in found if path]

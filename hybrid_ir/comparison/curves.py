@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hybrid_ir.comparison.figures import WORDS
+from hybrid_ir.comparison.identity import ALPHA_KEYS
 from hybrid_ir.comparison.section import VIEWS, Section
 from hybrid_ir.comparison.style import COLOURS, LINES, MARKERS, legend_below, panels, styled
 from hybrid_ir.comparison.systems import System
 from hybrid_ir.comparison.table import TITLES
 
-ALPHA_KEYS = ("training/sampler", "training/monolingual_share")
 STEP_KEYS = {"Monolingual mAP": "val/mono/map", "Cross-lingual mAP": "val/cross/map", "Multilingual mAP": "val/multi/map",
              "Rank distance": "val/multi/rank_distance"}
 

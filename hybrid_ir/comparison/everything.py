@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hybrid_ir.comparison import formats
+from hybrid_ir.comparison.changes import change_tables, pair_grid
 from hybrid_ir.comparison.grid import Chance, Grid
-from hybrid_ir.comparison.language_tables import change_tables, language_tables, pair_grid, seen_table
+from hybrid_ir.comparison.language_tables import language_tables
 from hybrid_ir.comparison.section import Section
+from hybrid_ir.comparison.seen import seen_table
 from hybrid_ir.comparison.table import Table
 from hybrid_ir.comparison.tables import Headline, effects_table, headline, systems_table, table1, table2
 from hybrid_ir.run_folder import write_whole

@@ -89,6 +89,17 @@ def measure(section: Section, metric: str, cells: Mapping[str, np.ndarray], chan
                 sd=np.array([rows.std(0, ddof=1) if len(rows) > 1 else np.full(len(cells), np.nan) for rows in seeds]), **found)
 
 
+def differences_only(section: Section, metric: str, cells: Mapping[str, int]) -> Grid:
+    """Means and differences in single settings, given by their places, without tests."""
+    places = list(cells.values())
+    seeds = [means[:, places] for means in section.measure(metric).seeds]  # A arrays (seeds, K)
+    mean = np.array([rows.mean(0) for rows in seeds])
+    nothing = np.full(mean.shape, np.nan)
+    difference = np.array([nothing[i] if base is None else mean[i] - mean[base] for i, base in enumerate(section.baselines)])
+    sd = np.array([rows.std(0, ddof=1) if len(rows) > 1 else nothing[i] for i, rows in enumerate(seeds)])
+    return Grid(metric, tuple(cells), mean, sd, difference, *[nothing] * 7)
+
+
 def adjust(grids: Sequence[Grid]) -> list[Grid]:
     """Holm over all tests of these grids: one family."""
     adjusted = holm(np.concatenate([grid.p.ravel() for grid in grids])) if grids else np.empty(0)

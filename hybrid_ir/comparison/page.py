@@ -9,6 +9,7 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -57,23 +58,25 @@ def write_page(comparison: Comparison, folder: Path) -> None:
 
 def chapters_of(comparison: Comparison, part: Part, looks: Mapping[str, dict], folder: Path) -> Chapters:
     section, metric = part.section, TITLES.get(comparison.metric, comparison.metric)
-    name = part.section.name
-    found = Chapters(part, anchor(name))
+    name, stem = section.name, section.stem
+    found = Chapters(part, anchor(stem))
     labels = [system.label for system in section.systems]
     compared = [(i, base) for i, base in enumerate(section.baselines) if base is not None]
     add = partial(add_picture, found, folder)
-    add("effects", f"{name}_effects", figures.forest, (part.macro, looks),
+    add("effects", f"{stem}_effects", figures.forest, (part.macro, looks),
         f"Difference of each system from its baseline on {name}, with {comparison.chance.level:.0%} intervals. "
         "Filled markers: p < .05 after Holm.")
-    add("distances", f"{name}_rank_distance", figures.distance_distribution, (section, looks),
+    add("distances", f"{stem}_rank_distance", figures.distance_distribution, (section, looks),
         f"Distribution of rank distance over the queries of {name}. {figures.median_distances(section)}.")
+    tested = ("too many pairs to be tested" if np.isnan(part.pairs.p).all()
+              else "bold: p < .05 after Holm over all pairs and systems")
     for i, base in compared:
-        add("changes", f"{name}_pairs_{i}", figures.pair_heat_map, (section, i, part.pairs),
+        add("changes", f"{stem}_pairs_{i}", figures.pair_heat_map, (section, i, part.pairs),
             f"{name}: {metric} of {labels[i]} minus {labels[base]} by query and passage language, in hundredths where it is a "
-            "share. Blue is better; bold: p < .05 after Holm over all pairs and systems.")
-    add("alpha", f"{name}_alpha", curves.measure_against_alpha, (section, comparison.metric),
+            f"share. Blue is better; {tested}.")
+    add("alpha", f"{stem}_alpha", curves.measure_against_alpha, (section, comparison.metric),
         f"{name} against the share of monolingual batches: mean and one standard deviation over seeds, each seed a dot.")
-    add("steps", f"{name}_training", curves.training_curves, (section, looks),
+    add("steps", f"{stem}_training", curves.training_curves, (section, looks),
         "Validation measures over the steps of training, one line a seed.")
     found.examples = [(labels[i], labels[base], chosen) for i, base in compared
                       if (chosen := examples(section, i, comparison.metric))]

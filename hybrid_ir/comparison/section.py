@@ -4,17 +4,19 @@ Shapes: V rows (a query in one pool) in the order of view, pool and query, C que
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from hybrid_ir.comparison.baselines import baselines_of, is_named, require_named
 from hybrid_ir.comparison.results import Result
 from hybrid_ir.comparison.rows import KEYS, Rows, read_rows
-from hybrid_ir.comparison.systems import System, baselines_of, group
+from hybrid_ir.comparison.splitting import Measurements, split
+from hybrid_ir.comparison.systems import System, group
 from hybrid_ir.evaluation.significance import Clustered
-from hybrid_ir.types import Benchmark
 
 VIEWS = ("mono", "cross", "multi")
 CHECKED = {"map": VIEWS, "rank_distance": ("multi",)}  # recomputed from per_query.parquet and held against metrics.json
@@ -30,9 +32,10 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """One benchmark; `texts` are its queries by row, if somebody read them."""
+    """One benchmark in one form; `texts` are its queries by row, if somebody read them."""
 
     name: str
+    stem: str  # of the names of its files
     systems: tuple[System, ...]
     baselines: tuple[int | None, ...]  # per system, the one it is tested against
     rows: Rows
@@ -44,6 +47,26 @@ class Section:
     @property
     def first(self) -> Result:
         return self.systems[0].results[0]
+
+    @property
+    def benchmark(self) -> str:
+        """Its own name, whatever the section is called."""
+        return self.first.benchmark
+
+    @property
+    def described(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The benchmark as metrics.json and a card tell of it; the latter empty where there is no card."""
+        cards = (result.card.get("benchmark") for result in self.results)
+        return self.first.metrics["benchmark"], next(filter(None, cards), {})
+
+    @property
+    def sha256(self) -> str | None:
+        """Of the benchmark's content, where a card tells."""
+        return next((found for result in self.results if (found := (result.card.get("benchmark") or {}).get("sha256"))), None)
+
+    @property
+    def results(self) -> list[Result]:
+        return [result for system in self.systems for result in system.results]
 
     @property
     def languages(self) -> list[str]:
@@ -86,67 +109,35 @@ class Section:
 
 
 def sections(results: Sequence[Result], baseline: str | None = None) -> list[Section]:
-    """One section per benchmark, in the order met.
+    """One section per benchmark and its choices, in the order met.
 
     Raises:
-        ValueError: results of one benchmark with different data, choices or pools, or that cannot be paired; all of them.
+        ValueError: results that cannot stand in one table or cannot be paired, or a baseline that is in no section.
     """
-    names = list(dict.fromkeys(result.benchmark for result in results))
-    parts, wrong = {name: [result for result in results if result.benchmark == name] for name in names}, []
-    for theirs in parts.values():
-        wrong += differences(theirs)
-    if wrong:
-        raise ValueError("; ".join(wrong))
-    return [section(name, theirs, baseline) for name, theirs in parts.items()]
+    parts = split(results)
+    groups = [group(part.results) for part in parts]
+    require_named([systems for systems, _ in groups], baseline)
+    return [section(part, systems, notes, baseline) for part, (systems, notes) in zip(parts, groups, strict=True)]
 
 
-def with_texts(section: Section, benchmark: Benchmark) -> Section:
-    """ValueError when the benchmark is not the one that was measured."""
-    said = section.first.metrics["benchmark"]
-    mine = {"name": benchmark.name, "choices": benchmark.source.choices, "queries": len(benchmark.queries),
-            "languages": list(benchmark.languages)}
-    wrong = [f"{key} is {value} here but {said[key]} in the results" for key, value in mine.items() if value != said[key]]
-    if wrong:
-        raise ValueError(f"benchmark={section.name}: {'; '.join(wrong)}: give the keys that the results were measured with, such "
-                         f"as benchmark.{section.name}.max_queries")
-    return replace(section, texts=benchmark.queries)
-
-
-def differences(results: Sequence[Result]) -> list[str]:
-    """Why results of one benchmark are not comparable with the first; what nobody wrote down is not compared."""
-    def facts(result: Result) -> dict:
-        card, measured = result.card.get("benchmark") or {}, result.metrics["benchmark"]
-        return {"sha256": card.get("sha256"), "choices": measured["choices"], "pool": measured["pool"],
-                "queries": measured["queries"]}
-    wrong, known = [], {}
-    for result in results:
-        for key, value in facts(result).items():
-            if value is None:
-                continue
-            first, where = known.setdefault(key, (value, result.folder))
-            if first != value:
-                wrong.append(f"{result.benchmark}: {key} is {value} in {result.folder} but {first} in {where}: these numbers "
-                             "cannot stand in one table, measure both the same way or compare them apart")
-                break
-    return wrong
-
-
-def section(name: str, results: Sequence[Result], baseline: str | None) -> Section:
-    systems, notes = group(results)
-    rows, wrong = {}, []
-    for system in systems:
-        for result in system.results:
-            rows[result.folder] = read_rows(result.folder / "per_query.parquet")
+def section(part: Measurements, systems: Sequence[System], notes: Sequence[str], baseline: str | None) -> Section:
+    """Where no system is the baseline that was named for another benchmark, as if none was named."""
+    rows = {result.folder: read_rows(result.folder / "per_query.parquet") for system in systems for result in system.results}
     (first, base), *others = rows.items()
-    wrong += [f"{folder} and {first} do not hold the same queries, questions and pools: measure both the same way"
-              for folder, one in others if not base.same(one)]
+    wrong = [f"{folder} and {first} do not hold the same queries, questions and pools: measure both the same way"
+             for folder, one in others if not base.same(one)]
     if wrong:
         raise ValueError("; ".join(wrong))
-    orders = {folder: one.order_V for folder, one in rows.items()}
-    unknown = [str(result.folder) for result in results if not (result.card.get("benchmark") or {}).get("sha256")]
-    if unknown and len(results) > 1:
+    orders, notes = {folder: one.order_V for folder, one in rows.items()}, list(notes)
+    unknown = [str(result.folder) for result in part.results if not (result.card.get("benchmark") or {}).get("sha256")]
+    if unknown and len(part.results) > 1:
         notes.append(f"nobody wrote down a hash of the data of {', '.join(unknown)}: only choices and pool sizes were compared")
-    made = Section(name, tuple(systems), tuple(baselines_of(systems, baseline)), base, orders, tuple(notes))
+    if baseline is not None and not is_named(systems, baseline):
+        notes.append(f"{part.name}: baseline={baseline} is no system here, so the baseline is chosen as if none was named")
+        baseline = None
+    baselines, told = baselines_of(systems, baseline)
+    made = Section(part.name, part.stem, tuple(systems), tuple(baselines), base, orders,
+                   (*notes, *(f"{part.name}: {note}" for note in told)))
     require_metrics_json(made)
     return made
 

@@ -70,15 +70,28 @@ def means_table(headlines: Sequence[Headline], which: int, metric: str, with_pap
     places = {one: {system.label: i for i, system in enumerate(one.section.systems)} for one in headlines}
     rows = [Row((label, str(seeds)), tuple(cell_of(grid, places[one][label], k) if label in places[one] else Cell()
                                            for one, grid, k, _ in columns)) for label, seeds in labels.items()]
-    for theirs in paper.systems() if with_paper and not micro else ():
-        cells = [paper_cell(theirs.mean(one.section.name, grid.cells[k], metric), metric) for one, grid, k, _ in columns]
-        if any(cell.value is not None for cell in cells):
-            rows.append(Row((theirs.label, ""), tuple(cells), ours=False))
+    printed, notes = paper_rows([(one.section, grid.cells[k]) for one, grid, k, _ in columns], metric) if (
+        with_paper and not micro) else ([], [])
+    rows += printed
     mean = "mean over rows (micro)" if micro else "mean over settings (macro)"
     shown, kept = without_empty_columns([column for *_, column in columns], rows)
     direction = ", lower is more even" if metric == "rank_distance" else ""
     title = f"Table {file[-1]}{' (micro)' if micro else ''}: {TITLES.get(metric, metric)}{direction}, {mean}"
-    return Table(f"{file}_{'micro' if micro else 'macro'}", title, ("system", "seeds"), shown, kept, STARS, marks=True)
+    return Table(f"{file}_{'micro' if micro else 'macro'}", title, ("system", "seeds"), shown, kept,
+                 " ".join([STARS, *notes]), marks=True)
+
+
+def paper_rows(columns: Sequence[tuple[Section, str]], metric: str) -> tuple[list[Row], list[str]]:
+    """The paper's systems in columns of a benchmark and a view, as far as its numbers are comparable, and why not."""
+    rows, beside = [], {section: paper.beside(*section.described) for section, _ in columns}
+    known: set[Section] = set()  # where the paper has numbers of this metric, shown or not
+    for theirs in paper.systems():
+        values = [theirs.mean(section.benchmark, view, metric) for section, view in columns]
+        known |= {section for (section, _), value in zip(columns, values, strict=True) if value is not None}
+        shown = [value if beside[section].means else None for (section, _), value in zip(columns, values, strict=True)]
+        if any(value is not None for value in shown):
+            rows.append(Row((theirs.label, ""), tuple(paper_cell(value, metric) for value in shown), ours=False))
+    return rows, [f"{section.name}: {found.note}" for section, found in beside.items() if found.note and section in known]
 
 
 def paper_cell(value: float | None, metric: str) -> Cell:
@@ -102,7 +115,7 @@ def effects_table(one: Headline, micro: bool = False) -> Table:
     only = next((labels[base] for base in one.section.baselines if base is not None), "")
     title = f"{one.section.name}: differences from {'the baseline' if several else only} ({kind} means)"
     columns = ("mean", "baseline", "difference", "95% from", "to", "p", "p Holm", "standardised", "better", "worse")
-    return Table(f"{one.section.name}_effects_{kind}", title, ("system", *(["baseline"] if several else []), "measure"),
+    return Table(f"{one.section.stem}_effects_{kind}", title, ("system", *(["baseline"] if several else []), "measure"),
                  tuple(Column(name) for name in columns), tuple(rows), note)
 
 
@@ -122,5 +135,5 @@ def systems_table(section: Section) -> Table:
                                   text_cell(" ".join("none" if seed is None else str(seed) for seed in system.seeds)),
                                   Cell(str(len(system.results)), len(system.results))))
             for system, base in zip(section.systems, section.baselines, strict=True)]
-    return Table(f"{section.name}_systems", f"{section.name}: systems", ("system",), tuple(Column(name) for name in columns),
+    return Table(f"{section.stem}_systems", f"{section.name}: systems", ("system",), tuple(Column(name) for name in columns),
                  tuple(rows))

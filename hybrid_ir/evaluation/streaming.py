@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hybrid_ir.evaluation.exact import require_finite
 from hybrid_ir.evaluation.geometry import Neighbours, sample, uniformity
 from hybrid_ir.evaluation.ranking import RankCounter, padded, relevant_rows
 from hybrid_ir.evaluation.top import Listener, Top
@@ -52,6 +53,7 @@ class StreamedRanking:
 
     def take(self, stage: str, rows_N: np.ndarray, vectors_ND: torch.Tensor) -> None:
         """Take the vectors of some rows; a row that is repeated has several windows, and is added in one go."""
+        require_finite(vectors_ND, "query" if stage == "queries" else "passage", rows_N)  # now, not after hours of encoding
         self.added[stage == "queries"] += len(np.unique(rows_N))
         if stage != "others":
             self.held[stage].append((rows_N, vectors_ND))

@@ -1,6 +1,7 @@
 """Result folders as an evaluation leaves them, of systems that never existed: vectors with noise and a shift per language."""
 
 import json
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from hybrid_ir.comparison.everything import Comparison
+from hybrid_ir.comparison.table import Table
+from hybrid_ir.evaluation.card import content_hash
 from hybrid_ir.evaluation.ranking import rank
 from hybrid_ir.evaluation.report import as_dict
 from hybrid_ir.evaluation.views import Results
@@ -18,7 +22,8 @@ LANGUAGES = ("ar", "de", "el", "en")
 SAMPLERS = {"x_x_mono": (1.0, "batch", 0.9, 0.5), "x_y": (0.0, "batch", 1.05, 0.15), "hybrid": (0.5, "batch", 0.85, 0.2)}
 
 
-def small_benchmark(questions: int = 30, name: str = "made_r", languages: tuple[str, ...] = LANGUAGES) -> Benchmark:
+def small_benchmark(questions: int = 30, name: str = "made_r", languages: tuple[str, ...] = LANGUAGES,
+                    **choices: str) -> Benchmark:
     """Parallel questions, one answer in every language, and as many other passages.
 
     Later languages ask fewer of the questions: so macro and micro means differ, and questions differ in weight.
@@ -32,7 +37,7 @@ def small_benchmark(questions: int = 30, name: str = "made_r", languages: tuple[
         passage_languages=np.repeat(np.arange(size), 2 * questions),
         passage_ids=[f"{language}{i}" for language in languages for i in range(2 * questions)],
         relevant=[np.arange(size) * 2 * questions + i for _, i in asked],
-        source=Source(name, "", "", "", revision="1", choices={"queries": "all"}))
+        source=Source(name, "", "", "", revision="1", choices={"queries": "all"} | choices))
 
 
 def results_of(benchmark: Benchmark, noise: float, bias: float, seed: int, width: int = 48) -> Results:
@@ -55,7 +60,8 @@ def results_of(benchmark: Benchmark, noise: float, bias: float, seed: int, width
 
 def card_of(benchmark: Benchmark, training: dict | None, model: str = "e5_small", postprocess: str = "none") -> dict:
     return {"model": {"name": model, "kind": "run", "path": "somewhere"}, "training": training,
-            "benchmark": {"name": benchmark.name, "revision": "1", "sha256": "ab" * 32, "choices": benchmark.source.choices},
+            "benchmark": {"name": benchmark.name, "revision": "1", "sha256": content_hash(benchmark),
+                          "choices": benchmark.source.choices},
             "postprocess": {"name": postprocess, "estimated_on": None}, "precision": "bf16"}
 
 
@@ -88,3 +94,27 @@ def write_sweep(folder: Path, benchmark: Benchmark, seeds=(1, 2), samplers=tuple
                          card_of(benchmark, training_of(sampler, seed)))
     write_result(folder / "untrained", benchmark, 0.95, 0.9, 0, card_of(benchmark, None))
     return folder
+
+
+def table_named(comparison: Comparison, file: str) -> Table:
+    return next(table for table in comparison.tables if table.file == file)
+
+
+def rows_of(table) -> dict[tuple, tuple]:
+    return {row.labels: row.cells for row in table.rows}
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes, every id, and all text that is shown."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.text, self.ids = [], "", []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.ids += [value for name, value in attributes if name == "id"]
+
+    def handle_data(self, data):
+        self.text += data

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from hybrid_ir.comparison.examples import examples
-from hybrid_ir.comparison.section import with_texts
+from hybrid_ir.comparison.texts import with_texts
 from tests.comparison.made import small_benchmark
 
 
 def test_examples_are_the_greatest_gains_and_losses_each_question_once(compared):
-    section = with_texts(compared.parts[0].section, small_benchmark())
+    (section,) = with_texts([compared.parts[0].section], {"made_r": small_benchmark()})
     found = examples(section, 3, "map", most=500)
     mine, theirs = (np.mean([section.values(result, "map") for result in section.systems[i].results], axis=0) for i in (3, 1))
     change = (mine - theirs)[section.mask("multi")[section.rows.setting_V]]

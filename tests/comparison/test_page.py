@@ -1,30 +1,26 @@
 """The report in a real browser, its pictures, and the command in a real process."""
 
 import html
-import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hybrid_ir.commands import compare as command
 from hybrid_ir.comparison.everything import Comparison, compare
 from hybrid_ir.comparison.figures import forest
 from hybrid_ir.comparison.grid import Chance
 from hybrid_ir.comparison.page import write_page
 from hybrid_ir.comparison.results import read_results
-from hybrid_ir.comparison.section import sections, with_texts
+from hybrid_ir.comparison.section import sections
 from hybrid_ir.comparison.style import look, save
-from tests.comparison.made import card_of, small_benchmark, training_of, write_result
+from hybrid_ir.comparison.texts import with_texts
+from tests.comparison.made import Tags, card_of, small_benchmark, training_of, write_result
 
-ROOT = Path(__file__).parents[2]
 BAD = "<script>document.title='taken'</script><b>$x_1$"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
@@ -41,8 +37,8 @@ def planted(tmp_path_factory) -> Comparison:
         for seed in (1, 2):
             write_result(root / f"{name}{seed}", benchmark, noise, 0.3, seed,
                          card_of(benchmark, training_of(name, seed, model=f"e5 {BAD}")))
-    (section,) = sections(read_results([root]))
-    return compare([with_texts(section, benchmark)], chance=Chance(flips=100, resamples=100), notes=[f"note {BAD}"])
+    measured = sections(read_results([root]))
+    return compare(with_texts(measured, {"made_r": benchmark}), chance=Chance(flips=100, resamples=100), notes=[f"note {BAD}"])
 
 
 @pytest.fixture(scope="module")
@@ -50,22 +46,6 @@ def report(planted, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     write_page(planted, folder)
     return folder / "report.html"
-
-
-class Tags(HTMLParser):
-    """Every tag with its attributes, every id, and all text that is shown."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.tags, self.text, self.ids = [], "", []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        self.ids += [value for name, value in attributes if name == "id"]
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def test_the_page_needs_nothing_from_outside_and_planted_markup_is_text(report):
@@ -151,42 +131,3 @@ def test_the_browser_reads_the_tables_as_written(report, tmp_path, planted):
         assert table.title in page.text
         assert all(cell.text in page.text for row in table.rows for cell in row.cells)
     assert "script" not in {tag for tag, _ in page.tags}
-
-
-def hybrid_ir(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    code = "import sys; from hybrid_ir.commands.main import main; sys.argv[0] = 'hybrid-ir'; main()"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "150", "NO_COLOR": "1", "WANDB_MODE": "offline",
-                   "WANDB_SILENT": "true", "WANDB_API_KEY": "", "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, "-c", code, "compare", *arguments], cwd=folder, capture_output=True, text=True,
-                          timeout=300, env=environment)
-
-
-def test_the_command_leaves_a_report_and_an_offline_wandb_run(sweep, tmp_path):
-    """Any measure can be the main one, and paths and labels may have the signs of Hydra's grammar."""
-    for name in ("x_y_seed1", "hybrid_seed1"):
-        shutil.copytree(sweep / name, tmp_path / "x=y (1)" / name)
-    out = tmp_path / "a b=c, d'"
-    done = hybrid_ir(tmp_path, "runs=[x=y (1)/x_y_seed1,x=y (1)/hybrid_seed1]", f"out={out}", "baseline=x_y / e5_small",
-                     "metric=recall@10", "logger=wandb", "paper=false", "flips=100", "resamples=50")
-    assert done.returncode == 0, done.stderr
-    for name in ("report.html", "tables.md", "tables.tex", "comparison.json", "table1_macro.csv"):
-        assert (out / name).stat().st_size > 200
-    assert "Table 1: R@10" in done.stdout and "differences from x_y / e5_small" in done.stdout and str(out) in done.stdout
-    assert list((out / "wandb").glob("offline-run-*/*.wandb"))
-    logged = next((out / "wandb").glob("offline-run-*/files/media"))
-    assert len(list((logged / "table").rglob("*.json"))) > 5 and len(list((logged / "images").glob("*.png"))) == 4
-
-
-@pytest.mark.parametrize(("arguments", "said"), [
-    ([], r"runs=\[A,B,\.\.\.\] must name at least one folder"),
-    (["runs=nowhere"], "nowhere does not exist"),
-    (["runs=SWEEP", "metric=mapp"], "has no column 'mapp': choose one of map, ndcg@10"),
-    (["runs=SWEEP", "baseline=bm25"], "baseline='bm25' is no system"),
-    (["runs=SWEEP", "flips=0", "logger=csv"], "flips=0 must be a whole number from 1; logger='csv' must be none or wandb"),
-    (["runs=SWEEP", "benchmark=[xquad]"], "benchmark=.'xquad'. must be some of"),
-    (["runs=SWEEP", "benchmark=cldr_facts"], "none of these runs was measured on it, only on made_r"),
-    (["runs=SWEEP", "flipps=3"], "flipps"),
-])
-def test_bad_input_is_one_clear_error(sweep, arguments, said):
-    with pytest.raises(Exception, match=said):
-        command.main([argument.replace("SWEEP", str(sweep)) for argument in arguments])

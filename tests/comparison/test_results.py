@@ -10,8 +10,8 @@ import yaml
 
 from hybrid_ir.comparison.grid import Chance, measure
 from hybrid_ir.comparison.results import read_results, unfinished
-from hybrid_ir.comparison.section import VIEWS, sections, with_texts
-from hybrid_ir.comparison.systems import baselines_of, group
+from hybrid_ir.comparison.section import VIEWS, sections
+from hybrid_ir.comparison.systems import group
 from tests.comparison.made import card_of, small_benchmark, training_of, write_result
 
 BENCHMARK = small_benchmark(8)
@@ -90,27 +90,6 @@ def test_the_same_numbers_twice_are_counted_once_and_other_numbers_are_refused(o
         group(read_results([root]))
 
 
-@pytest.mark.parametrize(("key", "value"), [
-    ("sha256", "cd" * 32), ("choices", {"queries": "distinct_text"}), ("pool", {"ar": 3})])
-def test_other_data_choices_or_pools_are_refused_naming_both(one, key, value):
-    root = one("mine", training_of("hybrid", 1)).parent
-    other = one("theirs", training_of("x_y", 1))
-    if key == "sha256":
-        card = json.loads((other / "evaluation_card.json").read_text())
-        change(other / "evaluation_card.json", benchmark=card["benchmark"] | {key: value})
-    else:
-        metrics = json.loads((other / "metrics.json").read_text())
-        change(other / "metrics.json", benchmark=metrics["benchmark"] | {key: value})
-    with pytest.raises(ValueError, match=rf"made_r: {key} is .*(mine|theirs).* but .*(mine|theirs)"):
-        sections(read_results([root]))
-
-
-def test_other_benchmarks_become_other_sections(one):
-    root = one("a", training_of("hybrid", 1)).parent
-    one("b", training_of("hybrid", 1), benchmark=small_benchmark(5, "other_r"))
-    assert [section.name for section in sections(read_results([root]))] == ["made_r", "other_r"]
-
-
 def test_numbers_that_are_not_those_of_their_rows_are_refused(one):
     folder = one("mixed", training_of("hybrid", 1))
     means = json.loads((folder / "metrics.json").read_text())["macro_over_settings"]
@@ -166,21 +145,3 @@ def test_a_job_without_results_is_told_and_a_half_written_step_is_dropped(one):
     steps.write_text('{"step\n' + steps.read_text())
     with pytest.raises(ValueError, match=r"metrics.jsonl, line 1, is not JSON"):
         read_results([folder])
-
-
-def test_the_baseline_is_a_label_or_the_sampler_of_the_same_model(sweep, one):
-    systems, _ = group(read_results([sweep]))
-    assert [s.label for s in systems] == [f"{name} / e5_small" for name in ("untrained", "x_x_mono", "x_y", "hybrid")]
-    assert baselines_of(systems, None) == baselines_of(systems, "x_x_mono") == [1, None, 1, 1]
-    assert baselines_of(systems, "hybrid / e5_small") == [3, 3, 3, None]
-    with pytest.raises(ValueError, match="baseline='labse' is no system of these runs"):
-        baselines_of(systems, "labse")
-    other = one("labse", training_of("x_y", 1, model="labse"))
-    assert baselines_of(group(read_results([sweep, other]))[0], None) == [1, None, 1, 1, None]
-
-
-def test_texts_must_be_those_that_were_measured(one):
-    (section,) = sections(read_results([one("a", None)]))
-    assert with_texts(section, BENCHMARK).texts == BENCHMARK.queries
-    with pytest.raises(ValueError, match=r"queries is \d+ here but \d+ in the results"):
-        with_texts(section, small_benchmark(5))

@@ -10,22 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.comparison import formats, paper
+from hybrid_ir.comparison import formats
 from hybrid_ir.comparison.everything import compare, write_tables
 from hybrid_ir.comparison.grid import Chance, adjust, measure
 from hybrid_ir.comparison.results import read_results
 from hybrid_ir.comparison.section import sections
 from hybrid_ir.comparison.table import Cell, Column, Row, Table
 from hybrid_ir.evaluation.significance import holm
-from tests.comparison.made import card_of, small_benchmark, training_of, write_result, write_sweep
-
-
-def table_named(comparison, file) -> Table:
-    return next(table for table in comparison.tables if table.file == file)
-
-
-def rows_of(table) -> dict[tuple, tuple]:
-    return {row.labels: row.cells for row in table.rows}
+from tests.comparison.made import card_of, rows_of, small_benchmark, table_named, training_of, write_result
 
 
 def test_tables_1_and_2_hold_the_macro_means_of_metrics_json(compared, sweep):
@@ -78,56 +70,6 @@ def test_systems_that_are_identical_get_no_star(tmp_path):
     assert np.nanmin(made.parts[0].macro.views.p) == 1
 
 
-@pytest.fixture(scope="module")
-def with_paper(tmp_path_factory):
-    """Results that call themselves XQuAD-R of LaBSE, and MIRACL of e5."""
-    root, benchmark = tmp_path_factory.mktemp("paper"), small_benchmark(6, "xquad_r")
-    for name in ("x_x_mono", "hybrid"):
-        write_result(root / name, benchmark, 0.9, 0.3, 1, card_of(benchmark, training_of(name, 1, model="labse")))
-    write_sweep(root / "miracl", small_benchmark(6, "miracl"), seeds=(1,))
-    return compare(sections(read_results([root])), chance=Chance(flips=100, resamples=50))
-
-
-def test_the_papers_numbers_stand_beside_ours_and_say_whose_they_are(with_paper):
-    found = rows_of(table_named(with_paper, "table1_macro"))
-    assert [cell.text for cell in found["hybrid / LaBSE (paper)", ""][:3]] == ["0.817", "0.767", "0.682"]
-    assert rows_of(table_named(with_paper, "table2_macro"))["x_y / XLM-R (paper)", ""][0].value == 295.4
-    beside = table_named(with_paper, "xquad_r_languages_map")
-    titles = [column.title for column in beside.columns]
-    assert titles[:5] == ["M mAP x_x_mono / labse", "M mAP hybrid / labse", "M mAP x_x_mono / LaBSE (paper)",
-                          "M mAP x_y / LaBSE (paper)", "M mAP hybrid / LaBSE (paper)"]
-    reference = paper.numbers()["map"]["labse"]["xquad_r"]
-    for row in beside.rows:
-        assert row.cells[4].value == reference[row.labels[0]]["mono"]["hybrid"]
-    assert table_named(with_paper, "xquad_r_languages_map_paper_xlmr").rows[0].ours is False
-    miracl = rows_of(table_named(with_paper, "miracl_languages_miracl_paper_labse"))
-    assert miracl["ar",][0].value == paper.numbers()["miracl"]["labse"]["ar"]["ndcg@10"]["x_x_mono"]
-    assert [name for name, _ in table_named(with_paper, "miracl_languages_miracl").groups] == ["nDCG@10", "R@100"]
-
-
-def test_without_paper_there_is_none(compared, sweep):
-    made = compare(sections(read_results([sweep])), paper=False, chance=Chance(flips=50, resamples=20))
-    assert not any("paper" in table.file or not row.ours for table in made.tables for row in table.rows)
-
-
-def test_seen_and_unseen_languages_are_their_settings(compared):
-    table = table_named(compared, "made_r_seen")
-    assert "seen: ar, de, en" in table.note and "unseen: el" in table.note
-    section = compared.parts[0].section
-    means = section.measure("map").seeds[3].mean(0)
-    cells = dict(zip([column.title for column in table.columns], rows_of(table)["hybrid / e5_small",], strict=True))
-    assert cells["M mAP unseen"].value == pytest.approx(means[section.mask("mono", ["el"])].mean())
-    assert cells["C mAP seen → unseen"].value == pytest.approx(means[section.mask("cross", ["ar", "de", "en"], ["el"])].mean())
-
-
-def test_changes_are_sorted_and_hold_every_pair(compared):
-    table = table_named(compared, "made_r_pairs_3")
-    values = [row.cells[0].value for row in table.rows]
-    assert values == sorted(values, reverse=True) and len(values) == 16
-    for row in table.rows:
-        assert row.cells[1].value <= row.cells[0].value <= row.cells[2].value
-
-
 TEXT = st.text(st.sampled_from("|_&$%#{}~^\\<>*`[]±−→ ") | st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
 
 
@@ -176,15 +118,3 @@ def test_files_are_written(compared, tmp_path):
     assert found["tables"]["table1_macro"]["rows"][0]["labels"] == ["untrained / e5_small", "1"]
     assert {path.stem for path in tmp_path.glob("*.csv")} == {table.file for table in compared.tables}
     assert "\\begin{tabular}" in (tmp_path / "tables.tex").read_text() and "| system |" in (tmp_path / "tables.md").read_text()
-
-
-def test_means_by_language_are_those_of_metrics_json(compared, sweep):
-    """Cross-lingual: the mean over the pools of the other languages, by the language of the query."""
-    rows = json.loads((sweep / "untrained" / "metrics.json").read_text())["settings"]
-    table = table_named(compared, "made_r_languages_recall")
-    titles = {"mono": ("recall@1", "M R@1"), "cross": ("recall@1", "C R@1"), "multi": ("recall@10", "Mul R@10")}
-    for row in table.rows[:-1]:
-        for view, (metric, title) in titles.items():
-            cell = row.cells[[column.title for column in table.columns].index(f"{title} untrained / e5_small")]
-            mine = [setting[metric] for setting in rows if (setting["view"], setting["query_language"]) == (view, row.labels[0])]
-            assert cell.value == pytest.approx(np.mean(mine))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, ndcg_score
 
 from hybrid_ir.evaluation.metrics import Ranks, compute
 
@@ -118,3 +119,14 @@ def test_large_pools_and_large_ties_stay_exact(size):
 def test_unknown_metrics_are_all_named():
     with pytest.raises(ValueError, match=r"\['mpa', 'ndcg', 'recall@0', 'map@3'\].*choose from"):
         compute(ranks_of([1], [True], [True]), ["map", "mpa", "ndcg", "recall@0", "map@3"])
+
+
+@given(st.integers(0, 10**6), st.integers(2, 40))
+@settings(max_examples=30, deadline=None)
+def test_scikit_learn_agrees_on_untied_scores(seed, size):
+    rng = np.random.default_rng(seed)
+    scores, relevant = rng.permutation(size), rng.random(size) < 0.4
+    relevant[rng.integers(size)] = True
+    values = compute(ranks_of(scores.tolist(), relevant.tolist(), [True] * size), ["map", "ndcg@5"])
+    assert values["map"][0] == pytest.approx(average_precision_score(relevant, scores))
+    assert values["ndcg@5"][0] == pytest.approx(ndcg_score(relevant[None].astype(int), scores[None], k=5))
