@@ -18,7 +18,7 @@ from hybrid_ir.latency.pools import bytes_needed, check_memory, passage_vectors,
 from hybrid_ir.latency.search import exact, hnsw, overlap
 from hybrid_ir.latency.session import run
 from hybrid_ir.latency.settings import Settings
-from hybrid_ir.latency.whole import whole
+from hybrid_ir.run_folder import whole
 from hybrid_ir.text_encoders import BiEncoderTexts
 
 CPU = torch.device("cpu")
