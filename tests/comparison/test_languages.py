@@ -36,7 +36,8 @@ def test_changes_are_sorted_and_hold_every_pair(compared):
 
 @pytest.mark.parametrize(("code", "base"), [
     ("en", "en"), ("eng_Latn", "en"), ("swh_Latn", "sw"), ("arb_Latn", "ar"), ("arz_Arab", "ar"), ("zho_Hant", "zh"),
-    ("pes_Arab", "fa"), ("zh-CN", "zh"), ("ceb_Latn", "ceb"), ("npi_Latn", "ne"), ("und", None), ("q7", None), ("qqq_Latn", None)])
+    ("pes_Arab", "fa"), ("zh-CN", "zh"), ("ceb_Latn", "ceb"), ("npi_Latn", "ne"),
+    ("und", None), ("q7", None), ("qqq_Latn", None)])
 def test_base_languages(code, base):
     assert base_language(code) == base
 
