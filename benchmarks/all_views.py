@@ -9,10 +9,11 @@ Both get the same vectors: the evaluator's model is a look-up table, so its 132 
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
-from sentence_transformers.evaluation import InformationRetrievalEvaluator
+from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
 from hybrid_ir.evaluation.benchmarks.xquad_r import load
 from hybrid_ir.evaluation.ranking import rank
@@ -25,7 +26,8 @@ ROUNDS = 3
 class LookUp:
     """What the evaluator needs of a SentenceTransformer, with the vectors ready."""
 
-    similarity_fn_name, model_card_data = "cosine", None
+    similarity_fn_name = "cosine"
+    model_card_data = SimpleNamespace(set_evaluation_metrics=lambda *_: None)
 
     def __init__(self, vectors: dict[str, torch.Tensor]):
         self.vectors = vectors
