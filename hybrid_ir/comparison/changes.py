@@ -1,10 +1,12 @@
 """What gains and what loses: query languages, and pairs of query and passage language."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from hybrid_ir.comparison.grid import Chance, Grid, adjust, differences_only, measure
 from hybrid_ir.comparison.section import VIEWS, Section
-from hybrid_ir.comparison.table import TITLES, VIEW_TITLES, Cell, Column, Row, Table, p_cell, plain_cell, without_empty_columns
+from hybrid_ir.comparison.table import TITLES, VIEW_TITLES, Column, Row, Table, p_cell, plain_cell, without_empty_columns
 
 LIST = 16  # pairs shown where there are more
 PAIRS_TESTED_UP_TO = 30  # languages: 122 have 14,884 pairs, and Holm would need 100 sign flips for each
@@ -41,7 +43,7 @@ def change_table(section: Section, system: int, grid: Grid, what: str) -> Table:
     for k in order:
         ends = [plain_cell(values[system, k], grid.metric, signed=True) for values in (grid.difference, grid.low, grid.high)]
         # a star where the corrected test says so, whatever the uncorrected interval shows
-        first = Cell(ends[0].text, ends[0].value, p=float(grid.adjusted[system, k]))
+        first = replace(ends[0], p=p_cell(grid.adjusted[system, k]).value)
         rows.append(Row((grid.cells[k],), (first, *ends[1:], p_cell(grid.p[system, k]), p_cell(grid.adjusted[system, k]))))
     columns = tuple(Column(name) for name in ("difference", "95% from", "to", "p", "p Holm"))
     note = f"Best first. * p < .05 after Holm over all systems and {what}; intervals are not corrected."

@@ -63,12 +63,12 @@ def test_a_comma_in_quotes_is_part_of_a_path(value, found):
     assert command.paths(value) == found
 
 
-def test_the_command_takes_runs_again_and_names_two_forms_of_a_benchmark_apart(tmp_path, capsys):
+def test_the_command_takes_runs_again_and_names_two_forms_of_a_benchmark_apart(tmp_path):
     """The embedded data in two forms, whose configs have other names than the data; a comma in a folder's name."""
     for place, config in (("all, of it", {"pool": "all"}), ("dev", {"split": "dev", "pool": "split"})):
         benchmark = load_cldr_facts(**config, languages=["de", "en"], max_queries=8)
-        for name in ("x_x_mono", "hybrid"):
-            write_result(tmp_path / place / name, benchmark, 0.9, 0.3, 1, card_of(benchmark, training_of(name, 1)))
+        for name, noise in (("x_x_mono", 0.9), ("hybrid", 1.2)):
+            write_result(tmp_path / place / name, benchmark, noise, 0.3, 1, card_of(benchmark, training_of(name, 1)))
     command.main([f"runs='{tmp_path / 'all, of it'}'", f"runs=[{tmp_path / 'dev'}]", "benchmark=[cldr_facts,cldr_facts_dev]",
                   "corpus.languages=[de,en]", "benchmark.cldr_facts.max_queries=8", "benchmark.cldr_facts_dev.max_queries=8",
                   "flips=50", "resamples=20", f"out={tmp_path / 'out'}"])
@@ -76,6 +76,5 @@ def test_the_command_takes_runs_again_and_names_two_forms_of_a_benchmark_apart(t
     assert len(page.ids) == len(set(page.ids))
     for name in ("cldr_facts (split=test, pool=all)", "cldr_facts (split=dev, pool=split)"):
         assert name in page.text
-    assert page.text.count("Where a system and its baseline differ most, one translation") == 2
     for stem in ("cldr_facts_split_test_pool_all", "cldr_facts_split_dev_pool_split"):
         assert (tmp_path / "out" / f"{stem}_systems.csv").exists() and (tmp_path / "out/figures" / f"{stem}_effects.pdf").exists()

@@ -41,14 +41,14 @@ def measured(place) -> Path:
                "warmup=1", f"out={place / 'out'}")
     assert done.returncode == 0, done.stderr
     for shown in ("milliseconds per batch, p50 / p95 / p99", "tokens per query, p50 in ms", "how much slower, 90 % interval",
-                  "tiny hybrid seed1 #2", "pool vectors: 30 passages of cldr_facts"):
+                  "tiny hybrid 0.5 seed1 #2", "pool vectors: 30 passages of cldr_facts"):
         assert shown in done.stdout
     return place / "out"
 
 
 def test_files_hold_every_timed_unit(measured):
     frame = pq.read_table(measured / "latency.parquet").to_pandas()
-    assert set(frame["checkpoint"]) == {"tiny hybrid seed1", "tiny hybrid seed1 #2"}
+    assert set(frame["checkpoint"]) == {"tiny hybrid 0.5 seed1", "tiny hybrid 0.5 seed1 #2"}
     single = frame[frame["batch_size"] == 1]
     assert len(single) == 2 * 2 * 2 * 2 * 3 * 12  # checkpoints, backends, pools, rounds, languages, questions
     assert (frame[["tokenise_ns", "encode_ns", "search_ns", "tokens"]] > 0).all(axis=None)
