@@ -76,5 +76,6 @@ def test_the_command_takes_runs_again_and_names_two_forms_of_a_benchmark_apart(t
     assert len(page.ids) == len(set(page.ids))
     for name in ("cldr_facts (split=test, pool=all)", "cldr_facts (split=dev, pool=split)"):
         assert name in page.text
+    assert page.text.count("Where a system and its baseline differ most, one translation") == 2  # examples of both forms
     for stem in ("cldr_facts_split_test_pool_all", "cldr_facts_split_dev_pool_split"):
         assert (tmp_path / "out" / f"{stem}_systems.csv").exists() and (tmp_path / "out/figures" / f"{stem}_effects.pdf").exists()

@@ -1,5 +1,7 @@
 """Systems: what makes one another, how they are called, and what they are tested against."""
 
+from pathlib import Path
+
 import pytest
 
 from hybrid_ir.comparison.baselines import baselines_of
@@ -80,11 +82,12 @@ def test_owners_revisions_corrections_and_windows_make_systems(one, tmp_path):
     assert set(labels(tmp_path / "windows")) == {f"untrained / e5_small / window_overlap={share}" for share in (0.25, 0.5)}
 
 
-def test_where_a_copy_of_a_model_lies_makes_no_other_system(one, tmp_path):
-    for place in ("here", "there"):
-        (tmp_path / "models" / place / "x").mkdir(parents=True)
-        write_result(tmp_path / "results" / place, BENCHMARK, 0.9, 0.3, 1,
-                     card_of(BENCHMARK, None) | released(str(tmp_path / "models" / place / "x")))
+def test_where_a_copy_of_a_model_lies_makes_no_other_system(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in ("here/x", "there/x", str(tmp_path / "here" / "x")):  # two of them look like ids of the hub
+        Path(place).mkdir(parents=True, exist_ok=True)
+        write_result(tmp_path / "results" / place.replace("/", "_"), BENCHMARK, 0.9, 0.3, 1,
+                     card_of(BENCHMARK, None) | released(place))
     systems, notes = group(read_results([tmp_path / "results"]))
     assert len(systems) == 1 and "counted once" in notes[0]
 
