@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from hybrid_ir.commands import build, conf_folder, one_clear_error, parts, prepare
-from hybrid_ir.commands.models import card_of_run
+from hybrid_ir.commands.run_cards import card_of_run
 from hybrid_ir.data.card import BatchCard
 from hybrid_ir.evaluation.report import report, report_card, report_training
 from hybrid_ir.retriever import Retriever

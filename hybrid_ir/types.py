@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Text = str | tuple[str, str]  # a tuple is a tokenizer pair, for example (sentence, context)
 Role = Literal["query", "passage"]
+# the order in which a benchmark is encoded, so that a passage can be counted as soon as it is a vector
+STAGES: dict[str, Role] = {"queries": "query", "relevant": "passage", "others": "passage"}
 
 
 def codes(languages: str | Iterable[str] | None) -> list[str] | None:

@@ -117,6 +117,15 @@ def test_a_correction_estimated_on_another_split(trained, place):
     assert "center, estimated on cldr_facts" in done.stdout
 
 
+def test_a_split_that_is_what_is_measured_is_called_test(trained, place, monkeypatch):
+    monkeypatch.setenv("HYBRID_IR_CACHE", str(place / "cache"))
+    evaluate.main([f"checkpoint={trained}", DEV, LESS, "postprocess=center", "postprocess_on=cldr_facts_dev",
+                   f"out={place / 'itself'}"])
+    card = json.loads((place / "itself" / "cldr_facts_dev-center" / "evaluation_card.json").read_text())
+    assert card["postprocess"]["estimated_on"] == "test"
+    assert card["postprocess"]["estimated_from"]["query"]["en"] == 20
+
+
 def test_long_passages_as_the_best_of_their_windows(trained, place):
     short = ["passage_max_length=12"]
     for policy in ("truncate", "max_passage"):

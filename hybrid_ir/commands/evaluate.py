@@ -1,5 +1,6 @@
 """`hybrid-ir evaluate`: measure any bi-encoder on any benchmarks, with a card beside every number."""
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def composed(config: str, arguments: list[str]) -> DictConfig:
         raise ValueError(f"benchmark={chosen} must name at least one and only some of {', '.join(names('benchmark'))}")
     if unknown:
         raise ValueError(f"postprocess_on={on} must be test or one of {', '.join(names('benchmark'))}")
-    groups = [f"+benchmark@benchmark.{name}={name}" for name in chosen] + ([f"+benchmark@split.{on}={on}"] if on else [])
+    groups = [f"+benchmark@benchmark.{name}={name}" for name in chosen] + (
+        [f"+benchmark@split.{on}={on}"] if on and on not in chosen else [])
     rest, texts = split_texts(renamed, TEXTS)
     return set_texts(compose(config, overrides=[*groups, *rest]), texts)
 
@@ -67,10 +69,9 @@ def run(cfg: DictConfig) -> None:
         raise ValueError("say what to evaluate: checkpoint=RUN for a run of ours, or model=NAME for any other encoder, not both")
     encoder, parts = models.load(str(cfg.checkpoint or cfg.place), cfg)
     benchmarks = {name: build(config) for name, config in cfg.benchmark.items()}
-    on = next((benchmarks[name] if name in benchmarks and name not in cfg.split else build(config)
-               for name, config in cfg.split.items()), None)
+    split = benchmarks.get(cfg.postprocess_on) or next(map(build, cfg.split.values()), None)
     choices = Choices(
-        corrections, on, cfg.postprocess_source, cfg.postprocess_components,
+        corrections, split, cfg.postprocess_source, cfg.postprocess_components,
         cfg.window_overlap if cfg.long_passages == "max_passage" else None, cfg.run_depth, cfg.texts_per_chunk)
     out = Path(cfg.out or Path(cfg.paths.output_dir) / "evaluate" / f"{encoder.name}_{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
     taken = [str(out / name) for name in benchmarks if (out / name / "metrics.json").exists()]
@@ -81,7 +82,8 @@ def run(cfg: DictConfig) -> None:
         out.mkdir(parents=True, exist_ok=True)
         try:
             kept = out / name / "embeddings" if cfg.save_embeddings else None
-            for measured in evaluate(benchmark, encoder, choices, out, kept):
+            itself = replace(choices, postprocess_on=None) if benchmark is split else choices  # then it is `test`, by its name
+            for measured in evaluate(benchmark, encoder, itself, out, kept):
                 folder = out / (name if measured.postprocess == "none" else f"{name}-{measured.postprocess}")
                 write(measured, digest, encoder, parts, cfg, folder)
         finally:

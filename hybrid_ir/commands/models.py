@@ -1,6 +1,5 @@
 """From what a user calls a model (a run folder, a checkpoint, a name, a folder, a hub id) to a TextEncoder."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +9,13 @@ from omegaconf import DictConfig, OmegaConf
 from transformers.utils import cached_file
 
 from hybrid_ir.commands import build, names
-from hybrid_ir.data.datamodule import RetrievalData
+from hybrid_ir.commands.run_cards import backbone_of, training_of
 from hybrid_ir.encoder import BiEncoder
-from hybrid_ir.evaluation.card import content_hash, evaluation_card
 from hybrid_ir.retriever import Retriever
 from hybrid_ir.run_folder import checkpoint_file
-from hybrid_ir.samplers_by_name import sampler_name
 from hybrid_ir.text_encoders import PRECISIONS, BiEncoderTexts, SentenceTransformerTexts
 from hybrid_ir.types import TextEncoder
 
-PRECISION_OF = {"32-true": "fp32", "bf16-mixed": "bf16"}  # Lightning's names
-PARTS = ("loss", "sampler", "optimizer", "scheduler", "model", "corpus", "data", "trainer")
-# keys of these parts that make no other experiment
-RUNTIME = {"_target_", "_partial_", "seed", "cache", "folder", "tokens_per_slice", "gradient_checkpointing", "fused", "attention",
-           "num_workers", "texts_per_chunk", "accelerator", "devices", "val_check_interval", "limit_val_batches",
-           "check_val_every_n_epoch", "num_sanity_val_steps", "log_every_n_steps", "use_distributed_sampler",
-           "enable_model_summary", "max_epochs", "profiler"}
 READING = ("pooling", "query_prefix", "passage_prefix", "query_max_length", "passage_max_length")
 
 
@@ -77,49 +67,6 @@ def of_run(place: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
     return encoder, {"model": {"name": folder.name, "kind": "run", "path": str(file), "step": checkpoint["global_step"],
                                "backbone": backbone_of(run.model)},
                      "training": training_of(run, folder)}
-
-
-def training_of(run: DictConfig, folder: Path) -> dict[str, Any]:
-    """What a run trained on and how, for its card."""
-    sampler = run.sampler
-    card = json.loads((folder / "batch_card.json").read_text())
-    return {"sampler": sampler_name(sampler.monolingual_share, sampler.level, sampler.languages),
-            "monolingual_share": float(sampler.monolingual_share), "level": sampler.level, "seed": run.seed,
-            "corpus": card["corpus"], "languages": list(sampler.languages or card["languages"]),
-            "model": backbone_of(run.model), "batch_size": sampler.batch_size,
-            "max_steps": run.trainer.max_steps, "temperature": run.loss.temperature, "learning_rate": run.optimizer.lr,
-            "settings": {key: value for part in PARTS for key, value in flat(run.get(part), part).items()}}
-
-
-def flat(node: Any, name: str) -> dict[str, Any]:
-    """Every plain value below a part of a config that defines the experiment, by its dotted key."""
-    if not OmegaConf.is_dict(node):
-        if name == "model.backbone":  # the place of a folder differs between machines; its name is training.model
-            return {}
-        return {name: OmegaConf.to_container(node) if OmegaConf.is_list(node) else node}
-    return {key: value for child in node if child not in RUNTIME for key, value in flat(node[child], f"{name}.{child}").items()}
-
-
-def card_of_run(module: Retriever, data: RetrievalData, cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    """The card of what a run measured at its end: of its own training, or of the run whose checkpoint it measured."""
-    device, place, trained_by = str(module.device), folder, cfg
-    if not cfg.fit and cfg.ckpt_path:
-        place = Path(checkpoint_file(cfg.ckpt_path, cfg.test_checkpoint)).parent.parent
-        trained_by = OmegaConf.load(place / "config.yaml") if (place / "config.yaml").is_file() else cfg
-    precision = PRECISION_OF.get(cfg.trainer.precision, cfg.trainer.precision)
-    reading = BiEncoderTexts(module.encoder, folder.name, precision, device).reading()
-    trained = (place / "batch_card.json").is_file()
-    model = {"name": folder.name, "kind": "run", "path": str(folder), "step": module.global_step,
-             "backbone": backbone_of(cfg.model)}
-    return evaluation_card(
-        module.results["test"], content_hash(data.benchmarks["test"]), model, training_of(trained_by, place) if trained else None,
-        reading, data.texts_cut("test"), {"policy": "truncate", "window_overlap": None}, {"name": "none", "estimated_on": None},
-        device)
-
-
-def backbone_of(model: DictConfig) -> str:
-    """The name of what an encoder starts from; runs of one backbone, trained or not, are compared under it."""
-    return "tiny" if OmegaConf.is_dict(model.backbone) else Path(str(model.backbone)).name
 
 
 def of_name(name: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:

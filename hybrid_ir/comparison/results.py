@@ -10,9 +10,6 @@ import yaml
 
 from hybrid_ir.samplers_by_name import sampler_name
 
-SAMPLERS = {"x_x_mono": (1.0, "batch"), "x_y": (0.0, "batch"), "hybrid": (0.5, "batch"), "x_x": (1.0, "example"),
-            "hybrid_example": (0.5, "example"), "en_en": (1.0, "batch")}  # monolingual_share and level of conf/sampler/
-
 
 @dataclass(frozen=True)
 class Result:

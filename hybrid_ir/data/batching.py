@@ -15,7 +15,7 @@ from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.labels import Labels
 from hybrid_ir.tokens import RoleTokenizer, Tokens, TokenStore, ragged
-from hybrid_ir.types import PlannedBatch
+from hybrid_ir.types import STAGES, PlannedBatch
 
 NEGATIVES = 3  # random stream of the seed; the sampler has 0 to 2
 
@@ -91,9 +91,6 @@ def hash_of(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
 
 
-STAGES = ("queries", "relevant", "others")  # in this order, so that a passage can be counted when it is encoded
-
-
 @dataclass(frozen=True)
 class Chunk:
     """Distinct texts of one stage to encode; `rows[i]` are the rows of queries or passages whose text is text i."""
@@ -132,7 +129,7 @@ class Chunks(Dataset):
         return Chunk(stage, groups, self._store(stage).take(rows[0] for rows in groups))
 
     def _store(self, stage: str):
-        return self.stores["query" if stage == "queries" else "passage"]
+        return self.stores[STAGES[stage]]
 
 
 def alike(store: TokenStore) -> list[np.ndarray]:

@@ -5,16 +5,16 @@ the same vector within a chunk, and so does every passage that reads like a rele
 Shapes: N rows of a chunk (repeated for the windows of a passage), D width.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from hybrid_ir.types import Benchmark, Role, Text, TextEncoder
+from hybrid_ir.types import STAGES, Benchmark, Role, Text, TextEncoder
 
-STAGES: tuple[tuple[str, Role], ...] = (("queries", "query"), ("relevant", "passage"), ("others", "passage"))
-
+BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
 
 @dataclass(frozen=True)
 class Vectors:
@@ -26,38 +26,47 @@ class Vectors:
 
     @property
     def role(self) -> Role:
-        return "query" if self.stage == "queries" else "passage"
+        return STAGES[self.stage]
 
 
 class Encoding:
-    """One pass over a benchmark's texts.
+    """One pass over a benchmark's texts, under a progress bar.
 
     Args:
         texts_per_chunk: texts read, sorted by length and encoded together.
         window_overlap: encode passages that are too long as overlapping windows, with this share of overlap; None cuts them.
-        progress: called with the number of texts that are done.
+        title: of the bar.
     """
 
     def __init__(self, benchmark: Benchmark, encoder: TextEncoder, texts_per_chunk: int = 4096,
-                 window_overlap: float | None = None, progress: Callable[[int], None] = lambda _: None):
-        self.benchmark, self.encoder = benchmark, encoder
-        self.texts_per_chunk, self.window_overlap, self.progress = texts_per_chunk, window_overlap, progress
+                 window_overlap: float | None = None, title: str | None = None):
+        self.benchmark, self.encoder, self.title = benchmark, encoder, title or f"encode {benchmark.name}"
+        self.texts_per_chunk, self.window_overlap = texts_per_chunk, window_overlap
         self.relevant = np.zeros(len(benchmark.passages), bool)
         for rows in benchmark.relevant:
             self.relevant[rows] = True
         self.windows = 0  # encoded beyond one a passage
+        self.read_before, self.cut_before = dict(encoder.texts_read), dict(encoder.texts_cut)
+
+    def texts_cut(self) -> dict[Role, float | None]:
+        """Share of the texts read in this pass that were longer than the encoder reads; None where it does not count."""
+        read, cut = self.encoder.texts_read, self.encoder.texts_cut
+        return {role: None if cut[role] is None else (cut[role] - self.cut_before[role]) / max(1, read[role] - before)
+                for role, before in self.read_before.items()}
 
     def __iter__(self) -> Iterator[Vectors]:
         known: dict[Hashable, torch.Tensor] = {}
-        for stage, role in STAGES:
-            for rows, texts in self._chunks(stage):
-                rows_N, pieces = self._pieces(rows, texts) if role == "passage" else (rows, texts)
-                items = self.encoder.read(pieces, role)
-                vectors = self._encode(items, role, known if role == "passage" else {})
-                if stage == "relevant":
-                    known |= dict(zip(items, vectors, strict=True))
-                yield Vectors(stage, rows_N, vectors)
-                self.progress(len(rows))
+        with Progress(*BAR, transient=True) as progress:
+            task = progress.add_task(self.title, total=len(self.benchmark.queries) + len(self.benchmark.passages))
+            for stage, role in STAGES.items():
+                for rows, texts in self._chunks(stage):
+                    rows_N, pieces = self._pieces(rows, texts) if role == "passage" else (rows, texts)
+                    items = self.encoder.read(pieces, role)
+                    vectors = self._encode(items, role, known if role == "passage" else {})
+                    if stage == "relevant":
+                        known |= dict(zip(items, vectors, strict=True))
+                    yield Vectors(stage, rows_N, vectors)
+                    progress.advance(task, len(rows))
 
     def _chunks(self, stage: str) -> Iterator[tuple[np.ndarray, Sequence[Text]]]:
         size = self.texts_per_chunk

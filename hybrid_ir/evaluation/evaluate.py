@@ -3,12 +3,10 @@
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from hybrid_ir.evaluation.encoding import Encoding, Vectors
 from hybrid_ir.evaluation.postprocess import NAMES, Correction, Split, apply, correction, require_split
@@ -57,33 +55,32 @@ def evaluate(benchmark: Benchmark, encoder: TextEncoder, choices: Choices, scrat
     """
     names = sorted(dict.fromkeys(choices.postprocess), key=NAMES.index)
     corrected = names != ["none"]
-    other = some_questions(choices.postprocess_on, SPLIT_QUESTIONS) if choices.postprocess_on else None
-    if corrected:
-        require_split(names, benchmark, other or benchmark, choices.postprocess_components, choices.postprocess_source)
     StreamedRanking(benchmark)  # which refuses what cannot be measured
-    split = split_of(other, encoder, choices) if other and corrected else Split(benchmark)
-    read, cut = dict(encoder.texts_read), dict(encoder.texts_cut)
+    other = some_questions(choices.postprocess_on, SPLIT_QUESTIONS) if choices.postprocess_on and corrected else None
+    split = Split(other or benchmark)
+    if corrected:
+        require_split(names, benchmark, split.benchmark, choices.postprocess_components, choices.postprocess_source)
+    if other:
+        title = f"encode {other.name} for postprocess"
+        for part in Encoding(other, encoder, choices.texts_per_chunk, choices.window_overlap, title):
+            split.add(part.role, part.rows_N, part.vectors_ND)
+    encoding = Encoding(benchmark, encoder, choices.texts_per_chunk, choices.window_overlap)
+    vectors: Iterable[Vectors] = encoding
     with tempfile.TemporaryDirectory(prefix=".hybrid-ir-", dir=scratch) as folder:
-        with bar(f"encode {benchmark.name}", benchmark) as advance:
-            encoding = Encoding(benchmark, encoder, choices.texts_per_chunk, choices.window_overlap, advance)
-            if corrected or kept:
-                vectors: Iterable[Vectors] = Shards(kept or Path(folder), str(encoder.device))
-                for part in encoding:
-                    vectors.write(part)
-                    if corrected and not other:
-                        split.add(part.role, part.rows_N, part.vectors_ND)
-            else:
-                first = count(benchmark, encoding, encoder, choices, "none", None)
-        shares = {role: None if encoder.texts_cut[role] is None else
-                  (encoder.texts_cut[role] - cut[role]) / max(1, encoder.texts_read[role] - read[role]) for role in read}
+        if corrected or kept:
+            vectors = Shards(kept or Path(folder), str(encoder.device))
+            for part in encoding:
+                vectors.write(part)
+                if corrected and not other:
+                    split.add(part.role, part.rows_N, part.vectors_ND)
         for name in names:
             fix = correction(name, split, choices.postprocess_components, choices.postprocess_source)
-            results, runs = count(benchmark, vectors, encoder, choices, name, fix) if corrected or kept else first
-            on = None if fix is None else other.name if other else "test"
-            yield Measured(name, on, None if fix is None else split.counts(), encoding.windows, shares, results, runs)
+            results, runs = count(benchmark, vectors, encoder, choices, fix)
+            on, vectors_used = (None, None) if fix is None else (other.name if other else "test", split.counts())
+            yield Measured(name, on, vectors_used, encoding.windows, encoding.texts_cut(), results, runs)
 
 
-def count(benchmark: Benchmark, vectors: Iterable[Vectors], encoder: TextEncoder, choices: Choices, name: str,
+def count(benchmark: Benchmark, vectors: Iterable[Vectors], encoder: TextEncoder, choices: Choices,
           fix: Correction | None) -> tuple[Results, dict[str, Top]]:
     """Rank the vectors of a pass, corrected or as they are."""
     ranking = StreamedRanking(benchmark, run_depth=choices.run_depth, whole=True, windowed=choices.window_overlap is not None)
@@ -92,15 +89,6 @@ def count(benchmark: Benchmark, vectors: Iterable[Vectors], encoder: TextEncoder
             fix, benchmark, part.role, part.rows_N, part.vectors_ND, encoder.similarity == "cosine")
         ranking.take(part.stage, part.rows_N, corrected)
     return ranking.results(), ranking.runs
-
-
-def split_of(part: Benchmark, encoder: TextEncoder, choices: Choices) -> Split:
-    """The vectors of some questions of another benchmark, in all their languages, and of their relevant passages."""
-    split = Split(part)
-    with bar(f"encode {part.name} for postprocess", part) as advance:
-        for vectors in Encoding(part, encoder, choices.texts_per_chunk, choices.window_overlap, advance):
-            split.add(vectors.role, vectors.rows_N, vectors.vectors_ND)
-    return split
 
 
 def some_questions(benchmark: Benchmark, most: int) -> Benchmark:
@@ -119,12 +107,3 @@ def some_questions(benchmark: Benchmark, most: int) -> Benchmark:
         passage_languages=np.asarray(benchmark.passage_languages)[rows],
         passage_ids=[benchmark.passage_ids[int(row)] for row in rows],
         relevant=[np.searchsorted(rows, benchmark.relevant[i]) for i in queries])
-
-
-@contextmanager
-def bar(title: str, benchmark: Benchmark) -> Iterator:
-    """A progress bar over the texts of a benchmark; gives the function that moves it."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as progress:
-        task = progress.add_task(title, total=len(benchmark.queries) + len(benchmark.passages))
-        yield lambda texts: progress.advance(task, texts)

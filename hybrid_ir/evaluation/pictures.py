@@ -1,12 +1,14 @@
 """The pictures of a run: a language matrix, and curves over its steps."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from hybrid_ir.evaluation.views import Results
 from hybrid_ir.types import Benchmark
@@ -21,17 +23,11 @@ def heat_map(results: Results, path: Path) -> None:
     languages, cells = results.benchmark.languages, results.matrix("map")
     multi = {s.query_language: s.means["map"] for s in results.settings if s.view == "multi"}
     column = np.array([[multi.get(language, np.nan)] for language in languages])
-    size = min(max(4.0, 0.45 * len(languages) + 1.8), LARGEST)
-    letters = min(10.0, 60 * size / len(languages))  # points: a hundred languages still have each its own line
+    size, letters = room_for(len(languages))
     figure = Figure(figsize=(size + 1.6, size), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[len(languages), 1], sharey=True)
-    for axes, values, labels in ((left, cells, languages), (right, column, ["all"])):
-        image = axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
-        axes.set_xticks(range(len(labels)), labels, rotation=90 if len(languages) > NUMBERS_UP_TO else 0, fontsize=letters)
-        axes.tick_params(length=0)
-        if len(languages) <= NUMBERS_UP_TO:
-            write_numbers(axes, values)
-    left.set_yticks(range(len(languages)), languages, fontsize=letters)
+    draw_cells(left, cells, languages, languages, letters)
+    image = draw_cells(right, column, languages, ["all"], letters)
     left.set(xlabel="passages in", ylabel="queries in")
     figure.suptitle(f"{results.benchmark.name}: mAP by language")
     figure.colorbar(image, ax=right, fraction=0.9, pad=0.3, label="mAP")
@@ -42,20 +38,31 @@ def one_target(benchmark: Benchmark, cells: list[list[float | None]], path: Path
     """Mean 1 / rank of each answer language alone in the pool of all languages, by query language (row)."""
     languages = benchmark.languages
     values = np.array([[np.nan if value is None else value for value in row] for row in cells])
-    size = min(max(4.0, 0.45 * len(languages) + 1.8), LARGEST)
-    letters = min(10.0, 60 * size / len(languages))
+    size, letters = room_for(len(languages))
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(languages)), languages, rotation=90 if len(languages) > NUMBERS_UP_TO else 0, fontsize=letters)
-    axes.set_yticks(range(len(languages)), languages, fontsize=letters)
-    axes.tick_params(length=0)
+    image = draw_cells(axes, values, languages, languages, letters)
     axes.set(xlabel="the only answer is in", ylabel="queries in")
-    if len(languages) <= NUMBERS_UP_TO:
-        write_numbers(axes, values)
     figure.suptitle(f"{benchmark.name}: 1 / rank of one answer among all languages")
     figure.colorbar(image, ax=axes, label="mean 1 / rank")
     save(figure, path)
+
+
+def room_for(languages: int) -> tuple[float, float]:
+    """Inches of a square with so many rows, and points of a letter: a hundred languages still have each its own line."""
+    size = min(max(4.0, 0.45 * languages + 1.8), LARGEST)
+    return size, min(10.0, 60 * size / languages)
+
+
+def draw_cells(axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequence[str], letters: float) -> AxesImage:
+    """Shares as coloured cells, with their numbers where there is room."""
+    image = axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(columns)), columns, rotation=90 if len(rows) > NUMBERS_UP_TO else 0, fontsize=letters)
+    axes.set_yticks(range(len(rows)), rows, fontsize=letters)
+    axes.tick_params(length=0)
+    if len(rows) <= NUMBERS_UP_TO:
+        write_numbers(axes, values)
+    return image
 
 
 def write_numbers(axes: Axes, values: np.ndarray) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from hybrid_ir.evaluation.encoding import STAGES, Vectors
+from hybrid_ir.evaluation.encoding import Vectors
+from hybrid_ir.types import STAGES
 
 
 class Shards:
@@ -17,7 +18,7 @@ class Shards:
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.safetensors"):  # of an earlier pass: a folder holds one
             old.unlink()
-        self.written = dict.fromkeys((stage for stage, _ in STAGES), 0)
+        self.written = dict.fromkeys(STAGES, 0)
 
     def write(self, part: Vectors) -> None:
         path = self.folder / f"{part.stage}-{self.written[part.stage]:05}.safetensors"
@@ -32,7 +33,7 @@ class Shards:
 
 def read_shards(folder: Path, device: str = "cpu") -> Iterator[Vectors]:
     """The vectors of a pass, in the order in which they were written, on a device."""
-    for stage, _ in STAGES:
+    for stage in STAGES:
         for path in sorted(folder.glob(f"{stage}-*.safetensors")):
             part = load_file(path, device=device)
             yield Vectors(stage, part["rows"].cpu().numpy(), part["vectors"])

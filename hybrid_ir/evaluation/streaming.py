@@ -100,20 +100,23 @@ class StreamedRanking:
         if len(rows_W) > len(rows_U):  # windows, or passages that read like a relevant one
             known_W = np.isin(rows_W, rows_U)
             rows_W, vectors_WD = rows_W[known_W], vectors_WD[torch.from_numpy(known_W).to(vectors_WD.device)]
-        largest = float(queries_QD.norm(dim=1).max() * vectors_WD.norm(dim=1).max())
-        if self.whole:
-            self.mix = Top(len(asked_Q), 2 * MIX, largest=largest)  # twice as deep, for ties at the edge
-            if not self.windowed and (vectors_WD.norm(dim=1) - 1).abs().max() < UNIT:
-                chosen = sample(rows_U, benchmark.passage_ids)
-                vectors_MD = vectors_WD[torch.from_numpy(np.searchsorted(rows_W, chosen)).to(vectors_WD.device)]
-                self.neighbours = Neighbours(chosen, vectors_MD, benchmark.passage_languages[chosen])
-        if self.run_depth:
-            self.runs = {"mono": Top(len(asked_Q), self.run_depth, asked_Q, largest=largest),
-                         "multi": Top(len(asked_Q), self.run_depth, largest=largest)}
-        listeners: list[Listener] = [*([self.mix] if self.mix else []), *self.runs.values()]
+        listeners = self._listeners(asked_Q, float(queries_QD.norm(dim=1).max() * vectors_WD.norm(dim=1).max()))
+        if self.whole and not self.windowed and (vectors_WD.norm(dim=1) - 1).abs().max() < UNIT:
+            chosen = sample(rows_U, benchmark.passage_ids)
+            vectors_MD = vectors_WD[torch.from_numpy(np.searchsorted(rows_W, chosen)).to(vectors_WD.device)]
+            self.neighbours = Neighbours(chosen, vectors_MD, benchmark.passage_languages[chosen])
         self.counter = RankCounter(queries_QD, asked_Q, relevant_QR, vectors_WD, benchmark.passage_languages[rows_U],
                                    benchmark.languages, self.temperature, rows_W, listeners)
         self._count(stage_rows_W, stage_vectors_WD)
+
+    def _listeners(self, asked_Q: np.ndarray, largest: float) -> list[Listener]:
+        """The tops of the rankings that are wanted; `largest` is about how large a score may be."""
+        if self.whole:
+            self.mix = Top(len(asked_Q), 2 * MIX, largest=largest)  # twice as deep, for ties at the edge
+        if self.run_depth:
+            self.runs = {"mono": Top(len(asked_Q), self.run_depth, asked_Q, largest=largest),
+                         "multi": Top(len(asked_Q), self.run_depth, largest=largest)}
+        return [*([self.mix] if self.mix else []), *self.runs.values()]
 
     def _count(self, rows_N: np.ndarray, vectors_ND: torch.Tensor) -> None:
         languages_N = self.benchmark.passage_languages[rows_N]

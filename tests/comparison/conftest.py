@@ -8,7 +8,7 @@ from hybrid_ir.comparison.everything import Comparison, compare
 from hybrid_ir.comparison.grid import Chance
 from hybrid_ir.comparison.results import read_results
 from hybrid_ir.comparison.section import sections
-from tests.comparison.made import small_benchmark, write_sweep
+from tests.comparison.made import SMALL, card_of, small_benchmark, write_result, write_sweep
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +20,11 @@ def sweep(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def compared(sweep) -> Comparison:
     return compare(sections(read_results([sweep])), chance=Chance(flips=500, resamples=300))
+
+
+@pytest.fixture
+def one(tmp_path):
+    """Write a result: its folder's name, training, and what else differs."""
+    def write(name, training, benchmark=SMALL, noise=0.9, seed=1, **card):
+        return write_result(tmp_path / name, benchmark, noise, 0.3, seed, card_of(benchmark, training, **card))
+    return write

@@ -118,3 +118,11 @@ class Tags(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+
+
+def change(path, **values):
+    """Overwrite keys of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+SMALL = small_benchmark(8)

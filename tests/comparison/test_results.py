@@ -12,22 +12,9 @@ from hybrid_ir.comparison.grid import Chance, measure
 from hybrid_ir.comparison.results import read_results, unfinished
 from hybrid_ir.comparison.section import VIEWS, sections
 from hybrid_ir.comparison.systems import group
-from tests.comparison.made import card_of, small_benchmark, training_of, write_result
+from tests.comparison.made import change, training_of
 
-BENCHMARK = small_benchmark(8)
 FEW = Chance(flips=50, resamples=50)
-
-
-@pytest.fixture
-def one(tmp_path):
-    """Write a result: its folder's name, training, and what else differs."""
-    def write(name, training, benchmark=BENCHMARK, noise=0.9, seed=1, **card):
-        return write_result(tmp_path / name, benchmark, noise, 0.3, seed, card_of(benchmark, training, **card))
-    return write
-
-
-def change(path, **values):
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 def test_results_are_found_at_any_depth_and_once(sweep):

@@ -9,21 +9,7 @@ from hybrid_ir.comparison.results import read_results
 from hybrid_ir.comparison.section import sections
 from hybrid_ir.comparison.splitting import stems
 from hybrid_ir.comparison.texts import with_texts
-from tests.comparison.made import card_of, small_benchmark, training_of, write_result
-
-BENCHMARK = small_benchmark(8)
-
-
-@pytest.fixture
-def one(tmp_path):
-    """Write a result: its folder's name, training, and what else differs."""
-    def write(name, training, benchmark=BENCHMARK, noise=0.9, seed=1, **card):
-        return write_result(tmp_path / name, benchmark, noise, 0.3, seed, card_of(benchmark, training, **card))
-    return write
-
-
-def change(path, **values):
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+from tests.comparison.made import SMALL, change, small_benchmark, training_of
 
 
 @pytest.mark.parametrize(("key", "value"), [
@@ -70,10 +56,10 @@ def test_stems_are_names_of_files_and_no_two_alike():
 
 def test_texts_must_be_those_that_were_measured(one, tmp_path):
     measured = sections(read_results([one("a", None)]))
-    assert with_texts(measured, {"whatever": BENCHMARK})[0].texts == BENCHMARK.queries  # by its name, not the config's
+    assert with_texts(measured, {"whatever": SMALL})[0].texts == SMALL.queries  # by its name, not the config's
     with pytest.raises(ValueError, match=r"benchmark=made: queries is \d+ here but \d+ in .*benchmark.made.max_queries"):
         with_texts(measured, {"made": small_benchmark(5)})
-    other = replace(BENCHMARK, queries=[text.upper() for text in BENCHMARK.queries])
+    other = replace(SMALL, queries=[text.upper() for text in SMALL.queries])
     with pytest.raises(ValueError, match="the sha256 of its content is"):
         with_texts(measured, {"made": other})
     folder = tmp_path / "a"
@@ -84,7 +70,7 @@ def test_texts_must_be_those_that_were_measured(one, tmp_path):
 
 def test_texts_go_to_the_form_they_are_of(one):
     forms = {form: small_benchmark(8, queries=form) for form in ("all", "distinct_text")}
-    forms["distinct_text"] = replace(forms["distinct_text"], queries=[f"{text}!" for text in BENCHMARK.queries])
+    forms["distinct_text"] = replace(forms["distinct_text"], queries=[f"{text}!" for text in SMALL.queries])
     for form, benchmark in forms.items():
         root = one(form, None, benchmark=benchmark).parent
     measured = sections(read_results([root]))

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from hybrid_ir.data.batching import STAGES, Chunks, PlannedBatches, choose_negatives, hash_of, label
+from hybrid_ir.data.batching import Chunks, PlannedBatches, choose_negatives, hash_of, label
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.types import Benchmark, Source
+from hybrid_ir.types import STAGES, Benchmark, Source
 
 SOURCE = Source("made", "texts made for a test", "none", "none")
 PAIRS = 30
@@ -100,7 +100,7 @@ def test_chunks_hold_every_row_once_each_text_once_and_stages_in_order(tokenizer
                           list("uvwxyz"), [np.array([0]), np.array([3]), np.array([1])], SOURCE)
     chunks = Chunks(benchmark, tokenizers, cache, texts_per_chunk=2)
     stages = [chunks[i].stage for i in range(len(chunks))]
-    assert stages == sorted(stages, key=STAGES.index)
+    assert stages == sorted(stages, key=list(STAGES).index)
     for stage, expected in (("queries", [[0, 2], [1]]), ("relevant", [[0, 2], [1, 5], [3]]), ("others", [[4]])):
         groups = [rows.tolist() for i in range(len(chunks)) for rows in chunks[i].rows if chunks[i].stage == stage]
         assert sorted(groups) == expected
