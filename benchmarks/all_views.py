@@ -3,8 +3,8 @@
     hybrid-ir evaluate model=MODEL benchmark=[xquad_r] save_embeddings=true out=FOLDER
     python benchmarks/all_views.py data/xquad-r FOLDER/xquad_r/embeddings
 
-Both get the same vectors: the evaluator's model is a look-up table, so its 132 encoding passes cost it nothing here. It computes its
-default measures, whose mAP is cut at rank 100; the counting pass computes all of ours, over the whole pool.
+Both get the same vectors: the evaluator's model is a look-up table, so its 132 encoding passes cost it nothing here. It
+computes its default measures, whose mAP is cut at rank 100; the counting pass computes all of ours, over the whole pool.
 """
 
 import sys
