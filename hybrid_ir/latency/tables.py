@@ -13,10 +13,9 @@ MOST = 30  # languages shown; latency.json has all
 def stages_table(study: Study, rows: list[Row]) -> Table:
     """p50, p95 and p99 of every stage in milliseconds: per query at batch 1, else per batch."""
     table = Table(title=f"{study.benchmark.name}: milliseconds per batch, p50 / p95 / p99", title_justify="left")
-    for column in ("checkpoint", "backend, search"):
-        table.add_column(column, overflow="fold")
-    for column in ("batch", *STAGES, "per query p50", "queries/s"):
-        table.add_column(column, justify="right")
+    table.add_column("checkpoint, backend, search", overflow="fold", min_width=18)
+    for column in ("batch", *STAGES, "p50 per\nquery"):
+        table.add_column(column, justify="right", no_wrap=True)
     last = None
     for row in rows:
         if last is not None and row["batch_size"] != last:
@@ -24,9 +23,9 @@ def stages_table(study: Study, rows: list[Row]) -> Table:
         last, batch = row["batch_size"], f"{row['batch_size']}"
         if row["queries_per_unit"] < row["batch_size"]:
             batch += f" ({row['queries_per_unit']:.1f})"  # what the languages had queries for
-        table.add_row(Plain(row["checkpoint"]), f"{row['backend']}\n{row['search']} {row['pool']:,}", batch,
+        table.add_row(Plain(f"{row['checkpoint']}\n{row['backend']}, {row['search']} {row['pool']:,}"), batch,
                       *("\n".join(milliseconds(row["ms"][stage][name]) for name in ("p50", "p95", "p99")) for stage in STAGES),
-                      milliseconds(row["ms"]["per_query"]["p50"]), f"{row['queries_per_second']:,.0f}")
+                      milliseconds(row["ms"]["per_query"]["p50"]))
     return table
 
 
@@ -68,19 +67,18 @@ def readings(study: Study) -> dict[bytes, list[str]]:
 
 
 def equivalence_table(rows: list[Row], margin: float) -> Table:
-    table = Table(title=f"second against first: how much slower, 90 % interval; same means less than {margin:.1%} apart",
-                  title_justify="left")
-    for column in ("first", "second", "backend, stage"):
-        table.add_column(column, overflow="fold")
-    for column in ("batch", "mean", "median", "TOST p"):
+    """The mean ratio and its verdict; the median is in latency.json."""
+    table = Table(title=f"how much slower, mean and 90 % interval; same means less than {margin:.1%} apart", title_justify="left")
+    table.add_column("one against another", overflow="fold")
+    for column in ("batch", "slower", "TOST p"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", overflow="fold", min_width=12)
     for row in rows:
         what = f"{row['search']} {row['pool']:,}: total" if row["search"] else "encode"
         slower = row["slower"]
-        table.add_row(Plain(row["first"]), Plain(row["second"]), f"{row['backend']}, {what}", str(row["batch_size"]),
-                      *(f"{slower[name]:+.1%} [{slower[name + '_low']:+.1%}, {slower[name + '_high']:+.1%}]".replace("[", r"\[")
-                        for name in ("mean", "median")), "·" if row["p"] is None else f"{row['p']:.4f}",
+        ratio = f"{slower['mean']:+.1%} [{slower['mean_low']:+.1%}, {slower['mean_high']:+.1%}]"
+        table.add_row(Plain(f"{row['second']}\nagainst {row['first']}\n{row['backend']}, {what}"), str(row["batch_size"]),
+                      Plain(ratio), "·" if row["p"] is None else f"{row['p']:.4f}",
                       row["verdict"] if row["p"] is not None else "inconclusive: too few questions")
     return table
 
