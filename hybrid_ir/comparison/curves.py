@@ -38,7 +38,7 @@ def alpha_families(section: Section) -> dict[str, list[int]]:
 
 @styled
 def measure_against_alpha(section: Section, metric: str) -> Figure | None:
-    """Mean over seeds with a band of one standard deviation, and every seed as a dot."""
+    """Mean over seeds, a bar of one standard deviation where there are several, and every seed as a dot."""
     families = alpha_families(section)
     wanted = [(view, metric) for view in VIEWS if np.isfinite(section.measure(metric).seeds[0][:, section.mask(view)]).any()]
     wanted += [("multi", "rank_distance")] if section.mask("multi").any() and metric != "rank_distance" else []
@@ -58,9 +58,9 @@ def draw_alpha(axes: Axes, section: Section, members: list[int], view: str, metr
     seeds = [np.nanmean(section.measure(metric).seeds[i][:, section.mask(view)], axis=1) for i in members]
     shares = [section.systems[i].alpha for i in members]
     colour = COLOURS[number % len(COLOURS)]
-    means, spread = (np.array([f(values) for values in seeds]) for f in (np.mean, lambda v: v.std(ddof=1) if len(v) > 1 else 0.0))
-    axes.fill_between(shares, means - spread, means + spread, color=colour, alpha=0.2, lw=0)
-    axes.plot(shares, means, color=colour, linestyle=LINES[number % len(LINES)], label=label)
+    means = np.array([values.mean() for values in seeds])
+    spread = np.array([values.std(ddof=1) if len(values) > 1 else np.nan for values in seeds])  # one seed has none, not zero
+    axes.errorbar(shares, means, spread, color=colour, linestyle=LINES[number % len(LINES)], label=label, capsize=3, elinewidth=1)
     for share, values in zip(shares, seeds, strict=True):
         axes.plot([share] * len(values), values, MARKERS[number % len(MARKERS)], color=colour, ms=3.5, alpha=0.8, mew=0)
 
