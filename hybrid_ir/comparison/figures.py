@@ -58,7 +58,7 @@ def pair_heat_map(section: Section, system: int, grid: Grid) -> Figure | None:
         return None
     limit = float(np.nanmax(np.abs(cells))) or 1.0
     inches = min(max(3.4, 0.42 * size + 1.2), 9.0)
-    figure = Figure(figsize=(inches + 0.9, inches), layout="constrained")
+    figure = Figure(figsize=(inches + 0.9, inches), layout="compressed")  # for axes of fixed aspect: nothing is cut off
     axes = figure.subplots()
     image = axes.pcolormesh(cells, cmap="RdBu" if grid.higher_is_better else "RdBu_r", vmin=-limit, vmax=limit,
                             rasterized=size > NUMBERS_UP_TO)

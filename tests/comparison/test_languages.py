@@ -1,6 +1,7 @@
 """Tables by language: means, gains and losses, pairs, seen against unseen."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hybrid_ir.comparison.figures import pair_heat_map
 from hybrid_ir.comparison.grid import Chance
 from hybrid_ir.comparison.results import read_results
 from hybrid_ir.comparison.section import sections
+from hybrid_ir.comparison.style import save
 from hybrid_ir.evaluation.benchmarks import belebele, miracl
 from tests.comparison.made import card_of, rows_of, small_benchmark, table_named, training_of, write_result
 
@@ -71,6 +73,19 @@ def test_with_many_languages_pairs_have_differences_alone(compared, monkeypatch,
     assert [column.name for column in pairs.columns] == ["difference"] and "too many pairs to test" in pairs.note
     assert "p Holm" in [column.name for column in languages.columns] and len(pairs.rows) == 16
     assert pair_heat_map(section, 3, part.pairs) is not None
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1, 1e3])
+def test_no_label_of_the_heat_map_is_cut_off_however_long_its_numbers(compared, tmp_path, scale):
+    part = compared.parts[0]
+    figure = pair_heat_map(part.section, 3, replace(part.pairs, difference=scale * part.pairs.difference))
+    save(figure, tmp_path, "pairs")
+    renderer = figure.canvas.get_renderer()
+    for axes in figure.axes:
+        for label in (axes.xaxis.label, axes.yaxis.label):
+            box = label.get_window_extent(renderer)
+            assert box.x0 > -1 and box.y0 > -1, label.get_text()  # a pixel for the rounding of letters
+            assert box.x1 < figure.bbox.x1 + 1 and box.y1 < figure.bbox.y1 + 1, label.get_text()
 
 
 def test_31_languages_take_no_tests_pair_by_pair(tmp_path, monkeypatch):
