@@ -52,9 +52,11 @@ class Benchmark:
     passage_ids: Sequence[str]  # N, unique
     relevant: Sequence[np.ndarray]  # Q arrays of rows of passages, each sorted and without repeats
     source: Source
+    grades: Sequence[np.ndarray] | None = None  # Q, gains of `relevant` where some are more relevant than others
 
     def __post_init__(self):
         assert len(self.queries) == len(self.query_languages) == len(self.question_ids) == len(self.relevant)
+        assert self.grades is None or list(map(len, self.grades)) == list(map(len, self.relevant))
         assert len(self.passages) == len(self.passage_languages) == len(self.passage_ids)
 
     @property

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import pytrec_eval
 import torch
 from safetensors.torch import load_file
 
@@ -150,13 +151,13 @@ def folder_of_ones_own(place: Path) -> Path:
     for name, rows in (("corpus", passages), ("queries", queries)):
         lines = [json.dumps({"_id": key, "language": language, "text": text}) for key, (language, text) in rows.items()]
         (folder / f"{name}.jsonl").write_text("\n".join(lines))
-    (folder / "qrels.tsv").write_text("q1\td1\t1\nq1\td3\t1\nq2\td3\t1\nq3\td4\t1\n")
+    (folder / "qrels.tsv").write_text("q1\td1\t1\nq1\td3\t2\nq2\td3\t1\nq3\td4\t1\n")
     return folder
 
 
 def test_a_folder_of_ones_own_and_what_it_leaves_out(trained, place):
     folder = folder_of_ones_own(place)
-    choices = ["benchmark=[beir_folder]", f"benchmark.beir_folder.folder={folder}", f"out={place / 'own-results'}"]
+    choices = ["benchmark=[beir_folder]", f"benchmark.beir_folder.folder={folder}", f"out={place / 'own-results'}", "run_depth=4"]
     done = hybrid_ir(place, "evaluate", f"checkpoint={trained}", *choices)
     assert done.returncode == 0, done.stderr
     assert "left out: 2 of 4 queries have no relevant passage in their own language" in done.stdout
@@ -164,6 +165,12 @@ def test_a_folder_of_ones_own_and_what_it_leaves_out(trained, place):
     results = found(place / "own-results" / "beir_folder")
     assert results["benchmark"]["queries_without_relevant"] == {"mono": 2, "cross": 2, "multi": 1}
     assert sum(row["queries"] for row in results["settings"] if row["view"] == "multi") == 3
+    with (open(place / "own-results/beir_folder/qrels.multi.trec") as qrels,
+          open(place / "own-results/beir_folder/run.multi.trec") as run):
+        judged, ranked = pytrec_eval.parse_qrel(qrels), pytrec_eval.parse_run(run)
+    oracle = pytrec_eval.RelevanceEvaluator(judged, {"ndcg_cut_10"}).evaluate(ranked)
+    graded = np.mean([found["ndcg_cut_10"] for found in oracle.values()])
+    assert results["micro_over_questions"]["multi"]["ndcg@10"] == pytest.approx(graded) and len(oracle) == 3
     with open(folder / "qrels.tsv", "a") as file:
         file.write("q1\td9\t1\n")
     with pytest.raises(USER_ERRORS) as error:

@@ -29,7 +29,8 @@ def content_hash(benchmark: Benchmark) -> str | None:
         return None
     digest = hashlib.sha256()
     rows: Iterable = ([*benchmark.languages], *zip(benchmark.query_languages.tolist(), benchmark.queries, benchmark.question_ids,
-                                                   (np.asarray(r).tolist() for r in benchmark.relevant), strict=True))
+                                                   (np.asarray(r).tolist() for r in benchmark.relevant), strict=True),
+                      *(rows.tolist() for rows in benchmark.grades or ()))
     for row in rows:
         digest.update(json.dumps(row, ensure_ascii=False).encode())
     for language, text in zip(np.asarray(benchmark.passage_languages).tolist(), benchmark.passages, strict=True):

@@ -106,4 +106,4 @@ def some_questions(benchmark: Benchmark, most: int) -> Benchmark:
         question_ids=[benchmark.question_ids[i] for i in queries], passages=[benchmark.passages[int(row)] for row in rows],
         passage_languages=np.asarray(benchmark.passage_languages)[rows],
         passage_ids=[benchmark.passage_ids[int(row)] for row in rows],
-        relevant=[np.searchsorted(rows, benchmark.relevant[i]) for i in queries])
+        relevant=[np.searchsorted(rows, benchmark.relevant[i]) for i in queries], grades=None)

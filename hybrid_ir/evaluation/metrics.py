@@ -26,6 +26,7 @@ class Ranks:
     own_VR: np.ndarray  # bool, relevant passage is in the language of the query
     count_V: np.ndarray  # relevant passages of the query; what follows in its row is FILLING
     pool_size: int
+    grade_VR: np.ndarray | None = None  # gains of nDCG; None: all the same
 
     @cached_property
     def present_VR(self) -> np.ndarray:
@@ -105,11 +106,14 @@ def recall(ranks: Ranks, k: int) -> np.ndarray:
 
 
 def ndcg(ranks: Ranks, k: int) -> np.ndarray:
-    """Gain 1 for relevant, discount log2(rank + 1); the ideal ranking has all relevant passages first."""
-    total = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(1, k + 1) + 1))])
+    """The gain is the grade, the discount log2(rank + 1); the ideal ranking has the highest grades first (as trec_eval's)."""
+    discount_K = 1 / np.log2(np.arange(1, k + 1) + 1)
+    total = np.concatenate([[0.0], np.cumsum(discount_K)])
     start, size = ranks.above_VR, ranks.tied_VR + 1
-    gain = (total[np.minimum(start + size, k)] - total[np.minimum(start, k)]) / size
-    return ranks.mean(gain) * ranks.count_V / total[np.minimum(ranks.count_V, k)]
+    expected_VR = (total[np.minimum(start + size, k)] - total[np.minimum(start, k)]) / size
+    grade_VR = np.where(ranks.present_VR, 1.0 if ranks.grade_VR is None else ranks.grade_VR, 0.0)
+    best_VK = np.sort(grade_VR, axis=1)[:, ::-1][:, :k]
+    return (grade_VR * expected_VR).sum(1) / (best_VK @ discount_K[: best_VK.shape[1]])
 
 
 def reciprocal_rank(ranks: Ranks, k: int) -> np.ndarray:

@@ -23,4 +23,5 @@ class RankTable:
     query_languages: np.ndarray  # Q
     pool_sizes: np.ndarray  # L
     languages: tuple[str, ...]
+    grades: np.ndarray | None = None  # Q, R float64, gains of nDCG; None: all the same
     losses: np.ndarray | None = None  # Q, InfoNCE over the whole corpus; NaN for a query without relevant passages

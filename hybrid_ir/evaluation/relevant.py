@@ -60,9 +60,9 @@ def relevant_rows(relevant_QR: np.ndarray) -> np.ndarray:
     return np.unique(relevant_QR[relevant_QR >= 0])
 
 
-def padded(relevant: Sequence[np.ndarray]) -> np.ndarray:
-    """The relevant rows of each query as one array (Q, R), short rows filled with -1."""
-    relevant_QR = np.full((len(relevant), max(map(len, relevant), default=1) or 1), -1, np.int64)
+def padded(relevant: Sequence[np.ndarray], dtype: type = np.int64) -> np.ndarray:
+    """The relevant rows of each query (or their grades) as one array (Q, R), short rows filled with -1."""
+    relevant_QR = np.full((len(relevant), max(map(len, relevant), default=1) or 1), -1, dtype)
     for row, found in zip(relevant_QR, relevant, strict=True):
         row[: len(found)] = found
     return relevant_QR

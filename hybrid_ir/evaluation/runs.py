@@ -27,9 +27,11 @@ def write_runs(runs: Mapping[str, Top], benchmark: Benchmark, tag: str, folder: 
                     if row >= 0:
                         file.write(f"{name} Q0 {word(benchmark.passage_ids[row])} {rank} {score:.12f} {word(tag)}\n")
         with whole(folder / f"qrels.{view}.trec") as path, open(path, "w", encoding="utf-8") as file:
-            for name, asked, rows in zip(ids, benchmark.query_languages, benchmark.relevant, strict=True):
-                for row in rows if view == "multi" else rows[languages_N[rows] == asked]:
-                    file.write(f"{name} 0 {word(benchmark.passage_ids[int(row)])} 1\n")
+            grades = benchmark.grades or [np.ones(len(rows)) for rows in benchmark.relevant]
+            for name, asked, rows, graded in zip(ids, benchmark.query_languages, benchmark.relevant, grades, strict=True):
+                for row, grade in zip(rows.tolist(), graded.tolist(), strict=True):
+                    if view == "multi" or languages_N[row] == asked:
+                        file.write(f"{name} 0 {word(benchmark.passage_ids[row])} {grade:g}\n")
 
 
 def word(text: str) -> str:

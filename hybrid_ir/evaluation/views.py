@@ -4,7 +4,7 @@ Shapes: Q queries, R relevant passages of a query, L languages, V rows: a query 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from hybrid_ir.evaluation.metrics import FILLING, Ranks, compute
 from hybrid_ir.evaluation.rank_table import EVERY, OWN, RankTable
+from hybrid_ir.evaluation.relevant import padded
 from hybrid_ir.types import Benchmark
 
 VIEWS = ("mono", "cross", "multi")
@@ -63,6 +64,8 @@ class Results:
         metrics_across_languages: Sequence[str] = ACROSS_LANGUAGES,
     ) -> "Results":
         """All three views; `metrics_across_languages` only in the multilingual one, where they mean something."""
+        if benchmark.grades is not None:
+            table = replace(table, grades=padded(benchmark.grades, float))
         parts = []
         for view, language, queries, ranks in pools(table):
             names = [*metrics, *metrics_across_languages] if view == "multi" else metrics
@@ -183,8 +186,9 @@ def ranks_in(table: RankTable, language: int, asked_Q: np.ndarray) -> tuple[np.n
     order_VR = np.argsort(above_VR, axis=1, kind="stable")[:, : count_V.max(initial=1)]
     own_VR = table.relevant_languages[queries_V] == np.asarray(table.query_languages)[queries_V, None]
     pool_size = int(table.pool_sizes.sum() if language == ALL else table.pool_sizes[language])
+    grade_VR = None if table.grades is None else np.take_along_axis(table.grades[queries_V], order_VR, 1)
     sorted_VR = (np.take_along_axis(values_VR, order_VR, 1) for values_VR in (above_VR, tied_VR, own_VR))
-    return queries_V, Ranks(*sorted_VR, count_V, pool_size)
+    return queries_V, Ranks(*sorted_VR, count_V, pool_size, grade_VR)
 
 
 def mean(values: np.ndarray) -> float:

@@ -194,7 +194,10 @@ def test_a_folder_with_languages_in_its_lines(tmp_path):
     assert benchmark.languages == ("de", "en") and list(benchmark.passages) == ["eins", "T one", "two"]
     assert answers(benchmark) == {("de", "Q"): {"a", "b"}, ("de", "de:3"): set(), ("en", "Q"): {"a", "b"}}
     assert benchmark.name == "mine" and [len(rows) for rows in benchmark.relevant] == [2, 0, 2]
+    assert [rows.tolist() for rows in benchmark.grades] == [[1, 1], [], [2, 1]]  # of b, then a
+    assert benchmark.source.choices["relevance"] == "graded"
     german = load_folder(str(folder), str(tmp_path), languages="de")
+    assert german.grades is None and "relevance" not in german.source.choices  # nothing there is more relevant than the rest
     assert answers(german) == {("de", "Q"): {"b"}, ("de", "de:3"): set()} and list(german.passages) == ["eins"]
     assert list(load_folder(str(folder), str(tmp_path), title=False).passages) == ["eins", "one", "two"]
     assert load_folder(str(folder), str(tmp_path), max_queries=1).question_ids.count("Q") in (1, 2)
@@ -241,6 +244,7 @@ ASK = {"_id": "1", "text": "x"}
     ([ONE], [ASK], "1\ta\t1\n9\ta\t1", ["qrels.tsv, line 2: there is no query '9'"]),
     ([ONE], [ASK], "1\ta\t1\n1\tz\t0", ["qrels.tsv, line 2: there is no passage 'z'; unknown_passages=drop leaves"]),
     ([ONE], [ASK], "1\ta\t1\n1\ta\t0", ["qrels.tsv, line 2: passage 'a' is judged otherwise in", "qrels.tsv, line 1"]),
+    ([ONE], [ASK], "1\ta\t1\n1\ta\t2", ["qrels.tsv, line 2: passage 'a' is judged otherwise in", "qrels.tsv, line 1"]),
     ([ONE], [ASK], "1\ta\t1\n1\ta\thigh", ["qrels.tsv, line 2: the score 'high' is not a number"]),
     ([ONE], [ASK], "1\ta\t1\n1\ta\tnan", ["qrels.tsv, line 2: the score 'nan' is not a number"]),
     ([ONE], [ASK], "1\tQ0\ta\t1", ["qrels.tsv, line 1: 4 columns, need 3"]),

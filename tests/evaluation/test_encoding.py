@@ -114,6 +114,7 @@ def test_the_hash_of_a_benchmark_sees_texts_languages_and_judgements(numbers_ben
         replace(benchmark, passages=["other", *benchmark.passages[1:]]),
         replace(benchmark, passage_languages=np.roll(benchmark.passage_languages, 1)),
         replace(benchmark, relevant=[benchmark.relevant[0][:1], *benchmark.relevant[1:]]),
-        replace(benchmark, question_ids=["other", *benchmark.question_ids[1:]])]
+        replace(benchmark, question_ids=["other", *benchmark.question_ids[1:]]),
+        replace(benchmark, grades=[2.0 * np.ones(len(rows)) for rows in benchmark.relevant])]
     hashes = [content_hash(each) for each in (benchmark, *changed)]
-    assert len(set(hashes)) == 6 and hashes[0] == content_hash(replace(benchmark))
+    assert len(set(hashes)) == 7 and hashes[0] == content_hash(replace(benchmark))

@@ -16,14 +16,15 @@ METRICS = (
 )
 
 
-def ranks_of(scores: list[int], relevant: list[bool], own: list[bool]) -> Ranks:
+def ranks_of(scores: list[int], relevant: list[bool], own: list[bool], grades: list[int] | None = None) -> Ranks:
     """One query, its pool given by scores; relevant passages in order of rank."""
     scores, rows = np.array(scores), np.flatnonzero(relevant)
     rows = rows[np.argsort(-scores[rows], kind="stable")]
     above = [(scores > scores[row]).sum() for row in rows]
     tied = [(scores == scores[row]).sum() - 1 for row in rows]
     own_rows = np.array(own)[rows]
-    return Ranks(np.array([above]), np.array([tied]), np.array([own_rows]), np.array([len(rows)]), len(scores))
+    graded = None if grades is None else np.array(grades, float)[rows][None]
+    return Ranks(np.array([above]), np.array([tied]), np.array([own_rows]), np.array([len(rows)]), len(scores), graded)
 
 
 def plain(order: list[int], relevant: list[bool], own: list[bool]) -> dict[str, float]:
@@ -121,6 +122,18 @@ def test_unknown_metrics_are_all_named():
         compute(ranks_of([1], [True], [True]), ["map", "mpa", "ndcg", "recall@0", "map@3"])
 
 
+@settings(max_examples=100, deadline=None)
+@given(pools(), st.lists(st.integers(1, 4), min_size=6, max_size=6), st.integers(1, 7))
+def test_graded_gains_of_tied_passages_get_the_average_over_all_orders(pool, grades, k):
+    scores, relevant, own = pool
+    gains = np.where(relevant, grades[: len(scores)], 0)
+    discounts = 1 / np.log2(np.arange(len(scores)) + 2)
+    ideal = (np.sort(gains)[::-1] * discounts)[:k].sum()
+    every = [(gains[order] * discounts)[:k].sum() / ideal for order in orders(scores)]
+    value = compute(ranks_of(scores, relevant, own, gains.tolist()), [f"ndcg@{k}"])[f"ndcg@{k}"]
+    np.testing.assert_allclose(value, [np.mean(every)], rtol=1e-12)
+
+
 @given(st.integers(0, 10**6), st.integers(2, 40))
 @settings(max_examples=30, deadline=None)
 def test_scikit_learn_agrees_on_untied_scores(seed, size):
@@ -130,3 +143,6 @@ def test_scikit_learn_agrees_on_untied_scores(seed, size):
     values = compute(ranks_of(scores.tolist(), relevant.tolist(), [True] * size), ["map", "ndcg@5"])
     assert values["map"][0] == pytest.approx(average_precision_score(relevant, scores))
     assert values["ndcg@5"][0] == pytest.approx(ndcg_score(relevant[None].astype(int), scores[None], k=5))
+    grades = relevant * rng.integers(1, 4, size)
+    value = compute(ranks_of(scores.tolist(), relevant.tolist(), [True] * size, grades.tolist()), ["ndcg@5"])["ndcg@5"]
+    assert value[0] == pytest.approx(ndcg_score(grades[None], scores[None], k=5))

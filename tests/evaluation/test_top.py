@@ -1,5 +1,6 @@
 """The top of the rankings against sorting everything, and the languages in it."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -59,12 +60,15 @@ def test_ties_at_the_edge_share_the_places_that_are_left(pool, k):
 def test_run_files_are_read_by_pytrec_eval(tmp_path):
     pytrec_eval = pytest.importorskip("pytrec_eval")
     benchmark, queries, passages = world(3, queries=12, kind="plain")
+    benchmark = replace(benchmark, grades=[np.arange(1.0, 1 + len(rows)) for rows in benchmark.relevant])
     tops = {"multi": Top(12, 40)}
     filled(benchmark, queries, passages, np.arange(40), tops.values())
     write_runs(tops, benchmark, "made up", tmp_path)
     with open(tmp_path / "qrels.multi.trec") as qrels, open(tmp_path / "run.multi.trec") as run:
         judged, ranked = pytrec_eval.parse_qrel(qrels), pytrec_eval.parse_run(run)
     values = pytrec_eval.RelevanceEvaluator(judged, {"map"}).evaluate(ranked)
+    most = max(map(len, benchmark.relevant))
+    assert {grade for grades in judged.values() for grade in grades.values()} == set(range(1, 1 + most))
     for q, rows in enumerate(benchmark.relevant):
         if len(rows):
             order = np.argsort(-(queries[q].double() @ passages.double().T).numpy())

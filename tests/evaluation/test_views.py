@@ -15,17 +15,18 @@ LANGUAGES = ("de", "en", "zh")
 METRICS = ("map", "ndcg@10", "recall@1", "recall@10", "mrr@10", "mrr@300")
 
 
-def world(seed: int, queries: int = 24, passages: int = 150):
+def world(seed: int, queries: int = 24, passages: int = 150, graded: bool = False):
     """A benchmark without ties, and the scores of its embeddings; some queries lack answers in some languages."""
     rng = np.random.default_rng(seed)
     queries_QD, passages_ND = (torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(n, 8))), dim=1).float()
                                for n in (queries, passages))
+    relevant = [np.sort(rng.choice(passages, rng.integers(0, 7), replace=False)) for _ in range(queries)]
     benchmark = Benchmark(
         languages=LANGUAGES, queries=["?"] * queries, query_languages=rng.integers(0, 3, queries),
         question_ids=[f"id{i // 2}" for i in range(queries)], passages=["."] * passages,
         passage_languages=rng.integers(0, 3, passages), passage_ids=[f"p{i}" for i in range(passages)],
-        relevant=[np.sort(rng.choice(passages, rng.integers(0, 7), replace=False)) for _ in range(queries)],
-        source=Source("world", "", "", ""))
+        relevant=relevant, source=Source("world", "", "", ""),
+        grades=[rng.integers(1, 4, len(rows)).astype(float) for rows in relevant] if graded else None)
     return benchmark, rank(queries_QD, passages_ND, benchmark), (queries_QD.double() @ passages_ND.double().T).numpy()
 
 
@@ -36,17 +37,19 @@ def rankings(benchmark, scores_QN):
             pool = (benchmark.passage_languages == language) | (language == ALL)
             qrels, run = {}, {}
             for q, rows in enumerate(benchmark.relevant):
+                grade = dict(zip(rows, benchmark.grades[q] if benchmark.grades else np.ones(len(rows)), strict=True))
                 found = [row for row in rows if pool[row]]
                 if found and (view == "multi" or (benchmark.query_languages[q] == language) == (view == "mono")):
                     order = [row for row in np.argsort(-scores_QN[q]) if pool[row]]
-                    qrels[str(q)] = {str(row): 1 for row in found}
+                    qrels[str(q)] = {str(row): int(grade[row]) for row in found}
                     run[str(q)] = {str(row): float(len(order) - place) for place, row in enumerate(order)}
             yield view, language, qrels, run
 
 
-@pytest.fixture(scope="module", params=range(3))
+@pytest.fixture(scope="module", params=[(0, False), (1, False), (2, True), (3, True)], ids=str)
 def case(request):
-    benchmark, table, scores_QN = world(request.param)
+    seed, graded = request.param
+    benchmark, table, scores_QN = world(seed, graded=graded)
     return Results.of(table, benchmark, METRICS), list(rankings(benchmark, scores_QN))
 
 

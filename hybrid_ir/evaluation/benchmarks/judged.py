@@ -80,7 +80,9 @@ def assemble(source: Source, languages: Sequence[str], queries: Sequence[Query],
         problems.add("no query has a relevant passage: are these the judgements (qrels) of this data, with scores above 0?")
     problems.stop()
     asked = [query for language in languages for query in some([q for q in queries if q.language == language], max_queries)]
-    everything = joined(pools)
+    everything, found = joined(pools), [sorted(relevant.get(query.id, {}).items()) for query in asked]
+    graded = len({grade for pairs in found for _, grade in pairs}) > 1
+    choices = counted(max_queries, dropped, passages.empty, source.name) | ({"relevance": "graded"} if graded else {})
     return Benchmark(
         languages=tuple(languages),
         queries=[query.text for query in asked],
@@ -89,8 +91,9 @@ def assemble(source: Source, languages: Sequence[str], queries: Sequence[Query],
         passages=everything.texts,
         passage_languages=np.repeat(np.arange(len(languages), dtype=np.int16), [len(pool) for pool in pools]),
         passage_ids=everything.ids,
-        relevant=[np.array(sorted(relevant.get(query.id, ())), dtype=np.int64) for query in asked],
-        source=replace(source, choices=source.choices | counted(max_queries, dropped, passages.empty, source.name)),
+        relevant=[np.array([row for row, _ in pairs], dtype=np.int64) for pairs in found],
+        source=replace(source, choices=source.choices | choices),
+        grades=[np.array([grade for _, grade in pairs]) for pairs in found] if graded else None,
     )
 
 
@@ -113,14 +116,14 @@ def lacking(languages: Sequence[str], queries: Mapping[str, Query], passages: St
 
 
 def judged(judgements: Iterable[Judgement], queries: Mapping[str, Query], rows: Mapping[str, int | None],
-           unknown_passages: Unknown, empty: int, problems: Problems) -> tuple[dict[str, set[int]], int]:
-    """Relevant rows by query id, and the number of judgements that were dropped."""
-    relevant: dict[str, set[int]] = {}
+           unknown_passages: Unknown, empty: int, problems: Problems) -> tuple[dict[str, dict[int, float]], int]:
+    """Grades of the relevant rows by query id, and the number of judgements that were dropped."""
+    relevant: dict[str, dict[int, float]] = {}
     seen: dict[tuple[str, str], Judgement] = {}
     dropped = 0
     for judgement in judgements:
         first = seen.setdefault((judgement.query_id, judgement.passage_id), judgement)
-        if (first.score > 0) != (judgement.score > 0):
+        if first.score != judgement.score and max(first.score, judgement.score) > 0:
             problems.add(f"{judgement.where}: passage {judgement.passage_id!r} is judged otherwise in {first.where}")
         if judgement.query_id not in queries:
             problems.add(f"{judgement.where}: there is no query {judgement.query_id!r}")
@@ -131,7 +134,7 @@ def judged(judgements: Iterable[Judgement], queries: Mapping[str, Query], rows: 
                 problems.add(f"{judgement.where}: there is no passage {judgement.passage_id!r}{hint}; "
                              "unknown_passages=drop leaves such judgements out")
         elif judgement.score > 0 and rows[judgement.passage_id] is not None:
-            relevant.setdefault(judgement.query_id, set()).add(rows[judgement.passage_id])
+            relevant.setdefault(judgement.query_id, {})[rows[judgement.passage_id]] = judgement.score
     return relevant, dropped
 
 
