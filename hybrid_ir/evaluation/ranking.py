@@ -97,6 +97,7 @@ class RankCounter:
         found_QR, column_QR = ordered_N[place_QR] == relevant_QR, order_N[place_QR]
         first_N = passages.first_equal()
         margin = error_bound(passages.vectors_WD.shape[1]) * passages.vectors_WD.norm(dim=1).max()
+        tiny = torch.finfo(torch.float64).tiny  # zero vectors have no rounding, and a band without width would miss their ties
         step = max(1, BLOCK // max(len(passages.vectors_WD), 2 * relevant_QR.shape[1]))
         for start in range(0, len(relevant_QR), step):
             block = slice(start, start + step)
@@ -107,7 +108,7 @@ class RankCounter:
             # relevant passages are compared with each other in table(), so none of them counts here
             query_P, relevant_P = found_QR[block].nonzero(as_tuple=True)
             scores_BN[query_P, column_QR[block][query_P, relevant_P]] = -torch.inf
-            bands = Bands(self.relevant.scores_QR[block], margin * queries_BD.norm(dim=1, keepdim=True))
+            bands = Bands(self.relevant.scores_QR[block], (margin * queries_BD.norm(dim=1, keepdim=True)).clamp(min=tiny))
             above_BR, inside = bands.count(scores_BN)
             self._tally("above", block, above_BR, language)
             # equal vectors are decided once: a collapsed model has nothing else

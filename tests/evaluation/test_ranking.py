@@ -186,6 +186,16 @@ def test_a_collapsed_model_ties_with_everything():
     assert table.above.sum() == 0 and (table.tied[present, EVERY] == 39).all()
 
 
+@pytest.mark.parametrize("zero", ["queries", "passages", "one query"])
+def test_zero_vectors_tie_and_are_not_above_all(zero):
+    """A mean that is subtracted from its only vector leaves one."""
+    benchmark, queries_QD, passages_ND = world(3)
+    {"queries": queries_QD, "passages": passages_ND, "one query": queries_QD[:1]}[zero].zero_()
+    table = rank(queries_QD, passages_ND, benchmark)
+    above, tied, _ = brute_force(benchmark, queries_QD, passages_ND)
+    assert np.array_equal(table.above, above) and np.array_equal(table.tied, tied)
+
+
 @given(st.integers(0, 10**6), st.integers(1, 200))
 @settings(max_examples=30, deadline=None)
 def test_paired_dots_are_exact_and_do_not_depend_on_their_neighbours(seed, width):
