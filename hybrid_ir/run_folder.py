@@ -3,18 +3,23 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
 PACKAGES = ("hybrid-ir", "torch", "lightning", "transformers", "tokenizers", "hydra-core", "omegaconf", "numpy", "babel",
             "pyarrow")
+SCRATCH = ".hybrid-ir-"  # what the names of folders begin with that a process needs only while it runs
 
 
 def describe_run(folder: Path, config: dict) -> None:
@@ -56,6 +61,43 @@ def whole(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def require_free(out: Path, *results: str) -> None:
+    """ValueError, before anything is measured, where `out` holds one of the results already or can be no folder."""
+    taken = [str(out / name) for name in results if (out / name).exists()]
+    if taken:
+        raise ValueError(f"out={out} holds results already ({', '.join(taken)}): nothing is overwritten, give another out=")
+    there = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise ValueError(f"out={out} can be no folder: {there} is a file. Give another out=")
+    if not os.access(there, os.W_OK):
+        raise ValueError(f"out={out} cannot be written: no permission to write in {there}. Give another out=")
+
+
+@contextmanager
+def owned(out: Path) -> Iterator[None]:
+    """The folder for this process alone: what a killed one hid there is cleared, and if it stays empty it is removed.
+
+    Raises:
+        ValueError: another process is writing to it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / ".lock"
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ValueError(f"out={out}: another process is writing there: give another out=, or wait for it") from error
+    try:
+        for left in out.glob(f"{SCRATCH}*"):
+            shutil.rmtree(left)
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        lock.release()
+        if not any(out.iterdir()):  # an error left nothing behind
+            out.rmdir()
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a text so that no reader ever meets half of it."""
     with whole(path) as beside:
@@ -66,13 +108,37 @@ def checkpoint_file(place: str | Path | None, choice: str = "best") -> str | Non
     """The checkpoint file of a run folder (`choice` is best or last; last where there is no best), or the file itself.
 
     Raises:
-        ValueError: there is no such file.
+        ValueError: there is no such file, or no such choice.
     """
+    if choice not in ("best", "last"):  # else a slip of the pen would measure the last one
+        raise ValueError(f"test_checkpoint={choice!r} must be best or last")
     if place is None:
         return None
     folder = Path(place) / "checkpoints"
     for path in (Path(place), folder / f"{choice}.ckpt", folder / "last.ckpt"):
         if path.is_file():
             return str(path)
-    raise ValueError(f"ckpt_path={str(place)!r} is neither a checkpoint nor a run folder with checkpoints/{choice}.ckpt: "
+    raise ValueError(f"{str(place)!r} is neither a checkpoint nor a run folder with checkpoints/{choice}.ckpt: "
                      "give the path of a run under outputs/ or of a .ckpt file")
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """What a checkpoint holds, as plain values.
+
+    Raises:
+        ValueError: it is no checkpoint, or not whole: torch takes flipped bytes for weights and looks at no checksum.
+    """
+    reason = "it is no checkpoint of ours"
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+        if damaged is None:
+            found = torch.load(file, map_location="cpu", weights_only=True)
+            if isinstance(found, dict) and {"state_dict", "global_step"} <= found.keys():
+                return found
+        else:
+            reason = f"the checksum of {damaged} is wrong"
+    except Exception as error:  # of many types: what is read may be anything
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    raise ValueError(f"{file} cannot be read ({reason}): it was cut or damaged; copy it again from where it was trained, or take "
+                     "another checkpoint of the run (test_checkpoint=last or best)")

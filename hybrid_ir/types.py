@@ -20,7 +20,12 @@ STAGES: dict[str, Role] = {"queries": "query", "relevant": "passage", "others": 
 
 def codes(languages: str | Iterable[str] | None) -> list[str] | None:
     """Language codes as a list; one alone may be given as a plain text, None stands for all."""
-    return [languages] if isinstance(languages, str) else languages if languages is None else list(languages)
+    if languages is None or isinstance(languages, str):
+        return None if languages is None else [languages]
+    found = list(languages) if isinstance(languages, Iterable) else [languages]
+    if not all(isinstance(code, str) for code in found):
+        raise ValueError(f"languages={languages!r} must be codes like en, as a list")
+    return found
 
 
 @dataclass(frozen=True)

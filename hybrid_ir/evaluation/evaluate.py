@@ -14,6 +14,7 @@ from hybrid_ir.evaluation.shards import Shards
 from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.evaluation.top import Top
 from hybrid_ir.evaluation.views import Results
+from hybrid_ir.run_folder import SCRATCH
 from hybrid_ir.types import Benchmark, TextEncoder
 
 SPLIT_QUESTIONS = 1000  # a language, of another benchmark, whose queries and relevant passages estimate a correction
@@ -66,7 +67,7 @@ def evaluate(benchmark: Benchmark, encoder: TextEncoder, choices: Choices, scrat
             split.add(part.role, part.rows_N, part.vectors_ND)
     encoding = Encoding(benchmark, encoder, choices.texts_per_chunk, choices.window_overlap)
     vectors: Iterable[Vectors] = encoding
-    with tempfile.TemporaryDirectory(prefix=".hybrid-ir-", dir=scratch) as folder:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=scratch) as folder:
         if corrected or kept:
             vectors = Shards(kept or Path(folder), str(encoder.device))
             for part in encoding:

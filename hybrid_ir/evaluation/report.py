@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text as Plain
 
 from hybrid_ir.evaluation import pictures
 from hybrid_ir.evaluation.bias import language_bias
@@ -39,9 +40,9 @@ def report(results: Results, card: dict[str, Any], folder: Path, console: Consol
     console.print(bias_table(found))
     console.print(languages_table(results))
     for line in exclusions(results):
-        console.print(line, highlight=False)
+        console.print(line, markup=False, highlight=False)
     console.print(f"results in {folder}: metrics.json, per_query.parquet, evaluation_card.json, heat_map.png, one_target.png",
-                  soft_wrap=True, highlight=False)
+                  soft_wrap=True, markup=False, highlight=False)
 
 
 def exclusions(results: Results) -> list[str]:
@@ -115,7 +116,7 @@ def views_table(results: Results) -> Table:
     benchmark = results.benchmark
     choices = ", ".join(f"{key}={value}" for key, value in benchmark.source.choices.items())
     title = f"{benchmark.name} ({choices})" if choices else benchmark.name
-    table = Table(title=f"{title}: mean over the n settings of a view", title_justify="left")
+    table = Table(title=Plain(f"{title}: mean over the n settings of a view"), title_justify="left", title_style="italic")
     for column in ("view", "n", *SHOWN.values(), "ties"):
         table.add_column(column, justify="left" if column == "view" else "right", no_wrap=True)
     for view in VIEWS:
@@ -160,7 +161,7 @@ def languages_table(results: Results, most: int = 30) -> Table:
     for language in languages[:most]:
         means = [np.mean([row["map"] for row in cells.get((language, view), [{"map": np.nan}])]) for view in VIEWS]
         distance = cells.get((language, "multi"), [{"rank_distance": np.nan}])[0]["rank_distance"]
-        table.add_row(language, *(number(value, "map") for value in means), number(distance, "rank_distance"))
+        table.add_row(Plain(language), *(number(value, "map") for value in means), number(distance, "rank_distance"))
     return table
 
 

@@ -1,7 +1,9 @@
 """TREC run files: the top of the rankings, for any other tool of the field."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 
@@ -35,5 +37,5 @@ def write_runs(runs: Mapping[str, Top], benchmark: Benchmark, tag: str, folder: 
 
 
 def word(text: str) -> str:
-    """Without blanks, which end a field."""
-    return "_".join(str(text).split())
+    """Without blanks, which end a field: they become %20 and so on, so that different ids stay different."""
+    return re.sub(r"[\s%]", lambda found: quote(found[0]), str(text))

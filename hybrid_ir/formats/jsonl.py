@@ -50,6 +50,9 @@ def objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any
         except json.JSONDecodeError as error:
             problems.add(f"{path}, line {number}, column {error.colno}: not JSON ({error.msg})")
             continue
+        except (RecursionError, ValueError) as error:  # brackets without end, a number of thousands of digits
+            problems.add(f"{path}, line {number}: not JSON that can be read ({str(error).partition(';')[0]:.80})")
+            continue
         if not isinstance(row, dict):
             problems.add(f"{path}, line {number}: {text:.40} is not a JSON object")
         elif "\\ud" in text.lower() and not encodable(row):
@@ -101,5 +104,5 @@ def judgements(path: Path, trec: bool, problems: Problems) -> Iterator[Judgement
             score = math.nan
         if math.isfinite(score):
             yield Judgement(query_id, passage_id, score, where)
-        elif position or trec:
-            problems.add(f"{where}: the score {text!r} is not a number")
+        elif position or trec or not math.isnan(score) or text.lower().lstrip("+-") == "nan":  # nan and inf head no column
+            problems.add(f"{where}: the score {text!r:.40} is not a number")

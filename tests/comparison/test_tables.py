@@ -118,3 +118,7 @@ def test_files_are_written(compared, tmp_path):
     assert found["tables"]["table1_macro"]["rows"][0]["labels"] == ["untrained / e5_small", "1"]
     assert {path.stem for path in tmp_path.glob("*.csv")} == {table.file for table in compared.tables}
     assert "\\begin{tabular}" in (tmp_path / "tables.tex").read_text() and "| system |" in (tmp_path / "tables.md").read_text()
+
+
+def test_flips_are_as_many_as_asked_for_and_more_for_large_families():
+    assert [Chance(flips=1000).flips_for(tests) for tests in (0, 10, 11, 200)] == [1000, 1000, 1100, 20_000]

@@ -210,6 +210,10 @@ def test_a_folder_without_languages_and_with_splits(tmp_path):
     benchmark = load_folder(str(folder), str(tmp_path), language="sw")
     assert answers(benchmark) == {("sw", "sw:1"): {"a"}} and benchmark.languages == ("sw",)
     assert load_folder(str(folder), str(tmp_path)).languages == ("und",)
+    (tmp_path / "single").mkdir()
+    single = write(tmp_path / "single", plain, asked, "1 a 1\n")
+    with pytest.raises(ValueError, match="split=dev must be in .*dev.tsv, and there is no folder qrels"):
+        load_folder(str(single), str(tmp_path), split="dev")
     with pytest.raises(ValueError, match="dev.tsv is missing: split=dev must be one of those there: test"):
         load_folder(str(folder), str(tmp_path), split="dev")
 
@@ -247,10 +251,14 @@ ASK = {"_id": "1", "text": "x"}
     ([ONE], [ASK], "1\ta\t1\n1\ta\t2", ["qrels.tsv, line 2: passage 'a' is judged otherwise in", "qrels.tsv, line 1"]),
     ([ONE], [ASK], "1\ta\t1\n1\ta\thigh", ["qrels.tsv, line 2: the score 'high' is not a number"]),
     ([ONE], [ASK], "1\ta\t1\n1\ta\tnan", ["qrels.tsv, line 2: the score 'nan' is not a number"]),
+    ([ONE], [ASK], "1\ta\tnan\n1\ta\t1", ["qrels.tsv, line 1: the score 'nan' is not a number"]),
+    ([ONE], [ASK], "1\ta\t1\n1\ta\t" + "9" * 999, ["qrels.tsv, line 2: the score '99999"]),
+    (b"[" * 100_000 + b"\n", [ASK], "1\ta\t1", ["corpus.jsonl, line 1: not JSON that can be read"]),
+    (b'{"_id": ' + b"9" * 5000 + b', "text": "x"}\n', [ASK], "1\ta\t1", ["corpus.jsonl, line 1: not JSON that can be read"]),
     ([ONE], [ASK], "1\tQ0\ta\t1", ["qrels.tsv, line 1: 4 columns, need 3"]),
     ([ONE], [ASK], "1\ta\t0", ["no query has a relevant passage"]),
     ([ONE], [ASK], "", ["no query has a relevant passage"]),
-    ([ONE], [], "", ["language und has no queries"]),
+    ([ONE], [], "1\ta\t1", ["1 error in", "language und has no queries"]),
     ([ONE | {"language": "en"}], [ASK | {"language": "de"}], "1\ta\t1",
      ["language de has no passages", "language en has no queries"]),
     ([], [ASK], "1\ta\t1", ["language und has no passages", "there is no passage 'a'"]),

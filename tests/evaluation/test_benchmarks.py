@@ -1,6 +1,7 @@
 """XQuAD-R and MLQA-R: the published counts on the real files, and the choices of queries and candidates."""
 
 import shutil
+import zlib
 from collections import Counter
 
 import numpy as np
@@ -47,6 +48,28 @@ def test_distinct_text_unites_the_relevant_sets_of_equal_questions_of_a_language
     assert benchmark.queries == ["Was?", "What?", "Where?"]
     assert answers(benchmark)["de", "a"] == {"de:0:0", "de:0:1", "de:0:2", "en:0:0"}
     assert answers(benchmark)["en", "a"] == {"de:0:0", "de:0:2", "en:0:0"}
+
+
+def test_rows_are_sorted_and_named_once_though_questions_share_an_answer():
+    """Three questions of one text: two of the last sentence, one of the first, which comes twice."""
+    asked = (Question("a", "Was?", 1), Question("b", "Was?", 1), Question("c", "Was?", 0))
+    paragraphs = {"de": [Paragraph("A", "Eins. Zwei. Eins.", ("Eins.", "Zwei.", "Eins."), asked)], "en": TINY["en"]}
+    for queries, expected in (("all", [[1, 3], [1], [0, 2, 5], [1, 3], [0, 2, 5]]),
+                              ("distinct_text", [[0, 1, 2, 3, 5], [1, 3], [0, 2, 5]])):
+        assert [rows.tolist() for rows in assemble(paragraphs, SOURCE, queries).relevant] == expected
+
+
+@pytest.mark.parametrize("most", [1, 3, 5, 20])
+def test_the_questions_that_are_kept_are_those_of_the_lowest_hashes_whatever_their_order(most):
+    names = [f"id{i}" for i in range(12)]
+    paragraphs = {
+        language: [Paragraph("A", "One.", ("One.",), tuple(Question(name, f"{language} {name}?", 0) for name in part))
+                   for part in (order[:5], order[5:])]
+        for language, order in (("de", names), ("en", names[::-1]))}
+    benchmark = assemble(paragraphs, SOURCE, max_queries=most)
+    expected = sorted(sorted(names, key=lambda name: zlib.crc32(name.encode()))[:most])
+    for code in range(2):
+        assert sorted(np.array(benchmark.question_ids)[benchmark.query_languages == code]) == expected
 
 
 def test_candidates_may_be_pairs_or_paragraphs():

@@ -108,6 +108,16 @@ def test_by_hand():
     assert values["max_rank_normalised"][0] == pytest.approx(100 * (2 - np.log2(3.5)))
 
 
+@pytest.mark.parametrize(("ranks", "pool", "expected"), [
+    ([1, 2], 8, 100), ([3, 4], 8, 50), ([1, 8], 8, 0), ([4], 16, 50), ([1], 2, 100), ([2], 2, 0),
+    ([1, 2], 3, 100), ([1, 2, 3], 3, np.nan), ([1], 1, np.nan)])
+def test_the_normalised_last_rank_by_hand(ranks, pool, expected):
+    """In logarithms, 100 where the relevant passages come first and 0 where one is last; undefined where both are the same."""
+    relevant = [rank in ranks for rank in range(1, pool + 1)]
+    found = compute(ranks_of([-rank for rank in range(pool)], relevant, relevant), ["max_rank_normalised"])
+    assert found["max_rank_normalised"] == pytest.approx([expected], nan_ok=True)
+
+
 @pytest.mark.parametrize("size", [10, 10_000, 10_000_000])
 def test_large_pools_and_large_ties_stay_exact(size):
     """One relevant passage in a tie of n: AP is the mean of 1 / rank."""

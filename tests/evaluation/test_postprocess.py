@@ -1,11 +1,13 @@
 """Training-free corrections: each against its definition in numpy, estimated where it says and nowhere else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from hybrid_ir.evaluation.postprocess import Split, apply, correction, require
+from hybrid_ir.evaluation.postprocess import Split, apply, correction, require, require_split
 from tests.evaluation.test_bias import parallel
 
 
@@ -99,3 +101,31 @@ def test_a_correction_must_say_where_it_is_estimated():
         require(["none", "lir"], None)
     with pytest.raises(ValueError, match=r"postprocess=\['centre'\] must be at least one, and only some of none, center"):
         require(["centre"], "test")
+
+
+def test_what_a_split_cannot_correct_is_said_before_anything_is_encoded():
+    """The measured texts are in three languages; splits lack German passages, Chinese queries, or the source language."""
+    benchmark = parallel(others=0)
+    queries, passages = benchmark.query_languages, benchmark.passage_languages
+    no_german_passages = replace(benchmark, passage_languages=np.where(passages == 0, 1, passages))
+    no_chinese_queries = replace(benchmark, query_languages=np.where(queries == 2, 1, queries))
+    for name in ("center", "lir"):
+        require_split([name, "none"], benchmark, benchmark, 1, "en")
+        with pytest.raises(ValueError, match=r"no passage in \['de'\], only in \['en', 'zh'\]"):
+            require_split([name], benchmark, no_german_passages, 1, "en")
+        with pytest.raises(ValueError, match=r"no query in \['zh'\], only in \['de', 'en'\]"):
+            require_split(["shift", name], benchmark, no_chinese_queries, 1, "en")
+        require_split([name], no_german_passages, no_german_passages, 1, "en")  # asked for is only what is measured
+    with pytest.raises(ValueError, match="one question in 'de' and in postprocess_source='en'"):
+        require_split(["shift"], benchmark, no_german_passages, 1, "en")
+    for source, lacked in (("de", "en"), ("en", "zh")):
+        split = replace(benchmark, relevant=[rows[:1] if lacked == "en" else rows[:2] for rows in benchmark.relevant])
+        with pytest.raises(ValueError, match=f"one question in '{lacked}' and in postprocess_source='{source}'"):
+            require_split(["shift"], benchmark, split, 1, source)
+        require_split(["center"], benchmark, split, 1, source)
+    require_split(["shift"], benchmark, no_chinese_queries, 0, "en")  # of passages alone, and without components
+    german = replace(benchmark, passage_languages=np.zeros_like(passages))
+    require_split(["shift"], german, no_german_passages, 1, "de")  # nothing to shift, and so nothing that must be parallel
+    with pytest.raises(ValueError, match="postprocess_components=0 must be at least 1"):
+        require_split(["center", "lir"], benchmark, benchmark, 0, "en")
+    require_split(["center", "shift"], benchmark, benchmark, 0, "en")

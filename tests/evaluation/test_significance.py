@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hybrid_ir.evaluation import significance
 from hybrid_ir.evaluation.significance import Clustered, bootstrap_interval, effect, holm, randomisation_test
 
 LANGUAGES = 4
@@ -78,6 +79,26 @@ def test_many_flips_come_near_the_exact_p():
     signs = np.array(list(product([1, -1], repeat=13)))
     exact = (np.abs(signs @ contributions) >= np.abs(contributions.sum(0)) - 1e-9).mean(0)
     assert randomisation_test(contributions, rng, 20_000) == pytest.approx(exact, abs=0.015)
+
+
+@pytest.mark.parametrize("at_once", [1, 12 * 7, 1 << 23])
+def test_twelve_questions_are_enumerated_in_blocks_of_any_size(monkeypatch, at_once):
+    contributions = np.random.default_rng(6).normal(0.4, 1, (12, 2))
+    signs = np.array(list(product([1, -1], repeat=12)))
+    expected = (np.abs(signs @ contributions) >= np.abs(contributions.sum(0)) - 1e-9).mean(0)
+    monkeypatch.setattr(significance, "AT_ONCE", at_once)
+    assert randomisation_test(contributions, None) == pytest.approx(expected, abs=1e-12)  # nothing is drawn
+
+
+@pytest.mark.parametrize("number", [1, 99, 100, 104])
+def test_as_many_flips_and_resamples_are_drawn_as_asked_in_blocks_of_any_size(monkeypatch, number):
+    """Where nothing differs every flip is as extreme: p is 1 only if all that are divided by were drawn."""
+    data = clustered(*shared_questions(np.random.default_rng(7), 20), 20)
+    whole = bootstrap_interval(data, EVERY, np.random.default_rng(8), number)
+    assert (whole[0] == whole[1]) == (number == 1)  # a single resample has no width
+    monkeypatch.setattr(significance, "AT_ONCE", 20 * 13)
+    assert randomisation_test(np.zeros((20, 1)), np.random.default_rng(8), number)[0] == 1
+    np.testing.assert_array_equal(bootstrap_interval(data, EVERY, np.random.default_rng(8), number), whole)
 
 
 @given(st.integers(0, 10**6))

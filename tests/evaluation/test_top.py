@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import permutations
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from hybrid_ir.evaluation.ranking import RankCounter
 from hybrid_ir.evaluation.relevant import padded, relevant_rows
-from hybrid_ir.evaluation.runs import write_runs
+from hybrid_ir.evaluation.runs import word, write_runs
 from hybrid_ir.evaluation.top import Top
 from tests.evaluation.test_ranking import world
 
@@ -55,6 +56,23 @@ def test_ties_at_the_edge_share_the_places_that_are_left(pool, k):
     allowed = [list(order) for order in permutations(range(len(pool))) if (np.diff(scores[list(order)]) <= 0).all()]
     expected = np.mean([np.bincount(languages[order[:k]], minlength=3) / min(k, len(pool)) for order in allowed], 0)
     np.testing.assert_allclose(top.language_shares(k, 3)[0], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("k", "expected"), [(1, [1, 0]), (2, [0.5, 0.5]), (3, [2 / 3, 1 / 3]), (4, [2 / 3, 1 / 3])])
+def test_shares_of_all_that_is_kept_and_of_fewer(k, expected):
+    """Three passages that do not tie, in a top as deep as is asked for; a query that found nothing has no shares."""
+    top = Top(2, k)
+    top.take(1, torch.tensor([[0.9, 0.1]]), torch.tensor([4, 5]), 0)
+    top.take(1, torch.tensor([[0.5]]), torch.tensor([2]), 1)
+    assert top.language_shares(k, 2)[1] == pytest.approx(expected)
+    assert np.isnan(top.language_shares(k, 2)[0]).all()
+
+
+def test_ids_with_blanks_are_one_word_each_and_stay_different():
+    ids = ["a b", "a_b", "a\tb", "a%20b", "a\u00a0b", "ab", "100%"]
+    words = [word(name) for name in ids]
+    assert len(set(words)) == len(ids) and all(len(one.split()) == 1 for one in words)
+    assert [unquote(one) for one in words] == ids
 
 
 def test_run_files_are_read_by_pytrec_eval(tmp_path):

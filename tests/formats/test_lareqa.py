@@ -42,6 +42,13 @@ def test_overlapping_sentences_give_the_first(tmp_path):
     assert read_folder(tmp_path, ["en"], ORIGIN)["en"][0].questions[0].answer_sentence == 0
 
 
+def test_of_several_answers_the_first_counts(tmp_path):
+    one = paragraph(("a", 5))
+    one["qas"][0]["answers"].append({"answer_start": 0, "text": "?"})
+    write(tmp_path, one)
+    assert read_folder(tmp_path, ["en"], ORIGIN)["en"][0].questions[0].answer_sentence == 1
+
+
 @pytest.mark.parametrize("start", [8, 13, -1])
 def test_an_answer_outside_any_sentence(tmp_path, start):
     write(tmp_path, paragraph(), paragraph(("a", start)))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from hybrid_ir.latency.equivalence import equivalence, resampled, verdict
 
@@ -80,6 +81,28 @@ def test_the_value_is_the_log_ratio_of_medians():
     found = equivalence(first_RU, second_RU, np.arange(2))
     assert found.mean == pytest.approx(np.log([4 / 2, 40 / 20]).mean())
     assert found.verdict == "inconclusive" and found.p is None  # two questions say nothing
+
+
+@pytest.mark.parametrize(("ratio", "margin"), [(1.03, 0.05), (1 / 1.03, 0.05), (1.08, 0.1)])
+def test_interval_and_p_are_those_of_normal_theory_where_there_are_many_questions(ratio, margin):
+    drawn_U = np.random.default_rng(11).normal(size=400)
+    logs_U = np.log(ratio) + 0.25 * (drawn_U - drawn_U.mean()) / drawn_U.std()
+    found = equivalence(np.ones((1, 400)), np.exp(logs_U)[None], np.arange(400), margin, resamples=20_000)
+    error = 0.25 / 20
+    ends = np.log(ratio) + error * stats.norm.ppf([0.05, 0.95])
+    assert (found.mean_low, found.mean_high) == pytest.approx(ends, abs=error / 15)
+    beyond = stats.norm.cdf((abs(np.log(ratio)) - np.log(1 + margin)) / error)
+    assert 0.02 < beyond < 0.5 and found.p == pytest.approx(beyond, abs=0.01) and found.questions == 400
+    around = np.quantile(logs_U, 0.5 + np.array([-1.645, 1.645]) / 40)  # of the median: a binomial number is below it
+    assert (found.median_low, found.median_high) == pytest.approx(around, abs=error / 3)
+
+
+def test_p_is_never_0_and_needs_ten_questions():
+    same = np.ones((1, 10))
+    assert equivalence(same, same, np.arange(10), resamples=99).p == 1 / 100
+    assert equivalence(same, same, np.arange(10), resamples=99).verdict == "equivalent"
+    few = equivalence(same, same, np.repeat(np.arange(9), [1] * 8 + [2]), resamples=99)
+    assert few.p is None and few.verdict == "inconclusive" and few.questions == 9
 
 
 @settings(max_examples=25, deadline=None)

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hybrid_ir.latency.equivalence import equivalence
 from hybrid_ir.latency.measure import Contestant, Timings, measure
 from hybrid_ir.latency.settings import Search
 from hybrid_ir.latency.study import Study
-from hybrid_ir.latency.summary import equivalence_rows, language_rows, latency_rows, quantiles
+from hybrid_ir.latency.summary import by_tokens, equivalence_rows, language_rows, latency_rows, quantiles
 from hybrid_ir.latency.units import units
 
 
@@ -138,6 +139,41 @@ def test_swapped_timings_of_two_checkpoints_are_seen(study):
         rows = equivalence_rows(replace(study, timings=timings), 0.05, 1)
         assert len(rows) == 2 * 3 and all(sign * row["slower"]["mean"] > 0.3 for row in rows)
         assert {row["verdict"] for row in rows if row["batch_size"] == 1} == {"different"}
+
+
+def test_equivalence_rows_are_those_of_the_stages_that_they_name(study):
+    rows = equivalence_rows(study, 0.3, 3)
+    assert [(row["batch_size"], row["search"], row["pool"]) for row in rows] == [
+        (size, *search) for size in (1, 7) for search in ((None, None), ("exact", 50), ("exact", 90))]
+    for row in rows:
+        timings = next(t for t in study.timings if t.units.batch_size == row["batch_size"])
+        first, second = (study.contestants.index((row[name], row["backend"])) for name in ("first", "second"))
+        assert (first, second) == (0, 1) and row["stage"] == ("encode" if row["search"] is None else "total")
+        place = 1 if row["pool"] == 90 else 0
+        ns = [timings.stages(v, place)[row["stage"]] for v in (first, second)]
+        expected = equivalence(*ns, timings.units.clusters_U, 0.3, seed=3)
+        for name, value in row["slower"].items():
+            assert value == pytest.approx(np.exp(getattr(expected, name)) - 1)
+        assert (row["p"], row["verdict"], row["questions"], row["margin"]) == (
+            expected.p, expected.verdict, expected.questions, 0.3)
+
+
+def test_rows_by_language_hold_the_tokens_of_their_checkpoint_most_tokens_first(study):
+    benchmark = study.benchmark
+    tokens_Q = np.array([5, 9, 2])[benchmark.query_languages] + np.arange(len(benchmark.queries)) % 3
+    rows = language_rows(replace(study, tokens={"a": tokens_Q, "b": 3 * tokens_Q[::-1]}))
+    for row in rows:
+        mine_Q = benchmark.query_languages == benchmark.languages.index(row["language"])
+        tokens = tokens_Q[mine_Q] if row["checkpoint"] == "a" else 3 * tokens_Q[::-1][mine_Q]
+        assert row["queries"] == mine_Q.sum()
+        assert row["tokens_per_query"] == pytest.approx({"mean": tokens.mean(), "p95": np.percentile(tokens, 95)})
+    order = [benchmark.languages[code] for code in (1, 0, 2)]
+    assert list(dict.fromkeys(row["language"] for row in rows)) == order
+    uneven_Q = np.pad([1, 2, 2], (0, len(tokens_Q) - 3))  # one, two, and all the other queries
+    fewer = replace(study, benchmark=replace(benchmark, query_languages=uneven_Q), tokens={"a": np.array([5, 9, 2])[uneven_Q]})
+    assert by_tokens(fewer) == order
+    per_unit = {row["batch_size"]: row["queries_per_unit"] for row in latency_rows(study)}
+    assert per_unit == {t.units.batch_size: pytest.approx(len(benchmark.queries) / len(t.units)) for t in study.timings}
 
 
 @settings(max_examples=30, deadline=None)

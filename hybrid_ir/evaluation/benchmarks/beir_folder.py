@@ -34,13 +34,7 @@ def load(
         languages: only these; judgements across languages are kept where both are among them.
         max_queries: so many a language, the same questions in every language by their `question_id`.
     """
-    root = Path(folder)
-    if not root.is_dir():
-        raise ValueError(f"benchmark.folder={folder}: there is no such folder. It needs {FORM}.")
-    parts = {path.parent.name: path.parent for name in ("corpus.jsonl", "corpus.jsonl.gz") for path in root.glob(f"*/{name}")}
-    if (file := either(root, "corpus.jsonl")).exists() == bool(parts):
-        found = f"both {file.name} and folders {', '.join(sorted(parts))}" if parts else "no corpus.jsonl in it or below it"
-        raise ValueError(f"benchmark.folder={folder}: {found}. It needs {FORM}.")
+    root, parts = Path(folder), folders_by_language(folder)
     wrong = option("unknown_passages", unknown_passages, ("error", "drop"))
     problems = Problems(folder)
     if parts:
@@ -59,6 +53,18 @@ def load(
                     max_queries, unknown_passages)
 
 
+def folders_by_language(folder: str) -> dict[str, Path]:
+    """The subfolders that are a language each, none where the folder itself holds everything; ValueError where it is neither."""
+    root = Path(folder)
+    if not root.is_dir():
+        raise ValueError(f"benchmark.folder={folder}: there is no such folder. It needs {FORM}.")
+    parts = {path.parent.name: path.parent for name in ("corpus.jsonl", "corpus.jsonl.gz") for path in root.glob(f"*/{name}")}
+    if (file := either(root, "corpus.jsonl")).exists() == bool(parts):
+        found = f"both {file.name} and folders {', '.join(sorted(parts))}" if parts else "no corpus.jsonl in it or below it"
+        raise ValueError(f"benchmark.folder={folder}: {found}. It needs {FORM}.")
+    return parts
+
+
 def either(folder: Path, name: str) -> Path:
     """The file or its gzipped form, whichever is there."""
     return folder / name if (folder / name).exists() or not (folder / f"{name}.gz").exists() else folder / f"{name}.gz"
@@ -72,6 +78,9 @@ def _read(folder: Path, language: str, prefix: str, split: str, title: bool, cac
     queries = list(_queries(either(folder, "queries.jsonl"), language, prefix, problems))
     split_file = folder / "qrels" / f"{split}.tsv"
     qrels = split_file if split_file.parent.is_dir() else folder / "qrels.tsv"
+    if qrels != split_file and split != "test":
+        problems.add(f"split={split} must be in {split_file}, and there is no folder qrels: without one there is a single split, "
+                     "qrels.tsv; leave split out")
     if not qrels.exists() and qrels == split_file:
         there = ", ".join(sorted(path.stem for path in split_file.parent.glob("*.tsv"))) or "none"
         problems.add(f"{split_file} is missing: split={split} must be one of those there: {there}")

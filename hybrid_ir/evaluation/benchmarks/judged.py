@@ -68,6 +68,8 @@ def assemble(source: Source, languages: Sequence[str], queries: Sequence[Query],
     """
     by_id = unique(queries, problems)
     lacking(languages, by_id, passages, problems)
+    if not by_id:
+        problems.stop()  # of judgements without any query there is nothing to say
     pools = [passages.languages[language] for language in languages if language in passages.languages]
     firsts = dict(zip((language for language in languages if language in passages.languages),
                       np.cumsum([0, *map(len, pools)]).tolist(), strict=False))
