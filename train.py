@@ -35,6 +35,7 @@ def train(cfg: DictConfig) -> None:
     loggers = [JsonlLogger(folder), *parts(cfg.logger)]
     trainer = build(cfg.trainer)(callbacks=parts(cfg.callbacks), logger=loggers, default_root_dir=folder)
 
+    checkpoint_file(None, cfg.test_checkpoint)  # a wrong choice is said before the training, not after it
     start = checkpoint_file(cfg.ckpt_path, "last" if cfg.fit else cfg.test_checkpoint)
     if cfg.fit:
         card = BatchCard.of(sampler, trainer.max_steps, trainer.accumulate_grad_batches, module.loss, data.hard_negatives)

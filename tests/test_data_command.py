@@ -100,3 +100,8 @@ def test_wrong_calls_are_one_clear_error(tmp_path, arguments, said):
 def test_a_corpus_that_is_a_benchmark_too_has_the_files_of_the_benchmark(shared, capsys):
     data.main(["verify", "mlqa_r", f"paths.data_dir={shared / 'data'}"])
     assert capsys.readouterr().out.count(" ok ") == 8
+
+
+def test_a_folder_may_have_blanks_and_signs_of_hydras_grammar(tmp_path):
+    folder = tmp_path / "a b=c, (d)"
+    assert data.composed("beir_folder", [f"benchmark.folder={folder}"])["benchmark"].folder == str(folder)

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ import pytrec_eval
 import torch
 from safetensors.torch import load_file
 
-from hybrid_ir.commands import USER_ERRORS, evaluate, message_of
+from hybrid_ir.commands import USER_ERRORS, evaluate, message_of, one_clear_error
+from hybrid_ir.run_folder import owned
 from tests.command_line import hybrid_ir
 
 DEV = "benchmark=[cldr_facts_dev]"
@@ -111,6 +114,49 @@ def test_sentence_transformers_and_hugging_face_models_agree(trained, place):
     assert cards[0]["reading"]["passage_prefix"] == "Passage: "
 
 
+def test_ctrl_c_is_no_traceback(capsys):
+    with pytest.raises(SystemExit) as left, one_clear_error():
+        raise KeyboardInterrupt
+    assert left.value.code == 130 and capsys.readouterr().err.startswith("stopped")
+
+
+def test_nothing_is_overwritten_and_a_file_is_no_folder(trained, place, monkeypatch):
+    """Told before a model is loaded, for a corrected result too."""
+    monkeypatch.setattr(evaluate.models, "load", None)
+    file = place / "taken" / "cldr_facts_dev-center" / "metrics.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    for out, said in ((place / "taken", "holds results already"), (file / "x", "is a file")):
+        with pytest.raises(ValueError, match=said):
+            evaluate.main([f"checkpoint={trained}", DEV, "postprocess=[center]", "postprocess_on=test", f"out={out}"])
+
+
+def test_a_folder_belongs_to_one_process_and_what_a_killed_one_hid_is_cleared(tmp_path):
+    out = tmp_path / "out"
+    (out / ".hybrid-ir-old").mkdir(parents=True)
+    (out / ".hybrid-ir-old" / "vectors").write_text("x")
+    holding = subprocess.Popen([sys.executable, "-c", f'''
+import sys, time
+from pathlib import Path
+from hybrid_ir.run_folder import owned
+with owned(Path({str(out)!r})):
+    print("mine", flush=True)
+    time.sleep(600)'''], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holding.stdout.readline() == "mine\n" and not (out / ".hybrid-ir-old").exists()
+        with pytest.raises(ValueError, match="another process is writing there"), owned(out):
+            pass
+    finally:
+        holding.kill()
+        holding.wait()
+    with owned(out):  # a killed process holds nothing
+        (out / "result").write_text("x")
+    assert [path.name for path in out.iterdir()] == ["result"]
+    with owned(tmp_path / "empty"):
+        pass
+    assert not (tmp_path / "empty").exists()
+
+
 def test_a_correction_estimated_on_another_split(trained, place):
     done = hybrid_ir(place, "evaluate", f"checkpoint={trained}", DEV, LESS, "postprocess=center", "postprocess_on=cldr_facts",
                      f"out={place / 'elsewhere'}")
@@ -174,7 +220,7 @@ def test_a_folder_of_ones_own_and_what_it_leaves_out(trained, place):
     with open(folder / "qrels.tsv", "a") as file:
         file.write("q1\td9\t1\n")
     with pytest.raises(USER_ERRORS) as error:
-        evaluate.main([f"checkpoint={trained}", *choices])
+        evaluate.main([f"checkpoint={trained}", *choices, f"out={place / 'not-written'}"])
     assert "qrels.tsv, line 5: there is no passage 'd9'" in message_of(error.value)
 
 
@@ -207,6 +253,29 @@ def test_embeddings_that_are_not_numbers_are_refused(trained, place):
     assert not (place / "nan").exists()
 
 
+def flipped(path: Path) -> bytes:
+    whole = bytearray(path.read_bytes())
+    middle = slice(len(whole) // 2, len(whole) // 2 + 64)
+    whole[middle] = bytes(255 - byte for byte in whole[middle])
+    return bytes(whole)
+
+
+@pytest.mark.parametrize(("file", "damage", "said"), [
+    ("checkpoints/best.ckpt", flipped, "best.ckpt cannot be read (the checksum of "),
+    ("checkpoints/best.ckpt", lambda path: path.read_bytes()[:2000], "best.ckpt cannot be read (File is not a zip file)"),
+    ("checkpoints/best.ckpt", lambda path: b"", "best.ckpt cannot be read"),
+    ("config.yaml", lambda path: b"a: [", "config.yaml is no YAML"),
+    ("config.yaml", lambda path: b"", "config.yaml lacks the keys ['seed'"),
+    ("batch_card.json", lambda path: b"{}", "batch_card.json is missing or damaged ('corpus')"),
+])
+def test_a_damaged_run_is_one_clear_error(trained, tmp_path, file, damage, said):
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / file).write_bytes(damage(tmp_path / "run" / file))
+    with pytest.raises(ValueError) as error:
+        evaluate.main([f"checkpoint={tmp_path / 'run'}", DEV, LESS, f"out={tmp_path / 'out'}"])
+    assert said in str(error.value) and not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(("arguments", "said"), [
     (["checkpoint=RUN"], "benchmark=[] must name at least one"),
     (["checkpoint=RUN", "benchmark=[xquad]"], "benchmark=['xquad'] must name at least one and only some of beir_folder"),
@@ -221,8 +290,21 @@ def test_embeddings_that_are_not_numbers_are_refused(trained, place):
     (["checkpoint=RUN", DEV, "benchmark.cldr_facts_dev.max_queries=0"], "max_queries=0"),
     (["checkpoint=RUN", DEV, "benchmark.cldr_facts_dev.splitt=dev"], "splitt"),
     (["checkpoint=RUN", DEV, "test_checkpont=best"], "test_checkpont"),
+    (["checkpoint=RUN", DEV, "test_checkpoint=besst"], "test_checkpoint='besst' must be best or last"),
+    (["checkpoint=RUN", DEV, "run_depth=abc", "texts_per_chunk=1.5", "save_embeddings=flase", "window_overlap=x"],
+     "run_depth='abc' must be a whole number from 0; texts_per_chunk=1.5 must be a whole number from 1; save_embeddings='flase' "
+     "must be true or false; window_overlap='x' must be"),
+    (["checkpoint=RUN", DEV, "postprocess=null"], "postprocess=[] must be at least one"),
+    (["checkpoint=RUN", DEV, "device=foo"], "device='foo' cannot be used here (Expected one of cpu, cuda"),
+    (["checkpoint=RUN", DEV, "device=meta"], "device='meta' cannot be used here"),
     (["model=tiny", DEV], "made from scratch when it is trained: give checkpoint=RUN"),
     (["model=labse", DEV], "could not be loaded"),
+    (["model=./nowhere", DEV], "'./nowhere' does not exist"),
+    (["checkpoint=/no/such/run", DEV], "'/no/such/run' does not exist"),
+    (["checkpoint=RUN/checkpoints/third.ckpt", DEV], "third.ckpt' is neither a checkpoint nor a run folder"),
+    (["checkpoint=RUN", DEV, "seed=99999999999999"], "seed=99999999999999 must be a whole number from 0 to 4294967295"),
+    (["checkpoint=RUN", DEV, "threads=1000000"], "threads=1000000 must be a whole number from 1 to "),
+    (["checkpoint=RUN", DEV, "savee=1"], "--help lists the keys"),
 ])
 def test_bad_input_is_one_clear_error(trained, place, monkeypatch, arguments, said):
     monkeypatch.setenv("HYBRID_IR_CACHE", str(place / "cache"))

@@ -57,7 +57,7 @@ def test_a_sweep_ends_with_one_table_and_a_failed_job_stops_nobody(place):
     (["sampler.batch_size=999999"], "batch_size=999999 is larger than the data"),
     (["benchmark=xquad_r", "paths.data_dir=nowhere"], "nowhere"),
     (["model=xlmr"], "model.backbone='FacebookAI/xlm-roberta-base' could not be loaded"),
-    (["ckpt_path=nothing.ckpt", "fit=false"], "ckpt_path='nothing.ckpt' is neither a checkpoint nor a run folder"),
+    (["ckpt_path=nothing.ckpt", "fit=false"], "'nothing.ckpt' is neither a checkpoint nor a run folder"),
     (["trainer.max_steps=0"], "trainer.max_steps=0 must be at least 1"),
     (["trainer.val_check_interval=0", "trainer.gradient_clip_val=-1"],
      "trainer.val_check_interval=0 must be at least 1; trainer.gradient_clip_val=-1 must be at least 0"),

@@ -7,6 +7,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOSPC
 from inspect import Parameter, signature
 from pathlib import Path
 from pydoc import locate
@@ -15,7 +16,7 @@ from typing import Any
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
@@ -85,8 +86,9 @@ def check_types(config: DictConfig) -> None:
 
 def prepare(seed: int, threads: int) -> None:
     """Seed every generator, and set the threads of torch on a CPU."""
-    wrong = [f"{name}={value!r} must be a whole number from {least}" for name, value, least in
-             (("seed", seed, 0), ("threads", threads, 1)) if type(value) is not int or value < least]
+    wrong = [f"{name}={value!r} must be a whole number from {least} to {most}" for name, value, least, most in
+             (("seed", seed, 0, 2**32 - 1), ("threads", threads, 1, max(64, os.cpu_count() or 1)))
+             if type(value) is not int or not least <= value <= most]
     if wrong:
         raise ValueError("; ".join(wrong))
     import torch  # here, so that `hybrid-ir data fetch` starts in a second
@@ -102,9 +104,12 @@ def parts(config: Any) -> list[Any]:
 
 @contextmanager
 def one_clear_error() -> Iterator[None]:
-    """Print a user's mistake as one line and exit with 2; anything else keeps its traceback."""
+    """Print a user's mistake as one line and exit with 2, say that Ctrl-C was heard; anything else keeps its traceback."""
     try:
         yield
+    except KeyboardInterrupt:
+        print("stopped; what was written whole stays", file=sys.stderr)
+        sys.exit(130)
     except USER_ERRORS as error:
         if os.environ.get("HYBRID_IR_TRACEBACK"):
             traceback.print_exc()
@@ -117,5 +122,9 @@ def message_of(error: BaseException) -> str:
     while isinstance(error, HydraException) and error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, OmegaConfBaseException) and getattr(error, "full_key", None):
-        return f"config key {error.full_key}: {str(error).splitlines()[0]}"
+        unknown = "; --help lists the keys" if isinstance(error, ConfigAttributeError | ConfigKeyError) else ""
+        return f"config key {error.full_key}: {str(error).splitlines()[0]}{unknown}"
+    if isinstance(error, OSError) and error.errno == ENOSPC:
+        return (f"{error}: free some, or write to another disk with out= and paths.cache_dir=. A file that has its name is "
+                "whole, a result without metrics.json is not")
     return str(error).strip() or type(error).__name__

@@ -1,6 +1,5 @@
 """`hybrid-ir compare`: the paper's tables, significance, pictures and one HTML report of measured models."""
 
-import re
 from datetime import datetime
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hybrid_ir.commands import build, conf_folder, names
-from hybrid_ir.commands.overrides import listed, set_texts, split_texts
+from hybrid_ir.commands.overrides import listed, paths, set_texts, split_texts
 from hybrid_ir.comparison.everything import compare, write_tables
 from hybrid_ir.comparison.formats import as_rich
 from hybrid_ir.comparison.grid import Chance
@@ -17,12 +16,12 @@ from hybrid_ir.comparison.page import write_page
 from hybrid_ir.comparison.results import read_results, unfinished
 from hybrid_ir.comparison.section import sections
 from hybrid_ir.comparison.texts import with_texts
+from hybrid_ir.run_folder import require_free
 from hybrid_ir.wandb_tables import log_results
 
 SHOWN = ("difference", "95% from", "to", "p Holm")  # of the tested differences, on a terminal
 LOGGERS = ("none", "wandb")
 TEXTS = ("out", "baseline", "metric")
-PATH = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^,]*))\s*(?:,|$)""")
 
 
 def main(arguments: list[str]) -> None:
@@ -57,12 +56,13 @@ def run(cfg: DictConfig, places: list[str]) -> None:
     wrong += [f"paper={cfg.paper!r} must be true or false"] if not isinstance(cfg.paper, bool) else []
     if wrong:
         raise ValueError("; ".join(wrong))
+    out = Path(cfg.out) if cfg.out else Path(cfg.paths.output_dir) / "compare" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+    require_free(out, "comparison.json", "report.html")  # tables of other systems would stay among the new ones
     console = Console()
     measured = sections(read_results(places), cfg.baseline)
     parts = with_texts(measured, {name: build(config) for name, config in cfg.benchmark.items()})
     chance = Chance(cfg.seed, cfg.flips, cfg.resamples)
     comparison = compare(parts, cfg.metric, cfg.paper, chance, unfinished(places))
-    out = Path(cfg.out) if cfg.out else Path(cfg.paths.output_dir) / "compare" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
     write_tables(comparison, out)
     write_page(comparison, out)
     for table in comparison.overview:
@@ -75,13 +75,4 @@ def run(cfg: DictConfig, places: list[str]) -> None:
     if cfg.logger == "wandb":
         log_results(out, out.name)
     console.print(f"report in {out}: report.html, tables.md, tables.tex, a CSV per table, comparison.json, figures",
-                  soft_wrap=True, highlight=False)
-
-
-def paths(value: str) -> list[str]:
-    """The items of `[a,b]`, or of `a` alone; a comma inside quotes is part of a path."""
-    inside = value.strip()
-    if inside.startswith("[") and inside.endswith("]"):
-        inside = inside[1:-1]
-    found = (max(match.groups(""), key=len).strip() for match in PATH.finditer(inside))
-    return [path for path in found if path]
+                  soft_wrap=True, markup=False, highlight=False)

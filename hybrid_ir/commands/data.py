@@ -13,10 +13,12 @@ from rich.table import Table
 from rich.text import Text as Plain
 
 from hybrid_ir.commands import build, conf_folder, names
+from hybrid_ir.commands.overrides import set_texts, split_texts
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.formats import files
 from hybrid_ir.types import Benchmark, Source
 
+PATHS = ("paths.data_dir", "paths.cache_dir")  # as they stand, like every *.folder: Hydra would stop at a blank or =
 SAMPLES, BATCHES, SHOWN = 3, 3, 4  # rows, planned batches, examples of each
 CHARACTERS = 500  # of a sample text
 
@@ -36,7 +38,8 @@ def composed(name: str, overrides: Sequence[str]) -> dict[str, DictConfig]:
         raise ValueError(f"no data set {name!r}: corpora are {', '.join(names('corpus'))}; "
                          f"benchmarks are {', '.join(names('benchmark'))}")
     with initialize_config_dir(conf_folder(), version_base="1.3"):
-        cfg = compose("train", overrides=[*(f"{group}={name}" for group in groups), *overrides])
+        rest, texts = split_texts(overrides, PATHS)
+        cfg = set_texts(compose("train", overrides=[*(f"{group}={name}" for group in groups), *rest]), texts)
     return {group: cfg[group] for group in (*groups, "sampler")}
 
 

@@ -16,6 +16,7 @@ from hybrid_ir.evaluation.evaluate import Choices, Measured, evaluate
 from hybrid_ir.evaluation.postprocess import require
 from hybrid_ir.evaluation.report import report
 from hybrid_ir.evaluation.runs import write_runs
+from hybrid_ir.run_folder import owned, require_free
 from hybrid_ir.types import TextEncoder
 from hybrid_ir.wandb_tables import log_results
 
@@ -41,7 +42,7 @@ def composed(config: str, arguments: list[str]) -> DictConfig:
     for argument in arguments:
         key, _, value = argument.partition("=")
         if key == "benchmark":
-            chosen = listed(value)
+            chosen = list(dict.fromkeys(listed(value)))
         else:  # model and logger are groups of conf/, and here a place and a switch
             renamed.append({"model": "place", "logger": "track"}.get(key, key) + argument.removeprefix(key))
             on = value if key == "postprocess_on" and value not in ("test", "null") else on
@@ -58,15 +59,12 @@ def composed(config: str, arguments: list[str]) -> DictConfig:
 
 def run(cfg: DictConfig) -> None:
     prepare(cfg.seed, cfg.threads)
-    corrections = [cfg.postprocess] if isinstance(cfg.postprocess, str) else list(cfg.postprocess)
+    corrections = [cfg.postprocess] if isinstance(cfg.postprocess, str) else list(cfg.postprocess or ())
     require(corrections, cfg.postprocess_on)
-    if cfg.long_passages not in LONG or cfg.run_depth < 0 or cfg.texts_per_chunk < 1:
-        raise ValueError(f"long_passages={cfg.long_passages!r} must be one of {', '.join(LONG)}, run_depth={cfg.run_depth} at "
-                         f"least 0 and texts_per_chunk={cfg.texts_per_chunk} at least 1")
-    if cfg.track not in ("none", "wandb"):
-        raise ValueError(f"logger={cfg.track!r} must be none or wandb")
-    if (cfg.checkpoint is None) == (cfg.place is None):
-        raise ValueError("say what to evaluate: checkpoint=RUN for a run of ours, or model=NAME for any other encoder, not both")
+    require_values(cfg)
+    results = [f"{folder_name(name, fix)}/metrics.json" for name in cfg.benchmark for fix in corrections]
+    if cfg.out:
+        require_free(Path(cfg.out), *results)
     encoder, parts = models.load(str(cfg.checkpoint or cfg.place), cfg)
     benchmarks = {name: build(config) for name, config in cfg.benchmark.items()}
     split = benchmarks.get(cfg.postprocess_on) or next(map(build, cfg.split.values()), None)
@@ -74,21 +72,36 @@ def run(cfg: DictConfig) -> None:
         corrections, split, cfg.postprocess_source, cfg.postprocess_components,
         cfg.window_overlap if cfg.long_passages == "max_passage" else None, cfg.run_depth, cfg.texts_per_chunk)
     out = Path(cfg.out or Path(cfg.paths.output_dir) / "evaluate" / f"{encoder.name}_{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
-    taken = [str(out / name) for name in benchmarks if (out / name / "metrics.json").exists()]
-    if taken:
-        raise ValueError(f"out={out} holds results already ({', '.join(taken)}): nothing is overwritten, give another out=")
-    for name, benchmark in benchmarks.items():
-        digest = content_hash(benchmark)
-        out.mkdir(parents=True, exist_ok=True)
-        try:
+    with owned(out):
+        require_free(out, *results)  # another process may have been there before this one
+        for name, benchmark in benchmarks.items():
+            digest = content_hash(benchmark)
             kept = out / name / "embeddings" if cfg.save_embeddings else None
             itself = replace(choices, postprocess_on=None) if benchmark is split else choices  # then it is `test`, by its name
             for measured in evaluate(benchmark, encoder, itself, out, kept):
-                folder = out / (name if measured.postprocess == "none" else f"{name}-{measured.postprocess}")
-                write(measured, digest, encoder, parts, cfg, folder)
-        finally:
-            if not any(out.iterdir()):  # an error left nothing behind
-                out.rmdir()
+                write(measured, digest, encoder, parts, cfg, out / folder_name(name, measured.postprocess))
+
+
+def require_values(cfg: DictConfig) -> None:
+    """ValueError naming every value that is of a wrong type or out of range."""
+    wrong = [f"{key}={cfg[key]!r} must be a whole number from {least}" for key, least in
+             (("run_depth", 0), ("texts_per_chunk", 1), ("postprocess_components", 1))
+             if type(cfg[key]) is not int or cfg[key] < least]
+    wrong += [f"{key}={cfg[key]!r} must be true or false" for key in ("save_embeddings", "trust_remote_code")
+              if not isinstance(cfg[key], bool)]
+    wrong += [f"{key}={value!r} must be one of {', '.join(known)}" for key, value, known in
+              (("long_passages", cfg.long_passages, LONG), ("logger", cfg.track, ("none", "wandb"))) if value not in known]
+    if type(cfg.window_overlap) not in (int, float) or not 0 <= cfg.window_overlap < 1:
+        wrong.append(f"window_overlap={cfg.window_overlap!r} must be 0 or more and below 1")
+    if (cfg.checkpoint is None) == (cfg.place is None):
+        wrong.append("say what to evaluate: checkpoint=RUN for a run of ours, or model=NAME for any other encoder, not both")
+    if wrong:
+        raise ValueError("; ".join(wrong))
+
+
+def folder_name(benchmark: str, correction: str) -> str:
+    """Of the results of a benchmark under a correction."""
+    return benchmark if correction == "none" else f"{benchmark}-{correction}"
 
 
 def write(measured: Measured, digest: str | None, encoder: TextEncoder, parts: dict[str, Any], cfg: DictConfig,

@@ -9,12 +9,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from hybrid_ir.commands import build, conf_folder, models, prepare
-from hybrid_ir.commands.overrides import ENCODER_TEXTS, listed, set_texts, split_texts
+from hybrid_ir.commands import build, conf_folder, models, names, prepare
+from hybrid_ir.commands.overrides import ENCODER_TEXTS, paths, set_texts, split_texts
 from hybrid_ir.latency.card import card_of
 from hybrid_ir.latency.report import report
 from hybrid_ir.latency.session import run
 from hybrid_ir.latency.settings import Settings
+from hybrid_ir.run_folder import require_free
 from hybrid_ir.types import Benchmark, TextEncoder, codes
 
 LISTS, VALUES = ("batch_sizes", "pools", "backends", "search"), (
@@ -24,22 +25,26 @@ LISTS, VALUES = ("batch_sizes", "pools", "backends", "search"), (
 def main(arguments: list[str]) -> None:
     helping = {"-h", "--help"} & set(arguments)
     with initialize_config_dir(conf_folder(), version_base="1.3"):
+        asked = [value for key, _, value in (argument.partition("=") for argument in arguments) if key == "benchmark"]
+        if unknown := [name for name in asked if name not in ("none", *names("benchmark"))]:
+            raise ValueError(f"benchmark={unknown[0]} must be one of {', '.join(names('benchmark'))}")
         rest, texts = split_texts([] if helping else arguments, (*ENCODER_TEXTS, "checkpoints"))
         places = texts.pop("checkpoints", None)
         cfg = set_texts(compose("latency", overrides=rest), texts)
-        cfg.checkpoints = listed(places or "")
+        cfg.checkpoints = paths(places or "")
         if helping:
             print(OmegaConf.to_yaml(cfg), end="")
             return
         prepare(cfg.seed, cfg.threads)
         threads_of_tokenizers(cfg.threads)
-        settings = settings_of(cfg)
+        settings, out = settings_of(cfg), folder_of(cfg)
+        require_free(out, "latency.json", "latency.parquet")
         benchmark = benchmark_of(cfg)
         loaded = loaded_of(cfg)
     console = Console()
     study, pools, left_out = run({label: encoder for label, (encoder, _) in loaded.items()}, benchmark, settings, console)
     card = card_of(settings, benchmark, loaded, pools, left_out)
-    report(study, card, settings.margin, settings.seed, folder_of(cfg), console)
+    report(study, card, settings.margin, settings.seed, out, console)
 
 
 def threads_of_tokenizers(threads: int) -> None:

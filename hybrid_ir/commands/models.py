@@ -9,10 +9,10 @@ from omegaconf import DictConfig, OmegaConf
 from transformers.utils import cached_file
 
 from hybrid_ir.commands import build, names
-from hybrid_ir.commands.run_cards import backbone_of, training_of
+from hybrid_ir.commands.run_cards import backbone_of, config_of, training_of
 from hybrid_ir.encoder import BiEncoder
 from hybrid_ir.retriever import Retriever
-from hybrid_ir.run_folder import checkpoint_file
+from hybrid_ir.run_folder import checkpoint_file, read_checkpoint
 from hybrid_ir.text_encoders import PRECISIONS, BiEncoderTexts, SentenceTransformerTexts
 from hybrid_ir.types import TextEncoder
 
@@ -53,14 +53,14 @@ def of_run(place: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
                          "encoder the weights are of. Keep a checkpoint in the checkpoints/ of its run folder")
     refuse(cfg, f"a run of ours ({place})", "pooling", "query_prefix", "passage_prefix", "similarity", "revision",
            "trust_remote_code")
-    run = OmegaConf.load(folder / "config.yaml")
+    run = config_of(folder)
     from_scratch = OmegaConf.is_dict(run.model.backbone)
     texts = build(run.corpus).texts() if from_scratch else ()
     overridden(run.model, cfg, ("query_max_length", "passage_max_length"))
     if cfg.backbone:
         run.model.backbone = cfg.backbone
     module = Retriever(build(run.model)(texts=texts), build(run.loss), build(run.optimizer))
-    checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    checkpoint = read_checkpoint(file)
     module.on_load_checkpoint(checkpoint)
     module.load_state_dict(checkpoint["state_dict"])
     encoder = BiEncoderTexts(module.encoder, folder.name, cfg.precision, device(cfg))
@@ -130,6 +130,9 @@ def has_file(place: str, file: str, revision: str | None) -> bool:
     """Whether a folder, or a model of the hub, has a file; ValueError where there is no such folder or model to be had."""
     if Path(place).is_dir():
         return (Path(place) / file).is_file()
+    if place.startswith(("/", ".", "~")) or place.count("/") > 1:
+        raise ValueError(f"{place!r} does not exist: give the path of a run folder, a .ckpt file or a model's folder, a name in "
+                         f"conf/model ({', '.join(names('model'))}), or a hub id like owner/name")
     try:
         cached_file(place, "config.json", revision=revision)
     except (OSError, ValueError) as error:
@@ -140,4 +143,11 @@ def has_file(place: str, file: str, revision: str | None) -> bool:
 
 
 def device(cfg: DictConfig) -> str:
-    return cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    """ValueError for one that this machine, or this torch, has not."""
+    name = cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"device={name!r} cannot be used here ({str(error).splitlines()[0]:.160}): say cpu, cuda, cuda:1 or "
+                         "mps, or leave it out, which takes a GPU if there is one") from error
+    return name

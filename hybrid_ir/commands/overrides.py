@@ -1,11 +1,15 @@
 """What users type as KEY=VALUE: texts are taken as they stand, as Hydra's grammar would strip blanks and split paths."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
 ENCODER_TEXTS = ("backbone", "query_prefix", "passage_prefix", "revision", "device", "out", "paths.data_dir", "paths.cache_dir",
                  "paths.output_dir")  # keys whose values are plain texts, in every command that reads conf/encoder
+
+
+PATH = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^,]*))\s*(?:,|$)""")
 
 
 def split_texts(arguments: Sequence[str], keys: Iterable[str]) -> tuple[list[str], dict[str, str | None]]:
@@ -29,6 +33,15 @@ def set_texts(cfg: DictConfig, texts: dict[str, str | None]) -> DictConfig:
             raise ValueError(f"{key}: the config has no such key")
         OmegaConf.update(cfg, key, value if value is None else value.replace("${", r"\${"))
     return cfg
+
+
+def paths(value: str) -> list[str]:
+    """The items of `[a,b]`, or of `a` alone; a comma inside quotes is part of a path."""
+    inside = value.strip()
+    if inside.startswith("[") and inside.endswith("]"):
+        inside = inside[1:-1]
+    found = (max(match.groups(""), key=len).strip() for match in PATH.finditer(inside))
+    return [path for path in found if path]
 
 
 def listed(value: str) -> list[str]:

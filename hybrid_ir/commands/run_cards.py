@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from hybrid_ir.data.datamodule import RetrievalData
 from hybrid_ir.evaluation.card import content_hash, evaluation_card
@@ -25,13 +26,37 @@ RUNTIME = {"_target_", "_partial_", "seed", "cache", "folder", "tokens_per_slice
 def training_of(run: DictConfig, folder: Path) -> dict[str, Any]:
     """What a run trained on and how, for its card."""
     sampler = run.sampler
-    card = json.loads((folder / "batch_card.json").read_text())
+    card = batch_card(folder)
     return {"sampler": sampler_name(sampler.monolingual_share, sampler.level, sampler.languages),
             "monolingual_share": float(sampler.monolingual_share), "level": sampler.level, "seed": run.seed,
             "corpus": card["corpus"], "languages": list(sampler.languages or card["languages"]),
             "model": backbone_of(run.model), "batch_size": sampler.batch_size,
             "max_steps": run.trainer.max_steps, "temperature": run.loss.temperature, "learning_rate": run.optimizer.lr,
             "settings": {key: value for part in PARTS for key, value in flat(run.get(part), part).items()}}
+
+
+def batch_card(folder: Path) -> dict[str, Any]:
+    """ValueError where it is missing or damaged: it alone says what a run was trained on."""
+    path = folder / "batch_card.json"
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        return {key: card[key] for key in ("corpus", "languages")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is missing or damaged ({error}), and nothing else says what the run was trained on: copy the "
+                         "whole run folder") from error
+
+
+def config_of(folder: Path) -> DictConfig:
+    """The resolved config of a run; ValueError where it is damaged."""
+    path = folder / "config.yaml"
+    try:
+        run = OmegaConf.load(path)
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML ({' '.join(str(error).split())}): copy the whole run folder") from error
+    missing = [key for key in ("seed", "corpus", "sampler", "loss", "optimizer", "model", "trainer") if key not in run]
+    if missing:
+        raise ValueError(f"{path} lacks the keys {missing}: it is not the config of a run; copy the whole run folder")
+    return run
 
 
 def flat(node: Any, name: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from hybrid_ir.comparison.forms import CARD, METRICS, require_form
 from hybrid_ir.samplers_by_name import sampler_name
 
 
@@ -74,12 +75,14 @@ def read_result(folder: Path) -> Result:
     for key in ("benchmark", "macro_over_settings", "settings"):
         if key not in metrics:
             raise ValueError(f"{folder / 'metrics.json'} has no key {key!r}: it is not the result of an evaluation")
+    require_form(METRICS, metrics, folder / "metrics.json")
     card, config = folder / "evaluation_card.json", folder / "config.yaml"
     if card.is_file():
         known = read_json(card)
         missing = [key for key in ("model", "training") if key not in known]
         if missing:
             raise ValueError(f"{card} lacks the keys {missing}: measure the model again with `hybrid-ir evaluate`")
+        require_form(CARD, known, card)
         if not known["training"] and known["model"].get("kind") == "run" and config.is_file():
             run = yaml.safe_load(config.read_text(encoding="utf-8"))
             require_own_training(run, folder)
@@ -94,12 +97,17 @@ def read_result(folder: Path) -> Result:
 
 def read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=no_number)
+    except ValueError as error:  # no JSON, or no UTF-8
         raise ValueError(f"{path} is not JSON ({error}): measure the model again") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds a {type(found).__name__}, not an object: measure the model again")
     return found
+
+
+def no_number(name: str) -> None:
+    """Python reads NaN and infinity, which JSON does not know and no evaluation writes; no mean may rest on them."""
+    raise ValueError(f"{name} is no number")
 
 
 def read_steps(path: Path) -> list[dict[str, float]]:

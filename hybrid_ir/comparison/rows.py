@@ -3,14 +3,24 @@
 Shapes: V rows (a query in one pool) in the order of view, pool and query, C questions, S settings.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 KEYS = ("view", "query", "question_id", "query_language", "passage_language")
+
+
+def text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+KIND = dict.fromkeys(KEYS, text) | {"query": pa.types.is_integer}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +40,27 @@ class Rows:
             np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
 
 
+def read_columns(path: Path, keys: Sequence[str]) -> pa.Table:
+    """ValueError for a file that is cut or damaged, lacks columns or holds something else in them."""
+    try:
+        schema = pq.read_schema(path)
+        missing = [key for key in (*KEYS, "map") if key not in schema.names]
+        if missing:
+            raise ValueError(f"{path} lacks the columns {missing}: measure the model again")
+        table = pq.read_table(path, columns=list(keys))
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is cut or damaged ({str(error).splitlines()[0]}): measure the model again") from error
+    odd = [name for name in keys if table[name].null_count
+           or not KIND.get(name, pa.types.is_floating)(table[name].type)]
+    if odd:
+        raise ValueError(f"{path}: the columns {odd} hold nothing in some rows, or not what an evaluation writes: measure the "
+                         "model again")
+    return table
+
+
 def read_rows(path: Path) -> Rows:
     """ValueError when columns of the contract are missing or a row comes twice."""
-    there = pq.read_schema(path).names
-    missing = [key for key in (*KEYS, "map") if key not in there]
-    if missing:
-        raise ValueError(f"{path} lacks the columns {missing}: measure the model again")
-    table = pq.read_table(path, columns=list(KEYS))
+    table = read_columns(path, KEYS)
     names, codes = {}, {}
     for key in ("view", "question_id", "query_language", "passage_language"):
         column = pc.dictionary_encode(table[key].combine_chunks())

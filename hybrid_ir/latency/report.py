@@ -30,6 +30,7 @@ def report(study: Study, card: dict[str, Any], margin: float, seed: int, folder:
         console.print(equivalence_table(comparison, margin))
     machine = card["machine"]
     device = dict.fromkeys([machine["device"], machine["cpu"]])
-    console.print(f"{', '.join(device)}, {machine['threads']} threads; pool vectors: {card['pools']['vectors']}", soft_wrap=True)
+    console.print(f"{', '.join(device)}, {machine['threads']} threads; pool vectors: {card['pools']['vectors']}", soft_wrap=True,
+                  markup=False)
     console.print(f"results in {folder}: latency.json, latency.parquet, by_stage and by_language as PNG and SVG", soft_wrap=True,
-                  highlight=False)
+                  markup=False, highlight=False)

@@ -71,7 +71,7 @@ class Settings:
             wrong.append(f"margin={self.margin!r} must be above 0 and below 1: 0.05 stands for 5 %")
         if wrong:
             raise ValueError("; ".join(wrong) + (f" (a pool holds at least the top_k={self.top_k} that are looked for)"
-                                                 if any(w.startswith("pools=") for w in wrong) else ""))
+                                                 if any(w.startswith("pools=") and "whole" in w for w in wrong) else ""))
 
     @property
     def searches(self) -> list[Search]:

@@ -12,7 +12,8 @@ MOST = 30  # languages shown; latency.json has all
 
 def stages_table(study: Study, rows: list[Row]) -> Table:
     """p50, p95 and p99 of every stage in milliseconds: per query at batch 1, else per batch."""
-    table = Table(title=f"{study.benchmark.name}: milliseconds per batch, p50 / p95 / p99", title_justify="left")
+    title = Plain(f"{study.benchmark.name}: milliseconds per batch, p50 / p95 / p99")
+    table = Table(title=title, title_justify="left", title_style="italic")
     table.add_column("checkpoint, backend, search", overflow="fold", min_width=18)
     for column in ("batch", *STAGES, "p50 per\nquery"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -44,7 +45,7 @@ def languages_table(study: Study, rows: list[Row]) -> Table:
     for names in readers.values():
         of = "" if len(readers) == 1 else " of " + ", ".join(names)
         for column in (f"tokens{of}", f"p95{of}"):
-            table.add_column(column, justify="right", overflow="fold")
+            table.add_column(Plain(column), justify="right", overflow="fold")
     checkpoints = [name for name in study.checkpoints if (languages[0], name) in cells]
     for name in checkpoints:
         table.add_column(Plain(f"p50 {name}"), justify="right", overflow="fold")
@@ -52,7 +53,7 @@ def languages_table(study: Study, rows: list[Row]) -> Table:
         first = cells[language, checkpoints[0]]
         tokens = [cells[language, names[0]]["tokens_per_query"] if (language, names[0]) in cells else {}
                   for names in readers.values()]
-        table.add_row(language, f"{first['queries']:,}", *(f"{found[name]:.1f}" if found else "" for found in tokens
+        table.add_row(Plain(language), f"{first['queries']:,}", *(f"{found[name]:.1f}" if found else "" for found in tokens
                                                            for name in ("mean", "p95")),
                       *(milliseconds(cells[language, name]["ms"]["total"]["p50"]) for name in checkpoints))
     return table

@@ -50,6 +50,7 @@ def test_the_command_leaves_a_report_and_an_offline_wandb_run(sweep, tmp_path):
     (["runs=SWEEP", "benchmark=cldr_facts_dev"], "cldr_facts_dev, which is called cldr_facts: none of these runs"),
     (["runs=SWEEP", "runs=[nowhere]"], "nowhere does not exist"),
     (["runs=SWEEP", "flipps=3"], "flipps"),
+    (["runs=SWEEP", "out=SWEEP/untrained/metrics.json"], "metrics.json is a file"),
 ])
 def test_bad_input_is_one_clear_error(sweep, arguments, said):
     with pytest.raises(Exception, match=said):

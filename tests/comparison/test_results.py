@@ -86,6 +86,49 @@ def test_numbers_that_are_not_those_of_their_rows_are_refused(one):
         sections(read_results([folder]))
 
 
+def test_every_measure_that_is_asked_for_is_held_against_metrics_json(one):
+    folder = one("mixed", training_of("hybrid", 1))
+    path = folder / "per_query.parquet"
+    table = pq.read_table(path)
+    place = table.column_names.index("ndcg@10")
+    pq.write_table(table.set_column(place, "ndcg@10", [table["ndcg@10"].to_numpy() / 2]), path)
+    (made,) = sections(read_results([folder]))
+    with pytest.raises(ValueError, match=r"mixed: mono ndcg@10 is .* in metrics.json but .* over the rows"):
+        made.measure("ndcg@10")
+
+
+@pytest.mark.parametrize(("file", "keys", "said"), [
+    ("metrics.json", ["benchmark"], r"metrics.json is not as an evaluation writes it \(benchmark is None"),
+    ("metrics.json", ["benchmark", "pool"], r"metrics.json is not .*benchmark.pool is None"),
+    ("metrics.json", ["macro_over_settings", "cross"], r"metrics.json is not .*macro_over_settings.cross is None"),
+    ("evaluation_card.json", ["model"], r"evaluation_card.json is not .*model is None"),
+    ("evaluation_card.json", ["training", "monolingual_share"], r"evaluation_card.json is not .*monolingual_share is None"),
+])
+def test_an_edited_file_is_named_with_the_key(one, file, keys, said):
+    path = one("edited", training_of("hybrid", 1)) / file
+    found = json.loads(path.read_text())
+    inside = found
+    for key in keys[:-1]:
+        inside = inside[key]
+    inside[keys[-1]] = None
+    path.write_text(json.dumps(found))
+    with pytest.raises(ValueError, match=said):
+        sections(read_results([path.parent]))
+
+
+def test_nan_in_metrics_json_and_a_damaged_parquet_are_named(one):
+    folder = one("nan", training_of("hybrid", 1))
+    means = json.loads((folder / "metrics.json").read_text())["macro_over_settings"]
+    means["mono"]["map"] = float("nan")
+    change(folder / "metrics.json", macro_over_settings=means)
+    with pytest.raises(ValueError, match=r"nan/metrics.json is not JSON \(NaN is no number\)"):
+        read_results([folder])
+    cut = one("cut", training_of("hybrid", 1)) / "per_query.parquet"
+    cut.write_bytes(cut.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"cut/per_query.parquet is cut or damaged"):
+        sections(read_results([cut.parent]))
+
+
 def test_everything_wrong_is_said_at_once(one, tmp_path):
     (one("no_rows", None) / "per_query.parquet").unlink()
     (one("no_json", None) / "metrics.json").write_text("{")

@@ -83,16 +83,23 @@ def test_the_tables_and_the_card_can_be_read_again(measured):
     (["backends=[tpu]", "batch_sizes=0", "margin=-1"], "batch_sizes=.0. must .*; backends=.'tpu'. must .*; margin=-1 must"),
     (["precision=bf16"], r"backends=\[torch_fp32,torch_bf16\] measures both"),
     (["benchmark=none"], "benchmark=none has no queries"),
-    (["benchmark=nothing"], "Could not find 'benchmark/nothing'"),
+    (["benchmark=nothing"], "benchmark=nothing must be one of beir_folder"),
     (["max_queries=0"], "max_queries=0"),
     (["languages=[xx]"], "xx"),
     (["threads=0"], "threads=0 must be"),
     (["checkpoint=x"], "checkpoint"),
+    (["benchmark=xquad"], "benchmark=xquad must be one of beir_folder"),
+    (["checkpoints=['a, b']"], "'a, b'"),
+    (["pools=[100,100]"], r"names something twice$"),
+    (["out=before"], "out=before holds results already"),
+    (["out=before/latency.json/x"], "before/latency.json is a file"),
 ])
 def test_bad_input_is_one_clear_error(arguments, said, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for name in ("empty", "bare"):  # folders without a model
         Path(name).mkdir()
+    Path("before").mkdir()
+    Path("before/latency.json").write_text("{}")
     monkeypatch.setattr(latency, "threads_of_tokenizers", lambda threads: None)  # of this process too, for all other tests
     with pytest.raises(USER_ERRORS, match=said):
         latency.main(["benchmark=cldr_facts", *arguments])  # a later choice of a group wins
