@@ -93,6 +93,17 @@ def test_counts_are_those_of_a_brute_force(seed, queries, passages, width, mixed
     assert np.array_equal(table.above, above) and np.array_equal(table.tied, tied)
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([2.0**20, 2.0**-20]), st.sampled_from(["queries", "passages"]))
+def test_vectors_of_any_length_keep_their_counts(seed, factor, longer):
+    """Scaled by a power of two every score is exact again, and so is every rounding error: it grows with the vectors."""
+    benchmark, queries_QD, passages_ND = world(seed, width=9)
+    expected = rank(queries_QD, passages_ND, benchmark)
+    scaled = (factor * queries_QD, passages_ND) if longer == "queries" else (queries_QD, factor * passages_ND)
+    table = rank(*scaled, benchmark)
+    assert np.array_equal(table.above, expected.above) and np.array_equal(table.tied, expected.tied)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.data())
 def test_batching_order_and_shards_change_nothing(seed, data):
