@@ -92,7 +92,15 @@ def read_result(folder: Path) -> Result:
     else:
         raise ValueError(f"{folder} has neither evaluation_card.json nor config.yaml, so nobody knows which model it is about: "
                          "measure the model again with `hybrid-ir evaluate`")
-    return Result(folder, metrics, known, read_steps(folder / "metrics.jsonl"))
+    return Result(folder, metrics, known, read_steps(steps_of(folder, known)))
+
+
+def steps_of(folder: Path, card: dict[str, Any]) -> Path:
+    """metrics.jsonl of a run: in its folder, or, for an evaluation of its checkpoint as it is, where that still lies."""
+    file, plain = card["model"].get("path"), (card.get("postprocess") or {}).get("name", "none") == "none"
+    if (folder / "metrics.jsonl").is_file() or card["model"].get("kind") != "run" or not file or not plain:
+        return folder / "metrics.jsonl"
+    return Path(file).parent.parent / "metrics.jsonl"
 
 
 def read_json(path: Path) -> dict[str, Any]:

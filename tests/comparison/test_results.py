@@ -162,6 +162,19 @@ def test_an_old_run_folder_is_read_from_its_config(one):
         read_results([folder])
 
 
+def test_an_evaluated_checkpoint_has_the_training_curves_of_its_run(one):
+    run, measured, centred = (one(name, training_of("hybrid", 1), postprocess=fix) for name, fix in
+                              (("run", "none"), ("measured", "none"), ("centred", "center")))
+    for folder in (measured, centred):
+        (folder / "metrics.jsonl").unlink()
+        model = {"name": "run", "kind": "run", "path": str(run / "checkpoints" / "best.ckpt")}
+        change(folder / "evaluation_card.json", model=model)
+    found = {result.folder.name: result.steps for result in read_results([measured, centred, run])}
+    assert found["run"] and found["measured"] == found["run"] and found["centred"] == []  # the run was not centred
+    (run / "metrics.jsonl").unlink()
+    assert read_results([measured])[0].steps == []
+
+
 def test_a_job_without_results_is_told_and_a_half_written_step_is_dropped(one):
     folder = one("done", training_of("hybrid", 1))
     (folder / "versions.json").write_text("{}")
