@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerBase
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from hybrid_ir.evaluation.passage_vectors import PassageVectors
 from hybrid_ir.evaluation.rank_table import EVERY, OWN
@@ -67,6 +68,28 @@ def test_paired_scores_are_the_best_windows():
 @pytest.fixture(scope="session")
 def reader(tokenizers) -> PreTrainedTokenizerBase:
     return tokenizers["passage"].tokenizer
+
+
+@pytest.fixture(scope="session")
+def letters() -> PreTrainedTokenizerBase:
+    """A token a letter, and one more where a text begins: a piece cut inside a word has more tokens than it had there."""
+    pieces = [("<unk>", 0.0), ("▁", -1.0), *((letter, -1.0) for letter in "abcdefgh中国:"), ("Pasge", -1.0)]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.3, 0.9])
+@given(words=st.lists(st.text("abcdefgh中国", min_size=1, max_size=40), min_size=1, max_size=12), length=st.integers(3, 30))
+@settings(max_examples=40, deadline=None)
+def test_pieces_that_get_tokens_at_their_edges_still_fit(letters, words, length, overlap):
+    text, end = " ".join(words), 0
+    spans = window_spans(text, letters, length, overlap)
+    for first, last in spans:
+        assert len(letters(text[first:last])["input_ids"]) <= length
+        assert not text[end:first].strip() and last >= end and last > first
+        end = last
+    assert not text[end:].strip()
 
 
 @given(words=st.lists(st.text("abcdefgh中国", min_size=1, max_size=6), min_size=1, max_size=80), length=st.integers(16, 40),

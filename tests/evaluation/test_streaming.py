@@ -1,5 +1,7 @@
 """StreamedRanking: the same ranks as ranking all at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -34,6 +36,27 @@ def streamed(benchmark, queries, passages, seed, **choices):
         for part in np.array_split(rng.permutation(rows), 3):
             ranking.add(stage, [np.array([row]) for row in part], vectors[torch.from_numpy(part)])
     return ranking.results()
+
+
+@given(seed=st.integers(0, 999))
+@settings(max_examples=15, deadline=None)
+def test_languages_at_the_top_are_those_of_each_query_language(seed):
+    benchmark, queries, passages = problem(seed)
+    found = streamed(benchmark, queries, passages, seed, whole=True).observed["language_mix@10"]
+    order = np.argsort(-(queries.double() @ passages.double().T).numpy(), axis=1)[:, :10]
+    for code in range(2):
+        mine = benchmark.passage_languages[order[benchmark.query_languages == code]]
+        expected = [(mine == language).mean() for language in range(2)] if len(mine) else [np.nan] * 2
+        np.testing.assert_allclose(found[code], expected)
+
+
+@pytest.mark.parametrize("asked", [0, 12])
+def test_nothing_relevant_is_nothing_to_measure(asked):
+    benchmark, *_ = problem(1)
+    nothing = replace(benchmark, queries=benchmark.queries[:asked], query_languages=benchmark.query_languages[:asked],
+                      question_ids=benchmark.question_ids[:asked], relevant=[np.zeros(0, np.int64)] * asked)
+    with pytest.raises(ValueError, match="no query has a relevant passage"):
+        StreamedRanking(nothing)
 
 
 @given(seed=st.integers(0, 999), order=st.integers(0, 999))
