@@ -11,7 +11,7 @@ PLANS = {*ALPHA_KEYS, "training/level", "setting/sampler.level"}  # differ betwe
 
 def is_named(systems: Sequence[System], baseline: str | None) -> bool:
     """Whether the text is the label or the sampler of one of the systems."""
-    return any(baseline in (system.label, system.sampler) for system in systems)
+    return any(baseline in (system.label, system.long_label, system.sampler) for system in systems)
 
 
 def require_named(groups: Sequence[Sequence[System]], baseline: str | None) -> None:
@@ -34,15 +34,15 @@ def baselines_of(systems: Sequence[System], baseline: str | None) -> tuple[list[
         ValueError: no system has that label or sampler, or several of a model do.
     """
     require_named([systems], baseline)
-    labels, samplers = [s.label for s in systems], [s.sampler for s in systems]
+    labels, long_labels, samplers = ([getattr(s, kind) for s in systems] for kind in ("label", "long_label", "sampler"))
     name = baseline if baseline is not None else next((one for one in ("x_x_mono", UNTRAINED) if one in samplers), labels[0])
-    if name in labels:
-        only = labels.index(name)
+    only = next((i for i, s in enumerate(systems) if name in (s.label, s.long_label)), None)
+    if only is not None:
         return [None if i == only else only for i in range(len(systems))], []
     chosen, told = [], []
     for i, system in enumerate(systems):
         theirs = [j for j, other in enumerate(systems) if other.model == system.model and other.sampler == name]
-        plain = [j for j in theirs if labels[j] == f"{name} / {system.model}"]
+        plain = [j for j in theirs if long_labels[j] == f"{name} / {system.model}"]
         mine = (plain or theirs or [None])[0]
         if len(theirs) > 1 and not plain:
             if baseline is not None:

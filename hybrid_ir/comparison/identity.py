@@ -45,8 +45,8 @@ def released(result: Result) -> dict[str, Any]:
     return {"released/path": path, "released/revision": model.get("revision")}
 
 
-def label_of(identity: dict[str, Any]) -> str:
-    """Sampler, alpha and level where they are not the sampler's own, model, postprocess."""
+def label_of(identity: dict[str, Any], one_model: bool = False) -> str:
+    """Sampler, alpha and level where they are not the sampler's own, model where there are several, postprocess."""
     name = identity.get("training/sampler", UNTRAINED)
     share, level = identity.get("training/monolingual_share"), identity.get("training/level")
     own_share, own_level = SAMPLERS.get(name, (None, None))
@@ -56,12 +56,13 @@ def label_of(identity: dict[str, Any]) -> str:
     if level is not None and level != own_level:
         parts.append(f"level={level}")
     post = identity["postprocess"]
-    return " / ".join([" ".join(parts), str(identity["model"]), *([post] if post != "none" else [])])
+    model = [] if one_model else [str(identity["model"])]
+    return " / ".join([" ".join(parts), *model, *([post] if post != "none" else [])])
 
 
-def distinct_labels(identities: Sequence[dict[str, Any]]) -> list[str]:
+def distinct_labels(identities: Sequence[dict[str, Any]], one_model: bool = False) -> list[str]:
     """Labels; those that are equal get the values that tell the systems apart."""
-    labels = [label_of(identity) for identity in identities]
+    labels = [label_of(identity, one_model) for identity in identities]
     twins = defaultdict(list)
     for label, identity in zip(labels, identities, strict=True):
         twins[label].append(identity)

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from hybrid_ir.comparison.baselines import baselines_of, is_named, require_named
+from hybrid_ir.comparison.identity import identity_of
 from hybrid_ir.comparison.results import Result
 from hybrid_ir.comparison.rows import KEYS, Rows, read_columns, read_rows
 from hybrid_ir.comparison.splitting import Measurements, split
@@ -116,7 +117,8 @@ def sections(results: Sequence[Result], baseline: str | None = None) -> list[Sec
         ValueError: results that cannot stand in one table or cannot be paired, or a baseline that is in no section.
     """
     parts = split(results)
-    groups = [group(part.results) for part in parts]
+    one_model = len({identity_of(result)["model"] for result in results}) == 1
+    groups = [group(part.results, one_model) for part in parts]
     require_named([systems for systems, _ in groups], baseline)
     return [section(part, systems, notes, baseline) for part, (systems, notes) in zip(parts, groups, strict=True)]
 

@@ -18,6 +18,7 @@ class System:
     label: str
     results: tuple[Result, ...]
     identity: dict[str, Any] = field(repr=False)
+    long_label: str = ""  # with the model, which the label leaves out where all systems have the same
 
     @property
     def sampler(self) -> str:
@@ -41,8 +42,10 @@ class System:
         return [result.seed for result in self.results]
 
 
-def group(results: Iterable[Result]) -> tuple[list[System], list[str]]:
+def group(results: Iterable[Result], one_model: bool = False) -> tuple[list[System], list[str]]:
     """Systems of one benchmark in the order of model, sampler and alpha; and notes about results counted once.
+
+    With `one_model` their labels do not name the model.
 
     Raises:
         ValueError: two results of one system and seed with different numbers.
@@ -53,9 +56,9 @@ def group(results: Iterable[Result]) -> tuple[list[System], list[str]]:
         key = json.dumps(identity, sort_keys=True, default=str)
         identities[key] = identity
         members[key].append(result)
-    labels = distinct_labels(list(identities.values()))
+    labels, long_labels = (distinct_labels(list(identities.values()), short) for short in (one_model, False))
     systems, notes, wrong = [], [], []
-    for label, (key, found) in zip(labels, members.items(), strict=True):
+    for label, long_label, (key, found) in zip(labels, long_labels, members.items(), strict=True):
         seeds: dict[int | None, Result] = {}
         for result in found:
             first = seeds.setdefault(result.seed, result)
@@ -65,7 +68,7 @@ def group(results: Iterable[Result]) -> tuple[list[System], list[str]]:
                     f"{first.folder} and {result.folder} are both {label}, seed {result.seed}, "
                     + ("with the same numbers: counted once" if same else "with different numbers: leave one of them out"))
         ordered = sorted(seeds.values(), key=lambda result: (result.seed is None, result.seed or 0))
-        systems.append(System(label, tuple(ordered), identities[key]))
+        systems.append(System(label, tuple(ordered), identities[key], long_label))
     if wrong:
         raise ValueError("; ".join(wrong))
     return sorted(systems, key=place_in_tables), notes

@@ -78,7 +78,13 @@ def means_table(headlines: Sequence[Headline], which: int, metric: str, with_pap
     direction = ", lower is more even" if metric == "rank_distance" else ""
     title = f"Table {file[-1]}{' (micro)' if micro else ''}: {TITLES.get(metric, metric)}{direction}, {mean}"
     return Table(f"{file}_{'micro' if micro else 'macro'}", title, ("system", "seeds"), shown, kept,
-                 " ".join([STARS, *notes]), marks=True)
+                 " ".join([STARS, *model_note(headlines), *notes]), marks=True)
+
+
+def model_note(headlines: Sequence[Headline]) -> list[str]:
+    """Which model it is, where labels do not say."""
+    systems = [system for one in headlines for system in one.section.systems]
+    return [f"Model: {systems[0].model}."] if systems and systems[0].label != systems[0].long_label else []
 
 
 def paper_rows(columns: Sequence[tuple[Section, str]], metric: str) -> tuple[list[Row], list[str]]:

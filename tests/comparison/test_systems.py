@@ -6,10 +6,12 @@ import pytest
 
 from hybrid_ir.comparison.baselines import baselines_of
 from hybrid_ir.comparison.curves import alpha_families
+from hybrid_ir.comparison.everything import compare
+from hybrid_ir.comparison.grid import Chance
 from hybrid_ir.comparison.results import read_results
 from hybrid_ir.comparison.section import sections
 from hybrid_ir.comparison.systems import group
-from tests.comparison.made import card_of, small_benchmark, training_of, write_result
+from tests.comparison.made import card_of, small_benchmark, table_named, training_of, write_result
 
 BENCHMARK = small_benchmark(6)
 
@@ -103,6 +105,20 @@ def test_the_baseline_is_a_label_or_the_sampler_of_the_same_model(sweep, one):
     assert baselines_of(group(read_results([sweep, other]))[0], None)[0] == [1, None, 1, 1, None]
 
 
+def test_labels_leave_out_the_model_that_all_systems_have(sweep, one):
+    """And then a table says it; a baseline is known with the model and without."""
+    (alone,) = sections(read_results([sweep]))
+    assert [s.label for s in alone.systems] == ["untrained", "x_x_mono", "x_y", "hybrid"]
+    for name in ("hybrid", "hybrid / e5_small"):
+        assert sections(read_results([sweep]), name)[0].baselines == (3, 3, 3, None)
+    other = one("labse", training_of("x_y", 1, model="labse"), small_benchmark())
+    (both,) = sections(read_results([sweep, other]))
+    assert [s.label for s in both.systems][-2:] == ["hybrid / e5_small", "x_y / labse"]
+    for section, said in ((alone, True), (both, False)):
+        made = compare([section], chance=Chance(flips=20, resamples=20))
+        assert ("Model: e5_small." in table_named(made, "table1_macro").note) is said
+
+
 def test_a_baseline_that_nobody_named_is_the_most_alike_and_is_noted(one):
     for precision in ("fp32", "bf16"):
         for name in ("x_x_mono", "hybrid"):
@@ -148,5 +164,5 @@ def test_a_baseline_of_one_benchmark_is_used_there_and_noted_elsewhere(one):
     assert there.baselines == (None, 0)
     (note,) = there.notes
     assert note.startswith("other_r: baseline=hybrid / e5_small is no system here, so")
-    with pytest.raises(ValueError, match="baseline='bm25' is no system of these runs.*hybrid / e5_small.*x_y / e5_small"):
+    with pytest.raises(ValueError, match="baseline='bm25' is no system of these runs.*choose a label .*hybrid; x_y"):
         sections(read_results([root]), "bm25")
