@@ -26,6 +26,37 @@ def test_seen_and_unseen_languages_are_their_settings(compared):
     cells = dict(zip([column.title for column in table.columns], rows_of(table)["hybrid",], strict=True))
     assert cells["M mAP unseen"].value == pytest.approx(means[section.mask("mono", ["el"])].mean())
     assert cells["C mAP seen → unseen"].value == pytest.approx(means[section.mask("cross", ["ar", "de", "en"], ["el"])].mean())
+    assert cells["Mul mAP unseen"].value == pytest.approx(means[section.mask("multi", ["el"])].mean())
+    distance = section.measure("rank_distance").seeds[3].mean(0)
+    assert cells["Mul rank distance seen"].value == pytest.approx(distance[section.mask("multi", ["ar", "de", "en"])].mean())
+    assert len(cells) == 2 + 3 + 2 + 2  # languages of one group have no cross-lingual setting among themselves
+
+
+def setting_means(folder, metric: str) -> dict[tuple[str, str, str], float]:
+    """By view, query language and passage language."""
+    rows = json.loads((folder / "metrics.json").read_text())["settings"]
+    return {(row["view"], row["query_language"], row["passage_language"]): row[metric] for row in rows}
+
+
+def test_changes_of_languages_and_pairs_are_differences_of_their_settings(compared, sweep):
+    """System 3 is hybrid, its baseline x_x_mono; each with two seeds."""
+    mine, theirs = ([setting_means(sweep / f"{name}_seed{seed}", "map") for seed in (1, 2)] for name in ("hybrid", "x_x_mono"))
+
+    def change(chosen) -> float:
+        return np.mean([np.mean([means[key] for key in means if chosen(*key)]) for means in mine]) - np.mean(
+            [np.mean([means[key] for key in means if chosen(*key)]) for means in theirs])
+    languages = table_named(compared, "made_r_languages_3")
+    assert languages.heads == ("query language, view",) and "query languages" in languages.title and len(languages.rows) == 12
+    for row in languages.rows:
+        (name, view) = row.labels[0].split(", ")
+        view = {"M": "mono", "C": "cross", "Mul": "multi"}[view]
+        assert row.cells[0].value == pytest.approx(change(lambda v, q, _, view=view, name=name: (v, q) == (view, name)))
+        assert row.cells[0].text[0] in "+−-0" and row.cells[1].value <= row.cells[0].value <= row.cells[2].value
+    pairs = table_named(compared, "made_r_pairs_3")
+    assert pairs.heads == ("pair",) and "pairs of query and passage language" in pairs.title
+    for row in pairs.rows:
+        pair = tuple(row.labels[0].split(" → "))
+        assert row.cells[0].value == pytest.approx(change(lambda v, q, p, pair=pair: v != "multi" and (q, p) == pair))
 
 
 def test_changes_are_sorted_and_hold_every_pair(compared):

@@ -79,6 +79,10 @@ def test_owners_revisions_corrections_and_windows_make_systems(one, tmp_path):
         one(f"corrected/{i}", None, postprocess=post)
     assert set(labels(corrected)) == {"untrained / e5_small / lir / components=1", "untrained / e5_small / lir / components=2",
                                       "untrained / e5_small / shift / source=en", "untrained / e5_small / shift / source=de"}
+    for prefix, pooling in (("", "mean"), ("query: ", "mean"), ("", "cls")):
+        one(f"read/{prefix}{pooling}", None, reading={"query_prefix": prefix, "pooling": pooling, "width": 384})
+    assert set(labels(tmp_path / "read")) == {f"untrained / e5_small / query_prefix={prefix} / pooling={pooling}"
+                                              for prefix, pooling in (("", "mean"), ("query: ", "mean"), ("", "cls"))}
     for share in (0.25, 0.5):
         one(f"windows/{share}", None, long_passages={"policy": "max_passage", "window_overlap": share})
     assert set(labels(tmp_path / "windows")) == {f"untrained / e5_small / window_overlap={share}" for share in (0.25, 0.5)}

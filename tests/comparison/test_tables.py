@@ -33,6 +33,18 @@ def test_tables_1_and_2_hold_the_macro_means_of_metrics_json(compared, sweep):
     assert distance.value == pytest.approx(np.mean([means["multi"]["rank_distance"] for means in said]))
 
 
+def test_every_difference_from_a_baseline_has_an_interval_around_it(compared):
+    for file in ("made_r_effects_macro", "made_r_effects_micro"):
+        table = table_named(compared, file)
+        names = [column.name for column in table.columns]
+        assert len(table.rows) == 3 * 4  # three systems; M, C and Mul mAP and rank distance
+        for row in table.rows:
+            cell = dict(zip(names, row.cells, strict=True))
+            assert cell["difference"].value == pytest.approx(cell["mean"].value - cell["baseline"].value)
+            assert cell["95% from"].value <= cell["difference"].value <= cell["to"].value
+            assert 0 < cell["p"].value <= cell["p Holm"].value <= 1
+
+
 def test_bold_is_the_best_of_ours_and_lower_is_better_for_distance(compared):
     for file, pick in (("table1_macro", max), ("table2_macro", min)):
         table = table_named(compared, file)
