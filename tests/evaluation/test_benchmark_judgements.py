@@ -1,12 +1,13 @@
 """What is counted relevant, and which queries are kept: the cases in which one wrong comparison would go unseen."""
 
 import gzip
+import re
 import zlib
 
 import numpy as np
 import pytest
 
-from hybrid_ir.evaluation.benchmarks import miracl, mldr
+from hybrid_ir.evaluation.benchmarks import belebele, miracl, mldr, squadshifts
 from hybrid_ir.evaluation.benchmarks.judged import Query, some
 from tests import raw_data
 from tests.evaluation.test_benchmark_loaders import ASK, CORPUS, ONE, QUERIES, answers, fetched, load_folder, write
@@ -82,6 +83,27 @@ def test_all_positive_documents_of_mldr_are_relevant(tmp_path):
         {"docid": "doc-de-2"}, {"docid": "doc-de-0"}], "negative_passages": [{"docid": "doc-de-1"}]})))
     benchmark = mldr.load(folder, str(tmp_path / "cache"), languages="de", require_counts=False)
     assert answers(benchmark) == {("de", "de:q"): {"de:doc-de-0", "de:doc-de-2"}}
+
+
+@pytest.mark.parametrize("module", [belebele, miracl, mldr, squadshifts])
+def test_a_card_names_revision_licence_and_paper(module):
+    """The first seven digits of the revision stand in the address of every file too."""
+    source = module.SOURCE
+    assert source.licence and source.description and source.name
+    assert re.search(r"\b20\d\d\b", source.citation)
+    revision = miracl.REVISIONS["full"] if module is miracl else source.revision
+    revisions = [one.partition("@")[2][:7] for one in revision.split(", ")]
+    assert all(re.fullmatch("[0-9a-f]{7}", revision) for revision in revisions)
+    urls = " ".join(file.url for file in module.files())
+    assert all(revision in urls for revision in revisions)
+
+
+def test_what_was_chosen_of_mldr_stands_on_the_card(tmp_path):
+    folder = fetched(mldr.files("de"), {path: page for path, page in raw_data.mldr_pages().items() if "-de/" in path}, tmp_path)
+    benchmark = mldr.load(folder, str(tmp_path / "cache"), languages="de", require_counts=False)
+    assert benchmark.source.choices == {"split": "test", "require_counts": "False", "max_queries": "all"}
+    with pytest.raises(ValueError, match="split=train must be one of .*; unknown_passages=ignore must be one of error, drop"):
+        mldr.load(folder, str(tmp_path / "cache"), languages="de", split="train", unknown_passages="ignore")
 
 
 def test_numbers_of_miracl_add_up_to_those_of_its_paper():
