@@ -128,17 +128,15 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is no checkpoint, or not whole: torch takes flipped bytes for weights and looks at no checksum.
     """
-    reason = "it is no checkpoint of ours"
     try:
         with zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()
-        if damaged is None:
-            found = torch.load(file, map_location="cpu", weights_only=True)
-            if isinstance(found, dict) and {"state_dict", "global_step"} <= found.keys():
-                return found
-        else:
-            reason = f"the checksum of {damaged} is wrong"
+            if damaged := archive.testzip():
+                raise ValueError(f"the checksum of {damaged} is wrong")
+        found = torch.load(file, map_location="cpu", weights_only=True)
+        if not isinstance(found, dict) or not {"state_dict", "global_step"} <= found.keys():
+            raise ValueError("it is no checkpoint of ours")
     except Exception as error:  # of many types: what is read may be anything
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-    raise ValueError(f"{file} cannot be read ({reason}): it was cut or damaged; copy it again from where it was trained, or take "
-                     "another checkpoint of the run (test_checkpoint=last or best)")
+        raise ValueError(f"{file} cannot be read ({reason}): it was cut or damaged; copy it again from where it was trained, or "
+                         "take another checkpoint of the run (test_checkpoint=last or best)") from error
+    return found

@@ -1,13 +1,10 @@
 """What a comparison needs of metrics.json and evaluation_card.json; whoever edited or cut them hears what is wrong."""
 
 from pathlib import Path
-from typing import (
-    Any,
-    NotRequired,  # pydantic takes typing's only from Python 3.12 on
-)
+from typing import Any, NotRequired
 
 from pydantic import TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict  # pydantic takes that of typing only from Python 3.12 on
 
 
 class Measured(TypedDict):

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 KEYS = ("view", "query", "question_id", "query_language", "passage_language")
 
 
-def text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-KIND = dict.fromkeys(KEYS, text) | {"query": pa.types.is_integer}
+KIND = dict.fromkeys(KEYS, is_text) | {"query": pa.types.is_integer}
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,7 +90,7 @@ class Section:
         return column.astype(float)[self.orders[result.folder]]
 
     def measure(self, metric: str) -> Measured:
-        """ValueError when the metric is not defined for the same rows in all results."""
+        """ValueError when the metric is not defined for the same rows in all results, or metrics.json says something else."""
         if metric not in self._measured:
             shape = (len(self.rows.questions), len(self.rows.settings))
             averaged, seeds = [], []
@@ -105,8 +105,8 @@ class Section:
                 counts_S = found[0].counts_CS.sum(0)
                 seeds.append(np.array([np.where(counts_S > 0, one.sums_CS.sum(0) / np.maximum(counts_S, 1), np.nan)
                                        for one in found]))
+            require_metrics_json(self, metric, seeds)
             self._measured[metric] = Measured(tuple(averaged), tuple(seeds))
-            require_metrics_json(self, metric)
         return self._measured[metric]
 
 
@@ -146,10 +146,10 @@ def section(part: Measurements, systems: Sequence[System], notes: Sequence[str],
     return made
 
 
-def require_metrics_json(section: Section, metric: str) -> None:
-    """ValueError naming every result whose macro means are not those of its own rows."""
+def require_metrics_json(section: Section, metric: str, seeds: Sequence[np.ndarray]) -> None:
+    """ValueError naming every result whose macro means are not those of its own rows; `seeds` as in Measured."""
     wrong = []
-    for system, means_S in zip(section.systems, section.measure(metric).seeds, strict=True):
+    for system, means_S in zip(section.systems, seeds, strict=True):
         for result, row_S in zip(system.results, means_S, strict=True):
             for view, means in result.metrics["macro_over_settings"].items():
                 if view not in VIEWS or metric not in means:
