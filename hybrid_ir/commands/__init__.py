@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from errno import ENOSPC
 from inspect import Parameter, signature
@@ -40,6 +40,13 @@ def conf_folder() -> str:
 def names(group: str) -> list[str]:
     """The options of a group of conf/."""
     return sorted(path.stem for path in (shipped("conf") / group).glob("*.yaml") if path.stem != "none")
+
+
+def require_benchmarks(key: str, chosen: Iterable[str], but: str | None = None) -> None:
+    """ValueError for names that are not in conf/benchmark; `but` may stand there too."""
+    known = names("benchmark")
+    if unknown := [name for name in chosen if name not in (but, *known)]:
+        raise ValueError(f"{key}={', '.join(unknown)} must be one of {', '.join([*([but] if but else []), *known])}")
 
 
 def quieten() -> None:

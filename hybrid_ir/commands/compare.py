@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hybrid_ir.commands import build, conf_folder, names
+from hybrid_ir.commands import build, conf_folder, require_benchmarks
 from hybrid_ir.commands.overrides import listed, paths, set_texts, split_texts
 from hybrid_ir.comparison.everything import compare, write_tables
 from hybrid_ir.comparison.formats import as_rich
@@ -38,9 +38,7 @@ def main(arguments: list[str]) -> None:
             lists[key] = listed(value)
     if not lists["runs"]:
         raise ValueError("runs=[A,B,...] must name at least one folder with results: a run, a sweep or an evaluation")
-    unknown = [name for name in lists["benchmark"] if name not in names("benchmark")]
-    if unknown:
-        raise ValueError(f"benchmark={unknown} must be some of {', '.join(names('benchmark'))}")
+    require_benchmarks("benchmark", lists["benchmark"])
     rest, texts = split_texts([argument for argument in arguments if argument.partition("=")[0] not in lists], TEXTS)
     with initialize_config_dir(conf_folder(), version_base="1.3"):
         cfg = compose("compare", [*(f"+benchmark@benchmark.{name}={name}" for name in lists["benchmark"]), *rest])

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hybrid_ir.commands import build, conf_folder, models, names, prepare
+from hybrid_ir.commands import build, conf_folder, models, names, prepare, require_benchmarks
 from hybrid_ir.commands.overrides import ENCODER_TEXTS, listed, set_texts, split_texts
 from hybrid_ir.evaluation.card import content_hash, evaluation_card
 from hybrid_ir.evaluation.evaluate import Choices, Measured, evaluate
@@ -46,11 +46,10 @@ def composed(config: str, arguments: list[str]) -> DictConfig:
         else:  # model and logger are groups of conf/, and here a place and a switch
             renamed.append({"model": "place", "logger": "track"}.get(key, key) + argument.removeprefix(key))
             on = value if key == "postprocess_on" and value not in ("test", "null") else on
-    unknown = [name for name in [*chosen, *([on] if on else [])] if name not in names("benchmark")]
-    if not chosen or set(unknown) & set(chosen):
-        raise ValueError(f"benchmark={chosen} must name at least one and only some of {', '.join(names('benchmark'))}")
-    if unknown:
-        raise ValueError(f"postprocess_on={on} must be test or one of {', '.join(names('benchmark'))}")
+    if not chosen:
+        raise ValueError(f"benchmark=[A,B,...] must name at least one of {', '.join(names('benchmark'))}")
+    require_benchmarks("benchmark", chosen)
+    require_benchmarks("postprocess_on", [on] if on else [], but="test")
     groups = [f"+benchmark@benchmark.{name}={name}" for name in chosen] + (
         [f"+benchmark@split.{on}={on}"] if on and on not in chosen else [])
     rest, texts = split_texts(renamed, TEXTS)

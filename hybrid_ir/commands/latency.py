@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from hybrid_ir.commands import build, conf_folder, models, names, prepare
+from hybrid_ir.commands import build, conf_folder, models, prepare, require_benchmarks
 from hybrid_ir.commands.overrides import ENCODER_TEXTS, paths, set_texts, split_texts
 from hybrid_ir.latency.card import card_of
 from hybrid_ir.latency.report import report
@@ -26,8 +26,7 @@ def main(arguments: list[str]) -> None:
     helping = {"-h", "--help"} & set(arguments)
     with initialize_config_dir(conf_folder(), version_base="1.3"):
         asked = [value for key, _, value in (argument.partition("=") for argument in arguments) if key == "benchmark"]
-        if unknown := [name for name in asked if name not in ("none", *names("benchmark"))]:
-            raise ValueError(f"benchmark={unknown[0]} must be one of {', '.join(names('benchmark'))}")
+        require_benchmarks("benchmark", asked, but="none")
         rest, texts = split_texts([] if helping else arguments, (*ENCODER_TEXTS, "checkpoints"))
         places = texts.pop("checkpoints", None)
         cfg = set_texts(compose("latency", overrides=rest), texts)

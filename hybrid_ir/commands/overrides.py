@@ -7,8 +7,6 @@ from omegaconf import DictConfig, OmegaConf
 
 ENCODER_TEXTS = ("backbone", "query_prefix", "passage_prefix", "revision", "device", "out", "paths.data_dir", "paths.cache_dir",
                  "paths.output_dir")  # keys whose values are plain texts, in every command that reads conf/encoder
-
-
 PATH = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^,]*))\s*(?:,|$)""")
 
 

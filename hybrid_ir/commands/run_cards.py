@@ -73,7 +73,7 @@ def card_of_run(module: Retriever, data: RetrievalData, cfg: DictConfig, folder:
     device, place, trained_by = str(module.device), folder, cfg
     if not cfg.fit and cfg.ckpt_path:
         place = Path(checkpoint_file(cfg.ckpt_path, cfg.test_checkpoint)).parent.parent
-        trained_by = OmegaConf.load(place / "config.yaml") if (place / "config.yaml").is_file() else cfg
+        trained_by = config_of(place) if (place / "config.yaml").is_file() else cfg
     precision = PRECISION_OF.get(cfg.trainer.precision, cfg.trainer.precision)
     reading = BiEncoderTexts(module.encoder, folder.name, precision, device).reading()
     trained = (place / "batch_card.json").is_file()

@@ -45,7 +45,7 @@ def test_the_command_leaves_a_report_and_an_offline_wandb_run(sweep, tmp_path):
     (["runs=SWEEP", "metric=mapp"], "has no column 'mapp': choose one of map, ndcg@10"),
     (["runs=SWEEP", "baseline=bm25"], "baseline='bm25' is no system"),
     (["runs=SWEEP", "flips=0", "logger=csv"], "flips=0 must be a whole number from 1; logger='csv' must be none or wandb"),
-    (["runs=SWEEP", "benchmark=[xquad]"], "benchmark=.'xquad'. must be some of"),
+    (["runs=SWEEP", "benchmark=[xquad]"], "benchmark=xquad must be one of beir_folder"),
     (["runs=SWEEP", "benchmark=cldr_facts"], "benchmark=cldr_facts: none of these runs was measured on it, only on made_r"),
     (["runs=SWEEP", "benchmark=cldr_facts_dev"], "cldr_facts_dev, which is called cldr_facts: none of these runs"),
     (["runs=SWEEP", "runs=[nowhere]"], "nowhere does not exist"),
