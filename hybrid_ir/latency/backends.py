@@ -9,15 +9,12 @@ from typing import Any
 import torch
 
 from hybrid_ir.latency.measure import Contestant
+from hybrid_ir.latency.settings import Unavailable
 from hybrid_ir.text_encoders import BiEncoderTexts, SentenceTransformerTexts
 from hybrid_ir.types import TextEncoder
 
 PROBES = (["one"], ["a somewhat longer query?", "two"], ["three of different lengths", "三", "and a third"])
 COMPILATIONS = 128  # of one function
-
-
-class Unavailable(Exception):
-    """A backend or an index cannot be had here; the others go on."""
 
 
 def contestant(checkpoint: str, encoder: TextEncoder, backend: str) -> Contestant:

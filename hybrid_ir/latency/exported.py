@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from hybrid_ir.encoder import BiEncoder
-from hybrid_ir.latency.backends import Unavailable
+from hybrid_ir.latency.settings import Unavailable
 
 NAMES = ["input_ids", "attention_mask"]
 

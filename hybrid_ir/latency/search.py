@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hybrid_ir.latency.backends import Unavailable
 from hybrid_ir.latency.pools import LINKS
+from hybrid_ir.latency.settings import Unavailable
 
 EF_CONSTRUCTION, EF_SEARCH = 80, 64  # candidates kept while an HNSW graph is built and searched
 

@@ -12,11 +12,11 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from hybrid_ir.latency.backends import Unavailable, contestant
+from hybrid_ir.latency.backends import contestant
 from hybrid_ir.latency.measure import Contestant, count_tokens, measure
 from hybrid_ir.latency.pools import NOISE, check_memory, passage_vectors, random_units, repeated
 from hybrid_ir.latency.search import SearchOf, exact, hnsw, overlap
-from hybrid_ir.latency.settings import Search, Settings
+from hybrid_ir.latency.settings import Search, Settings, Unavailable
 from hybrid_ir.latency.study import Study
 from hybrid_ir.latency.units import Units, units
 from hybrid_ir.types import Benchmark, TextEncoder

@@ -10,6 +10,10 @@ POOL_DTYPES = ("float32", "float16", "bfloat16")
 POOL_VECTORS = ("passages", "random")
 
 
+class Unavailable(Exception):
+    """A backend or an index cannot be had here; the others go on."""
+
+
 class Search(NamedTuple):
     """One kind of index over one size of pool."""
 

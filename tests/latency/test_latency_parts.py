@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from hybrid_ir.latency import pools
-from hybrid_ir.latency.backends import Unavailable, agrees, contestant, with_encode
+from hybrid_ir.latency.backends import agrees, contestant, with_encode
 from hybrid_ir.latency.measure import count_tokens
 from hybrid_ir.latency.pools import bytes_needed, check_memory, passage_vectors, random_units, repeated
 from hybrid_ir.latency.search import exact, hnsw, overlap
 from hybrid_ir.latency.session import run
-from hybrid_ir.latency.settings import Settings
+from hybrid_ir.latency.settings import Settings, Unavailable
 from hybrid_ir.run_folder import whole
 from hybrid_ir.text_encoders import BiEncoderTexts
 
