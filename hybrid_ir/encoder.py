@@ -3,11 +3,13 @@
 # B texts, T tokens of a text (longest of its slice), H hidden width, D width of the vectors
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from hybrid_ir.backbone import FromScratch, load_backbone
 from hybrid_ir.tokens import RoleTokenizer, Tokens
@@ -85,10 +87,18 @@ class BiEncoder(nn.Module):
         """What turns the same weights into other vectors; a checkpoint of one reading measures nothing under another."""
         return {"pooling": self.pooling, **{f"{role}_prefix": reader.prefix for role, reader in self.tokenizers.items()}}
 
-    def forward(self, tokens: Tokens) -> torch.Tensor:
-        """Unit vectors (B, D), float32 whatever the precision of the backbone."""
+    def forward(self, tokens: Tokens, cache_gradients: bool = False) -> torch.Tensor:
+        """Unit vectors (B, D), float32 whatever lower precision the backbone has.
+
+        With `cache_gradients` only these vectors are kept for the backward pass: when the gradient of the loss has reached
+        them, slice after slice is encoded again, with the dropout it had, and passes its gradient on (GradCache, Gao et al.
+        2021, arXiv 2101.06983). Peak memory is then that of one slice, whatever the batch.
+        """
+        if not len(tokens):
+            return torch.zeros(0, self.width, device=tokens.ids_T.device)
         order_B = torch.argsort(tokens.lengths_B, descending=True, stable=True)
-        slices = [self._encode(ids_BT, mask_BT) for ids_BT, mask_BT in self._slices(tokens, order_B)]
+        encode = partial(checkpoint, self._encode, use_reentrant=False) if cache_gradients else self._encode
+        slices = [encode(ids_BT, mask_BT) for ids_BT, mask_BT in self._slices(tokens, order_B)]
         back_B = torch.argsort(order_B).to(slices[0].device)
         return torch.cat(slices)[back_B]
 
@@ -99,7 +109,7 @@ class BiEncoder(nn.Module):
             inputs["token_type_ids"] = (ends_BT.cumsum(1) - ends_BT).clamp(max=1) * mask_BT
         hidden_BTH = self.backbone(**inputs).last_hidden_state
         pooled_BD = self.projection(self.head(self.pool(hidden_BTH, mask_BT)))
-        return F.normalize(pooled_BD.float(), dim=-1)
+        return F.normalize(pooled_BD.to(torch.promote_types(pooled_BD.dtype, torch.float32)), dim=-1)
 
     def _slices(self, tokens: Tokens, order_B: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Padded ids and mask of neighbours in length, longest first: little padding, and the peak comes first."""

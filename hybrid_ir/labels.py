@@ -9,7 +9,7 @@ import torch
 MASKS = ("translations", "exact", "none")
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Lightning takes what is in a batch apart for double precision
 class Labels:
     """Language-free ids of all examples of a global batch; every rank plans them, so nobody gathers them.
 
@@ -59,3 +59,14 @@ def false_negatives(labels: Labels, queries: int, mask: str) -> torch.Tensor:
         marked_BN[:, :: labels.columns] |= mine_B[:, None] == labels.query_G[None, :]
     marked_BN[torch.arange(queries, device=marked_BN.device), positive_B] = False
     return marked_BN
+
+
+def false_positives(labels: Labels, queries: int, mask: str) -> torch.Tensor:
+    """True (B, G) where query g must not count against the positive of the rank's query b: `false_negatives`, seen from there."""
+    own = slice(labels.first, labels.first + queries)
+    marked_BG = torch.zeros(queries, len(labels.query_G), dtype=torch.bool, device=labels.query_G.device)
+    if mask != "none":
+        ids_G = (labels.content_N if mask == "translations" else labels.text_N)[:: labels.columns]
+        marked_BG |= (ids_G[own, None] == ids_G[None, :]) | (labels.query_G[own, None] == labels.query_G[None, :])
+    marked_BG[torch.arange(queries), torch.arange(labels.first, labels.first + queries)] = False
+    return marked_BG

@@ -1,6 +1,6 @@
 """InfoNCE over the global batch."""
 
-# B queries of this rank, N passages of the global batch, D width, G queries of the global batch
+# B queries of this rank, M its passages, D width; G queries and N passages of the global batch, those of all ranks
 
 import math
 
@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hybrid_ir.labels import MASKS, Labels, false_negatives
+from hybrid_ir.distributed import gather
+from hybrid_ir.labels import MASKS, Labels, false_negatives, false_positives
 
 LOWEST = 0.005  # temperature: exp(2 / temperature), the range of a softmax over cosines, has to fit into a float64
 
@@ -45,19 +46,19 @@ class InfoNCE(nn.Module):
     def temperature(self) -> torch.Tensor:
         return self.log_temperature.clamp(min=math.log(LOWEST)).exp()
 
-    def forward(self, queries_BD: torch.Tensor, passages_ND: torch.Tensor, labels: Labels) -> torch.Tensor:
-        """Mean loss of the rank's queries, in float32 (float64 for float64 vectors)."""
+    def forward(self, queries_BD: torch.Tensor, passages_MD: torch.Tensor, labels: Labels) -> torch.Tensor:
+        """Mean loss of the rank's queries among the passages of all ranks, in float32 (float64 for float64 vectors)."""
         with torch.autocast(queries_BD.device.type, enabled=False):
             exact = torch.promote_types(queries_BD.dtype, torch.float32)
-            scores_BN = queries_BD.to(exact) @ passages_ND.to(exact).T / self.temperature.to(exact)
-            left_out_BN = false_negatives(labels, len(queries_BD), self.mask)
+            queries_BD, passages_MD, temperature = queries_BD.to(exact), passages_MD.to(exact), self.temperature.to(exact)
             positive_B = labels.positives(len(queries_BD))
-            loss = F.cross_entropy(scores_BN.masked_fill(left_out_BN | self._uncompared(labels, positive_B), -torch.inf),
-                                   positive_B)
+            left_out_BN = false_negatives(labels, len(queries_BD), self.mask) | self._uncompared(labels, positive_B)
+            scores_BN = queries_BD @ gather(passages_MD).T / temperature
+            loss = F.cross_entropy(scores_BN.masked_fill(left_out_BN, -torch.inf), positive_B)
             if self.symmetric:
-                columns = labels.columns
-                back_GB = scores_BN[:, ::columns].masked_fill(left_out_BN[:, ::columns], -torch.inf).T
-                loss = (loss + F.cross_entropy(back_GB, positive_B // columns)) / 2
+                scores_BG = passages_MD[:: labels.columns] @ gather(queries_BD).T / temperature
+                left_out_BG = false_positives(labels, len(queries_BD), self.mask)
+                loss = (loss + F.cross_entropy(scores_BG.masked_fill(left_out_BG, -torch.inf), positive_B // labels.columns)) / 2
         return loss
 
     def _uncompared(self, labels: Labels, positive_B: torch.Tensor) -> torch.Tensor:

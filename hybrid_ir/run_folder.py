@@ -6,12 +6,10 @@ import platform
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -74,19 +72,20 @@ def require_free(out: Path, *results: str) -> None:
 
 
 @contextmanager
-def owned(out: Path) -> Iterator[None]:
+def owned(out: Path, wait: float = 0) -> Iterator[None]:
     """The folder for this process alone: what a killed one hid there is cleared, and if it stays empty it is removed.
 
     Raises:
-        ValueError: another process is writing to it.
+        ValueError: another process is writing to it, also after so many seconds.
     """
     out.mkdir(parents=True, exist_ok=True)
     file = out / ".lock"
     lock = FileLock(file)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait)
     except Timeout as error:
-        raise ValueError(f"out={out}: another process is writing there: give another out=, or wait for it") from error
+        raise ValueError(f"{out}: another process is writing there: wait for it, or give another folder (out=, or hydra.run.dir= "
+                         "of a run)") from error
     try:
         for left in out.glob(f"{SCRATCH}*"):
             shutil.rmtree(left)
@@ -120,23 +119,3 @@ def checkpoint_file(place: str | Path | None, choice: str = "best") -> str | Non
             return str(path)
     raise ValueError(f"{str(place)!r} is neither a checkpoint nor a run folder with checkpoints/{choice}.ckpt: "
                      "give the path of a run under outputs/ or of a .ckpt file")
-
-
-def read_checkpoint(file: Path) -> dict[str, Any]:
-    """What a checkpoint holds, as plain values.
-
-    Raises:
-        ValueError: it is no checkpoint, or not whole: torch takes flipped bytes for weights and looks at no checksum.
-    """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            if damaged := archive.testzip():
-                raise ValueError(f"the checksum of {damaged} is wrong")
-        found = torch.load(file, map_location="cpu", weights_only=True)
-        if not isinstance(found, dict) or not {"state_dict", "global_step"} <= found.keys():
-            raise ValueError("it is no checkpoint of ours")
-    except Exception as error:  # of many types: what is read may be anything
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ValueError(f"{file} cannot be read ({reason}): it was cut or damaged; copy it again from where it was trained, or "
-                         "take another checkpoint of the run (test_checkpoint=last or best)") from error
-    return found

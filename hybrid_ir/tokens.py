@@ -23,7 +23,7 @@ CHUNK = 4096  # texts tokenised per call of the tokenizer
 LONG = 50_000  # texts from which a progress bar is worth its line
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Lightning takes what is in a batch apart for double precision
 class Tokens:
     """Token ids of some texts without padding: text i is the next `lengths_B[i]` ids of `ids_T`."""
 

@@ -1,4 +1,4 @@
-"""What follows a run: metrics.jsonl, its truth, Weights & Biases that works without a key, last.ckpt, a progress bar."""
+"""What follows a run: metrics.jsonl, its truth, Weights & Biases that works without a key, a progress bar."""
 
 import json
 import netrc
@@ -6,9 +6,9 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 WANDB_HOST = "api.wandb.ai"
 
@@ -40,6 +40,52 @@ class JsonlLogger(Logger):
                 file.write(json.dumps({"step": step, **values}) + "\n")
 
 
+class Sturdy(Logger):
+    """A logger that may fail without stopping the training: it is then left out, and metrics.jsonl has everything."""
+
+    def __init__(self, inner: Logger):
+        super().__init__()
+        self.inner, self.failed = inner, False
+
+    def _try(self, method: str, *arguments, **named):
+        if self.failed:
+            return None
+        try:
+            return getattr(self.inner, method)(*arguments, **named)
+        except Exception as error:
+            self.failed = True
+            rank_zero_warn(f"{type(self.inner).__name__} failed ({type(error).__name__}: {error}): it is left out from here on, "
+                           "metrics.jsonl of the run has everything")
+
+    @property
+    def name(self) -> str | None:
+        return self.inner.name
+
+    @property
+    def version(self) -> int | str | None:
+        return self.inner.version
+
+    @property
+    def save_dir(self) -> str | None:
+        return self.inner.save_dir
+
+    @property
+    def experiment(self):
+        return self._try("__getattribute__", "experiment")
+
+    def log_hyperparams(self, *arguments, **named) -> None:
+        self._try("log_hyperparams", *arguments, **named)
+
+    def log_metrics(self, *arguments, **named) -> None:
+        self._try("log_metrics", *arguments, **named)
+
+    def save(self) -> None:
+        self._try("save")
+
+    def finalize(self, status: str) -> None:
+        self._try("finalize", status)
+
+
 def wandb_logger(save_dir: str, offline: bool | None = None, **settings) -> WandbLogger:
     """Lightning's WandbLogger; offline unless there is a key, and says so. `settings` go to wandb.init.
 
@@ -62,18 +108,6 @@ def has_wandb_key() -> bool:
         return netrc.netrc().authenticators(WANDB_HOST) is not None
     except (FileNotFoundError, netrc.NetrcParseError):
         return False
-
-
-class LastCheckpoint(ModelCheckpoint):
-    """`last.ckpt`: written every so many steps, and when training ends, also where it stops early."""
-
-    def __init__(self, dirpath: str, every_n_train_steps: int):
-        super().__init__(dirpath, filename="last", every_n_train_steps=every_n_train_steps, enable_version_counter=False)
-
-    def on_train_end(self, trainer, pl_module) -> None:
-        super().on_train_end(trainer, pl_module)
-        if self._last_global_step_saved != trainer.global_step:
-            trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt", False)  # not the weights alone: training can go on
 
 
 class StepsBar(RichProgressBar):

@@ -17,6 +17,8 @@ SHARED = Path(os.environ.get("HYBRID_IR_SHARED", Path(__file__).parents[2] / "sh
 TEXTS = ["what money do people pay with in kabul?", "kabul, currency: afghani",
          "ποιο νόμισμα έχει η Ελλάδα;", "中国的货币是什么？"] * 5
 
+RECIPE = FromScratch(vocab_size=400, width=32, layers=2, heads=2, intermediate=48, max_positions=64, seed=1)
+
 torch.set_num_threads(1)
 
 
@@ -44,7 +46,7 @@ def cache(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def recipe() -> FromScratch:
-    return FromScratch(vocab_size=400, width=32, layers=2, heads=2, intermediate=48, max_positions=64, seed=1)
+    return RECIPE
 
 
 @pytest.fixture

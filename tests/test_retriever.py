@@ -96,11 +96,12 @@ def test_a_diverged_loss_stops_the_run_and_names_the_batch(started):
         run.fit()
 
 
-def test_several_processes_are_refused_until_negatives_are_gathered(started, monkeypatch):
+@pytest.mark.parametrize(("ranks", "said"), [(3, "use 6 or 9"), (16, "use 16")])
+def test_an_uneven_slice_is_refused_with_the_cure(started, monkeypatch, ranks, said):
     run = started()
     run.data.trainer = run.trainer
-    monkeypatch.setattr(Trainer, "world_size", 2)
-    with pytest.raises(ValueError, match=r"2 processes, and negatives are not gathered.*trainer.devices=1"):
+    monkeypatch.setattr(Trainer, "world_size", ranks)
+    with pytest.raises(ValueError, match=f"batch_size=8 must be divisible by the {ranks} processes of this run.*{said}"):
         run.data.train_dataloader()
 
 

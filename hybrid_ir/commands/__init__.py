@@ -20,6 +20,9 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
+from hybrid_ir.commands.run_names import register
+from hybrid_ir.processes import REQUEUE, Failure, RanksEnded, report_failure
+
 PACKAGE = Path(__file__).parents[1]
 USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseException)
 
@@ -32,6 +35,7 @@ def shipped(name: str) -> Path:
 def conf_folder() -> str:
     """Absolute path of conf/, for hydra.main."""
     quieten()
+    register()
     # a sweep must not hide what a failing job said, and one_clear_error prints it better than Hydra does
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     return str(shipped("conf"))
@@ -73,7 +77,7 @@ def build(config: Any) -> Any:
 def check_types(config: DictConfig) -> None:
     """ValueError naming every value that is not of the type in the signature of what the config builds."""
     wrong, target = [], locate(config._target_)
-    if target is None:  # instantiate says so
+    if target is None or getattr(target, "__module__", "") == "datetime":  # instantiate says so; a built-in has no signature
         return
     for name, parameter in signature(target).parameters.items():
         if name in config and isinstance(value := config[name], DictConfig) and "_target_" in value:
@@ -117,11 +121,32 @@ def one_clear_error() -> Iterator[None]:
     except KeyboardInterrupt:
         print("stopped; what was written whole stays", file=sys.stderr)
         sys.exit(130)
-    except USER_ERRORS as error:
-        if os.environ.get("HYBRID_IR_TRACEBACK"):
+    except RanksEnded as ended:
+        if str(ended):
+            print(ended, file=sys.stderr)
+        sys.exit(ended.code)
+    except Exception as error:
+        from hybrid_ir.interruption import Interrupted
+        if isinstance(error, Interrupted):
+            print(error, file=sys.stderr)
+            sys.exit(REQUEUE)
+        known = isinstance(error, USER_ERRORS)
+        if known and os.environ.get("HYBRID_IR_TRACEBACK"):
             traceback.print_exc()
+        if report_failure(failure_of(error, known)):
+            sys.exit(2 if known else 1)
+        if not known:
+            raise
         print(f"error: {message_of(error)}\n(HYBRID_IR_TRACEBACK=1 shows where)", file=sys.stderr)
         sys.exit(2)
+
+
+def failure_of(error: Exception, known: bool) -> Failure:
+    """What a rank has to say of its end to the process that watches it."""
+    from hybrid_ir.distributed import is_about_others
+    message = message_of(error) if known else "".join(traceback.format_exception(error)).strip()
+    return Failure(int(os.environ.get("RANK", 0)), message, getattr(error, "step", None), is_about_others(error),
+                   2 if known else 1)
 
 
 def message_of(error: BaseException) -> str:

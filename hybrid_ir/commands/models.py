@@ -8,11 +8,12 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 from transformers.utils import cached_file
 
+from hybrid_ir.checkpoints import read_checkpoint
 from hybrid_ir.commands import build, names
 from hybrid_ir.commands.run_cards import backbone_of, config_of, training_of
 from hybrid_ir.encoder import BiEncoder
 from hybrid_ir.retriever import Retriever
-from hybrid_ir.run_folder import checkpoint_file, read_checkpoint
+from hybrid_ir.run_folder import checkpoint_file
 from hybrid_ir.text_encoders import PRECISIONS, BiEncoderTexts, SentenceTransformerTexts
 from hybrid_ir.types import TextEncoder
 

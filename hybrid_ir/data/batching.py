@@ -17,10 +17,10 @@ from hybrid_ir.labels import Labels
 from hybrid_ir.tokens import RoleTokenizer, Tokens, TokenStore, ragged
 from hybrid_ir.types import STAGES, PlannedBatch
 
-NEGATIVES = 3  # random stream of the seed; the sampler has 0 to 2
+NEGATIVES, DROPOUT = 3, 4  # random streams of the seed; the sampler has 0 to 2
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Lightning takes what is in a batch apart for double precision
 class Batch:
     """The rank's slice of global batch `step`, ready to encode; the labels speak of the whole global batch."""
 
@@ -35,11 +35,12 @@ class Batch:
 
 
 class PlannedBatches(Dataset):
-    """`self[k]` is global batch k as tokens: no state, so a loader resumes by starting at k."""
+    """`self[k]` is the rank's `own` slice of global batch k as tokens: no state, so a loader resumes by starting at k."""
 
     def __init__(self, sampler: PairBatchSampler, tokenizers: Mapping[str, RoleTokenizer], cache: Path,
-                 hard_negatives: int = 0):
+                 hard_negatives: int = 0, own: slice = slice(None)):
         self.sampler, self.corpus, self.hard_negatives = sampler, sampler.corpus, hard_negatives
+        self.own = own
         available = self.corpus.negatives.shape[1]
         if not 0 <= hard_negatives <= available:
             raise ValueError(f"data.hard_negatives={hard_negatives}, but corpus '{self.corpus.source.name}' has up to "
@@ -50,15 +51,15 @@ class PlannedBatches(Dataset):
 
     def __getitem__(self, step: int) -> Batch:
         plan = self.sampler[step]
-        passages_B1K, labels = label(self.corpus, plan, self.hard_negatives, self.sampler.seed)
-        languages = plan.passage_languages
+        passages_G1K, labels = label(self.corpus, plan, self.hard_negatives, self.sampler.seed)
+        own, query_ids = self.own, self.corpus.pairs[plan.pairs, 0]
         return Batch(
             step,
             queries=ragged([self.queries[lang][row] for lang, row in
-                            zip(plan.query_languages, self.corpus.pairs[plan.pairs, 0], strict=True)]),
-            passages=ragged([self.passages[lang][row] for lang, rows in zip(languages, passages_B1K, strict=True)
-                             for row in rows]),
-            labels=labels)
+                            zip(plan.query_languages[own], query_ids[own], strict=True)]),
+            passages=ragged([self.passages[lang][row] for lang, rows in
+                             zip(plan.passage_languages[own], passages_G1K[own], strict=True) for row in rows]),
+            labels=replace(labels, first=own.start or 0))
 
 
 def label(corpus: ParallelCorpus, plan: PlannedBatch, hard_negatives: int, seed: int) -> tuple[np.ndarray, Labels]:
@@ -87,11 +88,22 @@ def choose_negatives(corpus: ParallelCorpus, plan: PlannedBatch, count: int, see
     return np.where(np.take_along_axis(usable_BC, first_BK, 1), np.take_along_axis(candidates_BC, first_BK, 1), -1)
 
 
+def picks(corpus: ParallelCorpus, plan: PlannedBatch) -> dict:
+    """What a planned batch shows, in words."""
+    shown = []
+    for pair, asked, told in zip(plan.pairs, plan.query_languages, plan.passage_languages, strict=True):
+        query, passage = corpus.pairs[pair]
+        languages = corpus.languages[asked], corpus.languages[told]
+        shown.append({"pair": int(pair), "query_language": languages[0], "query": corpus.queries[languages[0]][query],
+                      "passage_language": languages[1], "passage": corpus.passages[languages[1]][passage]})
+    return {"batch": plan.step, "picks": shown}
+
+
 def hash_of(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Lightning takes what is in a batch apart for double precision
 class Chunk:
     """Distinct texts of one stage to encode; `rows[i]` are the rows of queries or passages whose text is text i."""
 
@@ -104,9 +116,10 @@ class Chunk:
 
 
 class Chunks(Dataset):
-    """A benchmark's texts in the order of STAGES, texts of the same tokens once, neighbours in length together."""
+    """The rank's share of a benchmark's texts in the order of STAGES; texts of the same tokens once, alike in length together."""
 
-    def __init__(self, benchmark, tokenizers: Mapping[str, RoleTokenizer], cache: Path, texts_per_chunk: int = 512):
+    def __init__(self, benchmark, tokenizers: Mapping[str, RoleTokenizer], cache: Path, texts_per_chunk: int = 512,
+                 rank: int = 0, world_size: int = 1):
         self.stores = {"query": tokenizers["query"].store(benchmark.queries, cache),
                        "passage": tokenizers["passage"].store(benchmark.passages, cache)}
         relevant = np.zeros(len(benchmark.passages), dtype=bool)
@@ -119,7 +132,10 @@ class Chunks(Dataset):
         for stage in STAGES:
             lengths = self._store(stage).lengths
             ordered = sorted(groups[stage], key=lambda rows: -lengths[rows[0]])
-            self.chunks += [(stage, ordered[i : i + texts_per_chunk]) for i in range(0, len(ordered), texts_per_chunk)]
+            # whole chunks are dealt out, so that a text is encoded beside the same others on any number of processes;
+            # a rank that gets none has an empty one, for all must come to the end of a stage
+            starts = list(range(0, len(ordered), texts_per_chunk))[rank::world_size]
+            self.chunks += [(stage, ordered[i : i + texts_per_chunk]) for i in starts] or [(stage, [])]
 
     def __len__(self) -> int:
         return len(self.chunks)

@@ -29,12 +29,13 @@ class StepsToGo:
         return self.trainer.max_steps * self.trainer.accumulate_grad_batches
 
 
-def require_trainable(trainer: Trainer) -> None:
+def require_trainable(trainer: Trainer, batch_size: int) -> None:
     """ValueError for what this trainer cannot do with a plan of batches."""
     wrong = []
-    if trainer.world_size > 1:
-        wrong.append(f"this run has {trainer.world_size} processes, and negatives are not gathered across processes yet: "
-                     "each would train on the whole batch by itself. Use trainer.devices=1")
+    if batch_size % (world := trainer.world_size):
+        fits = [str(size) for size in (batch_size // world * world, -(-batch_size // world) * world) if size]
+        wrong.append(f"sampler.batch_size={batch_size} must be divisible by the {world} processes of this run, as every one "
+                     f"takes an equal slice of the global batch: use {' or '.join(fits)}")
     if trainer.max_steps < 1:
         wrong.append(f"trainer.max_steps={trainer.max_steps} must be at least 1")
     elif trainer.global_step >= trainer.max_steps:
@@ -88,8 +89,10 @@ class RetrievalData(LightningDataModule):
                 self._encoding(stage)
 
     def train_dataloader(self) -> DataLoader:
-        batches, trainer = self._batches(), self.trainer
-        require_trainable(trainer)
+        trainer = self.trainer
+        require_trainable(trainer, self.sampler.batch_size)
+        size = self.sampler.batch_size // trainer.world_size
+        batches = self._batches(slice(trainer.global_rank * size, (trainer.global_rank + 1) * size))
         return DataLoader(batches, sampler=StepsToGo(trainer, self.distinct_batches), batch_size=None,
                           num_workers=self.num_workers, persistent_workers=self.num_workers > 0)
 
@@ -103,10 +106,11 @@ class RetrievalData(LightningDataModule):
         """Share of a benchmark's queries and passages that are longer than the encoder reads."""
         return {role: store.card["truncated"] / max(1, len(store)) for role, store in self._chunks[stage].stores.items()}
 
-    def _batches(self) -> PlannedBatches:
-        return PlannedBatches(self.sampler, self.tokenizers, self.cache, self.hard_negatives)
+    def _batches(self, own: slice = slice(None)) -> PlannedBatches:
+        return PlannedBatches(self.sampler, self.tokenizers, self.cache, self.hard_negatives, own)
 
     def _encoding(self, stage: str) -> DataLoader:
         if stage not in self._chunks:
-            self._chunks[stage] = Chunks(self.benchmarks[stage], self.tokenizers, self.cache, self.texts_per_chunk)
+            self._chunks[stage] = Chunks(self.benchmarks[stage], self.tokenizers, self.cache, self.texts_per_chunk,
+                                         self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(self._chunks[stage], batch_size=None)

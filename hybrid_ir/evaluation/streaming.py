@@ -1,4 +1,7 @@
-"""StreamedRanking: vectors in, in the order queries, relevant passages, other passages; results out."""
+"""StreamedRanking: vectors in, in the order queries, relevant passages, other passages; results out.
+
+Ranks of a distributed run take different texts: all get all queries and relevant passages, each counts its own others.
+"""
 
 import warnings
 from collections.abc import Sequence
@@ -8,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hybrid_ir.distributed import gather_uneven, summed
 from hybrid_ir.evaluation.exact import require_finite
 from hybrid_ir.evaluation.geometry import Neighbours, sample, uniformity
 from hybrid_ir.evaluation.ranking import RankCounter, padded, relevant_rows
@@ -16,6 +20,7 @@ from hybrid_ir.evaluation.views import Results
 from hybrid_ir.types import Benchmark
 
 MIX = 10  # passages at the top whose languages are counted
+NO_ROWS = np.zeros(0, np.int64)
 UNIT = 1e-3  # how far the length of a unit vector may be from 1
 
 
@@ -45,16 +50,18 @@ class StreamedRanking:
         self.mix: Top | None = None
         self.runs: dict[str, Top] = {}  # by view
         self.added = [0, 0]  # passages, queries
+        self.device = torch.device("cpu")  # then that of the vectors
 
     def add(self, stage: str, rows: Sequence[np.ndarray], vectors_BD: torch.Tensor) -> None:
         """Take the vectors of some texts; `rows[i]` are all rows of queries or passages that have text i."""
         texts_N = torch.from_numpy(np.repeat(np.arange(len(rows)), [len(group) for group in rows])).to(vectors_BD.device)
-        self.take(stage, np.concatenate(rows), vectors_BD.detach()[texts_N])
+        self.take(stage, np.concatenate([NO_ROWS, *rows]), vectors_BD.detach()[texts_N])
 
     def take(self, stage: str, rows_N: np.ndarray, vectors_ND: torch.Tensor) -> None:
         """Take the vectors of some rows; a row that is repeated has several windows, and is added in one go."""
         require_finite(vectors_ND, "query" if stage == "queries" else "passage", rows_N)  # now, not after hours of encoding
         self.added[stage == "queries"] += len(np.unique(rows_N))
+        self.device = vectors_ND.device
         if stage != "others":
             self.held[stage].append((rows_N, vectors_ND))
         elif len(rows_N):
@@ -64,11 +71,16 @@ class StreamedRanking:
     def results(self) -> Results:
         """The finished counts and every metric; ValueError where not all texts of the benchmark were added."""
         expected = [len(self.benchmark.passages), len(self.benchmark.queries)]
-        if self.added != expected:
-            raise ValueError(f"{self.benchmark.name}: {self.added[1]:,} of {expected[1]:,} queries and {self.added[0]:,} of "
+        added = summed(torch.tensor(self.added, device=self.device)).tolist()
+        if added != expected:
+            raise ValueError(f"{self.benchmark.name}: {added[1]:,} of {expected[1]:,} queries and {added[0]:,} of "
                              f"{expected[0]:,} passages were encoded; ranks need the whole pool. Remove "
                              "trainer.limit_test_batches, and set trainer.limit_val_batches to 1.0, or 0 for no validation")
         self._start()
+        for total in self.counter.sums().values():
+            total.copy_(summed(total))
+        for top in self.tops():
+            top.merge_ranks()
         return replace(Results.of(self.counter.table(), self.benchmark), observed=self._observed())
 
     def _observed(self) -> dict[str, Any]:
@@ -90,13 +102,13 @@ class StreamedRanking:
         """With queries and relevant passages complete, the thresholds are known and counting can begin."""
         if self.counter is not None:
             return
+        own = self.held["relevant"]
         query_rows_Q, queries_QD = self._take("queries")
         rows_W, vectors_WD = self._take("relevant")
         benchmark = self.benchmark
         relevant_QR = padded(benchmark.relevant)
         rows_U = relevant_rows(relevant_QR)
         asked_Q = benchmark.query_languages[query_rows_Q]
-        stage_rows_W, stage_vectors_WD = rows_W, vectors_WD
         if len(rows_W) > len(rows_U):  # windows, or passages that read like a relevant one
             known_W = np.isin(rows_W, rows_U)
             rows_W, vectors_WD = rows_W[known_W], vectors_WD[torch.from_numpy(known_W).to(vectors_WD.device)]
@@ -107,7 +119,8 @@ class StreamedRanking:
             self.neighbours = Neighbours(chosen, vectors_MD, benchmark.passage_languages[chosen])
         self.counter = RankCounter(queries_QD, asked_Q, relevant_QR, vectors_WD, benchmark.passage_languages[rows_U],
                                    benchmark.languages, self.temperature, rows_W, listeners)
-        self._count(stage_rows_W, stage_vectors_WD)
+        for rows_N, vectors_ND in own:
+            self._count(rows_N, vectors_ND)
 
     def _listeners(self, asked_Q: np.ndarray, largest: float) -> list[Listener]:
         """The tops of the rankings that are wanted; `largest` is about how large a score may be."""
@@ -118,6 +131,9 @@ class StreamedRanking:
                          "multi": Top(len(asked_Q), self.run_depth, largest=largest)}
         return [*([self.mix] if self.mix else []), *self.runs.values()]
 
+    def tops(self) -> list[Top]:
+        return [top for top in (self.mix, *self.runs.values(), self.neighbours and self.neighbours.top) if top]
+
     def _count(self, rows_N: np.ndarray, vectors_ND: torch.Tensor) -> None:
         languages_N = self.benchmark.passage_languages[rows_N]
         self.counter.add(rows_N, vectors_ND, languages_N)
@@ -125,9 +141,9 @@ class StreamedRanking:
             self.neighbours.add(rows_N, vectors_ND, languages_N)
 
     def _take(self, stage: str) -> tuple[np.ndarray, torch.Tensor]:
-        """All held vectors of a stage in the order of their rows; nothing is held any more."""
-        rows_N = np.concatenate([rows for rows, _ in self.held[stage]])
-        vectors_ND = torch.cat([vectors for _, vectors in self.held[stage]])
+        """All vectors of a stage, of all ranks, in the order of their rows; nothing is held any more."""
+        vectors_ND = gather_uneven(torch.cat([vectors for _, vectors in self.held[stage]]))
+        rows_N = gather_uneven(torch.from_numpy(np.concatenate([rows for rows, _ in self.held[stage]])).to(vectors_ND.device))
         self.held[stage] = []
-        order_N = np.argsort(rows_N, kind="stable")
-        return rows_N[order_N], vectors_ND[torch.from_numpy(order_N).to(vectors_ND.device)]
+        rows_N, order_N = rows_N.sort(stable=True)
+        return rows_N.cpu().numpy(), vectors_ND[order_N]

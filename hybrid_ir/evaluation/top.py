@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from hybrid_ir.distributed import gather_uneven, rank
+
 DIGITS = 12  # scores up to 1 that equal to so many decimals tie: a matrix product may round the same score differently
 
 
@@ -49,17 +51,26 @@ class Top:
             scores_BN = scores_BN.masked_fill(self.left_out_Q[asked_B, None].to(rows_N.device) == rows_N, -torch.inf)
         place_BK = first_places(scores_BN.round(decimals=self.digits), rows_N, min(self.depth, len(rows_N)))
         best_BK = scores_BN.gather(1, place_BK).round(decimals=self.digits)
-        self._merge(asked_B, best_BK.cpu(), rows_N[place_BK].cpu(), language)
+        rows_BK = rows_N[place_BK].cpu()
+        self._merge(asked_B, best_BK.cpu(), rows_BK, torch.full_like(rows_BK, language))
 
-    def _merge(self, asked_B: torch.Tensor, scores_BK: torch.Tensor, rows_BK: torch.Tensor, language: int) -> None:
+    def _merge(self, asked_B: torch.Tensor, scores_BK: torch.Tensor, rows_BK: torch.Tensor, languages_BK: torch.Tensor) -> None:
         scores = torch.cat([self.scores_QK[asked_B], scores_BK], 1)
         rows = torch.cat([self.rows_QK[asked_B], rows_BK], 1)
-        languages = torch.cat([self.languages_QK[asked_B], torch.full_like(rows_BK, language)], 1)
+        languages = torch.cat([self.languages_QK[asked_B], languages_BK], 1)
         by_row = rows.argsort(dim=1)  # then stably by score: equal scores stay in the order of their rows
         by_score = scores.gather(1, by_row).argsort(stable=True, dim=1, descending=True)
         order = by_row.gather(1, by_score)[:, : self.depth]
         self.scores_QK[asked_B], self.rows_QK[asked_B] = scores.gather(1, order), rows.gather(1, order)
         self.languages_QK[asked_B] = languages.gather(1, order)
+
+    def merge_ranks(self) -> None:
+        """Take in what the other ranks of a distributed run have seen, each other passages of the corpus."""
+        found = [gather_uneven(values_QK[None]) for values_QK in (self.scores_QK, self.rows_QK, self.languages_QK)]
+        every = torch.arange(len(self.scores_QK))
+        for other in range(len(found[0])):
+            if other != rank():
+                self._merge(every, *(values_WQK[other] for values_WQK in found))
 
     def language_shares(self, k: int, languages: int) -> np.ndarray:
         """Share of each language in the first k of every query (Q, L); passages that tie at place k share what is left.

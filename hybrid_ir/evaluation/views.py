@@ -89,7 +89,8 @@ class Results:
             left_out=dict(zip(VIEWS, left_out.tolist(), strict=True)),
             pool_sizes=dict(zip(table.languages, table.pool_sizes.tolist(), strict=True)),
             table=table,
-            loss=None if table.losses is None else mean(table.losses),
+            # as float32: below that the order shows in which batches and processes were summed
+            loss=None if table.losses is None else float(np.float32(mean(table.losses))),
         )
 
     @cached_property

@@ -67,4 +67,4 @@ def test_order_and_batches_do_not_matter(seed, order):
     results = streamed(benchmark, queries, passages, order, temperature=0.05)
     again = streamed(benchmark, queries, passages, order + 1, temperature=0.05)
     assert results.summary() == pytest.approx(again.summary(), abs=1e-12)
-    assert results.loss == pytest.approx(float(np.nanmean(table.losses)), abs=1e-12)
+    assert results.loss == pytest.approx(float(np.nanmean(table.losses)), rel=1e-6)

@@ -1,0 +1,80 @@
+"""Rank, world size and what ranks exchange: the only file that imports torch.distributed.
+
+Without a process group every function is the identity, so nobody asks whether there are several processes.
+Shapes: B rows of this rank, N rows of all ranks in the order of ranks, D width.
+"""
+
+import torch
+import torch.distributed as dist
+
+# their names since torch 2.13, and before
+all_gather_single = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+reduce_scatter_single = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
+
+
+def is_about_others(error: BaseException) -> bool:
+    """Whether an error only says that another process of the run has ended or does not answer."""
+    said = str(error).lower()
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and any(
+        word in said for word in ("gloo", "nccl", "connection closed", "connection reset")))
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of all ranks, as many from each; the gradient of a row is summed over the ranks that used it."""
+
+    @staticmethod
+    def forward(ctx, own_BD: torch.Tensor) -> torch.Tensor:
+        every_ND = own_BD.new_empty((world_size() * len(own_BD), *own_BD.shape[1:]))
+        all_gather_single(every_ND, own_BD.contiguous())
+        return every_ND
+
+    @staticmethod
+    def backward(ctx, gradient_ND: torch.Tensor) -> torch.Tensor:
+        own_BD = gradient_ND.new_empty((len(gradient_ND) // world_size(), *gradient_ND.shape[1:]))
+        reduce_scatter_single(own_BD, gradient_ND.contiguous())
+        return own_BD
+
+
+def gather(own_BD: torch.Tensor) -> torch.Tensor:
+    """The rows of all ranks (N, D), differentiable.
+
+    A rank's loss is the mean over its own queries. Strategies average gradients over ranks, and here the gradient of a
+    passage comes from all of them: together that is the gradient of the mean over the whole batch, with no factor anywhere.
+    """
+    return _Gather.apply(own_BD) if world_size() > 1 else own_BD
+
+
+def gather_uneven(own_BD: torch.Tensor) -> torch.Tensor:
+    """The rows of all ranks, however many each has; not differentiable."""
+    if world_size() == 1:
+        return own_BD
+    sizes = gather(_sendable(torch.tensor([len(own_BD)]))).tolist()
+    padded_BD = _sendable(own_BD).new_zeros((max(1, *sizes), *own_BD.shape[1:]))
+    padded_BD[: len(own_BD)] = own_BD
+    parts = gather(padded_BD).to(own_BD.device).split(len(padded_BD))
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+
+def _sendable(own: torch.Tensor) -> torch.Tensor:
+    return own.cuda() if dist.get_backend() == "nccl" else own  # NCCL takes nothing that lies in main memory
+
+
+def summed(own: torch.Tensor) -> torch.Tensor:
+    """The sum over all ranks, a new tensor, the same to the last bit on each."""
+    if world_size() == 1:
+        return own
+    total = _sendable(own).clone()
+    dist.all_reduce(total)
+    return total.to(own.device)
+
+
+def mean(own: torch.Tensor) -> torch.Tensor:
+    return summed(own) / world_size()

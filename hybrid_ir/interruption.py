@@ -1,0 +1,48 @@
+"""Requests to stop from outside: SIGTERM and SIGUSR1, as clusters send them before they take a machine away."""
+
+import signal
+
+import torch
+
+from hybrid_ir.distributed import summed
+
+SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+
+
+class Interrupted(Exception):
+    """The run was asked to stop, lost nothing, and can go on; the exit code is REQUEUE."""
+
+
+class Requests:
+    """Hears requests to stop; while training they wait for the next step, since a signal may come in the middle of one."""
+
+    def __init__(self):
+        self.heard = False
+
+    def listen(self) -> None:
+        """Take over from Lightning, whose handler of SIGTERM talks to other ranks in the middle of whatever they are doing."""
+        for number in SIGNALS:
+            signal.signal(number, self._note)
+
+    def obey_at_once(self) -> None:
+        """From now on a request ends the run where it is: there is nothing that would need saving."""
+        stop_on_request()
+        if self.heard:
+            stop(signal.SIGTERM, None)
+
+    def heard_by_any(self) -> bool:
+        """Whether any rank was asked: the same answer on all, so that all stop at the same step."""
+        return bool(summed(torch.tensor(float(self.heard))))
+
+    def _note(self, *_) -> None:
+        self.heard = True
+
+
+def stop_on_request() -> None:
+    """End the process with an Interrupted where it is asked to stop."""
+    for number in SIGNALS:
+        signal.signal(number, stop)
+
+
+def stop(number: int, _) -> None:
+    raise Interrupted(f"asked to stop by {signal.Signals(number).name}: what was written whole stays, resume=auto goes on")

@@ -1,0 +1,172 @@
+"""One program as several processes (ranks) of this machine, that live and end together and say once what went wrong.
+
+A cluster's launcher (torchrun, srun) may start the ranks instead; then each says for itself what went wrong.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FAILURES = "HYBRID_IR_FAILURES"  # environment: the folder where a rank leaves what went wrong
+GRACE = 15  # seconds that ranks have to end by themselves, once one of them has failed
+REQUEUE = 75  # exit code of a run that was asked to stop, saved, and can go on: EX_TEMPFAIL, "try again"
+PASSED_ON = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name)]
+
+
+@dataclass
+class Failure:
+    """Why a rank ended, in its own words or in those of the process that watched it."""
+
+    rank: int
+    message: str
+    step: int | None = None
+    secondary: bool = False  # it only noticed that another one had ended
+    code: int = 1
+
+    def __str__(self) -> str:
+        return f"rank {self.rank}{'' if self.step is None else f' at step {self.step}'}: {self.message}"
+
+
+def report_failure(failure: Failure) -> bool:
+    """Hand a failure to the process that watches this one; False where nobody does, so that it must be printed here."""
+    if not (folder := os.environ.get(FAILURES)):
+        return False
+    beside = Path(folder) / f"writing-{failure.rank}"
+    beside.write_text(json.dumps(asdict(failure)))
+    beside.rename(Path(folder) / f"rank-{failure.rank}.json")
+    return True
+
+
+def end_with_watcher() -> None:
+    """End this rank when the process that watches it ends, even by kill -9: its end of the pipe on stdin closes then."""
+    if FAILURES not in os.environ:
+        return
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+    threading.Thread(target=wait, daemon=True).start()
+
+
+class RanksEnded(Exception):
+    """The processes of a run did not end well; has the exit code for all of them together."""
+
+    def __init__(self, message: str, code: int):
+        super().__init__(message)
+        self.code = code
+
+
+class Ranks:
+    """The processes of one run."""
+
+    def __init__(self, count: int, environment: Mapping[str, str] | None = None):
+        self.scratch = tempfile.TemporaryDirectory(prefix="hybrid-ir-ranks-")
+        self.folder = Path(self.scratch.name)
+        self.count, self.environment = count, {**os.environ, **(environment or {})}
+        self.processes: list[subprocess.Popen] = []
+
+    def start(self, command: Sequence[str]) -> "Ranks":
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        shared = {**self.environment, FAILURES: self.scratch.name, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+                  "WORLD_SIZE": str(self.count), "NODE_RANK": "0"}
+        for rank in range(self.count):
+            with open(self.folder / f"rank-{rank}.log", "wb") as log:
+                self.processes.append(subprocess.Popen(
+                    command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, stdin=subprocess.PIPE,
+                    stdout=log if rank else None, stderr=log if rank else None))
+        return self
+
+    def wait(self) -> None:
+        """Pass signals on, and end all soon after one has failed.
+
+        Raises:
+            RanksEnded: with what the first one said that failed, or with nothing where all have stopped as they were asked to.
+        """
+        handlers = {number: signal.signal(number, self._pass_on) for number in PASSED_ON}
+        try:
+            ended = self._watch()
+            failures = [failure for rank in ended if (failure := self._failure(rank))]
+        finally:
+            self.send(signal.SIGKILL)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            self.scratch.cleanup()
+        if failures:
+            first = root_cause(failures)
+            raise RanksEnded(f"error: {first}", first.code)
+        if any(process.returncode for process in self.processes):
+            raise RanksEnded("", REQUEUE)
+
+    def send(self, number: int) -> None:
+        for process in self.processes:
+            process.send_signal(number)  # does nothing where it has ended
+
+    def _pass_on(self, number: int, _) -> None:
+        self.send(number)
+
+    def _watch(self) -> list[int]:
+        """The ranks in the order in which they ended; those that do not end soon after the first failure are killed."""
+        ended: list[int] = []
+        deadline, stopped = None, {}
+        while len(ended) < len(self.processes):
+            now = time.monotonic()
+            for rank, process in enumerate(self.processes):
+                if rank not in ended and process.poll() is not None:
+                    ended.append(rank)
+                    if process.returncode not in (0, REQUEUE):
+                        deadline = deadline or now + GRACE
+                elif rank not in ended and is_stopped(process.pid):
+                    if now - stopped.setdefault(rank, now) > GRACE:
+                        self._leave(Failure(rank, f"it was stopped (SIGSTOP) and did not go on within {GRACE} s"))
+                        process.kill()
+                else:
+                    stopped.pop(rank, None)
+            if deadline and now > deadline:
+                for rank in {*range(len(self.processes))} - {*ended}:
+                    self._leave(Failure(rank, f"it did not end within {GRACE} s of the first failure", secondary=True))
+                    self.processes[rank].kill()
+            time.sleep(0.05)
+        return ended
+
+    def _leave(self, failure: Failure) -> None:
+        path = self.folder / f"rank-{failure.rank}.json"
+        if not path.exists():
+            path.write_text(json.dumps(asdict(failure)))
+
+    def _failure(self, rank: int) -> Failure | None:
+        code, path = self.processes[rank].returncode, self.folder / f"rank-{rank}.json"
+        if path.exists():
+            return Failure(**json.loads(path.read_text()))
+        if code in (0, REQUEUE):
+            return None
+        log = (self.folder / f"rank-{rank}.log").read_text(errors="replace").strip()
+        if code < 0:
+            memory = ", as the system does when memory runs out" if code == -signal.SIGKILL else ""
+            return Failure(rank, f"it was killed by signal {-code} ({signal.Signals(-code).name}){memory}", code=1)
+        return Failure(rank, log[-2000:] or f"it ended with code {code}", code=code)
+
+
+def root_cause(failures: Sequence[Failure]) -> Failure:
+    """The first failure that is not about another one, at the step where it happened as far as anybody knows."""
+    first = next((failure for failure in failures if not failure.secondary), failures[0])
+    if first.step is None:
+        first.step = max((failure.step for failure in failures if failure.step is not None), default=None)
+    return first
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a child is stopped by a signal; always False where the system does not tell."""
+    if not hasattr(os, "waitid"):
+        return False
+    found = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+    return found is not None and found.si_code == os.CLD_STOPPED
