@@ -12,7 +12,7 @@ from hydra import main
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from hybrid_ir.commands import build, conf_folder, one_clear_error, parts, prepare
+from hybrid_ir.commands import build, clear_errors_of_a_run, conf_folder, one_clear_error, parts, prepare
 from hybrid_ir.commands.launch import ran_in_processes
 from hybrid_ir.commands.run_cards import card_of_run
 from hybrid_ir.commands.starting import run_of
@@ -23,6 +23,7 @@ from hybrid_ir.tracking import JsonlLogger, Sturdy
 
 
 @main(version_base="1.3", config_path=conf_folder(), config_name="train")
+@clear_errors_of_a_run()
 def train(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     prepare(cfg.seed, cfg.threads)

@@ -15,7 +15,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from torch import nn
 
-from hybrid_ir.interruption import Interrupted, Requests
+from hybrid_ir.interruption import Requests
+from hybrid_ir.processes import Interrupted
 from hybrid_ir.run_folder import whole, write_whole
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"

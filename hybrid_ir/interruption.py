@@ -5,12 +5,7 @@ import signal
 import torch
 
 from hybrid_ir.distributed import summed
-
-SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
-
-
-class Interrupted(Exception):
-    """The run was asked to stop, lost nothing, and can go on; the exit code is REQUEUE."""
+from hybrid_ir.processes import STOPS, stop, stop_on_request
 
 
 class Requests:
@@ -21,7 +16,7 @@ class Requests:
 
     def listen(self) -> None:
         """Take over from Lightning, whose handler of SIGTERM talks to other ranks in the middle of whatever they are doing."""
-        for number in SIGNALS:
+        for number in STOPS:
             signal.signal(number, self._note)
 
     def obey_at_once(self) -> None:
@@ -36,13 +31,3 @@ class Requests:
 
     def _note(self, *_) -> None:
         self.heard = True
-
-
-def stop_on_request() -> None:
-    """End the process with an Interrupted where it is asked to stop."""
-    for number in SIGNALS:
-        signal.signal(number, stop)
-
-
-def stop(number: int, _) -> None:
-    raise Interrupted(f"asked to stop by {signal.Signals(number).name}: what was written whole stays, resume=auto goes on")

@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+WATCHED = "HYBRID_IR_WATCHED"  # environment: stdin is a pipe from the process that watches this one
 FAILURES = "HYBRID_IR_FAILURES"  # environment: the folder where a rank leaves what went wrong
 GRACE = 15  # seconds that ranks have to end by themselves, once one of them has failed
 REQUEUE = 75  # exit code of a run that was asked to stop, saved, and can go on: EX_TEMPFAIL, "try again"
-PASSED_ON = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name)]
+STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]  # as clusters send them
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Failure:
     step: int | None = None
     secondary: bool = False  # it only noticed that another one had ended
     code: int = 1
+    details: str = ""  # traceback
 
     def __str__(self) -> str:
         return f"rank {self.rank}{'' if self.step is None else f' at step {self.step}'}: {self.message}"
@@ -46,14 +48,18 @@ def report_failure(failure: Failure) -> bool:
 
 
 def end_with_watcher() -> None:
-    """End this rank when the process that watches it ends, even by kill -9: its end of the pipe on stdin closes then."""
-    if FAILURES not in os.environ:
+    """End this process when the one that watches it ends, even by kill -9: its end of the pipe on stdin closes then."""
+    if os.environ.get(WATCHED) != str(os.getppid()):
         return
     def wait() -> None:
         while os.read(0, 1):
             pass
         os.kill(os.getpid(), signal.SIGKILL)
     threading.Thread(target=wait, daemon=True).start()
+
+
+class Interrupted(Exception):
+    """The run was asked to stop, lost nothing, and can go on; the exit code is REQUEUE."""
 
 
 class RanksEnded(Exception):
@@ -77,8 +83,8 @@ class Ranks:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        shared = {**self.environment, FAILURES: self.scratch.name, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-                  "WORLD_SIZE": str(self.count), "NODE_RANK": "0"}
+        shared = {**self.environment, FAILURES: self.scratch.name, WATCHED: str(os.getpid()), "MASTER_ADDR": "127.0.0.1",
+                  "MASTER_PORT": str(port), "WORLD_SIZE": str(self.count), "NODE_RANK": "0"}
         for rank in range(self.count):
             with open(self.folder / f"rank-{rank}.log", "wb") as log:
                 self.processes.append(subprocess.Popen(
@@ -92,7 +98,7 @@ class Ranks:
         Raises:
             RanksEnded: with what the first one said that failed, or with nothing where all have stopped as they were asked to.
         """
-        handlers = {number: signal.signal(number, self._pass_on) for number in PASSED_ON}
+        handlers = {number: signal.signal(number, self._pass_on) for number in (*STOPS, signal.SIGINT)}
         try:
             ended = self._watch()
             failures = [failure for rank in ended if (failure := self._failure(rank))]
@@ -102,9 +108,9 @@ class Ranks:
                 signal.signal(number, handler)
             self.scratch.cleanup()
         if failures:
-            first = root_cause(failures)
-            raise RanksEnded(f"error: {first}", first.code)
-        if any(process.returncode for process in self.processes):
+            first = root_cause(failures, ended)
+            raise RanksEnded(f"{first.details}error: {first}", first.code)
+        if any(process.returncode == REQUEUE for process in self.processes):
             raise RanksEnded("", REQUEUE)
 
     def send(self, number: int) -> None:
@@ -133,7 +139,7 @@ class Ranks:
                     stopped.pop(rank, None)
             if deadline and now > deadline:
                 for rank in {*range(len(self.processes))} - {*ended}:
-                    self._leave(Failure(rank, f"it did not end within {GRACE} s of the first failure", secondary=True))
+                    self._leave(Failure(rank, f"it did not answer the others, and did not end within {GRACE} s of them"))
                     self.processes[rank].kill()
             time.sleep(0.05)
         return ended
@@ -156,9 +162,12 @@ class Ranks:
         return Failure(rank, log[-2000:] or f"it ended with code {code}", code=code)
 
 
-def root_cause(failures: Sequence[Failure]) -> Failure:
+def root_cause(failures: Sequence[Failure], ended: Sequence[int]) -> Failure:
     """The first failure that is not about another one, at the step where it happened as far as anybody knows."""
-    first = next((failure for failure in failures if not failure.secondary), failures[0])
+    first = next((failure for failure in failures if not failure.secondary), None)
+    if first is None:  # they lost one that said nothing
+        lost = [rank for rank in ended if rank not in {failure.rank for failure in failures}]
+        first = Failure(lost[0], "it ended before the others") if lost else failures[0]
     if first.step is None:
         first.step = max((failure.step for failure in failures if failure.step is not None), default=None)
     return first
@@ -170,3 +179,13 @@ def is_stopped(pid: int) -> bool:
         return False
     found = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
     return found is not None and found.si_code == os.CLD_STOPPED
+
+
+def stop_on_request() -> None:
+    """End the process with an Interrupted where it is asked to stop."""
+    for number in STOPS:
+        signal.signal(number, stop)
+
+
+def stop(number: int, _) -> None:
+    raise Interrupted(f"asked to stop by {signal.Signals(number).name}: what was written whole stays, resume=auto goes on")

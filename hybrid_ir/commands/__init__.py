@@ -6,14 +6,16 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from errno import ENOSPC
 from inspect import Parameter, signature
 from pathlib import Path
 from pydoc import locate
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -21,7 +23,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from hybrid_ir.commands.run_names import register
-from hybrid_ir.processes import REQUEUE, Failure, RanksEnded, report_failure
+from hybrid_ir.processes import REQUEUE, Failure, Interrupted, RanksEnded, report_failure
 
 PACKAGE = Path(__file__).parents[1]
 USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseException)
@@ -55,12 +57,13 @@ def require_benchmarks(key: str, chosen: Iterable[str], but: str | None = None) 
 
 def quieten() -> None:
     """Lightning's advice about hardware, services and loops that we set up on purpose."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda",
+                 "lightning.fabric.utilities.distributed"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (".*LeafSpec.*", ".*does not have many workers.*", ".*smaller than the logging interval.*",
                     ".*Total length of .* is zero.*", ".*Checkpoint directory .* exists.*",
                     ".*callbacks used to create the checkpoint.*", ".*The dirpath has changed.*",
-                    ".*your dataloader is not resumable.*"):
+                    ".*your dataloader is not resumable.*", ".*recommended to use .self.log.*sync_dist=True.*"):
         warnings.filterwarnings("ignore", message)
 
 
@@ -125,28 +128,49 @@ def one_clear_error() -> Iterator[None]:
         if str(ended):
             print(ended, file=sys.stderr)
         sys.exit(ended.code)
+    except Interrupted as request:
+        if rank_of_this_process():  # one rank asks for the requeue; a bad exit of another would have the cluster kill it
+            sys.exit(0)
+        print(request, file=sys.stderr)
+        sys.exit(REQUEUE)
     except Exception as error:
-        from hybrid_ir.interruption import Interrupted
-        if isinstance(error, Interrupted):
-            print(error, file=sys.stderr)
-            sys.exit(REQUEUE)
-        known = isinstance(error, USER_ERRORS)
-        if known and os.environ.get("HYBRID_IR_TRACEBACK"):
-            traceback.print_exc()
-        if report_failure(failure_of(error, known)):
-            sys.exit(2 if known else 1)
-        if not known:
+        failure = failure_of(error)
+        several = "RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > 1
+        if failure.code == 1 and not several:
             raise
-        print(f"error: {message_of(error)}\n(HYBRID_IR_TRACEBACK=1 shows where)", file=sys.stderr)
-        sys.exit(2)
+        if not report_failure(failure):
+            named = failure if several else failure.message
+            print(f"{failure.details}error: {named}\n(HYBRID_IR_TRACEBACK=1 shows where)", file=sys.stderr)
+        sys.exit(failure.code)
 
 
-def failure_of(error: Exception, known: bool) -> Failure:
-    """What a rank has to say of its end to the process that watches it."""
-    from hybrid_ir.distributed import is_about_others
-    message = message_of(error) if known else "".join(traceback.format_exception(error)).strip()
-    return Failure(int(os.environ.get("RANK", 0)), message, getattr(error, "step", None), is_about_others(error),
-                   2 if known else 1)
+@contextmanager
+def clear_errors_of_a_run() -> Iterator[None]:
+    """The same inside of Hydra, which would print a line of its own; in a sweep its launcher wants to see the error itself."""
+    with one_clear_error() if HydraConfig.get().mode == RunMode.RUN else nullcontext():
+        yield
+
+
+def rank_of_this_process() -> int:
+    """Its number among the processes of a run, as a launcher of ours, torchrun or SLURM tells it; 0 where it is the only one."""
+    named = next((os.environ[name] for name in ("RANK", "SLURM_PROCID") if name in os.environ), "0")
+    return int(named)
+
+
+def failure_of(error: Exception) -> Failure:
+    """What to say of an error: one line and code 2 for what users can mend, the traceback and code 1 for what they cannot."""
+    from hybrid_ir.distributed import is_about_others  # here, so that `hybrid-ir data fetch` starts in a second
+    others, known = is_about_others(error), isinstance(error, USER_ERRORS)
+    message = message_of(error)
+    if "can't allocate memory" in message or "out of memory" in message or isinstance(error, MemoryError):
+        known, message = True, (f"no memory left ({message.splitlines()[0][:200]}): use cache_gradients=true, a smaller "
+                                "model.tokens_per_slice, more processes or a smaller sampler.batch_size")
+    elif others:
+        known, message = True, f"lost contact with another process of the run ({message.splitlines()[0][:200]})"
+    shown = not known or os.environ.get("HYBRID_IR_TRACEBACK")
+    return Failure(rank_of_this_process(), message if known else f"{type(error).__name__}: {message}",
+                   getattr(error, "step", None), others, 2 if known else 1,
+                   "".join(traceback.format_exception(error)) if shown else "")
 
 
 def message_of(error: BaseException) -> str:

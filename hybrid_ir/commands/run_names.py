@@ -17,9 +17,10 @@ DIGITS = 8
 
 
 def register() -> None:
-    """`${run_folder:PARENT}` and `${sweep_folder:PARENT}` for conf/hydra."""
+    """`${run_folder:PARENT}`, `${sweep_folder:PARENT}` and `${config_hash:}` for conf/hydra."""
     OmegaConf.register_new_resolver("run_folder", lambda parent, _root_: run_folder(
         parent, config_hash(_root_), OmegaConf.select(_root_, "resume") == "auto"), replace=True)
+    OmegaConf.register_new_resolver("config_hash", lambda _root_: config_hash(_root_), replace=True)
     OmegaConf.register_new_resolver("sweep_folder", lambda parent, _root_: (
         f"{parent}/{digest(list(_root_.hydra.overrides.task))}"), replace=True)
 

@@ -9,8 +9,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from hybrid_ir.checkpoints import forget_steps_from, newest_checkpoint
-from hybrid_ir.interruption import stop_on_request
-from hybrid_ir.processes import end_with_watcher
+from hybrid_ir.processes import end_with_watcher, stop_on_request
 from hybrid_ir.run_folder import checkpoint_file, describe_run, owned
 
 TAKEOVER = 10  # seconds that the processes of a killed run may take to let its folder go
