@@ -4,8 +4,16 @@ Without a process group every function is the identity, so nobody asks whether t
 Shapes: B rows of this rank, N rows of all ranks in the order of ranks, D width.
 """
 
+from collections.abc import Iterable
+from datetime import timedelta
+
 import torch
 import torch.distributed as dist
+from lightning.pytorch.strategies import ModelParallelStrategy
+from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
 
 # their names since torch 2.13, and before
 all_gather_single = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
@@ -61,6 +69,39 @@ def gather_uneven(own_BD: torch.Tensor) -> torch.Tensor:
     padded_BD[: len(own_BD)] = own_BD
     parts = gather(padded_BD).to(own_BD.device).split(len(padded_BD))
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+
+class FullySharded(ModelParallelStrategy):
+    """Lightning's strategy for FSDP2, over all processes of the run, and saving whole checkpoints."""
+
+    def __init__(self, timeout: timedelta | None = None, process_group_backend: str | None = None):
+        super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False, timeout=timeout or timedelta(minutes=30),
+                         process_group_backend=process_group_backend)
+
+    def setup_environment(self) -> None:
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        super().setup_environment()
+
+
+def shard(module: nn.Module, layers: Iterable[nn.Module], mesh: DeviceMesh) -> None:
+    """Keep of every weight only this rank's part, and have all parts at hand when a layer is run (FSDP2)."""
+    if not isinstance(module, FSDPModule):  # as it is when it is measured after its training
+        for part in (*layers, module):
+            fully_shard(part, mesh=mesh)
+
+
+def missing_calls(module: nn.Module, calls: int) -> int:
+    """How often the busiest rank runs a sharded module beyond the calls of this one, which has to join in; else 0."""
+    if not isinstance(module, FSDPModule):
+        return 0
+    most = _sendable(torch.tensor(calls))
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    return int(most) - calls
+
+
+def whole(value: torch.Tensor) -> torch.Tensor:
+    """A value that may be spread over ranks, as a plain tensor."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def _sendable(own: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from hybrid_ir.backbone import FromScratch, load_backbone
+from hybrid_ir.distributed import missing_calls
 from hybrid_ir.tokens import RoleTokenizer, Tokens
 
 
@@ -83,6 +84,10 @@ class BiEncoder(nn.Module):
             enable = getattr(self.backbone, "activation_checkpointing_enable", None)  # its name since transformers 5
             (enable or self.backbone.gradient_checkpointing_enable)({"use_reentrant": False})
 
+    def layers(self) -> list[nn.Module]:
+        """The transformer's layers, the unit in which sharded weights come and go."""
+        return next((list(part) for part in self.backbone.modules() if isinstance(part, nn.ModuleList)), [])
+
     def reading(self) -> dict[str, str]:
         """What turns the same weights into other vectors; a checkpoint of one reading measures nothing under another."""
         return {"pooling": self.pooling, **{f"{role}_prefix": reader.prefix for role, reader in self.tokenizers.items()}}
@@ -94,13 +99,14 @@ class BiEncoder(nn.Module):
         them, slice after slice is encoded again, with the dropout it had, and passes its gradient on (GradCache, Gao et al.
         2021, arXiv 2101.06983). Peak memory is then that of one slice, whatever the batch.
         """
-        if not len(tokens):
-            return torch.zeros(0, self.width, device=tokens.ids_T.device)
         order_B = torch.argsort(tokens.lengths_B, descending=True, stable=True)
         encode = partial(checkpoint, self._encode, use_reentrant=False) if cache_gradients else self._encode
-        slices = [encode(ids_BT, mask_BT) for ids_BT, mask_BT in self._slices(tokens, order_B)]
-        back_B = torch.argsort(order_B).to(slices[0].device)
-        return torch.cat(slices)[back_B]
+        slices, nothing_11 = list(self._slices(tokens, order_B)), torch.full((1, 1), self.pad_id, device=tokens.ids_T.device)
+        # weights that are spread over ranks come and go on all ranks at once
+        idle = [(nothing_11, torch.ones_like(nothing_11))] * missing_calls(self, len(slices))
+        vectors = [encode(ids_BT, mask_BT) for ids_BT, mask_BT in (*slices, *idle)]
+        back_B = torch.argsort(order_B).to(tokens.ids_T.device)
+        return torch.cat(vectors)[back_B] if vectors else torch.zeros(0, self.width, device=tokens.ids_T.device)
 
     def _encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
         inputs = {"input_ids": ids_BT, "attention_mask": mask_BT}

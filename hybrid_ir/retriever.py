@@ -12,7 +12,7 @@ from torch import nn
 
 from hybrid_ir.canary import canary
 from hybrid_ir.data.batching import DROPOUT, Batch, Chunk, picks
-from hybrid_ir.distributed import mean
+from hybrid_ir.distributed import mean, shard, whole
 from hybrid_ir.encoder import BiEncoder
 from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.evaluation.views import Results
@@ -82,6 +82,10 @@ class Retriever(LightningModule):
         rank_zero_warn(f"{said}: the step is skipped, what it was to be trained on is in {path}")
         self.skipping = True
 
+    def configure_model(self) -> None:
+        if self.device_mesh is not None:  # trainer=fsdp
+            shard(self.encoder, self.encoder.layers(), self.device_mesh["data_parallel"])
+
     def configure_optimizers(self) -> dict:
         try:
             optimizer = self.make_optimizer(parameter_groups(self))
@@ -96,7 +100,7 @@ class Retriever(LightningModule):
         if getattr(self.trainer.precision_plugin, "scaler", None) is not None:  # which skips steps by itself
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         else:
-            norm = nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val or torch.inf)
+            norm = whole(nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val or torch.inf))
             self._require_finite("gradient norm", norm)
             self.log("train/gradient_norm", norm)
         if self.skipping:
@@ -149,7 +153,8 @@ class Retriever(LightningModule):
         here = self.encoder.reading()
         wrong = [f"{key} {value!r}, here {here[key]!r}" for key, value in checkpoint.get("reading", here).items()
                  if here.get(key) != value]
-        saved, now = checkpoint["state_dict"], self.state_dict()
+        now = self.state_dict()
+        saved = checkpoint.get("state_dict", now)  # which a strategy that spreads weights has taken out and loaded
         wrong += [f"{name} {tuple(saved[name].shape) if name in saved else 'missing'}, here "
                   f"{tuple(now[name].shape) if name in now else 'missing'}" for name in sorted(saved.keys() | now.keys())
                   if name not in saved or name not in now or saved[name].shape != now[name].shape]

@@ -74,9 +74,8 @@ class JobLauncher(Launcher):
         try:
             HydraConfig.instance().set_config(cfg)
             folder = place / str(cfg.hydra.sweep.subdir)
-            with read_write(cfg), open_dict(cfg):
-                with read_write(cfg.hydra), read_write(cfg.hydra.runtime):
-                    cfg.hydra.runtime.output_dir = str(folder.absolute())
+            with read_write(cfg), open_dict(cfg), read_write(cfg.hydra), read_write(cfg.hydra.runtime):
+                cfg.hydra.runtime.output_dir = str(folder.absolute())
             HydraConfig.instance().set_config(cfg)
             with read_write(cfg), open_dict(cfg):
                 del cfg["hydra"]

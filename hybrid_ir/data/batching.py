@@ -133,9 +133,10 @@ class Chunks(Dataset):
             lengths = self._store(stage).lengths
             ordered = sorted(groups[stage], key=lambda rows: -lengths[rows[0]])
             # whole chunks are dealt out, so that a text is encoded beside the same others on any number of processes;
-            # a rank that gets none has an empty one, for all must come to the end of a stage
-            starts = list(range(0, len(ordered), texts_per_chunk))[rank::world_size]
-            self.chunks += [(stage, ordered[i : i + texts_per_chunk]) for i in starts] or [(stage, [])]
+            # a rank whose turn does not come has an empty one, for all go through as many
+            rounds = -(-max(1, len(ordered)) // (texts_per_chunk * world_size))
+            starts = [(number * world_size + rank) * texts_per_chunk for number in range(rounds)]
+            self.chunks += [(stage, ordered[i : i + texts_per_chunk]) for i in starts]
 
     def __len__(self) -> int:
         return len(self.chunks)
