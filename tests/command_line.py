@@ -22,6 +22,13 @@ def train(place: Path, *arguments: str, **more: str) -> subprocess.CompletedProc
                           timeout=600, env=environment(place, **more))
 
 
+def start(place: Path, *arguments: str, **more: str) -> subprocess.Popen:
+    """train.py likewise, not waited for; what it says is in `said` of the folder."""
+    with open(place / "said", "ab") as said:
+        return subprocess.Popen([sys.executable, str(ROOT / "train.py"), *arguments], cwd=place, stdout=said, stderr=said,
+                                env=environment(place, **more))
+
+
 def hybrid_ir(place: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess:
     """A `hybrid-ir` command, likewise."""
     return subprocess.run([sys.executable, "-c", HYBRID_IR, *arguments], cwd=place, capture_output=True, text=True, timeout=600,

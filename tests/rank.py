@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn.modules.dropout import Dropout
 
+from hybrid_ir.distributed import FullySharded, whole
 from tests.conftest import RECIPE
 from tests.small_run import Run, made_benchmark, made_corpus
 
@@ -26,7 +27,7 @@ CASES = {
 }
 DOUBLE = {"precision": "64-true"}
 EVERY = {name: case | DOUBLE for name, case in CASES.items()} | {
-    "float32": {"precision": "32-true"}, "bf16": {"precision": "bf16-mixed", "max_steps": 3}}
+    "float32": {"precision": "32-true"}, "sharded": {"precision": "32-true", "sharded": True}, "bf16": {"precision": "bf16-mixed", "max_steps": 3}}
 DROPOUT = {f"{name}, {kind}": case | {"module": {"cache_gradients": kind == "cached"}, "encoder": {"tokens_per_slice": 40}}
            for kind in ("plain", "cached") for name, case in {
                "float64": DOUBLE, "float32": {"precision": "32-true"}, "bf16": {"precision": "bf16-mixed"},
@@ -34,7 +35,8 @@ DROPOUT = {f"{name}, {kind}": case | {"module": {"cache_gradients": kind == "cac
 
 
 def start(folder: Path, cache: Path, ranks: int, case: dict, benchmark=None) -> Run:
-    more = {"strategy": "ddp", "devices": ranks} if ranks > 1 else {"devices": 1}
+    sharded, case = case.get("sharded"), {key: value for key, value in case.items() if key != "sharded"}
+    more = {"strategy": FullySharded() if sharded else "ddp", "devices": ranks} if ranks > 1 else {"devices": 1}
     return Run(folder, RECIPE, cache, made_corpus(), benchmark, **{"max_steps": 20, **case, **more})
 
 
@@ -46,7 +48,7 @@ def train(folder: Path, cache: Path, ranks: int, cases: dict, dropout: float = 0
             if isinstance(module, Dropout):
                 module.p = dropout
         run.fit()
-        weights[name] = {key: value.clone() for key, value in run.module.state_dict().items()}
+        weights[name] = {key: whole(value).clone() for key, value in run.module.state_dict().items()}
         weights[name] |= {"losses": torch.tensor(run.seen.losses)}
     torch.save(weights, folder / f"weights-{run.trainer.global_rank}.pt")
 
