@@ -4,11 +4,16 @@ import json
 import netrc
 import os
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
+from wandb.util import generate_id
+
+from hybrid_ir.run_folder import write_whole
 
 WANDB_HOST = "api.wandb.ai"
 
@@ -47,15 +52,15 @@ class Sturdy(Logger):
         super().__init__()
         self.inner, self.failed = inner, False
 
-    def _try(self, method: str, *arguments, **named):
-        if self.failed:
-            return None
-        try:
-            return getattr(self.inner, method)(*arguments, **named)
-        except Exception as error:
-            self.failed = True
-            rank_zero_warn(f"{type(self.inner).__name__} failed ({type(error).__name__}: {error}): it is left out from here on, "
-                           "metrics.jsonl of the run has everything")
+    def _try(self, do: Callable[[], Any]) -> Any:
+        if not self.failed:
+            try:
+                return do()
+            except Exception as error:
+                self.failed = True
+                rank_zero_warn(f"{type(self.inner).__name__} failed ({type(error).__name__}: {error}): it is left out from here on, "
+                               "metrics.jsonl of the run has everything")
+        return None
 
     @property
     def name(self) -> str | None:
@@ -70,20 +75,20 @@ class Sturdy(Logger):
         return self.inner.save_dir
 
     @property
-    def experiment(self):
-        return self._try("__getattribute__", "experiment")
+    def experiment(self) -> Any:
+        return self._try(lambda: getattr(self.inner, "experiment", None))
 
     def log_hyperparams(self, *arguments, **named) -> None:
-        self._try("log_hyperparams", *arguments, **named)
+        self._try(lambda: self.inner.log_hyperparams(*arguments, **named))
 
     def log_metrics(self, *arguments, **named) -> None:
-        self._try("log_metrics", *arguments, **named)
+        self._try(lambda: self.inner.log_metrics(*arguments, **named))
 
     def save(self) -> None:
-        self._try("save")
+        self._try(self.inner.save)
 
     def finalize(self, status: str) -> None:
-        self._try("finalize", status)
+        self._try(lambda: self.inner.finalize(status))
 
 
 def wandb_logger(save_dir: str, offline: bool | None = None, **settings) -> WandbLogger:
@@ -98,7 +103,16 @@ def wandb_logger(save_dir: str, offline: bool | None = None, **settings) -> Wand
         if offline:
             rank_zero_info("wandb: no API key found, so this run is logged offline; upload it with: "
                            f"wandb sync {save_dir}/wandb/offline-*")
-    return WandbLogger(save_dir=save_dir, offline=offline, **settings)
+    return WandbLogger(save_dir=save_dir, offline=offline, id=run_id(Path(save_dir)), resume="allow", **settings)
+
+
+def run_id(folder: Path) -> str:
+    """The id under which W&B knows a run folder, the same whenever the run goes on there."""
+    path = folder / "wandb_id"
+    if rank_zero_only.rank == 0 and not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, generate_id())
+    return path.read_text() if path.exists() else ""  # other ranks log nothing
 
 
 def has_wandb_key() -> bool:

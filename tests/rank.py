@@ -27,7 +27,8 @@ CASES = {
 }
 DOUBLE = {"precision": "64-true"}
 EVERY = {name: case | DOUBLE for name, case in CASES.items()} | {
-    "float32": {"precision": "32-true"}, "sharded": {"precision": "32-true", "sharded": True}, "bf16": {"precision": "bf16-mixed", "max_steps": 3}}
+    "float32": {"precision": "32-true"}, "sharded": {"precision": "32-true", "sharded": True},
+    "bf16": {"precision": "bf16-mixed", "max_steps": 3}}
 DROPOUT = {f"{name}, {kind}": case | {"module": {"cache_gradients": kind == "cached"}, "encoder": {"tokens_per_slice": 40}}
            for kind in ("plain", "cached") for name, case in {
                "float64": DOUBLE, "float32": {"precision": "32-true"}, "bf16": {"precision": "bf16-mixed"},

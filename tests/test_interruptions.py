@@ -1,4 +1,4 @@
-"""A run that is killed, asked to stop, or out of disk goes on as if nothing had happened: real processes, the real command line."""
+"""A run that is killed, asked to stop, or out of disk goes on as if nothing had happened: real processes and command lines."""
 
 import json
 import random

@@ -62,7 +62,8 @@ def test_a_traceback_comes_before_the_message():
 
 
 def test_signals_are_passed_on_and_a_stop_is_no_failure():
-    body = f"signal.signal(signal.SIGUSR1, lambda *_: sys.exit(0 if rank else {REQUEUE}))\nopen(sys.argv[1] + str(rank), 'w')\ntime.sleep(30)"
+    body = (f"signal.signal(signal.SIGUSR1, lambda *_: sys.exit(0 if rank else {REQUEUE}))\n"
+            "open(sys.argv[1] + str(rank), 'w')\ntime.sleep(30)")
     running = Ranks(2, {"PYTHONPATH": str(ROOT)})
     running.start([sys.executable, "-c", HEAD + body, str(running.folder / "ready")])
     child = os.fork()
@@ -79,8 +80,9 @@ def test_signals_are_passed_on_and_a_stop_is_no_failure():
 
 def test_ranks_end_when_the_process_that_watches_them_is_killed(tmp_path):
     body = "open(sys.argv[1] + str(rank), 'w').write(str(os.getpid()))\ntime.sleep(60)"
-    watcher = subprocess.Popen([sys.executable, "-c", "import sys; from hybrid_ir.processes import Ranks\n"
-                                f"Ranks(2).start([sys.executable, '-c', {HEAD + body!r}, sys.argv[1]]).wait()", str(tmp_path / "pid")],
+    watching = ("import sys; from hybrid_ir.processes import Ranks\n"
+                f"Ranks(2).start([sys.executable, '-c', {HEAD + body!r}, sys.argv[1]]).wait()")
+    watcher = subprocess.Popen([sys.executable, "-c", watching, str(tmp_path / "pid")],
                                env={**os.environ, "PYTHONPATH": str(ROOT)})
     files = [tmp_path / "pid0", tmp_path / "pid1"]
     until(lambda: all(file.exists() and file.read_text() for file in files))

@@ -20,16 +20,25 @@ def compare(folder: Path, console: Console) -> None:
     jobs = sorted((path.parent for path in folder.glob("*/config.yaml")), key=lambda path: job_number(path.name))
     if not jobs:
         return
-    rows = [{"job": job.name, **read(job / "metrics.json")} for job in jobs]
+    states = job_states(folder)
+    rows = [{"job": job.name, **states.get(job.name, {}), **read(job / "metrics.json")} for job in jobs]
     write_whole(folder / "comparison.json", json.dumps(rows, indent=2))
     table = Table(title=f"{len(jobs)} jobs: mAP of each view, rank distance, own language first", title_justify="left")
     table.add_column("job", overflow="fold")  # a long name takes two lines, it is never cut
     for column in SHOWN:
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(row["job"], *([number(row[name], name) for name in SHOWN.values()] if len(row) > 1 else ["no result"]))
+        known = SHOWN["multi"] in row
+        table.add_row(row["job"], *([number(row[name], name) for name in SHOWN.values()] if known else [row.get("state", "·")]))
     console.print(table)
     console.print(f"more in {folder}: comparison.json, and a folder per job", soft_wrap=True, highlight=False)
+
+
+def job_states(folder: Path) -> dict[str, dict[str, str]]:
+    """What jobs.json says became of each job."""
+    path = folder / "jobs.json"
+    known = json.loads(path.read_text()) if path.exists() else []
+    return {row["job"]: {"state": row["state"]} for row in known}
 
 
 def read(path: Path) -> dict[str, float | None]:
