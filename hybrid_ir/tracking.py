@@ -3,6 +3,7 @@
 import json
 import netrc
 import os
+import secrets
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import Any
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
-from wandb.util import generate_id
 
 from hybrid_ir.run_folder import write_whole
 
@@ -58,8 +58,8 @@ class Sturdy(Logger):
                 return do()
             except Exception as error:
                 self.failed = True
-                rank_zero_warn(f"{type(self.inner).__name__} failed ({type(error).__name__}: {error}): it is left out from here on, "
-                               "metrics.jsonl of the run has everything")
+                rank_zero_warn(f"{type(self.inner).__name__} failed ({type(error).__name__}: {error}): it is left out from here "
+                               "on, metrics.jsonl of the run has everything")
         return None
 
     @property
@@ -111,7 +111,7 @@ def run_id(folder: Path) -> str:
     path = folder / "wandb_id"
     if rank_zero_only.rank == 0 and not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, generate_id())
+        write_whole(path, secrets.token_hex(4))
     return path.read_text() if path.exists() else ""  # other ranks log nothing
 
 

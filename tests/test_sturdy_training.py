@@ -26,6 +26,7 @@ def test_a_step_that_is_not_finite_can_be_skipped(started, tmp_path, kind, what)
     assert pick["query_language"] in ("de", "en", "zh")
 
 
+
 def test_a_skipped_step_moves_no_weight(started):
     before = started(max_steps=3).fit().weights
     skipped = started(max_steps=3, module={"nonfinite": "skip"}, callbacks=[Fault("gradient", step=0, rank=0, times=1)])
