@@ -127,6 +127,10 @@ class Retriever(LightningModule):
         self._finish("test", "test")
 
     def _start(self, stage: str) -> None:
+        limit = self.trainer.limit_test_batches if stage == "test" else self.trainer.limit_val_batches
+        if self.trainer.world_size > 1 and limit != 1.0:
+            raise ValueError(f"{stage}: ranks need the whole pool, and several processes would leave out different parts. Remove "
+                             "trainer.limit_test_batches, and set trainer.limit_val_batches to 1.0, or 0 for no validation")
         benchmark = self.trainer.datamodule.benchmarks[stage]
         self.ranking = StreamedRanking(benchmark, temperature=float(self.loss.temperature), whole=stage == "test")
 

@@ -60,7 +60,8 @@ def measure(folder: Path, cache: Path, ranks: int) -> None:
     some = np.flatnonzero(whole.query_languages == 1)[:3]
     few = replace(whole, queries=[whole.queries[i] for i in some], query_languages=whole.query_languages[some],
                   question_ids=[whole.question_ids[i] for i in some], relevant=[whole.relevant[i][:1] for i in some])
-    for name, benchmark, chunk in (("many chunks", whole, 5), ("one chunk", whole, 500), ("few", few, 2), ("others", few, 7)):
+    for name, benchmark, chunk in (("many chunks", whole, 5), ("one chunk", whole, 500), ("few", few, 2), ("others", few, 7),
+                                   ("one chunk of others", few, 500)):
         run = start(folder, cache, ranks, {"data": {"texts_per_chunk": chunk}}, benchmark)
         run.trainer.test(run.module, run.data, verbose=False)
         results = run.module.results["test"]

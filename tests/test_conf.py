@@ -41,6 +41,8 @@ def test_every_option_composes_and_its_keys_are_arguments(group, name):
     nodes = targets(cfg)
     assert nodes
     for target, node in nodes:
+        if target == "datetime.timedelta":  # a built-in has no signature
+            continue
         signature = inspect.signature(get_object(target))
         free = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
         keys = {key for key in node if not key.startswith("_")}

@@ -10,6 +10,7 @@ USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by langu
 
   hybrid-ir train [KEY=VALUE ...]                                the same as `python train.py`; --help lists every key
   hybrid-ir sweep KEY=A,B ... [slots=N] [retry=failed]           every combination, each in a process of its own; again: goes on
+  hybrid-ir doctor [KEY=VALUE ...] [processes=N]                 does this machine, with this config, train what it should
   hybrid-ir evaluate checkpoint=RUN benchmark=[xquad_r,mlqa_r]   measure a run of ours, or model=NAME: any bi-encoder
   hybrid-ir compare runs=[RUN,SWEEP,...]                         the paper's tables, significance, pictures, one HTML report
   hybrid-ir latency checkpoints=[A,B,C] benchmark=xquad_r        latency per query: tokenise, encode, search; by language
@@ -17,7 +18,7 @@ USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by langu
   hybrid-ir data fetch|verify NAME [mirror=URL]                  get its files once, and check them
 """
 SHORT = {"slots": "hydra.launcher.slots", "devices": "hydra.launcher.devices", "folder": "hydra.sweep.dir"}
-COMMANDS = ("compare", "data", "evaluate", "latency")
+COMMANDS = ("compare", "data", "doctor", "evaluate", "latency")
 
 
 def launcher_key(argument: str) -> str:

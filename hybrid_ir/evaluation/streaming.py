@@ -64,9 +64,10 @@ class StreamedRanking:
         self.device = vectors_ND.device
         if stage != "others":
             self.held[stage].append((rows_N, vectors_ND))
-        elif len(rows_N):
-            self._start()
-            self._count(rows_N, vectors_ND)
+        else:
+            self._start()  # also for no rows: all ranks have to exchange what they hold before any of them goes on
+            if len(rows_N):
+                self._count(rows_N, vectors_ND)
 
     def results(self) -> Results:
         """The finished counts and every metric; ValueError where not all texts of the benchmark were added."""
