@@ -50,7 +50,8 @@ def one_rank(size: int, ranks: int, folder: Path) -> None:
 
 
 def main() -> None:
-    print("| global batch | processes | gather, both ways | mask | whole loss, both ways | memory added, each |\n|---|---|---|---|---|---|")
+    print("| global batch | processes | gather, both ways | mask | whole loss, both ways | memory added, each |")
+    print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         for size in (1024, 8192):
             for ranks in (1, 2, 4):

@@ -53,7 +53,8 @@ def test_stages_measure_their_own_benchmark_at_the_temperature_of_the_loss(encod
     other = SimpleNamespace(**vars(numbers_benchmark))
     module = Retriever(encoder, InfoNCE(0.07), None)
     module._trainer = SimpleNamespace(
-        world_size=1, limit_test_batches=1.0, limit_val_batches=1.0, datamodule=RetrievalData(None, encoder.tokenizers, validation=numbers_benchmark, test=other))
+        world_size=1, limit_test_batches=1.0, limit_val_batches=1.0,
+        datamodule=RetrievalData(None, encoder.tokenizers, validation=numbers_benchmark, test=other))
     module.on_validation_epoch_start()
     assert module.ranking.benchmark is numbers_benchmark and np.isclose(module.ranking.temperature, 0.07)
     module.on_test_epoch_start()

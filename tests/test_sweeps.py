@@ -149,3 +149,8 @@ def test_ranks_of_a_cluster_agree_on_the_folder_without_looking_at_the_disk(tmp_
             run_names.run_folder.cache_clear()
             assert Path(run_folder(str(tmp_path), "abc", True)).name == "abc"
     run_names.run_folder.cache_clear()
+
+
+def test_several_machines_need_a_launcher_of_a_cluster(place):
+    done = train(place, *SMALL, "trainer=ddp_cpu", "trainer.num_nodes=2")
+    assert done.returncode == 2 and "trainer.num_nodes=2: processes of several machines are started by torchrun" in done.stderr

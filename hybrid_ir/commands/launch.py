@@ -17,7 +17,12 @@ def processes_to_start(trainer: DictConfig) -> int:
     """1 where this process trains by itself, or is one of several already."""
     if FAILURES in os.environ or job_id() is not None or "LOCAL_RANK" in os.environ:
         return 1
+    if "SLURM_NTASKS" in os.environ:  # of one task: what it starts are no tasks that Lightning should wait for
+        os.environ["SLURM_JOB_NAME"] = "interactive"
     made = build(trainer)(logger=False, enable_checkpointing=False)
+    if made.num_nodes > 1:
+        raise ValueError(f"trainer.num_nodes={made.num_nodes}: processes of several machines are started by torchrun or srun, see "
+                         "docs/scaling.md")
     return made.num_devices if made.strategy.launcher is not None else 1
 
 
@@ -37,7 +42,6 @@ def ran_in_processes(cfg: DictConfig, folder: Path) -> bool:
         return True
     if (count := processes_to_start(cfg.trainer)) == 1:
         return False
-    # a job of one SLURM task that starts its own processes: they are not SLURM's
-    ranks = Ranks(count, {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "interactive"})
+    ranks = Ranks(count)
     ranks.start(train_command(OmegaConf.to_container(cfg, resolve=True), ranks.folder, folder)).wait()
     return True
