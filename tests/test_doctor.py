@@ -11,9 +11,10 @@ from tests.command_line import hybrid_ir
 
 
 def test_all_is_well_here(place):
-    done = hybrid_ir(place, "doctor", "corpus.languages=[de,en]", "model.backbone.vocab_size=2000", f"out={place / 'doctor.json'}")
+    out = place / "doctor.json"
+    done = hybrid_ir(place, "doctor", "corpus.languages=[de,en]", "model.backbone.vocab_size=2000", f"out={out}")
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((place / "doctor.json").read_text())
+    found = json.loads(out.read_text())
     assert len(found) == 8 and all(check["holds"] for check in found) and "does not" not in done.stdout
 
 
@@ -30,8 +31,8 @@ def test_what_it_takes_is_said(place, argument):
 
 def saved(runs: Runs, run: str, before: torch.Tensor, after: torch.Tensor, canary: str = "a") -> None:
     for name, weights in (("previous.ckpt", before), ("last.ckpt", after)):
-        WholeFiles().save_checkpoint({"state_dict": {"w": weights}, "global_step": 1, "tokenizer_canary": canary, "callbacks": {}},
-                                     runs.place / run / "checkpoints" / name)
+        checkpoint = {"state_dict": {"w": weights}, "global_step": 1, "tokenizer_canary": canary, "callbacks": {}}
+        WholeFiles().save_checkpoint(checkpoint, runs.place / run / "checkpoints" / name)
 
 
 def test_a_factor_on_the_gradients_is_found(tmp_path):

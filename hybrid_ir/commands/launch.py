@@ -21,8 +21,8 @@ def processes_to_start(trainer: DictConfig) -> int:
         os.environ["SLURM_JOB_NAME"] = "interactive"
     made = build(trainer)(logger=False, enable_checkpointing=False)
     if made.num_nodes > 1:
-        raise ValueError(f"trainer.num_nodes={made.num_nodes}: processes of several machines are started by torchrun or srun, see "
-                         "docs/scaling.md")
+        raise ValueError(f"trainer.num_nodes={made.num_nodes}: processes of several machines are started by torchrun or srun, "
+                         "see docs/scaling.md")
     return made.num_devices if made.strategy.launcher is not None else 1
 
 
