@@ -1,16 +1,18 @@
 """Checkpoints: the last one is there however a run ends, and one of another encoder is refused."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
-from hybrid_ir.checkpoints import LastCheckpoint
+from hybrid_ir.checkpoints import LastCheckpoint, forget_steps_from
 from hybrid_ir.data.datamodule import RetrievalData, StepsToGo
 from hybrid_ir.losses import InfoNCE
 from hybrid_ir.retriever import Retriever, parameter_groups
+from hybrid_ir.tracking import JsonlLogger
 
 
 def test_the_last_checkpoint_is_there_after_an_early_stop(started, tmp_path, numbers_benchmark):
@@ -20,16 +22,32 @@ def test_the_last_checkpoint_is_there_after_an_early_stop(started, tmp_path, num
     assert saved["global_step"] == run.trainer.global_step < 100
 
 
-def test_a_killed_run_leaves_its_last_checkpoint_and_goes_on_from_it(started, tmp_path):
-    class Killed(Callback):
-        def on_train_batch_end(self, trainer, *_):
-            if trainer.global_step == 7:
-                raise KeyboardInterrupt
+class Killed(Callback):
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == 7:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+@pytest.mark.parametrize("file", ["last.ckpt", "best.ckpt"])
+def test_a_killed_run_leaves_its_checkpoints_and_goes_on_from_any_as_if_nothing_had_been(
+        started, tmp_path, numbers_benchmark, batches, file):
+    def run(*more, folder=tmp_path / "other"):
+        best = ModelCheckpoint(folder, filename="best", monitor="val/loss", enable_version_counter=False)
+        callbacks = [best, LastCheckpoint(str(folder), 5), EarlyStopping("val/loss"), *more]
+        return started(numbers_benchmark, max_steps=12, accumulate_grad_batches=batches, val_check_interval=3 * batches, lr=1e-2,
+                       encoder={"dropout": 0.2}, callbacks=callbacks, logger=JsonlLogger(folder))
     with pytest.raises(SystemExit):
-        started(max_steps=12, callbacks=[Killed(), LastCheckpoint(str(tmp_path), every_n_train_steps=5)]).fit()
-    whole = started(max_steps=12).fit()
-    resumed = started(max_steps=12).fit(ckpt_path=tmp_path / "last.ckpt", weights_only=True)
-    assert resumed.seen.steps[0] == 5 and torch.equal(resumed.weights, whole.weights)
+        run(Killed(), folder=tmp_path).fit()
+    saved = torch.load(tmp_path / file, weights_only=True)["global_step"]
+    (tmp_path / "other").mkdir()
+    whole = run().fit()
+    rows = [json.loads(line) for line in (tmp_path / "other" / "metrics.jsonl").read_text().splitlines()]
+    forget_steps_from(tmp_path, saved)
+    resumed = run(folder=tmp_path).fit(ckpt_path=tmp_path / file, weights_only=True)
+    assert saved in (5, 6) and resumed.seen.steps[0] == saved * batches
+    assert torch.equal(resumed.weights, whole.weights)
+    assert [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == rows
 
 
 @pytest.mark.parametrize(("encoder", "said"), [
