@@ -1,23 +1,19 @@
-"""Checkpoints that are whole or not there, and the newest of them from which a run goes on as if nothing had happened."""
+"""Checkpoints that are whole or not there."""
 
-import csv
-import json
 import os
 import shutil
 import zipfile
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from torch import nn
 
-from hybrid_ir.interruption import Requests
-from hybrid_ir.processes import Interrupted
-from hybrid_ir.run_folder import whole, write_whole
+from hybrid_ir.distributed import gather_uneven
+from hybrid_ir.interruption import Interrupted, Requests
+from hybrid_ir.run_folder import whole
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
@@ -70,6 +66,10 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer, module) -> None:
         self.ended, self.saved_at = False, trainer.global_step
+        steps = gather_uneven(torch.tensor([trainer.global_step])).tolist()
+        if len({*steps}) > 1:
+            raise ValueError(f"the processes of this run found checkpoints of different steps ({steps}): the run folder must be "
+                             "on a disk that all see alike; start it again")
         self.requests.listen()
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx: int) -> None:
@@ -100,6 +100,18 @@ class LastCheckpoint(Checkpoint):
         self.saved_at = trainer.global_step
 
 
+class BestCheckpoint(ModelCheckpoint):
+    """`best.ckpt`, the best validation so far; it stays the best when the run folder is moved."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        here = Path(self.dirpath) / BEST
+        if here.exists():
+            score = state["best_model_score"]
+            state = state | {"dirpath": self.dirpath, "best_model_path": str(here), "kth_best_model_path": str(here),
+                             "best_k_models": {str(here): score}}
+        super().load_state_dict(state)
+
+
 def sync_folder(folder: Path) -> None:
     """Bring the names of the files of a folder to the disk, where the system can."""
     if hasattr(os, "O_DIRECTORY"):
@@ -126,59 +138,6 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file} cannot be read ({reason}): it was cut or damaged; copy it again from where it was trained, or "
                          "take another checkpoint of the run (test_checkpoint=last or best)") from error
     return found
-
-
-@dataclass(frozen=True, order=True)
-class Saved:
-    """A checkpoint of a run folder."""
-
-    step: int
-    ended: bool  # training ended there
-    path: Path
-
-    def __str__(self) -> str:
-        return f"{'training ended' if self.ended else 'from step'} {'at step ' * self.ended}{self.step} ({self.path.name})"
-
-
-def newest_checkpoint(folder: Path, max_steps: int) -> Saved | None:
-    """The newest whole checkpoint of a run folder from which something is left to do; None if there is none."""
-    found = []
-    for name in (LAST, PREVIOUS, BEST):
-        path = folder / "checkpoints" / name
-        with suppress(Exception):  # of many types: a damaged file may hold anything
-            peeked = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            ended = peeked["callbacks"].get(LastCheckpoint.__qualname__, {}).get("ended", False)
-            if ended or peeked["global_step"] < max_steps:  # else the best one, written just before training ended
-                found.append(Saved(peeked["global_step"], ended, path))
-    for saved in sorted(found, reverse=True):
-        with suppress(ValueError):
-            read_checkpoint(saved.path)  # whole, by its checksums
-            return saved
-    return None
-
-
-def forget_steps_from(folder: Path, step: int) -> None:
-    """Drop what metrics.jsonl and csv/metrics.csv tell of a step and later ones, which a run that goes on tells again."""
-    path = folder / "metrics.jsonl"
-    if path.exists():
-        rows = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except ValueError:  # cut in the middle when the run was killed
-                break
-        kept = [row for row in rows if row["step"] < step and not any(key.startswith("test/") for key in row)]
-        write_whole(path, "".join(json.dumps(row) + "\n" for row in kept))
-    path = folder / "csv" / "metrics.csv"
-    if path.exists():
-        with open(path, newline="") as file:
-            reader = csv.DictReader(file)
-            lines = [line for line in reader if (line["step"] or "").isdigit() and int(line["step"]) < step
-                     and not any(value and key.startswith("test/") for key, value in line.items() if key)]
-        with whole(path) as beside, open(beside, "w", newline="") as file:
-            writer = csv.DictWriter(file, reader.fieldnames or [])
-            writer.writeheader()
-            writer.writerows({key: line[key] for key in writer.fieldnames} for line in lines)
 
 
 def require_space(folder: Path, module: nn.Module) -> None:

@@ -2,10 +2,18 @@
 
 import signal
 
-import torch
+REQUEUE = 75  # exit code of a run that was asked to stop, saved, and can go on: EX_TEMPFAIL, "try again"
+STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]  # as clusters send them
 
-from hybrid_ir.distributed import summed
-from hybrid_ir.processes import STOPS, stop, stop_on_request
+
+class Interrupted(Exception):
+    """The run was asked to stop, lost nothing, and can go on; the exit code is REQUEUE."""
+
+
+def pay_no_heed(_: int) -> None:
+    """In a worker of a loader, which gets the signals of its process group, too: its process decides when it ends."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Requests:
@@ -27,7 +35,20 @@ class Requests:
 
     def heard_by_any(self) -> bool:
         """Whether any rank was asked: the same answer on all, so that all stop at the same step."""
+        import torch  # here: who watches processes or starts jobs needs none of it
+
+        from hybrid_ir.distributed import summed
         return bool(summed(torch.tensor(float(self.heard))))
 
     def _note(self, *_) -> None:
         self.heard = True
+
+
+def stop_on_request() -> None:
+    """End the process with an Interrupted where it is asked to stop."""
+    for number in STOPS:
+        signal.signal(number, stop)
+
+
+def stop(number: int, _) -> None:
+    raise Interrupted(f"asked to stop by {signal.Signals(number).name}: what was written whole stays, resume=auto goes on")

@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hybrid_ir.interruption import REQUEUE, STOPS
+
 WATCHED = "HYBRID_IR_WATCHED"  # environment: stdin is a pipe from the process that watches this one
 FAILURES = "HYBRID_IR_FAILURES"  # environment: the folder where a rank leaves what went wrong
 GRACE = 15  # seconds that ranks have to end by themselves, once one of them has failed
-REQUEUE = 75  # exit code of a run that was asked to stop, saved, and can go on: EX_TEMPFAIL, "try again"
-STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]  # as clusters send them
 
 
 @dataclass
@@ -49,17 +49,16 @@ def report_failure(failure: Failure) -> bool:
 
 def end_with_watcher() -> None:
     """End this process when the one that watches it ends, even by kill -9: its end of the pipe on stdin closes then."""
-    if os.environ.get(WATCHED) != str(os.getppid()):
+    watcher = os.environ.pop(WATCHED, None)  # not for what this process may start itself
+    if watcher is None:
         return
+    if watcher != str(os.getppid()):
+        os._exit(1)  # it has ended already
     def wait() -> None:
         while os.read(0, 1):
             pass
-        os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(1)
     threading.Thread(target=wait, daemon=True).start()
-
-
-class Interrupted(Exception):
-    """The run was asked to stop, lost nothing, and can go on; the exit code is REQUEUE."""
 
 
 class RanksEnded(Exception):
@@ -78,6 +77,7 @@ class Ranks:
         self.folder = Path(self.scratch.name)
         self.count, self.environment = count, {**os.environ, **(environment or {})}
         self.processes: list[subprocess.Popen] = []
+        self.asked = False  # to stop
 
     def start(self, command: Sequence[str]) -> "Ranks":
         with socket.socket() as free:
@@ -103,10 +103,13 @@ class Ranks:
             ended = self._watch()
             failures = [failure for rank in ended if (failure := self._failure(rank))]
         finally:
-            self.send(signal.SIGKILL)
+            for process in self.processes:
+                process.kill()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
             self.scratch.cleanup()
+        if self.asked and all(failure.secondary for failure in failures):
+            raise RanksEnded("", REQUEUE)
         if failures:
             first = root_cause(failures, ended)
             raise RanksEnded(f"{first.details}error: {first}", first.code)
@@ -118,6 +121,7 @@ class Ranks:
             process.send_signal(number)  # does nothing where it has ended
 
     def _pass_on(self, number: int, _) -> None:
+        self.asked = True
         self.send(number)
 
     def _watch(self) -> list[int]:
@@ -129,7 +133,7 @@ class Ranks:
             for rank, process in enumerate(self.processes):
                 if rank not in ended and process.poll() is not None:
                     ended.append(rank)
-                    if process.returncode not in (0, REQUEUE):
+                    if process.returncode not in (0, REQUEUE) or self.asked:
                         deadline = deadline or now + GRACE
                 elif rank not in ended and is_stopped(process.pid):
                     if now - stopped.setdefault(rank, now) > GRACE:
@@ -139,7 +143,8 @@ class Ranks:
                     stopped.pop(rank, None)
             if deadline and now > deadline:
                 for rank in {*range(len(self.processes))} - {*ended}:
-                    self._leave(Failure(rank, f"it did not answer the others, and did not end within {GRACE} s of them"))
+                    self._leave(Failure(rank, f"it did not answer the others, and did not end within {GRACE} s of them",
+                                        secondary=self.asked))
                     self.processes[rank].kill()
             time.sleep(0.05)
         return ended
@@ -157,8 +162,9 @@ class Ranks:
             return None
         log = (self.folder / f"rank-{rank}.log").read_text(errors="replace").strip()
         if code < 0:
-            memory = ", as the system does when memory runs out" if code == -signal.SIGKILL else ""
-            return Failure(rank, f"it was killed by signal {-code} ({signal.Signals(-code).name}){memory}", code=1)
+            memory = ", as the system does when memory runs out" if -code == 9 else ""
+            return Failure(rank, f"it was killed by signal {-code} ({signal.Signals(-code).name}){memory}",
+                           secondary=self.asked and -code in STOPS)
         return Failure(rank, log[-2000:] or f"it ended with code {code}", code=code)
 
 
@@ -177,15 +183,8 @@ def is_stopped(pid: int) -> bool:
     """Whether a child is stopped by a signal; always False where the system does not tell."""
     if not hasattr(os, "waitid"):
         return False
-    found = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+    try:
+        found = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # it has just ended
+        return False
     return found is not None and found.si_code == os.CLD_STOPPED
-
-
-def stop_on_request() -> None:
-    """End the process with an Interrupted where it is asked to stop."""
-    for number in STOPS:
-        signal.signal(number, stop)
-
-
-def stop(number: int, _) -> None:
-    raise Interrupted(f"asked to stop by {signal.Signals(number).name}: what was written whole stays, resume=auto goes on")

@@ -55,10 +55,10 @@ class Retriever(LightningModule):
         queries_BD, passages_MD = (self.encoder(tokens, self.cache_gradients) for tokens in (batch.queries, batch.passages))
         loss = self.loss(queries_BD, passages_MD, batch.labels)
         share = masked_share(batch.labels, len(queries_BD), self.loss.mask, self.loss.negatives)
-        whole_loss, whole_share = mean(torch.stack([loss.detach().double(), share.double()]))
+        whole_loss, whole_share = mean(torch.stack([loss.detach().float(), share.float()]))
         self.batches_of_step.append(batch.step)
         self._require_finite("loss", whole_loss)
-        self.log_dict({"train/loss": whole_loss.float(), "train/masked_share": whole_share.float(),
+        self.log_dict({"train/loss": whole_loss, "train/masked_share": whole_share,
                        "train/temperature": self.loss.temperature.detach(),
                        "train/learning_rate": self.optimizers().param_groups[0]["lr"]}, prog_bar=False)
         return loss
@@ -84,6 +84,9 @@ class Retriever(LightningModule):
 
     def configure_model(self) -> None:
         if self.device_mesh is not None:  # trainer=fsdp
+            if self.loss.log_temperature.requires_grad:
+                raise ValueError("loss.learn_temperature=true does not go with trainer=fsdp, which shards the encoder alone: use "
+                                 "trainer=ddp, or a fixed loss.temperature")
             shard(self.encoder, self.encoder.layers(), self.device_mesh["data_parallel"])
 
     def configure_optimizers(self) -> dict:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
 import yaml
 from filelock import FileLock, Timeout
 
@@ -22,6 +21,7 @@ SCRATCH = ".hybrid-ir-"  # what the names of folders begin with that a process n
 
 def describe_run(folder: Path, config: dict) -> None:
     """Write config.yaml (resolved) and versions.json."""
+    import torch  # here, since Hydra loads what uses this file whenever it starts
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     write_whole(folder / "versions.json", json.dumps(

@@ -87,6 +87,9 @@ class Sturdy(Logger):
     def save(self) -> None:
         self._try(self.inner.save)
 
+    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
+        self._try(lambda: self.inner.after_save_checkpoint(checkpoint_callback))
+
     def finalize(self, status: str) -> None:
         self._try(lambda: self.inner.finalize(status))
 

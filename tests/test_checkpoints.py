@@ -8,9 +8,10 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
-from hybrid_ir.checkpoints import LastCheckpoint, forget_steps_from
+from hybrid_ir.checkpoints import LastCheckpoint
 from hybrid_ir.data.datamodule import RetrievalData, StepsToGo
 from hybrid_ir.losses import InfoNCE
+from hybrid_ir.resuming import forget_steps_from
 from hybrid_ir.retriever import Retriever, parameter_groups
 from hybrid_ir.tracking import JsonlLogger
 

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from hybrid_ir import processes
-from hybrid_ir.processes import REQUEUE, Failure, Ranks, RanksEnded
+from hybrid_ir.interruption import REQUEUE
+from hybrid_ir.processes import Failure, Ranks, RanksEnded
 from tests.command_line import ROOT
 
 HEAD = """

@@ -86,7 +86,8 @@ def job(folder: Path, name: str, processes: int = 1, accelerator: str = "cpu", c
     class Quick(Job):
         def command(self) -> list[str]:
             self.folder.mkdir(parents=True, exist_ok=True)
-            return ["sh", "-c", f"echo $CUDA_VISIBLE_DEVICES > devices; sleep {seconds}; echo 'error: a reason' >&2; exit {code}"]
+            return ["sh", "-c", f"echo $CUDA_VISIBLE_DEVICES > '{self.folder}/devices'; sleep {seconds}; "
+                    f"echo 'error: a reason' >&2; exit {code}"]
     return Quick(folder / name, {"trainer": {"accelerator": accelerator, "devices": processes}, "threads": 1, "objective": None},
                  [], name, processes)
 
@@ -105,6 +106,7 @@ def test_jobs_are_packed_and_never_more_at_once_than_fit(tmp_path, monkeypatch):
         for kind in most:
             most[kind] = max(most[kind], sum(count for known, count in at_once.values() if known == kind))
     assert most == {"cpu": 3, "gpu": 2} and order[:3] == ["a", "c", "e"]  # c and e fit beside a, b does not
+    assert {(tmp_path / name / "devices").read_text().strip() for name in "ef"} == {"4", "4,5"}
     assert [each.state for each in jobs] == [DONE, DONE, DONE, FAILED, DONE, DONE] and jobs[3].reason == "a reason"
 
 
@@ -112,6 +114,16 @@ def test_a_job_that_was_asked_to_stop_waits_for_the_next_start(tmp_path):
     asked = job(tmp_path, "a", code=75)
     list(JobLauncher(slots=1, devices=[]).run([asked]))
     assert asked.state == PENDING and json.loads((tmp_path / "a" / "job.json").read_text())["state"] == PENDING
+
+
+def test_jobs_are_asked_to_save_when_the_sweep_is_stopped_and_where_there_is_no_gpu_a_job_says_so(tmp_path):
+    long = job(tmp_path, "long", seconds=60)
+    running = JobLauncher(slots=1, devices=[]).run([long])
+    assert next(running).state == "running"
+    running.close()
+    assert long.process.poll() is not None and long.state == PENDING
+    lost = job(tmp_path, "lost", 1, "gpu", code=1)
+    assert [each.state for each in JobLauncher(slots=1, devices=[]).run([lost])][-1] == FAILED
 
 
 @pytest.mark.parametrize(("devices", "processes"), [(1, 1), ("3", 3), ([0, 2], 2), ("auto", 4), (-1, 4)])

@@ -1,6 +1,5 @@
 """Checkpoints are whole or not there, on a disk that may be full; a run that goes on tells nothing twice."""
 
-import csv
 import json
 import os
 import subprocess
@@ -9,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hybrid_ir.checkpoints import WholeFiles, forget_steps_from, newest_checkpoint, read_checkpoint, require_space
+from hybrid_ir.checkpoints import WholeFiles, read_checkpoint, require_space
+from hybrid_ir.resuming import forget_steps_from, newest_checkpoint
 
 ENDED = {"LastCheckpoint": {"ended": True}}
 
@@ -90,16 +90,9 @@ def test_steps_that_come_again_are_forgotten(tmp_path):
     rows.insert(3, {"step": 2, "val/loss": 0.5})
     rows += [{"step": 2, "test/loss": 0.1}]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 5, "tra')
-    (tmp_path / "csv").mkdir()
-    with open(tmp_path / "csv" / "metrics.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, ["step", "train/loss", "val/loss", "test/loss"])
-        writer.writeheader()
-        writer.writerows(rows)
     forget_steps_from(tmp_path, 3)
     kept = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert kept == rows[:4]
-    with open(tmp_path / "csv" / "metrics.csv", newline="") as file:
-        assert [int(row["step"]) for row in csv.DictReader(file)] == [0, 1, 2, 2]
     forget_steps_from(tmp_path, 0)
     assert (tmp_path / "metrics.jsonl").read_text() == ""
     forget_steps_from(tmp_path / "nowhere", 0)

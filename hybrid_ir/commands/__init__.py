@@ -23,8 +23,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from hybrid_ir.commands.run_names import register
-from hybrid_ir.processes import REQUEUE, Failure, Interrupted, RanksEnded, report_failure
+from hybrid_ir.interruption import REQUEUE, Interrupted
+from hybrid_ir.processes import Failure, RanksEnded, end_with_watcher, report_failure
 
+end_with_watcher()  # before torch is imported, which takes seconds
 PACKAGE = Path(__file__).parents[1]
 USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseException)
 
@@ -107,6 +109,7 @@ def prepare(seed: int, threads: int) -> None:
         raise ValueError("; ".join(wrong))
     import torch  # here, so that `hybrid-ir data fetch` starts in a second
     from lightning import seed_everything
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # else Lightning takes all cores for the processes of a machine
     torch.set_num_threads(threads)
     seed_everything(seed, workers=True, verbose=False)
 

@@ -105,7 +105,9 @@ class Runs:
     def __init__(self, given: Sequence[str], processes: int):
         self.given, self.processes = list(given), processes
         gpus = torch.cuda.device_count()
-        self.alone = ["trainer=gpu" if gpus else "trainer=cpu"]
+        self.device = ["trainer=gpu", "trainer.deterministic=true"] if gpus else ["trainer=cpu"]
+        # one process and several are compared on devices of one kind
+        self.alone = self.device if gpus >= processes else ["trainer=cpu"]
         self.several = [("trainer=ddp" if gpus >= processes else "trainer=ddp_cpu"), f"trainer.devices={processes}"]
         self.failed: dict[str, str] = {}
 
@@ -118,13 +120,13 @@ class Runs:
             self._run({
                 "one": [*self.alone, *train, still, "benchmark=none"],
                 "several": [*self.several, *train, still, "benchmark=none"],
-                "plain": [*self.alone, *train, moving, *MEASURED, "test_checkpoint=last"],
-                "cached": [*self.alone, *train, moving, "benchmark=none", "cache_gradients=true"]})
+                "plain": [*self.device, *train, moving, "benchmark=none"],
+                "cached": [*self.device, *train, moving, "benchmark=none", "cache_gradients=true"]})
             self._run({
-                "resumed": [*self.alone, *train, moving, "benchmark=none",
+                "resumed": [*self.device, *train, moving, "benchmark=none",
                             f"ckpt_path={self.place}/plain/checkpoints/previous.ckpt"],
-                "measured": [*self.several, *train, moving, *MEASURED, "fit=false", f"ckpt_path={self.place}/plain",
-                             "test_checkpoint=last"]})
+                **{name: [*trainer, *train, moving, *MEASURED, "fit=false", f"ckpt_path={self.place}/plain",
+                          "test_checkpoint=last"] for name, trainer in (("alone", self.alone), ("measured", self.several))}})
             return [self._finding(*check) for check in (
                 ("the tokenizer reads alike in two processes", ("one", "plain"), self._canary,
                  "the tokenizer depends on something that changes between starts: use a saved one (model.backbone=FOLDER)"),
@@ -134,7 +136,7 @@ class Runs:
                  "random states are not repeated here: use cache_gradients=false"),
                 ("a run that goes on ends as one that was never stopped", ("plain", "resumed"), self._resumed,
                  "this model or device is not deterministic: trainer.deterministic=true makes it so where torch can"),
-                (f"the evaluation is the same on 1 and {self.processes} processes", ("plain", "measured"), self._measured,
+                (f"the evaluation is the same on 1 and {self.processes} processes", ("alone", "measured"), self._measured,
                  "vectors depend on the process: give every process the same threads= and device"))]
 
     def _run(self, runs: dict[str, list[str]]) -> None:
@@ -155,7 +157,7 @@ class Runs:
     def _finding(self, name: str, runs: tuple[str, str], compare: Callable, cure: str) -> Finding:
         failed = [f"{run}: {self.failed[run]}" for run in runs if run in self.failed]
         if failed:
-            return Finding(name, False if len(self.failed) < 6 else None, "; ".join(failed), "see the message")
+            return Finding(name, False if len(self.failed) < 7 else None, "; ".join(failed), "see the message")
         holds, measured = compare(*runs)
         return Finding(name, holds, measured, cure)
 

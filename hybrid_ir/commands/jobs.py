@@ -1,6 +1,7 @@
 """The jobs of a sweep: each a process of its own from its own resolved config, and a table of what became of them."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -16,7 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from hybrid_ir.commands import shipped
 from hybrid_ir.commands.run_names import config_hash
-from hybrid_ir.processes import REQUEUE, WATCHED
+from hybrid_ir.interruption import REQUEUE
+from hybrid_ir.processes import WATCHED
 from hybrid_ir.run_folder import write_whole
 
 PENDING, RUNNING, DONE, FAILED = "pending", "running", "done", "failed"
@@ -61,17 +63,15 @@ class Job:
 
     def remember(self, retry_failed: bool) -> None:
         """Take over what an earlier start of the sweep left: done stays done, failed too unless it is to be tried again."""
-        if (self.folder / "metrics.json").exists():
+        path = self.folder / STATE
+        known = json.loads(path.read_text()) if path.exists() else {"state": PENDING}
+        if (self.folder / "metrics.json").exists() or known["state"] == DONE:  # without a benchmark there is no metrics.json
             self.state, self.metric = DONE, objective_of(self.folder, self.config.get("objective"))
-        elif (path := self.folder / STATE).exists():
-            known = json.loads(path.read_text())
-            if known["state"] == FAILED and not retry_failed:
-                self.state, self.reason = FAILED, known["reason"]
-                self.seconds = known["seconds"]
-            elif known["state"] == DONE:  # without a benchmark there are no results but the objective
-                self.state, self.metric, self.seconds = DONE, known["metric"], known["seconds"]
-            elif known["state"] == RUNNING:
-                self.queued_as = known["queued_as"]
+            self.seconds = known.get("seconds", 0.0)
+        elif known["state"] == FAILED and not retry_failed:
+            self.state, self.reason, self.seconds = FAILED, known["reason"], known["seconds"]
+        elif known["state"] == RUNNING:
+            self.queued_as, self.started_at = known["queued_as"], known["started_at"]
 
     def command(self) -> list[str]:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,8 @@ class Job:
     def start(self, environment: dict[str, str]) -> None:
         command = self.command()
         with open(self.folder / LOG, "ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log,
+            # a session of its own: Ctrl-C comes to it through the launcher, as a request to save and stop
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
                                             env={**os.environ, "COLUMNS": "150", **environment, WATCHED: str(os.getpid())})
         self.state, self.reason, self.started_at = RUNNING, "", time.time()
         self.save()
@@ -108,7 +109,7 @@ class Job:
     def row(self) -> dict[str, Any]:
         """What the table of the sweep says of it."""
         shown = ("state", "reason", "metric", "seconds", "config_hash", "processes", "queued_as",
-                 "overrides")
+                 "started_at", "overrides")
         return {"job": self.folder.name, **{key: getattr(self, key) for key in shown}}
 
 
@@ -126,7 +127,7 @@ def objective_of(folder: Path, name: str | None) -> float | None:
     path = folder / "metrics.jsonl"
     if not name or not path.exists():
         return None
-    rows = [row for row in map(json.loads, path.read_text().splitlines()) if name in row]
+    rows = [row for row in map(json.loads, path.read_text().splitlines()) if name in row and math.isfinite(row[name])]
     if not rows:
         return None
     return min(reversed(rows), key=lambda row: row.get("val/loss", 0.0))[name]

@@ -10,7 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from hybrid_ir.commands import build
 from hybrid_ir.commands.jobs import Job, train_command
 from hybrid_ir.commands.run_names import job_id
-from hybrid_ir.processes import FAILURES, Ranks, end_with_watcher
+from hybrid_ir.commands.starting import TAKEOVER
+from hybrid_ir.processes import FAILURES, Ranks
+from hybrid_ir.run_folder import owned
 
 
 def processes_to_start(trainer: DictConfig) -> int:
@@ -36,12 +38,12 @@ def ran_in_processes(cfg: DictConfig, folder: Path) -> bool:
         RanksEnded: one of the ranks failed, or they were asked to stop.
         ValueError: a job of a sweep failed.
     """
-    end_with_watcher()
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         Job.of(cfg, folder, HydraConfig.get().overrides.task).run()
         return True
     if (count := processes_to_start(cfg.trainer)) == 1:
         return False
-    ranks = Ranks(count)
-    ranks.start(train_command(OmegaConf.to_container(cfg, resolve=True), ranks.folder, folder)).wait()
+    with owned(folder, wait=TAKEOVER):
+        ranks = Ranks(count)
+        ranks.start(train_command(OmegaConf.to_container(cfg, resolve=True), ranks.folder, folder)).wait()
     return True

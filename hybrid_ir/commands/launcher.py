@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from hybrid_ir.commands.jobs import DONE, FAILED, PENDING, RUNNING, Job, JobFailed, write_table
-from hybrid_ir.processes import Interrupted, stop_on_request
+from hybrid_ir.interruption import REQUEUE, stop_on_request
 from hybrid_ir.run_folder import owned
 
 BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -30,7 +31,7 @@ class JobLauncher(Launcher):
         retry_failed: try jobs again that failed when the sweep was started before; those that are done are never run again.
     """
 
-    def __init__(self, slots: int | str = "auto", devices: Sequence[int] | str = "auto", retry_failed: bool = False):
+    def __init__(self, slots: int | str = "auto", devices: Sequence[int | str] | str = "auto", retry_failed: bool = False):
         self.slots = cores() if slots == "auto" else int(slots)
         if self.slots < 1:
             raise ValueError(f"hydra.launcher.slots={slots} must be at least 1, or auto")
@@ -50,15 +51,24 @@ class JobLauncher(Launcher):
                 job.remember(self.retry_failed)
             write_table(place, self.jobs)
             self._say_what_is_known(place, new)
-            with Progress(*BAR, console=Console(stderr=True), transient=True) as progress:
+            left = self._run_and_tell([job for job in new if job.state == PENDING], place)
+            with Progress(*BAR, console=Console(stderr=True), transient=True) as progress, closing(left) as running:
                 task = progress.add_task("jobs", total=len(new), completed=sum(job.state in (DONE, FAILED) for job in new))
-                for job in self.run([job for job in new if job.state == PENDING]):
-                    write_table(place, self.jobs)
+                for job in running:
                     if job.state == FAILED:
                         progress.console.print(f"[red]job {job.folder.name} failed:[/] ", end="")
                         progress.console.print(job.reason, markup=False, highlight=False, soft_wrap=True)
                     progress.advance(task, job.state != RUNNING)
         return [returned(job) for job in new]
+
+    def _run_and_tell(self, waiting: list[Job], place: Path) -> Iterator[Job]:
+        try:
+            with closing(self.run(waiting)) as running:
+                for job in running:
+                    write_table(place, self.jobs)
+                    yield job
+        finally:
+            write_table(place, self.jobs)
 
     def _say_what_is_known(self, place: Path, jobs: Sequence[Job]) -> None:
         done, failed = (sum(job.state == state for job in jobs) for state in (DONE, FAILED))
@@ -95,16 +105,14 @@ class JobLauncher(Launcher):
         stop_on_request()
         try:
             yield from self._fill(waiting, running, free)
-        except (KeyboardInterrupt, Interrupted):
+        finally:  # asked to stop: so are the jobs, which save and go on when the sweep is started again
             for job, *_ in running:
                 job.process.send_signal(signal.SIGTERM)
             for job, *_ in running:
                 job.process.wait()
-                job.ended()
-                yield job
-            raise
+                job.conclude(job.process.returncode and REQUEUE)
 
-    def _fill(self, waiting: list[Job], running: list[tuple[Job, str, list[int]]], free: dict[str, list[int]]) -> Iterator[Job]:
+    def _fill(self, waiting: list[Job], running: list[tuple[Job, str, list[int]]], free: dict[str, list]) -> Iterator[Job]:
         while waiting or running:
             for job in list(waiting):
                 kind, wanted, most = self.needs(job)
@@ -125,7 +133,7 @@ class JobLauncher(Launcher):
         """Which devices a job takes, how many, and how many there are: one that wants more gets all."""
         if job.config["trainer"]["accelerator"] in ("gpu", "cuda") or (
                 job.config["trainer"]["accelerator"] == "auto" and self.devices):
-            return "gpu", job.processes, max(1, len(self.devices))
+            return "gpu", job.processes, len(self.devices)  # 0 where there are none: the job then says so
         return "cpu", job.processes * job.config["threads"], self.slots
 
 
@@ -145,7 +153,10 @@ def processes_of(trainer: dict[str, Any], devices: int) -> int:
     return max(1, devices) if wanted in ("auto", -1, "-1") else int(wanted)
 
 
-def gpus() -> list[int]:
+def gpus() -> list[int | str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    if named := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        return [name.strip() for name in named.split(",")]
     import torch  # here, since Hydra loads this file whenever it starts
     return list(range(torch.cuda.device_count()))
 

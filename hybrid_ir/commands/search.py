@@ -86,6 +86,7 @@ def propose(trial: Any, key: str, override: Override) -> Any:
         return suggest(key, value.start, value.end, log="log" in value.tags)
     if override.is_choice_sweep():
         return trial.suggest_categorical(key, [Override._get_value_element_as_str(item) for item in value.list])
-    if override.is_range_sweep():
+    if override.is_range_sweep() and all(isinstance(number, int) for number in (value.start, value.stop, value.step)):
         return trial.suggest_int(key, value.start, value.stop - 1, step=value.step)
-    raise ValueError(f"{key}={override.get_value_string()}: use interval(a, b), range(a, b) or choice(a, b, ...)")
+    raise ValueError(f"{key}={override.get_value_string()}: use interval(a, b), range(a, b) of whole numbers, or "
+                     "choice(a, b, ...)")

@@ -23,13 +23,18 @@ class RunCommand:
     def __call__(self) -> int:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
-        return self.process.wait()
+        return self._end()
+
+    def _end(self) -> int:
+        while (code := self.process.poll()) is None:  # not wait: its lock is held while checkpoint comes in by a signal
+            time.sleep(1)
+        return code
 
     def checkpoint(self) -> Any:
         from submitit.helpers import DelayedSubmission
         if self.process is not None:
             self.process.send_signal(signal.SIGUSR1)
-            self.process.wait()
+            self._end()
         return DelayedSubmission(RunCommand(self.command, self.log))
 
 
@@ -57,7 +62,7 @@ class SlurmLauncher(JobLauncher):
         running = []
         for job in waiting:
             if job.queued_as and self.cluster == "slurm":
-                handle = submitit.SlurmJob(queue, job.queued_as)
+                handle, job.state = submitit.SlurmJob(queue, job.queued_as), RUNNING
             else:
                 handle = executor.submit(RunCommand(job.command(), job.folder.absolute() / LOG))
                 job.state, job.queued_as, job.started_at = RUNNING, handle.job_id, time.time()

@@ -1,5 +1,6 @@
 """How a run starts: in a folder that is its own, anew or from the newest checkpoint that it left there."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -8,8 +9,9 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.checkpoints import forget_steps_from, newest_checkpoint
-from hybrid_ir.processes import end_with_watcher, stop_on_request
+from hybrid_ir.interruption import stop_on_request
+from hybrid_ir.processes import FAILURES
+from hybrid_ir.resuming import forget_steps_from, newest_checkpoint
 from hybrid_ir.run_folder import checkpoint_file, describe_run, owned
 
 TAKEOVER = 10  # seconds that the processes of a killed run may take to let its folder go
@@ -41,10 +43,10 @@ def run_of(cfg: DictConfig, folder: Path) -> Iterator[Start]:
     if cfg.resume not in ("never", "auto"):
         raise ValueError(f"resume={cfg.resume!r} must be never or auto")
     checkpoint_file(None, cfg.test_checkpoint)  # a wrong choice is said before the training, not after it
-    end_with_watcher()
     stop_on_request()
     main = rank_zero_only.rank == 0
-    with owned(folder, wait=TAKEOVER) if main else nullcontext():
+    watched = FAILURES in os.environ  # the process that watches owns the folder
+    with owned(folder, wait=TAKEOVER) if main and not watched else nullcontext():
         start = start_of(cfg, folder, main)
         if main and start.complete:
             print(f"complete: {folder} has the results; resume=never starts a new run beside it")
@@ -60,7 +62,7 @@ def start_of(cfg: DictConfig, folder: Path, main: bool) -> Start:
         raise ValueError(f"{folder} holds a run already: go on in it with resume=auto, or give another hydra.run.dir=")
     if cfg.resume == "auto" and not measured:
         newest = newest_checkpoint(folder, cfg.trainer.max_steps) if cfg.fit else None
-        if main:
+        if main and cfg.fit:
             for left in (folder / "checkpoints").glob(".*.writing"):  # by a process that was killed
                 left.unlink()
             forget_steps_from(folder, newest.step if newest else 0)

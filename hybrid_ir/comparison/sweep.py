@@ -17,10 +17,11 @@ SHOWN = {"mono": "mono/map", "cross": "cross/map", "multi": "multi/map", "distan
 
 def compare(folder: Path, console: Console) -> None:
     """Print one row per job of a sweep folder, failed ones included, and write the rows to comparison.json."""
-    jobs = sorted((path.parent for path in folder.glob("*/config.yaml")), key=lambda path: job_number(path.name))
+    states = job_states(folder)
+    jobs = sorted((path.parent for path in folder.glob("*/config.yaml") if not states or path.parent.name in states),
+                  key=lambda path: job_number(path.name))
     if not jobs:
         return
-    states = job_states(folder)
     rows = [{"job": job.name, **states.get(job.name, {}), **read(job / "metrics.json")} for job in jobs]
     write_whole(folder / "comparison.json", json.dumps(rows, indent=2))
     table = Table(title=f"{len(jobs)} jobs: mAP of each view, rank distance, own language first", title_justify="left")

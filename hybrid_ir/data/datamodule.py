@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from hybrid_ir.data.batching import Chunks, PlannedBatches
 from hybrid_ir.data.sampling import PairBatchSampler
+from hybrid_ir.interruption import pay_no_heed
 from hybrid_ir.tokens import RoleTokenizer
 from hybrid_ir.types import Benchmark
 
@@ -43,6 +44,9 @@ def require_trainable(trainer: Trainer, batch_size: int) -> None:
                      "nothing to train: raise it, or measure the checkpoint with fit=false")
     if trainer.val_check_interval <= 0:
         wrong.append(f"trainer.val_check_interval={trainer.val_check_interval} must be at least 1")
+    elif trainer.limit_val_batches and trainer.val_check_interval % trainer.accumulate_grad_batches:
+        wrong.append(f"trainer.val_check_interval={trainer.val_check_interval} counts batches, and must be a multiple of the "
+                     f"{trainer.accumulate_grad_batches} of a step (trainer.accumulate_grad_batches)")
     if (trainer.gradient_clip_val or 0) < 0:
         wrong.append(f"trainer.gradient_clip_val={trainer.gradient_clip_val} must be at least 0, or null for no clipping")
     if wrong:
@@ -94,7 +98,7 @@ class RetrievalData(LightningDataModule):
         size = self.sampler.batch_size // trainer.world_size
         batches = self._batches(slice(trainer.global_rank * size, (trainer.global_rank + 1) * size))
         return DataLoader(batches, sampler=StepsToGo(trainer, self.distinct_batches), batch_size=None,
-                          num_workers=self.num_workers, persistent_workers=self.num_workers > 0)
+                          num_workers=self.num_workers, persistent_workers=self.num_workers > 0, worker_init_fn=pay_no_heed)
 
     def val_dataloader(self) -> DataLoader | list:
         return self._encoding("validation") if self.benchmarks["validation"] is not None else []
