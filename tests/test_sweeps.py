@@ -106,7 +106,7 @@ def test_jobs_are_packed_and_never_more_at_once_than_fit(tmp_path, monkeypatch):
         for kind in most:
             most[kind] = max(most[kind], sum(count for known, count in at_once.values() if known == kind))
     assert most == {"cpu": 3, "gpu": 2} and order[:3] == ["a", "c", "e"]  # c and e fit beside a, b does not
-    assert {(tmp_path / name / "devices").read_text().strip() for name in "ef"} == {"4", "4,5"}
+    assert {"".join(sorted((tmp_path / name / "devices").read_text().strip())) for name in "ef"} == {"4", ",45"}
     assert [each.state for each in jobs] == [DONE, DONE, DONE, FAILED, DONE, DONE] and jobs[3].reason == "a reason"
 
 
