@@ -45,9 +45,8 @@ def newest_checkpoint(folder: Path, max_steps: int) -> Saved | None:
 
 
 def forget_steps_from(folder: Path, step: int) -> None:
-    """Drop what metrics.jsonl tells of a step and later ones, which a run that goes on tells again."""
-    path = folder / "metrics.jsonl"
-    if path.exists():
+    """Drop what the logs of a run tell of a step and later ones, which a run that goes on tells again."""
+    for path in filter(Path.exists, (folder / "metrics.jsonl", folder / "nonfinite.jsonl")):
         rows = []
         for line in path.read_text(encoding="utf-8").splitlines():
             try:

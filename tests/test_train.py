@@ -30,7 +30,8 @@ def test_a_run_leaves_everything(trained):
         assert (trained / picture).read_bytes().startswith(PNG)
     card = json.loads((trained / "evaluation_card.json").read_text())
     assert card["training"]["sampler"] == "hybrid" and card["benchmark"]["sha256"] and card["reading"]["pooling"] == "mean"
-    assert list((trained / "wandb").glob("offline-run-*/*.wandb"))
+    name = (trained / "wandb_id").read_text()  # under which the run goes on
+    assert list((trained / "wandb").glob(f"offline-run-*-{name}/run-{name}.wandb"))
 
 
 def test_a_checkpoint_loads_with_weights_only_and_gives_the_same_numbers_again(trained, place):

@@ -90,7 +90,9 @@ def test_steps_that_come_again_are_forgotten(tmp_path):
     rows.insert(3, {"step": 2, "val/loss": 0.5})
     rows += [{"step": 2, "test/loss": 0.1}]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 5, "tra')
+    (tmp_path / "nonfinite.jsonl").write_text('{"step": 2}\n{"step": 4}\n')
     forget_steps_from(tmp_path, 3)
+    assert json.loads((tmp_path / "nonfinite.jsonl").read_text()) == {"step": 2}
     kept = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert kept == rows[:4]
     forget_steps_from(tmp_path, 0)
