@@ -48,13 +48,13 @@ def train(folder: Path, cache: Path, ranks: int, cases: dict, dropout: float = 0
         for module in run.module.modules():
             if isinstance(module, Dropout):
                 module.p = dropout
-        arrived = {name: [] for name, p in run.module.named_parameters() if p.requires_grad}
-        for name, p in run.module.named_parameters():
-            if p.requires_grad:
-                p.register_post_accumulate_grad_hook(lambda _, seen=arrived[name]: seen.append(1))
+        trained = [weight for weight in run.module.parameters() if weight.requires_grad]
+        arrived = [[] for _ in trained]
+        for weight, seen in zip(trained, arrived, strict=True):
+            weight.register_post_accumulate_grad_hook(lambda _, seen=seen: seen.append(1))
         run.fit()
         if not case.get("sharded"):  # a gradient is complete, and sent to the other ranks, once a batch
-            assert {len(seen) for seen in arrived.values()} == {len(run.seen.steps)}, name
+            assert {len(seen) for seen in arrived} == {len(run.seen.steps)}, name
         weights[name] = {key: whole(value).clone() for key, value in run.module.state_dict().items()}
         weights[name] |= {"losses": torch.tensor(run.seen.losses)}
     torch.save(weights, folder / f"weights-{run.trainer.global_rank}.pt")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hybrid_ir.checkpoints import WholeFiles
-from hybrid_ir.commands.doctor import Runs, machine
+from hybrid_ir.commands.doctor import Runs, machine, main
 from tests.command_line import hybrid_ir
 
 
@@ -18,15 +18,18 @@ def test_all_is_well_here(place):
     assert len(found) == 8 and all(check["holds"] for check in found) and "does not" not in done.stdout
 
 
-def test_a_run_that_cannot_start_says_why(place):
-    done = hybrid_ir(place, "doctor", "corpus.languages=[de,xx]")
-    assert done.returncode == 1 and "xx" in done.stdout and "Traceback" not in done.stderr
+def test_a_run_that_cannot_start_says_why(tmp_path):
+    runs = Runs(["corpus.languages=[de,xx]"], 2)
+    runs.place = tmp_path
+    runs._run({"one": ["trainer=cpu"]})
+    found = runs._finding("a check", ("one", "several"), runs._learnt, "a cure")
+    assert found.holds is False and "xx" in found.measured and "see the message" in found.cure
 
 
 @pytest.mark.parametrize("argument", ["processes=1", "processes=x", "trainer=ddp", "--help"])
-def test_what_it_takes_is_said(place, argument):
-    done = hybrid_ir(place, "doctor", argument)
-    assert done.returncode == 2 and "[processes=N, 2 or more]" in done.stderr
+def test_what_it_takes_is_said(argument):
+    with pytest.raises(ValueError, match=r"\[processes=N, 2 or more\]"):
+        main([argument])
 
 
 def saved(runs: Runs, run: str, before: torch.Tensor, after: torch.Tensor, canary: str = "a") -> None:

@@ -43,13 +43,11 @@ def rows(folder: Path) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-@pytest.mark.parametrize("kind", ["one process", "with a worker"])
-def test_kill_9_at_any_moment_changes_nothing(place, whole, kind):
-    folder, rng = place / f"killed {kind}", random.Random(kind)
-    more = ["data.num_workers=1"] if kind == "with a worker" else []
-    arguments = [*RUN, *more, "resume=auto", f"hydra.run.dir='{folder}'"]
-    for number in range(3):
-        running = start(place, *arguments)
+def test_kill_9_at_any_moment_changes_nothing_with_or_without_a_worker(place, whole):
+    folder, rng = place / "killed often", random.Random(0)
+    arguments = [*RUN, "resume=auto", f"hydra.run.dir='{folder}'"]
+    for number in range(4):
+        running = start(place, *arguments, f"data.num_workers={number % 2}")
         before = rows(folder)
         until(lambda: rows(folder) > before - 8 + 12 * number or running.poll() is not None, 60)  # noqa: B023
         writing, patient = folder / "checkpoints" / ".last.ckpt.writing", time.monotonic() + 1 + rng.random()

@@ -65,8 +65,16 @@ def test_a_job_that_fails_stops_nobody_and_is_tried_again_on_request(place):
     assert [len(row) > 2 for row in rows] == [False, True, True] and "3 jobs" in done.stdout
     log = next(sweep.glob("0_*")) / "job.log"
     size = log.stat().st_size
-    assert hybrid_ir(place, "sweep", *arguments).returncode == 2 and log.stat().st_size == size  # not tried again
     assert hybrid_ir(place, "sweep", "retry=failed", *arguments).returncode == 2 and log.stat().st_size > size
+
+
+def test_a_failed_job_is_not_tried_again_unless_asked(tmp_path):
+    failed = job(tmp_path, "a", code=3)
+    list(JobLauncher(slots=1, devices=[]).run([failed]))
+    for retry, state in ((False, FAILED), (True, PENDING)):
+        again = job(tmp_path, "a")
+        again.remember(retry)
+        assert again.state == state and again.reason == ("a reason" if state == FAILED else "")
 
 
 def test_a_search_proposes_the_same_jobs_again(place):
