@@ -23,7 +23,7 @@ from hybrid_ir.tracking import JsonlLogger, Sturdy
 
 
 @main(version_base="1.3", config_path=conf_folder(), config_name="train")
-@clear_errors_of_a_run()
+@clear_errors_of_a_run
 def train(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     prepare(cfg.seed, cfg.threads)

@@ -5,9 +5,10 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from errno import ENOSPC
+from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
 from pydoc import locate
@@ -147,11 +148,13 @@ def one_clear_error() -> Iterator[None]:
         sys.exit(failure.code)
 
 
-@contextmanager
-def clear_errors_of_a_run() -> Iterator[None]:
+def clear_errors_of_a_run(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
     """The same inside of Hydra, which would print a line of its own; in a sweep its launcher wants to see the error itself."""
-    with one_clear_error() if HydraConfig.get().mode == RunMode.RUN else nullcontext():
-        yield
+    @wraps(task)
+    def run(cfg: DictConfig) -> None:
+        with one_clear_error() if HydraConfig.get().mode == RunMode.RUN else nullcontext():
+            task(cfg)
+    return run
 
 
 def rank_of_this_process() -> int:
