@@ -13,13 +13,12 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from hybrid_ir.commands.jobs import DONE, FAILED, PENDING, RUNNING, Job, JobFailed, write_table
 from hybrid_ir.interruption import REQUEUE, stop_on_request
+from hybrid_ir.progress import BAR
 from hybrid_ir.run_folder import owned
-
-BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
 
 
 class JobLauncher(Launcher):
