@@ -30,6 +30,8 @@ def same(one: Path, other: Path, exactly: bool = True) -> None:
     """The same log, the same results, and the same weights to the last bit."""
     logs = [[json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()] for folder in (one, other)]
     assert [row["step"] for row in logs[0]] == [row["step"] for row in logs[1]]
+    told = [[row["train/masked_share"] for row in log if "train/masked_share" in row] for log in logs]
+    assert len(set(told[0])) > 3 and told[0] == pytest.approx(told[1], abs=1e-6)  # it differs from batch to batch
     saved = [torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (one, other)]
     assert saved[0]["global_step"] == saved[1]["global_step"] == 120
     if exactly:
@@ -71,16 +73,24 @@ def test_two_processes_save_when_asked_and_go_on_to_the_same_end(place, whole):
         running.send_signal(asked)
         assert running.wait(60) == REQUEUE, (place / "said").read_text()[-2000:]
         assert "saved, resume=auto goes on" in (place / "said").read_text()
-    running = start(place, *arguments)
-    until(lambda: rows(folder) > 70 or running.poll() is not None, 60)
-    running.kill()
-    running.wait()
     done = train(place, *arguments)
     assert done.returncode == 0, done.stderr
     alone = place / "alone"
     assert train(place, *RUN, "trainer=ddp_cpu", f"hydra.run.dir={alone}").returncode == 0
     same(alone, folder)
     same(whole, folder, exactly=False)  # the batches are those of one process, the sums are rounded otherwise
+
+
+def test_killed_on_two_processes_it_goes_on_with_the_same_batches_on_one(place, whole):
+    folder = place / "moved"
+    arguments = [*RUN, "resume=auto", f"hydra.run.dir={folder}"]
+    running = start(place, *arguments, "trainer=ddp_cpu")
+    until(lambda: rows(folder) > 50 or running.poll() is not None, 60)
+    running.kill()
+    running.wait()
+    done = train(place, *arguments)
+    assert done.returncode == 0 and "resume: " in done.stdout, done.stderr
+    same(whole, folder, exactly=False)
 
 
 def test_a_killed_rank_ends_the_run_with_one_message(place):

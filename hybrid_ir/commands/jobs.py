@@ -115,7 +115,7 @@ class Job:
 
 def reason_of(log: Path, code: int) -> str:
     """The last error that a job reported, or how it ended."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     errors = [line for line in lines if line.startswith("error: ")]
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"

@@ -11,6 +11,7 @@ from hybrid_ir.commands.jobs import LOG, RUNNING, Job
 from hybrid_ir.commands.launcher import JobLauncher
 
 WATCH = 2  # seconds between two looks at the queue
+REQUEUES = 1000  # of one job whose time was over
 
 
 class RunCommand:
@@ -57,7 +58,7 @@ class SlurmLauncher(JobLauncher):
         except ImportError as error:
             raise ValueError("jobs of SLURM need submitit: pip install 'hybrid-ir[slurm]'") from error
         queue = Path(self.config.hydra.sweep.dir).absolute() / "submitit"
-        executor = submitit.AutoExecutor(queue, cluster=self.cluster)
+        executor = submitit.AutoExecutor(queue, cluster=self.cluster, slurm_max_num_timeout=REQUEUES)
         executor.update_parameters(name="hybrid-ir", tasks_per_node=1, **self.parameters)
         running = []
         for job in waiting:
