@@ -44,7 +44,7 @@ class WholeFiles(TorchCheckpointIO):
 
 
 class LastCheckpoint(Checkpoint):
-    """`last.ckpt`: every so many steps, when somebody asks the run to stop (SIGTERM, SIGUSR1), and when training ends.
+    """`last.ckpt`: every so many steps, when somebody asks the run to stop (SIGTERM, SIGUSR1, SIGUSR2), and when training ends.
 
     It is written before a step rather than after one, so that what follows a step (validation, its log, early stopping) is in
     it, and a run that goes on from it repeats and misses nothing.

@@ -1,9 +1,9 @@
-"""Requests to stop from outside: SIGTERM and SIGUSR1, as clusters send them before they take a machine away."""
+"""Requests to stop from outside: SIGTERM, SIGUSR1, SIGUSR2, as clusters send them before they take a machine away."""
 
 import signal
 
 REQUEUE = 75  # exit code of a run that was asked to stop, saved, and can go on: EX_TEMPFAIL, "try again"
-STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]  # as clusters send them
+STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]  # the last: submitit's
 
 
 class Interrupted(Exception):
