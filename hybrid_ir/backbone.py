@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -105,7 +105,7 @@ class FromScratch:
     def __str__(self) -> str:
         return f"from scratch ({self.layers} layers, width {self.width}, vocabulary {self.vocab_size})"
 
-    def build(self, texts: Sequence[str], cache: Path) -> Path:
+    def build(self, texts: Iterable[str], cache: Path) -> Path:
         """Folder with the model in Hugging Face form; the same recipe and texts give the same folder."""
         if not texts:
             raise ValueError("model: a backbone from scratch needs the training texts for its tokenizer; name a checkpoint "
@@ -137,7 +137,7 @@ class FromScratch:
             torch.manual_seed(self.seed)
             return BertModel(config)
 
-    def _tokenizer(self, texts: Sequence[str]) -> PreTrainedTokenizerFast:
+    def _tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerFast:
         tokenizer = Tokenizer(models.BPE(unk_token="[UNK]", byte_fallback=True))
         tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()

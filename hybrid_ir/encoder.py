@@ -2,7 +2,7 @@
 
 # B texts, T tokens of a text (longest of its slice), H hidden width, D width of the vectors
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class BiEncoder(nn.Module):
                  passage_max_length: int = 256, train_embeddings: bool = True, dropout: float | None = None,
                  gradient_checkpointing: bool = False, attention: str | None = None, tokens_per_slice: int = 4096,
                  revision: str | None = None,
-                 trust_remote_code: bool = False, texts: Sequence[str] = (), cache: str | Path = ".cache"):
+                 trust_remote_code: bool = False, texts: Iterable[str] = (), cache: str | Path = ".cache"):
         super().__init__()
         if pooling not in POOLINGS:
             raise ValueError(f"model.pooling={pooling!r} must be one of {', '.join(POOLINGS)}")

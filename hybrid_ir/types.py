@@ -75,9 +75,10 @@ class PlannedBatch:
 
     step: int
     monolingual: bool  # the draw of a batch-level plan; False when examples draw for themselves
-    pairs: np.ndarray  # B, rows of corpus.pairs
+    pairs: np.ndarray  # B, rows of the part's pairs
     query_languages: np.ndarray  # B, int index into corpus.languages
     passage_languages: np.ndarray  # B
+    part: int = 0  # of a mixture
 
 
 class TextEncoder(Protocol):

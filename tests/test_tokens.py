@@ -5,15 +5,22 @@ import multiprocessing
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir import tokens
+from hybrid_ir import token_store
 from hybrid_ir.canary import TEXTS, canary
 from hybrid_ir.encoder import BiEncoder
+from hybrid_ir.formats.disk_texts import DiskTexts
 from hybrid_ir.tokens import RoleTokenizer, TokenStore
+
+
+def ids_of(store: TokenStore) -> list[int]:
+    return np.concatenate([store[row] for row in range(len(store))]).tolist()
+
 
 SENTENCES = ["one two three", None, "Ελλάδα", "中国", "a " * 200, ""]
 
@@ -44,9 +51,9 @@ def test_truncation_is_counted(tokenizers, cache):
 
 def test_the_second_time_nothing_is_tokenised(tokenizers, cache, monkeypatch):
     first = tokenizers["query"].store(SENTENCES, cache)
-    monkeypatch.setattr(RoleTokenizer, "_write", lambda *_: pytest.fail("tokenised again"))
+    monkeypatch.setattr(token_store, "write", lambda *_: pytest.fail("tokenised again"))
     again = tokenizers["query"].store(list(SENTENCES), cache)
-    assert np.array_equal(first.ids, again.ids)
+    assert ids_of(first) == ids_of(again)
 
 
 def test_everything_that_changes_tokens_changes_the_key(tokenizers, tmp_path):
@@ -69,20 +76,35 @@ def test_everything_that_changes_tokens_changes_the_key(tokenizers, tmp_path):
 def test_a_damaged_cache_is_made_anew(tokenizers, tmp_path, damage):
     role = tokenizers["query"]
     whole = role.store(SENTENCES, tmp_path)
-    expected = np.array(whole.ids)
-    path = next((tmp_path / "tokens").iterdir()) / damage
+    expected = ids_of(whole)
+    path = next((tmp_path / "tokens").iterdir()) / "00000" / damage
     path.write_bytes(path.read_bytes()[:3])
-    assert np.array_equal(role.store(SENTENCES, tmp_path).ids, expected)
+    assert ids_of(role.store(SENTENCES, tmp_path)) == expected
 
 
 def test_an_interrupted_write_leaves_nothing_that_looks_whole(tokenizers, tmp_path, monkeypatch):
-    def stop(self, texts):
-        yield [[1, 2]], 0
-        raise KeyboardInterrupt
-    monkeypatch.setattr(RoleTokenizer, "_tokenize", stop)
-    with pytest.raises(KeyboardInterrupt):
-        tokenizers["query"].store(SENTENCES, tmp_path)
-    assert list((tmp_path / "tokens").iterdir()) == []
+    def stop(self, texts, read=RoleTokenizer.read):
+        if texts[0] == "stop":
+            raise KeyboardInterrupt
+        return read(self, texts)
+    monkeypatch.setattr(token_store, "SHARD", 2)
+    monkeypatch.setattr(token_store, "CHUNK", 1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RoleTokenizer, "read", stop)
+        stored("f", ["a", "b", "c", "stop", "e"], tokenizers["query"], tmp_path)
+    assert [path.name for path in tmp_path.glob("tokens/*/*") if path.is_dir()] == ["00000"]  # the whole shard stays
+    first = next(tmp_path.glob("tokens/*/00000")).stat().st_ino
+    store = stored("f", ["a", "b", "c", "stop", "e"], tokenizers["query"], tmp_path)
+    assert next(tmp_path.glob("tokens/*/00000")).stat().st_ino == first and len(store) == 5
+    role = tokenizers["query"]
+    assert [store[row].tolist() for row in range(5)] == [role.tokenizer(role.prefix + t)["input_ids"]
+                                                         for t in ("a", "b", "c", "stop", "e")]
+
+
+def stored(fingerprint: str, texts: list[str], role: RoleTokenizer, cache: Path) -> TokenStore:
+    known = DiskTexts(pa.chunked_array([texts]), fingerprint)
+    assert role.store(known, cache).card["texts"] == len(texts)
+    return role.store(known, cache)
 
 
 def test_moving_tokens_keeps_their_lengths(tokenizers, cache):
@@ -105,15 +127,15 @@ def test_store_of_nothing(tokenizers, tmp_path):
 
 def test_a_cache_cut_at_a_whole_token_is_made_anew(tokenizers, tmp_path):
     role = tokenizers["query"]
-    expected = np.array(role.store(["a b c", "d"], tmp_path).ids)
-    path = next((tmp_path / "tokens").iterdir()) / "ids.bin"
+    expected = ids_of(role.store(["a b c", "d"], tmp_path))
+    path = next((tmp_path / "tokens").iterdir()) / "00000" / "ids.bin"
     path.write_bytes(path.read_bytes()[:-4])
-    assert np.array_equal(role.store(["a b c", "d"], tmp_path).ids, expected)
+    assert ids_of(role.store(["a b c", "d"], tmp_path)) == expected
     assert len(list((tmp_path / "tokens").iterdir())) == 1
 
 
 def test_more_texts_than_one_call_takes(tokenizers, tmp_path, monkeypatch):
-    monkeypatch.setattr(tokens, "CHUNK", 3)
+    monkeypatch.setattr(token_store, "CHUNK", 3)
     role, texts = tokenizers["query"], [f"text {i}" for i in range(8)]
     store = role.store(texts, tmp_path)
     assert [store[i].tolist() for i in range(8)] == [role.tokenizer(role.prefix + text)["input_ids"] for text in texts]

@@ -53,7 +53,7 @@ class FactSet:
         return np.flatnonzero((self.split == split) & (self.question_style != "telegraphic"))
 
 
-def build_fact_set(languages: str | Sequence[str] = "xquad") -> FactSet:
+def build_fact_set(languages: str | Sequence[str] | None = "xquad") -> FactSet:
     """The set in `xquad` (11 languages), `all` (some 130) or a list of codes; always the same for the same languages.
 
     With templates for every language each text exists in each. Otherwise there are no templates, and holes.

@@ -17,9 +17,9 @@ TOLD_BY_VALUE = ("continent", "country", "currency", "main_country", "official_l
                  "time_zone", "users", "zone_city")
 
 
-def resolve(languages: str | Sequence[str]) -> tuple[str, ...]:
-    """`xquad`, `all` or codes, as sorted codes; ValueError names every code that CLDR does not name enough in."""
-    if languages == "xquad":
+def resolve(languages: str | Sequence[str] | None) -> tuple[str, ...]:
+    """`xquad` (or None), `all` or codes, as sorted codes; ValueError names every code that CLDR does not name enough in."""
+    if languages in (None, "xquad"):
         return XQUAD
     if languages == "all":
         return all_languages()

@@ -1,4 +1,4 @@
-"""`hybrid-ir data describe|fetch|verify NAME`: what a data set is, get its files, check them."""
+"""`hybrid-ir data describe|fetch|verify|import NAME`: what a data set is, get its files, check them."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -12,23 +12,27 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Plain
 
-from hybrid_ir.commands import build, conf_folder, names
+from hybrid_ir.commands import build, conf_folder, data_import, names
 from hybrid_ir.commands.overrides import set_texts, split_texts
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.formats import files
 from hybrid_ir.types import Benchmark, Source
 
-PATHS = ("paths.data_dir", "paths.cache_dir")  # as they stand, like every *.folder: Hydra would stop at a blank or =
+PATHS = ("corpus.path", "paths.data_dir", "paths.cache_dir")  # as they stand, as every *.folder: Hydra stops at a blank
 SAMPLES, BATCHES, SHOWN = 3, 3, 4  # rows, planned batches, examples of each
 CHARACTERS = 500  # of a sample text
+LOOKED_AT = 20_000  # texts, for their mean length
 
 
 def main(arguments: list[str]) -> None:
+    if arguments[:1] == ["import"]:
+        return data_import.main(arguments[1:])
     verbs = {"describe": describe, "fetch": fetch, "verify": verify}
     if len(arguments) < 2 or arguments[0] not in verbs:
-        raise ValueError("usage: hybrid-ir data describe|fetch|verify NAME [KEY=VALUE ...], fetch also takes mirror=URL; NAME is "
-                         f"one of {', '.join(sorted({*names('corpus'), *names('benchmark')}))}")
-    verbs[arguments[0]](arguments[1], arguments[2:])
+        raise ValueError("usage: hybrid-ir data describe|fetch|verify NAME [KEY=VALUE ...], fetch also takes mirror=URL, or "
+                         "hybrid-ir data import FORM path=FILES to=FOLDER; NAME is one of "
+                         f"{', '.join(sorted({*names('corpus'), *names('benchmark')}))}")
+    return verbs[arguments[0]](arguments[1], arguments[2:])
 
 
 def composed(name: str, overrides: Sequence[str]) -> dict[str, DictConfig]:
@@ -101,27 +105,42 @@ def describe_source(source: Source, kind: str, console: Console) -> None:
 
 def describe_corpus(corpus: ParallelCorpus, console: Console) -> None:
     describe_source(corpus.source, "corpus", console)
-    table = Table(title=f"{len(corpus):,} pairs, {len(set(corpus.content.tolist())):,} distinct contents, up to "
+    for name, reason in corpus.left_out.items():
+        console.print(Plain(f"left out: {name}: {reason}"))
+    if len(corpus.parts) > 1:
+        for part in corpus.parts:
+            describe_corpus(part, console)
+        return
+    table = Table(title=f"{len(corpus):,} pairs, {len(np.unique(corpus.content)):,} distinct contents, up to "
                         f"{corpus.negatives.shape[1]} hard negatives", title_justify="left")
     for column in ("language", "pairs in one language", "queries", "passages", "characters a query", "characters a passage"):
         table.add_column(column, justify="left" if column == "language" else "right")
-    together = (corpus.query_available & corpus.passage_available).sum(0)
+    together = corpus.availability.counts()[2]
     for i, language in enumerate(corpus.languages):
-        texts = [[t for t in side[language] if t is not None] for side in (corpus.queries, corpus.passages)]
-        table.add_row(language, f"{together[i]:,}", *(f"{len(rows):,}" for rows in texts),
-                      *(f"{np.mean([len(t) for t in rows]):.0f}" if rows else "" for rows in texts))
+        sides = (corpus.queries, corpus.derived.query_languages), (corpus.passages, corpus.derived.passage_languages)
+        counts, lengths = zip(*(counted(texts[language], sets.has(np.arange(len(sets)), i)) for texts, sets in sides),
+                              strict=True)
+        if any(counts):
+            table.add_row(language, f"{together[i]:,}", *(f"{count:,}" for count in counts), *lengths)
     console.print(table)
     rows = np.random.default_rng(0).choice(len(corpus), min(SAMPLES, len(corpus)), replace=False)
     samples = Table(title="sample pairs", title_justify="left", show_lines=True)
     for column in ("pair", "query", "passage"):
         samples.add_column(column)
     for row in rows:
-        query, passage = corpus.pairs[row]
-        for i, language in enumerate(corpus.languages):
-            if corpus.query_available[row, i] and corpus.passage_available[row, i]:
-                samples.add_row(f"{row} {language}", Plain(corpus.queries[language][query]),
-                                Plain(corpus.passages[language][passage]))
+        (query, passage), (asked, told) = corpus.pairs[row], corpus.availability.of_pairs(np.array([row]))
+        for i in np.flatnonzero(asked[0] & told[0]):
+            language = corpus.languages[i]
+            samples.add_row(f"{row} {language}", Plain(corpus.queries[language][query]),
+                            Plain(text_of(corpus.passages[language][passage])))
     console.print(samples)
+
+
+def counted(texts: Sequence[str | None], there_N: np.ndarray) -> tuple[int, str]:
+    """How many texts there are, and their mean length, by a sample of a large corpus."""
+    rows = np.flatnonzero(there_N)
+    sample = rows if len(rows) <= LOOKED_AT else np.random.default_rng(0).choice(rows, LOOKED_AT, replace=False)
+    return len(rows), f"{np.mean([len(texts[row]) for row in sample]):.0f}" if len(rows) else ""
 
 
 def preview(sampler, console: Console) -> None:
@@ -135,10 +154,10 @@ def preview(sampler, console: Console) -> None:
     for step in range(BATCHES):
         plan = sampler[step]
         for pair, asked, answered in zip(plan.pairs[:SHOWN], plan.query_languages, plan.passage_languages, strict=False):
-            query, passage = corpus.pairs[pair]
+            (query, passage), part = corpus.parts[plan.part].pairs[pair], corpus.parts[plan.part]
             asked, answered = corpus.languages[asked], corpus.languages[answered]
-            table.add_row(str(step), Plain(f"{asked}: {corpus.queries[asked][query]}"),
-                          Plain(f"{answered}: {corpus.passages[answered][passage]}"))
+            table.add_row(str(step), Plain(f"{asked}: {part.queries[asked][query]}"),
+                          Plain(f"{answered}: {part.passages[answered][passage]}"))
         table.add_section()
     console.print(table)
 

@@ -16,6 +16,7 @@ USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by langu
   hybrid-ir latency checkpoints=[A,B,C] benchmark=xquad_r        latency per query: tokenise, encode, search; by language
   hybrid-ir data describe NAME [KEY=VALUE ...]                   what a corpus or benchmark holds, and its first planned batches
   hybrid-ir data fetch|verify NAME [mirror=URL]                  get its files once, and check them
+  hybrid-ir data import FORM path=FILES to=FOLDER                your own pairs, every line checked, as a corpus to train on
 """
 SHORT = {"slots": "hydra.launcher.slots", "devices": "hydra.launcher.devices", "folder": "hydra.sweep.dir"}
 COMMANDS = ("compare", "data", "doctor", "evaluate", "latency")

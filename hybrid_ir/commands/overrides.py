@@ -25,9 +25,10 @@ def split_texts(arguments: Sequence[str], keys: Iterable[str]) -> tuple[list[str
 
 def set_texts(cfg: DictConfig, texts: dict[str, str | None]) -> DictConfig:
     """Put the texts into a composed config; ValueError for a key that it does not have."""
-    missing = object()
     for key, value in texts.items():
-        if OmegaConf.select(cfg, key, default=missing) is missing:
+        above, _, last = key.rpartition(".")
+        parent = OmegaConf.select(cfg, above) if above else cfg
+        if not OmegaConf.is_dict(parent) or last not in parent.keys():  # noqa: SIM118  `in` is False for a key that is ???
             raise ValueError(f"{key}: the config has no such key")
         OmegaConf.update(cfg, key, value if value is None else value.replace("${", r"\${"))
     return cfg

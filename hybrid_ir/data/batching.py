@@ -2,7 +2,6 @@
 
 # B examples of the rank's slice, N passages of the global batch (1 + K per example)
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from hybrid_ir.data.content import hash_of
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.labels import Labels
@@ -41,38 +41,41 @@ class PlannedBatches(Dataset):
                  hard_negatives: int = 0, own: slice = slice(None)):
         self.sampler, self.corpus, self.hard_negatives = sampler, sampler.corpus, hard_negatives
         self.own = own
-        available = self.corpus.negatives.shape[1]
+        available = max(part.negatives.shape[1] for part in self.corpus.parts)
         if not 0 <= hard_negatives <= available:
             raise ValueError(f"data.hard_negatives={hard_negatives}, but corpus '{self.corpus.source.name}' has up to "
                              f"{available} per question: use 0 to {available}")
-        self.queries, self.passages = (
-            [tokenizers[role].store(texts[language], cache) for language in self.corpus.languages]
-            for role, texts in (("query", self.corpus.queries), ("passage", self.corpus.passages)))
+        self.stores = [{role: [tokenizers[role].store(texts[language], cache) for language in self.corpus.languages]
+                        for role, texts in (("query", part.queries), ("passage", part.passages))} for part in self.corpus.parts]
 
     def __getitem__(self, step: int) -> Batch:
         plan = self.sampler[step]
-        passages_G1K, labels = label(self.corpus, plan, self.hard_negatives, self.sampler.seed)
-        own, query_ids = self.own, self.corpus.pairs[plan.pairs, 0]
+        corpus, stores = self.corpus.parts[plan.part], self.stores[plan.part]
+        passages_G1K, labels = label(corpus, plan, self.hard_negatives, self.sampler.seed)
+        own, query_ids = self.own, corpus.pairs[plan.pairs, 0]
         return Batch(
             step,
-            queries=ragged([self.queries[lang][row] for lang, row in
+            queries=ragged([stores["query"][lang][row] for lang, row in
                             zip(plan.query_languages[own], query_ids[own], strict=True)]),
-            passages=ragged([self.passages[lang][row] for lang, rows in
+            passages=ragged([stores["passage"][lang][row] for lang, rows in
                              zip(plan.passage_languages[own], passages_G1K[own], strict=True) for row in rows]),
             labels=replace(labels, first=own.start or 0))
 
 
 def label(corpus: ParallelCorpus, plan: PlannedBatch, hard_negatives: int, seed: int) -> tuple[np.ndarray, Labels]:
-    """Passage ids to encode (B, 1 + K), and the labels of the batch; an empty slot repeats the positive, labelled -1."""
-    query_ids, positives = corpus.pairs[plan.pairs].T
+    """Passage ids to encode (B, 1 + K), and the labels of the batch; an empty slot repeats the positive, labelled -1.
+
+    The corpus is the part of a mixture that the plan is of.
+    """
+    query_ids, positives = np.asarray(corpus.pairs[plan.pairs], np.int64).T
     chosen_BK = choose_negatives(corpus, plan, hard_negatives, seed)
     passages_BN = np.concatenate([positives[:, None], np.where(chosen_BK < 0, positives[:, None], chosen_BK)], axis=1)
-    content_BN = corpus.content[passages_BN]
+    content_BN = np.asarray(corpus.content[passages_BN], np.int64)
     content_BN[:, 1:][chosen_BK < 0] = -1
     texts = [corpus.passages[corpus.languages[language]][row]
              for language, rows in zip(plan.passage_languages, passages_BN, strict=True) for row in rows]
     return passages_BN, Labels(
-        query_G=torch.from_numpy(corpus.query_content[query_ids]),
+        query_G=torch.from_numpy(np.asarray(corpus.query_content[query_ids], np.int64)),
         content_N=torch.from_numpy(content_BN.reshape(-1)),
         text_N=torch.tensor([hash_of(text) for text in texts], dtype=torch.long))
 
@@ -81,8 +84,10 @@ def choose_negatives(corpus: ParallelCorpus, plan: PlannedBatch, count: int, see
     """Up to `count` distinct hard negatives per example (B, K), in the language of its positive; -1 where there are too few."""
     if not count:
         return np.empty((len(plan.pairs), 0), np.int64)
-    candidates_BC = corpus.negatives[plan.pairs]
-    usable_BC = (candidates_BC >= 0) & corpus.passage_available_by_id[candidates_BC, plan.passage_languages[:, None]]
+    candidates_BC = np.asarray(corpus.negatives[plan.pairs], np.int64)
+    missing = np.full((len(candidates_BC), max(0, count - candidates_BC.shape[1])), -1)  # another part of a mixture has more
+    candidates_BC = np.concatenate([candidates_BC, missing], axis=1)
+    usable_BC = (candidates_BC >= 0) & corpus.derived.passage_languages.has(candidates_BC, plan.passage_languages[:, None])
     order_BC = np.random.default_rng([seed, NEGATIVES, plan.step]).random(candidates_BC.shape) + ~usable_BC
     first_BK = np.argsort(order_BC, axis=1)[:, :count]
     return np.where(np.take_along_axis(usable_BC, first_BK, 1), np.take_along_axis(candidates_BC, first_BK, 1), -1)
@@ -90,17 +95,13 @@ def choose_negatives(corpus: ParallelCorpus, plan: PlannedBatch, count: int, see
 
 def picks(corpus: ParallelCorpus, plan: PlannedBatch) -> dict:
     """What a planned batch shows, in words."""
-    shown = []
+    part, shown = corpus.parts[plan.part], []
     for pair, asked, told in zip(plan.pairs, plan.query_languages, plan.passage_languages, strict=True):
-        query, passage = corpus.pairs[pair]
+        query, passage = part.pairs[pair]
         languages = corpus.languages[asked], corpus.languages[told]
-        shown.append({"pair": int(pair), "query_language": languages[0], "query": corpus.queries[languages[0]][query],
-                      "passage_language": languages[1], "passage": corpus.passages[languages[1]][passage]})
-    return {"batch": plan.step, "picks": shown}
-
-
-def hash_of(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+        shown.append({"pair": int(pair), "query_language": languages[0], "query": part.queries[languages[0]][query],
+                      "passage_language": languages[1], "passage": part.passages[languages[1]][passage]})
+    return {"batch": plan.step, "corpus": part.source.name, "picks": shown}
 
 
 @dataclass  # not frozen: Lightning takes what is in a batch apart for double precision

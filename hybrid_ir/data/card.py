@@ -31,6 +31,8 @@ class BatchCard:
     same_language_examples: float
     languages: list[str]
     language_pairs: list[list[float]]  # share of examples by query language (row) and passage language
+    parts: list[dict]  # of a mixture: pairs, weight and share of the monolingual and of the other batches, per corpus
+    left_out: dict[str, str]  # what the mixture should have and has not, and why
 
     @classmethod
     def of(cls, sampler: PairBatchSampler, steps: int, batches_per_step: int, loss, hard_negatives: int = 0) -> "BatchCard":
@@ -38,9 +40,11 @@ class BatchCard:
         size, corpus = len(sampler.corpus.languages), sampler.corpus
         counted = min(steps * batches_per_step, LOOKED_AT)
         pairs_LL, monolingual = np.zeros(size * size, np.int64), 0
+        drawn_M2 = np.zeros((len(corpus.parts), 2), np.int64)
         for step in range(counted):
             plan = sampler[step]
             pairs_LL += np.bincount(plan.query_languages * size + plan.passage_languages, minlength=size * size)
+            drawn_M2[plan.part, int(plan.monolingual)] += 1
             monolingual += bool((plan.query_languages == plan.query_languages[0]).all()
                                 and (plan.passage_languages == plan.query_languages[0]).all())
         shares_LL = pairs_LL.reshape(size, size) / max(1, pairs_LL.sum())
@@ -53,7 +57,9 @@ class BatchCard:
             negatives_per_query=possible * (1 - masked), masked_share=masked, steps=steps, batches_counted=counted,
             passes=steps * batches_per_step * sampler.batch_size / len(corpus), monolingual_batches=monolingual / max(1, counted),
             same_language_examples=float(np.trace(shares_LL)), languages=list(corpus.languages),
-            language_pairs=shares_LL.tolist())
+            language_pairs=shares_LL.tolist(), left_out=dict(corpus.left_out),
+            parts=[{"corpus": part.source.name, "pairs": len(part), "monolingual": int(drawn[1]) / max(1, counted),
+                    "other": int(drawn[0]) / max(1, counted)} for part, drawn in zip(corpus.parts, drawn_M2, strict=True)])
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -68,7 +74,19 @@ class BatchCard:
             ("same-language examples", f"{self.same_language_examples:.1%}"),
         ):
             facts.add_row(name, value)
-        console.print(Group(facts, self._pairs(most=max(2, (console.width - 6) // 6))))
+        console.print(Group(facts, *([self._parts()] if len(self.parts) > 1 or self.left_out else []),
+                            self._pairs(most=max(2, (console.width - 6) // 6))))
+
+    def _parts(self) -> Table:
+        table = Table(title="% of the batches by corpus of the mixture", title_justify="left")
+        for column in ("corpus", "pairs", "monolingual", "other", "all"):
+            table.add_column(column, justify="left" if column == "corpus" else "right", overflow="fold")
+        for part in self.parts:
+            shares = part["monolingual"], part["other"], part["monolingual"] + part["other"]
+            table.add_row(part["corpus"], f"{part['pairs']:,}", *(f"{100 * share:.2f}" if share else "·" for share in shares))
+        for name, reason in self.left_out.items():
+            table.add_row(name, f"left out: {reason}", style="yellow")
+        return table
 
     def _pairs(self, most: int) -> Table:
         shares_LL = np.array(self.language_pairs)
@@ -86,5 +104,6 @@ class BatchCard:
 
 def masked_share_of(sampler: PairBatchSampler, step: int, loss, hard_negatives: int) -> float:
     """Share of would-be negatives that the mask leaves out, in one batch."""
-    _, labels = label(sampler.corpus, sampler[step], hard_negatives, sampler.seed)
+    plan = sampler[step]
+    _, labels = label(sampler.corpus.parts[plan.part], plan, hard_negatives, sampler.seed)
     return float(masked_share(labels, sampler.batch_size, loss.mask, loss.negatives))

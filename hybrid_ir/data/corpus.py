@@ -1,12 +1,37 @@
 """ParallelCorpus: texts by (language, content id) and the pairs to train on."""
 
-from collections.abc import Mapping, Sequence
+# P pairs, N ids of queries or passages, K hard negatives
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
+from hybrid_ir.data.availability import Availability, LanguageSets
+from hybrid_ir.data.content import hashes_of, shared_content
 from hybrid_ir.types import Source
 
 Texts = Mapping[str, Sequence[str | None]]  # language -> text by id; None where this language lacks it
+KINDS = ("monolingual", "cross_lingual")  # of batches
+
+
+@dataclass(frozen=True)
+class Derived:
+    """What follows from the texts of a corpus; a corpus on disk has it in its files."""
+
+    query_languages: LanguageSets
+    passage_languages: LanguageSets
+    availability: Availability
+    query_content_N: np.ndarray
+    content_N: np.ndarray
+
+    @classmethod
+    def of(cls, queries: Texts, passages: Texts, pairs: np.ndarray, languages: Sequence[str]) -> "Derived":
+        sets = [LanguageSets.of(texts, languages) for texts in (queries, passages)]
+        contents = [shared_content(map(hashes_of, texts.values())) for texts in (queries, passages)]
+        of_pairs = [side.bits_NC[ids] for side, ids in zip(sets, pairs.T, strict=True)]
+        return cls(*sets, Availability.of(*of_pairs, len(languages)), *contents)
 
 
 class ParallelCorpus:
@@ -16,31 +41,38 @@ class ParallelCorpus:
     belong together, `negatives` (P, K) ids of passages known not to answer the query (-1 fills short rows).
     `content[passage_id]` is equal for passages that share a text in some language, so that neither a twin nor a
     repeated passage is ever taken for a negative. Everything wrong is reported at once, as one ValueError.
+
+    A corpus that was checked when it was written gives what is `derived` from its texts, and is taken as it is.
     """
 
     def __init__(self, queries: Texts, passages: Texts, pairs: np.ndarray, source: Source,
-                 negatives: np.ndarray | None = None):
+                 negatives: np.ndarray | None = None, derived: Derived | None = None):
         self.languages = tuple(sorted(queries))
         self.queries, self.passages, self.source = queries, passages, source
-        self.pairs = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+        self.pairs = np.asarray(pairs).reshape(-1, 2)
         self.negatives = np.empty((len(self.pairs), 0), np.int64) if negatives is None else np.asarray(negatives)
-        self._check()
-        self.query_available = self._available(queries)[self.pairs[:, 0]]  # P, languages
-        self.passage_available_by_id = self._available(passages)  # passage ids, languages
-        self.passage_available = self.passage_available_by_id[self.pairs[:, 1]]  # P, languages
-        self.content = shared_content(passages)  # by passage id
-        self.query_content = shared_content(queries)  # by query id: a question asked twice has two positives
+        if derived is None:
+            self._check()
+            derived = Derived.of(queries, passages, self.pairs, self.languages)
+        self.derived, self.availability = derived, derived.availability
+        self.content = derived.content_N
+        self.query_content = derived.query_content_N  # a question asked twice has two positives
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def texts(self) -> list[str]:
-        """All texts of queries and passages, for a tokenizer to train on."""
-        return [text for texts in (self.queries, self.passages) for language in self.languages
-                for text in texts[language] if text is not None]
+    kinds = KINDS  # of batches, that it may serve
+    part_weights = (1.0,)  # of being drawn for a batch
+    left_out: Mapping[str, str] = MappingProxyType({})  # what a mixture should have and has not, and why
 
-    def _available(self, texts: Texts) -> np.ndarray:
-        return np.array([[text is not None for text in texts[language]] for language in self.languages]).T
+    @property
+    def parts(self) -> tuple["ParallelCorpus", ...]:
+        """Of a mixture, its corpora; every batch is of one of them."""
+        return (self,)
+
+    def texts(self) -> "AllTexts":
+        """All texts of queries and passages, for a tokenizer to train on."""
+        return AllTexts(self.parts)
 
     def _check(self) -> None:
         wrong = []
@@ -68,20 +100,14 @@ class ParallelCorpus:
             raise ValueError(f"corpus '{self.source.name}': " + "; ".join(wrong))
 
 
-def shared_content(passages: Texts) -> np.ndarray:
-    """For each passage id the smallest id that shares a text with it, in any language and through any chain."""
-    size = len(next(iter(passages.values())))
-    parent = np.arange(size)
+class AllTexts:
+    """The texts of corpora one after another, read anew each time."""
 
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = i = parent[parent[i]]
-        return i
+    def __init__(self, corpora: Sequence[ParallelCorpus]):
+        self.corpora = corpora
 
-    for rows in passages.values():
-        first: dict[str, int] = {}
-        for i, text in enumerate(rows):
-            if text is not None:
-                a, b = root(first.setdefault(text, i)), root(i)
-                parent[max(a, b)] = min(a, b)
-    return np.array([root(i) for i in range(size)])
+    def __iter__(self) -> Iterator[str]:
+        for corpus in self.corpora:
+            for texts in (corpus.queries, corpus.passages):
+                for language in corpus.languages:
+                    yield from (text for text in texts[language] if text is not None)

@@ -10,13 +10,15 @@ A sampler is two numbers. `monolingual_share` is the probability that a draw sho
     hybrid_example  0.5  example    the same alpha, drawn per example
 """
 
-# B examples of the global batch, P pairs of the corpus, L languages
+# B examples of the global batch, L languages, M parts of a mixture, S steps of a block
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.data.draws import Choice, Draws
+from hybrid_ir.data.order import Order
 from hybrid_ir.types import PlannedBatch, codes
 
 SCHEDULE_BLOCK = 4096  # steps whose draws are made together, so that counting a million earlier ones stays cheap
@@ -51,107 +53,73 @@ class PairBatchSampler:
         self.languages = tuple(corpus.languages if languages is None else languages)
         self.weights_L = np.array([float((language_weights or {}).get(language, 1)) if language in self.languages else 0.0
                                    for language in corpus.languages])
-        self.same_PL = corpus.query_available & corpus.passage_available & (self.weights_L > 0)
-        self._find_streams()
-        self._schedule: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._permutation: dict[int, tuple[int, np.ndarray]] = {}
+        choice = Choice(monolingual_share, level, allow_same_language, self.weights_L)
+        self.parts = [Draws(part, choice, part.kinds) for part in corpus.parts]
+        self._check_sizes()
+        self.first_stream = np.cumsum([0, *(len(part.streams) for part in self.parts)])
+        self._schedule: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self._order: dict[int, tuple[int, Order]] = {}
 
     def __getitem__(self, step: int) -> PlannedBatch:
-        draw, earlier = self._draw_of(step)
-        pairs = self._rows(self.stream_of_draw[draw], earlier)
-        if draw < len(self.corpus.languages):
+        part, draw, stream, earlier = self._draw_of(step)
+        pairs = self._rows(part, stream, earlier)
+        if draw < len(self.weights_L):
             languages = np.full(self.batch_size, draw)
-            return PlannedBatch(step, True, pairs, languages, languages)
+            return PlannedBatch(step, True, pairs, languages, languages, part)
         rng = np.random.default_rng([self.seed, EXAMPLES, step])
-        query_languages, passage_languages = self._draw_language_pairs(pairs, rng)
-        if self.level == "example":
-            same_B = rng.random(self.batch_size) < self.monolingual_share
-            own_B = choose(self.same_PL[pairs] * self.weights_L, rng) if same_B.any() else query_languages
-            query_languages = np.where(same_B, own_B, query_languages)
-            passage_languages = np.where(same_B, own_B, passage_languages)
-        return PlannedBatch(step, False, pairs, query_languages, passage_languages)
+        return PlannedBatch(step, False, pairs, *self.parts[part].of_examples(pairs, rng), part)
 
-    # Rows: one stream per set of rows that some draw can use
+    def _rows(self, part: int, stream: int, batch: int) -> np.ndarray:
+        """The rows of the so-manieth batch from a stream."""
+        rows = self.parts[part].streams[stream - self.first_stream[part]]
+        number, position = divmod(batch, len(rows) // self.batch_size)
+        if self._order.get(stream, (None,))[0] != number:
+            self._order[stream] = number, Order([self.seed, ROWS, stream, number], len(rows))
+        return rows[self._order[stream][1][position * self.batch_size : (position + 1) * self.batch_size]]
 
-    def _find_streams(self) -> None:
-        """Draw l < L is a batch in language l, draw L is a batch whose examples choose their languages."""
-        sets_DP = [*self.same_PL.T, self._rows_for_examples()]
-        needed_D = np.append(self.weights_L > 0, True)
-        needed_D[:-1] &= self.level == "batch" and self.monolingual_share > 0
-        needed_D[-1] = self.level == "example" or self.monolingual_share < 1
-        self.streams: list[np.ndarray] = []
-        self.stream_of_draw = np.full(len(sets_DP), -1)
-        known: dict[bytes, int] = {}
-        for draw in np.flatnonzero(needed_D):
-            rows = np.flatnonzero(sets_DP[draw])
-            stream = known.setdefault(rows.tobytes(), len(self.streams))
-            if stream == len(self.streams):
-                self.streams.append(rows)
-            self.stream_of_draw[draw] = stream
-        self._check_sizes()
+    # Draws: part, kind and language of each step, and how many earlier steps used the same rows
 
-    def _rows_for_examples(self) -> np.ndarray:
-        """Rows of which an example can show every kind it may draw."""
-        usable_P = np.ones(len(self.corpus), dtype=bool)
-        if self.level == "example" and self.monolingual_share > 0:
-            usable_P &= self.same_PL.any(1)
-        if self.monolingual_share < 1:
-            queries_PL = self.corpus.query_available & (self.weights_L > 0)
-            passages_PL = self.corpus.passage_available & (self.weights_L > 0)
-            ways_P = queries_PL.sum(1) * passages_PL.sum(1)
-            usable_P &= (ways_P if self.allow_same_language else ways_P - (queries_PL & passages_PL).sum(1)) > 0
-        return usable_P
-
-    def _rows(self, stream: int, batch: int) -> np.ndarray:
-        rows = self.streams[stream]
-        batches_per_pass = len(rows) // self.batch_size
-        number, position = divmod(batch, batches_per_pass)
-        cached = self._permutation.get(stream)
-        if cached is None or cached[0] != number:
-            cached = number, np.random.default_rng([self.seed, ROWS, stream, number]).permutation(rows)
-            self._permutation[stream] = cached
-        return cached[1][position * self.batch_size : (position + 1) * self.batch_size]
-
-    # Draws: kind and language of each step, and how many earlier steps used the same rows
-
-    def _draw_of(self, step: int) -> tuple[int, int]:
+    def _draw_of(self, step: int) -> tuple[int, int, int, int]:
         block, offset = divmod(step, SCHEDULE_BLOCK)
-        draws, counts = self._block(block)
-        stream_of_step = self.stream_of_draw[draws[:offset]]
-        stream = self.stream_of_draw[draws[offset]]
-        return int(draws[offset]), int(counts[stream] + (stream_of_step == stream).sum())
+        draws, streams, counts = self._block(block)
+        stream = streams[offset]
+        part, draw = divmod(int(draws[offset]), len(self.weights_L) + 1)
+        return part, draw, int(stream), int(counts[stream] + (streams[:offset] == stream).sum())
 
-    def _block(self, block: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draws of the block's steps, and for each stream the number of batches taken from it before the block."""
-        counts = np.zeros(len(self.streams), dtype=np.int64)
+    def _block(self, block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Draws of the block's steps, their streams, and for each stream the number of batches taken from it before the block."""
+        counts = np.zeros(self.first_stream[-1], dtype=np.int64)
         for number in range(block + 1):
             if number not in self._schedule:
-                self._schedule[number] = self._draw_block(number), counts
-            draws, counts = self._schedule[number]
+                self._schedule[number] = *self._draw_block(number), counts
+            _, streams, counts = self._schedule[number]
             if number < block:
-                counts = counts + np.bincount(self.stream_of_draw[draws], minlength=len(self.streams))
+                counts = counts + np.bincount(streams, minlength=len(counts))
         return self._schedule[block]
 
-    def _draw_block(self, block: int) -> np.ndarray:
-        per_example = len(self.corpus.languages)
-        if self.level == "example":
-            return np.full(SCHEDULE_BLOCK, per_example)
+    def _draw_block(self, block: int) -> tuple[np.ndarray, np.ndarray]:
+        """Kind first, then the part among those that can serve it, then the language."""
+        size = len(self.weights_L)
         rng = np.random.default_rng([self.seed, SCHEDULE, block])
-        monolingual = rng.random(SCHEDULE_BLOCK) < self.monolingual_share
-        language = rng.choice(per_example, SCHEDULE_BLOCK, p=self.weights_L / self.weights_L.sum())
-        return np.where(monolingual, language, per_example)
+        monolingual_S = rng.random(SCHEDULE_BLOCK) < (self.monolingual_share if self.level == "batch" else 0)
+        language_u, part_u = rng.random(SCHEDULE_BLOCK), rng.random(SCHEDULE_BLOCK)
+        part_S = np.where(monolingual_S, self._drawn_parts(True, part_u), self._drawn_parts(False, part_u))
+        draw_S = np.full(SCHEDULE_BLOCK, size)
+        for number, part in enumerate(self.parts):
+            mine_S = monolingual_S & (part_S == number)
+            if mine_S.any():
+                draw_S[mine_S] = column(self.weights_L * (part.stream_of_draw[:-1] >= 0), language_u[mine_S])
+        streams = np.stack([part.stream_of_draw + first for part, first in zip(self.parts, self.first_stream, strict=False)])
+        return part_S * (size + 1) + draw_S, streams[part_S, draw_S]
 
-    def _draw_language_pairs(self, pairs: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """For each pair an ordered (query, passage) language pair among those it has, by the product of weights."""
-        queries_BL = self.corpus.query_available[pairs] * self.weights_L
-        passages_BL = self.corpus.passage_available[pairs] * self.weights_L
-        if self.monolingual_share == 1:  # nobody will look at these
-            return np.zeros(len(pairs), np.int64), np.zeros(len(pairs), np.int64)
-        partners_BL = passages_BL.sum(1, keepdims=True) - (0 if self.allow_same_language else passages_BL)
-        query_languages = choose(queries_BL * partners_BL, rng)
-        if not self.allow_same_language:
-            passages_BL[np.arange(len(pairs)), query_languages] = 0
-        return query_languages, choose(passages_BL, rng)
+    def _drawn_parts(self, monolingual: bool, uniform_S: np.ndarray) -> np.ndarray:
+        weights_M = self.part_weights(monolingual)
+        return column(weights_M, uniform_S) if weights_M.any() else np.zeros(len(uniform_S), np.int64)
+
+    def part_weights(self, monolingual: bool) -> np.ndarray:
+        """How often each part is drawn for a kind, before it is divided by the sum: 0 where it cannot serve it."""
+        return np.array([weight * part.serves(monolingual)
+                         for part, weight in zip(self.parts, self.corpus.part_weights, strict=True)])
 
     # What can be wrong
 
@@ -182,19 +150,31 @@ class PairBatchSampler:
             raise ValueError("sampler: " + "; ".join(wrong))
 
     def _check_sizes(self) -> None:
-        small = {}
-        for draw, stream in enumerate(self.stream_of_draw):
-            if stream >= 0 and len(self.streams[stream]) < self.batch_size:
-                name = f"'{self.corpus.languages[draw]}'" if draw < len(self.corpus.languages) else "language pairs"
-                small[name] = len(self.streams[stream])
-        if small:
-            counts = ", ".join(f"{size} for {name}" for name, size in small.items())
-            raise ValueError(f"batch_size={self.batch_size} is larger than the data: corpus '{self.corpus.source.name}' "
+        wrong = []
+        for part in self.parts:
+            small = {f"'{self.corpus.languages[draw]}'" if draw < len(self.weights_L) else "language pairs":
+                     len(part.streams[stream]) for draw, stream in enumerate(part.stream_of_draw)
+                     if stream >= 0 and len(part.streams[stream]) < self.batch_size}
+            if small:
+                counts = ", ".join(f"{size} for {name}" for name, size in small.items())
+                wrong.append(f"batch_size={self.batch_size} is larger than the data: corpus '{part.corpus.source.name}' "
                              f"has {counts}: use batch_size={min(small.values())} or less, or leave those languages out")
+        served = np.bincount(np.concatenate([part.languages for part in self.parts]), minlength=len(self.weights_L))
+        none = np.flatnonzero((self.weights_L > 0) & (served == 0))
+        if self.level == "batch" and self.monolingual_share > 0 and none.size:
+            wrong.append(f"corpus '{self.corpus.source.name}' has no pair for monolingual batches in "
+                         f"{[self.corpus.languages[language] for language in none]}: leave those languages out")
+        for needed, monolingual in ((self.level == "batch" and self.monolingual_share > 0, True),
+                                    (self.level == "example" or self.monolingual_share < 1, False)):
+            if needed and not self.part_weights(monolingual).any():
+                what = "monolingual" if monolingual else "cross-lingual" if self.level == "batch" else "example-level"
+                wrong.append(f"corpus '{self.corpus.source.name}' has no pairs for the {what} batches of "
+                             f"monolingual_share={self.monolingual_share}, level={self.level} in {list(self.languages)}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
 
 
-def choose(weights_BL: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One column per row, with probability proportional to its weight; every row needs a positive weight."""
-    cumulative_BL = np.cumsum(weights_BL, axis=1)
-    drawn_B = (1.0 - rng.random(len(weights_BL))) * cumulative_BL[:, -1]  # in (0, total]: a weight of 0 is never hit
-    return (cumulative_BL < drawn_B[:, None]).sum(1)
+def column(weights_N: np.ndarray, uniform_S: np.ndarray) -> np.ndarray:
+    """The number that each draw from [0, 1) falls on, with probability proportional to its weight."""
+    cumulative_N = np.cumsum(weights_N / weights_N.sum())
+    return np.searchsorted(cumulative_N / cumulative_N[-1], uniform_S, side="right")

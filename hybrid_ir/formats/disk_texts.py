@@ -27,10 +27,10 @@ Read = Callable[[Path, Problems], Iterable[Row]]
 
 
 class DiskTexts(Sequence[str]):
-    """A column of texts in memory-mapped Arrow batches; a slice is a list."""
+    """A column of texts in memory-mapped Arrow batches; a slice is a list. The fingerprint, where known, is one of all texts."""
 
-    def __init__(self, column: pa.ChunkedArray):
-        self.column = column
+    def __init__(self, column: pa.ChunkedArray, fingerprint: str | None = None):
+        self.column, self.fingerprint = column, fingerprint
 
     def __len__(self) -> int:
         return len(self.column)

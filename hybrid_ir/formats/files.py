@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
+import httpx
 from filelock import FileLock
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from hybrid_ir.formats.download import HUB, Show, download, sha256_of
+from hybrid_ir.formats.download import HUB, Show, authorization, download, sha256_of
 
 LOCK = "files.json"
 BY_HAND = "put here by hand"
@@ -46,6 +47,18 @@ def on_hub(repository: str, revision: str, path: str) -> RemoteFile:
     """A file of a data set of the Hugging Face hub, or of the server named by HF_ENDPOINT."""
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
     return RemoteFile(path, f"{endpoint}/datasets/{repository}/resolve/{revision}/{path}")
+
+
+def hub_files(repository: str, revision: str) -> list[str]:
+    """The paths in a data set of the hub; ValueError where it does not tell."""
+    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
+    url = f"{endpoint}/api/datasets/{repository}/tree/{quote(revision, safe='')}?recursive=true"
+    try:
+        answer = httpx.get(url, follow_redirects=True, timeout=60, headers=authorization(url)).raise_for_status()
+        return [entry["path"] for entry in answer.json() if entry["type"] == "file"]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{url} does not list the files ({error}): check the name and the revision, or give paths without *"
+                         ) from error
 
 
 def on_github(repository: str, revision: str, path: str, place: str | None = None, size: int | None = None,

@@ -1,13 +1,18 @@
 """Everything wrong in some files, told at once."""
 
+from pathlib import Path
+
 SHOWN = 10  # told in full, the rest is counted
 
 
 class Problems:
-    """Collects what is wrong, and raises it as one ValueError; `what` names the data set or folder."""
+    """Collects what is wrong, and raises it as one ValueError; `what` names the data set or folder.
 
-    def __init__(self, what: str):
-        self.what = what
+    More than can be told is in the file `everything`, where one is given.
+    """
+
+    def __init__(self, what: str, everything: Path | None = None):
+        self.what, self.everything = what, everything
         self.first: list[str] = []
         self.number = 0
 
@@ -15,10 +20,16 @@ class Problems:
         self.number += 1
         if len(self.first) < SHOWN:
             self.first.append(problem)
+        elif self.everything is not None:
+            self.everything.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.everything, "a" if self.number > SHOWN + 1 else "w", encoding="utf-8") as file:
+                file.write("".join(f"{line}\n" for line in ([*self.first, problem] if self.number == SHOWN + 1 else [problem])))
 
     def stop(self) -> None:
         """Raise what was collected, if anything."""
         if self.number:
             rest = [f"... and {self.number - len(self.first)} more"] if self.number > len(self.first) else []
+            if rest and self.everything is not None:
+                rest = [f"{rest[0]}, all of them in {self.everything}"]
             errors = "1 error" if self.number == 1 else f"{self.number} errors"
             raise ValueError(f"{errors} in {self.what}:\n  " + "\n  ".join(self.first + rest))

@@ -5,11 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_ir.data.corpus import ParallelCorpus, shared_content
+from hybrid_ir.data import content
+from hybrid_ir.data.content import hashes_of
+from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.types import Source
 
 SOURCE = Source("made", "texts made for a test", "none", "none")
 PAIRS = np.array([[0, 0], [1, 1]])
+
+
+def shared_content(texts: dict[str, list[str | None]]) -> np.ndarray:
+    return content.shared_content(map(hashes_of, texts.values()))
 
 
 def test_passages_that_share_a_text_in_any_language_share_their_content():
@@ -27,12 +33,12 @@ def test_a_chain_of_shared_texts_is_one_content():
 
 @given(st.lists(st.tuples(st.sampled_from("uvw"), st.sampled_from("xyz123")), min_size=1, max_size=30))
 def test_content_is_the_finest_grouping_that_joins_equal_texts(rows):
-    content = shared_content({"a": [a for a, _ in rows], "b": [b for _, b in rows]})
+    groups = shared_content({"a": [a for a, _ in rows], "b": [b for _, b in rows]})
     for i, (a, b) in enumerate(rows):
-        assert content[i] <= i and content[content[i]] == content[i]
-        assert all(content[i] == content[j] for j, (c, d) in enumerate(rows) if a == c or b == d)
-    for group in set(content):  # nothing is joined without a chain of equal texts
-        members, reached = {i for i, c in enumerate(content) if c == group}, {group}
+        assert groups[i] <= i and groups[groups[i]] == groups[i]
+        assert all(groups[i] == groups[j] for j, (c, d) in enumerate(rows) if a == c or b == d)
+    for group in set(groups):  # nothing is joined without a chain of equal texts
+        members, reached = {i for i, c in enumerate(groups) if c == group}, {group}
         while more := {j for i in reached for j in members - reached if {*zip("ab", rows[i])} & {*zip("ab", rows[j])}}:  # noqa: B905
             reached |= more
         assert reached == members
@@ -41,8 +47,9 @@ def test_content_is_the_finest_grouping_that_joins_equal_texts(rows):
 def test_availability_is_per_pair_and_language():
     corpus = ParallelCorpus({"b": ["q", None], "a": ["q", "r"]}, {"a": [None, "p"], "b": ["p", "s"]}, PAIRS[::-1], SOURCE)
     assert corpus.languages == ("a", "b")
-    assert corpus.query_available.tolist() == [[True, False], [True, True]]
-    assert corpus.passage_available.tolist() == [[True, True], [False, True]]
+    queries, passages = corpus.availability.of_pairs(np.arange(2))
+    assert queries.tolist() == [[True, False], [True, True]]
+    assert passages.tolist() == [[True, True], [False, True]]
 
 
 @pytest.mark.parametrize(("queries", "passages", "pairs", "said"), [

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hybrid_ir.data.batching import Chunks, PlannedBatches, choose_negatives, hash_of, label
+from hybrid_ir.data.batching import Chunks, PlannedBatches, choose_negatives, label
 from hybrid_ir.data.card import BatchCard
+from hybrid_ir.data.content import hash_of
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.losses import InfoNCE

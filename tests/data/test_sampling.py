@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.sampling import PairBatchSampler, choose
+from hybrid_ir.data.draws import choose
+from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.types import Source
 
 SOURCE = Source("made", "texts made for a test", "none", "none")
@@ -118,8 +119,9 @@ def test_only_texts_that_exist_are_drawn(data, share, level):
     sampler = PairBatchSampler(corpus, 5, share, level, seed=data.draw(st.integers(0, 99)))
     for step in range(30):
         plan = sampler[step]
-        assert corpus.query_available[plan.pairs, plan.query_languages].all()
-        assert corpus.passage_available[plan.pairs, plan.passage_languages].all()
+        queries, passages = corpus.availability.of_pairs(plan.pairs)
+        rows = np.arange(len(plan.pairs))
+        assert queries[rows, plan.query_languages].all() and passages[rows, plan.passage_languages].all()
         assert len(set(plan.pairs)) == 5
 
 

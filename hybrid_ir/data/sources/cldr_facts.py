@@ -9,7 +9,7 @@ from hybrid_ir.cldr.texts import take
 from hybrid_ir.data.corpus import ParallelCorpus
 
 
-def load(languages: str | Sequence[str] = "xquad") -> ParallelCorpus:
+def load(languages: str | Sequence[str] | None = "xquad") -> ParallelCorpus:
     """Training facts only, in `xquad` (11 languages), `all` or a list of codes; hard negatives share the entity."""
     facts = build_fact_set(languages)
     passages = np.flatnonzero(facts.fact_split == "train")

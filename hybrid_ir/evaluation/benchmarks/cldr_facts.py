@@ -13,7 +13,7 @@ from hybrid_ir.types import Benchmark
 SUBSET_SEED = 11
 
 
-def load(split: str = "test", languages: str | Sequence[str] = "xquad", max_queries: int | None = None,
+def load(split: str = "test", languages: str | Sequence[str] | None = "xquad", max_queries: int | None = None,
          pool: str = "all") -> Benchmark:
     """Natural questions of the `dev` or `test` facts in all languages; each has its passage in all languages.
 

@@ -1,0 +1,88 @@
+"""A corpus in a folder of its own: Arrow files of texts and arrays of numbers, all memory-mapped, never read whole.
+
+corpus.json says what is there; `query-LL.arrow` and `passage-LL.arrow` hold the texts of a language by id (null where it
+lacks one), `pairs.npy` and `negatives.npy` ids, and the other arrays what follows from the texts (see Derived).
+`CorpusWriter` writes it.
+"""
+
+# R runs of pairs in the same languages, C bytes of a set of languages
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from filelock import FileLock
+
+from hybrid_ir.data.availability import Availability, LanguageSets, unpacked
+from hybrid_ir.data.corpus import Derived, ParallelCorpus
+from hybrid_ir.data.writing import CARD, VERSION, CorpusWriter, key_of
+from hybrid_ir.formats.disk_texts import DiskTexts
+from hybrid_ir.types import Source
+
+
+def load(folder: str | Path) -> ParallelCorpus:
+    """The corpus of a folder; ValueError where it is none, or not whole."""
+    folder = Path(folder)
+    card = read_card(folder)
+    wrong = [f"{name} has {(folder / name).stat().st_size if (folder / name).exists() else 'no'} bytes, not {size}"
+             for name, size in card["files"].items()
+             if not (folder / name).exists() or (folder / name).stat().st_size != size]
+    if wrong:
+        raise ValueError(f"corpus {folder} is damaged: {'; '.join(wrong[:3])}: delete the folder, then build it again")
+    languages, pairs = card["languages"], array(folder, "pairs")
+    texts = {role: {language: texts_of(folder, role, language, card) for language in languages} for role in ("query", "passage")}
+    sets_R2C = array(folder, "run_languages")
+    runs = Availability(np.array(array(folder, "runs")), unpacked(sets_R2C[:, 0], len(languages)),
+                        unpacked(sets_R2C[:, 1], len(languages)), len(pairs))
+    sets = (LanguageSets(array(folder, f"{role}_languages"), np.arange(len(languages))) for role in texts)
+    derived = Derived(*sets, runs, array(folder, "query_content"), array(folder, "content"))
+    negatives = array(folder, "negatives") if "negatives.npy" in card["files"] else None
+    return ParallelCorpus(texts["query"], texts["passage"], pairs, Source(**card["source"]), negatives, derived)
+
+
+def built(cache: str | Path, name: str, key: Mapping[str, Any], build: Callable[[CorpusWriter], None]) -> ParallelCorpus:
+    """The corpus that `build` writes, from the cache where one with the same key was built before.
+
+    Of several processes one builds, and the others wait. A build that was stopped goes on where its writer says so.
+    """
+    folder = Path(cache).absolute() / "corpora" / f"{name}-{key_of(key)}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if not (folder / CARD).exists():
+            with CorpusWriter(folder) as writer:
+                build(writer)
+    return load(folder)
+
+
+def write_to(folder: str, build: Callable[[CorpusWriter], None]) -> ParallelCorpus:
+    """The corpus that `build` writes to a folder that is not there yet."""
+    place = Path(folder).expanduser().absolute()
+    if place.exists():
+        raise ValueError(f"to={folder} is there already: name a new folder, nothing is overwritten")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with CorpusWriter(place) as writer:
+        build(writer)
+    return load(place)
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ValueError(f"{folder} is no corpus: it has no {CARD}; `hybrid-ir data import` writes one") from error
+    if not isinstance(card, dict) or card.get("version") != VERSION:
+        raise ValueError(f"{folder / CARD} is not of version {VERSION} of the corpus format: import the data again")
+    return card
+
+
+def array(folder: Path, name: str) -> np.ndarray:
+    return np.load(folder / f"{name}.npy", mmap_mode="r")
+
+
+def texts_of(folder: Path, role: str, language: str, card: Mapping[str, Any]) -> DiskTexts:
+    name = f"{role}-{language}.arrow"
+    column = pa.ipc.open_file(pa.memory_map(str(folder / name))).read_all()["text"]
+    return DiskTexts(column, card["sha256"][name])

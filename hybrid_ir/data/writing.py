@@ -1,0 +1,176 @@
+"""Writes the folder of a corpus (see stored.py): aside first, and put in its place when all of it is there."""
+
+# P pairs, N ids of queries or passages, L languages
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.progress import track
+
+from hybrid_ir.data.availability import Availability, by_languages
+from hybrid_ir.data.content import MISSING, shared_content
+from hybrid_ir.formats.files import sha256_of
+from hybrid_ir.types import Source
+
+VERSION, CARD = 1, "corpus.json"
+ROWS, BYTES = 1 << 16, 1 << 26  # of a batch of texts in an Arrow file
+SCHEMA = pa.schema([("text", pa.string())])
+LARGE = 500_000  # texts from which a progress bar is worth its line
+
+
+def key_of(key: Mapping[str, Any]) -> str:
+    """Short hash of everything that decides what a build gives."""
+    return hashlib.sha256(json.dumps([VERSION, key], sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+class Column:
+    """Texts of one role and language by id, into an Arrow file in batches of bounded size."""
+
+    def __init__(self, path: Path):
+        self.path, self.rows, self.size, self.waiting = path, 0, 0, []
+        self.writer = pa.ipc.new_file(str(path), SCHEMA)
+
+    def add(self, texts: Sequence[str | None] | pa.Array) -> None:
+        array = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
+        for start in range(0, len(array), ROWS):
+            part = array.slice(start, ROWS)
+            self.waiting.append(part if part.type == pa.string() else part.cast(pa.string()))
+            self.rows += len(part)
+            self.size += part.nbytes
+            if self.size > BYTES or sum(map(len, self.waiting)) >= ROWS:
+                self.flush()
+
+    def pad(self, rows: int) -> None:
+        """Missing texts up to so many rows."""
+        while self.rows < rows:
+            self.add(pa.nulls(min(ROWS, rows - self.rows), pa.string()))
+
+    def flush(self) -> None:
+        if self.waiting:
+            self.writer.write_batch(pa.record_batch([pa.concat_arrays(self.waiting)], schema=SCHEMA))
+        self.waiting, self.size = [], 0
+
+    def close(self) -> None:
+        self.flush()
+        self.writer.close()
+
+
+class CorpusWriter:
+    """The files of a corpus; `with` it, add texts column by column, and `finish`.
+
+    What a build that was stopped has written of whole columns stays beside the folder, and `has` finds it; any other error
+    than being stopped leaves nothing.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder, self.aside = folder, folder.with_name(f".{folder.name}.building")
+        self.open: dict[Path, Column] = {}
+
+    def __enter__(self) -> "CorpusWriter":
+        self.aside.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        for column in self.open.values():
+            with suppress(OSError):
+                column.writer.close()
+        if kind is not None and issubclass(kind, (ValueError, OSError)):
+            shutil.rmtree(self.aside, ignore_errors=True)
+
+    def has(self, role: str, language: str) -> bool:
+        return (self.aside / f"{role}-{language}.arrow").exists()
+
+    def column(self, role: str, language: str) -> Column:
+        path = self.aside / f"{role}-{language}.arrow.writing"
+        if path not in self.open:
+            self.open[path] = Column(path)
+        return self.open[path]
+
+    def write(self, role: str, language: str, texts: Iterable[Sequence[str | None] | pa.Array]) -> None:
+        """A whole column in parts, unless an earlier start of the same build has written it."""
+        if not self.has(role, language):
+            column = self.column(role, language)
+            for part in texts:
+                column.add(part)
+            self.close(role, language)
+
+    def close(self, role: str, language: str) -> None:
+        path = self.aside / f"{role}-{language}.arrow.writing"
+        self.open.pop(path).close()
+        os.replace(path, path.with_suffix(""))
+
+    def finish(self, source: Source, pairs: np.ndarray, negatives: np.ndarray | None = None,
+               report: Mapping[str, Any] | None = None) -> None:
+        """Close what is open, work out what follows from the texts, and put the folder in its place."""
+        for path in list(self.open):
+            role, language = path.name.removesuffix(".arrow.writing").split("-", 1)
+            self.close(role, language)
+        languages = sorted({path.stem.split("-", 1)[1] for path in self.aside.glob("*-*.arrow")})
+        queries, passages = (self._derive(role, languages) for role in ("query", "passage"))
+        of_pair = queries[0][pairs[:, 0]], passages[0][pairs[:, 1]]
+        order_P = by_languages(*of_pair)
+        runs = Availability.of(of_pair[0][order_P], of_pair[1][order_P], len(languages))
+        sets = [np.packbits(side, axis=1) for side in (runs.queries_RL, runs.passages_RL)]
+        arrays = {"pairs": narrow(pairs[order_P]), "runs": runs.starts_R, "run_languages": np.stack(sets, axis=1),
+                  "query_languages": queries[0], "query_content": narrow(queries[1]), "passage_languages": passages[0],
+                  "content": narrow(passages[1])}
+        if negatives is not None and negatives.shape[1]:
+            arrays["negatives"] = narrow(negatives[order_P])
+        for name, values in arrays.items():
+            np.save(self.aside / f"{name}.npy", values)
+        files = sorted(path.name for path in self.aside.iterdir() if path.suffix in (".arrow", ".npy"))
+        card = {"version": VERSION, "languages": languages, "queries": len(queries[0]), "passages": len(passages[0]),
+                "pairs": len(pairs), "source": asdict(source), "report": dict(report or {}),
+                "files": {name: (self.aside / name).stat().st_size for name in files},
+                "sha256": {name: sha256_of(self.aside / name) for name in files}}
+        (self.aside / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
+        for path in self.aside.iterdir():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+        os.rename(self.aside, self.folder)
+
+    def _derive(self, role: str, languages: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The languages (as bits) and the content of each id."""
+        bits_LN: list[np.ndarray] = []
+
+        def hashed() -> Iterable[np.ndarray]:
+            for language in track(languages, f"compare {role} texts", disable=size < LARGE, transient=True):
+                valid_N, hashes_N = hashes(self._texts(role, language))
+                bits_LN.append(np.packbits(valid_N))
+                yield hashes_N
+
+        sizes = {language: len(self._texts(role, language)) for language in languages}
+        size = max(sizes.values())
+        assert set(sizes.values()) == {size}, f"{role} columns have {sizes} rows"
+        content_N = shared_content(hashed())
+        sets_NC = np.zeros((size, -(-len(languages) // 8)), np.uint8)
+        for i, bits in enumerate(bits_LN):
+            sets_NC[:, i >> 3] |= np.unpackbits(bits, count=size) << (7 - (i & 7))
+        return sets_NC, content_N
+
+    def _texts(self, role: str, language: str) -> pa.ChunkedArray:
+        return pa.ipc.open_file(pa.memory_map(str(self.aside / f"{role}-{language}.arrow"))).read_all()["text"]
+
+
+def hashes(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Which texts are there, and a hash of each that is good within this process; MISSING for none."""
+    valid_N = pc.is_valid(column).to_numpy()
+    hashes_N = np.concatenate([np.empty(0, np.int64), *(np.fromiter(map(hash, chunk.to_pylist()), np.int64, len(chunk))
+                                                        for chunk in column.chunks)])
+    hashes_N[~valid_N] = MISSING
+    return valid_N, hashes_N
+
+
+def narrow(ids: np.ndarray) -> np.ndarray:
+    """Ids in half the bytes where they fit."""
+    return ids.astype(np.int32) if not ids.size or ids.max() < 1 << 31 else ids.astype(np.int64)

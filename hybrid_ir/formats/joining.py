@@ -1,0 +1,102 @@
+"""One file of pairs per language, joined by their ids; and a BEIR folder as pairs."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hybrid_ir.formats.jsonl import field, judgements, objects
+from hybrid_ir.formats.problems import Problems
+from hybrid_ir.formats.records import ROLES, SIZE, Records
+
+
+@dataclass(frozen=True)
+class Side:
+    """All pairs of one language: place, numbers, ids and texts (queries, passages) row by row."""
+
+    place: str
+    numbers: np.ndarray
+    ids: pa.Array
+    texts: tuple[pa.Array, pa.Array]
+
+    @classmethod
+    def of(cls, parts: Iterable[Records], language: str) -> "Side":
+        parts = list(parts)
+        numbers = np.concatenate([np.empty(0, np.int64), *(np.asarray(part.numbers) for part in parts)])
+        ids = pa.chunked_array([part.ids for part in parts], pa.string()).cast(pa.large_string()).combine_chunks()
+        texts = (pa.chunked_array([part.columns[role, language] for part in parts], pa.string()).cast(pa.large_string())
+                 .combine_chunks() for role in ROLES)
+        return cls(parts[0].place if parts else "", numbers, ids, tuple(texts))
+
+
+class Places(Sequence[str]):
+    """Where each joined record is in its files, put together only for those that are asked for."""
+
+    def __init__(self, sides: Sequence[Side], rows: Sequence[pa.Array]):
+        self.sides, self.rows = sides, rows
+
+    def __len__(self) -> int:
+        return len(self.rows[0])
+
+    def __getitem__(self, row: int) -> str:
+        return "; ".join(f"{side.place} {side.numbers[rows[row].as_py()]}"
+                         for side, rows in zip(self.sides, self.rows, strict=True) if rows[row].is_valid)
+
+
+def joined(read: Mapping[str, Callable[[], Iterable[Records]]], problems: Problems) -> Iterator[Records]:
+    """Records in all languages, from readers that have one each; an id that comes twice in a language is a problem."""
+    sides = {language: Side.of(parts(), language) for language, parts in read.items()}
+    for side in sides.values():
+        repeats(side, problems)
+    everything = pa.chunked_array([side.ids for side in sides.values()], pa.large_string()).unique()
+    row_of = {language: pc.index_in(everything, value_set=side.ids) for language, side in sides.items()}
+    for start in range(0, len(everything), SIZE):
+        rows = {language: own.slice(start, SIZE) for language, own in row_of.items()}
+        columns = {(role, language): sides[language].texts[i].take(own).cast(pa.string())
+                   for language, own in rows.items() for i, role in enumerate(ROLES)}
+        places = Places(list(sides.values()), list(rows.values()))
+        yield Records("", places, everything.slice(start, SIZE).cast(pa.string()), columns)
+
+
+def repeats(side: Side, problems: Problems) -> None:
+    first = pc.index_in(side.ids, value_set=side.ids).to_numpy()
+    for row in np.flatnonzero(first != np.arange(len(first))):
+        problems.add(f"{side.place} {side.numbers[row]}: the id {side.ids[row].as_py()!r:.60} is also in line "
+                     f"{side.numbers[first[row]]}")
+
+
+def beir(folder: Path, language: str, split: str, problems: Problems) -> Iterator[Records]:
+    """The judged pairs of a folder in the form of BEIR (2104.08663); passages judged 0 are hard negatives of their query."""
+    where = f"{folder / 'qrels' / f'{split}.tsv'}, line"
+    queries, passages = (texts(folder / f"{name}.jsonl", problems) for name in ("queries", "corpus"))
+    asked, known = dict(queries), dict(passages)
+    judged: dict[str, dict[bool, list[tuple[int, str]]]] = {}
+    for judgement in judgements(folder / "qrels" / f"{split}.tsv", False, problems):
+        number = int(judgement.where.rpartition(" ")[2])
+        for name, there in ((judgement.query_id, asked), (judgement.passage_id, known)):
+            if name not in there:
+                problems.add(f"{judgement.where}: {name!r:.60} is not in {'queries' if there is asked else 'corpus'}.jsonl")
+        if judgement.query_id in asked and judgement.passage_id in known:
+            sides = judged.setdefault(judgement.query_id, {True: [], False: []})
+            sides[judgement.score > 0].append((number, judgement.passage_id))
+    rows = [(number, query, passage, [known[other] for _, other in sides[False]])
+            for query, sides in judged.items() for number, passage in sides[True]]
+    for start in range(0, len(rows), SIZE):
+        part = rows[start : start + SIZE]
+        yield Records(where, [row[0] for row in part], pa.array([f"{query} {passage}" for _, query, passage, _ in part]), {
+            ("query", language): pa.array([asked[row[1]] for row in part], pa.string()),
+            ("passage", language): pa.array([known[row[2]] for row in part], pa.string()),
+        }, {language: pa.array([row[3] for row in part], pa.list_(pa.string()))})
+
+
+def texts(path: Path, problems: Problems) -> Iterator[tuple[str, str]]:
+    """Id and text of each line, a title in front of it."""
+    for number, row in objects(path, problems):
+        where = f"{path}, line {number}"
+        name, text = field(row, "_id", where, problems), field(row, "text", where, problems, blank=True)
+        if name is not None and text is not None:
+            title = row.get("title") or ""
+            yield name, f"{title} {text}".strip() if isinstance(title, str) else text
