@@ -43,11 +43,6 @@ class Draws:
                 self.streams.append(corpus.availability.rows(runs_R))
             self.stream_of_draw[draw] = stream
 
-    @property
-    def languages(self) -> np.ndarray:
-        """Those that have monolingual batches, as numbers."""
-        return np.flatnonzero(self.stream_of_draw[:-1] >= 0)
-
     def serves(self, monolingual: bool) -> bool:
         """Whether there are batches in one language, or (False) those whose examples choose theirs."""
         return bool((self.stream_of_draw[:-1] >= 0).any() if monolingual else self.stream_of_draw[-1] >= 0)

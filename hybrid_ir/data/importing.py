@@ -131,7 +131,7 @@ class Importer:
             empty = [any(text is not None and not text.strip() for text in row or ()) for row in texts.to_pylist()]
             wrong(np.array(empty, bool), f"an empty negative in '{language}'")
             if told := wrong_code(language):
-                wrong(np.array([bool(row) for row in texts.to_pylist()], bool), told)
+                wrong(np.array([any(row or ()) for row in texts.to_pylist()], bool), told)
         for role in ROLES:
             wrong(there[role] == 0, f"no {role} in any language for the id", records.ids)
         alone = good & (np.maximum(*there.values()) == 1)

@@ -159,8 +159,7 @@ class PairBatchSampler:
                 counts = ", ".join(f"{size} for {name}" for name, size in small.items())
                 wrong.append(f"batch_size={self.batch_size} is larger than the data: corpus '{part.corpus.source.name}' "
                              f"has {counts}: use batch_size={min(small.values())} or less, or leave those languages out")
-        served = np.bincount(np.concatenate([part.languages for part in self.parts]), minlength=len(self.weights_L))
-        none = np.flatnonzero((self.weights_L > 0) & (served == 0))
+        none = np.flatnonzero((self.weights_L > 0) & ~np.any([part.same_RL.any(0) for part in self.parts], axis=0))
         if self.level == "batch" and self.monolingual_share > 0 and none.size:
             wrong.append(f"corpus '{self.corpus.source.name}' has no pair for monolingual batches in "
                          f"{[self.corpus.languages[language] for language in none]}: leave those languages out")
