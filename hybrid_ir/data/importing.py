@@ -57,9 +57,11 @@ class Importer:
         self.pairs, self.negatives = [], []  # for some records each
         self.hashes = array("q")
 
-    def run(self, source: Source) -> None:
+    def run(self, source: Source, require: Callable[[], None] = lambda: None) -> None:
+        """All of it; `require` may raise when everything is read, before the corpus is put in its place."""
         for records in self.read(self.problems):
             self.add(records)
+        require()
         repeated = self._repeated()
         if self.rules.errors == "stop":
             self.problems.stop()

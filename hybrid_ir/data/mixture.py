@@ -12,7 +12,7 @@ from hybrid_ir.types import Source, codes
 
 
 class Mixture:
-    """Kind of batch first, then the corpus among those that can serve it, by size ** tau * weight, then the languages.
+    """Kind of batch first, then the corpus among those that can serve it, by size ** tau times its weight, then the languages.
 
     With tau = 1 that is "sampled based on dataset size" (arXiv 2408.10536, section 4.1). A batch is of one corpus, whose rows
     come without replacement within a pass over it.
@@ -20,6 +20,7 @@ class Mixture:
     Args:
         parts: corpora by name.
         tau: 1 draws by the number of pairs, 0 all alike.
+        sizes: name -> pairs to count it with, instead of those that it has.
         weights: name -> factor on top, 1 for those not named.
         languages: codes to use, all by default.
         languages_of: name -> codes to use of it, all for those not named.
@@ -28,7 +29,8 @@ class Mixture:
         name: of the mixture.
     """
 
-    def __init__(self, parts: Mapping[str, ParallelCorpus], tau: float = 1.0, weights: Mapping[str, float] | None = None,
+    def __init__(self, parts: Mapping[str, ParallelCorpus], tau: float = 1.0, sizes: Mapping[str, int] | None = None,
+                 weights: Mapping[str, float] | None = None,
                  languages: str | Sequence[str] | None = None,
                  languages_of: Mapping[str, str | Sequence[str]] | None = None,
                  kinds: Mapping[str, str | Sequence[str]] | None = None, left_out: Mapping[str, str] | None = None,
@@ -36,17 +38,18 @@ class Mixture:
         self.left_out, self.negatives = dict(left_out or {}), None
         chosen = {part: codes((languages_of or {}).get(part)) for part in {*parts, *(languages_of or {})}}
         served = {part: codes((kinds or {}).get(part)) or list(KINDS) for part in {*parts, *(kinds or {})}}
-        check(parts, tau, weights or {}, codes(languages), chosen, served)
+        check(parts, tau, sizes or {}, weights or {}, codes(languages), chosen, served)
         used = {part: [code for code in chosen[part] or corpus.languages if code in (codes(languages) or corpus.languages)]
                 for part, corpus in parts.items()}
         self.languages = tuple(sorted({language for own in used.values() for language in own}))
         self.parts = tuple(View(corpus, self.languages, used[part], served[part]) for part, corpus in parts.items())
-        self.part_weights = tuple(part.usable ** tau * float((weights or {}).get(given, 1))
+        self.part_weights = tuple((sizes or {}).get(given, part.usable) ** tau * float((weights or {}).get(given, 1))
                                   for given, part in zip(parts, self.parts, strict=True))
         names = ", ".join(part.source.name for part in self.parts)
         self.source = Source(
             name, f"a mixture of {names}, drawn by size ** {tau}", "those of its corpora", "those of its corpora",
-            choices={"tau": str(tau), "weights": str(dict(weights or {})), "left_out": ", ".join(self.left_out)})
+            choices={"tau": str(tau), "sizes": str(dict(sizes or {})), "weights": str(dict(weights or {})),
+                     "left_out": ", ".join(self.left_out)})
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -56,17 +59,19 @@ class Mixture:
         return AllTexts(self.parts)
 
 
-def check(parts: Mapping[str, ParallelCorpus], tau: float, weights: Mapping[str, float], overall: Sequence[str] | None,
-          languages: Mapping[str, Sequence[str] | None], kinds: Mapping[str, Sequence[str]]) -> None:
+def check(parts: Mapping[str, ParallelCorpus], tau: float, sizes: Mapping[str, int], weights: Mapping[str, float],
+          overall: Sequence[str] | None, languages: Mapping[str, Sequence[str] | None],
+          kinds: Mapping[str, Sequence[str]]) -> None:
     """Raise everything wrong at once."""
     wrong = [] if parts else ["it has no corpus: add one, as in +corpus@corpus.parts.NAME=NAME"]
     if not (np.isfinite(tau) and tau >= 0):
         wrong.append(f"tau={tau} must be 0 or more")
-    for key, named in (("weights", weights), ("languages_of", languages), ("kinds", kinds)):
+    for key, named in (("sizes", sizes), ("weights", weights), ("languages_of", languages), ("kinds", kinds)):
         if unknown := sorted(set(named) - set(parts)):
             wrong.append(f"{key} names {unknown}, it has {sorted(parts)}")
-    if bad := {name: weight for name, weight in weights.items() if not (np.isfinite(weight) and weight >= 0)}:
-        wrong.append(f"weights has {bad}: use finite weights of 0 or more")
+    for key, numbers in (("sizes", sizes), ("weights", weights)):
+        if bad := {name: number for name, number in numbers.items() if not (np.isfinite(number) and number >= 0)}:
+            wrong.append(f"{key} has {bad}: use finite numbers of 0 or more")
     if unknown := sorted(set(overall or ()) - {code for corpus in parts.values() for code in corpus.languages}):
         wrong.append(f"languages has {unknown}, which none of its corpora has")
     for name, own in languages.items():

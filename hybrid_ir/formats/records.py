@@ -1,7 +1,7 @@
 """Records of training data, some thousands at a time: readers of JSON lines, Parquet and tab-separated files."""
 
 import glob
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from hybrid_ir.formats.problems import Problems
 SIZE = 8192  # records read together
 ROLES = ("query", "passage")
 Cell = tuple[str, str]  # role and language
+Keep = Callable[[pa.Table], pa.Array]
 
 
 @dataclass
@@ -125,8 +126,8 @@ class ColumnMap:
                 for name in listed(given) if name not in names]
 
 
-def parquet(path: Path, columns: ColumnMap, problems: Problems) -> Iterator[Records]:
-    """Rows of a Parquet file."""
+def parquet(path: Path, columns: ColumnMap, problems: Problems, keep: Keep | None = None) -> Iterator[Records]:
+    """Rows of a Parquet file, those that `keep` is true of."""
     try:
         file = pq.ParquetFile(path, memory_map=True)
     except FileNotFoundError:
@@ -142,7 +143,11 @@ def parquet(path: Path, columns: ColumnMap, problems: Problems) -> Iterator[Reco
         table = pa.Table.from_batches([batch]).flatten()
         numbers = range(number + 1, number + 1 + len(table))
         number += len(table)
-        ids = table[chosen.id].combine_chunks().cast(pa.string()) if chosen.id else pa.array(map(str, numbers), pa.string())
+        if keep is not None:
+            kept = keep(table)
+            table, numbers = table.filter(kept), pa.array(numbers).filter(kept).to_pylist()
+        ids = (table[chosen.id].combine_chunks().cast(pa.string()) if chosen.id
+               else pa.array((f"{path} {number}" for number in numbers), pa.string()))
         found = Records(f"{path}, row", numbers, ids)
         for role in ROLES:
             found.columns |= {(role, language): joined(table, listed(given)) for language, given in getattr(chosen, role).items()}

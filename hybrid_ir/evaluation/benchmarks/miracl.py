@@ -11,15 +11,12 @@ from hybrid_ir.evaluation.benchmarks.miracl_parquet import read_passages, read_q
 from hybrid_ir.formats.disk_texts import Row, Stored, stored
 from hybrid_ir.formats.files import RemoteFile, on_hub
 from hybrid_ir.formats.jsonl import Judgement, columns, field, judgements, objects
+from hybrid_ir.formats.miracl import CORPUS, SHARDS, TOPICS, shards, topics
 from hybrid_ir.formats.problems import Problems
 from hybrid_ir.types import Benchmark, Source
 
 Pool = Literal["full", "hard_negatives"]
-TOPICS = ("miracl/miracl", "5be20db9509754dadad47689368639fcec739c00")
-CORPUS = ("miracl/miracl-corpus", "d921ec7e349ce0d28daf30b2da9da5ee698bef0d")
 HARD_NEGATIVES = ("mteb/MIRACLRetrievalHardNegatives", "d7d94fa4b946cec4a27c84653aa0cf6b33f74a3c")
-SHARDS = {"ar": 5, "bn": 1, "de": 32, "en": 66, "es": 21, "fa": 5, "fi": 4, "fr": 30, "hi": 2, "id": 3, "ja": 14, "ko": 3,
-          "ru": 20, "sw": 1, "te": 2, "th": 2, "yo": 1, "zh": 10}
 RELEASED = {  # queries and passages, dev
     "full": {"ar": (2896, 2061414), "bn": (411, 297265), "de": (305, 15866222), "en": (799, 32893221), "es": (648, 10373953),
              "fa": (632, 2207172), "fi": (1271, 1883509), "fr": (343, 14636953), "hi": (350, 506264), "id": (960, 1446315),
@@ -45,8 +42,8 @@ def files(languages: str | Sequence[str] | None = None, split: str = "dev", pool
     found = []
     for name in chosen_languages("miracl", languages, SHARDS, None, _wrong(pool, split)):
         if pool == "full":
-            found += [on_hub(*TOPICS, path) for path in _topics(name, split)]
-            found += [on_hub(*CORPUS, path) for path in _shards(name)]
+            found += [on_hub(*TOPICS, path) for path in topics(name, split)]
+            found += [on_hub(*CORPUS, path) for path in shards(name)]
         else:
             found += [on_hub(*HARD_NEGATIVES, f"{name}-{part}/dev-00000-of-00001.parquet")
                       for part in ("corpus", "queries", "qrels")]
@@ -97,22 +94,13 @@ def _wrong(pool: str, split: str) -> list[str]:
     return option("pool", pool, tuple(RELEASED)) + option("split", split, splits)
 
 
-def _topics(language: str, split: str) -> list[str]:
-    stem = f"miracl-v1.0-{language}"
-    return [f"{stem}/{kind}/{kind}.{stem}-{split}.tsv" for kind in ("topics", "qrels")]
-
-
-def _shards(language: str) -> list[str]:
-    return [f"miracl-corpus-v1.0-{language}/docs-{shard}.jsonl.gz" for shard in range(SHARDS[language])]
-
-
 def _read_full(folder: Path, language: str, split: str, title: bool, cache: Path,
                problems: Problems) -> tuple[Stored | None, list[Query], list[Judgement]]:
     read = partial(_passages, language=language, title=title)
-    passages = stored([folder / path for path in _shards(language)], f"miracl {language} {title}", read, cache, problems)
-    topics, qrels = (folder / path for path in _topics(language, split))
+    passages = stored([folder / path for path in shards(language)], f"miracl {language} {title}", read, cache, problems)
+    asked, qrels = (folder / path for path in topics(language, split))
     queries = [Query(language, f"{language}:{name}", text, f"{language}:{name}", where)
-               for where, (name, text) in columns(topics, 2, problems)]
+               for where, (name, text) in columns(asked, 2, problems)]
     return passages, queries, [replace(one, query_id=f"{language}:{one.query_id}", passage_id=f"{language}:{one.passage_id}")
                                for one in judgements(qrels, True, problems)]
 

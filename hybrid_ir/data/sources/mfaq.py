@@ -1,0 +1,57 @@
+"""MFAQ: questions and answers of the FAQ pages of the web, in 21 languages."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.data.sources.released import paths_of, released, some_of
+from hybrid_ir.formats.files import RemoteFile, on_hub
+from hybrid_ir.formats.jsonl import objects
+from hybrid_ir.formats.problems import Problems
+from hybrid_ir.formats.records import Records
+from hybrid_ir.types import Source
+
+SOURCE = Source(
+    name="mfaq",
+    description="MFAQ: questions and answers of FAQ pages, each in one of 21 languages",
+    licence="CC0 1.0 for the collection; the pages have owners",
+    citation="De Bruyn et al. 2021, MFAQ: a Multilingual FAQ Dataset, arXiv 2109.12870",
+    revision="72248e10c1bbe5e3c3710e5e969a41947ca43937",
+)
+LANGUAGES = ("cs", "da", "de", "en", "es", "fi", "fr", "he", "hr", "hu", "id", "it", "nl", "no", "pl", "pt", "ro", "ru", "sv",
+             "tr", "vi")
+
+
+def files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
+    """The pages of each language."""
+    return [on_hub("clips/mfaq", SOURCE.revision, f"data/{code}/train.jsonl") for code in some_of("mfaq", languages, LANGUAGES)]
+
+
+def load(folder: str, cache: str, languages: str | Sequence[str] | None = ("en",)) -> ParallelCorpus:
+    """Pairs in one language each, so it serves monolingual batches; arXiv 2408.10536 takes the English ones."""
+    chosen = some_of("mfaq", languages, LANGUAGES)
+    places = paths_of("mfaq", files(chosen), folder)
+    return released(SOURCE, files(chosen), folder, cache, lambda problems: chain.from_iterable(
+        map(partial(pages, problems=problems), places, chosen)))
+
+
+def pages(path: Path, language: str, problems: Problems) -> Iterator[Records]:
+    """The pairs of each page, which is a line."""
+    for number, page in objects(path, problems):
+        pairs = page.get("qa_pairs")
+        if not isinstance(pairs, list) or not all(map(is_pair, pairs)):
+            problems.add(f"{path}, line {number}: 'qa_pairs' is {pairs!r:.40}, need a list of objects with question and answer")
+            continue
+        texts = {(role, language): pa.array([pair.get(key) for pair in pairs], pa.string())
+                 for role, key in (("query", "question"), ("passage", "answer"))}
+        yield Records(f"{path}, line", [number] * len(pairs),
+                      pa.array([f"{language} {number} {i}" for i in range(len(pairs))], pa.string()), texts)
+
+
+def is_pair(pair: Any) -> bool:
+    return isinstance(pair, dict) and all(isinstance(pair.get(key), str) for key in ("question", "answer"))

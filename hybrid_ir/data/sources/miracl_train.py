@@ -1,0 +1,64 @@
+"""MIRACL, training set: questions of native speakers with judged Wikipedia passages of their language, in 16 languages."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import pyarrow as pa
+
+from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.data.sources.released import paths_of, released, some_of
+from hybrid_ir.formats.files import RemoteFile, on_hub
+from hybrid_ir.formats.jsonl import Judgement, columns, judgements, objects
+from hybrid_ir.formats.miracl import CORPUS, SHARDS, TOPICS, shards, topics
+from hybrid_ir.formats.problems import Problems
+from hybrid_ir.formats.records import Records
+from hybrid_ir.types import Source
+
+SOURCE = Source(
+    name="miracl_train",
+    description="MIRACL, training set: questions, passages that answer them and others that were judged not to, in 16 languages",
+    licence="Apache 2.0 (Wikipedia's texts CC BY-SA)",
+    citation="Zhang et al. 2023, MIRACL: A Multilingual Retrieval Dataset Covering 18 Diverse Languages, arXiv 2210.09984",
+    revision=f"{TOPICS[0]}@{TOPICS[1][:7]}, {CORPUS[0]}@{CORPUS[1][:7]}",
+)
+LANGUAGES = sorted({*SHARDS} - {"de", "yo"})  # those have no training questions
+
+
+def files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
+    """Questions, judgements and the whole corpus of each language: the passages of the judgements are anywhere in it."""
+    return [file for code in some_of("miracl_train", languages, LANGUAGES)
+            for file in (*(on_hub(*TOPICS, path) for path in topics(code, "train")),
+                         *(on_hub(*CORPUS, path) for path in shards(code)))]
+
+
+def load(folder: str, cache: str, languages: str | Sequence[str] | None = None, negatives: int = 8) -> ParallelCorpus:
+    """Pairs in one language each, so it serves monolingual batches; with passages judged not to answer as hard negatives."""
+    chosen = some_of("miracl_train", languages, LANGUAGES)
+    paths_of("miracl_train", files(chosen), folder)
+    return released(SOURCE, files(chosen), folder, cache, lambda problems: chain.from_iterable(
+        map(partial(read, Path(folder), negatives=negatives, problems=problems), chosen)), key={"negatives": negatives})
+
+
+def read(folder: Path, language: str, negatives: int, problems: Problems) -> Iterator[Records]:
+    """A record for each passage that answers a question."""
+    asked, qrels = (folder / path for path in topics(language, "train"))
+    queries = {name: text for _, (name, text) in columns(asked, 2, problems)}
+    judged: dict[str, list[Judgement]] = {}
+    for judgement in judgements(qrels, True, problems):
+        judged.setdefault(judgement.query_id, []).append(judgement)
+    texts = dict.fromkeys(one.passage_id for own in judged.values() for one in own)
+    for path in shards(language):
+        for _, row in objects(folder / path, problems):
+            if row.get("docid") in texts:
+                texts[row["docid"]] = f"{row.get('title', '')} {row.get('text', '')}".strip()
+    rows = []
+    for query, own in judged.items():
+        wrong = [texts[one.passage_id] for one in own if one.score <= 0 and texts[one.passage_id]][:negatives]
+        rows += [(int(one.where.rpartition(" ")[2]), f"{language} {query} {one.passage_id}", queries.get(query),
+                  texts[one.passage_id], wrong) for one in own if one.score > 0]
+    numbers, ids, asks, tells, others = zip(*rows, strict=True) if rows else ((), (), (), (), ())
+    yield Records(f"{qrels}, line", numbers, pa.array(ids, pa.string()),
+                  {("query", language): pa.array(asks, pa.string()), ("passage", language): pa.array(tells, pa.string())},
+                  {language: pa.array(others, pa.list_(pa.string()))})

@@ -1,0 +1,115 @@
+"""What the loaders of released data sets share: files that must be there, a corpus built once, counts of the release."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.data.importing import Importer, Rules
+from hybrid_ir.data.stored import built
+from hybrid_ir.data.view import in_languages
+from hybrid_ir.data.writing import CorpusWriter
+from hybrid_ir.formats.files import RemoteFile, on_hub
+from hybrid_ir.formats.problems import Problems
+from hybrid_ir.formats.records import ColumnMap, Keep, Records, parquet
+from hybrid_ir.types import Source, codes
+
+HUGE = 1_000_000  # characters; whole film plots are shorter
+
+
+def some_of(name: str, languages: str | Sequence[str] | None, known: Iterable[str]) -> list[str]:
+    """The chosen languages of a data set, all by default; ValueError for one that it has not."""
+    known = sorted(known)
+    chosen = codes(languages) or known
+    if unknown := sorted(set(chosen) - set(known)):
+        raise ValueError(f"languages={unknown} of {name}: it has {known}")
+    return sorted(chosen)
+
+
+def paths_of(name: str, files: Sequence[RemoteFile], folder: str) -> list[Path]:
+    """Where the files are; ValueError with how to get those that are missing."""
+    places = [Path(folder) / file.path for file in files]
+    if missing := [place for place in places if not place.is_file()]:
+        shown = ", ".join(map(str, missing[:5])) + f" and {len(missing) - 5} more" * (len(missing) > 5)
+        raise ValueError(f"{len(missing)} of {len(places)} files of {name} are missing: {shown}. `hybrid-ir data fetch {name}` "
+                         "gets them, with the same corpus.* choices after the name")
+    return places
+
+
+def states(places: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """What changes when a file does."""
+    return [(str(place.resolve()), place.stat().st_size, place.stat().st_mtime_ns) for place in places]
+
+
+def released(source: Source, files: Sequence[RemoteFile], folder: str, cache: str,
+             read: Callable[[Problems], Iterable[Records]], counts: Mapping[str, int] | None = None,
+             key: Mapping[str, Any] | None = None, languages: str | Sequence[str] | None = None) -> ParallelCorpus:
+    """The corpus of a release, built once; records that are wrong are left out, counted and listed in the folder of the cache.
+
+    `counts` are the records that it must have in each language. ValueError for missing files and other counts.
+    """
+    places = paths_of(source.name, files, folder)
+
+    def build(writer: CorpusWriter) -> None:
+        problems = Problems(source.name, writer.folder.with_suffix(".problems.txt"))
+        found: Counter[str] = Counter()
+
+        def tallied(problems: Problems) -> Iterator[Records]:
+            for records in read(problems):
+                for (role, language), texts in records.columns.items():
+                    found[language] += (len(texts) - texts.null_count) * (role == "query")
+                yield records
+        importer = Importer(writer, tallied, Rules(HUGE, "skip"), problems)
+        importer.run(source, lambda: require(source.name, found, counts))
+    decides = {"files": states(places), "revision": source.revision, "counts": counts, **(key or {})}
+    corpus = built(cache, source.name, decides, build)
+    return in_languages(corpus, languages)
+
+
+def require(name: str, found: Mapping[str, int], counts: Mapping[str, int] | None) -> None:
+    wrong = {language: (found.get(language, 0), count) for language, count in (counts or {}).items()
+             if found.get(language, 0) != count}
+    if wrong:
+        told = ", ".join(f"{number:,} in '{language}' instead of {count:,}" for language, (number, count) in wrong.items())
+        raise ValueError(f"{name} has {told} records of its release: is it whole? require_counts=false takes it as it is")
+
+
+@dataclass(frozen=True)
+class EnglishTables:
+    """A data set that is Parquet files of the hub, in English, so that it serves monolingual batches alone.
+
+    `rows` are those of the release, before any is left out; `keep` says of a table which of its rows are pairs.
+    """
+
+    source: Source
+    repository: str
+    paths: Sequence[str]
+    columns: ColumnMap
+    rows: int
+    keep: Keep | None = None
+
+    def files(self) -> list[RemoteFile]:
+        """Its files on the hub."""
+        return [on_hub(self.repository, self.source.revision, path) for path in self.paths]
+
+    def load(self, folder: str, cache: str, languages: str | Sequence[str] | None = None,
+             require_counts: bool = True) -> ParallelCorpus:
+        """The corpus, from files that `hybrid-ir data fetch` has put in a folder; built once."""
+        places = paths_of(self.source.name, self.files(), folder)
+        if require_counts:
+            require(self.source.name, {"en": sum(map(rows_of, places))}, {"en": self.rows})
+        return released(self.source, self.files(), folder, cache, lambda problems: chain.from_iterable(
+            parquet(place, self.columns, problems, self.keep) for place in places), languages=languages)
+
+
+def rows_of(place: Path) -> int:
+    try:
+        return pq.ParquetFile(place).metadata.num_rows
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{place} is not a Parquet file that can be read: delete it, then fetch it again") from error
