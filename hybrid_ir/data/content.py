@@ -38,3 +38,14 @@ def shared_content(hashes_by_language: Iterable[np.ndarray]) -> np.ndarray:
     content_N = np.arange(size)
     content_N[ids] = ids[first[group]]
     return content_N
+
+
+def corpus_fingerprint(corpus) -> str:
+    """One of all texts of a corpus."""
+    digest = hashlib.sha256()
+    for texts in (corpus.queries, corpus.passages):
+        for language in corpus.languages:
+            known = getattr(texts[language], "fingerprint", None)
+            for text in texts[language] if known is None else [known]:
+                digest.update(f"{language} {text!r}".encode())
+    return digest.hexdigest()[:32]

@@ -34,20 +34,23 @@ def key_of(key: Mapping[str, Any]) -> str:
 
 
 class Column:
-    """Texts of one role and language by id, into an Arrow file in batches of bounded size."""
+    """Texts of one role and language by id, into an Arrow file in batches of bounded size; with `origin` where each is from."""
 
-    def __init__(self, path: Path):
-        self.path, self.rows, self.size, self.waiting = path, 0, 0, []
-        self.writer = pa.ipc.new_file(str(path), SCHEMA)
+    def __init__(self, path: Path, origin: bool = False):
+        self.path, self.rows, self.size = path, 0, 0
+        self.schema = SCHEMA.append(pa.field("origin", pa.string())) if origin else SCHEMA
+        self.waiting: list[list[pa.Array]] = []
+        self.writer = pa.ipc.new_file(str(path), self.schema)
 
-    def add(self, texts: Sequence[str | None] | pa.Array) -> None:
-        array = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
-        for start in range(0, len(array), ROWS):
-            part = array.slice(start, ROWS)
-            self.waiting.append(part if part.type == pa.string() else part.cast(pa.string()))
-            self.rows += len(part)
-            self.size += part.nbytes
-            if self.size > BYTES or sum(map(len, self.waiting)) >= ROWS:
+    def add(self, texts: Sequence[str | None] | pa.Array, origins: Sequence[str | None] | None = None) -> None:
+        arrays = [given if isinstance(given, pa.Array) else pa.array(given, pa.string())
+                  for given in ([texts] if origins is None else [texts, origins])]
+        for start in range(0, len(arrays[0]), ROWS):
+            parts = [array.slice(start, ROWS).cast(pa.string()) for array in arrays]
+            self.waiting.append(parts)
+            self.rows += len(parts[0])
+            self.size += parts[0].nbytes
+            if self.size > BYTES or sum(len(parts[0]) for parts in self.waiting) >= ROWS:
                 self.flush()
 
     def pad(self, rows: int) -> None:
@@ -57,7 +60,8 @@ class Column:
 
     def flush(self) -> None:
         if self.waiting:
-            self.writer.write_batch(pa.record_batch([pa.concat_arrays(self.waiting)], schema=SCHEMA))
+            columns = [pa.concat_arrays(parts) for parts in zip(*self.waiting, strict=True)]
+            self.writer.write_batch(pa.record_batch(columns, schema=self.schema))
         self.waiting, self.size = [], 0
 
     def close(self) -> None:
@@ -90,10 +94,10 @@ class CorpusWriter:
     def has(self, role: str, language: str) -> bool:
         return (self.aside / f"{role}-{language}.arrow").exists()
 
-    def column(self, role: str, language: str) -> Column:
+    def column(self, role: str, language: str, origin: bool = False) -> Column:
         path = self.aside / f"{role}-{language}.arrow.writing"
         if path not in self.open:
-            self.open[path] = Column(path)
+            self.open[path] = Column(path, origin)
         return self.open[path]
 
     def write(self, role: str, language: str, texts: Iterable[Sequence[str | None] | pa.Array]) -> None:
@@ -128,7 +132,7 @@ class CorpusWriter:
             arrays["negatives"] = narrow(negatives[order_P])
         for name, values in arrays.items():
             np.save(self.aside / f"{name}.npy", values)
-        files = sorted(path.name for path in self.aside.iterdir() if path.suffix in (".arrow", ".npy"))
+        files = sorted(path.name for path in self.aside.iterdir() if path.suffix in (".arrow", ".npy", ".parquet"))
         card = {"version": VERSION, "languages": languages, "queries": len(queries[0]), "passages": len(passages[0]),
                 "pairs": len(pairs), "source": asdict(source), "report": dict(report or {}),
                 "files": {name: (self.aside / name).stat().st_size for name in files},
