@@ -1,4 +1,4 @@
-"""A real translation model, trained here: numbers, digit by digit, into the words of a language."""
+"""A real translation model, trained here: different digits into the words of a language."""
 
 import random
 from pathlib import Path
@@ -35,7 +35,7 @@ def trained(folder: Path, steps: int = 350) -> Path:
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps)
     for _ in range(steps):
-        numbers = [" ".join(rng.choices("0123456789", k=rng.randint(1, 6))) for _ in range(64)]
+        numbers = [" ".join(rng.sample("0123456789", rng.randint(1, 6))) for _ in range(64)]
         languages = rng.choices(LANGUAGES, k=64)
         inputs = words([f"<2{code}> {number}" for code, number in zip(languages, numbers, strict=True)], padding=True,
                        return_tensors="pt")

@@ -24,7 +24,7 @@ JOB = ["source=en", "languages=[de,es]", "unit=25", "max_length=12", "language_l
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    return trained(tmp_path_factory.mktemp("model") / "numbers", 1100)
+    return trained(tmp_path_factory.mktemp("model") / "numbers", 700)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def numbers(tmp_path_factory) -> Path:
     rng, path = random.Random(1), tmp_path_factory.mktemp("numbers") / "numbers.jsonl"
     records = []
     for i in range(COUNT):
-        query, passage = (" ".join(rng.choices("0123456789", k=rng.randint(1, 4))) for _ in range(2))
+        query, passage = (" ".join(rng.sample("23456789", rng.randint(1, 4))) for _ in range(2))
         passage = " ".join("0123456789012") if i % 50 == 7 else f"{passage} 0"
         given = {"de": f"von Hand {i}"} if i % 10 == 0 else {}
         records.append({"id": i, "query": {"en": f"{query} 1", **given}, "passage": {"en": passage}})
@@ -125,7 +125,7 @@ def test_what_is_wrong_is_said(tmp_path, model, numbers, change, said):
 
 
 def test_order_and_batches_change_nothing(model):
-    texts = [" ".join(random.Random(i).choices("0123456789", k=i % 5 + 1)) for i in range(40)]
+    texts = [" ".join(random.Random(i).sample("0123456789", i % 5 + 1)) for i in range(40)]
     one, other = (Translator.load(str(model), None, "en", "cpu", "float32", codes={}, max_length=12, tokens_per_batch=tokens)
                   for tokens in (4096, 30))
     expected = [(in_words(text, "de"), True) for text in texts]
