@@ -1,4 +1,4 @@
-"""`hybrid-ir data describe|fetch|verify|import NAME`: what a data set is, get its files, check them."""
+"""`hybrid-ir data describe|fetch|verify|import|clean NAME`: what a data set is, get its files, check them."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Plain
 
-from hybrid_ir.commands import build, conf_folder, data_import, names
+from hybrid_ir.commands import build, conf_folder, data_clean, data_import, names
 from hybrid_ir.commands.overrides import set_texts, split_texts
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.formats import files
@@ -25,8 +25,8 @@ LOOKED_AT = 20_000  # texts, for their mean length
 
 
 def main(arguments: list[str]) -> None:
-    if arguments[:1] == ["import"]:
-        return data_import.main(arguments[1:])
+    if arguments[:1] in (["import"], ["clean"]):
+        return {"import": data_import, "clean": data_clean}[arguments[0]].main(arguments[1:])
     verbs = {"describe": describe, "fetch": fetch, "verify": verify}
     if len(arguments) < 2 or arguments[0] not in verbs:
         raise ValueError("usage: hybrid-ir data describe|fetch|verify NAME [KEY=VALUE ...], fetch also takes mirror=URL, or "

@@ -13,11 +13,12 @@ from torch.utils.data import Dataset
 from hybrid_ir.data.content import hash_of
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
+from hybrid_ir.data.switching import CodeSwitching
 from hybrid_ir.labels import Labels
 from hybrid_ir.tokens import RoleTokenizer, Tokens, TokenStore, ragged
-from hybrid_ir.types import STAGES, PlannedBatch
+from hybrid_ir.types import STAGES, PlannedBatch, Role
 
-NEGATIVES, DROPOUT = 3, 4  # random streams of the seed; the sampler has 0 to 2
+NEGATIVES, DROPOUT, SWITCHING = 3, 4, 5  # random streams of the seed; the sampler has 0 to 2
 
 
 @dataclass  # not frozen: Lightning takes what is in a batch apart for double precision
@@ -38,9 +39,10 @@ class PlannedBatches(Dataset):
     """`self[k]` is the rank's `own` slice of global batch k as tokens: no state, so a loader resumes by starting at k."""
 
     def __init__(self, sampler: PairBatchSampler, tokenizers: Mapping[str, RoleTokenizer], cache: Path,
-                 hard_negatives: int = 0, own: slice = slice(None)):
+                 hard_negatives: int = 0, own: slice = slice(None), switching: CodeSwitching | None = None):
         self.sampler, self.corpus, self.hard_negatives = sampler, sampler.corpus, hard_negatives
-        self.own = own
+        self.own, self.tokenizers = own, tokenizers
+        self.switching = None if switching is None else switching.prepare(self.corpus.languages)
         available = max(part.negatives.shape[1] for part in self.corpus.parts)
         if not 0 <= hard_negatives <= available:
             raise ValueError(f"data.hard_negatives={hard_negatives}, but corpus '{self.corpus.source.name}' has up to "
@@ -50,16 +52,28 @@ class PlannedBatches(Dataset):
 
     def __getitem__(self, step: int) -> Batch:
         plan = self.sampler[step]
-        corpus, stores = self.corpus.parts[plan.part], self.stores[plan.part]
+        corpus = self.corpus.parts[plan.part]
         passages_G1K, labels = label(corpus, plan, self.hard_negatives, self.sampler.seed)
-        own, query_ids = self.own, corpus.pairs[plan.pairs, 0]
-        return Batch(
-            step,
-            queries=ragged([stores["query"][lang][row] for lang, row in
-                            zip(plan.query_languages[own], query_ids[own], strict=True)]),
-            passages=ragged([stores["passage"][lang][row] for lang, rows in
-                             zip(plan.passage_languages[own], passages_G1K[own], strict=True) for row in rows]),
-            labels=replace(labels, first=own.start or 0))
+        queries_G1 = np.asarray(corpus.pairs[plan.pairs, :1], np.int64)
+        return Batch(step, self._tokens("query", plan, plan.query_languages, queries_G1),
+                     self._tokens("passage", plan, plan.passage_languages, passages_G1K),
+                     replace(labels, first=self.own.start or 0))
+
+    def _tokens(self, role: Role, plan: PlannedBatch, languages_G: np.ndarray, ids_GK: np.ndarray) -> Tokens:
+        """Of the rank's own texts, some of them code-switched; which ones, and how, does not depend on the rank."""
+        stores = self.stores[plan.part][role]
+        found = [[stores[language][row] for row in rows] for language, rows in
+                 zip(languages_G[self.own], ids_GK[self.own], strict=True)]
+        if self.switching is not None and role in self.switching.sides:
+            texts = self.corpus.parts[plan.part].queries if role == "query" else self.corpus.parts[plan.part].passages
+            seed = [self.sampler.seed, SWITCHING, plan.step, role == "passage"]
+            chosen_G = np.random.default_rng(seed).random(len(languages_G)) < self.switching.share
+            for place, number in enumerate(range(len(languages_G))[self.own]):
+                if chosen_G[number]:
+                    language, rng = self.corpus.languages[languages_G[number]], np.random.default_rng([*seed, number])
+                    switched = [self.switching.switched(texts[language][int(row)], language, rng) for row in ids_GK[number]]
+                    found[place] = [np.array(ids, np.int32) for ids in self.tokenizers[role].read(switched)[0]]
+        return ragged([text for row in found for text in row])
 
 
 def label(corpus: ParallelCorpus, plan: PlannedBatch, hard_negatives: int, seed: int) -> tuple[np.ndarray, Labels]:

@@ -2,17 +2,22 @@
 
 # B examples of a batch, L languages, S steps looked at
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 
 import numpy as np
 from rich.console import Console, Group
 from rich.table import Table
 
 from hybrid_ir.data.batching import label
+from hybrid_ir.data.overlap import Tested
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.labels import masked_share
+from hybrid_ir.types import Benchmark
 
 LOOKED_AT = 20_000  # batches; a longer run is judged by its first ones
+LOOKED_INTO = 20_000_000  # pairs times languages; a larger corpus is not searched for the texts of benchmarks at every start
 MASKED_OVER = 50  # batches; the mask compares all texts of a batch
 
 
@@ -33,10 +38,12 @@ class BatchCard:
     language_pairs: list[list[float]]  # share of examples by query language (row) and passage language
     parts: list[dict]  # of a mixture: pairs, weight and share of the monolingual and of the other batches, per corpus
     left_out: dict[str, str]  # what the mixture should have and has not, and why
+    overlap: dict[str, dict[str, float] | None]  # shares of a benchmark's questions and answers in the corpus; None: too large
 
     @classmethod
-    def of(cls, sampler: PairBatchSampler, steps: int, batches_per_step: int, loss, hard_negatives: int = 0) -> "BatchCard":
-        """Of a run of so many optimiser steps, each over `batches_per_step` planned batches."""
+    def of(cls, sampler: PairBatchSampler, steps: int, batches_per_step: int, loss, hard_negatives: int = 0,
+           benchmarks: Mapping[str, Benchmark | None] = MappingProxyType({})) -> "BatchCard":
+        """Of a run of so many optimiser steps, each over `batches_per_step` planned batches, measured on benchmarks."""
         size, corpus = len(sampler.corpus.languages), sampler.corpus
         counted = min(steps * batches_per_step, LOOKED_AT)
         pairs_LL, monolingual = np.zeros(size * size, np.int64), 0
@@ -58,6 +65,8 @@ class BatchCard:
             passes=steps * batches_per_step * sampler.batch_size / len(corpus), monolingual_batches=monolingual / max(1, counted),
             same_language_examples=float(np.trace(shares_LL)), languages=list(corpus.languages),
             language_pairs=shares_LL.tolist(), left_out=dict(corpus.left_out),
+            overlap={f"{stage} {given.name}": Tested.of(given).shared(corpus) if len(corpus) * size <= LOOKED_INTO else None
+                     for stage, given in benchmarks.items() if given is not None},
             parts=[{"corpus": part.source.name, "pairs": len(part), "monolingual": int(drawn[1]) / max(1, counted),
                     "other": int(drawn[0]) / max(1, counted)} for part, drawn in zip(corpus.parts, drawn_M2, strict=True)])
 
@@ -72,6 +81,7 @@ class BatchCard:
             ("steps", f"{self.steps:,} ({self.passes:.1f} passes over the pairs)"),
             ("monolingual batches", f"{self.monolingual_batches:.1%}"),
             ("same-language examples", f"{self.same_language_examples:.1%}"),
+            *((f"{name} in the corpus", shown(shares)) for name, shares in self.overlap.items()),
         ):
             facts.add_row(name, value)
         console.print(Group(facts, *([self._parts()] if len(self.parts) > 1 or self.left_out else []),
@@ -100,6 +110,12 @@ class BatchCard:
         for i in used:
             table.add_row(self.languages[i], *(f"{100 * shares_LL[i, j]:.1f}" if shares_LL[i, j] else "·" for j in used))
         return table
+
+
+def shown(shares: dict[str, float] | None) -> str:
+    if shares is None:
+        return "not looked for, as the corpus is large: hybrid-ir data clean looks"
+    return f"{shares['queries']:.1%} of its questions, {shares['passages']:.1%} of their answers"
 
 
 def masked_share_of(sampler: PairBatchSampler, step: int, loss, hard_negatives: int) -> float:

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from hybrid_ir.data.batching import Chunks, PlannedBatches
 from hybrid_ir.data.sampling import PairBatchSampler
+from hybrid_ir.data.switching import CodeSwitching
 from hybrid_ir.interruption import pay_no_heed
 from hybrid_ir.tokens import RoleTokenizer
 from hybrid_ir.types import Benchmark
@@ -66,12 +67,13 @@ class RetrievalData(LightningDataModule):
         texts_per_chunk: texts encoded per evaluation step.
         num_workers: processes that build training batches; 0 builds them in the training process.
         cache: folder for tokenised texts.
+        code_switching: puts words of other languages into training texts; None leaves them as they are.
     """
 
     def __init__(self, sampler: PairBatchSampler | None, tokenizers: Mapping[str, RoleTokenizer],
                  validation: Benchmark | None = None, test: Benchmark | None = None, hard_negatives: int = 0,
                  distinct_batches: int | None = None, texts_per_chunk: int = 512, num_workers: int = 0,
-                 cache: str | Path = ".cache"):
+                 cache: str | Path = ".cache", code_switching: CodeSwitching | None = None):
         super().__init__()
         if distinct_batches is not None and distinct_batches < 1:
             raise ValueError(f"data.distinct_batches={distinct_batches} must be at least 1, or null for the whole plan")
@@ -81,7 +83,7 @@ class RetrievalData(LightningDataModule):
         self.sampler, self.tokenizers, self.num_workers = sampler, tokenizers, num_workers
         self.benchmarks = {"validation": validation, "test": test}
         self.hard_negatives, self.texts_per_chunk, self.cache = hard_negatives, texts_per_chunk, Path(cache)
-        self.distinct_batches = distinct_batches
+        self.distinct_batches, self.code_switching = distinct_batches, code_switching
         self._chunks: dict[str, Chunks] = {}
 
     def prepare_data(self) -> None:
@@ -111,7 +113,7 @@ class RetrievalData(LightningDataModule):
         return {role: store.card["truncated"] / max(1, len(store)) for role, store in self._chunks[stage].stores.items()}
 
     def _batches(self, own: slice = slice(None)) -> PlannedBatches:
-        return PlannedBatches(self.sampler, self.tokenizers, self.cache, self.hard_negatives, own)
+        return PlannedBatches(self.sampler, self.tokenizers, self.cache, self.hard_negatives, own, self.code_switching)
 
     def _encoding(self, stage: str) -> DataLoader:
         if stage not in self._chunks:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.data.rewriting import parts
 from hybrid_ir.data.writing import CorpusWriter
 from hybrid_ir.formats.records import ROLES
 from hybrid_ir.progress import BAR
@@ -142,8 +143,3 @@ class Job:
             column.add(texts, [f"translated from {self.source} by {by}" if row in made and text is not None else None
                                for row, text in zip(ids, texts, strict=True)])
         writer.close(role, language)
-
-
-def parts(texts: Sequence[str | None], size: int = 1 << 16) -> Iterator[list[str | None]]:
-    for start in range(0, len(texts), size):
-        yield [texts[row] for row in range(start, min(len(texts), start + size))]
