@@ -18,10 +18,11 @@ USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by langu
   hybrid-ir data fetch|verify NAME [mirror=URL]                  get its files once, and check them
   hybrid-ir data import FORM path=FILES to=FOLDER                your own pairs, every line checked, as a corpus to train on
   hybrid-ir data clean corpus=NAME against=[BENCHMARK] to=FOLDER  a corpus without what benchmarks have, and without repetitions
+  hybrid-ir mine checkpoint=RUN corpus=NAME to=FOLDER            hard negatives found by an encoder, chosen by language
   hybrid-ir translate corpus=NAME model=NLLB to=FOLDER ...       make a corpus parallel by machine translation
 """
 SHORT = {"slots": "hydra.launcher.slots", "devices": "hydra.launcher.devices", "folder": "hydra.sweep.dir"}
-COMMANDS = ("compare", "data", "doctor", "evaluate", "latency", "translate")
+COMMANDS = ("compare", "data", "doctor", "evaluate", "latency", "mine", "translate")
 
 
 def launcher_key(argument: str) -> str:

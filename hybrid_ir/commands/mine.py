@@ -1,0 +1,129 @@
+"""`hybrid-ir mine`: hard negatives of a corpus, found by an encoder and chosen by language."""
+
+# Q queries of a language, N ids of passages, D candidates or width of the vectors, K hard negatives
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.progress import track
+
+from hybrid_ir.commands import build, conf_folder, models, prepare
+from hybrid_ir.commands.overrides import ENCODER_TEXTS, set_texts, split_texts
+from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.data.mining import hard_negatives, merged, pools, positives_of
+from hybrid_ir.data.rewriting import rewrite
+from hybrid_ir.data.stored import write_to
+from hybrid_ir.evaluation.top import Top
+from hybrid_ir.types import Role, TextEncoder
+
+TEXTS = (*ENCODER_TEXTS, "checkpoint", "to", "corpus.path")
+BLOCK = 1024  # queries of a matrix product
+
+
+def main(arguments: Sequence[str]) -> None:
+    if set(arguments) & {"-h", "--help"} or not arguments:
+        print((Path(conf_folder()) / "mine.yaml").read_text(), end="")
+        return
+    with initialize_config_dir(conf_folder(), version_base="1.3"):
+        rest, texts = split_texts(arguments, TEXTS)
+        run(set_texts(compose("mine", overrides=rest), texts))
+
+
+def run(cfg: DictConfig) -> None:
+    missing = [key for key in ("checkpoint", "to") if OmegaConf.is_missing(cfg, key)]
+    wrong = [f"{key}: not given" for key in missing] + [f"{key}={cfg[key]} must be at least 1" for key in ("count", "depth")
+                                                        if cfg[key] < 1]
+    if wrong:
+        raise ValueError("; ".join(wrong) + "; hybrid-ir mine --help lists the keys")
+    pools(0, 1, cfg.languages)
+    prepare(cfg.seed, cfg.threads)
+    encoder, _ = models.load(str(cfg.checkpoint), cfg)
+    corpus = build(cfg.corpus)
+    if len(corpus.parts) > 1:
+        raise ValueError("a mixture has no ids of its own: mine its corpora one by one")
+    with tempfile.TemporaryDirectory() as scratch:
+        vectors = {language: Vectors(corpus, language, encoder, Path(scratch), cfg.texts_per_chunk)
+                   for language in corpus.languages}
+        negatives, counts = mine(corpus, vectors, cfg)
+    about = f"hard negatives mined by {encoder.name} ({cfg.languages} languages, margin {cfg.margin})"
+    write_to(cfg.to, lambda writer: rewrite(corpus, writer, np.asarray(corpus.pairs), negatives, about, counts))
+    found = (negatives >= 0).sum(1)
+    Console().print(f"{cfg.to}: {found.mean():.2f} hard negatives a pair, {(found == 0).sum():,} of {len(found):,} pairs have "
+                    f"none; found in {', '.join(f'{name} {count:,}' for name, count in counts.items())}")
+    print(f"train with it: python train.py corpus=folder corpus.path={cfg.to} data.hard_negatives={negatives.shape[1]}")
+
+
+class Vectors:
+    """Unit vectors of the queries and passages of a language, passages in a file; `ids` are those that it has."""
+
+    def __init__(self, corpus: ParallelCorpus, language: str, encoder: TextEncoder, scratch: Path, size: int):
+        number, derived = corpus.languages.index(language), corpus.derived
+        self.query_ids, self.ids = (np.flatnonzero(sets.has(np.arange(len(sets)), number))
+                                    for sets in (derived.query_languages, derived.passage_languages))
+        self.queries, self.passages = (
+            self._encode(encoder, texts[language], ids, role, scratch / f"{role}-{language}.bin", size)
+            for role, texts, ids in (("query", corpus.queries, self.query_ids), ("passage", corpus.passages, self.ids)))
+        self.row_of = np.full(len(derived.passage_languages), -1)
+        self.row_of[self.ids] = np.arange(len(self.ids))
+
+    @staticmethod
+    def _encode(encoder: TextEncoder, texts: Sequence[str], ids: np.ndarray, role: Role, path: Path, size: int) -> np.ndarray:
+        width, written = 0, 0
+        with open(path, "wb") as file:
+            for start in track(range(0, len(ids), size), f"encode {path.stem}", disable=len(ids) < 10 * size, transient=True):
+                items = encoder.read([texts[int(row)] for row in ids[start : start + size]], role)
+                found = torch.nn.functional.normalize(encoder.encode(items, role).float()).cpu().numpy()
+                width, written = found.shape[1], written + len(found)
+                file.write(found.tobytes())
+        return np.memmap(path, np.float32, "r", shape=(written, width)) if written else np.empty((0, 0), np.float32)
+
+
+def mine(corpus: ParallelCorpus, vectors: dict[str, Vectors], cfg: DictConfig) -> tuple[np.ndarray, Counter]:
+    """Hard negatives of each pair (P, K), and in which languages they were found: the best over its query's languages."""
+    pairs, contents = np.asarray(corpus.pairs, np.int64), positives_of(
+        corpus.query_content[corpus.pairs[:, 0]], corpus.content[corpus.pairs[:, 1]])
+    best = np.full((len(pairs), cfg.count), -1), np.full((len(pairs), cfg.count), -np.inf)
+    counts: Counter[str] = Counter()
+    for number, language in enumerate(track(corpus.languages, "search", disable=len(pairs) < BLOCK, transient=True)):
+        own = vectors[language]
+        row_of = np.full(len(corpus.derived.query_languages), -1)
+        row_of[own.query_ids] = np.arange(len(own.query_ids))
+        asked_P = np.flatnonzero(row_of[pairs[:, 0]] >= 0)
+        for start in range(0, len(asked_P), BLOCK):
+            rows = asked_P[start : start + BLOCK]
+            queries = own.queries[row_of[pairs[rows, 0]]]
+            for other in pools(number, len(corpus.languages), cfg.languages):
+                found = searched(corpus, vectors[corpus.languages[other]], queries, rows, contents, cfg)
+                counts[corpus.languages[other]] += int((found[0] >= 0).sum())
+                both = (np.concatenate([side[rows], new], axis=1) for side, new in zip(best, found, strict=True))
+                ids, scores = merged(*both)
+                best[0][rows], best[1][rows] = hard_negatives(ids, scores, ids >= 0, corpus.content, cfg.count)
+    return best[0], counts
+
+
+def searched(corpus: ParallelCorpus, pool: Vectors, queries: np.ndarray, rows: np.ndarray, contents: dict[int, np.ndarray],
+             cfg: DictConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Hard negatives (Q, K) of some pairs among the passages of one language."""
+    if not len(pool.ids):
+        return np.full((len(rows), cfg.count), -1), np.full((len(rows), cfg.count), -np.inf)
+    top = Top(len(rows), min(cfg.depth, len(pool.ids)))
+    given = torch.from_numpy(np.ascontiguousarray(queries))
+    for start in range(0, len(pool.ids), 1 << 16):
+        block = torch.from_numpy(np.ascontiguousarray(pool.passages[start : start + (1 << 16)]))
+        top.take(0, (given @ block.T).double(), torch.arange(start, start + len(block)), 0)
+    places, scores = top.rows_QK.numpy(), top.scores_QK.numpy()
+    ids = np.where(places >= 0, pool.ids[places], -1)
+    query_ids, positives = np.asarray(corpus.pairs[rows], np.int64).T
+    answers = [contents[int(content)] for content in corpus.query_content[query_ids]]
+    right = np.array([np.isin(corpus.content[own], answer) for own, answer in zip(ids, answers, strict=True)])
+    place = pool.row_of[positives]
+    # where the positive is not there in this language, nothing tells what is too near: then all that is found counts
+    score = np.where(place >= 0, (queries * pool.passages[place]).sum(1), np.inf)
+    return hard_negatives(ids, scores, ~right & (scores <= score[:, None] - cfg.margin), corpus.content, cfg.count)
