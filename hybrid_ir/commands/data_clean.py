@@ -15,7 +15,7 @@ from rich.table import Table
 from hybrid_ir.commands import build, conf_folder, require_benchmarks
 from hybrid_ir.commands.overrides import listed, set_texts, split_texts
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.overlap import Match, Tested, matches, repeated
+from hybrid_ir.data.overlap import Match, Measured, matches, repeated
 from hybrid_ir.data.rewriting import rewrite
 from hybrid_ir.data.stored import write_to
 from hybrid_ir.data.writing import CorpusWriter
@@ -42,7 +42,7 @@ def run(cfg: DictConfig) -> None:
     if OmegaConf.is_missing(cfg, "to"):
         raise ValueError("to= names the folder that the corpus shall be in; hybrid-ir data clean --help lists the keys")
     corpus = build(cfg.corpus)
-    found = [match for name in cfg.against for match in matches(corpus, Tested.of(build(cfg.against[name])), cfg.near)]
+    found = [match for name in cfg.against for match in matches(corpus, Measured.of(build(cfg.against[name])), cfg.near)]
     reasons = reasons_of(corpus, found)
     if cfg.duplicates != "keep":
         for row in repeated(corpus, cfg.near if cfg.duplicates == "near" else 0):

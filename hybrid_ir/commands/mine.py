@@ -82,7 +82,7 @@ class Vectors:
                 found = torch.nn.functional.normalize(encoder.encode(items, role).float()).cpu().numpy()
                 width, written = found.shape[1], written + len(found)
                 file.write(found.tobytes())
-        return np.memmap(path, np.float32, "r", shape=(written, width)) if written else np.empty((0, 0), np.float32)
+        return np.memmap(path, np.float32, "c", shape=(written, width)) if written else np.empty((0, 0), np.float32)
 
 
 def mine(corpus: ParallelCorpus, vectors: dict[str, Vectors], cfg: DictConfig) -> tuple[np.ndarray, Counter]:

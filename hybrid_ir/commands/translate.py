@@ -13,8 +13,7 @@ from rich.table import Table
 from hybrid_ir.commands import build, conf_folder, models, prepare
 from hybrid_ir.commands.overrides import set_texts, split_texts
 from hybrid_ir.data.content import corpus_fingerprint
-from hybrid_ir.data.stored import load, read_card
-from hybrid_ir.data.writing import CorpusWriter
+from hybrid_ir.data.stored import load, read_card, write_to
 from hybrid_ir.interruption import stop_on_request
 from hybrid_ir.processes import FAILURES, Ranks
 from hybrid_ir.translation.families import Translator
@@ -60,8 +59,7 @@ def run(cfg: DictConfig) -> None:
         by = f"{Path(cfg.model).name if Path(cfg.model).exists() else cfg.model}{f'@{cfg.revision}' if cfg.revision else ''}"
         with FileLock(job.folder / ".assemble.lock"):
             if not to.exists():
-                with CorpusWriter(to) as writer:
-                    job.assemble(writer, by)
+                write_to(str(to), lambda writer: job.assemble(writer, by))
     if os.environ.get("RANK", "0") == "0":
         show(to)
 

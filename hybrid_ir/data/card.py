@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from hybrid_ir.data.batching import label
-from hybrid_ir.data.overlap import Tested
+from hybrid_ir.data.overlap import Measured
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.labels import masked_share
 from hybrid_ir.types import Benchmark
@@ -65,7 +65,7 @@ class BatchCard:
             passes=steps * batches_per_step * sampler.batch_size / len(corpus), monolingual_batches=monolingual / max(1, counted),
             same_language_examples=float(np.trace(shares_LL)), languages=list(corpus.languages),
             language_pairs=shares_LL.tolist(), left_out=dict(corpus.left_out),
-            overlap={f"{stage} {given.name}": Tested.of(given).shared(corpus) if len(corpus) * size <= LOOKED_INTO else None
+            overlap={f"{stage} {given.name}": Measured.of(given).shared(corpus) if len(corpus) * size <= LOOKED_INTO else None
                      for stage, given in benchmarks.items() if given is not None},
             parts=[{"corpus": part.source.name, "pairs": len(part), "monolingual": int(drawn[1]) / max(1, counted),
                     "other": int(drawn[0]) / max(1, counted)} for part, drawn in zip(corpus.parts, drawn_M2, strict=True)])

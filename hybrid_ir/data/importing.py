@@ -3,13 +3,14 @@
 # P pairs, K hard negatives
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hybrid_ir.data.negatives import flattened, padded
 from hybrid_ir.data.writing import CorpusWriter
 from hybrid_ir.formats.languages import wrong_code
 from hybrid_ir.formats.problems import Problems
@@ -19,6 +20,7 @@ from hybrid_ir.types import Source
 Read = Callable[[Problems], Iterable[Records]]
 ON_ERROR = ("stop", "skip")
 HUGE = 100_000  # characters
+MOST_NEGATIVES = 1000  # of a record; all have as many places as the one with most
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Importer:
     read: Read
     rules: Rules
     problems: Problems
-    counts: dict[str, int] = field(default_factory=lambda: {"records": 0, "left out": 0, "in one language only": 0})
+    counts: dict[str, int] = field(default_factory=lambda: {"records": 0, "left out": 0, "lines left out": 0,
+                                                                    "in one language only": 0})
 
     def __post_init__(self):
         self.sizes, self.columns = dict.fromkeys(ROLES, 0), {}
@@ -59,11 +62,15 @@ class Importer:
 
     def run(self, source: Source, require: Callable[[], None] = lambda: None) -> None:
         """All of it; `require` may raise when everything is read, before the corpus is put in its place."""
+        before = 0
         for records in self.read(self.problems):
+            self.counts["lines left out"] += self.problems.number - before  # they were no records
             self.add(records)
+            before = self.problems.number
+        self.counts["lines left out"] += self.problems.number - before
         require()
         repeated = self._repeated()
-        if self.rules.errors == "stop":
+        if self.rules.errors == "stop" or self.problems.files:
             self.problems.stop()
         pairs = np.concatenate([np.empty((0, 2), np.int64), *self.pairs])
         negatives = padded(self.negatives)
@@ -93,7 +100,8 @@ class Importer:
         texts, counts = flattened(negatives, rows)
         self.negatives.append((first + rows, counts))
         for (role, language), values in columns.items():
-            self._column(role, language).add(values)
+            if (role, language) in self.columns or values.null_count < len(values):
+                self._column(role, language).add(values)
         for (role, _), column in self.columns.items():  # languages that these records have not
             column.pad(self.sizes[role] + rows)
         for language, values in texts.items():
@@ -130,10 +138,14 @@ class Importer:
             if told := wrong_code(language):
                 wrong(mask(pc.is_valid(texts)), told)
         for language, texts in records.negatives.items():
-            empty = [any(text is not None and not text.strip() for text in row or ()) for row in texts.to_pylist()]
-            wrong(np.array(empty, bool), f"an empty negative in '{language}'")
+            lists = [[text for text in row or () if text is not None] for row in texts.to_pylist()]
+            wrong(np.array([any(not text.strip() for text in row) for row in lists], bool), f"an empty negative in '{language}'")
+            wrong(np.array([any(len(text) > self.rules.max_characters for text in row) for row in lists], bool),
+                  f"a negative in '{language}' has more characters than max_characters={self.rules.max_characters}")
+            wrong(np.array([len(row) > MOST_NEGATIVES for row in lists], bool), f"more than {MOST_NEGATIVES:,} negatives")
             if told := wrong_code(language):
-                wrong(np.array([any(row or ()) for row in texts.to_pylist()], bool), told)
+                wrong(np.array([bool(row) for row in lists], bool), told)
+        wrong(blank(records.ids) | ~mask(pc.is_valid(records.ids)), "an empty id")
         for role in ROLES:
             wrong(there[role] == 0, f"no {role} in any language for the id", records.ids)
         alone = good & (np.maximum(*there.values()) == 1)
@@ -168,20 +180,3 @@ def mask(values: pa.Array) -> np.ndarray:
 
 def blank(texts: pa.Array) -> np.ndarray:
     return mask(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0))
-
-
-def flattened(negatives: dict[str, pa.Array], rows: int) -> tuple[dict[str, list[str | None]], np.ndarray]:
-    """Negatives one after another in each language, and how many each record has; an i-th one is the same in all of them."""
-    lists = {language: texts.to_pylist() for language, texts in negatives.items()}
-    counts = np.max([np.zeros(rows, np.int64), *(np.array([len(row or ()) for row in own], np.int64) for own in lists.values())],
-                    axis=0)
-    return {language: [text for row, count in zip(own, counts, strict=True)
-                       for text in [*(row or ()), *[None] * (count - len(row or ()))]] for language, own in lists.items()}, counts
-
-
-def padded(negatives: Sequence[tuple[int, np.ndarray]]) -> np.ndarray:
-    """Ids of the negatives of each pair (P, K), -1 where it has fewer; of parts, each with its first id and how many each has."""
-    counts_P = np.concatenate([np.empty(0, np.int64), *(counts for _, counts in negatives)])
-    starts_P = np.concatenate([np.empty(0, np.int64), *(first + np.cumsum(counts) - counts for first, counts in negatives)])
-    places_K = np.arange(counts_P.max(initial=0))
-    return np.where(places_K < counts_P[:, None], starts_P[:, None] + places_K, -1)

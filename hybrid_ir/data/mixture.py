@@ -4,8 +4,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from hybrid_ir.data.corpus import KINDS, AllTexts, ParallelCorpus
 from hybrid_ir.data.view import View
 from hybrid_ir.types import Source, codes
@@ -43,8 +41,9 @@ class Mixture:
                 for part, corpus in parts.items()}
         self.languages = tuple(sorted({language for own in used.values() for language in own}))
         self.parts = tuple(View(corpus, self.languages, used[part], served[part]) for part, corpus in parts.items())
-        self.part_weights = tuple((sizes or {}).get(given, part.usable) ** tau * float((weights or {}).get(given, 1))
-                                  for given, part in zip(parts, self.parts, strict=True))
+        counted = [(sizes or {}).get(given, part.usable) for given, part in zip(parts, self.parts, strict=True)]
+        self.part_weights = tuple((size / max(counted)) ** tau * float((weights or {}).get(given, 1)) if size else 0.0
+                                  for given, size in zip(parts, counted, strict=True))
         names = ", ".join(part.source.name for part in self.parts)
         self.source = Source(
             name, f"a mixture of {names}, drawn by size ** {tau}", "those of its corpora", "those of its corpora",
@@ -64,14 +63,14 @@ def check(parts: Mapping[str, ParallelCorpus], tau: float, sizes: Mapping[str, i
           kinds: Mapping[str, Sequence[str]]) -> None:
     """Raise everything wrong at once."""
     wrong = [] if parts else ["it has no corpus: add one, as in +corpus@corpus.parts.NAME=NAME"]
-    if not (np.isfinite(tau) and tau >= 0):
-        wrong.append(f"tau={tau} must be 0 or more")
+    if not 0 <= tau <= 100:
+        wrong.append(f"tau={tau} must be between 0 and 100")
     for key, named in (("sizes", sizes), ("weights", weights), ("languages_of", languages), ("kinds", kinds)):
         if unknown := sorted(set(named) - set(parts)):
             wrong.append(f"{key} names {unknown}, it has {sorted(parts)}")
     for key, numbers in (("sizes", sizes), ("weights", weights)):
-        if bad := {name: number for name, number in numbers.items() if not (np.isfinite(number) and number >= 0)}:
-            wrong.append(f"{key} has {bad}: use finite numbers of 0 or more")
+        if bad := {name: number for name, number in numbers.items() if not (number == 0 or 1e-12 <= number <= 1e12)}:
+            wrong.append(f"{key} has {bad}: use 0, or numbers between 1e-12 and 1e12")
     if unknown := sorted(set(overall or ()) - {code for corpus in parts.values() for code in corpus.languages}):
         wrong.append(f"languages has {unknown}, which none of its corpora has")
     for name, own in languages.items():

@@ -24,7 +24,7 @@ def plain(texts: pa.Array) -> pa.Array:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Measured:
     """What of a benchmark a corpus must not have: its questions, and the passages that answer them."""
 
     name: str
@@ -32,7 +32,7 @@ class Tested:
     passages: pa.Array
 
     @classmethod
-    def of(cls, benchmark: Benchmark) -> "Tested":
+    def of(cls, benchmark: Benchmark) -> "Measured":
         rows = np.unique(np.concatenate([np.asarray(rows, np.int64) for rows in benchmark.relevant]))
         told = (benchmark.passages[int(row)] for row in rows)
         passages = [text if isinstance(text, str) else text[0] for text in told]
@@ -104,7 +104,7 @@ class Match:
     how: str  # exact or near
 
 
-def matches(corpus: ParallelCorpus, tested: Tested, near: float) -> Iterator[Match]:
+def matches(corpus: ParallelCorpus, tested: Measured, near: float) -> Iterator[Match]:
     """Every text of the corpus that the benchmark has; `near` is the similarity from which on they count, 0 for exact ones."""
     sides = ("query", corpus.queries, tested.queries), ("passage", corpus.passages, tested.passages)
     for role, texts_by_language, wanted in sides:

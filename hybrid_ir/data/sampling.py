@@ -137,9 +137,9 @@ class PairBatchSampler:
             unknown = sorted(set(named) - set(known))
             if unknown:
                 wrong.append(f"{key} has {unknown}, corpus '{self.corpus.source.name}' has {list(known)}")
-        bad = {code: weight for code, weight in (weights or {}).items() if not (weight >= 0 and np.isfinite(weight))}
-        if bad:
-            wrong.append(f"language_weights has {bad}: use finite weights of 0 or more")
+        bad = {code: weight for code, weight in (weights or {}).items() if not (weight == 0 or 1e-6 <= weight <= 1e6)}
+        if bad:  # two of them are multiplied
+            wrong.append(f"language_weights has {bad}: use 0, or weights between 1e-6 and 1e6")
         drawn = [code for code in chosen if (weights or {}).get(code, 1.0) != 0]
         if not drawn:
             wrong.append("languages and language_weights leave no language to draw from: name one with a weight above 0")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from hybrid_ir.data.availability import Availability, LanguageSets, unpacked
 from hybrid_ir.data.corpus import Derived, ParallelCorpus
@@ -52,7 +52,7 @@ def built(cache: str | Path, name: str, key: Mapping[str, Any], build: Callable[
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if not (folder / CARD).exists():
-            with CorpusWriter(folder) as writer:
+            with CorpusWriter(folder, goes_on=True) as writer:
                 build(writer)
     return load(folder)
 
@@ -60,11 +60,20 @@ def built(cache: str | Path, name: str, key: Mapping[str, Any], build: Callable[
 def write_to(folder: str, build: Callable[[CorpusWriter], None]) -> ParallelCorpus:
     """The corpus that `build` writes to a folder that is not there yet."""
     place = Path(folder).expanduser().absolute()
-    if place.exists():
-        raise ValueError(f"to={folder} is there already: name a new folder, nothing is overwritten")
     place.parent.mkdir(parents=True, exist_ok=True)
-    with CorpusWriter(place) as writer:
-        build(writer)
+    lock = place.with_name(f".{place.name}.lock")
+    try:
+        with FileLock(lock, timeout=0):
+            if place.exists():
+                raise ValueError(f"to={folder} is there already: name a new folder, nothing is overwritten")
+            with CorpusWriter(place) as writer:
+                build(writer)
+            lock.unlink(missing_ok=True)
+    except Timeout as error:
+        raise ValueError(f"to={folder}: another process is writing it") from error
+    finally:
+        if not place.exists():
+            lock.unlink(missing_ok=True)
     return load(place)
 
 

@@ -37,7 +37,7 @@ class Column:
     """Texts of one role and language by id, into an Arrow file in batches of bounded size; with `origin` where each is from."""
 
     def __init__(self, path: Path, origin: bool = False):
-        self.path, self.rows, self.size = path, 0, 0
+        self.path, self.rows, self.size, self.kept = path, 0, 0, 0
         self.schema = SCHEMA.append(pa.field("origin", pa.string())) if origin else SCHEMA
         self.waiting: list[list[pa.Array]] = []
         self.writer = pa.ipc.new_file(str(path), self.schema)
@@ -49,8 +49,8 @@ class Column:
             parts = [array.slice(start, ROWS).cast(pa.string()) for array in arrays]
             self.waiting.append(parts)
             self.rows += len(parts[0])
-            self.size += parts[0].nbytes
-            if self.size > BYTES or sum(len(parts[0]) for parts in self.waiting) >= ROWS:
+            self.size, self.kept = self.size + parts[0].nbytes, self.kept + len(parts[0])
+            if self.size > BYTES or self.kept >= ROWS:
                 self.flush()
 
     def pad(self, rows: int) -> None:
@@ -62,7 +62,7 @@ class Column:
         if self.waiting:
             columns = [pa.concat_arrays(parts) for parts in zip(*self.waiting, strict=True)]
             self.writer.write_batch(pa.record_batch(columns, schema=self.schema))
-        self.waiting, self.size = [], 0
+        self.waiting, self.size, self.kept = [], 0, 0
 
     def close(self) -> None:
         self.flush()
@@ -72,15 +72,17 @@ class Column:
 class CorpusWriter:
     """The files of a corpus; `with` it, add texts column by column, and `finish`.
 
-    What a build that was stopped has written of whole columns stays beside the folder, and `has` finds it; any other error
-    than being stopped leaves nothing.
+    With `goes_on`, what a build that was stopped has written of whole columns stays beside the folder, and `has` finds it: the
+    name of the folder must then tell builds apart. Any other error than being stopped leaves nothing.
     """
 
-    def __init__(self, folder: Path):
-        self.folder, self.aside = folder, folder.with_name(f".{folder.name}.building")
+    def __init__(self, folder: Path, goes_on: bool = False):
+        self.folder, self.aside, self.goes_on = folder, folder.with_name(f".{folder.name}.building"), goes_on
         self.open: dict[Path, Column] = {}
 
     def __enter__(self) -> "CorpusWriter":
+        if not self.goes_on:
+            shutil.rmtree(self.aside, ignore_errors=True)
         self.aside.mkdir(parents=True, exist_ok=True)
         return self
 
@@ -88,7 +90,7 @@ class CorpusWriter:
         for column in self.open.values():
             with suppress(OSError):
                 column.writer.close()
-        if kind is not None and issubclass(kind, (ValueError, OSError)):
+        if kind is not None and (issubclass(kind, Exception) or not self.goes_on):
             shutil.rmtree(self.aside, ignore_errors=True)
 
     def has(self, role: str, language: str) -> bool:

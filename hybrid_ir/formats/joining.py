@@ -15,12 +15,13 @@ from hybrid_ir.formats.records import ROLES, SIZE, Records
 
 @dataclass(frozen=True)
 class Side:
-    """All pairs of one language: place, numbers, ids and texts (queries, passages) row by row."""
+    """All pairs of one language: place, numbers, ids, texts (queries, passages) and negatives row by row."""
 
     place: str
     numbers: np.ndarray
     ids: pa.Array
     texts: tuple[pa.Array, pa.Array]
+    negatives: list[list[str]]
 
     @classmethod
     def of(cls, parts: Iterable[Records], language: str) -> "Side":
@@ -29,7 +30,9 @@ class Side:
         ids = pa.chunked_array([part.ids for part in parts], pa.string()).cast(pa.large_string()).combine_chunks()
         texts = (pa.chunked_array([part.columns[role, language] for part in parts], pa.string()).cast(pa.large_string())
                  .combine_chunks() for role in ROLES)
-        return cls(parts[0].place if parts else "", numbers, ids, tuple(texts))
+        negatives = [row or [] for part in parts for row in (part.negatives[language].to_pylist() if part.negatives
+                                                              else [[]] * len(part))]
+        return cls(parts[0].place if parts else "", numbers, ids, tuple(texts), negatives)
 
 
 class Places(Sequence[str]):
@@ -58,7 +61,22 @@ def joined(read: Mapping[str, Callable[[], Iterable[Records]]], problems: Proble
         columns = {(role, language): sides[language].texts[i].take(own).cast(pa.string())
                    for language, own in rows.items() for i, role in enumerate(ROLES)}
         places = Places(list(sides.values()), list(rows.values()))
-        yield Records("", places, everything.slice(start, SIZE).cast(pa.string()), columns)
+        yield Records("", places, everything.slice(start, SIZE).cast(pa.string()), columns, apart(sides, rows))
+
+
+def apart(sides: Mapping[str, Side], rows: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+    """The negatives of joined records: nothing says which are translations of each other, so each is in its language alone."""
+    if not any(row for side in sides.values() for row in side.negatives):
+        return {}
+    found: dict[str, list[list[str | None]]] = {language: [] for language in sides}
+    for places in zip(*(own.to_pylist() for own in rows.values()), strict=True):
+        own = {language: [] if place is None else sides[language].negatives[place]
+               for language, place in zip(sides, places, strict=True)}
+        before = 0
+        for language, texts in own.items():
+            found[language].append([None] * before + texts)
+            before += len(texts)
+    return {language: pa.array(lists, pa.list_(pa.string())) for language, lists in found.items()}
 
 
 def repeats(side: Side, problems: Problems) -> None:
@@ -74,7 +92,13 @@ def beir(folder: Path, language: str, split: str, problems: Problems) -> Iterato
     queries, passages = (texts(folder / f"{name}.jsonl", problems) for name in ("queries", "corpus"))
     asked, known = dict(queries), dict(passages)
     judged: dict[str, dict[bool, list[tuple[int, str]]]] = {}
+    first: dict[tuple[str, str], str] = {}
     for judgement in judgements(folder / "qrels" / f"{split}.tsv", False, problems):
+        pair = judgement.query_id, judgement.passage_id
+        if pair in first:
+            problems.add(f"{judgement.where}: {pair[0]!r:.60} and {pair[1]!r:.60} are judged in {first[pair]}, too")
+            continue
+        first[pair] = judgement.where
         number = int(judgement.where.rpartition(" ")[2])
         for name, there in ((judgement.query_id, asked), (judgement.passage_id, known)):
             if name not in there:
@@ -86,7 +110,7 @@ def beir(folder: Path, language: str, split: str, problems: Problems) -> Iterato
             for query, sides in judged.items() for number, passage in sides[True]]
     for start in range(0, len(rows), SIZE):
         part = rows[start : start + SIZE]
-        yield Records(where, [row[0] for row in part], pa.array([f"{query} {passage}" for _, query, passage, _ in part]), {
+        yield Records(where, [row[0] for row in part], pa.array([f"{query}\t{passage}" for _, query, passage, _ in part]), {
             ("query", language): pa.array([asked[row[1]] for row in part], pa.string()),
             ("passage", language): pa.array([known[row[2]] for row in part], pa.string()),
         }, {language: pa.array([row[3] for row in part], pa.list_(pa.string()))})
@@ -94,9 +118,13 @@ def beir(folder: Path, language: str, split: str, problems: Problems) -> Iterato
 
 def texts(path: Path, problems: Problems) -> Iterator[tuple[str, str]]:
     """Id and text of each line, a title in front of it."""
+    first: dict[str, int] = {}
     for number, row in objects(path, problems):
         where = f"{path}, line {number}"
         name, text = field(row, "_id", where, problems), field(row, "text", where, problems, blank=True)
-        if name is not None and text is not None:
+        if name in first:
+            problems.add(f"{where}: the id {name!r:.60} is also in line {first[name]}")
+        elif name is not None and text is not None:
+            first[name] = number
             title = row.get("title") or ""
             yield name, f"{title} {text}".strip() if isinstance(title, str) else text

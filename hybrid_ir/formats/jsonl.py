@@ -37,9 +37,9 @@ def lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
                 if text.strip():
                     yield number, text
     except FileNotFoundError:
-        problems.add(f"{path} is missing")
+        problems.add(f"{path} is missing", whole_file=True)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        problems.add(f"{path}, after line {number}: the compressed data is broken ({error}); fetch it again")
+        problems.add(f"{path}, after line {number}: the compressed data is broken ({error}); fetch it again", whole_file=True)
 
 
 def objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -14,16 +14,24 @@ class Problems:
     def __init__(self, what: str, everything: Path | None = None):
         self.what, self.everything = what, everything
         self.first: list[str] = []
-        self.number = 0
+        self.number = self.files = 0
 
-    def add(self, problem: str) -> None:
+    def add(self, problem: str, whole_file: bool = False) -> None:
+        """`whole_file`: it cannot be read, or not to its end, so that leaving out what is wrong would hide a loss."""
         self.number += 1
+        self.files += whole_file
         if len(self.first) < SHOWN:
             self.first.append(problem)
         elif self.everything is not None:
             self.everything.parent.mkdir(parents=True, exist_ok=True)
             with open(self.everything, "a" if self.number > SHOWN + 1 else "w", encoding="utf-8") as file:
                 file.write("".join(f"{line}\n" for line in ([*self.first, problem] if self.number == SHOWN + 1 else [problem])))
+
+    def tell(self) -> Path | None:
+        """The file that has all of them, written now if there were too few to need it."""
+        if self.everything is not None and 0 < self.number <= SHOWN:
+            self.everything.write_text("".join(f"{line}\n" for line in self.first), encoding="utf-8")
+        return self.everything
 
     def stop(self) -> None:
         """Raise what was collected, if anything."""

@@ -84,6 +84,9 @@ class Translator:
         return cls(model.eval().to(device), tokenizer, family_of(config.model_type, tokenizer), source, **choices)
 
     def code(self, language: str) -> str:
+        """That of a language to translate into; ValueError where the model does not know it, or the source."""
+        if self.family in ("nllb", "m2m100"):
+            target_code(self.family, self.source, self.tokenizer, self.codes)
         return target_code(self.family, language, self.tokenizer, self.codes)
 
     def translate(self, texts: Sequence[str], language: str) -> list[tuple[str, bool]]:
@@ -91,8 +94,7 @@ class Translator:
         code, found = self.code(language), [("", False)] * len(texts)
         prefix = {"madlad": f"<2{code}> ", "marian": f">>{code}<< " if code else ""}.get(self.family, "")
         if self.family in ("nllb", "m2m100"):
-            own = NLLB.get(self.source, self.source) if self.family == "nllb" else self.source
-            self.tokenizer.src_lang = self.codes.get(self.source, own)
+            self.tokenizer.src_lang = target_code(self.family, self.source, self.tokenizer, self.codes)
         ids = self.tokenizer([prefix + text for text in texts])["input_ids"]
         for rows in self._batches([len(row) for row in ids]):
             inputs = self.tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt").to(self.model.device)

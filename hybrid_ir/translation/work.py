@@ -18,6 +18,7 @@ from rich.progress import Progress
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.rewriting import parts
 from hybrid_ir.data.writing import CorpusWriter
+from hybrid_ir.formats.languages import wrong_code
 from hybrid_ir.formats.records import ROLES
 from hybrid_ir.progress import BAR
 from hybrid_ir.translation.families import Translator
@@ -48,6 +49,10 @@ class Job:
     unit_size: int = 2048
 
     def __post_init__(self):
+        if len(self.corpus.parts) > 1:
+            raise ValueError("a mixture has no ids of its own: translate its corpora one by one")
+        if told := [told for language in self.languages if (told := wrong_code(language))]:
+            raise ValueError(f"languages: {'; '.join(told)}")
         if self.source not in self.corpus.languages:
             raise ValueError(f"source={self.source!r}: corpus '{self.corpus.source.name}' has {list(self.corpus.languages)}")
         if self.source in self.languages or not self.languages:
@@ -116,8 +121,11 @@ class Job:
                 own = [unit for unit in units if (unit.role, unit.language) == (role, language)]
                 if own:
                     self._write_translated(writer, role, language, given.get(language), own, by, counts)
-                else:
+                elif language in given:
                     writer.write(role, language, parts(given[language]))
+                else:  # nothing of this role is in the source language
+                    writer.column(role, language).pad(len(getattr(self.corpus.derived, f"{role}_languages")))
+                    writer.close(role, language)
         source = self.corpus.source
         about = f"{source.description}; translated from {self.source} into {', '.join(self.languages)} by {by}"
         writer.finish(Source(source.name, about, source.licence, source.citation, source.revision, dict(source.choices)),

@@ -93,6 +93,10 @@ WRONG = [
     ({"id": "w", "query": {"en": "same"}, "passage": {"en": "same"}}, "line 2: the query is its passage in 'en'"),
     ({"id": 1, "query": {"en": "q"}, "passage": {"en": "p"}}, "line 2: the id '1' is also in .*x.jsonl, line 1"),
     ({"id": "w", "query": {"en": "q"}, "passage": {"en": None}}, "line 2: no passage in any language for the id: 'w'"),
+    ({"id": "w", "query": {"en": "q"}, "passage": {"en": "p"}, "negative": [{"en": "n"}]}, "unknown key 'negative', did you mean "
+                                                                                            "'negatives'"),
+    ({"id": "w", "query": {"en": "q"}, "passage": {"en": "p"}, "negatives": [{"en": "n" * 300}]},
+     "line 2: a negative in 'en' has more characters"),
     ('{"id": "w", "query": {"en": "\\ud800"}, "passage": {"en": "p"}}', "line 2: half of a surrogate pair"),
 ]
 
@@ -105,6 +109,39 @@ def test_what_is_wrong_is_said_and_nothing_is_written_or_it_alone_is_left_out(tm
     assert sorted(file.name for file in tmp_path.iterdir()) == ["x.jsonl"]
     corpus = own.from_jsonl(str(path), cache=str(tmp_path), max_characters=200, errors="skip", to=str(tmp_path / "to"))
     assert words(corpus) == expected(RECORDS)
+
+
+def test_a_file_that_ends_too_early_is_never_skipped(tmp_path):
+    whole = gzip.compress("\n".join(json.dumps({**RECORDS[0], "id": i}) for i in range(500)).encode())
+    (tmp_path / "x.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="the compressed data is broken"):
+        own.from_jsonl(str(tmp_path / "x.jsonl.gz"), cache=str(tmp_path), errors="skip")
+    pq.write_table(pa.table({"other": ["x"]}), tmp_path / "y.parquet")
+    with pytest.raises(ValueError, match="no columns query_LL and passage_LL; there are other"):
+        own.from_parquet(str(tmp_path / "y.parquet"), cache=str(tmp_path), errors="skip")
+
+
+def test_what_is_left_out_is_counted_and_told(tmp_path, capsys):
+    wrong = {"id": "w", "query": {"fr": " "}, "passage": {"fr": "p"}}
+    path = lines(tmp_path / "x.jsonl", RECORDS[0], "nothing", wrong, RECORDS[1])
+    corpus = own.from_jsonl(str(path), cache=str(tmp_path), errors="skip", to=str(tmp_path / "to") + "/")
+    report = json.loads((tmp_path / "to" / "corpus.json").read_text())["report"]
+    assert (report["records"], report["left out"], report["lines left out"]) == (3, 1, 1)
+    assert corpus.languages == ("de", "en", "zh")  # none of the record that was left out
+    assert "2 problems" in capsys.readouterr().out and len((tmp_path / "to.problems.txt").read_text().splitlines()) == 2
+
+
+def test_negatives_keep_their_places_and_ids_are_no_texts(tmp_path):
+    pq.write_table(pa.table({"query_en": ["q"], "passage_en": ["p"], "query_id": [1], "passage_id": [2],
+                             "negatives_en": [["a", "b"]], "negatives_de": [[None, "B"]]}), tmp_path / "x.parquet")
+    corpus = own.from_parquet(str(tmp_path / "x.parquet"), cache=str(tmp_path))
+    assert words(corpus) == [[{"en": "q"}, {"en": "p"}, [{"en": "a"}, {"de": "B", "en": "b"}]]]
+    pq.write_table(pa.table({"query_en": ["q"], "passage_en": ["p"], "query_id": ["x"]}), tmp_path / "y.parquet")
+    with pytest.raises(ValueError, match="column 'query_id' may hold ids, or texts in Indonesian"):
+        own.from_parquet(str(tmp_path / "y.parquet"), cache=str(tmp_path))
+    pq.write_table(pa.table({"query_en": [["q"]], "passage_en": ["p"]}), tmp_path / "z.parquet")
+    with pytest.raises(ValueError, match="z.parquet, rows from 1 on: not texts that can be read"):
+        own.from_parquet(str(tmp_path / "z.parquet"), cache=str(tmp_path))
 
 
 def test_broken_utf_8_and_all_problems_in_a_file(tmp_path):
@@ -147,7 +184,7 @@ def test_parquet_by_a_map_of_columns(tmp_path):
         "query": {"en": "question"}, "passage": {"en": ["text", "title"]}, "negatives": {"en": ["bad", "worse"]}})
     negatives = [{"en": "n"}, {"en": "m"}, {"en": "w"}]
     assert words(corpus) == [[{"en": "q"}, {"en": "p T"}, negatives], [{"en": "r"}, {"en": "s"}, []]]
-    with pytest.raises(ValueError, match=r"no columns \['nothing'\], there are question, title, text, bad, worse"):
+    with pytest.raises(ValueError, match="no column 'nothing'; there are question, title, text, bad, worse"):
         own.from_parquet(str(tmp_path / "x.parquet"), cache=str(tmp_path), columns={
             "query": {"en": "nothing"}, "passage": {"en": "text"}})
     (tmp_path / "y.parquet").write_bytes(b"nothing")
@@ -183,6 +220,8 @@ def test_a_beir_folder_in_one_language_and_one_for_each(tmp_path):
                           [{"en": "en asks 1"}, {"en": "en tells 1"}, []]]
     both = own.from_beir(str(tmp_path / "b"), cache=str(tmp_path))
     assert [query for query, *_ in words(both)] == [{"de": f"de asks {i}", "en": f"en asks {i}"} for i in (0, 1)]
+    assert words(both)[0][2] == [{"en": "en tells 3"}, {"de": "de tells 3"}] or words(both)[0][2] == [
+        {"de": "de tells 3"}, {"en": "en tells 3"}]  # nothing says that they are one passage
     (tmp_path / "b" / "en" / "qrels" / "train.tsv").write_text("q0\tnowhere\t1\nq9\td0\t1\n")
     with pytest.raises(ValueError, match=r"'nowhere' is not in corpus\.jsonl") as error:
         own.from_beir(str(tmp_path / "b" / "en"), language="en", cache=str(tmp_path))

@@ -14,7 +14,7 @@ from hybrid_ir.data import order
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.mixture import Mixture
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.data.stored import built, load
+from hybrid_ir.data.stored import built, load, write_to
 from hybrid_ir.data.writing import CorpusWriter
 from hybrid_ir.types import Source
 
@@ -104,7 +104,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from hybrid_ir.data.writing import CorpusWriter
-with CorpusWriter(Path(sys.argv[1])) as writer:
+with CorpusWriter(Path(sys.argv[1]), goes_on=True) as writer:
     writer.write("query", "a", [["q"]])
     writer.column("passage", "a").add(["half"])
     os.kill(os.getpid(), 9)
@@ -114,12 +114,35 @@ with CorpusWriter(Path(sys.argv[1])) as writer:
 def test_a_build_that_was_killed_goes_on_with_the_columns_that_are_whole(tmp_path):
     assert subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "c")], timeout=60).returncode == -9
     assert not (tmp_path / "c").exists()
-    with CorpusWriter(tmp_path / "c") as writer:
+    with CorpusWriter(tmp_path / "c", goes_on=True) as writer:
         assert writer.has("query", "a") and not writer.has("passage", "a")
         writer.write("query", "a", pytest.fail)  # not called
         writer.write("passage", "a", [["p"]])
         writer.finish(SOURCE, np.array([[0, 0]]))
     assert list(load(tmp_path / "c").passages["a"]) == ["p"]
+
+
+def test_what_a_stopped_import_left_is_in_no_other(tmp_path):
+    assert subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "c")], timeout=60).returncode == -9
+
+    def build(writer):
+        writer.write("query", "b", [["q"]])
+        writer.write("passage", "b", [["p"]])
+        writer.finish(SOURCE, np.array([[0, 0]]))
+    assert write_to(str(tmp_path / "c"), build).languages == ("b",)
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+    with pytest.raises(ValueError, match="is there already: name a new folder"):
+        write_to(str(tmp_path / "c"), build)
+
+
+def test_two_at_once_do_not_write_the_same_folder(tmp_path):
+    def build(writer):
+        with pytest.raises(ValueError, match="another process is writing it"):
+            write_to(str(tmp_path / "c"), pytest.fail)
+        writer.write("query", "b", [["q"]])
+        writer.write("passage", "b", [["p"]])
+        writer.finish(SOURCE, np.array([[0, 0]]))
+    assert len(write_to(str(tmp_path / "c"), build)) == 1
 
 
 def test_a_build_that_fails_leaves_nothing(tmp_path):
@@ -208,10 +231,10 @@ def test_passes_of_a_mixture_repeat_no_pair():
 
 @pytest.mark.parametrize(("choices", "said"), [
     ({"parts": {}}, "it has no corpus: add one"),
-    ({"tau": -1}, "tau=-1 must be 0 or more"),
+    ({"tau": -1}, "tau=-1 must be between 0 and 100"),
     ({"weights": {"z": 1}}, r"weights names \['z'\], it has \['x'\]"),
     ({"sizes": {"z": 1}}, r"sizes names \['z'\]"),
-    ({"weights": {"x": -1}}, "use finite numbers of 0 or more"),
+    ({"weights": {"x": -1}}, "use 0, or numbers between"),
     ({"languages": ["zz"]}, r"languages has \['zz'\], which none of its corpora has"),
     ({"languages_of": {"x": ["zz"]}}, r"languages_of.x has \['zz'\], that corpus has \['a', 'b', 'c'\]"),
     ({"kinds": {"x": ["mono"]}}, r"kinds has {'x': \['mono'\]}: use one or both of"),

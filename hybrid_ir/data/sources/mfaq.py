@@ -13,7 +13,7 @@ from hybrid_ir.data.sources.released import paths_of, released, some_of
 from hybrid_ir.formats.files import RemoteFile, on_hub
 from hybrid_ir.formats.jsonl import objects
 from hybrid_ir.formats.problems import Problems
-from hybrid_ir.formats.records import Records
+from hybrid_ir.formats.records import SIZE, Records
 from hybrid_ir.types import Source
 
 SOURCE = Source(
@@ -41,16 +41,25 @@ def load(folder: str, cache: str, languages: str | Sequence[str] | None = ("en",
 
 
 def pages(path: Path, language: str, problems: Problems) -> Iterator[Records]:
-    """The pairs of each page, which is a line."""
+    """The pairs of the pages, each of which is a line."""
+    rows: list[tuple[int, str, str, str]] = []
     for number, page in objects(path, problems):
         pairs = page.get("qa_pairs")
         if not isinstance(pairs, list) or not all(map(is_pair, pairs)):
             problems.add(f"{path}, line {number}: 'qa_pairs' is {pairs!r:.40}, need a list of objects with question and answer")
             continue
-        texts = {(role, language): pa.array([pair.get(key) for pair in pairs], pa.string())
-                 for role, key in (("query", "question"), ("passage", "answer"))}
-        yield Records(f"{path}, line", [number] * len(pairs),
-                      pa.array([f"{language} {number} {i}" for i in range(len(pairs))], pa.string()), texts)
+        rows += [(number, f"{language} {number} {i}", pair["question"], pair["answer"]) for i, pair in enumerate(pairs)]
+        if len(rows) >= SIZE:
+            yield of_rows(path, language, rows)
+            rows = []
+    if rows:
+        yield of_rows(path, language, rows)
+
+
+def of_rows(path: Path, language: str, rows: list[tuple[int, str, str, str]]) -> Records:
+    numbers, ids, questions, answers = zip(*rows, strict=True)
+    return Records(f"{path}, line", numbers, pa.array(ids, pa.string()),
+                   {("query", language): pa.array(questions, pa.string()), ("passage", language): pa.array(answers, pa.string())})
 
 
 def is_pair(pair: Any) -> bool:

@@ -52,7 +52,7 @@ def read(folder: Path, language: str, negatives: int, problems: Problems) -> Ite
     for path in shards(language):
         for _, row in objects(folder / path, problems):
             if row.get("docid") in texts:
-                texts[row["docid"]] = f"{row.get('title', '')} {row.get('text', '')}".strip()
+                texts[row["docid"]] = " ".join(part for key in ("title", "text") if isinstance(part := row.get(key), str)).strip()
     rows = []
     for query, own in judged.items():
         wrong = [texts[one.passage_id] for one in own if one.score <= 0 and texts[one.passage_id]][:negatives]

@@ -14,7 +14,8 @@ from hybrid_ir.data.sources.released import paths_of, released, some_of
 from hybrid_ir.formats.files import RemoteFile
 from hybrid_ir.formats.joining import joined
 from hybrid_ir.formats.problems import Problems
-from hybrid_ir.formats.records import Records, parquet
+from hybrid_ir.formats.records import Records
+from hybrid_ir.formats.tables import parquet
 from hybrid_ir.types import Source
 
 SOURCE = Source(

@@ -2,7 +2,7 @@
 
 # P pairs, K hard negatives
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -96,18 +96,35 @@ def pairs_of(triples: Path, rows: Rows, negatives: int, require_counts: bool) ->
 def texts_of(place: Path, ids: np.ndarray) -> list[pa.Array]:
     """The texts of the ids (sorted), in parts; null where the file has none or an empty one."""
     wanted, found_ids, found = pa.array(ids), [], []
-    reader = csv.open_csv(place, csv.ReadOptions(column_names=["id", "text"], block_size=1 << 24),
-                          csv.ParseOptions(delimiter="\t", quote_char=False, invalid_row_handler=lambda _: "skip"),
-                          csv.ConvertOptions(column_types={"id": pa.int64(), "text": pa.string()}))
-    for batch in reader:
-        kept = batch.filter(pc.and_(pc.is_in(batch["id"], wanted), pc.greater(pc.utf8_length(batch["text"]), 0)))
-        found_ids.append(kept["id"])
-        found.append(kept["text"].cast(pa.large_string()))
+    for numbers, texts in rows_of(place):
+        kept = pc.and_(pc.is_in(numbers, wanted), pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0))
+        found_ids.append(numbers.filter(kept))
+        found.append(texts.filter(kept))
+    if len(ids) and not sum(map(len, found)):
+        raise ValueError(f"{place} has none of the {len(ids):,} texts that the triples name: is it the right file?")
     known = pa.chunked_array(found_ids, pa.int64()).combine_chunks()
     texts = pa.chunked_array(found, pa.large_string())
     if len(known) and not (np.diff(known.to_numpy()) > 0).all():  # as released, they ascend, and parts of a file lie together
         texts = pa.chunked_array([texts.combine_chunks()])
     return [taken(texts, part) for part in slices(pc.index_in(wanted, value_set=known))]
+
+
+def rows_of(place: Path) -> Iterator[tuple[pa.Array, pa.Array]]:
+    """Ids and texts of a file with both between tabs on each line, which ends in a newline alone; some at a time."""
+    ids: list[int] = []
+    texts: list[str] = []
+    with open(place, encoding="utf-8", newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            name, tab, text = line.removesuffix("\n").removesuffix("\r").partition("\t")
+            if not tab or not name.isdecimal():
+                raise ValueError(f"{place}, line {number}: {line:.60!r} is no id and text between a tab: fetch it again")
+            ids.append(int(name))
+            texts.append(text)
+            if len(ids) == 1 << 16:
+                yield pa.array(ids, pa.int64()), pa.array(texts, pa.large_string())
+                ids, texts = [], []
+    if ids:
+        yield pa.array(ids, pa.int64()), pa.array(texts, pa.large_string())
 
 
 def slices(rows: pa.Array, size: int = 1 << 16) -> list[pa.Array]:

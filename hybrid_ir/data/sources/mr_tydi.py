@@ -50,7 +50,7 @@ def questions(path: Path, language: str, negatives: int, problems: Problems) -> 
     for number, row in objects(path, problems):
         try:
             wrong = [text(passage) for passage in row["negative_passages"][:negatives]]
-            rows += [(number, f"{language} {row['query_id']} {passage['docid']}", row["query"], text(passage), wrong)
+            rows += [(number, f"{language} {row['query_id']} {passage['docid']}", "" + row["query"], text(passage), wrong)
                      for passage in row["positive_passages"]]
         except (KeyError, TypeError) as error:
             problems.add(f"{path}, line {number}: no {error}; need query_id, query, and in positive_passages and "
@@ -69,5 +69,6 @@ def of_rows(path: Path, language: str, rows: list[tuple[int, str, str, str, list
                    {language: pa.array(negatives, pa.list_(pa.string()))})
 
 
-def text(passage: dict[str, str]) -> str:
-    return f"{passage['title']} {passage['text']}".strip()
+def text(passage: dict[str, str | None]) -> str:
+    """Title and text; TypeError where they are no texts."""
+    return " ".join([passage["title"] or "", passage["text"] or ""]).strip()

@@ -16,8 +16,9 @@ from hybrid_ir.data.writing import CorpusWriter
 from hybrid_ir.formats.files import fetch, hub_files, on_hub
 from hybrid_ir.formats.joining import beir, joined
 from hybrid_ir.formats.problems import Problems
-from hybrid_ir.formats.records import ColumnMap, Records, json_lines, matching, parquet, tab_separated
-from hybrid_ir.types import Source
+from hybrid_ir.formats.records import Records, json_lines, matching, tab_separated
+from hybrid_ir.formats.tables import ColumnMap, parquet
+from hybrid_ir.types import Source, codes
 
 JSON_LINES, PARQUET, TABS = (".jsonl", ".jsonl.gz"), (".parquet",), (".tsv", ".tsv.gz")
 
@@ -48,15 +49,24 @@ class Options:
         """The corpus of these records, in the cache or in the folder `to`; ValueError with everything that is wrong."""
         rules = Rules(self.max_characters, self.errors, twins if self.twins is None else self.twins)
         name = self.name or Path(path).name.partition(".")[0].replace("*", "") or "own"
+        to = None if self.to is None else Path(self.to).expanduser()
         states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        problems = Problems(f"the data of corpus '{name}'", Path(f"{self.to or Path(self.cache) / 'import'}.problems.txt"))
+        problems = Problems(f"the data of corpus '{name}'", Path(f"{to or Path(self.cache) / 'import'}.problems.txt"))
         named = ", ".join(file.name for file in files[:5]) + " ..." * (len(files) > 5)
 
         def build(writer: CorpusWriter) -> None:
-            Importer(writer, read, rules, problems).run(Source(name, f"imported from {named}", "yours", "yours"))
+            importer = Importer(writer, read, rules, problems)
+            importer.run(Source(name, f"imported from {named}", "yours", "yours"), lambda: self._require_languages(importer))
         corpus = write_to(self.to, build) if self.to else built(
             self.cache, name, {"files": states, "rules": vars(rules), **(key or {})}, build)
+        if problems.number and to:
+            print(f"{problems.number:,} problems, what they were about is left out: {problems.tell()}")
         return in_languages(corpus, self.languages)
+
+    def _require_languages(self, importer: Importer) -> None:
+        found = {language for _, language in importer.columns}
+        if unknown := sorted(set(codes(self.languages) or ()) - found):
+            raise ValueError(f"languages={unknown}: the data has {sorted(found)}")
 
 
 def from_jsonl(path: str, **options: Any) -> ParallelCorpus:
@@ -79,7 +89,10 @@ def from_parquet(path: str, columns: Mapping[str, Any] | None = None, **options:
 
 def from_tsv(path: str, **options: Any) -> ParallelCorpus:
     """`id <tab> query <tab> passage` on each line of LL.tsv, a file for each language; the ids join them."""
-    files = {file.name.partition(".")[0]: file for file in matching(path, TABS)}
+    found = matching(path, TABS)
+    files = {file.name.partition(".")[0]: file for file in found}
+    if len(files) < len(found):
+        raise ValueError(f"corpus.path={path}: more than one file of a language among {', '.join(map(str, found))}")
 
     def read(problems: Problems) -> Iterable[Records]:
         return joined({language: partial(tab_separated, file, language, problems) for language, file in files.items()}, problems)

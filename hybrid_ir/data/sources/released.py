@@ -17,7 +17,8 @@ from hybrid_ir.data.view import in_languages
 from hybrid_ir.data.writing import CorpusWriter
 from hybrid_ir.formats.files import RemoteFile, on_hub
 from hybrid_ir.formats.problems import Problems
-from hybrid_ir.formats.records import ColumnMap, Keep, Records, parquet
+from hybrid_ir.formats.records import Records
+from hybrid_ir.formats.tables import ColumnMap, Keep, parquet
 from hybrid_ir.types import Source, codes
 
 HUGE = 1_000_000  # characters; whole film plots are shorter

@@ -1,7 +1,7 @@
 """SQuAD 1.1: questions on Wikipedia paragraphs, in English."""
 
 from hybrid_ir.data.sources.released import EnglishTables
-from hybrid_ir.formats.records import ColumnMap
+from hybrid_ir.formats.tables import ColumnMap
 from hybrid_ir.types import Source
 
 TABLES = EnglishTables(

@@ -10,7 +10,8 @@ from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sources.released import paths_of, released, some_of
 from hybrid_ir.formats.files import RemoteFile, on_hub
 from hybrid_ir.formats.problems import Problems
-from hybrid_ir.formats.records import ColumnMap, Records, parquet
+from hybrid_ir.formats.records import Records
+from hybrid_ir.formats.tables import ColumnMap, parquet
 from hybrid_ir.types import Source
 
 SOURCE = Source(

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hybrid_ir.data.sources.released import EnglishTables
-from hybrid_ir.formats.records import ColumnMap
+from hybrid_ir.formats.tables import ColumnMap
 from hybrid_ir.types import Source
 
 

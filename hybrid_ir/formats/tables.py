@@ -1,0 +1,112 @@
+"""Records of training data from Parquet files, by the names of their columns or a map of them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from hybrid_ir.formats.problems import Problems
+from hybrid_ir.formats.records import ROLES, SIZE, Records
+
+SIDES = (*ROLES, "negatives")
+Names = Mapping[str, str | Sequence[str]]  # language -> columns
+Keep = Callable[[pa.Table], pa.Array]
+
+
+@dataclass(frozen=True)
+class ColumnMap:
+    """Which columns of a table are what: names by language, several are joined by a blank.
+
+    `query_LL`, `passage_LL` and `negatives_LL` (or `query.LL`, fields of a struct) are found where nothing is given.
+    """
+
+    query: Names = field(default_factory=dict)
+    passage: Names = field(default_factory=dict)
+    negatives: Names = field(default_factory=dict)  # of texts, or of lists of texts
+    id: str | None = "id"
+
+    def of(self, schema: pa.Schema) -> tuple["ColumnMap", list[str]]:
+        """Completed by the columns of a table, and what is wrong with it."""
+        sides, wrong = {}, []
+        for side in SIDES:
+            sides[side] = dict(getattr(self, side) or {})
+            for column in schema if not sides[side] else ():
+                if column.name.startswith((f"{side}_", f"{side}.")) and not pa.types.is_integer(column.type):
+                    sides[side][column.name[len(side) + 1 :]] = column.name
+            if sides[side].get("id") == f"{side}_id" and not getattr(self, side):
+                wrong.append(f"column '{side}_id' may hold ids, or texts in Indonesian")
+        names = schema.names
+        own = None if self.id == "id" and "id" not in names else self.id
+        wanted = [name for side in sides.values() for given in side.values() for name in listed(given)]
+        wrong += [f"no column {name!r}" for name in [*wanted, *([own] if own else [])] if name not in names]
+        if not sides["query"] or not sides["passage"]:
+            wrong.append("no columns query_LL and passage_LL")
+        if "negatives" in names and not sides["negatives"]:
+            wrong.append("column 'negatives' has no language: call it negatives_LL, a list of texts in each row")
+        return ColumnMap(**sides, id=own), wrong
+
+
+def parquet(path: Path, columns: ColumnMap, problems: Problems, keep: Keep | None = None) -> Iterator[Records]:
+    """Rows of a Parquet file, those that `keep` is true of."""
+    try:
+        file = pq.ParquetFile(path, memory_map=True)
+    except FileNotFoundError:
+        return problems.add(f"{path} is missing", whole_file=True)
+    except (pa.ArrowException, OSError) as error:
+        return problems.add(f"{path}: not a Parquet file that can be read ({first_line(error)})", whole_file=True)
+    schema = file.schema_arrow.empty_table().flatten().schema
+    chosen, wrong = columns.of(schema)
+    if wrong:
+        return problems.add(f"{path}: {'; '.join(wrong)}; there are {', '.join(schema.names)}. Say which are what, as in "
+                            "'columns={query: {en: question}, passage: {en: text}}'", whole_file=True)
+    batches, number = file.iter_batches(SIZE), 0
+    while True:
+        try:
+            if (batch := next(batches, None)) is None:
+                return None
+            records = of_table(pa.Table.from_batches([batch]).flatten(), path, number, chosen, keep)
+        except (pa.ArrowException, TypeError, KeyError, OSError) as error:
+            return problems.add(f"{path}, rows from {number + 1} on: not texts that can be read ({first_line(error)})",
+                                whole_file=True)
+        number += len(batch)
+        yield records
+
+
+def first_line(error: Exception) -> str:
+    return f"{(str(error).splitlines() or [type(error).__name__])[0]:.120}"
+
+
+def of_table(table: pa.Table, path: Path, before: int, chosen: ColumnMap, keep: Keep | None) -> Records:
+    """The rows of a table, the first of which is row `before` + 1 of its file."""
+    numbers = pa.array(range(before + 1, before + 1 + len(table)))
+    if keep is not None:
+        kept = keep(table)
+        table, numbers = table.filter(kept), numbers.filter(kept)
+    ids = (table[chosen.id].combine_chunks().cast(pa.string()) if chosen.id
+           else pa.array((f"{path} {number}" for number in numbers), pa.string()))
+    return Records(f"{path}, row", numbers.to_pylist(), ids,
+                   {(role, language): joined(table, listed(given)) for role in ROLES
+                    for language, given in getattr(chosen, role).items()},
+                   {language: lists(table, listed(given)) for language, given in chosen.negatives.items()})
+
+
+def listed(given: str | Sequence[str]) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)
+
+
+def joined(table: pa.Table, names: Sequence[str]) -> pa.Array:
+    """The texts of one column, or of several with a blank between them; null where the first is."""
+    columns = [table[name].combine_chunks().cast(pa.string()) for name in names]
+    if len(columns) == 1:
+        return columns[0]
+    return pc.utf8_trim_whitespace(pc.binary_join_element_wise(*columns[:1], *(pc.fill_null(c, "") for c in columns[1:]), " "))
+
+
+def lists(table: pa.Table, names: Sequence[str]) -> pa.Array:
+    """Texts of several columns, or lists of texts of one, as one list per row; a null keeps its place."""
+    parts = [column.to_pylist() for column in (table[name] for name in names)]
+    return pa.array([[text for value in row for text in (value if isinstance(value, list) else [value])]
+                     for row in zip(*parts, strict=True)], pa.list_(pa.string()))
