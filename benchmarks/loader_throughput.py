@@ -27,7 +27,7 @@ def main() -> None:
     limit = PEAK / (6 * PARAMETERS)
     print(f"an H200 that never waits would take {limit:,.0f} tokens/s of XLM-R base (6 x {PARAMETERS:,} operations a token)")
     with tempfile.TemporaryDirectory() as cache:
-        for batch in (100, 1000):
+        for batch in (100, 500):
             for workers in (0, 1):
                 data = PlannedBatches(PairBatchSampler(corpus, batch, 0.5), tokenizers, Path(cache))
                 loader = iter(DataLoader(data, sampler=range(STEPS + 20), batch_size=None, num_workers=workers))
