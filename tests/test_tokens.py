@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 from pathlib import Path
 
 import numpy as np
@@ -166,3 +167,30 @@ def test_processes_that_store_the_same_texts_at_once(tokenizers, tmp_path):
         worker.join(120)
     assert [worker.exitcode for worker in workers] == [0, 0, 0] and failures.empty()
     assert len(list((tmp_path / "tokens").iterdir())) == 40
+
+
+def take_part(role: RoleTokenizer, folder: Path, barrier, written) -> None:
+    token_store.SHARD, token_store.CHUNK = 50, 10
+    write = token_store.write
+
+    def counted(texts, rows, read, place):
+        written.put((os.getpid(), rows.start))
+        return write(texts, rows, read, place)
+    token_store.write = counted
+    texts = DiskTexts(pa.chunked_array([[f"some text {i} that takes a moment" for i in range(2000)]]), "known")
+    barrier.wait()
+    assert len(role.store(texts, folder)) == 2000
+
+
+def test_processes_share_the_shards_of_a_large_store(tokenizers, tmp_path):
+    fork = multiprocessing.get_context("fork")
+    barrier, written = fork.Barrier(2), fork.Queue()
+    workers = [fork.Process(target=take_part, args=(tokenizers["query"], tmp_path, barrier, written)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    made = [written.get(timeout=60) for _ in range(40)]
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0] and written.empty()
+    assert sorted(start for _, start in made) == list(range(0, 2000, 50))  # each once
+    assert len({process for process, _ in made}) == 2

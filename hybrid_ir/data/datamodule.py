@@ -86,13 +86,16 @@ class RetrievalData(LightningDataModule):
         self.distinct_batches, self.code_switching = distinct_batches, code_switching
         self._chunks: dict[str, Chunks] = {}
 
-    def prepare_data(self) -> None:
-        """Tokenise everything once, before the first step, so that bad data stops the run before it costs anything."""
-        if self.sampler is not None:
+    def setup(self, stage: str) -> None:
+        """Tokenise everything once, before the first step, so that bad data stops the run before it costs anything.
+
+        All ranks share the work, and none waits for another in a collective, which would time out where it takes long.
+        """
+        if self.sampler is not None and stage == "fit":
             self._batches()
-        for stage, benchmark in self.benchmarks.items():
-            if benchmark is not None:
-                self._encoding(stage)
+        for benchmark in ("validation", "test"):
+            if self.benchmarks[benchmark] is not None:
+                self._encoding(benchmark)
 
     def train_dataloader(self) -> DataLoader:
         trainer = self.trainer

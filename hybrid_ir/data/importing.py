@@ -9,17 +9,21 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from rich.console import Console
+from rich.progress import Progress
 
 from hybrid_ir.data.negatives import flattened, padded
 from hybrid_ir.data.writing import CorpusWriter
 from hybrid_ir.formats.languages import wrong_code
 from hybrid_ir.formats.problems import Problems
 from hybrid_ir.formats.records import ROLES, Cell, Records
+from hybrid_ir.progress import BAR
 from hybrid_ir.types import Source
 
 Read = Callable[[Problems], Iterable[Records]]
 ON_ERROR = ("stop", "skip")
 HUGE = 100_000  # characters
+MANY = 50_000  # records from which a progress bar is worth its line
 MOST_NEGATIVES = 1000  # of a record; all have as many places as the one with most
 
 
@@ -52,6 +56,7 @@ class Importer:
     read: Read
     rules: Rules
     problems: Problems
+    files: int = 1
     counts: dict[str, int] = field(default_factory=lambda: {"records": 0, "left out": 0, "lines left out": 0,
                                                                     "in one language only": 0})
 
@@ -63,7 +68,7 @@ class Importer:
     def run(self, source: Source, require: Callable[[], None] = lambda: None) -> None:
         """All of it; `require` may raise when everything is read, before the corpus is put in its place."""
         before = 0
-        for records in self.read(self.problems):
+        for records in self._shown(self.read(self.problems)):
             self.counts["lines left out"] += self.problems.number - before  # they were no records
             self.add(records)
             before = self.problems.number
@@ -81,6 +86,16 @@ class Importer:
             self.problems.add("there is no pair to train on")
             self.problems.stop()
         self.writer.finish(source, pairs, negatives, self.counts | {"problems": self.problems.number})
+
+    def _shown(self, found: Iterable[Records]) -> Iterable[Records]:
+        """The records, with a bar over the files once they are many."""
+        files, place = 0, None
+        with Progress(*BAR, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("import", total=self.files, visible=False)
+            for records in found:
+                yield records
+                files, place = files + (records.place != place), records.place
+                bar.update(task, completed=files - 1 + records.done, visible=self.counts["records"] > MANY)
 
     def add(self, records: Records) -> None:
         self.counts["records"] += len(records)

@@ -61,7 +61,8 @@ def joined(read: Mapping[str, Callable[[], Iterable[Records]]], problems: Proble
         columns = {(role, language): sides[language].texts[i].take(own).cast(pa.string())
                    for language, own in rows.items() for i, role in enumerate(ROLES)}
         places = Places(list(sides.values()), list(rows.values()))
-        yield Records("", places, everything.slice(start, SIZE).cast(pa.string()), columns, apart(sides, rows))
+        yield Records("", places, everything.slice(start, SIZE).cast(pa.string()), columns, apart(sides, rows),
+                      min(1.0, (start + SIZE) / len(everything)))
 
 
 def apart(sides: Mapping[str, Side], rows: Mapping[str, pa.Array]) -> dict[str, pa.Array]:

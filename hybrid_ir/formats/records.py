@@ -1,8 +1,9 @@
 """Records of training data, some thousands at a time: readers of JSON lines and tab-separated files."""
 
 import glob
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ class Records:
     ids: pa.Array  # of strings
     columns: dict[Cell, pa.Array] = field(default_factory=dict)
     negatives: dict[str, pa.Array] = field(default_factory=dict)  # language -> list of texts of each record
+    done: float = 1.0  # share of the file that is read with them
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -42,7 +44,7 @@ def json_lines(path: Path, problems: Problems) -> Iterator[Records]:
         if good(row, f"{place} {number}", problems):
             rows.append((number, row))
         if len(rows) == SIZE:
-            yield of_objects(place, rows)
+            yield replace(of_objects(place, rows), done=share(path, number, rows))
             rows = []
     if rows:
         yield of_objects(place, rows)
@@ -64,6 +66,12 @@ def good(row: Mapping[str, Any], where: str, problems: Problems) -> bool:
     for problem in wrong:
         problems.add(f"{where}: {problem}")
     return not wrong
+
+
+def share(path: Path, number: int, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> float:
+    """About how much of a file is read at a line, by the length of the last ones; less where it is compressed."""
+    length = sum(len(json.dumps(row, ensure_ascii=False).encode()) for _, row in rows[-100:]) / len(rows[-100:])
+    return min(1.0, number * length / max(1, path.stat().st_size))
 
 
 def languages_of(value: Any) -> bool:

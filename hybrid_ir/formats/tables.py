@@ -72,6 +72,7 @@ def parquet(path: Path, columns: ColumnMap, problems: Problems, keep: Keep | Non
             return problems.add(f"{path}, rows from {number + 1} on: not texts that can be read ({first_line(error)})",
                                 whole_file=True)
         number += len(batch)
+        records.done = number / file.metadata.num_rows
         yield records
 
 

@@ -55,7 +55,7 @@ class Options:
         named = ", ".join(file.name for file in files[:5]) + " ..." * (len(files) > 5)
 
         def build(writer: CorpusWriter) -> None:
-            importer = Importer(writer, read, rules, problems)
+            importer = Importer(writer, read, rules, problems, len(files))
             importer.run(Source(name, f"imported from {named}", "yours", "yours"), lambda: self._require_languages(importer))
         corpus = write_to(self.to, build) if self.to else built(
             self.cache, name, {"files": states, "rules": vars(rules), **(key or {})}, build)

@@ -66,7 +66,7 @@ def released(source: Source, files: Sequence[RemoteFile], folder: str, cache: st
                 for (role, language), texts in records.columns.items():
                     found[language] += (len(texts) - texts.null_count) * (role == "query")
                 yield records
-        importer = Importer(writer, tallied, Rules(HUGE, "skip"), problems)
+        importer = Importer(writer, tallied, Rules(HUGE, "skip"), problems, len(places))
         importer.run(source, lambda: require(source.name, found, counts))
     decides = {"files": states(places), "revision": source.revision, "counts": counts, **(key or {})}
     corpus = built(cache, source.name, decides, build)
