@@ -17,7 +17,7 @@ from hybrid_ir.labels import masked_share
 from hybrid_ir.types import Benchmark
 
 LOOKED_AT = 20_000  # batches; a longer run is judged by its first ones
-LOOKED_INTO = 20_000_000  # pairs times languages; a larger corpus is not searched for the texts of benchmarks at every start
+LOOKED_INTO = 5_000_000  # pairs times languages; a larger corpus is not searched for the texts of benchmarks at every start
 MASKED_OVER = 50  # batches; the mask compares all texts of a batch
 
 

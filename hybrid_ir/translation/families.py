@@ -28,28 +28,31 @@ OPUS = {"ar": ("ara", "arb"), "bn": ("ben",), "de": ("deu",), "el": ("ell",), "e
 
 def family_of(model_type: str, tokenizer: PreTrainedTokenizerBase) -> str:
     """`marian`, `nllb`, `m2m100` or `madlad`; ValueError for another."""
-    vocabulary = tokenizer.get_vocab()
     if model_type == "marian":
         return "marian"
-    if model_type in ("m2m_100", "nllb-moe") and "eng_Latn" in vocabulary:
+    if model_type in ("m2m_100", "nllb-moe") and knows(tokenizer, "eng_Latn"):
         return "nllb"
     if model_type == "m2m_100" and hasattr(tokenizer, "get_lang_id"):
         return "m2m100"
-    if model_type == "t5" and "<2en>" in vocabulary:
+    if model_type == "t5" and knows(tokenizer, "<2en>"):
         return "madlad"
     raise ValueError(f"model: a {model_type} without the language codes of NLLB-200, M2M100, MADLAD-400 or OPUS-MT cannot be "
                      "told which language to translate into: use a model of one of these families")
 
 
+def knows(tokenizer: PreTrainedTokenizerBase, token: str) -> bool:
+    """Whether a token has an id of its own; not by the vocabulary, in which M2M100 has no languages."""
+    return tokenizer.convert_tokens_to_ids(token) not in (None, tokenizer.unk_token_id)
+
+
 def target_code(family: str, language: str, tokenizer: PreTrainedTokenizerBase, given: Mapping[str, str]) -> str:
     """How the model calls a language; ValueError where it does not know it. A bilingual Marian model calls it nothing: ''."""
-    vocabulary = tokenizer.get_vocab()
     forms = {"nllb": "{}", "m2m100": "__{}__", "madlad": "<2{}>", "marian": ">>{}<<"}
     if family == "marian" and not tokenizer.supported_language_codes and language not in given:
         return ""
     known = {"nllb": (NLLB.get(language, language),), "marian": (*OPUS.get(language, ()), language)}.get(family, (language,))
     for code in (given[language],) if language in given else known:
-        if forms[family].format(code) in vocabulary:
+        if knows(tokenizer, forms[family].format(code)):
             return code
     raise ValueError(f"model: this {family} model has no code for '{language}' (tried {', '.join(known)}): leave the language "
                      f"out, or say its code as in +codes.{language}=CODE")
