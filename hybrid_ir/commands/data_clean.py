@@ -42,6 +42,8 @@ def run(cfg: DictConfig) -> None:
     if OmegaConf.is_missing(cfg, "to"):
         raise ValueError("to= names the folder that the corpus shall be in; hybrid-ir data clean --help lists the keys")
     corpus = build(cfg.corpus)
+    if len(corpus.parts) > 1:
+        raise ValueError("a mixture has no ids of its own: clean its corpora one by one")
     found = [match for name in cfg.against for match in matches(corpus, Measured.of(build(cfg.against[name])), cfg.near)]
     reasons = reasons_of(corpus, found)
     if cfg.duplicates != "keep":

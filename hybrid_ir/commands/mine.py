@@ -52,6 +52,11 @@ def run(cfg: DictConfig) -> None:
         vectors = {language: Vectors(corpus, language, encoder, Path(scratch), cfg.texts_per_chunk)
                    for language in corpus.languages}
         negatives, counts = mine(corpus, vectors, cfg)
+    usable = usable_in(corpus, negatives)
+    if (lost := int(((negatives >= 0) & ~usable).sum())):
+        print(f"{lost:,} of {int((negatives >= 0).sum()):,} negatives are in no language of their pair's passage, where training "
+              "would look for them: they are left out")
+    negatives = np.where(usable, negatives, -1)
     about = f"hard negatives mined by {encoder.name} ({cfg.languages} languages, margin {cfg.margin})"
     write_to(cfg.to, lambda writer: rewrite(corpus, writer, np.asarray(corpus.pairs), negatives, about, counts))
     found = (negatives >= 0).sum(1)
@@ -64,7 +69,7 @@ class Vectors:
     """Unit vectors of the queries and passages of a language, passages in a file; `ids` are those that it has."""
 
     def __init__(self, corpus: ParallelCorpus, language: str, encoder: TextEncoder, scratch: Path, size: int):
-        number, derived = corpus.languages.index(language), corpus.derived
+        number, derived, self.device = corpus.languages.index(language), corpus.derived, encoder.device
         self.query_ids, self.ids = (np.flatnonzero(sets.has(np.arange(len(sets)), number))
                                     for sets in (derived.query_languages, derived.passage_languages))
         self.queries, self.passages = (
@@ -85,6 +90,13 @@ class Vectors:
         return np.memmap(path, np.float32, "c", shape=(written, width)) if written else np.empty((0, 0), np.float32)
 
 
+def usable_in(corpus: ParallelCorpus, negatives: np.ndarray) -> np.ndarray:
+    """Whether each negative (P, K) is there in a language of its pair's passage."""
+    told_PL = corpus.availability.of_pairs(np.arange(len(negatives)))[1]
+    return np.any([corpus.derived.passage_languages.has(negatives, language) & told_PL[:, language, None]
+                   for language in range(len(corpus.languages))], axis=0)
+
+
 def mine(corpus: ParallelCorpus, vectors: dict[str, Vectors], cfg: DictConfig) -> tuple[np.ndarray, Counter]:
     """Hard negatives of each pair (P, K), and in which languages they were found: the best over its query's languages."""
     pairs, contents = np.asarray(corpus.pairs, np.int64), positives_of(
@@ -100,7 +112,7 @@ def mine(corpus: ParallelCorpus, vectors: dict[str, Vectors], cfg: DictConfig) -
             rows = asked_P[start : start + BLOCK]
             queries = own.queries[row_of[pairs[rows, 0]]]
             for other in pools(number, len(corpus.languages), cfg.languages):
-                found = searched(corpus, vectors[corpus.languages[other]], queries, rows, contents, cfg)
+                found = searched(corpus, own, vectors[corpus.languages[other]], queries, rows, contents, cfg)
                 counts[corpus.languages[other]] += int((found[0] >= 0).sum())
                 both = (np.concatenate([side[rows], new], axis=1) for side, new in zip(best, found, strict=True))
                 ids, scores = merged(*both)
@@ -108,22 +120,24 @@ def mine(corpus: ParallelCorpus, vectors: dict[str, Vectors], cfg: DictConfig) -
     return best[0], counts
 
 
-def searched(corpus: ParallelCorpus, pool: Vectors, queries: np.ndarray, rows: np.ndarray, contents: dict[int, np.ndarray],
-             cfg: DictConfig) -> tuple[np.ndarray, np.ndarray]:
+def searched(corpus: ParallelCorpus, own: Vectors, pool: Vectors, queries: np.ndarray, rows: np.ndarray,
+             contents: dict[int, np.ndarray], cfg: DictConfig) -> tuple[np.ndarray, np.ndarray]:
     """Hard negatives (Q, K) of some pairs among the passages of one language."""
     if not len(pool.ids):
         return np.full((len(rows), cfg.count), -1), np.full((len(rows), cfg.count), -np.inf)
     top = Top(len(rows), min(cfg.depth, len(pool.ids)))
-    given = torch.from_numpy(np.ascontiguousarray(queries))
+    given = torch.from_numpy(np.ascontiguousarray(queries)).to(pool.device)
     for start in range(0, len(pool.ids), 1 << 16):
-        block = torch.from_numpy(np.ascontiguousarray(pool.passages[start : start + (1 << 16)]))
-        top.take(0, (given @ block.T).double(), torch.arange(start, start + len(block)), 0)
+        block = torch.from_numpy(np.ascontiguousarray(pool.passages[start : start + (1 << 16)])).to(pool.device)
+        top.take(0, (given @ block.T).double(), torch.arange(start, start + len(block), device=pool.device), 0)
     places, scores = top.rows_QK.numpy(), top.scores_QK.numpy()
     ids = np.where(places >= 0, pool.ids[places], -1)
     query_ids, positives = np.asarray(corpus.pairs[rows], np.int64).T
     answers = [contents[int(content)] for content in corpus.query_content[query_ids]]
     right = np.array([np.isin(corpus.content[own], answer) for own, answer in zip(ids, answers, strict=True)])
-    place = pool.row_of[positives]
-    # where the positive is not there in this language, nothing tells what is too near: then all that is found counts
-    score = np.where(place >= 0, (queries * pool.passages[place]).sum(1), np.inf)
+    score = np.full(len(rows), np.inf)
+    for vectors in (own, pool):  # the positive in the language of the passages, or in that of the query; where neither is, any
+        if len(vectors.ids):
+            place = vectors.row_of[positives]
+            score = np.where(place >= 0, (queries * vectors.passages[place]).sum(1), score)
     return hard_negatives(ids, scores, ~right & (scores <= score[:, None] - cfg.margin), corpus.content, cfg.count)

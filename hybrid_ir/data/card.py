@@ -17,7 +17,7 @@ from hybrid_ir.labels import masked_share
 from hybrid_ir.types import Benchmark
 
 LOOKED_AT = 20_000  # batches; a longer run is judged by its first ones
-LOOKED_INTO = 5_000_000  # pairs times languages; a larger corpus is not searched for the texts of benchmarks at every start
+LOOKED_INTO = 5_000_000  # texts, missing ones included; a larger corpus is not searched for benchmarks at every start
 MASKED_OVER = 50  # batches; the mask compares all texts of a batch
 
 
@@ -54,6 +54,8 @@ class BatchCard:
             drawn_M2[plan.part, int(plan.monolingual)] += 1
             monolingual += bool((plan.query_languages == plan.query_languages[0]).all()
                                 and (plan.passage_languages == plan.query_languages[0]).all())
+        texts = size * sum(len(sets) for part in corpus.parts for sets in (part.derived.query_languages,
+                                                                           part.derived.passage_languages))
         shares_LL = pairs_LL.reshape(size, size) / max(1, pairs_LL.sum())
         explicit = loss.negatives == "explicit"
         possible = sampler.batch_size * hard_negatives if explicit else sampler.batch_size * (1 + hard_negatives) - 1
@@ -65,7 +67,7 @@ class BatchCard:
             passes=steps * batches_per_step * sampler.batch_size / len(corpus), monolingual_batches=monolingual / max(1, counted),
             same_language_examples=float(np.trace(shares_LL)), languages=list(corpus.languages),
             language_pairs=shares_LL.tolist(), left_out=dict(corpus.left_out),
-            overlap={f"{stage} {given.name}": Measured.of(given).shared(corpus) if len(corpus) * size <= LOOKED_INTO else None
+            overlap={f"{stage} {given.name}": Measured.of(given).shared(corpus) if texts <= LOOKED_INTO else None
                      for stage, given in benchmarks.items() if given is not None},
             parts=[{"corpus": part.source.name, "pairs": len(part), "monolingual": int(drawn[1]) / max(1, counted),
                     "other": int(drawn[0]) / max(1, counted)} for part, drawn in zip(corpus.parts, drawn_M2, strict=True)])

@@ -24,7 +24,7 @@ Read = Callable[[Problems], Iterable[Records]]
 ON_ERROR = ("stop", "skip")
 HUGE = 100_000  # characters
 MANY = 50_000  # records from which a progress bar is worth its line
-MOST_NEGATIVES = 1000  # of a record; all have as many places as the one with most
+MOST_NEGATIVES = 100  # of a record; all have as many places as the one with most
 
 
 @dataclass(frozen=True)

@@ -27,4 +27,6 @@ def padded(negatives: Sequence[tuple[int, np.ndarray]]) -> np.ndarray:
     counts_P = np.concatenate([np.empty(0, np.int64), *(counts for _, counts in negatives)])
     starts_P = np.concatenate([np.empty(0, np.int64), *(first + np.cumsum(counts) - counts for first, counts in negatives)])
     places_K = np.arange(counts_P.max(initial=0))
-    return np.where(places_K < counts_P[:, None], starts_P[:, None] + places_K, -1)
+    if not counts_P.size or starts_P[-1] + counts_P[-1] < 1 << 31:  # half the memory, for there may be many pairs
+        starts_P, places_K = starts_P.astype(np.int32), places_K.astype(np.int32)
+    return np.where(places_K < counts_P[:, None], starts_P[:, None] + places_K, starts_P.dtype.type(-1))

@@ -13,7 +13,8 @@ from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.rewriting import parts
 from hybrid_ir.types import Benchmark
 
-SHINGLE, PERMUTATIONS, BANDS = 5, 128, 16  # characters; of MinHash and its LSH
+SHINGLE, PERMUTATIONS = 5, 128  # characters; of MinHash
+FOUND = 0.95  # share of the texts at exactly the threshold that LSH must find
 SHORT = 20  # characters; shorter texts are compared exactly only
 
 
@@ -55,6 +56,12 @@ def share_in(wanted: pa.Array, corpus: ParallelCorpus, role: str) -> float:
     return float(np.mean(np.isin(pc.index_in(wanted, value_set=known).to_numpy(), list(found))))
 
 
+def bands_for(threshold: float) -> int:
+    """The fewest bands of LSH that find enough at the threshold: the fewer, the fewer others must be looked at."""
+    return next((bands for bands in (1, 2, 4, 8, 16, 32, 64)
+                 if 1 - (1 - threshold ** (PERMUTATIONS // bands)) ** bands >= FOUND), PERMUTATIONS)
+
+
 class Near:
     """Finds texts that nearly are one that was added: by MinHash over character 5-grams (Jaccard similarity)."""
 
@@ -66,7 +73,7 @@ class Near:
         if not 0 < threshold <= 1:
             raise ValueError(f"near={threshold} is a similarity: use more than 0 and at most 1, or 0 for exact matches alone")
         self.threshold, self.hash = threshold, RMinHash
-        self.index = RMinHashLSH(threshold=threshold, num_perm=PERMUTATIONS, num_bands=BANDS)
+        self.index = RMinHashLSH(threshold=threshold, num_perm=PERMUTATIONS, num_bands=bands_for(threshold))
         self.known = []
 
     def add(self, texts: Sequence[str]) -> "Near":
@@ -126,13 +133,15 @@ def repeated(corpus: ParallelCorpus, near: float) -> Iterator[int]:
     """Rows of pairs that say, in their first language, what an earlier pair says; `near` as in `matches`."""
     seen, finder = set(), Near(near) if near else None
     content = zip(corpus.query_content[corpus.pairs[:, 0]].tolist(), corpus.content[corpus.pairs[:, 1]].tolist(), strict=True)
-    asked, told = (side.argmax(1).tolist() for side in corpus.availability.of_pairs(np.arange(len(corpus))))
+    sides = corpus.availability.of_pairs(np.arange(len(corpus)))
+    asked, told = (side.argmax(1).tolist() for side in sides)
+    has_both = (sides[0].any(1) & sides[1].any(1)).tolist()
     for row, ids in enumerate(content):
         if ids in seen:
             yield row
             continue
         seen.add(ids)
-        if finder:
+        if finder and has_both[row]:
             texts = (corpus.queries[corpus.languages[asked[row]]][int(corpus.pairs[row, 0])],
                      corpus.passages[corpus.languages[told[row]]][int(corpus.pairs[row, 1])])
             text = plain(pa.array([" ".join(texts)]))[0].as_py()

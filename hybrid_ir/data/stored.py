@@ -25,7 +25,7 @@ from hybrid_ir.types import Source
 
 def load(folder: str | Path) -> ParallelCorpus:
     """The corpus of a folder; ValueError where it is none, or not whole."""
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     card = read_card(folder)
     wrong = [f"{name} has {(folder / name).stat().st_size if (folder / name).exists() else 'no'} bytes, not {size}"
              for name, size in card["files"].items()
@@ -62,18 +62,19 @@ def write_to(folder: str, build: Callable[[CorpusWriter], None]) -> ParallelCorp
     place = Path(folder).expanduser().absolute()
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = place.with_name(f".{place.name}.lock")
+    held = FileLock(lock, timeout=0)
     try:
-        with FileLock(lock, timeout=0):
-            if place.exists():
-                raise ValueError(f"to={folder} is there already: name a new folder, nothing is overwritten")
-            with CorpusWriter(place) as writer:
-                build(writer)
-            lock.unlink(missing_ok=True)
+        held.acquire()
     except Timeout as error:
         raise ValueError(f"to={folder}: another process is writing it") from error
+    try:
+        if place.exists():
+            raise ValueError(f"to={folder} is there already: name a new folder, nothing is overwritten")
+        with CorpusWriter(place) as writer:
+            build(writer)
     finally:
-        if not place.exists():
-            lock.unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)  # while it is held, so that nobody else loses one
+        held.release()
     return load(place)
 
 

@@ -1,6 +1,7 @@
 """Code switching: words of training texts replaced by their translations, as a value of the training (2305.05295)."""
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import numpy as np
 from hybrid_ir.cldr.lexicon import names_in
 from hybrid_ir.formats.languages import wrong_code
 
-WORDS = re.compile(r"\w+")
+MARKS = "".join(map(re.escape, (chr(code) for code in range(1 << 16) if unicodedata.category(chr(code)).startswith("M"))))
+WORDS = re.compile(rf"[\w{MARKS}]+")  # with the vowel signs of Hindi, Thai and others, which \w has not
 LONGEST = 4  # words of a phrase
 SIDES = ("query", "passage")
 Entries = Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]]  # language -> phrase -> other language -> translations

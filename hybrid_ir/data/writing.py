@@ -20,6 +20,7 @@ from rich.progress import track
 from hybrid_ir.data.availability import Availability, by_languages
 from hybrid_ir.data.content import MISSING, shared_content
 from hybrid_ir.formats.files import sha256_of
+from hybrid_ir.interruption import Interrupted
 from hybrid_ir.types import Source
 
 VERSION, CARD = 1, "corpus.json"
@@ -90,7 +91,7 @@ class CorpusWriter:
         for column in self.open.values():
             with suppress(OSError):
                 column.writer.close()
-        if kind is not None and (issubclass(kind, Exception) or not self.goes_on):
+        if kind is not None and (not self.goes_on or (issubclass(kind, Exception) and not issubclass(kind, Interrupted))):
             shutil.rmtree(self.aside, ignore_errors=True)
 
     def has(self, role: str, language: str) -> bool:

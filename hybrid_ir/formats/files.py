@@ -81,6 +81,8 @@ def fetch(files: Sequence[RemoteFile], folder: Path, mirror: str | None = None, 
 
     Nothing that is there is overwritten: ValueError names every file of another size than released, locked or known.
     """
+    if outside := [file.path for file in files if Path(file.path).is_absolute() or ".." in Path(file.path).parts]:
+        raise ValueError(f"{', '.join(outside)}: no path in the folder of a data set")
     folder.mkdir(parents=True, exist_ok=True)
     got = []
     with FileLock(folder / ".fetch.lock"):  # a second process waits, and then finds everything here

@@ -30,6 +30,7 @@ class Problems:
     def tell(self) -> Path | None:
         """The file that has all of them, written now if there were too few to need it."""
         if self.everything is not None and 0 < self.number <= SHOWN:
+            self.everything.parent.mkdir(parents=True, exist_ok=True)
             self.everything.write_text("".join(f"{line}\n" for line in self.first), encoding="utf-8")
         return self.everything
 

@@ -84,6 +84,7 @@ class Translator:
         except (OSError, ValueError, ImportError) as error:
             reason = f"{str(error).splitlines()[0]:.300}"
             raise ValueError(f"model={place!r} could not be loaded as a translation model: {reason}") from error
+        model.generation_config.forced_eos_token_id = None  # of Marian: it would make a cut translation look whole
         return cls(model.eval().to(device), tokenizer, family_of(config.model_type, tokenizer), source, **choices)
 
     def code(self, language: str) -> str:

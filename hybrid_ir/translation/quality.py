@@ -45,7 +45,8 @@ class Filters:
     def reasons(self, sources: Sequence[str], translations: Sequence[tuple[str, bool]], language: str) -> list[str | None]:
         """Why each translation is rejected, None where it is not."""
         ratios = np.array([(len(text) + 1) / (len(source) + 1) for source, (text, _) in zip(sources, translations, strict=True)])
-        typical = float(np.median(ratios)) if len(ratios) else 1.0
+        whole = np.array([bool(whole and text) for text, whole in translations], bool)
+        typical = float(np.median(ratios[whole])) if whole.any() else 1.0
         return [self.reason(source, text, whole, language, ratio / typical)
                 for source, (text, whole), ratio in zip(sources, translations, ratios, strict=True)]
 

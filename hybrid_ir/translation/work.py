@@ -100,7 +100,7 @@ class Job:
                                 self._do(unit, translator, filters)
                     except Timeout:
                         continue
-                    progress.update(task, completed=sum(unit.path.exists() for unit in units))
+                    progress.advance(task)
 
     def _do(self, unit: Unit, translator: Translator, filters: Filters) -> None:
         sources = self.texts(unit)
@@ -134,20 +134,21 @@ class Job:
 
     def _write_translated(self, writer: CorpusWriter, role: str, language: str, given: Sequence[str | None] | None,
                           units: Sequence[Unit], by: str, counts: Counter) -> None:
-        table = pa.concat_tables([pq.read_table(unit.path) for unit in units])
-        rejected = table.filter(pc.is_valid(table["reason"]))
-        counts[f"translated {role} {language}"] = len(table) - len(rejected)
-        for reason, count in Counter(rejected["reason"].to_pylist()).items():
-            counts[f"rejected {role} {language}: {reason}"] = count
-        pq.write_table(rejected, writer.aside / f"rejects-{role}-{language}.parquet")
-        results = zip(table["text"].to_pylist(), table["reason"].to_pylist(), strict=True)
-        made = dict(zip(table["id"].to_pylist(), results, strict=True))
-        size = len(getattr(self.corpus.derived, f"{role}_languages"))
-        column = writer.column(role, language, origin=True)
-        for start in range(0, size, 1 << 16):
-            ids = range(start, min(size, start + (1 << 16)))
-            texts = [made[row][0] if row in made and made[row][1] is None else given[row] if given is not None else None
-                     for row in ids]
-            column.add(texts, [f"translated from {self.source} by {by}" if row in made and text is not None else None
-                               for row, text in zip(ids, texts, strict=True)])
+        size, column = len(getattr(self.corpus.derived, f"{role}_languages")), writer.column(role, language, origin=True)
+        made: dict[int, str] = {}
+        waiting = iter(units)  # in the order of their ids, so that few are held at a time
+        last = -1
+        with pq.ParquetWriter(writer.aside / f"rejects-{role}-{language}.parquet", SCHEMA) as rejects:
+            for start in range(0, size, 1 << 16):
+                ids = range(start, min(size, start + (1 << 16)))
+                while last < ids.stop - 1 and (unit := next(waiting, None)):
+                    table, last = pq.read_table(unit.path), int(unit.ids[-1])
+                    rejected, accepted = (table.filter(keep(table["reason"])) for keep in (pc.is_valid, pc.is_null))
+                    rejects.write_table(rejected)
+                    counts[f"translated {role} {language}"] += len(accepted)
+                    counts.update(f"rejected {role} {language}: {reason}" for reason in rejected["reason"].to_pylist())
+                    made |= dict(zip(accepted["id"].to_pylist(), accepted["text"].to_pylist(), strict=True))
+                new = [made.pop(row, None) for row in ids]
+                texts = [text if text is not None or given is None else given[row] for row, text in zip(ids, new, strict=True)]
+                column.add(texts, [None if text is None else f"translated from {self.source} by {by}" for text in new])
         writer.close(role, language)

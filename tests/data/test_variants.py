@@ -16,7 +16,7 @@ from hybrid_ir.commands.mine import Vectors, mine
 from hybrid_ir.data.batching import PlannedBatches
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.mining import hard_negatives
-from hybrid_ir.data.overlap import Measured, Near, plain, repeated
+from hybrid_ir.data.overlap import Measured, Near, bands_for, plain, repeated
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.data.stored import load, read_card
 from hybrid_ir.data.switching import CodeSwitching
@@ -52,6 +52,12 @@ def test_nothing_else_of_a_text_changes(lexicon, text, seed, words):
     back = re.sub(r"\b(Katze|Hund|Neu York)\b", lambda found: {"Katze": "cat", "Hund": "dog", "Neu York": "new york"}[found[0]],
                   switching.switched(text, "en", np.random.default_rng(seed)))
     assert back == text
+
+
+def test_words_of_scripts_with_vowel_signs_are_whole():
+    switching = CodeSwitching(words=1.0).prepare(["hi", "en"])
+    rng = np.random.default_rng(0)
+    assert switching.switched("क्या भारतीय भारत में हैं?", "hi", rng) == "क्या भारतीय India में हैं?"
 
 
 def test_the_lexicon_of_cldr():
@@ -133,7 +139,8 @@ def test_mined_negatives_are_those_of_a_search_through_everything(encoder, tmp_p
             for other in passages:
                 if (where == "same") != (code == other) and where != "any":
                     continue
-                limit = np.inf if told[other][row] is None else asked[code][row] @ told[other][row] - cfg.margin
+                positive = told[code][row] if told[other][row] is None else told[other][row]
+                limit = np.inf if positive is None else asked[code][row] @ positive - cfg.margin
                 for i in range(count):
                     if told[other][i] is not None and corpus.content[i] != corpus.content[row]:
                         score = asked[code][row] @ told[other][i]
@@ -176,6 +183,13 @@ def test_near_matches_are_those_of_exact_jaccard_similarity():
     assert not any(near.have(["something that is nothing like any of these texts at all"])) and near.have(texts) == [True] * 40
 
 
+@pytest.mark.parametrize("threshold", [0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+def test_bands_find_what_is_at_the_threshold_and_are_no_more_than_that_takes(threshold):
+    def found(bands: int) -> float:
+        return 1 - (1 - threshold ** (128 // bands)) ** bands
+    assert found(bands_for(threshold)) >= 0.95 and (bands_for(threshold) == 1 or found(bands_for(threshold) // 2) < 0.95)
+
+
 def test_repeated_pairs_exactly_and_nearly():
     long = "a question about the history of the city of Kabul and its people"
     queries = [long, long + " today", "short", "other question altogether about rivers", long]
@@ -192,6 +206,8 @@ def test_the_real_overlap_of_mlqa_r_and_xquad_r_is_found_and_left_out(tmp_path, 
     assert removed[0]["query"] not in corpus.pairs[:, 0]
     assert read_card(tmp_path / "clean")["report"] == {"passage of xquad_r (near)": 1}
     assert "cleaned of xquad_r" in corpus.source.description
+    gone = "A natural number greater than 1 that is not prime is called a composite number."
+    assert all(gone not in list(texts) for texts in corpus.passages.values())  # nor is it there without a pair
     for arguments, said in ((["against=[nothing]"], "against=nothing must be one of"), (["near=3"], "near=3 is a similarity"),
                             (["duplicates=all"], "duplicates=all must be")):
         done = hybrid_ir(tmp_path, "data", "clean", "corpus=mlqa_r", "against=[xquad_r]", "to=other", *arguments,

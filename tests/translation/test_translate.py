@@ -113,7 +113,8 @@ def test_work_of_another_job_is_not_mixed_in(tmp_path, model, numbers):
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    ("languages=[de,xx]", "this madlad model has no code for 'xx' (tried xx): leave the language out"),
+    ("languages=[de,fr]", "this madlad model has no code for 'fr' (tried fr): leave the language out"),
+    ("languages=[de,xx]", "the language code 'xx' is not known"),
     ("source=fr", "source='fr': corpus 'numbers' has ['de', 'en']"),
     ("languages=[en]", "languages=['en'] must name other languages than source=en"),
     ("model=nowhere/at-all", "model='nowhere/at-all' could not be loaded as a translation model"),
@@ -153,6 +154,13 @@ def test_reasons(source, made, reason):
     usual = [("what is the capital of France?", ("was ist die Hauptstadt von Frankreich?", True))] * 9
     sources, translations = zip(*usual, (source, made), strict=True)
     assert filters.reasons(sources, translations, "de") == [None] * 9 + [reason]
+
+
+def test_what_is_too_long_tells_nothing_of_what_is_typical():
+    filters = Filters(language_letters=0)
+    sources = ["a question of some length", "another question of this length", *["x " * 400] * 6]
+    made = [("eine Frage einer Länge", True), ("noch eine Frage dieser Länge", True), *[("", False)] * 6]
+    assert filters.reasons(sources, made, "de") == [None, None, *["too long"] * 6]
 
 
 def test_real_questions_are_identified_as_of_their_language(shared):

@@ -58,7 +58,7 @@ def asked(archive: Path, problems: Problems) -> Iterator[Question]:
                     for number, row in enumerate(json.loads(opened.read(name))):
                         yield f"{Path(name).name.split('.')[0]} {number}", row["question"], row["answers"]
     except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        problems.add(f"{archive}: not the questions of EntityQuestions ({error}): fetch it again")
+        problems.add(f"{archive}: not the questions of EntityQuestions ({error}): fetch it again", whole_file=True)
 
 
 def found(questions: list[Question], passages: Path, problems: Problems) -> dict[int, tuple[int, str]]:

@@ -58,7 +58,7 @@ def translated(archive: Path, language: str, problems: Problems) -> Iterator[Rec
             paragraphs = [paragraph for article in json.load(file)["data"] for paragraph in article["paragraphs"]]
             rows = [row for paragraph in paragraphs for row in questions(paragraph)]
     except (KeyError, TypeError, ValueError, EOFError, OSError, tarfile.TarError) as error:
-        return problems.add(f"{archive}: {member} cannot be read ({error}): fetch the archive again")
+        return problems.add(f"{archive}: {member} cannot be read ({error}): fetch the archive again", whole_file=True)
     ids, asked, told = (pa.array(column, pa.string()) for column in (zip(*rows, strict=True) if rows else ((), (), ())))
     yield Records(f"{archive.name}/{member}, question", range(1, len(rows) + 1), ids,
                   {("query", language): asked, ("passage", language): told})

@@ -51,7 +51,7 @@ class Options:
         name = self.name or Path(path).name.partition(".")[0].replace("*", "") or "own"
         to = None if self.to is None else Path(self.to).expanduser()
         states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        problems = Problems(f"the data of corpus '{name}'", Path(f"{to or Path(self.cache) / 'import'}.problems.txt"))
+        problems = Problems(f"the data of corpus '{name}'", Path(f"{to or Path(self.cache) / 'import' / name}.problems.txt"))
         named = ", ".join(file.name for file in files[:5]) + " ..." * (len(files) > 5)
 
         def build(writer: CorpusWriter) -> None:
@@ -59,7 +59,7 @@ class Options:
             importer.run(Source(name, f"imported from {named}", "yours", "yours"), lambda: self._require_languages(importer))
         corpus = write_to(self.to, build) if self.to else built(
             self.cache, name, {"files": states, "rules": vars(rules), **(key or {})}, build)
-        if problems.number and to:
+        if problems.number:
             print(f"{problems.number:,} problems, what they were about is left out: {problems.tell()}")
         return in_languages(corpus, self.languages)
 
@@ -117,7 +117,7 @@ def from_beir(path: str, language: str | None = None, split: str = "train", **op
     return Options(**options).imported(path, files, read, {"split": split}, twins=len(folders) > 1)
 
 
-def from_hub(repository: str, files: str | Sequence[str], columns: Mapping[str, Any], revision: str, folder: str,
+def from_hub(repository: str, files: str | Sequence[str], columns: Mapping[str, Any] | None, revision: str, folder: str,
              **options: Any) -> ParallelCorpus:
     """Parquet files of a data set of the Hugging Face hub, by their paths there or patterns with *; fetched once to a folder."""
     wanted = [files] if isinstance(files, str) else list(files)
@@ -130,7 +130,7 @@ def from_hub(repository: str, files: str | Sequence[str], columns: Mapping[str, 
                              f"{', '.join(listing[:20])}{' ...' * (len(listing) > 20)}")
     place = Path(folder) / repository.replace("/", "--") / revision.replace("/", "--")
     fetch([on_hub(repository, revision.replace("/", "%2F"), path) for path in paths], place)
-    here, chosen = [place / path for path in paths], ColumnMap(**columns)
+    here, chosen = [place / path for path in paths], ColumnMap(**(columns or {}))
     return Options(**options).imported(
         repository, here, lambda problems: chain.from_iterable(parquet(file, chosen, problems) for file in here),
         {"columns": columns})

@@ -68,6 +68,8 @@ def released(source: Source, files: Sequence[RemoteFile], folder: str, cache: st
                 yield records
         importer = Importer(writer, tallied, Rules(HUGE, "skip"), problems, len(places))
         importer.run(source, lambda: require(source.name, found, counts))
+        if problems.number:
+            print(f"{source.name}: {problems.number:,} problems, what they were about is left out: {problems.tell()}")
     decides = {"files": states(places), "revision": source.revision, "counts": counts, **(key or {})}
     corpus = built(cache, source.name, decides, build)
     return in_languages(corpus, languages)
