@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from hybrid_ir.commands import USER_ERRORS
+from hybrid_ir.commands import translate as translate_command
 from hybrid_ir.data.stored import load, read_card
 from hybrid_ir.translation.families import Translator, family_of
 from hybrid_ir.translation.quality import Filters, is_copy, loop
@@ -121,8 +124,10 @@ def test_work_of_another_job_is_not_mixed_in(tmp_path, model, numbers):
     ("modle=x", "modle"),
 ])
 def test_what_is_wrong_is_said(tmp_path, model, numbers, change, said):
-    done = hybrid_ir(tmp_path, *translate(tmp_path, model, numbers, "to", "processes=1", change))
-    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr, done.stderr
+    _, *arguments = translate(tmp_path, model, numbers, "to", "processes=1", f"paths.cache_dir={tmp_path}", change)
+    with pytest.raises(Exception, match=re.escape(said)) as error:
+        translate_command.main(arguments)
+    assert isinstance(error.value, USER_ERRORS)
 
 
 def test_order_and_batches_change_nothing(model):
