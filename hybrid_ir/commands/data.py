@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from hydra import compose, initialize_config_dir
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
@@ -51,7 +52,13 @@ def describe(name: str, overrides: Sequence[str]) -> None:
     """Print everything known about a data set."""
     cfg, console = composed(name, overrides), Console()
     if "corpus" in cfg:
-        corpus = build(cfg["corpus"])
+        try:
+            corpus = build(cfg["corpus"])
+        except (ValueError, InstantiationException):  # no files yet: what is known without them is said all the same
+            module = import_module(cfg["corpus"]._target_.rpartition(".")[0])
+            if known := getattr(module, "SOURCE", None) or getattr(getattr(module, "TABLES", None), "source", None):
+                describe_source(known, "corpus", console)
+            raise
         describe_corpus(corpus, console)
         preview(build(cfg["sampler"])(corpus=corpus), console)
     if "benchmark" in cfg:

@@ -125,6 +125,9 @@ def test_a_source_is_fetched_described_built_once_and_what_it_should_be(tmp_path
     places = [f"paths.data_dir={tmp_path / 'data'}", f"paths.cache_dir={tmp_path / 'cache'}"]
     with pytest.raises(ValueError, match=rf"files of {name} are missing: .*`hybrid-ir data fetch {name}` gets them"):
         loaded(name, tmp_path, *choices)
+    with pytest.raises(Exception, match="are missing"):
+        data.main(["describe", name, *overrides, *places])
+    assert "citation" in capsys.readouterr().out  # before anything is fetched
     with serving(pages=pages(name, contents, choices, monkeypatch)) as web:
         monkeypatch.setenv("HF_ENDPOINT", web.url)
         data.main(["fetch", name, f"mirror={web.url}", *overrides, *places])
