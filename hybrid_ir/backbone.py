@@ -19,6 +19,7 @@ from transformers.utils import cached_file, logging
 
 TANH_HEAD = "2_Dense"  # folder of the dense layer in a sentence-transformers release of LaBSE
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+VERSION = 2  # of what a recipe makes
 
 
 def load_backbone(name: str, tanh_head: bool = False, dropout: float | None = None, attention: str | None = None,
@@ -110,7 +111,7 @@ class FromScratch:
         if not texts:
             raise ValueError("model: a backbone from scratch needs the training texts for its tokenizer; name a checkpoint "
                              "(model.backbone=PATH) where there are none")
-        digest = hashlib.sha256(json.dumps(asdict(self)).encode())
+        digest = hashlib.sha256(json.dumps([VERSION, asdict(self)]).encode())
         for text in texts:
             digest.update(text.encode() + b"\n")
         folder = cache / "backbones" / digest.hexdigest()[:32]
@@ -143,8 +144,11 @@ class FromScratch:
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
         bytes_of_fallback = [f"<0x{byte:02X}>" for byte in range(256)]
+        special = SPECIAL + bytes_of_fallback
+        # the trainer would take all characters, however small the vocabulary
         tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
-            vocab_size=self.vocab_size, special_tokens=SPECIAL + bytes_of_fallback, show_progress=False))
+            vocab_size=self.vocab_size, limit_alphabet=max(0, self.vocab_size - len(special)), special_tokens=special,
+            show_progress=False))
         # the trainer takes bytes as special tokens only; as such a text that spells one out would turn into it
         rules = json.loads(tokenizer.to_str())
         rules["added_tokens"] = [token for token in rules["added_tokens"] if token["content"] in SPECIAL]

@@ -179,3 +179,10 @@ def test_byte_fallback_knows_every_text(encoder):
 
 def test_ragged_tokens_of_nothing_are_nothing():
     assert len(ragged([])) == 0
+
+
+def test_more_characters_than_the_vocabulary_holds(tmp_path):
+    texts = ["".join(map(chr, range(0x4E00 + 50 * i, 0x4E00 + 50 * (i + 1)))) for i in range(12)]
+    encoder = BiEncoder(FromScratch(400, 32, 0, 2, 48, 64), passage_max_length=64, texts=texts, cache=tmp_path)
+    assert len(encoder.tokenizer) <= 400
+    assert encoder(encoder.tokenizers["query"].store(texts, tmp_path).take(range(12))).shape == (12, 32)
