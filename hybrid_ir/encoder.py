@@ -13,7 +13,8 @@ from torch.utils.checkpoint import checkpoint
 
 from hybrid_ir.backbone import FromScratch, load_backbone
 from hybrid_ir.distributed import missing_calls
-from hybrid_ir.tokens import RoleTokenizer, Tokens
+from hybrid_ir.token_store import Tokens
+from hybrid_ir.tokens import RoleTokenizer
 
 
 def mean_pool(hidden_BTH: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:

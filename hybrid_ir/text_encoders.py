@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from hybrid_ir.backbone import quiet_transformers
 from hybrid_ir.canary import canary
 from hybrid_ir.encoder import BiEncoder
-from hybrid_ir.tokens import Tokens, ragged
+from hybrid_ir.token_store import Tokens, ragged
 from hybrid_ir.types import Role, Text
 from hybrid_ir.windows import windows
 

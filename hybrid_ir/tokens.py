@@ -9,10 +9,8 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from hybrid_ir.token_store import LAYOUT, Tokens, TokenStore, ragged, stored
+from hybrid_ir.token_store import LAYOUT, TokenStore, stored
 from hybrid_ir.types import Text
-
-__all__ = ["RoleTokenizer", "TokenStore", "Tokens", "ragged"]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from hybrid_ir import token_store
 from hybrid_ir.canary import TEXTS, canary
 from hybrid_ir.encoder import BiEncoder
 from hybrid_ir.formats.disk_texts import DiskTexts
-from hybrid_ir.tokens import RoleTokenizer, TokenStore
+from hybrid_ir.token_store import TokenStore
+from hybrid_ir.tokens import RoleTokenizer
 
 
 def ids_of(store: TokenStore) -> list[int]:

@@ -15,7 +15,8 @@ from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.data.switching import CodeSwitching
 from hybrid_ir.labels import Labels
-from hybrid_ir.tokens import RoleTokenizer, Tokens, TokenStore, ragged
+from hybrid_ir.token_store import Tokens, TokenStore, ragged
+from hybrid_ir.tokens import RoleTokenizer
 from hybrid_ir.types import STAGES, PlannedBatch, Role
 
 NEGATIVES, DROPOUT, SWITCHING = 3, 4, 5  # random streams of the seed; the sampler has 0 to 2

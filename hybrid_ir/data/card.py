@@ -11,6 +11,7 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from hybrid_ir.data.batching import label
+from hybrid_ir.data.draws import Draws
 from hybrid_ir.data.overlap import Measured
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.labels import masked_share
@@ -70,7 +71,8 @@ class BatchCard:
             overlap={f"{stage} {given.name}": Measured.of(given).shared(corpus) if texts <= LOOKED_INTO else None
                      for stage, given in benchmarks.items() if given is not None},
             parts=[{"corpus": part.source.name, "pairs": len(part), "monolingual": int(drawn[1]) / max(1, counted),
-                    "other": int(drawn[0]) / max(1, counted)} for part, drawn in zip(corpus.parts, drawn_M2, strict=True)])
+                    "other": int(drawn[0]) / max(1, counted), "serves": served(draws)}
+                   for part, draws, drawn in zip(corpus.parts, sampler.parts, drawn_M2, strict=True)])
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -91,11 +93,12 @@ class BatchCard:
 
     def _parts(self) -> Table:
         table = Table(title="% of the batches by corpus of the mixture", title_justify="left")
-        for column in ("corpus", "pairs", "monolingual", "other", "all"):
-            table.add_column(column, justify="left" if column == "corpus" else "right", overflow="fold")
+        for column in ("corpus", "pairs", "monolingual", "other", "all", "serves"):
+            table.add_column(column, justify="left" if column in ("corpus", "serves") else "right", overflow="fold")
         for part in self.parts:
             shares = part["monolingual"], part["other"], part["monolingual"] + part["other"]
-            table.add_row(part["corpus"], f"{part['pairs']:,}", *(f"{100 * share:.2f}" if share else "·" for share in shares))
+            table.add_row(part["corpus"], f"{part['pairs']:,}", *(f"{100 * share:.2f}" if share else "·" for share in shares),
+                          part["serves"])
         for name, reason in self.left_out.items():
             table.add_row(name, f"left out: {reason}", style="yellow")
         return table
@@ -112,6 +115,12 @@ class BatchCard:
         for i in used:
             table.add_row(self.languages[i], *(f"{100 * shares_LL[i, j]:.1f}" if shares_LL[i, j] else "·" for j in used))
         return table
+
+
+def served(draws: Draws) -> str:
+    """Which batches of the plan a corpus can serve, in words."""
+    kinds = [name for name, monolingual in (("monolingual", True), ("other", False)) if draws.serves(monolingual)]
+    return " and ".join(kinds) + " alone" * (len(kinds) == 1) if kinds else "none of this plan"
 
 
 def shown(shares: dict[str, float] | None) -> str:

@@ -70,7 +70,7 @@ class PairBatchSampler:
         return PlannedBatch(step, False, pairs, *self.parts[part].of_examples(pairs, rng), part)
 
     def _rows(self, part: int, stream: int, batch: int) -> np.ndarray:
-        """The rows of the so-manieth batch from a stream."""
+        """The rows of one batch of a stream, counted from its first."""
         rows = self.parts[part].streams[stream - self.first_stream[part]]
         number, position = divmod(batch, len(rows) // self.batch_size)
         if self._order.get(stream, (None,))[0] != number:

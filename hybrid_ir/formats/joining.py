@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from hybrid_ir.formats.jsonl import field, judgements, objects
 from hybrid_ir.formats.problems import Problems
-from hybrid_ir.formats.records import ROLES, SIZE, Records
+from hybrid_ir.formats.records import ROLES, SIZE, Records, of_pairs
 
 
 @dataclass(frozen=True)
@@ -107,14 +107,10 @@ def beir(folder: Path, language: str, split: str, problems: Problems) -> Iterato
         if judgement.query_id in asked and judgement.passage_id in known:
             sides = judged.setdefault(judgement.query_id, {True: [], False: []})
             sides[judgement.score > 0].append((number, judgement.passage_id))
-    rows = [(number, query, passage, [known[other] for _, other in sides[False]])
+    rows = [(number, f"{query}\t{passage}", asked[query], known[passage], [known[other] for _, other in sides[False]])
             for query, sides in judged.items() for number, passage in sides[True]]
     for start in range(0, len(rows), SIZE):
-        part = rows[start : start + SIZE]
-        yield Records(where, [row[0] for row in part], pa.array([f"{query}\t{passage}" for _, query, passage, _ in part]), {
-            ("query", language): pa.array([asked[row[1]] for row in part], pa.string()),
-            ("passage", language): pa.array([known[row[2]] for row in part], pa.string()),
-        }, {language: pa.array([row[3] for row in part], pa.list_(pa.string()))})
+        yield of_pairs(where, language, rows[start : start + SIZE])
 
 
 def texts(path: Path, problems: Problems) -> Iterator[tuple[str, str]]:

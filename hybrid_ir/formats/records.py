@@ -37,6 +37,14 @@ class Records:
         return f"{self.place} {self.numbers[row]}"
 
 
+def of_pairs(place: str, language: str, rows: Sequence[tuple]) -> Records:
+    """Pairs in one language: number, id, query, passage of each, and where it has any a list of negatives."""
+    numbers, ids, queries, passages, *negatives = zip(*rows, strict=True) if rows else ((), (), (), ())
+    columns = {(role, language): pa.array(texts, pa.string()) for role, texts in zip(ROLES, (queries, passages), strict=True)}
+    lists = {language: pa.array(negatives[0], pa.list_(pa.string()))} if negatives else {}
+    return Records(place, numbers, pa.array(ids, pa.string()), columns, lists)
+
+
 def json_lines(path: Path, problems: Problems) -> Iterator[Records]:
     """`{"id": ..., "query": {"en": ...}, "passage": {"en": ...}, "negatives": [{"en": ...}]}` on each line."""
     place, rows = f"{path}, line", []
@@ -93,10 +101,6 @@ def of_objects(place: str, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> Rec
 def tab_separated(path: Path, language: str, problems: Problems) -> Iterator[Records]:
     """`id <tab> query <tab> passage` on each line, in one language."""
     place, rows = f"{path}, line", []
-
-    def made() -> Records:
-        return Records(place, [row[0] for row in rows], pa.array([row[1] for row in rows], pa.string()),
-                       {(role, language): pa.array([row[2 + i] for row in rows], pa.string()) for i, role in enumerate(ROLES)})
     for number, text in lines(path, problems):
         columns = text.split("\t")
         if number == 1 and columns == ["id", "query", "passage"]:
@@ -106,10 +110,10 @@ def tab_separated(path: Path, language: str, problems: Problems) -> Iterator[Rec
             continue
         rows.append((number, columns[0].strip(), *columns[1:]))
         if len(rows) == SIZE:
-            yield made()
+            yield of_pairs(place, language, rows)
             rows = []
     if rows:
-        yield made()
+        yield of_pairs(place, language, rows)
 
 
 def matching(path: str, suffixes: Sequence[str]) -> list[Path]:

@@ -5,14 +5,12 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pyarrow as pa
-
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sources.released import released, states
 from hybrid_ir.formats.files import RemoteFile
 from hybrid_ir.formats.jsonl import lines
 from hybrid_ir.formats.problems import Problems
-from hybrid_ir.formats.records import Records
+from hybrid_ir.formats.records import Records, of_pairs
 from hybrid_ir.types import Source
 
 SOURCE = Source(
@@ -43,9 +41,7 @@ def load(folder: str, cache: str, passages: str, languages: str | Sequence[str] 
     def read(problems: Problems) -> Iterator[Records]:
         questions = list(asked(Path(folder) / ARCHIVE.path, problems))
         rows = [(line, *questions[number][:2], text) for number, (line, text) in found(questions, place, problems).items()]
-        numbers, ids, queries, texts = zip(*rows, strict=True) if rows else ((), (), (), ())
-        yield Records(f"{place}, line", numbers, pa.array(ids, pa.string()), {
-            ("query", "en"): pa.array(queries, pa.string()), ("passage", "en"): pa.array(texts, pa.string())})
+        yield of_pairs(f"{place}, line", "en", rows)
     return released(SOURCE, files(), folder, cache, read, key={"passages": states([place])}, languages=languages)
 
 

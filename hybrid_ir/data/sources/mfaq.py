@@ -6,14 +6,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sources.released import paths_of, released, some_of
 from hybrid_ir.formats.files import RemoteFile, on_hub
 from hybrid_ir.formats.jsonl import objects
 from hybrid_ir.formats.problems import Problems
-from hybrid_ir.formats.records import SIZE, Records
+from hybrid_ir.formats.records import SIZE, Records, of_pairs
 from hybrid_ir.types import Source
 
 SOURCE = Source(
@@ -50,16 +48,10 @@ def pages(path: Path, language: str, problems: Problems) -> Iterator[Records]:
             continue
         rows += [(number, f"{language} {number} {i}", pair["question"], pair["answer"]) for i, pair in enumerate(pairs)]
         if len(rows) >= SIZE:
-            yield of_rows(path, language, rows)
+            yield of_pairs(f"{path}, line", language, rows)
             rows = []
     if rows:
-        yield of_rows(path, language, rows)
-
-
-def of_rows(path: Path, language: str, rows: list[tuple[int, str, str, str]]) -> Records:
-    numbers, ids, questions, answers = zip(*rows, strict=True)
-    return Records(f"{path}, line", numbers, pa.array(ids, pa.string()),
-                   {("query", language): pa.array(questions, pa.string()), ("passage", language): pa.array(answers, pa.string())})
+        yield of_pairs(f"{path}, line", language, rows)
 
 
 def is_pair(pair: Any) -> bool:

@@ -5,15 +5,13 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-import pyarrow as pa
-
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sources.released import paths_of, released, some_of
 from hybrid_ir.formats.files import RemoteFile, on_hub
 from hybrid_ir.formats.jsonl import Judgement, columns, judgements, objects
 from hybrid_ir.formats.miracl import CORPUS, SHARDS, TOPICS, shards, topics
 from hybrid_ir.formats.problems import Problems
-from hybrid_ir.formats.records import Records
+from hybrid_ir.formats.records import Records, of_pairs
 from hybrid_ir.types import Source
 
 SOURCE = Source(
@@ -58,7 +56,4 @@ def read(folder: Path, language: str, negatives: int, problems: Problems) -> Ite
         wrong = [texts[one.passage_id] for one in own if one.score <= 0 and texts[one.passage_id]][:negatives]
         rows += [(int(one.where.rpartition(" ")[2]), f"{language} {query} {one.passage_id}", queries.get(query),
                   texts[one.passage_id], wrong) for one in own if one.score > 0]
-    numbers, ids, asks, tells, others = zip(*rows, strict=True) if rows else ((), (), (), (), ())
-    yield Records(f"{qrels}, line", numbers, pa.array(ids, pa.string()),
-                  {("query", language): pa.array(asks, pa.string()), ("passage", language): pa.array(tells, pa.string())},
-                  {language: pa.array(others, pa.list_(pa.string()))})
+    yield of_pairs(f"{qrels}, line", language, rows)

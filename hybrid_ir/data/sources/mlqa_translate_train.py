@@ -6,15 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
-
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sources import squad
 from hybrid_ir.data.sources.released import paths_of, released, some_of
 from hybrid_ir.formats.files import RemoteFile
 from hybrid_ir.formats.joining import joined
 from hybrid_ir.formats.problems import Problems
-from hybrid_ir.formats.records import Records
+from hybrid_ir.formats.records import Records, of_pairs
 from hybrid_ir.formats.tables import parquet
 from hybrid_ir.types import Source
 
@@ -59,9 +57,7 @@ def translated(archive: Path, language: str, problems: Problems) -> Iterator[Rec
             rows = [row for paragraph in paragraphs for row in questions(paragraph)]
     except (KeyError, TypeError, ValueError, EOFError, OSError, tarfile.TarError) as error:
         return problems.add(f"{archive}: {member} cannot be read ({error}): fetch the archive again", whole_file=True)
-    ids, asked, told = (pa.array(column, pa.string()) for column in (zip(*rows, strict=True) if rows else ((), (), ())))
-    yield Records(f"{archive.name}/{member}, question", range(1, len(rows) + 1), ids,
-                  {("query", language): asked, ("passage", language): told})
+    yield of_pairs(f"{archive.name}/{member}, question", language, [(number, *row) for number, row in enumerate(rows, 1)])
     return None
 
 

@@ -4,15 +4,14 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-
-import pyarrow as pa
+from typing import Any
 
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sources.released import paths_of, released, some_of
 from hybrid_ir.formats.files import RemoteFile, on_hub
 from hybrid_ir.formats.jsonl import objects
 from hybrid_ir.formats.problems import Problems
-from hybrid_ir.formats.records import SIZE, Records
+from hybrid_ir.formats.records import SIZE, Records, of_pairs
 from hybrid_ir.types import Source
 
 SOURCE = Source(
@@ -50,25 +49,24 @@ def questions(path: Path, language: str, negatives: int, problems: Problems) -> 
     for number, row in objects(path, problems):
         try:
             wrong = [text(passage) for passage in row["negative_passages"][:negatives]]
-            rows += [(number, f"{language} {row['query_id']} {passage['docid']}", "" + row["query"], text(passage), wrong)
+            rows += [(number, f"{language} {row['query_id']} {passage['docid']}", a_text(row["query"]), text(passage), wrong)
                      for passage in row["positive_passages"]]
         except (KeyError, TypeError) as error:
             problems.add(f"{path}, line {number}: no {error}; need query_id, query, and in positive_passages and "
                          "negative_passages docid, title, text")
         if len(rows) >= SIZE:
-            yield of_rows(path, language, rows)
+            yield of_pairs(f"{path}, line", language, rows)
             rows = []
     if rows:
-        yield of_rows(path, language, rows)
-
-
-def of_rows(path: Path, language: str, rows: list[tuple[int, str, str, str, list[str]]]) -> Records:
-    numbers, ids, queries, passages, negatives = zip(*rows, strict=True)
-    return Records(f"{path}, line", numbers, pa.array(ids, pa.string()),
-                   {("query", language): pa.array(queries, pa.string()), ("passage", language): pa.array(passages, pa.string())},
-                   {language: pa.array(negatives, pa.list_(pa.string()))})
+        yield of_pairs(f"{path}, line", language, rows)
 
 
 def text(passage: dict[str, str | None]) -> str:
     """Title and text; TypeError where they are no texts."""
-    return " ".join([passage["title"] or "", passage["text"] or ""]).strip()
+    return f"{a_text(passage['title'] or '')} {a_text(passage['text'] or '')}".strip()
+
+
+def a_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"text in {value!r:.40}")
+    return value
