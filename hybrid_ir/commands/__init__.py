@@ -66,7 +66,8 @@ def quieten() -> None:
     for message in (".*LeafSpec.*", ".*does not have many workers.*", ".*smaller than the logging interval.*",
                     ".*Total length of .* is zero.*", ".*Checkpoint directory .* exists.*",
                     ".*callbacks used to create the checkpoint.*", ".*The dirpath has changed.*",
-                    ".*your dataloader is not resumable.*", ".*recommended to use .self.log.*sync_dist=True.*"):
+                    ".*your dataloader is not resumable.*", ".*recommended to use .self.log.*sync_dist=True.*",
+                    ".*.srun. command is available.*"):
         warnings.filterwarnings("ignore", message)
 
 
