@@ -80,7 +80,7 @@ def peer(folder: Path) -> None:
     from torch.utils.data import ConcatDataset
 
     def texts(role: str, language: str) -> pa.ChunkedArray:
-        return pa.ipc.open_file(pa.memory_map(str(folder / f"{role}-{language}.arrow"))).read_all()["text"]
+        return pa.ipc.open_stream(pa.memory_map(str(folder / f"{role}-{language}.arrow"))).read_all()["text"]
 
     before, started = memory(), time.perf_counter()
     sets = [Dataset(pa.table({"query": texts("query", code), "passage": texts("passage", code)})) for code in LANGUAGES]

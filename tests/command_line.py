@@ -35,6 +35,13 @@ def hybrid_ir(place: Path, *arguments: str, **more: str) -> subprocess.Completed
                           env=environment(place, **more))
 
 
+def start_hybrid_ir(place: Path, *arguments: str, **more: str) -> subprocess.Popen:
+    """A `hybrid-ir` command, not waited for; what it says is in `said` of the folder."""
+    with open(place / "said", "ab") as said:
+        return subprocess.Popen([sys.executable, "-c", HYBRID_IR, *arguments], cwd=place, stdout=said, stderr=said,
+                                env=environment(place, **more))
+
+
 @pytest.fixture(scope="session")
 def place(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("runs")

@@ -1,18 +1,19 @@
-"""Checks records of training data one by one and writes them as a corpus: all of it, or nothing."""
+"""Writes records of training data as a corpus: all of it, or nothing; one that was stopped goes on where it was."""
 
-# P pairs, K hard negatives
+# R records, P pairs
 
-from array import array
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from rich.console import Console
 from rich.progress import Progress
 
-from hybrid_ir.data.negatives import flattened, padded
+from hybrid_ir.data.checking import Checker, Rules
+from hybrid_ir.data.columns import Column
+from hybrid_ir.data.content import MISSING, hashes_of
+from hybrid_ir.data.journal import LEFT_OUT, RECORD, Journal, State
+from hybrid_ir.data.negatives import flattened, interleaved, padded
 from hybrid_ir.data.writing import CorpusWriter
 from hybrid_ir.formats.languages import wrong_code
 from hybrid_ir.formats.problems import Problems
@@ -20,178 +21,137 @@ from hybrid_ir.formats.records import ROLES, Cell, Records
 from hybrid_ir.progress import BAR
 from hybrid_ir.types import Source
 
-Read = Callable[[Problems], Iterable[Records]]
-ON_ERROR = ("stop", "skip")
-HUGE = 100_000  # characters
+Part = Callable[[Problems], Iterable[Records]]  # reads a file, or files that belong together, alike each time
 MANY = 50_000  # records from which a progress bar is worth its line
-MOST_NEGATIVES = 100  # of a record; all have as many places as the one with most
+STRIDE, FEW = 1 << 16, 1 << 10  # records after which columns are flushed; and at the end of a part
 
 
-@dataclass(frozen=True)
-class Rules:
-    """What a record may be.
-
-    Args:
-        max_characters: of a text.
-        errors: `stop` writes nothing if anything is wrong, `skip` leaves wrong records out and counts them.
-        twins: whether every id must be there in two languages or more.
-    """
-
-    max_characters: int = HUGE
-    errors: str = "stop"
-    twins: bool = False
-
-    def __post_init__(self):
-        if self.errors not in ON_ERROR:
-            raise ValueError(f"errors={self.errors!r} must be one of {', '.join(ON_ERROR)}")
-        if self.max_characters < 1:
-            raise ValueError(f"max_characters={self.max_characters} must be at least 1")
-
-
-@dataclass
 class Importer:
-    """Adds records to a corpus that is being written; `finish` puts it in its place, or raises what is wrong."""
+    """Adds the records of all parts to a corpus that is being written, and puts it in its place, or raises what is wrong."""
 
-    writer: CorpusWriter
-    read: Read
-    rules: Rules
-    problems: Problems
-    files: int = 1
-    counts: dict[str, int] = field(default_factory=lambda: {"records": 0, "left out": 0, "lines left out": 0,
-                                                                    "in one language only": 0})
-
-    def __post_init__(self):
-        self.sizes, self.columns = dict.fromkeys(ROLES, 0), {}
-        self.pairs, self.negatives = [], []  # for some records each
-        self.hashes = array("q")
+    def __init__(self, writer: CorpusWriter, parts: Sequence[Part], rules: Rules, problems: Problems):
+        self.writer, self.parts, self.rules, self.problems = writer, parts, rules, problems
+        self.check, self.state = Checker(rules, problems), State()
+        self.columns: dict[Cell, Column] = {}
+        self.journal = Journal(writer.aside)
 
     def run(self, source: Source, require: Callable[[], None] = lambda: None) -> None:
         """All of it; `require` may raise when everything is read, before the corpus is put in its place."""
-        before = 0
-        for records in self._shown(self.read(self.problems)):
-            self.counts["lines left out"] += self.problems.number - before  # they were no records
-            self.add(records)
-            before = self.problems.number
-        self.counts["lines left out"] += self.problems.number - before
+        self._go_on()
+        with Progress(*BAR, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("import", total=len(self.parts), visible=False)
+            while self.state.parts < len(self.parts):
+                self._read(lambda done: bar.update(task, completed=done, visible=self.state.counts["records"] > MANY))
         require()
-        repeated = self._repeated()
+        log = self.journal.records()
+        repeated = self._repeated(log)
         if self.rules.errors == "stop" or self.problems.files:
             self.problems.stop()
-        pairs = np.concatenate([np.empty((0, 2), np.int64), *self.pairs])
-        negatives = padded(self.negatives)
+        kept = log["negatives"] != LEFT_OUT
+        counts_P = log["negatives"][kept].astype(np.int64)
+        passages_P = np.arange(len(counts_P)) + np.cumsum(counts_P) - counts_P  # its negatives follow each
+        pairs, negatives = np.stack([np.arange(len(counts_P)), passages_P], axis=1), padded(passages_P + 1, counts_P)
         if repeated.any():
-            pairs, negatives = pairs[~repeated], negatives[~repeated]
-            self.counts["left out"] += int(repeated.sum())
+            pairs, negatives = pairs[~repeated[kept]], negatives[~repeated[kept]]
+            self.state.counts["left out"] += int(repeated.sum())
         if not len(pairs):
             self.problems.add("there is no pair to train on")
             self.problems.stop()
-        self.writer.finish(source, pairs, negatives, self.counts | {"problems": self.problems.number})
+        self.writer.finish(source, pairs, negatives, self.state.counts | {"problems": self.problems.number})
 
-    def _shown(self, found: Iterable[Records]) -> Iterable[Records]:
-        """The records, with a bar over the files once they are many."""
-        files, place = 0, None
-        with Progress(*BAR, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("import", total=self.files, visible=False)
-            for records in found:
-                yield records
-                files, place = files + (records.place != place), records.place
-                bar.update(task, completed=files - 1 + records.done, visible=self.counts["records"] > MANY)
+    def _read(self, show: Callable[[float], None]) -> None:
+        """A part, from where an earlier start was."""
+        state, skipped, unsaved = self.state, self.state.taken, 0
+        self.problems.muted = skipped > 0  # they were told then
+        before = self.problems.number
+        for number, records in enumerate(self.parts[state.parts](self.problems), 1):
+            if number > skipped:
+                state.counts["lines left out"] += self.problems.number - before  # they were no records
+                self._add(records)
+                state.taken, unsaved = number, unsaved + len(records)
+                if unsaved >= STRIDE:
+                    unsaved = 0
+                    self._save()
+            before, self.problems.muted = self.problems.number, number < skipped
+            show(state.parts + records.done)
+        state.counts["lines left out"] += self.problems.number - before
+        state.parts, state.taken = state.parts + 1, 0
+        if unsaved >= FEW:
+            self._save()
 
-    def add(self, records: Records) -> None:
-        self.counts["records"] += len(records)
-        good = self._good(records)
-        self.counts["left out"] += int((~good).sum())
-        rows = np.flatnonzero(good)
-        if self.problems.number and self.rules.errors == "stop":
-            rows = rows[:0]  # nothing will be written: look at the rest only for what is wrong with it
-        self.hashes.extend(hash(text) for text in records.ids.take(np.flatnonzero(good)).to_pylist())
-        self._write({cell: texts.take(rows) for cell, texts in records.columns.items() if not wrong_code(cell[1])},
-                    {language: texts.take(rows) for language, texts in records.negatives.items() if not wrong_code(language)},
-                    len(rows))
-
-    def _write(self, columns: dict[Cell, pa.Array], negatives: dict[str, pa.Array], rows: int) -> None:
-        first = self.sizes["passage"]
-        self.pairs.append(np.stack([np.arange(rows) + self.sizes["query"], np.arange(rows) + first], axis=1))
-        texts, counts = flattened(negatives, rows)
-        self.negatives.append((first + rows, counts))
-        for (role, language), values in columns.items():
-            if (role, language) in self.columns or values.null_count < len(values):
-                self._column(role, language).add(values)
-        for (role, _), column in self.columns.items():  # languages that these records have not
-            column.pad(self.sizes[role] + rows)
-        for language, values in texts.items():
-            self._column("passage", language, rows).add(values)
-        self.sizes = {"query": self.sizes["query"] + rows, "passage": first + rows + int(counts.sum())}
-        for (role, _), column in self.columns.items():
-            column.pad(self.sizes[role])
-
-    def _column(self, role: str, language: str, more: int = 0):
-        if (role, language) not in self.columns:
-            for side in ROLES:  # a language of one side is a language of the corpus
-                self.columns[side, language] = self.writer.column(side, language)
-                self.columns[side, language].pad(self.sizes[side] + more * (side == "passage"))
-        return self.columns[role, language]
-
-    def _good(self, records: Records) -> np.ndarray:
-        """Which records have nothing wrong; adds what the others have."""
-        good, found = np.ones(len(records), bool), []
-
-        def wrong(rows: np.ndarray, problem: str, detail: pa.Array | None = None) -> None:
-            found.extend((row, problem if detail is None else f"{problem}: {detail[row].as_py()!r:.60}")
-                         for row in np.flatnonzero(rows))
-            np.logical_and(good, ~rows, out=good)
-
-        there = {role: np.zeros(len(records), np.int64) for role in ROLES}
+    def _add(self, records: Records) -> None:
         for (role, language), texts in records.columns.items():
-            there[role] += mask(pc.is_valid(texts))
-            wrong(blank(texts), f"an empty {role} in '{language}'")
-            sizes = pc.utf8_length(texts)
-            wrong(mask(pc.greater(sizes, self.rules.max_characters)),
-                  f"a {role} in '{language}' has more characters than max_characters={self.rules.max_characters}", sizes)
-            if role == "query" and ("passage", language) in records.columns:
-                wrong(mask(pc.equal(texts, records.columns["passage", language])), f"the query is its passage in '{language}'")
-            if told := wrong_code(language):
-                wrong(mask(pc.is_valid(texts)), told)
-        for language, texts in records.negatives.items():
-            lists = [[text for text in row or () if text is not None] for row in texts.to_pylist()]
-            wrong(np.array([any(not text.strip() for text in row) for row in lists], bool), f"an empty negative in '{language}'")
-            wrong(np.array([any(len(text) > self.rules.max_characters for text in row) for row in lists], bool),
-                  f"a negative in '{language}' has more characters than max_characters={self.rules.max_characters}")
-            wrong(np.array([len(row) > MOST_NEGATIVES for row in lists], bool), f"more than {MOST_NEGATIVES:,} negatives")
-            if told := wrong_code(language):
-                wrong(np.array([bool(row) for row in lists], bool), told)
-        wrong(blank(records.ids) | ~mask(pc.is_valid(records.ids)), "an empty id")
-        for role in ROLES:
-            wrong(there[role] == 0, f"no {role} in any language for the id", records.ids)
-        alone = good & (np.maximum(*there.values()) == 1)
-        if self.rules.twins:
-            wrong(alone, "no twin in another language for the id", records.ids)
-        self.counts["in one language only"] += int(alone.sum())
-        for row, problem in sorted(dict.fromkeys(found)):
-            self.problems.add(f"{records.where(row)}: {problem}")
-        return good
+            if role == "query":
+                self.state.queries[language] = self.state.queries.get(language, 0) + len(texts) - texts.null_count
+        good = self.check.good(records)
+        counts, rows = self.state.counts, np.flatnonzero(good)
+        counts["records"] += len(records)
+        counts["left out"] += len(records) - len(rows)
+        counts["in one language only"], self.check.alone = counts["in one language only"] + self.check.alone, 0
+        texts, counts_R = flattened({language: own.take(rows) for language, own in records.negatives.items()
+                                     if not wrong_code(language)}, len(rows))
+        ids = [*records.ids.to_pylist(), *(name for _, name in records.others)]
+        log = np.full(len(ids), LEFT_OUT, RECORD)
+        log["id"] = hashes_of(name or None for name in ids)
+        log["negatives"][rows] = counts_R
+        self.journal.add(log, self.state)
+        if not self.problems.number or self.rules.errors == "skip":  # else nothing will be written
+            columns = {cell: own.take(rows) for cell, own in records.columns.items() if not wrong_code(cell[1])}
+            self._write(columns, texts, counts_R)
 
-    def _repeated(self) -> np.ndarray:
-        """Which pairs have an id that an earlier one has; adds each with both of its lines, for which all is read again."""
-        hashes = np.frombuffer(self.hashes, np.int64)
-        _, first = np.unique(hashes, return_index=True)
-        repeated = np.ones(len(hashes), bool)
-        repeated[first] = False
-        if not repeated.any():
+    def _write(self, columns: dict[Cell, pa.Array], negatives: dict[str, list[str | None]], counts_R: np.ndarray) -> None:
+        """Texts of records; in the passages, the negatives of each follow its own."""
+        there = {language for (_, language), own in columns.items() if own.null_count < len(own)} | {*negatives}
+        for language in sorted(there - {language for _, language in self.columns}):
+            for role in ROLES:  # a language of one side is a language of the corpus
+                self.columns[role, language] = self.writer.column(role, language)
+                self.columns[role, language].pad(self.state.sizes[role])
+        rows, nothing = len(counts_R), pa.nulls(len(counts_R), pa.string())
+        for (role, language), column in self.columns.items():
+            texts = columns.get((role, language), nothing)
+            column.add(texts if role == "query" else interleaved(texts, negatives.get(language), counts_R))
+        self.state.sizes["query"] += rows
+        self.state.sizes["passage"] += rows + int(counts_R.sum())
+
+    def _save(self) -> None:
+        for column in self.columns.values():  # cut into batches by the records alone, so that the files are always the same
+            column.flush()
+        self.journal.save(self._saved)
+
+    def _saved(self) -> State:
+        self.state.columns = {f"{role}-{language}": column.saved() for (role, language), column in self.columns.items()}
+        self.state.problems = self.problems.state()
+        return self.state
+
+    def _go_on(self) -> None:
+        """Take up what an earlier start of the same import has noted."""
+        if (state := self.journal.start()) is None:
+            return
+        self.state = state
+        self.problems.restore(state.problems)
+        for name, at in state.columns.items():
+            role, language = name.split("-", 1)
+            self.columns[role, language] = self.writer.column(role, language, at=tuple(at))
+        Console(stderr=True).print(f"import goes on after {state.counts['records']:,} records", highlight=False)
+
+    def _repeated(self, log: np.ndarray) -> np.ndarray:
+        """Which kept records have the id of an earlier one that is kept; adds each id that comes again with both of its
+        lines, for which all is read once more."""
+        ordered = np.sort(log["id"][log["id"] != MISSING])
+        twice, repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]]), np.zeros(len(log), bool)
+        if not len(twice):
             return repeated
-        suspect, known = set(hashes[repeated].tolist()), {}
-        for records in self.read(Problems("")):
-            for row, name in enumerate(records.ids.to_pylist()):
-                if hash(name) in suspect:
-                    if name in known:
-                        self.problems.add(f"{records.where(row)}: the id {name!r:.60} is also in {known[name]}")
-                    known.setdefault(name, records.where(row))
+        suspect, start = np.isin(log["id"], twice), 0
+        known: dict[str, str] = {}
+        used: set[str] = set()
+        for records in (records for part in self.parts for records in part(Problems(""))):
+            size = len(records) + len(records.others)
+            for where, name, row in records.named(np.flatnonzero(suspect[start : start + size])):
+                if name in known:
+                    self.problems.add(f"{where}: the id {name!r:.60} is also in {known[name]}")
+                known.setdefault(name, where)
+                if log["negatives"][start + row] != LEFT_OUT:
+                    repeated[start + row] = name in used
+                    used.add(name)
+            start += size
         return repeated
-
-
-def mask(values: pa.Array) -> np.ndarray:
-    return pc.fill_null(values, False).to_numpy(zero_copy_only=False)
-
-
-def blank(texts: pa.Array) -> np.ndarray:
-    return mask(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0))

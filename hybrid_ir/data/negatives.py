@@ -1,6 +1,6 @@
 """Hard negatives of imported records: lists of texts by language become ids of passages."""
 
-# P pairs, K hard negatives
+# R records, P pairs, K hard negatives
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -22,11 +22,19 @@ def flattened(negatives: dict[str, pa.Array], rows: int) -> tuple[dict[str, list
     return texts, counts
 
 
-def padded(negatives: Sequence[tuple[int, np.ndarray]]) -> np.ndarray:
-    """Ids of the negatives of each pair (P, K), -1 where it has fewer; of parts, each with its first id and how many each has."""
-    counts_P = np.concatenate([np.empty(0, np.int64), *(counts for _, counts in negatives)])
-    starts_P = np.concatenate([np.empty(0, np.int64), *(first + np.cumsum(counts) - counts for first, counts in negatives)])
+def interleaved(passages_R: pa.Array, negatives: Sequence[str | None] | None, counts_R: np.ndarray) -> pa.Array:
+    """Passages, each with its negatives after it; all of those are missing where none are given."""
+    total = int(counts_R.sum())
+    if not total:
+        return passages_R
+    own = pa.nulls(total, pa.string()) if negatives is None else pa.array(negatives, pa.string())
+    owners = np.concatenate([np.arange(len(counts_R)), np.repeat(np.arange(len(counts_R)), counts_R)])
+    return pa.concat_arrays([passages_R, own]).take(pa.array(np.argsort(owners, kind="stable")))
+
+
+def padded(first_P: np.ndarray, counts_P: np.ndarray) -> np.ndarray:
+    """Ids of the negatives of each pair (P, K), -1 where it has fewer; from the first and the number of each."""
     places_K = np.arange(counts_P.max(initial=0))
-    if not counts_P.size or starts_P[-1] + counts_P[-1] < 1 << 31:  # half the memory, for there may be many pairs
-        starts_P, places_K = starts_P.astype(np.int32), places_K.astype(np.int32)
-    return np.where(places_K < counts_P[:, None], starts_P[:, None] + places_K, starts_P.dtype.type(-1))
+    if not first_P.size or first_P[-1] + counts_P[-1] < 1 << 31:  # half the memory, for there may be many pairs
+        first_P, places_K = first_P.astype(np.int32), places_K.astype(np.int32)
+    return np.where(places_K < counts_P[:, None], first_P[:, None] + places_K, first_P.dtype.type(-1))

@@ -48,17 +48,18 @@ def built(cache: str | Path, name: str, key: Mapping[str, Any], build: Callable[
 
     Of several processes one builds, and the others wait. A build that was stopped goes on where its writer says so.
     """
-    folder = Path(cache).absolute() / "corpora" / f"{name}-{key_of(key)}"
+    hashed = key_of(key)
+    folder = Path(cache).absolute() / "corpora" / f"{name}-{hashed}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if not (folder / CARD).exists():
-            with CorpusWriter(folder, goes_on=True) as writer:
+            with CorpusWriter(folder, hashed) as writer:
                 build(writer)
     return load(folder)
 
 
-def write_to(folder: str, build: Callable[[CorpusWriter], None]) -> ParallelCorpus:
-    """The corpus that `build` writes to a folder that is not there yet."""
+def write_to(folder: str, build: Callable[[CorpusWriter], None], key: Mapping[str, Any] | None = None) -> ParallelCorpus:
+    """The corpus that `build` writes to a folder that is not there yet; with a `key`, one that was stopped goes on."""
     place = Path(folder).expanduser().absolute()
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = place.with_name(f".{place.name}.lock")
@@ -70,7 +71,7 @@ def write_to(folder: str, build: Callable[[CorpusWriter], None]) -> ParallelCorp
     try:
         if place.exists():
             raise ValueError(f"to={folder} is there already: name a new folder, nothing is overwritten")
-        with CorpusWriter(place) as writer:
+        with CorpusWriter(place, None if key is None else key_of(key)) as writer:
             build(writer)
     finally:
         lock.unlink(missing_ok=True)  # while it is held, so that nobody else loses one
@@ -94,5 +95,5 @@ def array(folder: Path, name: str) -> np.ndarray:
 
 def texts_of(folder: Path, role: str, language: str, card: Mapping[str, Any]) -> DiskTexts:
     name = f"{role}-{language}.arrow"
-    column = pa.ipc.open_file(pa.memory_map(str(folder / name))).read_all()["text"]
+    column = pa.ipc.open_stream(pa.memory_map(str(folder / name))).read_all()["text"]
     return DiskTexts(column, card["sha256"][name])

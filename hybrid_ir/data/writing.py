@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,13 @@ import pyarrow.compute as pc
 from rich.progress import track
 
 from hybrid_ir.data.availability import Availability, by_languages
+from hybrid_ir.data.columns import Column, sync
 from hybrid_ir.data.content import MISSING, shared_content
 from hybrid_ir.formats.files import sha256_of
 from hybrid_ir.interruption import Interrupted
 from hybrid_ir.types import Source
 
-VERSION, CARD = 1, "corpus.json"
-ROWS, BYTES = 1 << 16, 1 << 26  # of a batch of texts in an Arrow file
-SCHEMA = pa.schema([("text", pa.string())])
+VERSION, CARD = 2, "corpus.json"
 LARGE = 500_000  # texts from which a progress bar is worth its line
 
 
@@ -34,73 +32,39 @@ def key_of(key: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps([VERSION, key], sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-class Column:
-    """Texts of one role and language by id, into an Arrow file in batches of bounded size; with `origin` where each is from."""
-
-    def __init__(self, path: Path, origin: bool = False):
-        self.path, self.rows, self.size, self.kept = path, 0, 0, 0
-        self.schema = SCHEMA.append(pa.field("origin", pa.string())) if origin else SCHEMA
-        self.waiting: list[list[pa.Array]] = []
-        self.writer = pa.ipc.new_file(str(path), self.schema)
-
-    def add(self, texts: Sequence[str | None] | pa.Array, origins: Sequence[str | None] | None = None) -> None:
-        arrays = [given if isinstance(given, pa.Array) else pa.array(given, pa.string())
-                  for given in ([texts] if origins is None else [texts, origins])]
-        for start in range(0, len(arrays[0]), ROWS):
-            parts = [array.slice(start, ROWS).cast(pa.string()) for array in arrays]
-            self.waiting.append(parts)
-            self.rows += len(parts[0])
-            self.size, self.kept = self.size + parts[0].nbytes, self.kept + len(parts[0])
-            if self.size > BYTES or self.kept >= ROWS:
-                self.flush()
-
-    def pad(self, rows: int) -> None:
-        """Missing texts up to so many rows."""
-        while self.rows < rows:
-            self.add(pa.nulls(min(ROWS, rows - self.rows), pa.string()))
-
-    def flush(self) -> None:
-        if self.waiting:
-            columns = [pa.concat_arrays(parts) for parts in zip(*self.waiting, strict=True)]
-            self.writer.write_batch(pa.record_batch(columns, schema=self.schema))
-        self.waiting, self.size, self.kept = [], 0, 0
-
-    def close(self) -> None:
-        self.flush()
-        self.writer.close()
-
-
 class CorpusWriter:
     """The files of a corpus; `with` it, add texts column by column, and `finish`.
 
-    With `goes_on`, what a build that was stopped has written of whole columns stays beside the folder, and `has` finds it: the
-    name of the folder must then tell builds apart. Any other error than being stopped leaves nothing.
+    With a `key`, which says what is built, what a stopped build of the same key has left beside the folder is there again: whole
+    columns, which `has` finds, and what else it needs to go on. Any other error than being stopped leaves nothing.
     """
 
-    def __init__(self, folder: Path, goes_on: bool = False):
-        self.folder, self.aside, self.goes_on = folder, folder.with_name(f".{folder.name}.building"), goes_on
+    def __init__(self, folder: Path, key: str | None = None):
+        self.folder, self.aside, self.key = folder, folder.with_name(f".{folder.name}.building"), key
         self.open: dict[Path, Column] = {}
 
     def __enter__(self) -> "CorpusWriter":
-        if not self.goes_on:
+        told = self.aside / "build.key"
+        if self.key is None or not told.exists() or told.read_text(encoding="utf-8") != self.key:
             shutil.rmtree(self.aside, ignore_errors=True)
         self.aside.mkdir(parents=True, exist_ok=True)
+        if self.key is not None:
+            told.write_text(self.key, encoding="utf-8")
         return self
 
     def __exit__(self, kind, *_) -> None:
-        for column in self.open.values():
-            with suppress(OSError):
-                column.writer.close()
-        if kind is not None and (not self.goes_on or (issubclass(kind, Exception) and not issubclass(kind, Interrupted))):
+        if kind is not None and (self.key is None or (issubclass(kind, Exception) and not issubclass(kind, Interrupted))):
             shutil.rmtree(self.aside, ignore_errors=True)
 
     def has(self, role: str, language: str) -> bool:
         return (self.aside / f"{role}-{language}.arrow").exists()
 
-    def column(self, role: str, language: str, origin: bool = False) -> Column:
+    def column(self, role: str, language: str, origin: bool = False, at: tuple[int, int] | None = None) -> Column:
         path = self.aside / f"{role}-{language}.arrow.writing"
         if path not in self.open:
-            self.open[path] = Column(path, origin)
+            if at is not None and self.has(role, language):  # it was stopped when all was read
+                os.replace(path.with_suffix(""), path)
+            self.open[path] = Column(path, origin, at)
         return self.open[path]
 
     def write(self, role: str, language: str, texts: Iterable[Sequence[str | None] | pa.Array]) -> None:
@@ -142,8 +106,10 @@ class CorpusWriter:
                 "sha256": {name: sha256_of(self.aside / name) for name in files}}
         (self.aside / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
         for path in self.aside.iterdir():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
+            if path.name in (*files, CARD):
+                sync(path)
+            else:  # what was there to go on with
+                path.unlink()
         os.rename(self.aside, self.folder)
 
     def _derive(self, role: str, languages: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -166,7 +132,7 @@ class CorpusWriter:
         return sets_NC, content_N
 
     def _texts(self, role: str, language: str) -> pa.ChunkedArray:
-        return pa.ipc.open_file(pa.memory_map(str(self.aside / f"{role}-{language}.arrow"))).read_all()["text"]
+        return pa.ipc.open_stream(pa.memory_map(str(self.aside / f"{role}-{language}.arrow"))).read_all()["text"]
 
 
 def hashes(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,9 @@
 """Everything wrong in some files, told at once."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 SHOWN = 10  # told in full, the rest is counted
 
@@ -15,9 +18,12 @@ class Problems:
         self.what, self.everything = what, everything
         self.first: list[str] = []
         self.number = self.files = 0
+        self.muted = False
 
     def add(self, problem: str, whole_file: bool = False) -> None:
         """`whole_file`: it cannot be read, or not to its end, so that leaving out what is wrong would hide a loss."""
+        if self.muted:
+            return
         self.number += 1
         self.files += whole_file
         if len(self.first) < SHOWN:
@@ -33,6 +39,19 @@ class Problems:
             self.everything.parent.mkdir(parents=True, exist_ok=True)
             self.everything.write_text("".join(f"{line}\n" for line in self.first), encoding="utf-8")
         return self.everything
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs for going on from here."""
+        return {"number": self.number, "files": self.files, "first": self.first, "bytes": self._bytes()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.number, self.files, self.first = state["number"], state["files"], list(state["first"])
+        if self._bytes() > state["bytes"]:
+            os.truncate(self.everything, state["bytes"])
+
+    def _bytes(self) -> int:
+        told = self.everything is not None and self.number > SHOWN and self.everything.exists()
+        return self.everything.stat().st_size if told else 0
 
     def stop(self) -> None:
         """Raise what was collected, if anything."""

@@ -2,7 +2,7 @@
 
 import glob
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -29,12 +29,23 @@ class Records:
     columns: dict[Cell, pa.Array] = field(default_factory=dict)
     negatives: dict[str, pa.Array] = field(default_factory=dict)  # language -> list of texts of each record
     done: float = 1.0  # share of the file that is read with them
+    others: Sequence[tuple[int, str]] = ()  # number and id of lines that are no records, for what is wrong with them
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def where(self, row: int) -> str:
         return f"{self.place} {self.numbers[row]}"
+
+    def named(self, rows: Iterable[int]) -> list[tuple[str, str, int]]:
+        """Place, id and row of some, in the order of the file; the rows of others come after those of records."""
+        found = [(self.where(row), self.ids[row].as_py(), row) if row < len(self)
+                 else (f"{self.place} {self.others[row - len(self)][0]}", self.others[row - len(self)][1], row)
+                 for row in map(int, rows)]
+        if self.others:
+            numbers = [*self.numbers, *(number for number, _ in self.others)]
+            found.sort(key=lambda one: numbers[one[2]])
+        return found
 
 
 def of_pairs(place: str, language: str, rows: Sequence[tuple]) -> Records:
@@ -47,15 +58,17 @@ def of_pairs(place: str, language: str, rows: Sequence[tuple]) -> Records:
 
 def json_lines(path: Path, problems: Problems) -> Iterator[Records]:
     """`{"id": ..., "query": {"en": ...}, "passage": {"en": ...}, "negatives": [{"en": ...}]}` on each line."""
-    place, rows = f"{path}, line", []
+    place, rows, others = f"{path}, line", [], []
     for number, row in objects(path, problems):
         if good(row, f"{place} {number}", problems):
             rows.append((number, row))
+        elif isinstance(row.get("id"), (str, int)):
+            others.append((number, str(row["id"])))
         if len(rows) == SIZE:
-            yield replace(of_objects(place, rows), done=share(path, number, rows))
-            rows = []
-    if rows:
-        yield of_objects(place, rows)
+            yield replace(of_objects(place, rows), done=share(path, number, rows), others=others)
+            rows, others = [], []
+    if rows or others:
+        yield replace(of_objects(place, rows), others=others)
 
 
 def good(row: Mapping[str, Any], where: str, problems: Problems) -> bool:

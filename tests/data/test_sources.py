@@ -5,6 +5,7 @@ import io
 import json
 import tarfile
 import zipfile
+from dataclasses import replace
 from importlib import import_module
 
 import pyarrow as pa
@@ -113,8 +114,9 @@ def pages(name: str, contents: dict[str, bytes], choices: list[str], monkeypatch
     module = import_module(f"hybrid_ir.data.sources.{name}")
     chosen = [choice.partition("=")[2].strip("[]").split(",") for choice in choices if choice.startswith("languages")]
     wanted = module.files(*([] if name != "swim_ir" else ["cross_lingual"]), *chosen)
-    monkeypatch.setattr("hybrid_ir.data.sources.mlqa_translate_train.ARCHIVE", module.ARCHIVE.__class__(
-        module.ARCHIVE.path, module.ARCHIVE.url)) if name == "mlqa_translate_train" else None  # not of the released size
+    wanted = [replace(file, size=None, sha256=None) for file in wanted]  # not those of the release
+    if name == "mlqa_translate_train":
+        monkeypatch.setattr(module, "ARCHIVE", replace(module.ARCHIVE, size=None, sha256=None))
     return at(wanted, contents)
 
 
@@ -144,8 +146,10 @@ def test_a_source_is_fetched_described_built_once_and_what_it_should_be(tmp_path
     assert len(loaded(name, tmp_path, *choices)) == len(corpus)
     capsys.readouterr()
     data.main(["describe", name, *(f"corpus.{choice}" for choice in choices), "sampler=x_x_mono", "sampler.batch_size=1",
-               "sampler.languages=[zh]" if name == "mmarco" else "seed=1", *places]) if name != "swim_ir" else None
-    assert name == "swim_ir" or corpus.source.licence in capsys.readouterr().out.replace("\n", " ")
+               "sampler.languages=[zh]" if name == "mmarco" else "seed=1", *places])
+    told = capsys.readouterr().out
+    assert corpus.source.licence in told.replace("\n", " ") and "first batches" in told
+    assert ("to en" in told and "monolingual_share=0.0" in told) == (name == "swim_ir")
 
 
 def words_of(expected: list) -> list:
@@ -162,6 +166,19 @@ def test_the_rows_of_mmarco_may_be_triples(tmp_path, monkeypatch):
         ["q7", "p1", "p2"], ["q7", "p1", "p2"], ["q7", "p1", "p3"], ["q9", "p3", "p1"]]
 
 
+@pytest.mark.parametrize("cut", ["german_queries.train", "german_collection"])
+def test_a_text_of_mmarco_that_is_not_there_is_not_taken_for_one_without_a_translation(tmp_path, monkeypatch, cut):
+    folder = tmp_path / "data" / "mmarco" / "data"
+    for place, count in (("google/queries/train/german_queries.train", 4), ("google/collections/german_collection", 5)):
+        path = folder / f"{place}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{i}\ttext {i}\n" for i in range(count - path.stem.startswith(cut))))
+    (folder / "triples.train.ids.small.tsv").write_text("1\t2\t3\n2\t3\t1\n")
+    monkeypatch.setattr("hybrid_ir.data.sources.mmarco.COUNTS", {"triples": 2, "query": 4, "passage": 5})
+    with pytest.raises(ValueError, match=rf"mmarco has \d in '{cut}\.tsv' instead of \d records"):
+        loaded("mmarco", tmp_path, "languages=[de]")
+
+
 def test_cross_lingual_pairs_serve_cross_lingual_batches_alone(tmp_path, monkeypatch):
     choices, contents, _ = SETS["swim_ir"]
     with serving(pages=pages("swim_ir", contents, choices, monkeypatch)) as web:
@@ -174,18 +191,34 @@ def test_cross_lingual_pairs_serve_cross_lingual_batches_alone(tmp_path, monkeyp
         PairBatchSampler(corpus, 2, 1.0)
 
 
-def test_entity_questions_find_their_passages_in_a_given_corpus(tmp_path):
+def test_entity_questions_find_their_passages_in_a_given_corpus(tmp_path, capsys):
     folder = tmp_path / "data" / "entity_questions"
     folder.mkdir(parents=True)
     with zipfile.ZipFile(folder / "dataset.zip", "w") as archive:
         archive.writestr("dataset/train/P19.train.json", json.dumps([
-            {"question": "Where was Ada King born?", "answers": ["London"]},
-            {"question": "Where was Nobody born?", "answers": ["X"]}]))
+            {"question": "Where was Ada King born?", "answers": ["LONDON"]},
+            {"question": "Where was \"Weird Al\" Yankovic born?", "answers": ["US", "California"]},
+            {"question": "Where was Nobody born?", "answers": ["X"]}, {"question": "Who?", "answers": ["X"]}]))
+        archive.writestr("dataset/train/P40.train.json", json.dumps([
+            {"question": "Who is Ada King's child?", "answers": ["Anne"]}]))
         archive.writestr("dataset/dev/P19.dev.json", json.dumps([{"question": "Where was Ada born?", "answers": ["London"]}]))
-    (tmp_path / "wiki.tsv").write_text("id\ttext\ttitle\n1\t\"Ada is a name in London\"\tAda\n2\tShe lived in Kent\tAda King\n"
-                                       "3\tBorn in London in 1815\tAda King\n4\tLondon again\tAda King\n")
-    corpus = loaded("entity_questions", tmp_path, f"passages={tmp_path / 'wiki.tsv'}")
-    assert words(corpus) == [[{"en": "Where was Ada King born?"}, {"en": "Ada King Born in London in 1815"}, []]]
+        archive.writestr("__MACOSX/dataset/train/._P19.train.json", b"\0")
+    (tmp_path / "wiki.tsv").write_text(
+        "id\ttext\ttitle\n1\t\"Ada is a name in London\"\tAda\n2\tShe lived near Londonderry\tAda King\n"
+        '3\t"Born in ""London"" in 1815"\tAda King\n4\tLondon again\tAda King\nno passage\n6\tHad Anne\tAda King\n'
+        '7\tIn the USSR\t"""Weird Al"" Yankovic"\n8\tIn california.\t"""Weird Al"" Yankovic"\n', encoding="utf-8")
+    with pytest.raises(ValueError, match="entity_questions has 4 in 'en' instead of 176,560 records"):
+        loaded("entity_questions", tmp_path, f"passages={tmp_path / 'wiki.tsv'}")
+    corpus = loaded("entity_questions", tmp_path, f"passages={tmp_path / 'wiki.tsv'}", "require_counts=false")
+    assert words(corpus) == words_of([
+        [{"en": "Where was Ada King born?"}, {"en": 'Ada King Born in "London" in 1815'}, []],
+        [{"en": 'Where was "Weird Al" Yankovic born?'}, {"en": '"Weird Al" Yankovic In california.'}, []],
+        [{"en": "Who is Ada King's child?"}, {"en": "Ada King Had Anne"}, []]])
+    told = capsys.readouterr().out
+    assert "2 problems" in told
+    with pytest.raises(Exception, match="corpus.passages"):
+        data.main(["describe", "entity_questions"])
+    assert "Sciavolino" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"corpus.passages=.*no is no file: it must have id, text and title"):
         loaded("entity_questions", tmp_path, f"passages={tmp_path / 'no'}")
 
@@ -205,7 +238,7 @@ def test_the_mixture_of_the_paper_trains_and_says_what_it_is_made_of(tmp_path, m
         with serving(pages=pages(name, contents, choices, monkeypatch)) as web:
             data.main(["fetch", name, f"mirror={web.url}", *(f"corpus.{choice}" for choice in choices),
                        f"paths.data_dir={tmp_path / 'data'}"])
-        own = [*kept.get(name, []), *(["require_counts=false"] if name not in ("mfaq",) else [])]
+        own = [*kept.get(name, []), *(["require_counts=false"] if name != "mfaq" else [])]
         overrides += [f"corpus.parts.{name}.{choice}" for choice in own]
     done = train(tmp_path, "experiment=paper_mixture", "model=tiny", "trainer=cpu", "benchmark=none", "benchmark@validation=none",
                  "sampler.batch_size=2", "trainer.max_steps=60", "trainer.limit_val_batches=0", "callbacks=last_only",

@@ -104,7 +104,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from hybrid_ir.data.writing import CorpusWriter
-with CorpusWriter(Path(sys.argv[1]), goes_on=True) as writer:
+with CorpusWriter(Path(sys.argv[1]), "key") as writer:
     writer.write("query", "a", [["q"]])
     writer.column("passage", "a").add(["half"])
     os.kill(os.getpid(), 9)
@@ -114,7 +114,7 @@ with CorpusWriter(Path(sys.argv[1]), goes_on=True) as writer:
 def test_a_build_that_was_killed_goes_on_with_the_columns_that_are_whole(tmp_path):
     assert subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "c")], timeout=60).returncode == -9
     assert not (tmp_path / "c").exists()
-    with CorpusWriter(tmp_path / "c", goes_on=True) as writer:
+    with CorpusWriter(tmp_path / "c", "key") as writer:
         assert writer.has("query", "a") and not writer.has("passage", "a")
         writer.write("query", "a", pytest.fail)  # not called
         writer.write("passage", "a", [["p"]])
@@ -168,8 +168,8 @@ def test_it_is_built_once(tmp_path):
 
 
 def test_texts_longer_than_a_batch_of_a_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("hybrid_ir.data.writing.ROWS", 3)
-    monkeypatch.setattr("hybrid_ir.data.writing.BYTES", 50)
+    monkeypatch.setattr("hybrid_ir.data.columns.ROWS", 3)
+    monkeypatch.setattr("hybrid_ir.data.columns.BYTES", 50)
     texts = [None if i % 4 == 3 else "x" * i for i in range(20)]
     with CorpusWriter(tmp_path / "c") as writer:
         writer.write("query", "a", [pa.array(texts, pa.large_string())])

@@ -77,7 +77,7 @@ def test_every_text_is_translated_as_it_should_be(whole, numbers):
 
 
 def test_where_a_text_is_from_and_what_was_rejected_is_kept(whole):
-    column = pa.ipc.open_file(pa.memory_map(str(whole / "query-de.arrow"))).read_all()
+    column = pa.ipc.open_stream(pa.memory_map(str(whole / "query-de.arrow"))).read_all()
     for text, origin in zip(column["text"].to_pylist(), column["origin"].to_pylist(), strict=True):
         assert origin == (None if text.startswith("von Hand") else "translated from en by numbers")
     rejects = pq.read_table(whole / "rejects-passage-de.parquet").to_pylist()

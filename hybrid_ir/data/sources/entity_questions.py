@@ -1,12 +1,16 @@
 """EntityQuestions: simple questions about entities, paired with passages of a corpus that you give."""
 
+import csv
 import json
+import re
+import unicodedata
 import zipfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.sources.released import released, states
+from hybrid_ir.data.sources.released import released, require, states
 from hybrid_ir.formats.files import RemoteFile
 from hybrid_ir.formats.jsonl import lines
 from hybrid_ir.formats.problems import Problems
@@ -21,7 +25,28 @@ SOURCE = Source(
     citation="Sciavolino et al. 2021, Simple Entity-Centric Questions Challenge Dense Retrievers, arXiv 2109.08535",
 )
 ARCHIVE = RemoteFile("dataset.zip", "https://nlp.cs.princeton.edu/projects/entity-questions/dataset.zip")
-Question = tuple[str, str, list[str]]  # id, text, answers
+COUNT = 176_560  # questions
+WORDS = re.compile(r"\w+|[^\w\s]")
+TEMPLATES = {  # by the relation of Wikidata that a file is about
+    "P17": "Which country is [X] located in?", "P19": "Where was [X] born?", "P20": "Where did [X] die?",
+    "P26": "Who is [X] married to?", "P36": "What is the capital of [X]?", "P40": "Who is [X]'s child?",
+    "P50": "Who is the author of [X]?", "P69": "Where was [X] educated?", "P106": "What kind of work does [X] do?",
+    "P112": "Who founded [X]?", "P127": "Who owns [X]?", "P131": "Where is [X] located?",
+    "P136": "What type of music does [X] play?", "P159": "Where is the headquarter of [X]?", "P170": "Who was [X] created by?",
+    "P175": "Who performed [X]?", "P176": "Which company is [X] produced by?",
+    "P264": "What music label is [X] represented by?", "P276": "Where is [X] located?",
+    "P407": "Which language was [X] written in?", "P413": "What position does [X] play?",
+    "P495": "Which country was [X] created in?", "P740": "Where was [X] founded?", "P800": "What is [X] famous for?"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, the entity that it asks about, and its answers as `plain` texts."""
+
+    name: str
+    text: str
+    entity: str
+    answers: list[str]
 
 
 def files() -> list[RemoteFile]:
@@ -29,10 +54,12 @@ def files() -> list[RemoteFile]:
     return [ARCHIVE]
 
 
-def load(folder: str, cache: str, passages: str, languages: str | Sequence[str] | None = None) -> ParallelCorpus:
+def load(folder: str, cache: str, passages: str, languages: str | Sequence[str] | None = None,
+         require_counts: bool = True) -> ParallelCorpus:
     """English alone, so it serves monolingual batches; questions that no passage is found for are left out.
 
-    `passages` is a file of lines with id, text and title between tabs, a header on top, as the psgs_w100.tsv of DPR.
+    `passages` is a file of lines with id, text and title between tabs, quoted where they have quotes, a header on top, as the
+    psgs_w100.tsv of DPR.
     """
     place = Path(passages).expanduser()
     if not place.is_file():
@@ -40,9 +67,10 @@ def load(folder: str, cache: str, passages: str, languages: str | Sequence[str] 
 
     def read(problems: Problems) -> Iterator[Records]:
         questions = list(asked(Path(folder) / ARCHIVE.path, problems))
-        rows = [(line, *questions[number][:2], text) for number, (line, text) in found(questions, place, problems).items()]
+        require(SOURCE.name, {"en": len(questions)}, {"en": COUNT} if require_counts and not problems.files else None)
+        rows = [(line, question.name, question.text, text) for question, line, text in found(questions, place, problems)]
         yield of_pairs(f"{place}, line", "en", rows)
-    return released(SOURCE, files(), folder, cache, read, key={"passages": states([place])}, languages=languages)
+    return released(SOURCE, files(), folder, cache, [read], key={"passages": states([place])}, languages=languages)
 
 
 def asked(archive: Path, problems: Problems) -> Iterator[Question]:
@@ -50,29 +78,44 @@ def asked(archive: Path, problems: Problems) -> Iterator[Question]:
     try:
         with zipfile.ZipFile(archive) as opened:
             for name in sorted(opened.namelist()):
-                if "/train/" in f"/{name}" and name.endswith(".train.json"):
-                    for number, row in enumerate(json.loads(opened.read(name))):
-                        yield f"{Path(name).name.split('.')[0]} {number}", row["question"], row["answers"]
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+                relation = name.removeprefix("dataset/train/").removesuffix(".train.json")
+                if name != f"dataset/train/{relation}.train.json":
+                    continue
+                before, after = TEMPLATES[relation].split("[X]")
+                for number, row in enumerate(json.loads(opened.read(name)), 1):
+                    text, entity = row["question"], row["question"].removeprefix(before).removesuffix(after)
+                    if text == f"{before}{entity}{after}":
+                        yield Question(f"{relation} {number}", text, composed(entity), [plain(one) for one in row["answers"]])
+                    else:
+                        problems.add(f"{archive}, {name}, question {number}: {text!r:.60} does not ask {TEMPLATES[relation]!r}")
+    except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         problems.add(f"{archive}: not the questions of EntityQuestions ({error}): fetch it again", whole_file=True)
 
 
-def found(questions: list[Question], passages: Path, problems: Problems) -> dict[int, tuple[int, str]]:
-    """Line and text of the passage of each question that has one; of several titles in a question the longest."""
-    by_title: dict[str, list[int]] = {}
-    for number, (_, question, _) in enumerate(questions):
-        words = question.rstrip("?").split()
-        for start in range(len(words)):
-            for stop in range(start + 1, len(words) + 1):
-                by_title.setdefault(" ".join(words[start:stop]), []).append(number)
-    best: dict[int, tuple[int, int, str]] = {}
+def found(questions: Sequence[Question], passages: Path, problems: Problems) -> list[tuple[Question, int, str]]:
+    """Each question that has one with line and text of its passage: the first titled with its entity that has an answer."""
+    waiting: dict[str, list[int]] = {}
+    for number, question in enumerate(questions):
+        waiting.setdefault(question.entity, []).append(number)
+    best: dict[int, tuple[int, str]] = {}
     for line, row in lines(passages, problems):
-        columns = row.split("\t")
-        if len(columns) != 3:
-            problems.add(f"{passages}, line {line}: {len(columns)} columns, need id, text and title between tabs")
+        try:
+            _, text, title = next(csv.reader([row], delimiter="\t", strict=True))
+        except (ValueError, csv.Error) as error:
+            problems.add(f"{passages}, line {line}: need id, text and title between tabs ({error}): {row!r:.60}")
             continue
-        text, title = columns[1].strip('"'), columns[2].strip('"')
-        for number in by_title.get(title, ()):
-            if len(title) > best.get(number, (0,))[0] and any(answer in text for answer in questions[number][2]):
-                best[number] = len(title), line, f"{title} {text}"
-    return {number: (line, text) for number, (_, line, text) in sorted(best.items())}
+        if numbers := waiting.get(composed(title)):
+            words = plain(text)
+            for number in [number for number in numbers if any(answer in words for answer in questions[number].answers)]:
+                best[number] = line, f"{title} {text}"
+                numbers.remove(number)
+    return [(questions[number], *place) for number, place in sorted(best.items())]
+
+
+def composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def plain(text: str) -> str:
+    """Words and signs of a text without case, with blanks around each, so that whole words are found in it."""
+    return f" {' '.join(WORDS.findall(composed(text).casefold()))} "

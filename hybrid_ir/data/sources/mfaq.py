@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +33,8 @@ def load(folder: str, cache: str, languages: str | Sequence[str] | None = ("en",
     """Pairs in one language each, so it serves monolingual batches; arXiv 2408.10536 takes the English ones."""
     chosen = some_of("mfaq", languages, LANGUAGES)
     places = paths_of("mfaq", files(chosen), folder)
-    return released(SOURCE, files(chosen), folder, cache, lambda problems: chain.from_iterable(
-        map(partial(pages, problems=problems), places, chosen)))
+    parts = [partial(pages, place, code) for place, code in zip(places, chosen, strict=True)]
+    return released(SOURCE, files(chosen), folder, cache, parts)
 
 
 def pages(path: Path, language: str, problems: Problems) -> Iterator[Records]:

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sources.released import paths_of, released, some_of
 from hybrid_ir.formats.files import RemoteFile, on_hub
 from hybrid_ir.formats.jsonl import Judgement, columns, judgements, objects
-from hybrid_ir.formats.miracl import CORPUS, SHARDS, TOPICS, shards, topics
+from hybrid_ir.formats.miracl import CORPUS, TOPICS, shards, topics
 from hybrid_ir.formats.problems import Problems
 from hybrid_ir.formats.records import Records, of_pairs
 from hybrid_ir.types import Source
@@ -21,22 +20,25 @@ SOURCE = Source(
     citation="Zhang et al. 2023, MIRACL: A Multilingual Retrieval Dataset Covering 18 Diverse Languages, arXiv 2210.09984",
     revision=f"{TOPICS[0]}@{TOPICS[1][:7]}, {CORPUS[0]}@{CORPUS[1][:7]}",
 )
-LANGUAGES = sorted({*SHARDS} - {"de", "yo"})  # those have no training questions
+COUNTS = {"ar": 6_217, "bn": 3_859, "en": 7_899, "es": 10_025, "fa": 4_277, "fi": 4_928, "fr": 2_321, "hi": 2_469, "id": 12_505,
+          "ja": 6_984, "ko": 1_973, "ru": 10_000, "sw": 2_687, "te": 4_119, "th": 4_778, "zh": 3_187}  # passages that answer
 
 
 def files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
     """Questions, judgements and the whole corpus of each language: the passages of the judgements are anywhere in it."""
-    return [file for code in some_of("miracl_train", languages, LANGUAGES)
+    return [file for code in some_of("miracl_train", languages, COUNTS)
             for file in (*(on_hub(*TOPICS, path) for path in topics(code, "train")),
                          *(on_hub(*CORPUS, path) for path in shards(code)))]
 
 
-def load(folder: str, cache: str, languages: str | Sequence[str] | None = None, negatives: int = 8) -> ParallelCorpus:
+def load(folder: str, cache: str, languages: str | Sequence[str] | None = None, negatives: int = 8,
+         require_counts: bool = True) -> ParallelCorpus:
     """Pairs in one language each, so it serves monolingual batches; with passages judged not to answer as hard negatives."""
-    chosen = some_of("miracl_train", languages, LANGUAGES)
+    chosen = some_of("miracl_train", languages, COUNTS)
     paths_of("miracl_train", files(chosen), folder)
-    return released(SOURCE, files(chosen), folder, cache, lambda problems: chain.from_iterable(
-        map(partial(read, Path(folder), negatives=negatives, problems=problems), chosen)), key={"negatives": negatives})
+    parts = [partial(read, Path(folder), code, negatives) for code in chosen]
+    counts = {code: COUNTS[code] for code in chosen} if require_counts else None
+    return released(SOURCE, files(chosen), folder, cache, parts, counts, {"negatives": negatives})
 
 
 def read(folder: Path, language: str, negatives: int, problems: Problems) -> Iterator[Records]:

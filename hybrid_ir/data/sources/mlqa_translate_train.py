@@ -23,20 +23,20 @@ SOURCE = Source(
     citation="Lewis et al. 2020, MLQA: Evaluating Cross-lingual Extractive Question Answering, arXiv 1910.07475",
     revision=f"squad {squad.TABLES.source.revision[:7]}",
 )
-ARCHIVE = RemoteFile("mlqa-translate-train.tar.gz", "https://dl.fbaipublicfiles.com/MLQA/mlqa-translate-train.tar.gz", 63_364_123)
-COUNTS = {"ar": 78_058, "de": 80_069, "en": squad.TABLES.rows, "vi": 84_816}  # as far as known
-LANGUAGES = ("ar", "de", "en", "es", "hi", "vi", "zh")
+ARCHIVE = RemoteFile("mlqa-translate-train.tar.gz", "https://dl.fbaipublicfiles.com/MLQA/mlqa-translate-train.tar.gz", 63_364_123,
+                     "e510277b0bc3c0639f53839aba8591aebfe803b8b84c5c2ef0513768b86b7cf9")
+COUNTS = {"ar": 78_058, "de": 80_069, "en": squad.TABLES.rows, "es": 81_810, "hi": 82_451, "vi": 84_816, "zh": 76_285}
 
 
 def files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
     """SQuAD for English, and one archive for all others."""
-    chosen = some_of("mlqa_translate_train", languages, LANGUAGES)
+    chosen = some_of("mlqa_translate_train", languages, COUNTS)
     return squad.files() * ("en" in chosen) + [ARCHIVE] * bool({*chosen} - {"en"})
 
 
 def load(folder: str, cache: str, languages: str | Sequence[str] | None = None, require_counts: bool = True) -> ParallelCorpus:
     """Questions and their paragraphs; a translation that MLQA left out is missing in that language."""
-    chosen = some_of("mlqa_translate_train", languages, LANGUAGES)
+    chosen = some_of("mlqa_translate_train", languages, COUNTS)
     places = {path.name: path for path in paths_of("mlqa_translate_train", files(chosen), folder)}
 
     def read(problems: Problems) -> Iterator[Records]:
@@ -44,15 +44,16 @@ def load(folder: str, cache: str, languages: str | Sequence[str] | None = None, 
         if "en" in chosen:
             readers["en"] = partial(parquet, places["train-00000-of-00001.parquet"], squad.TABLES.columns, problems)
         return joined(readers, problems)
-    counts = {code: count for code, count in COUNTS.items() if code in chosen}
-    return released(SOURCE, files(chosen), folder, cache, read, counts if require_counts else None, {"languages": chosen})
+    counts = {code: COUNTS[code] for code in chosen}
+    return released(SOURCE, files(chosen), folder, cache, [read], counts if require_counts else None, {"languages": chosen})
 
 
 def translated(archive: Path, language: str, problems: Problems) -> Iterator[Records]:
     """The questions of one language, from its file in the archive; the number of a record is the question's in that file."""
     member = f"mlqa-translate-train/{language}_squad-translate-train-train-v1.1.json"
     try:
-        with tarfile.open(archive) as opened, opened.extractfile(member) as file:
+        with tarfile.open(archive) as opened, opened.extractfile(
+                next((name for name in opened.getnames() if name.removeprefix("./") == member), member)) as file:
             paragraphs = [paragraph for article in json.load(file)["data"] for paragraph in article["paragraphs"]]
             rows = [row for paragraph in paragraphs for row in questions(paragraph)]
     except (KeyError, TypeError, ValueError, EOFError, OSError, tarfile.TarError) as error:

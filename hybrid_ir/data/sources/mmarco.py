@@ -31,7 +31,7 @@ NAMES = {"ar": "arabic", "de": "german", "en": "english", "es": "spanish", "fr":
          "it": "italian", "ja": "japanese", "nl": "dutch", "pt": "portuguese", "ru": "russian", "vi": "vietnamese",
          "zh": "chinese"}
 TRIPLES = "data/triples.train.ids.small.tsv"
-COUNT = 39_780_811  # triples
+COUNTS = {"triples": 39_780_811, "query": 808_731, "passage": 8_841_823}  # texts of each language
 Rows = Literal["pairs", "triples"]
 
 
@@ -51,7 +51,7 @@ def load(folder: str, cache: str, languages: str | Sequence[str] | None = None, 
         rows: `pairs`, each once with its first so many negatives, or `triples`, a row with one negative for each, as the
             39,780,811 that arXiv 2408.10536 counts.
         negatives: of a pair; a triple has one.
-        require_counts: refuse another number of triples than released.
+        require_counts: refuse another number of triples, questions or passages than released.
     """
     chosen, count = some_of("mmarco", languages, NAMES), 1 if rows == "triples" else negatives
     if rows not in ("pairs", "triples") or negatives < 0:
@@ -65,7 +65,7 @@ def load(folder: str, cache: str, languages: str | Sequence[str] | None = None, 
         for role, places in sides.items():
             for code, place in track(list(zip(chosen, places, strict=True)), f"{role} texts of mmarco", transient=True):
                 if not writer.has(role, code):
-                    writer.write(role, code, texts_of(place, ids[role]))
+                    writer.write(role, code, texts_of(place, ids[role], COUNTS[role] if require_counts else None))
         at = np.stack([np.searchsorted(ids["query"], pairs[:, 0]), np.searchsorted(ids["passage"], pairs[:, 1])], axis=1)
         writer.finish(SOURCE, at, np.where(wrong < 0, -1, np.searchsorted(ids["passage"], wrong)))
     key = {"files": states([triples, *texts]), "rows": rows, "negatives": count, "revision": SOURCE.revision}
@@ -81,7 +81,7 @@ def pairs_of(triples: Path, rows: Rows, negatives: int, require_counts: bool) ->
     except pa.ArrowInvalid as error:
         raise ValueError(f"{triples}: need three ids between tabs on each line ({error}): fetch it again") from error
     if require_counts:
-        require("mmarco", {"triples": len(table)}, {"triples": COUNT})
+        require("mmarco", {"triples": len(table)}, {"triples": COUNTS["triples"]})
     query, passage, negative = (column.to_numpy() for column in table.columns)
     if rows == "triples":
         return np.stack([query, passage], axis=1), negative[:, None]
@@ -93,13 +93,16 @@ def pairs_of(triples: Path, rows: Rows, negatives: int, require_counts: bool) ->
     return np.stack([query, passage], axis=1)[order[first]], np.where(places < counts[:, None], negative[taken], -1)
 
 
-def texts_of(place: Path, ids: np.ndarray) -> list[pa.Array]:
-    """The texts of the ids (sorted), in parts; null where the file has none or an empty one."""
-    wanted, found_ids, found = pa.array(ids), [], []
+def texts_of(place: Path, ids: np.ndarray, count: int | None) -> list[pa.Array]:
+    """The texts of the ids (sorted), in parts; null where the file, of so many lines, has none or an empty one."""
+    wanted, found_ids, found, lines = pa.array(ids), [], [], 0
     for numbers, texts in rows_of(place):
+        lines += len(numbers)
         kept = pc.and_(pc.is_in(numbers, wanted), pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0))
         found_ids.append(numbers.filter(kept))
         found.append(texts.filter(kept))
+    if count is not None:
+        require("mmarco", {place.name: lines}, {place.name: count})
     if len(ids) and not sum(map(len, found)):
         raise ValueError(f"{place} has none of the {len(ids):,} texts that the triples name: is it the right file?")
     known = pa.chunked_array(found_ids, pa.int64()).combine_chunks()

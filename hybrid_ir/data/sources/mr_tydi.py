@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +37,9 @@ def load(folder: str, cache: str, languages: str | Sequence[str] | None = None, 
     """Pairs in one language each, so it serves monolingual batches; with the first hard negatives of each question."""
     chosen = some_of("mr_tydi", languages, NAMES)
     places = paths_of("mr_tydi", files(chosen), folder)
-    return released(SOURCE, files(chosen), folder, cache, lambda problems: chain.from_iterable(
-        map(partial(questions, negatives=negatives, problems=problems), places, chosen)),
-        {code: COUNTS[code] for code in chosen} if require_counts else None, {"negatives": negatives})
+    parts = [partial(questions, place, code, negatives) for place, code in zip(places, chosen, strict=True)]
+    counts = {code: COUNTS[code] for code in chosen} if require_counts else None
+    return released(SOURCE, files(chosen), folder, cache, parts, counts, {"negatives": negatives})
 
 
 def questions(path: Path, language: str, negatives: int, problems: Problems) -> Iterator[Records]:

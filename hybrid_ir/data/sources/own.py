@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from hybrid_ir.data.checking import HUGE, Rules
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.importing import HUGE, Importer, Read, Rules
+from hybrid_ir.data.importing import Importer, Part
 from hybrid_ir.data.stored import built, load, write_to
 from hybrid_ir.data.view import in_languages
 from hybrid_ir.data.writing import CorpusWriter
@@ -44,7 +44,7 @@ class Options:
     max_characters: int = HUGE
     errors: str = "stop"
 
-    def imported(self, path: str, files: Sequence[Path], read: Read, key: Mapping[str, Any] | None = None,
+    def imported(self, path: str, files: Sequence[Path], parts: Sequence[Part], key: Mapping[str, Any] | None = None,
                  twins: bool = False) -> ParallelCorpus:
         """The corpus of these records, in the cache or in the folder `to`; ValueError with everything that is wrong."""
         rules = Rules(self.max_characters, self.errors, twins if self.twins is None else self.twins)
@@ -55,10 +55,10 @@ class Options:
         named = ", ".join(file.name for file in files[:5]) + " ..." * (len(files) > 5)
 
         def build(writer: CorpusWriter) -> None:
-            importer = Importer(writer, read, rules, problems, len(files))
+            importer = Importer(writer, parts, rules, problems)
             importer.run(Source(name, f"imported from {named}", "yours", "yours"), lambda: self._require_languages(importer))
-        corpus = write_to(self.to, build) if self.to else built(
-            self.cache, name, {"files": states, "rules": vars(rules), **(key or {})}, build)
+        decides = {"files": states, "rules": vars(rules), **(key or {})}
+        corpus = write_to(self.to, build, decides) if self.to else built(self.cache, name, decides, build)
         if problems.number:
             print(f"{problems.number:,} problems, what they were about is left out: {problems.tell()}")
         return in_languages(corpus, self.languages)
@@ -75,16 +75,13 @@ def from_jsonl(path: str, **options: Any) -> ParallelCorpus:
     The path is a file, a folder with .jsonl or .jsonl.gz files, or a pattern with *.
     """
     files = matching(path, JSON_LINES)
-    return Options(**options).imported(
-        path, files, lambda problems: chain.from_iterable(json_lines(file, problems) for file in files))
+    return Options(**options).imported(path, files, [partial(json_lines, file) for file in files])
 
 
 def from_parquet(path: str, columns: Mapping[str, Any] | None = None, **options: Any) -> ParallelCorpus:
     """Rows of Parquet files; `columns` says which are what (see ColumnMap), or they are named query_LL and passage_LL."""
     files, chosen = matching(path, PARQUET), ColumnMap(**(columns or {}))
-    return Options(**options).imported(
-        path, files, lambda problems: chain.from_iterable(parquet(file, chosen, problems) for file in files),
-        {"columns": columns})
+    return Options(**options).imported(path, files, [partial(parquet, file, chosen) for file in files], {"columns": columns})
 
 
 def from_tsv(path: str, **options: Any) -> ParallelCorpus:
@@ -96,7 +93,7 @@ def from_tsv(path: str, **options: Any) -> ParallelCorpus:
 
     def read(problems: Problems) -> Iterable[Records]:
         return joined({language: partial(tab_separated, file, language, problems) for language, file in files.items()}, problems)
-    return Options(**options).imported(path, list(files.values()), read, twins=len(files) > 1)
+    return Options(**options).imported(path, list(files.values()), [read], twins=len(files) > 1)
 
 
 def from_beir(path: str, language: str | None = None, split: str = "train", **options: Any) -> ParallelCorpus:
@@ -114,7 +111,7 @@ def from_beir(path: str, language: str | None = None, split: str = "train", **op
     def read(problems: Problems) -> Iterable[Records]:
         parts = {code: partial(beir, folder, code, split, problems) for code, folder in folders.items()}
         return joined(parts, problems) if len(parts) > 1 else next(iter(parts.values()))()
-    return Options(**options).imported(path, files, read, {"split": split}, twins=len(folders) > 1)
+    return Options(**options).imported(path, files, [read], {"split": split}, twins=len(folders) > 1)
 
 
 def from_hub(repository: str, files: str | Sequence[str], columns: Mapping[str, Any] | None, revision: str, folder: str,
@@ -131,9 +128,7 @@ def from_hub(repository: str, files: str | Sequence[str], columns: Mapping[str, 
     place = Path(folder) / repository.replace("/", "--") / revision.replace("/", "--")
     fetch([on_hub(repository, revision.replace("/", "%2F"), path) for path in paths], place)
     here, chosen = [place / path for path in paths], ColumnMap(**(columns or {}))
-    return Options(**options).imported(
-        repository, here, lambda problems: chain.from_iterable(parquet(file, chosen, problems) for file in here),
-        {"columns": columns})
+    return Options(**options).imported(repository, here, [partial(parquet, file, chosen) for file in here], {"columns": columns})
 
 
 def from_folder(path: str, languages: str | Sequence[str] | None = None) -> ParallelCorpus:

@@ -1,23 +1,22 @@
 """What the loaders of released data sets share: files that must be there, a corpus built once, counts of the release."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hybrid_ir.data.checking import Rules
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.importing import Importer, Rules
+from hybrid_ir.data.importing import Importer, Part
 from hybrid_ir.data.stored import built
 from hybrid_ir.data.view import in_languages
 from hybrid_ir.data.writing import CorpusWriter
 from hybrid_ir.formats.files import RemoteFile, on_hub
 from hybrid_ir.formats.problems import Problems
-from hybrid_ir.formats.records import Records
 from hybrid_ir.formats.tables import ColumnMap, Keep, parquet
 from hybrid_ir.types import Source, codes
 
@@ -49,7 +48,7 @@ def states(places: Iterable[Path]) -> list[tuple[str, int, int]]:
 
 
 def released(source: Source, files: Sequence[RemoteFile], folder: str, cache: str,
-             read: Callable[[Problems], Iterable[Records]], counts: Mapping[str, int] | None = None,
+             parts: Sequence[Part], counts: Mapping[str, int] | None = None,
              key: Mapping[str, Any] | None = None, languages: str | Sequence[str] | None = None) -> ParallelCorpus:
     """The corpus of a release, built once; records that are wrong are left out, counted and listed in the folder of the cache.
 
@@ -59,15 +58,8 @@ def released(source: Source, files: Sequence[RemoteFile], folder: str, cache: st
 
     def build(writer: CorpusWriter) -> None:
         problems = Problems(source.name, writer.folder.with_suffix(".problems.txt"))
-        found: Counter[str] = Counter()
-
-        def tallied(problems: Problems) -> Iterator[Records]:
-            for records in read(problems):
-                for (role, language), texts in records.columns.items():
-                    found[language] += (len(texts) - texts.null_count) * (role == "query")
-                yield records
-        importer = Importer(writer, tallied, Rules(HUGE, "skip"), problems, len(places))
-        importer.run(source, lambda: require(source.name, found, counts))
+        importer = Importer(writer, parts, Rules(HUGE, "skip"), problems)
+        importer.run(source, lambda: require(source.name, importer.state.queries, counts))
         if problems.number:
             print(f"{source.name}: {problems.number:,} problems, what they were about is left out: {problems.tell()}")
     decides = {"files": states(places), "revision": source.revision, "counts": counts, **(key or {})}
@@ -107,8 +99,8 @@ class EnglishTables:
         places = paths_of(self.source.name, self.files(), folder)
         if require_counts:
             require(self.source.name, {"en": sum(map(rows_of, places))}, {"en": self.rows})
-        return released(self.source, self.files(), folder, cache, lambda problems: chain.from_iterable(
-            parquet(place, self.columns, problems, self.keep) for place in places), languages=languages)
+        parts = [partial(parquet, place, self.columns, keep=self.keep) for place in places]
+        return released(self.source, self.files(), folder, cache, parts, languages=languages)
 
 
 def rows_of(place: Path) -> int:

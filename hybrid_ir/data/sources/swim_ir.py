@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -29,12 +28,13 @@ LANGUAGES = {"monolingual": ["ar", "bn", "de", "en", "es", "fi", "fr", "hi", "id
              "cross_lingual": ["ar", "bn", "de", "es", "fa", "fi", "fr", "hi", "id", "ja", "ko", "ru", "sw", "te", "th", "yo",
                                "zh"]}
 SHARDS = {"monolingual": 1, "cross_lingual": 2}
-COUNTS = {"monolingual": {"ar": 277_651, "bn": 106_816, "de": 446_918},
-          "cross_lingual": {"ar": 901_363, "bn": 909_748, "de": 909_145, "es": 905_771, "fa": 910_295, "fi": 906_429}}
+COUNTS = {"monolingual": {"ar": 277_651, "bn": 106_816, "de": 446_918, "en": 501_538, "es": 492_536, "fi": 353_725},
+          "cross_lingual": {"ar": 901_363, "bn": 909_748, "de": 909_145, "es": 905_771, "fa": 910_295, "fi": 906_429,
+                            "sw": 905_242, "th": 914_610}}  # as far as published
 
 
 def files(variant: Variant = "cross_lingual", languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
-    """The Parquet files of each language; of the monolingual data some languages may have more than one (see its page)."""
+    """The Parquet files of each language."""
     repository, count = f"nthakur/swim-ir-{variant.replace('_', '-')}", SHARDS[variant]
     return [on_hub(repository, REVISIONS[variant], f"{code}/train-{shard:05d}-of-{count:05d}.parquet")
             for code in some_of("swim_ir", languages, LANGUAGES[variant]) for shard in range(count)]
@@ -47,10 +47,9 @@ def load(folder: str, cache: str, variant: Variant = "cross_lingual", languages:
     wanted = files(variant, chosen)
     places = paths_of("swim_ir", wanted, folder)
     codes = [code for code in chosen for _ in range(SHARDS[variant])]
-    counts = {code: count for code, count in COUNTS[variant].items() if code in chosen}
-    return released(SOURCE, wanted, folder, cache, lambda problems: chain.from_iterable(
-        map(partial(rows, variant=variant, problems=problems), places, codes)), counts if require_counts else None,
-        {"variant": variant})
+    parts = [partial(rows, place, code, variant) for place, code in zip(places, codes, strict=True)]
+    counts = {code: count for code, count in COUNTS[variant].items() if code in chosen} if require_counts else None
+    return released(SOURCE, wanted, folder, cache, parts, counts, {"variant": variant})
 
 
 def rows(path: Path, language: str, variant: Variant, problems: Problems) -> Iterator[Records]:
