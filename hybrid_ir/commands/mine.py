@@ -24,7 +24,7 @@ from hybrid_ir.evaluation.top import Top
 from hybrid_ir.types import Role, TextEncoder
 
 TEXTS = (*ENCODER_TEXTS, "checkpoint", "to", "corpus.path")
-BLOCK = 1024  # queries of a matrix product
+BLOCK, PAIRS = 1024, 8192  # queries of a matrix product, pairs that are judged together
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -48,7 +48,8 @@ def run(cfg: DictConfig) -> None:
     corpus = build(cfg.corpus)
     if len(corpus.parts) > 1:
         raise ValueError("a mixture has no ids of its own: mine its corpora one by one")
-    with tempfile.TemporaryDirectory() as scratch:
+    Path(cfg.paths.cache_dir).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cfg.paths.cache_dir, prefix=".vectors-") as scratch:
         vectors = {language: Vectors(corpus, language, encoder, Path(scratch), cfg.texts_per_chunk)
                    for language in corpus.languages}
         negatives, counts = mine(corpus, vectors, cfg)
@@ -103,35 +104,45 @@ def mine(corpus: ParallelCorpus, vectors: dict[str, Vectors], cfg: DictConfig) -
         corpus.query_content[corpus.pairs[:, 0]], corpus.content[corpus.pairs[:, 1]])
     best = np.full((len(pairs), cfg.count), -1), np.full((len(pairs), cfg.count), -np.inf)
     counts: Counter[str] = Counter()
+    by_query_P = np.argsort(pairs[:, 0], kind="stable")
+    asked_P = pairs[by_query_P, 0]
     for number, language in enumerate(track(corpus.languages, "search", disable=len(pairs) < BLOCK, transient=True)):
         own = vectors[language]
-        row_of = np.full(len(corpus.derived.query_languages), -1)
-        row_of[own.query_ids] = np.arange(len(own.query_ids))
-        asked_P = np.flatnonzero(row_of[pairs[:, 0]] >= 0)
-        for start in range(0, len(asked_P), BLOCK):
-            rows = asked_P[start : start + BLOCK]
-            queries = own.queries[row_of[pairs[rows, 0]]]
+        for start in range(0, len(own.query_ids), BLOCK):
+            block = own.query_ids[start : start + BLOCK]
+            rows = by_query_P[slice(*np.searchsorted(asked_P, (block[0], block[-1] + 1)))]
+            rows = rows[np.isin(pairs[rows, 0], block)]
+            queries = own.queries[start : start + BLOCK]
             for other in pools(number, len(corpus.languages), cfg.languages):
-                found = searched(corpus, own, vectors[corpus.languages[other]], queries, rows, contents, cfg)
-                counts[corpus.languages[other]] += int((found[0] >= 0).sum())
-                both = (np.concatenate([side[rows], new], axis=1) for side, new in zip(best, found, strict=True))
-                ids, scores = merged(*both)
-                best[0][rows], best[1][rows] = hard_negatives(ids, scores, ids >= 0, corpus.content, cfg.count)
+                pool = vectors[corpus.languages[other]]
+                if not len(pool.ids) or not len(rows):
+                    continue
+                candidates = searched(pool, queries, cfg.depth)
+                for some in np.array_split(rows, -(-len(rows) // PAIRS)):
+                    places = np.searchsorted(block, pairs[some, 0])
+                    found = chosen(corpus, own, pool, queries[places], some, [side[places] for side in candidates], contents, cfg)
+                    counts[corpus.languages[other]] += int((found[0] >= 0).sum())
+                    both = (np.concatenate([side[some], new], axis=1) for side, new in zip(best, found, strict=True))
+                    ids, scores = merged(*both)
+                    best[0][some], best[1][some] = hard_negatives(ids, scores, ids >= 0, corpus.content, cfg.count)
     return best[0], counts
 
 
-def searched(corpus: ParallelCorpus, own: Vectors, pool: Vectors, queries: np.ndarray, rows: np.ndarray,
-             contents: dict[int, np.ndarray], cfg: DictConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Hard negatives (Q, K) of some pairs among the passages of one language."""
-    if not len(pool.ids):
-        return np.full((len(rows), cfg.count), -1), np.full((len(rows), cfg.count), -np.inf)
-    top = Top(len(rows), min(cfg.depth, len(pool.ids)))
+def searched(pool: Vectors, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and scores (Q, D) of the best passages of a language, -1 for none."""
+    top = Top(len(queries), min(depth, len(pool.ids)))
     given = torch.from_numpy(np.ascontiguousarray(queries)).to(pool.device)
     for start in range(0, len(pool.ids), 1 << 16):
         block = torch.from_numpy(np.ascontiguousarray(pool.passages[start : start + (1 << 16)])).to(pool.device)
         top.take(0, (given @ block.T).double(), torch.arange(start, start + len(block), device=pool.device), 0)
     places, scores = top.rows_QK.numpy(), top.scores_QK.numpy()
-    ids = np.where(places >= 0, pool.ids[places], -1)
+    return np.where(places >= 0, pool.ids[places], -1), scores
+
+
+def chosen(corpus: ParallelCorpus, own: Vectors, pool: Vectors, queries: np.ndarray, rows: np.ndarray,
+           candidates: Sequence[np.ndarray], contents: dict[int, np.ndarray], cfg: DictConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Hard negatives (P, K) of some pairs among the candidates (P, D) of their queries."""
+    ids, scores = candidates
     query_ids, positives = np.asarray(corpus.pairs[rows], np.int64).T
     answers = [contents[int(content)] for content in corpus.query_content[query_ids]]
     right = np.array([np.isin(corpus.content[own], answer) for own, answer in zip(ids, answers, strict=True)])

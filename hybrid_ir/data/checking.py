@@ -32,8 +32,8 @@ class Rules:
     def __post_init__(self):
         if self.errors not in ON_ERROR:
             raise ValueError(f"errors={self.errors!r} must be one of {', '.join(ON_ERROR)}")
-        if self.max_characters < 1:
-            raise ValueError(f"max_characters={self.max_characters} must be at least 1")
+        if not isinstance(self.max_characters, int) or self.max_characters < 1:
+            raise ValueError(f"max_characters={self.max_characters!r} must be a number, at least 1")
 
 
 @dataclass

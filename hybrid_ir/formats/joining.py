@@ -8,9 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hybrid_ir.formats.chunks import spilled, taken
 from hybrid_ir.formats.jsonl import field, judgements, objects
 from hybrid_ir.formats.problems import Problems
 from hybrid_ir.formats.records import ROLES, SIZE, Records, of_pairs
+
+TEXTS = pa.schema([(role, pa.string()) for role in ROLES])
 
 
 @dataclass(frozen=True)
@@ -20,19 +23,25 @@ class Side:
     place: str
     numbers: np.ndarray
     ids: pa.Array
-    texts: tuple[pa.Array, pa.Array]
+    texts: pa.Table  # a column of each role, on disk
     negatives: list[list[str]]
 
     @classmethod
-    def of(cls, parts: Iterable[Records], language: str) -> "Side":
-        parts = list(parts)
-        numbers = np.concatenate([np.empty(0, np.int64), *(np.asarray(part.numbers) for part in parts)])
-        ids = pa.chunked_array([part.ids for part in parts], pa.string()).cast(pa.large_string()).combine_chunks()
-        texts = (pa.chunked_array([part.columns[role, language] for part in parts], pa.string()).cast(pa.large_string())
-                 .combine_chunks() for role in ROLES)
-        negatives = [row or [] for part in parts for row in (part.negatives[language].to_pylist() if part.negatives
-                                                              else [[]] * len(part))]
-        return cls(parts[0].place if parts else "", numbers, ids, tuple(texts), negatives)
+    def of(cls, parts: Iterable[Records], language: str, scratch: Path) -> "Side":
+        place, numbers, ids, negatives = "", [np.empty(0, np.int64)], [], []
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            nonlocal place
+            for part in parts:
+                place = part.place
+                numbers.append(np.asarray(part.numbers))
+                ids.append(part.ids)
+                negatives.extend(row or [] for row in (part.negatives[language].to_pylist() if part.negatives
+                                                       else [[]] * len(part)))
+                yield pa.record_batch([part.columns[role, language] for role in ROLES], schema=TEXTS)
+        texts = spilled(batches(), TEXTS, scratch)
+        own = pa.chunked_array(ids, pa.string()).cast(pa.large_string()).combine_chunks()
+        return cls(place, np.concatenate(numbers), own, texts, negatives)
 
 
 class Places(Sequence[str]):
@@ -49,17 +58,19 @@ class Places(Sequence[str]):
                          for side, rows in zip(self.sides, self.rows, strict=True) if rows[row].is_valid)
 
 
-def joined(read: Mapping[str, Callable[[], Iterable[Records]]], problems: Problems) -> Iterator[Records]:
-    """Records in all languages, from readers that have one each; an id that comes twice in a language is a problem."""
-    sides = {language: Side.of(parts(), language) for language, parts in read.items()}
+def joined(read: Mapping[str, Callable[[], Iterable[Records]]], problems: Problems, scratch: Path) -> Iterator[Records]:
+    """Records in all languages, from readers that have one each; an id that comes twice in a language is a problem.
+
+    Ids are in memory, texts in files in `scratch` meanwhile.
+    """
+    sides = {language: Side.of(parts(), language, scratch) for language, parts in read.items()}
     for side in sides.values():
         repeats(side, problems)
     everything = pa.chunked_array([side.ids for side in sides.values()], pa.large_string()).unique()
     row_of = {language: pc.index_in(everything, value_set=side.ids) for language, side in sides.items()}
     for start in range(0, len(everything), SIZE):
         rows = {language: own.slice(start, SIZE) for language, own in row_of.items()}
-        columns = {(role, language): sides[language].texts[i].take(own).cast(pa.string())
-                   for language, own in rows.items() for i, role in enumerate(ROLES)}
+        columns = {(role, language): taken(sides[language].texts[role], own) for language, own in rows.items() for role in ROLES}
         places = Places(list(sides.values()), list(rows.values()))
         yield Records("", places, everything.slice(start, SIZE).cast(pa.string()), columns, apart(sides, rows),
                       min(1.0, (start + SIZE) / len(everything)))

@@ -116,14 +116,17 @@ def test_the_best_allowed_candidates_each_content_once():
 
 
 @pytest.mark.parametrize("where", ["same", "other", "any"])
-def test_mined_negatives_are_those_of_a_search_through_everything(encoder, tmp_path, where):
+def test_mined_negatives_are_those_of_a_search_through_everything(encoder, tmp_path, monkeypatch, where):
+    monkeypatch.setattr("hybrid_ir.commands.mine.BLOCK", 7)
+    monkeypatch.setattr("hybrid_ir.commands.mine.PAIRS", 3)
     rng, count = np.random.default_rng(1), 30
     texts = {code: [f"{code} text {i} {' '.join(map(str, rng.integers(0, 9, 3)))}" for i in range(count)]
              for code in ("en", "de")}
     texts["en"][7] = texts["en"][3]  # a repeated passage, and one that a language lacks
     passages = {**texts, "de": [None if i == 5 else text for i, text in enumerate(texts["de"])]}
     queries = {code: [f"ask {text}" for text in own] for code, own in texts.items()}
-    corpus = ParallelCorpus(queries, passages, np.repeat(np.arange(count)[:, None], 2, 1), SOURCE)
+    pairs = rng.permutation([*((i, i) for i in range(count)), *((i, i + 1) for i in range(0, count - 1, 2))])
+    corpus = ParallelCorpus(queries, passages, pairs, SOURCE)
     model = BiEncoderTexts(encoder, "tiny")
     cfg = SimpleNamespace(count=4, depth=count, languages=where, margin=0.002)
     vectors = {code: Vectors(corpus, code, model, tmp_path, 7) for code in corpus.languages}
@@ -133,17 +136,18 @@ def test_mined_negatives_are_those_of_a_search_through_everything(encoder, tmp_p
         return model.encode(model.read([text], role), role)[0].double().numpy()
     asked = {code: [vector(text, "query") for text in queries[code]] for code in queries}
     told = {code: [None if text is None else vector(text, "passage") for text in passages[code]] for code in passages}
-    for row in range(count):
+    for row, (query, passage) in enumerate(pairs):
+        right = {corpus.content[p] for q, p in pairs if corpus.query_content[q] == corpus.query_content[query]}
         best: dict[int, float] = {}
         for code in queries:
             for other in passages:
                 if (where == "same") != (code == other) and where != "any":
                     continue
-                positive = told[code][row] if told[other][row] is None else told[other][row]
-                limit = np.inf if positive is None else asked[code][row] @ positive - cfg.margin
+                positive = told[code][passage] if told[other][passage] is None else told[other][passage]
+                limit = np.inf if positive is None else asked[code][query] @ positive - cfg.margin
                 for i in range(count):
-                    if told[other][i] is not None and corpus.content[i] != corpus.content[row]:
-                        score = asked[code][row] @ told[other][i]
+                    if told[other][i] is not None and corpus.content[i] not in right:
+                        score = asked[code][query] @ told[other][i]
                         if score <= limit:
                             content = int(corpus.content[i])
                             best[content] = max(best.get(content, -np.inf), score)

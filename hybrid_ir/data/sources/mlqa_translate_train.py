@@ -43,7 +43,7 @@ def load(folder: str, cache: str, languages: str | Sequence[str] | None = None, 
         readers = {code: partial(translated, places[ARCHIVE.path], code, problems) for code in chosen if code != "en"}
         if "en" in chosen:
             readers["en"] = partial(parquet, places["train-00000-of-00001.parquet"], squad.TABLES.columns, problems)
-        return joined(readers, problems)
+        return joined(readers, problems, Path(cache))
     counts = {code: COUNTS[code] for code in chosen}
     return released(SOURCE, files(chosen), folder, cache, [read], counts if require_counts else None, {"languages": chosen})
 

@@ -17,6 +17,7 @@ from hybrid_ir.data.sources.released import paths_of, require, some_of, states
 from hybrid_ir.data.stored import built
 from hybrid_ir.data.view import in_languages
 from hybrid_ir.data.writing import CorpusWriter
+from hybrid_ir.formats.chunks import taken
 from hybrid_ir.formats.files import RemoteFile, on_hub
 from hybrid_ir.types import Source
 
@@ -107,8 +108,6 @@ def texts_of(place: Path, ids: np.ndarray, count: int | None) -> list[pa.Array]:
         raise ValueError(f"{place} has none of the {len(ids):,} texts that the triples name: is it the right file?")
     known = pa.chunked_array(found_ids, pa.int64()).combine_chunks()
     texts = pa.chunked_array(found, pa.large_string())
-    if len(known) and not (np.diff(known.to_numpy()) > 0).all():  # as released, they ascend, and parts of a file lie together
-        texts = pa.chunked_array([texts.combine_chunks()])
     return [taken(texts, part) for part in slices(pc.index_in(wanted, value_set=known))]
 
 
@@ -132,11 +131,3 @@ def rows_of(place: Path) -> Iterator[tuple[pa.Array, pa.Array]]:
 
 def slices(rows: pa.Array, size: int = 1 << 16) -> list[pa.Array]:
     return [rows.slice(start, size) for start in range(0, len(rows), size)]
-
-
-def taken(texts: pa.ChunkedArray, rows: pa.Array) -> pa.Array:
-    """The texts of rows, null for null."""
-    low, high = (bound.as_py() for bound in pc.min_max(rows).values())
-    if low is None:
-        return pa.nulls(len(rows), pa.string())
-    return texts.slice(low, high - low + 1).combine_chunks().take(pc.subtract(rows, low)).cast(pa.string())

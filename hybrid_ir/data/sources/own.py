@@ -92,8 +92,10 @@ def from_tsv(path: str, **options: Any) -> ParallelCorpus:
         raise ValueError(f"corpus.path={path}: more than one file of a language among {', '.join(map(str, found))}")
 
     def read(problems: Problems) -> Iterable[Records]:
-        return joined({language: partial(tab_separated, file, language, problems) for language, file in files.items()}, problems)
-    return Options(**options).imported(path, list(files.values()), [read], twins=len(files) > 1)
+        parts = {language: partial(tab_separated, file, language, problems) for language, file in files.items()}
+        return joined(parts, problems, Path(chosen.cache))
+    chosen = Options(**options)
+    return chosen.imported(path, list(files.values()), [read], twins=len(files) > 1)
 
 
 def from_beir(path: str, language: str | None = None, split: str = "train", **options: Any) -> ParallelCorpus:
@@ -110,8 +112,9 @@ def from_beir(path: str, language: str | None = None, split: str = "train", **op
 
     def read(problems: Problems) -> Iterable[Records]:
         parts = {code: partial(beir, folder, code, split, problems) for code, folder in folders.items()}
-        return joined(parts, problems) if len(parts) > 1 else next(iter(parts.values()))()
-    return Options(**options).imported(path, files, [read], {"split": split}, twins=len(folders) > 1)
+        return joined(parts, problems, Path(chosen.cache)) if len(parts) > 1 else next(iter(parts.values()))()
+    chosen = Options(**options)
+    return chosen.imported(path, files, [read], {"split": split}, twins=len(folders) > 1)
 
 
 def from_hub(repository: str, files: str | Sequence[str], columns: Mapping[str, Any] | None, revision: str, folder: str,
