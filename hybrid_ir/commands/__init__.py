@@ -126,6 +126,9 @@ def one_clear_error() -> Iterator[None]:
     """Print a user's mistake as one line and exit with 2, say that Ctrl-C was heard; anything else keeps its traceback."""
     try:
         yield
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except KeyboardInterrupt:
         print("stopped; what was written whole stays", file=sys.stderr)
         sys.exit(130)
@@ -166,8 +169,10 @@ def rank_of_this_process() -> int:
 
 def failure_of(error: Exception) -> Failure:
     """What to say of an error: one line and code 2 for what users can mend, the traceback and code 1 for what they cannot."""
-    from hybrid_ir.distributed import is_about_others  # here, so that `hybrid-ir data fetch` starts in a second
-    others, known = is_about_others(error), isinstance(error, USER_ERRORS)
+    others, known = False, isinstance(error, USER_ERRORS)
+    if "torch" in sys.modules:  # else it is about nobody else, and `hybrid-ir data import` ends without loading it
+        from hybrid_ir.distributed import is_about_others
+        others = is_about_others(error)
     message = message_of(error)
     if "can't allocate memory" in message or "out of memory" in message or isinstance(error, MemoryError):
         known, message = True, (f"no memory left ({message.splitlines()[0][:200]}): use cache_gradients=true, a smaller "

@@ -1,5 +1,6 @@
 """Checks records of training data: what may be in a corpus, and what is wrong with the rest."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,42 +47,64 @@ class Checker:
 
     def good(self, records: Records) -> np.ndarray:
         """Which records have nothing wrong; adds what the others have."""
-        good, found = np.ones(len(records), bool), []
-
-        def wrong(rows: np.ndarray, problem: str, detail: pa.Array | None = None) -> None:
-            found.extend((row, problem if detail is None else f"{problem}: {detail[row].as_py()!r:.60}")
-                         for row in np.flatnonzero(rows))
-            np.logical_and(good, ~rows, out=good)
-
+        verdict = Verdict(records)
+        verdict.wrong(blank(records.ids) | ~mask(pc.is_valid(records.ids)), "an empty id")
         there = {role: np.zeros(len(records), np.int64) for role in ROLES}
         for (role, language), texts in records.columns.items():
             there[role] += mask(pc.is_valid(texts))
-            wrong(blank(texts), f"an empty {role} in '{language}'")
-            sizes = pc.utf8_length(texts)
-            wrong(mask(pc.greater(sizes, self.rules.max_characters)),
-                  f"a {role} in '{language}' has more characters than max_characters={self.rules.max_characters}", sizes)
-            if role == "query" and ("passage", language) in records.columns:
-                wrong(mask(pc.equal(texts, records.columns["passage", language])), f"the query is its passage in '{language}'")
-            if told := wrong_code(language):
-                wrong(mask(pc.is_valid(texts)), told)
+            self._judge_texts(verdict, role, language, texts)
         for language, texts in records.negatives.items():
-            lists = [[text for text in row or () if text is not None] for row in texts.to_pylist()]
-            wrong(np.array([any(not text.strip() for text in row) for row in lists], bool), f"an empty negative in '{language}'")
-            wrong(np.array([any(len(text) > self.rules.max_characters for text in row) for row in lists], bool),
-                  f"a negative in '{language}' has more characters than max_characters={self.rules.max_characters}")
-            wrong(np.array([len(row) > MOST_NEGATIVES for row in lists], bool), f"more than {MOST_NEGATIVES:,} negatives")
-            if told := wrong_code(language):
-                wrong(np.array([bool(row) for row in lists], bool), told)
-        wrong(blank(records.ids) | ~mask(pc.is_valid(records.ids)), "an empty id")
+            self._judge_negatives(verdict, language, texts)
         for role in ROLES:
-            wrong(there[role] == 0, f"no {role} in any language for the id", records.ids)
-        alone = good & (np.maximum(*there.values()) == 1)
+            verdict.wrong(there[role] == 0, f"no {role} in any language for the id", records.ids)
+        alone = np.maximum(*there.values()) == 1
         if self.rules.twins:
-            wrong(alone, "no twin in another language for the id", records.ids)
-        self.alone += int(alone.sum())
-        for row, problem in sorted(dict.fromkeys(found)):
+            verdict.wrong(verdict.good & alone, "no twin in another language (twins=false takes it without) for the id",
+                          records.ids)
+        self.alone += int((verdict.good & alone).sum())
+        for row, problem in sorted(dict.fromkeys(verdict.found)):
             self.problems.add(f"{records.where(row)}: {problem}")
-        return good
+        return verdict.good
+
+    def _judge_texts(self, verdict: "Verdict", role: str, language: str, texts: pa.Array) -> None:
+        sizes = pc.utf8_length(texts)
+        verdict.wrong(blank(texts), f"an empty {role} in '{language}'")
+        verdict.wrong(mask(pc.match_substring(texts, "\0")), f"a NUL character in a {role} in '{language}'")
+        verdict.wrong(mask(pc.greater(sizes, self.rules.max_characters)),
+                      f"a {role} in '{language}' has more characters than max_characters={self.rules.max_characters}", sizes)
+        if role == "query" and (passages := verdict.records.columns.get(("passage", language))) is not None:
+            verdict.wrong(mask(pc.equal(texts, passages)), f"the query is its passage in '{language}'", texts)
+        if told := wrong_code(language):
+            verdict.wrong(mask(pc.is_valid(texts)), told)
+
+    def _judge_negatives(self, verdict: "Verdict", language: str, texts: pa.Array) -> None:
+        lists = [[text for text in row or () if text is not None] for row in texts.to_pylist()]
+        passages = verdict.records.columns.get(("passage", language), pa.nulls(len(lists), pa.string()))
+
+        def wrong(rows: Iterable[bool], problem: str, detail: pa.Array | None = None) -> None:
+            verdict.wrong(np.fromiter(rows, bool), problem, detail)
+        wrong((len(row) > MOST_NEGATIVES for row in lists), f"more than {MOST_NEGATIVES:,} negatives")
+        wrong((any(not text.strip() for text in row) for row in lists), f"an empty negative in '{language}'")
+        wrong((any("\0" in text for text in row) for row in lists), f"a NUL character in a negative in '{language}'")
+        wrong((any(len(text) > self.rules.max_characters for text in row) for row in lists),
+              f"a negative in '{language}' has more characters than max_characters={self.rules.max_characters}")
+        wrong((passage in row for passage, row in zip(passages.to_pylist(), lists, strict=True)),
+              f"a negative in '{language}' is the passage", passages)
+        if told := wrong_code(language):
+            wrong(map(bool, lists), told)
+
+
+class Verdict:
+    """Which of some records are good, and what is wrong with the others by row."""
+
+    def __init__(self, records: Records):
+        self.records, self.good = records, np.ones(len(records), bool)
+        self.found: list[tuple[int, str]] = []
+
+    def wrong(self, rows: np.ndarray, problem: str, detail: pa.Array | None = None) -> None:
+        self.found.extend((row, problem if detail is None else f"{problem}: {detail[row].as_py()!r:.60}")
+                          for row in np.flatnonzero(rows))
+        self.good &= ~rows
 
 
 def mask(values: pa.Array) -> np.ndarray:

@@ -45,17 +45,19 @@ class Importer:
         require()
         log = self.journal.records()
         repeated = self._repeated(log)
-        if self.rules.errors == "stop" or self.problems.files:
+        if self.problems.files:
             self.problems.stop()
+        if self.rules.errors == "stop":
+            self.problems.stop("nothing is written: correct them, or leave what they are about out with errors=skip")
         kept = log["negatives"] != LEFT_OUT
         counts_P = log["negatives"][kept].astype(np.int64)
         passages_P = np.arange(len(counts_P)) + np.cumsum(counts_P) - counts_P  # its negatives follow each
         pairs, negatives = np.stack([np.arange(len(counts_P)), passages_P], axis=1), padded(passages_P + 1, counts_P)
         if repeated.any():
             pairs, negatives = pairs[~repeated[kept]], negatives[~repeated[kept]]
-            self.state.counts["left out"] += int(repeated.sum())
+            self.state.counts["records left out"] += int(repeated.sum())
         if not len(pairs):
-            self.problems.add("there is no pair to train on")
+            self.problems.add(f"there is no pair to train on in what was {source.description}")
             self.problems.stop()
         self.writer.finish(source, pairs, negatives, self.state.counts | {"problems": self.problems.number})
 
@@ -66,7 +68,7 @@ class Importer:
         before = self.problems.number
         for number, records in enumerate(self.parts[state.parts](self.problems), 1):
             if number > skipped:
-                state.counts["lines left out"] += self.problems.number - before  # they were no records
+                state.counts["lines that are no records"] += self.problems.number - before  # they were no records
                 self._add(records)
                 state.taken, unsaved = number, unsaved + len(records)
                 if unsaved >= STRIDE:
@@ -74,7 +76,7 @@ class Importer:
                     self._save()
             before, self.problems.muted = self.problems.number, number < skipped
             show(state.parts + records.done)
-        state.counts["lines left out"] += self.problems.number - before
+        state.counts["lines that are no records"] += self.problems.number - before
         state.parts, state.taken = state.parts + 1, 0
         if unsaved >= FEW:
             self._save()
@@ -86,7 +88,7 @@ class Importer:
         good = self.check.good(records)
         counts, rows = self.state.counts, np.flatnonzero(good)
         counts["records"] += len(records)
-        counts["left out"] += len(records) - len(rows)
+        counts["records left out"] += len(records) - len(rows)
         counts["in one language only"], self.check.alone = counts["in one language only"] + self.check.alone, 0
         texts, counts_R = flattened({language: own.take(rows) for language, own in records.negatives.items()
                                      if not wrong_code(language)}, len(rows))
@@ -126,13 +128,13 @@ class Importer:
     def _go_on(self) -> None:
         """Take up what an earlier start of the same import has noted."""
         if (state := self.journal.start()) is None:
-            return
+            return self.problems.clear()
         self.state = state
         self.problems.restore(state.problems)
         for name, at in state.columns.items():
             role, language = name.split("-", 1)
             self.columns[role, language] = self.writer.column(role, language, at=tuple(at))
-        Console(stderr=True).print(f"import goes on after {state.counts['records']:,} records", highlight=False)
+        return Console(stderr=True).print(f"import goes on after {state.counts['records']:,} records", highlight=False)
 
     def _repeated(self, log: np.ndarray) -> np.ndarray:
         """Which kept records have the id of an earlier one that is kept; adds each id that comes again with both of its

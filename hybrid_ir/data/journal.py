@@ -27,7 +27,7 @@ class State:
     logged: int = 0  # records in the log
     sizes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ROLES, 0))
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(
-        ("records", "left out", "lines left out", "in one language only"), 0))
+        ("records", "records left out", "lines that are no records", "in one language only"), 0))
     queries: dict[str, int] = field(default_factory=dict)  # read, by language
     columns: dict[str, tuple[int, int]] = field(default_factory=dict)  # rows and bytes of each
     problems: dict[str, Any] = field(default_factory=dict)

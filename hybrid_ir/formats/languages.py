@@ -6,11 +6,13 @@ from functools import cache
 from babel import Locale
 from babel.core import get_global
 
+NO_LANGUAGE = ("mul", "und", "zxx")
+
 
 @cache
 def known() -> dict[str, str]:
     """English names by code, of CLDR."""
-    return dict(Locale("en").languages)
+    return {code: name for code, name in Locale("en").languages.items() if code not in NO_LANGUAGE}
 
 
 @cache

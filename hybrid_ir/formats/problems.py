@@ -40,6 +40,11 @@ class Problems:
             self.everything.write_text("".join(f"{line}\n" for line in self.first), encoding="utf-8")
         return self.everything
 
+    def clear(self) -> None:
+        """Forget what an earlier start has left in the file."""
+        if self.everything is not None:
+            self.everything.unlink(missing_ok=True)
+
     def state(self) -> dict[str, Any]:
         """What `restore` needs for going on from here."""
         return {"number": self.number, "files": self.files, "first": self.first, "bytes": self._bytes()}
@@ -53,11 +58,11 @@ class Problems:
         told = self.everything is not None and self.number > SHOWN and self.everything.exists()
         return self.everything.stat().st_size if told else 0
 
-    def stop(self) -> None:
-        """Raise what was collected, if anything."""
+    def stop(self, cure: str = "") -> None:
+        """Raise what was collected, if anything; `cure` says what may be done."""
         if self.number:
             rest = [f"... and {self.number - len(self.first)} more"] if self.number > len(self.first) else []
             if rest and self.everything is not None:
                 rest = [f"{rest[0]}, all of them in {self.everything}"]
             errors = "1 error" if self.number == 1 else f"{self.number} errors"
-            raise ValueError(f"{errors} in {self.what}:\n  " + "\n  ".join(self.first + rest))
+            raise ValueError(f"{errors} in {self.what}:\n  " + "\n  ".join([*self.first, *rest, *([cure] if cure else [])]))

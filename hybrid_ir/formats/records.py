@@ -16,6 +16,7 @@ from hybrid_ir.formats.problems import Problems
 SIZE = 8192  # records read together
 ROLES = ("query", "passage")
 KEYS = ("id", *ROLES, "negatives")
+FORMS = {"jsonl": (".jsonl", ".jsonl.gz"), "parquet": (".parquet",), "tsv": (".tsv", ".tsv.gz")}  # how their files end
 Cell = tuple[str, str]  # role and language
 
 
@@ -84,8 +85,8 @@ def good(row: Mapping[str, Any], where: str, problems: Problems) -> bool:
         wrong.append(f"'negatives' is {negatives!r:.60}, need a list of objects of texts by language")
     wrong += [f"unknown key {key!r}, did you mean {meant[0]!r}?" for key in row
               if key not in KEYS and (meant := get_close_matches(key, KEYS, cutoff=0.75))]
-    for problem in wrong:
-        problems.add(f"{where}: {problem}")
+    if wrong:
+        problems.add(f"{where}: {'; '.join(wrong)}")
     return not wrong
 
 
@@ -130,7 +131,10 @@ def tab_separated(path: Path, language: str, problems: Problems) -> Iterator[Rec
 
 
 def matching(path: str, suffixes: Sequence[str]) -> list[Path]:
-    """The files of a path: one file, the files of a folder, or those of a pattern with * in it; ValueError for none."""
+    """The files of a path: one file, the files of a folder, or those of a pattern with * in it; ValueError for none.
+
+    A file may end in anything but in what another form ends in.
+    """
     place = Path(path).expanduser()
     pattern = glob.has_magic(str(place)) and not place.exists()
     found = sorted(map(Path, glob.glob(str(place)))) if pattern else [place]
@@ -140,4 +144,7 @@ def matching(path: str, suffixes: Sequence[str]) -> list[Path]:
     if missing or not found:
         raise ValueError(f"corpus.path={path}: {'there is no such file or folder' if missing else 'no file there'}; it needs "
                          f"files that end in {' or '.join(suffixes)}")
+    for form, ends in FORMS.items():
+        if other := [str(file) for file in found if file.name.endswith(ends) and not file.name.endswith(tuple(suffixes))]:
+            raise ValueError(f"corpus.path={path}: {other[0]} is read by {form}, not by what needs {' or '.join(suffixes)}")
     return found

@@ -2,23 +2,27 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from hybrid_ir.formats.languages import wrong_code
 from hybrid_ir.formats.problems import Problems
 from hybrid_ir.formats.records import ROLES, SIZE, Records
 
 SIDES = (*ROLES, "negatives")
 Names = Mapping[str, str | Sequence[str]]  # language -> columns
 Keep = Callable[[pa.Table], pa.Array]
+EXAMPLE = "{query: {en: question}, passage: {en: [title, text]}}"
 
 
 @dataclass(frozen=True)
 class ColumnMap:
-    """Which columns of a table are what: names by language, several are joined by a blank.
+    """Which columns of a table are what: names by language; several are joined by a blank, and nothing where the last is missing.
 
     `query_LL`, `passage_LL` and `negatives_LL` (or `query.LL`, fields of a struct) are found where nothing is given.
     """
@@ -30,23 +34,55 @@ class ColumnMap:
 
     def of(self, schema: pa.Schema) -> tuple["ColumnMap", list[str]]:
         """Completed by the columns of a table, and what is wrong with it."""
-        sides, wrong = {}, []
-        for side in SIDES:
-            sides[side] = dict(getattr(self, side) or {})
-            for column in schema if not sides[side] else ():
-                if column.name.startswith((f"{side}_", f"{side}.")) and not pa.types.is_integer(column.type):
-                    sides[side][column.name[len(side) + 1 :]] = column.name
-            if sides[side].get("id") == f"{side}_id" and not getattr(self, side):
-                wrong.append(f"column '{side}_id' may hold ids, or texts in Indonesian")
-        names = schema.names
+        names, wrong = schema.names, []
+        sides = {side: dict(getattr(self, side)) or named(side, schema, wrong) for side in SIDES}
         own = None if self.id == "id" and "id" not in names else self.id
         wanted = [name for side in sides.values() for given in side.values() for name in listed(given)]
         wrong += [f"no column {name!r}" for name in [*wanted, *([own] if own else [])] if name not in names]
-        if not sides["query"] or not sides["passage"]:
-            wrong.append("no columns query_LL and passage_LL")
+        wrong += [f"no column {side}_LL" for side in ROLES if not sides[side]]
         if "negatives" in names and not sides["negatives"]:
             wrong.append("column 'negatives' has no language: call it negatives_LL, a list of texts in each row")
         return ColumnMap(**sides, id=own), wrong
+
+
+def named(side: str, schema: pa.Schema, wrong: list[str]) -> dict[str, str]:
+    """The columns of a side by language, by their names; adds what is wrong with them."""
+    found = {}
+    for column in schema:
+        language = column.name[len(side) + 1 :]
+        if not column.name.startswith((f"{side}_", f"{side}.")) or (language == "id" and pa.types.is_integer(column.type)):
+            continue
+        if language == "id":
+            wrong.append(f"column '{side}_id' may hold ids, or texts in Indonesian")
+        elif told := wrong_code(language):
+            wrong.append(f"column {column.name!r}: {told}")
+        elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+            wrong.append(f"column {column.name!r} is {column.type}, not texts")
+        found[language] = column.name
+    return found
+
+
+def column_map(given: Any) -> ColumnMap:
+    """What a config says of columns; ValueError with everything that is wrong with it."""
+    if not isinstance(given or {}, Mapping):
+        raise ValueError(f"corpus.columns={given!r} must be {EXAMPLE}")
+    wrong = []
+    for key, value in (given or {}).items():
+        if key not in (*SIDES, "id"):
+            meant = get_close_matches(key, SIDES)
+            wrong.append(f"{key} is none of {', '.join(SIDES)} and id{f', did you mean {meant[0]}?' if meant else ''}")
+        elif key != "id" and not (isinstance(value, Mapping) and all(map(are_names, value.values()))):
+            wrong.append(f"{key}={value!r} must be columns by language")
+        elif key != "id":
+            wrong += [f"{key}: {told}" for language in value if (told := wrong_code(str(language)))]
+    if wrong:
+        raise ValueError(f"corpus.columns: {'; '.join(wrong)}. It must be {EXAMPLE}")
+    return ColumnMap(**(given or {}))
+
+
+def are_names(value: Any) -> bool:
+    names = [value] if isinstance(value, str) else value
+    return isinstance(names, Sequence) and bool(names) and all(isinstance(name, str) for name in names)
 
 
 def parquet(path: Path, columns: ColumnMap, problems: Problems, keep: Keep | None = None) -> Iterator[Records]:
@@ -61,7 +97,7 @@ def parquet(path: Path, columns: ColumnMap, problems: Problems, keep: Keep | Non
     chosen, wrong = columns.of(schema)
     if wrong:
         return problems.add(f"{path}: {'; '.join(wrong)}; there are {', '.join(schema.names)}. Say which are what, as in "
-                            "'columns={query: {en: question}, passage: {en: text}}'", whole_file=True)
+                            f"'columns={EXAMPLE}'", whole_file=True)
     batches, number = file.iter_batches(SIZE), 0
     while True:
         try:
@@ -99,11 +135,11 @@ def listed(given: str | Sequence[str]) -> list[str]:
 
 
 def joined(table: pa.Table, names: Sequence[str]) -> pa.Array:
-    """The texts of one column, or of several with a blank between them; null where the first is."""
+    """The texts of one column, or of several with a blank between them; null where the last is: a title alone is no passage."""
     columns = [table[name].combine_chunks().cast(pa.string()) for name in names]
     if len(columns) == 1:
         return columns[0]
-    return pc.utf8_trim_whitespace(pc.binary_join_element_wise(*columns[:1], *(pc.fill_null(c, "") for c in columns[1:]), " "))
+    return pc.utf8_trim_whitespace(pc.binary_join_element_wise(*(pc.fill_null(c, "") for c in columns[:-1]), columns[-1], " "))
 
 
 def lists(table: pa.Table, names: Sequence[str]) -> pa.Array:

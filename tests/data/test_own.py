@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,13 @@ WRONG = [
     ({"id": "w", "query": {"en": "q"}, "passage": {"en": "p"}, "negatives": [{"en": "n" * 300}]},
      "line 2: a negative in 'en' has more characters"),
     ('{"id": "w", "query": {"en": "\\ud800"}, "passage": {"en": "p"}}', "line 2: half of a surrogate pair"),
+    ({"id": "w", "query": {"en": "q\0"}, "passage": {"en": "p"}}, "line 2: a NUL character in a query in 'en'"),
+    ({"id": "w", "query": {"en": "q"}, "passage": {"en": "p"}, "negatives": [{"en": "n\0"}]},
+     "line 2: a NUL character in a negative"),
+    ({"id": "w", "query": {"en": "q"}, "passage": {"en": "p"}, "negatives": [{"en": "n"}, {"en": "p"}]},
+     "line 2: a negative in 'en' is the passage: 'p'"),
+    ({"id": "w", "qury": {"en": "q"}, "passage": "p"},
+     r"line 2: no key 'query', .*; 'passage' is 'p', .*; unknown key 'qury', did"),
 ]
 
 
@@ -111,13 +119,45 @@ def test_what_is_wrong_is_said_and_nothing_is_written_or_it_alone_is_left_out(tm
     assert words(corpus) == expected(RECORDS)
 
 
+@pytest.mark.parametrize(("line", "problem"), [
+    ({"id": "1", "query": {"en": "q"}}, "line 1: no key 'passage', there are 'id', 'query'"),
+    ({"id": "1", "query": {"en": " "}, "passage": {"en": "p"}}, "line 1: an empty query in 'en'")])
+def test_an_id_that_comes_twice_is_told_where_one_of_the_two_is_wrong_in_another_way(tmp_path, line, problem):
+    path = lines(tmp_path / "x.jsonl", line, *RECORDS)
+    with pytest.raises(ValueError, match=rf"2 errors .*\n.*{problem}\n.*line 2: the id '1' is also in .*line 1\n.*errors=skip"):
+        own.from_jsonl(str(path), cache=str(tmp_path))
+    assert words(own.from_jsonl(str(path), cache=str(tmp_path), errors="skip")) == expected(RECORDS)  # the other one is good
+
+
+def test_a_file_of_another_form_is_told_by_its_name(tmp_path):
+    (tmp_path / "x.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"x\.parquet is read by parquet, not by what needs \.jsonl or \.jsonl\.gz"):
+        own.from_jsonl(str(tmp_path / "x.parquet"), cache=str(tmp_path))
+    (tmp_path / "eng.tsv").write_text("1\tq\tp\n")
+    with pytest.raises(ValueError, match=r"called by its language, as en\.tsv: .*eng\.tsv: the language code 'eng' .*mean 'en'"):
+        own.from_tsv(str(tmp_path / "eng.tsv"), cache=str(tmp_path))
+    (tmp_path / "de").mkdir()
+    (tmp_path / "de" / "corpus.jsonl").touch()
+    with pytest.raises(ValueError, match="is missing, but there are such folders inside: leave language= out"):
+        own.from_beir(str(tmp_path), language="en", cache=str(tmp_path))
+
+
+def test_what_an_earlier_import_found_wrong_is_gone_after_a_good_one(tmp_path):
+    told = tmp_path / "to.problems.txt"
+    with pytest.raises(ValueError, match="in all of them|all of them in"):
+        own.from_jsonl(str(lines(tmp_path / "x.jsonl", *["{"] * 20)), cache=str(tmp_path), to=str(tmp_path / "to"))
+    assert len(told.read_text().splitlines()) == 20
+    own.from_jsonl(str(lines(tmp_path / "x.jsonl", *RECORDS)), cache=str(tmp_path), to=str(tmp_path / "to"))
+    assert not told.exists()
+
+
 def test_a_file_that_ends_too_early_is_never_skipped(tmp_path):
     whole = gzip.compress("\n".join(json.dumps({**RECORDS[0], "id": i}) for i in range(500)).encode())
     (tmp_path / "x.jsonl.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="the compressed data is broken"):
         own.from_jsonl(str(tmp_path / "x.jsonl.gz"), cache=str(tmp_path), errors="skip")
     pq.write_table(pa.table({"other": ["x"]}), tmp_path / "y.parquet")
-    with pytest.raises(ValueError, match="no columns query_LL and passage_LL; there are other"):
+    with pytest.raises(ValueError, match="no column query_LL; no column passage_LL; there are other"):
         own.from_parquet(str(tmp_path / "y.parquet"), cache=str(tmp_path), errors="skip")
 
 
@@ -126,7 +166,7 @@ def test_what_is_left_out_is_counted_and_told(tmp_path, capsys):
     path = lines(tmp_path / "x.jsonl", RECORDS[0], "nothing", wrong, RECORDS[1])
     corpus = own.from_jsonl(str(path), cache=str(tmp_path), errors="skip", to=str(tmp_path / "to") + "/")
     report = json.loads((tmp_path / "to" / "corpus.json").read_text())["report"]
-    assert (report["records"], report["left out"], report["lines left out"]) == (3, 1, 1)
+    assert (report["records"], report["records left out"], report["lines that are no records"]) == (3, 1, 1)
     assert corpus.languages == ("de", "en", "zh")  # none of the record that was left out
     assert "2 problems" in capsys.readouterr().out and len((tmp_path / "to.problems.txt").read_text().splitlines()) == 2
 
@@ -178,15 +218,26 @@ def test_parquet_by_its_column_names(tmp_path, form):
 
 
 def test_parquet_by_a_map_of_columns(tmp_path):
-    pq.write_table(pa.table({"question": ["q", "r"], "title": ["T", None], "text": ["p", "s"], "bad": [["n", "m"], None],
-                             "worse": ["w", None]}), tmp_path / "x.parquet")
-    corpus = own.from_parquet(str(tmp_path / "x.parquet"), cache=str(tmp_path), columns={
-        "query": {"en": "question"}, "passage": {"en": ["text", "title"]}, "negatives": {"en": ["bad", "worse"]}})
+    pq.write_table(pa.table({"question": ["q", "r", "t"], "title": ["T", None, "alone"], "text": ["p", "s", None],
+                             "bad": [["n", "m"], None, None], "worse": ["w", None, None]}), tmp_path / "x.parquet")
+    corpus = own.from_parquet(str(tmp_path / "x.parquet"), cache=str(tmp_path), errors="skip", columns={
+        "query": {"en": "question"}, "passage": {"en": ["title", "text"]}, "negatives": {"en": ["bad", "worse"]}})
     negatives = [{"en": "n"}, {"en": "m"}, {"en": "w"}]
-    assert words(corpus) == [[{"en": "q"}, {"en": "p T"}, negatives], [{"en": "r"}, {"en": "s"}, []]]
+    assert words(corpus) == [[{"en": "q"}, {"en": "T p"}, negatives], [{"en": "r"}, {"en": "s"}, []]]
     with pytest.raises(ValueError, match="no column 'nothing'; there are question, title, text, bad, worse"):
         own.from_parquet(str(tmp_path / "x.parquet"), cache=str(tmp_path), columns={
             "query": {"en": "nothing"}, "passage": {"en": "text"}})
+    for columns, told in (
+        ({"qury": {"en": "q"}}, "qury is none of query, passage, negatives and id, did you mean query?"),
+        ({"query": "q"}, "query='q' must be columns by language"), ({"query": {"en": 3}}, "must be columns by language"),
+        ({"query": {"eng": "q"}}, "query: the language code 'eng' is not known, did you mean 'en'"), ("q", "must be {query: ")):
+        with pytest.raises(ValueError, match=rf"corpus\.columns.*{re.escape(told)}"):
+            own.from_parquet(str(tmp_path / "x.parquet"), cache=str(tmp_path), columns=columns)
+    with pytest.raises(ValueError, match="x.parquet: no column passage_LL; there are"):
+        own.from_parquet(str(tmp_path / "x.parquet"), cache=str(tmp_path), columns={"query": {"en": "question"}})
+    pq.write_table(pa.table({"query_en": [1], "passage_eng": ["p"], "passage_id": [1]}), tmp_path / "z.parquet")
+    with pytest.raises(ValueError, match=r"'query_en' is int64, not texts; column 'passage_eng': the language code 'eng' is not"):
+        own.from_parquet(str(tmp_path / "z.parquet"), cache=str(tmp_path))
     (tmp_path / "y.parquet").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"y\.parquet: not a Parquet file that can be read"):
         own.from_parquet(str(tmp_path / "y.parquet"), cache=str(tmp_path))
@@ -201,7 +252,8 @@ def test_tabs_are_joined_by_their_ids(tmp_path):
     with pytest.raises(ValueError, match="4 errors") as error:
         own.from_tsv(str(tmp_path), cache=str(tmp_path / "cache"))
     for said in (r"de.tsv, line 4: 2 columns", "de.tsv, line 3: the id '2' is also in line 1",
-                 "en.tsv, line 1: no twin in another language for the id: '1'", "de.tsv, line 2: no twin in another language"):
+                 "en.tsv, line 1: no twin in another language (twins=false takes it without) for the id: '1'",
+                 "de.tsv, line 2: no twin in another language"):
         assert said in str(error.value)
 
 

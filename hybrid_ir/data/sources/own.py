@@ -15,12 +15,11 @@ from hybrid_ir.data.view import in_languages
 from hybrid_ir.data.writing import CorpusWriter
 from hybrid_ir.formats.files import fetch, hub_files, on_hub
 from hybrid_ir.formats.joining import beir, joined
+from hybrid_ir.formats.languages import wrong_code
 from hybrid_ir.formats.problems import Problems
-from hybrid_ir.formats.records import Records, json_lines, matching, tab_separated
-from hybrid_ir.formats.tables import ColumnMap, parquet
+from hybrid_ir.formats.records import FORMS, Records, json_lines, matching, tab_separated
+from hybrid_ir.formats.tables import column_map, parquet
 from hybrid_ir.types import Source, codes
-
-JSON_LINES, PARQUET, TABS = (".jsonl", ".jsonl.gz"), (".parquet",), (".tsv", ".tsv.gz")
 
 
 @dataclass(frozen=True)
@@ -74,22 +73,24 @@ def from_jsonl(path: str, **options: Any) -> ParallelCorpus:
 
     The path is a file, a folder with .jsonl or .jsonl.gz files, or a pattern with *.
     """
-    files = matching(path, JSON_LINES)
+    files = matching(path, FORMS["jsonl"])
     return Options(**options).imported(path, files, [partial(json_lines, file) for file in files])
 
 
 def from_parquet(path: str, columns: Mapping[str, Any] | None = None, **options: Any) -> ParallelCorpus:
     """Rows of Parquet files; `columns` says which are what (see ColumnMap), or they are named query_LL and passage_LL."""
-    files, chosen = matching(path, PARQUET), ColumnMap(**(columns or {}))
+    files, chosen = matching(path, FORMS["parquet"]), column_map(columns)
     return Options(**options).imported(path, files, [partial(parquet, file, chosen) for file in files], {"columns": columns})
 
 
 def from_tsv(path: str, **options: Any) -> ParallelCorpus:
     """`id <tab> query <tab> passage` on each line of LL.tsv, a file for each language; the ids join them."""
-    found = matching(path, TABS)
+    found = matching(path, FORMS["tsv"])
     files = {file.name.partition(".")[0]: file for file in found}
     if len(files) < len(found):
         raise ValueError(f"corpus.path={path}: more than one file of a language among {', '.join(map(str, found))}")
+    if told := [f"{file}: {told}" for language, file in files.items() if (told := wrong_code(language))]:
+        raise ValueError(f"corpus.path={path}: a file is called by its language, as en.tsv: {'; '.join(told)}")
 
     def read(problems: Problems) -> Iterable[Records]:
         parts = {language: partial(tab_separated, file, language, problems) for language, file in files.items()}
@@ -108,7 +109,9 @@ def from_beir(path: str, language: str | None = None, split: str = "train", **op
                          "corpus.language its code, or hold such a folder for each language")
     files = [folder / file for folder in folders.values() for file in ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv")]
     if missing := [str(file) for file in files if not file.is_file()]:
-        raise ValueError(f"corpus.path={path}: {', '.join(missing)} is missing")
+        inside = any(root.glob("*/corpus.jsonl"))
+        raise ValueError(f"corpus.path={path}: {', '.join(missing)} is missing"
+                         f"{', but there are such folders inside: leave language= out' if inside and language else ''}")
 
     def read(problems: Problems) -> Iterable[Records]:
         parts = {code: partial(beir, folder, code, split, problems) for code, folder in folders.items()}
@@ -130,7 +133,7 @@ def from_hub(repository: str, files: str | Sequence[str], columns: Mapping[str, 
                              f"{', '.join(listing[:20])}{' ...' * (len(listing) > 20)}")
     place = Path(folder) / repository.replace("/", "--") / revision.replace("/", "--")
     fetch([on_hub(repository, revision.replace("/", "%2F"), path) for path in paths], place)
-    here, chosen = [place / path for path in paths], ColumnMap(**(columns or {}))
+    here, chosen = [place / path for path in paths], column_map(columns)
     return Options(**options).imported(repository, here, [partial(parquet, file, chosen) for file in here], {"columns": columns})
 
 
