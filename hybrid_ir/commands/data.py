@@ -18,16 +18,33 @@ from hybrid_ir.formats import files
 
 PATHS = ("corpus.path", "paths.data_dir", "paths.cache_dir")  # as they stand, as every *.folder: Hydra stops at a blank
 
+USAGE = """hybrid-ir data describe NAME [KEY=VALUE ...]           what a corpus or benchmark holds, and its first planned batches
+hybrid-ir data fetch NAME [mirror=URL] [KEY=VALUE ...]  get its files once
+hybrid-ir data verify NAME [KEY=VALUE ...]              hash them again
+hybrid-ir data import FORM path=FILES to=FOLDER         your own pairs as a corpus; FORM is jsonl, parquet, tsv, beir or hub
+hybrid-ir data clean corpus=NAME against=[BENCHMARK] to=FOLDER
+"""
+
 
 def main(arguments: list[str]) -> None:
+    if (not arguments or {*arguments} & {"-h", "--help"}) and arguments[:1] != ["clean"]:
+        return usage([argument for argument in arguments[1:] if not argument.startswith("-")])
     if arguments[:1] in (["import"], ["clean"]):
         return {"import": data_import, "clean": data_clean}[arguments[0]].main(arguments[1:])
     verbs = {"describe": describe, "fetch": fetch, "verify": verify}
     if len(arguments) < 2 or arguments[0] not in verbs:
-        raise ValueError("usage: hybrid-ir data describe|fetch|verify NAME [KEY=VALUE ...], fetch also takes mirror=URL, or "
-                         "hybrid-ir data import FORM path=FILES to=FOLDER; NAME is one of "
-                         f"{', '.join(sorted({*names('corpus'), *names('benchmark')}))}")
+        known = ", ".join(sorted({*names("corpus"), *names("benchmark")}))
+        raise ValueError(f"usage:\n{USAGE}NAME is one of {known}")
     return verbs[arguments[0]](arguments[1], arguments[2:])
+
+
+def usage(chosen: Sequence[str]) -> None:
+    """Print the commands, and the keys of the data sets that are named."""
+    print(USAGE, end="")
+    for group in ("corpus", "benchmark"):
+        for name in {*chosen} & {*names(group)}:
+            print(f"\n{group}.KEY=VALUE" + (", in import without corpus." if name in data_import.FORMS else ""))
+            print((Path(conf_folder()) / group / f"{name}.yaml").read_text(encoding="utf-8"), end="")
 
 
 def composed(name: str, overrides: Sequence[str]) -> dict[str, DictConfig]:
@@ -38,8 +55,16 @@ def composed(name: str, overrides: Sequence[str]) -> dict[str, DictConfig]:
                          f"benchmarks are {', '.join(names('benchmark'))}")
     with initialize_config_dir(conf_folder(), version_base="1.3"):
         rest, texts = split_texts(overrides, PATHS)
+        if bare := [text for text in (*rest, *texts) if text.partition("=")[0] in keys_of(name)]:
+            raise ValueError(f"{bare[0]}: the keys of a data set are {groups[0]}.{bare[0].partition('=')[0]}=... here")
         cfg = set_texts(compose("train", overrides=[*(f"{group}={name}" for group in groups), *rest]), texts)
     return {group: cfg[group] for group in (*groups, "sampler")}
+
+
+def keys_of(name: str) -> set[str]:
+    """Those of its config in conf/corpus or conf/benchmark."""
+    places = [Path(conf_folder()) / group / f"{name}.yaml" for group in ("corpus", "benchmark") if name in names(group)]
+    return {key for place in places for key in OmegaConf.load(place) if key != "_target_"}
 
 
 def describe(name: str, overrides: Sequence[str]) -> None:

@@ -21,6 +21,8 @@ def main(arguments: Sequence[str]) -> None:
     form, overrides = (arguments[0], arguments[1:]) if arguments else (None, [])
     if form not in FORMS:
         raise ValueError(USAGE)
+    if bare := [override for override in overrides if "=" not in override]:
+        raise ValueError(f"{bare[0]!r} has no key: write path={bare[0]}, if it is the data. {USAGE}")
     rest, texts = split_texts(overrides, TEXTS)
     own = {key if key.startswith("paths.") else f"corpus.{key}": value for key, value in texts.items()}
     if not own.get("corpus.to"):

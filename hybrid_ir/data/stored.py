@@ -64,6 +64,7 @@ def write_to(folder: str, build: Callable[[CorpusWriter], None], key: Mapping[st
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = place.with_name(f".{place.name}.lock")
     held = FileLock(lock, timeout=0)
+    lock.touch()  # where that cannot be done, this error says why
     try:
         held.acquire()
     except Timeout as error:
