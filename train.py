@@ -12,7 +12,8 @@ from hydra import main
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from hybrid_ir.commands import build, clear_errors_of_a_run, conf_folder, one_clear_error, parts, prepare
+from hybrid_ir.commands import clear_errors_of_a_run, conf_folder, one_clear_error, prepare
+from hybrid_ir.commands.building import build, parts
 from hybrid_ir.commands.launch import ran_in_processes
 from hybrid_ir.commands.run_cards import card_of_run
 from hybrid_ir.commands.starting import run_of
@@ -41,7 +42,6 @@ def train(cfg: DictConfig) -> None:
                            cfg.nonfinite, cfg.seed)
         loggers = [JsonlLogger(folder), *map(Sturdy, parts(cfg.logger))]
         trainer = build(cfg.trainer)(callbacks=parts(cfg.callbacks), logger=loggers, default_root_dir=folder)
-
         if run.trains:
             if run.reports:
                 steps, batches = trainer.max_steps, trainer.accumulate_grad_batches

@@ -10,7 +10,8 @@ from hydra.errors import ConfigCompositionException, InstantiationException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.commands import build, message_of, prepare, shipped
+from hybrid_ir.commands import message_of, prepare, shipped
+from hybrid_ir.commands.building import build
 
 CONF = shipped("conf")
 NO_PARTS = ("encoder", "hydra", "local")  # groups that build nothing

@@ -81,8 +81,8 @@ def test_fetch_then_verify_then_describe(tmp_path, monkeypatch, capsys, name, mo
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
-    ([], "usage: hybrid-ir data describe|fetch|verify NAME"),
-    (["fetch"], "usage: .*mirror=URL.*belebele"),
+    ([], "(?s)usage:.*hybrid-ir data describe NAME"),
+    (["fetch"], "(?s)usage:.*mirror=URL.*belebele"),
     (["get", "miracl"], "usage"),
     (["fetch", "nothing"], "no data set 'nothing': corpora are .*miracl"),
     (["fetch", "cldr_facts"], "cldr_facts has no files to fetch"),

@@ -1,4 +1,4 @@
-"""The `hybrid-ir` commands, one file each, and what they share with train.py: building from config, clear errors."""
+"""The `hybrid-ir` commands, one file each, and what they share with train.py: where things are, clear errors."""
 
 import logging
 import os
@@ -9,19 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from errno import ENOSPC
 from functools import wraps
-from inspect import Parameter, signature
 from pathlib import Path
-from pydoc import locate
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.errors import PydanticSchemaGenerationError
 
 from hybrid_ir.commands.run_names import register
 from hybrid_ir.interruption import REQUEUE, Interrupted
@@ -71,37 +65,6 @@ def quieten() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-def build(config: Any) -> Any:
-    """The object that a config describes, from plain lists and dicts; None for an empty config."""
-    if config and "_target_" not in config:
-        raise ValueError(f"config with keys {list(config)} has no _target_, so nothing can be built from them: choose an option "
-                         "of its group other than none, or leave these keys out")
-    if config:
-        check_types(config)
-    return instantiate(config, _convert_="all") if config else None
-
-
-def check_types(config: DictConfig) -> None:
-    """ValueError naming every value that is not of the type in the signature of what the config builds."""
-    wrong, target = [], locate(config._target_)
-    if target is None or getattr(target, "__module__", "") == "datetime":  # instantiate says so; a built-in has no signature
-        return
-    for name, parameter in signature(target).parameters.items():
-        if name in config and isinstance(value := config[name], DictConfig) and "_target_" in value:
-            check_types(value)
-        elif name in config and config._target_.startswith("hybrid_ir.") and parameter.annotation is not Parameter.empty:
-            plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-            try:
-                TypeAdapter(parameter.annotation, config=ConfigDict(strict=True)).validate_python(plain)
-            except ValidationError:
-                kind = getattr(parameter.annotation, "__name__", str(parameter.annotation))
-                wrong.append(f"{config._get_full_key(name)}={value!r} must be of type {kind.replace('collections.abc.', '')}")
-            except PydanticSchemaGenerationError:  # a type of ours or of a library: nothing that a YAML file could hold
-                continue
-    if wrong:
-        raise ValueError("; ".join(wrong))
-
-
 def prepare(seed: int, threads: int) -> None:
     """Seed every generator, and set the threads of torch on a CPU."""
     wrong = [f"{name}={value!r} must be a whole number from {least} to {most}" for name, value, least, most in
@@ -114,11 +77,6 @@ def prepare(seed: int, threads: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)  # else Lightning takes all cores for the processes of a machine
     torch.set_num_threads(threads)
     seed_everything(seed, workers=True, verbose=False)
-
-
-def parts(config: Any) -> list[Any]:
-    """The objects of a group of named parts, without those set to null."""
-    return [build(part) for part in (config or {}).values() if part is not None]
 
 
 @contextmanager
@@ -179,16 +137,24 @@ def failure_of(error: Exception) -> Failure:
                                 "model.tokens_per_slice, more processes or a smaller sampler.batch_size")
     elif others:
         known, message = True, f"lost contact with another process of the run ({message.splitlines()[0][:200]})"
+    elif any(kind.__name__ == "MisconfigurationException" for kind in type(innermost(error)).__mro__):  # Lightning's word for it
+        known, message = True, message + ("; trainer=cpu trains without a GPU" if "gpu" in message else "")
     shown = not known or os.environ.get("HYBRID_IR_TRACEBACK")
     return Failure(rank_of_this_process(), message if known else f"{type(error).__name__}: {message}",
                    getattr(error, "step", None), others, 2 if known else 1,
                    "".join(traceback.format_exception(error)) if shown else "")
 
 
-def message_of(error: BaseException) -> str:
-    """What our own code said, without the wrapping of Hydra's instantiate."""
+def innermost(error: BaseException) -> BaseException:
+    """The error itself, without the wrapping of Hydra's instantiate."""
     while isinstance(error, HydraException) and error.__cause__ is not None:
         error = error.__cause__
+    return error
+
+
+def message_of(error: BaseException) -> str:
+    """What our own code said."""
+    error = innermost(error)
     if isinstance(error, OmegaConfBaseException) and getattr(error, "full_key", None):
         unknown = "; --help lists the keys" if isinstance(error, ConfigAttributeError | ConfigKeyError) else ""
         return f"config key {error.full_key}: {str(error).splitlines()[0]}{unknown}"

@@ -7,7 +7,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hybrid_ir.commands import build, conf_folder, require_benchmarks
+from hybrid_ir.commands import conf_folder, require_benchmarks
+from hybrid_ir.commands.building import build
 from hybrid_ir.commands.overrides import listed, paths, set_texts, split_texts
 from hybrid_ir.comparison.everything import compare, write_tables
 from hybrid_ir.comparison.formats import as_rich

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Plain
 
-from hybrid_ir.commands import build, conf_folder, data_clean, data_import, names
+from hybrid_ir.commands import conf_folder, data_clean, data_import, names
+from hybrid_ir.commands.building import build
 from hybrid_ir.commands.data_describe import batches, describe_benchmark, describe_corpus, describe_source
 from hybrid_ir.commands.overrides import set_texts, split_texts
 from hybrid_ir.formats import files
@@ -27,7 +28,7 @@ hybrid-ir data clean corpus=NAME against=[BENCHMARK] to=FOLDER
 
 
 def main(arguments: list[str]) -> None:
-    if (not arguments or {*arguments} & {"-h", "--help"}) and arguments[:1] != ["clean"]:
+    if {*arguments} & {"-h", "--help"} and arguments[:1] != ["clean"]:
         return usage([argument for argument in arguments[1:] if not argument.startswith("-")])
     if arguments[:1] in (["import"], ["clean"]):
         return {"import": data_import, "clean": data_clean}[arguments[0]].main(arguments[1:])
@@ -48,17 +49,22 @@ def usage(chosen: Sequence[str]) -> None:
 
 
 def composed(name: str, overrides: Sequence[str]) -> dict[str, DictConfig]:
-    """The config of a name in conf/corpus, conf/benchmark or both, and of the sampler; `overrides` are those of train.py."""
+    """The config of a name in conf/corpus, conf/benchmark or both, and of the sampler; `overrides` are those of train.py.
+
+    Of an experiment its corpus and its benchmarks.
+    """
     groups = [group for group in ("corpus", "benchmark") if name in names(group)]
+    groups += ["experiment"] * (not groups and name in names("experiment"))
     if not groups:
         raise ValueError(f"no data set {name!r}: corpora are {', '.join(names('corpus'))}; "
-                         f"benchmarks are {', '.join(names('benchmark'))}")
+                         f"benchmarks are {', '.join(names('benchmark'))}; experiments are {', '.join(names('experiment'))}")
     with initialize_config_dir(conf_folder(), version_base="1.3"):
         rest, texts = split_texts(overrides, PATHS)
         if bare := [text for text in (*rest, *texts) if text.partition("=")[0] in keys_of(name)]:
             raise ValueError(f"{bare[0]}: the keys of a data set are {groups[0]}.{bare[0].partition('=')[0]}=... here")
         cfg = set_texts(compose("train", overrides=[*(f"{group}={name}" for group in groups), *rest]), texts)
-    return {group: cfg[group] for group in (*groups, "sampler")}
+    found = ["corpus", "benchmark", "validation"] if groups == ["experiment"] else groups
+    return {group: cfg[group] for group in (*found, "sampler")}
 
 
 def keys_of(name: str) -> set[str]:
@@ -87,33 +93,40 @@ def describe(name: str, overrides: Sequence[str]) -> None:
 def fetch(name: str, overrides: Sequence[str]) -> None:
     """Get the files that are missing; `mirror=URL` gets them from a server with the same paths."""
     mirror = next((text.partition("=")[2] for text in overrides if text.startswith("mirror=")), None)
-    wanted, folder = files_of(name, [text for text in overrides if not text.startswith("mirror=")])
-    got = files.fetch(wanted, folder, mirror)
-    print(f"{name}: {len(got)} files fetched, {len(wanted) - len(got)} were there, in {folder}")
+    for title, wanted, folder in sets_of(name, [text for text in overrides if not text.startswith("mirror=")]):
+        got = files.fetch(wanted, folder, mirror)
+        print(f"{title}: {len(got)} files fetched, {len(wanted) - len(got)} were there, in {folder}")
 
 
 def verify(name: str, overrides: Sequence[str]) -> None:
     """Hash the files again; ValueError, and so exit code 2, if any is missing or not as released or fetched."""
-    wanted, folder = files_of(name, overrides)
-    verdicts = files.verify(wanted, folder)
-    table = Table(title=f"{name} in {folder}", title_justify="left")
-    for column in ("file", "status", "detail"):
-        table.add_column(column, overflow="fold")
-    for verdict in verdicts:
-        table.add_row(Plain(verdict.path), verdict.status, Plain(verdict.detail))
-    Console().print(table)
-    wrong = sum(verdict.wrong for verdict in verdicts)
+    checked, wrong = 0, 0
+    for title, wanted, folder in sets_of(name, overrides):
+        verdicts = files.verify(wanted, folder)
+        table = Table(title=f"{title} in {folder}", title_justify="left")
+        for column in ("file", "status", "detail"):
+            table.add_column(column, overflow="fold")
+        for verdict in verdicts:
+            table.add_row(Plain(verdict.path), verdict.status, Plain(verdict.detail))
+        Console().print(table)
+        checked, wrong = checked + len(verdicts), wrong + sum(verdict.wrong for verdict in verdicts)
     if wrong:
-        raise ValueError(f"{wrong} of {len(verdicts)} files are missing or wrong: delete the wrong ones, then "
+        raise ValueError(f"{wrong} of {checked} files are missing or wrong: delete the wrong ones, then "
                          f"`hybrid-ir data fetch {name}` gets them")
 
 
-def files_of(name: str, overrides: Sequence[str]) -> tuple[list[files.RemoteFile], Path]:
-    """The files of a data set for the chosen languages, and their folder: as the module of its loader records them."""
-    cfg_of = composed(name, overrides)
-    for cfg in (cfg_of[group] for group in ("corpus", "benchmark") if group in cfg_of):
-        record = getattr(import_module(cfg._target_.rpartition(".")[0]), "files", None)
-        if callable(record):
-            plain = OmegaConf.to_container(cfg, resolve=True)
-            return record(**{key: plain[key] for key in signature(record).parameters if key in plain}), Path(plain["folder"])
-    raise ValueError(f"{name} has no files to fetch: it comes with the package, or it is a folder of your own")
+def sets_of(name: str, overrides: Sequence[str]) -> list[tuple[str, list[files.RemoteFile], Path]]:
+    """The data sets behind a name, each with its files for the chosen languages, and their folder: as its loader records them."""
+    found = {}
+    for group, cfg in composed(name, overrides).items():
+        for own in cfg.parts.values() if cfg and "parts" in cfg else [cfg]:
+            target = own._target_.rpartition(".")[0] if own and group != "sampler" else None
+            record = getattr(import_module(target), "files", None) if target else None
+            if callable(record):
+                plain = OmegaConf.to_container(own, resolve=True)
+                chosen = {key: plain[key] for key in signature(record).parameters if key in plain}
+                title = name if name in names("corpus") + names("benchmark") else target.rpartition(".")[2]
+                found.setdefault(plain["folder"], (title, record(**chosen), Path(plain["folder"])))
+    if not found:
+        raise ValueError(f"{name} has no files to fetch: it comes with the package, or it is a folder of your own")
+    return list(found.values())

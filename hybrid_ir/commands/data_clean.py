@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from hybrid_ir.commands import build, conf_folder, require_benchmarks
+from hybrid_ir.commands import conf_folder, require_benchmarks
+from hybrid_ir.commands.building import build
 from hybrid_ir.commands.overrides import listed, set_texts, split_texts
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.overlap import Match, Measured, matches, repeated

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Plain
 
-from hybrid_ir.commands import build
+from hybrid_ir.commands.building import build
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.types import Benchmark, Source
 

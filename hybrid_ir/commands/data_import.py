@@ -7,7 +7,8 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 
-from hybrid_ir.commands import build, conf_folder
+from hybrid_ir.commands import conf_folder
+from hybrid_ir.commands.building import build
 from hybrid_ir.commands.overrides import set_texts, split_texts
 from hybrid_ir.data.stored import read_card
 

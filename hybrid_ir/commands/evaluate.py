@@ -9,7 +9,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hybrid_ir.commands import build, conf_folder, models, names, prepare, require_benchmarks
+from hybrid_ir.commands import conf_folder, models, names, prepare, require_benchmarks
+from hybrid_ir.commands.building import build
 from hybrid_ir.commands.overrides import ENCODER_TEXTS, listed, set_texts, split_texts
 from hybrid_ir.evaluation.card import content_hash, evaluation_card
 from hybrid_ir.evaluation.evaluate import Choices, Measured, evaluate

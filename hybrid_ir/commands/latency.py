@@ -9,7 +9,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from hybrid_ir.commands import build, conf_folder, models, prepare, require_benchmarks
+from hybrid_ir.commands import conf_folder, models, prepare, require_benchmarks
+from hybrid_ir.commands.building import build
 from hybrid_ir.commands.overrides import ENCODER_TEXTS, paths, set_texts, split_texts
 from hybrid_ir.latency.card import card_of
 from hybrid_ir.latency.report import report

@@ -7,7 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.commands import build
+from hybrid_ir.commands.building import build
 from hybrid_ir.commands.jobs import Job, train_command
 from hybrid_ir.commands.run_names import job_id
 from hybrid_ir.commands.starting import TAKEOVER

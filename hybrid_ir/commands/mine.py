@@ -14,7 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
 
-from hybrid_ir.commands import build, conf_folder, models, prepare
+from hybrid_ir.commands import conf_folder, models, prepare
+from hybrid_ir.commands.building import build
 from hybrid_ir.commands.overrides import ENCODER_TEXTS, set_texts, split_texts
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.mining import hard_negatives, merged, pools, positives_of

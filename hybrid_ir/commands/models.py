@@ -9,7 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from transformers.utils import cached_file
 
 from hybrid_ir.checkpoints import read_checkpoint
-from hybrid_ir.commands import build, names
+from hybrid_ir.commands import names
+from hybrid_ir.commands.building import build
 from hybrid_ir.commands.run_cards import backbone_of, config_of, training_of
 from hybrid_ir.encoder import BiEncoder
 from hybrid_ir.retriever import Retriever

@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from hybrid_ir.commands import build, conf_folder, models, prepare
+from hybrid_ir.commands import conf_folder, models, prepare
+from hybrid_ir.commands.building import build
 from hybrid_ir.commands.overrides import set_texts, split_texts
 from hybrid_ir.data.content import corpus_fingerprint
 from hybrid_ir.data.stored import load, read_card, write_to

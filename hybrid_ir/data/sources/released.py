@@ -36,9 +36,9 @@ def paths_of(name: str, files: Sequence[RemoteFile], folder: str) -> list[Path]:
     """Where the files are; ValueError with how to get those that are missing."""
     places = [Path(folder) / file.path for file in files]
     if missing := [place for place in places if not place.is_file()]:
-        shown = ", ".join(map(str, missing[:5])) + f" and {len(missing) - 5} more" * (len(missing) > 5)
+        shown = ", ".join(map(str, missing[:2])) + f" and {len(missing) - 2} more" * (len(missing) > 2)
         raise ValueError(f"{len(missing)} of {len(places)} files of {name} are missing: {shown}. `hybrid-ir data fetch {name}` "
-                         "gets them, with the same corpus.* choices after the name")
+                         "gets them, with the same corpus.* choices after the name (of a whole experiment: with its name)")
     return places
 
 
