@@ -45,7 +45,7 @@ def train(cfg: DictConfig) -> None:
         if run.trains:
             if run.reports:
                 steps, batches = trainer.max_steps, trainer.accumulate_grad_batches
-                report_card(BatchCard.of(sampler, steps, batches, module.loss, data.hard_negatives, benchmarks), folder)
+                report_card(BatchCard.of(sampler, steps, batches, module.loss, **data.described), folder)
             trainer.fit(module, data, ckpt_path=run.start, weights_only=True)
             if run.reports:
                 report_training(folder, trainer.global_step, trainer.max_steps)

@@ -37,11 +37,17 @@ class Labels:
 
 def masked_share(labels: Labels, queries: int, mask: str, negatives: str) -> torch.Tensor:
     """Share of the passages that `negatives` (see InfoNCE) would compare a query with that the mask leaves out."""
-    marked_BN = false_negatives(labels, queries, mask)
+    there_BN, marked_BN = compared(labels, queries, negatives), false_negatives(labels, queries, mask)
+    return (there_BN & marked_BN).sum() / there_BN.sum().clamp(min=1)
+
+
+def compared(labels: Labels, queries: int, negatives: str) -> torch.Tensor:
+    """True (B, N) for the passages that a query would be compared with if none were masked: no empty slots, not its positive."""
+    columns_N = torch.arange(len(labels.content_N), device=labels.content_N.device)
+    there_N = labels.content_N >= 0
     if negatives == "explicit":
-        columns_N = torch.arange(marked_BN.shape[1], device=marked_BN.device)
-        return marked_BN[:, columns_N % labels.columns > 0].float().mean()
-    return marked_BN.float().sum() / max(1, marked_BN.numel() - queries)
+        there_N = there_N & (columns_N % labels.columns > 0)
+    return there_N[None, :] & (columns_N[None, :] != labels.positives(queries)[:, None])
 
 
 def false_negatives(labels: Labels, queries: int, mask: str) -> torch.Tensor:

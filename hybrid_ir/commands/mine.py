@@ -59,11 +59,15 @@ def run(cfg: DictConfig) -> None:
         print(f"{lost:,} of {int((negatives >= 0).sum()):,} negatives are in no language of their pair's passage, where training "
               "would look for them: they are left out")
     negatives = np.where(usable, negatives, -1)
+    if not (negatives >= 0).any():
+        raise ValueError(f"no passage is a hard negative by checkpoint={cfg.checkpoint}, languages={cfg.languages}, "
+                         f"margin={cfg.margin}, depth={cfg.depth}: nothing is written. A lower margin or more depth finds more")
     about = f"hard negatives mined by {encoder.name} ({cfg.languages} languages, margin {cfg.margin})"
     write_to(cfg.to, lambda writer: rewrite(corpus, writer, np.asarray(corpus.pairs), negatives, about, counts))
     found = (negatives >= 0).sum(1)
     Console().print(f"{cfg.to}: {found.mean():.2f} hard negatives a pair, {(found == 0).sum():,} of {len(found):,} pairs have "
-                    f"none; found in {', '.join(f'{name} {count:,}' for name, count in counts.items())}")
+                    f"none; passages of {', '.join(f'{name} {count:,}' for name, count in counts.items())} were found, the best "
+                    "of which are kept")
     print(f"train with it: python train.py corpus=folder corpus.path={cfg.to} data.hard_negatives={negatives.shape[1]}")
 
 

@@ -24,7 +24,8 @@ from hybrid_ir.types import codes
 
 TEXTS = ("model", "to", "revision", "device", "corpus.path", "paths.data_dir", "paths.cache_dir")
 DECIDES = ("model", "revision", "source", "languages", "codes", "precision", "beams", "max_length", "tokens_per_batch", "unit",
-           "length_ratio", "language_letters", "copied", "repeated")
+           "length_ratio", "language_letters", "copied", "repeated", "identical")
+DOUBTFUL = 0.2  # share of rejected translations from which on it is worth a word
 COMMAND = "from hybrid_ir.commands.main import main; main()"
 
 
@@ -51,11 +52,14 @@ def run(cfg: DictConfig) -> None:
         corpus = build(cfg.corpus)
         chosen = codes(OmegaConf.to_object(cfg.languages) if OmegaConf.is_config(cfg.languages) else cfg.languages)
         job = Job(corpus, cfg.source, chosen, to.with_name(f".{to.name}.translating"), cfg.unit)
-        job.begin({"corpus": corpus_fingerprint(corpus), **{key: OmegaConf.to_container(cfg)[key] for key in DECIDES}})
         translator = Translator.load(
             cfg.model, cfg.revision, cfg.source, device(cfg), cfg.precision, codes=dict(cfg.codes), beams=cfg.beams,
             max_length=cfg.max_length, tokens_per_batch=cfg.tokens_per_batch)
-        filters = Filters(cfg.length_ratio, cfg.language_letters, cfg.copied, cfg.repeated, (cfg.source, *chosen))
+        filters = Filters(cfg.length_ratio, cfg.language_letters, cfg.copied, cfg.repeated, cfg.identical, (cfg.source, *chosen))
+        for language in chosen:
+            translator.code(language)  # ValueError before there is any work
+        job.begin({"corpus": corpus_fingerprint(corpus), "model files": translator.identity,
+                   **{key: OmegaConf.to_container(cfg)[key] for key in DECIDES}})
         job.work(translator, filters)
         by = f"{Path(cfg.model).name if Path(cfg.model).exists() else cfg.model}{f'@{cfg.revision}' if cfg.revision else ''}"
         with FileLock(job.folder / ".assemble.lock"):
@@ -84,4 +88,8 @@ def show(to: Path) -> None:
     for what, number in report.items():
         if what.startswith("rejected"):
             print(f"{what}: {number:,}")
+    lost, kept = (sum(number for what, number in report.items() if what.startswith(kind)) for kind in ("rejected", "translated"))
+    if lost > DOUBTFUL * (lost + kept):
+        print(f"{lost / (lost + kept):.0%} of the translations are rejected: look at {to}/rejects-*.parquet before you use the "
+              "rest")
     print(f"train with it: python train.py corpus=folder corpus.path={to}")

@@ -44,10 +44,6 @@ class PlannedBatches(Dataset):
         self.sampler, self.corpus, self.hard_negatives = sampler, sampler.corpus, hard_negatives
         self.own, self.tokenizers = own, tokenizers
         self.switching = None if switching is None else switching.prepare(self.corpus.languages)
-        available = max(part.negatives.shape[1] for part in self.corpus.parts)
-        if not 0 <= hard_negatives <= available:
-            raise ValueError(f"data.hard_negatives={hard_negatives}, but corpus '{self.corpus.source.name}' has up to "
-                             f"{available} per question: use 0 to {available}")
         self.stores = [{role: [tokenizers[role].store(texts[language], cache) for language in self.corpus.languages]
                         for role, texts in (("query", part.queries), ("passage", part.passages))} for part in self.corpus.parts]
 
@@ -66,15 +62,27 @@ class PlannedBatches(Dataset):
         found = [[stores[language][row] for row in rows] for language, rows in
                  zip(languages_G[self.own], ids_GK[self.own], strict=True)]
         if self.switching is not None and role in self.switching.sides:
-            texts = self.corpus.parts[plan.part].queries if role == "query" else self.corpus.parts[plan.part].passages
-            seed = [self.sampler.seed, SWITCHING, plan.step, role == "passage"]
-            chosen_G = np.random.default_rng(seed).random(len(languages_G)) < self.switching.share
-            for place, number in enumerate(range(len(languages_G))[self.own]):
-                if chosen_G[number]:
-                    language, rng = self.corpus.languages[languages_G[number]], np.random.default_rng([*seed, number])
-                    switched = [self.switching.switched(texts[language][int(row)], language, rng) for row in ids_GK[number]]
-                    found[place] = [np.array(ids, np.int32) for ids in self.tokenizers[role].read(switched)[0]]
+            switched = switched_texts(self.switching, self.sampler, plan, role, ids_GK, self.own)
+            for number, texts in switched.items():
+                found[number - (self.own.start or 0)] = [np.array(ids, np.int32) for ids in self.tokenizers[role].read(texts)[0]]
         return ragged([text for row in found for text in row])
+
+
+def switched_texts(switching: CodeSwitching, sampler: PairBatchSampler, plan: PlannedBatch, role: Role, ids_GK: np.ndarray,
+                   own: slice = slice(None)) -> dict[int, list[str]]:
+    """The code-switched texts of a planned batch, by example."""
+    part = sampler.corpus.parts[plan.part]
+    texts, languages_G = ((part.queries, plan.query_languages), (part.passages, plan.passage_languages))[role == "passage"]
+    return switching.of_batch(texts, [part.languages[language] for language in languages_G], ids_GK,
+                              [sampler.seed, SWITCHING, plan.step, role == "passage"], own)
+
+
+def require_negatives(corpus: ParallelCorpus, hard_negatives: int) -> None:
+    """ValueError for more than any part of a corpus has."""
+    available = max(part.negatives.shape[1] for part in corpus.parts)
+    if not 0 <= hard_negatives <= available:
+        raise ValueError(f"data.hard_negatives={hard_negatives}, but corpus '{corpus.source.name}' has up to {available} per "
+                         f"question: use 0 to {available}, or have `hybrid-ir mine` find some")
 
 
 def label(corpus: ParallelCorpus, plan: PlannedBatch, hard_negatives: int, seed: int) -> tuple[np.ndarray, Labels]:

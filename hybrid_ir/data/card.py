@@ -10,12 +10,13 @@ import numpy as np
 from rich.console import Console, Group
 from rich.table import Table
 
-from hybrid_ir.data.batching import label
+from hybrid_ir.data.batching import label, switched_texts
 from hybrid_ir.data.draws import Draws
 from hybrid_ir.data.overlap import Measured
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.labels import masked_share
-from hybrid_ir.types import Benchmark
+from hybrid_ir.data.switching import CodeSwitching
+from hybrid_ir.labels import compared, masked_share
+from hybrid_ir.types import Benchmark, Role
 
 LOOKED_AT = 20_000  # batches; a longer run is judged by its first ones
 LOOKED_INTO = 5_000_000  # texts, missing ones included; a larger corpus is not searched for benchmarks at every start
@@ -30,6 +31,7 @@ class BatchCard:
     queries_per_step: int
     negatives_per_query: float  # mean, after the mask
     masked_share: float  # of what would be negatives
+    empty_share: float  # of the places for negatives: too few are known
     steps: int
     batches_counted: int
     passes: float  # over the pairs of the corpus
@@ -40,10 +42,12 @@ class BatchCard:
     parts: list[dict]  # of a mixture: pairs, weight and share of the monolingual and of the other batches, per corpus
     left_out: dict[str, str]  # what the mixture should have and has not, and why
     overlap: dict[str, dict[str, float] | None]  # shares of a benchmark's questions and answers in the corpus; None: too large
+    code_switched: dict[str, float]  # share of the queries or passages in which a word was replaced
 
     @classmethod
     def of(cls, sampler: PairBatchSampler, steps: int, batches_per_step: int, loss, hard_negatives: int = 0,
-           benchmarks: Mapping[str, Benchmark | None] = MappingProxyType({})) -> "BatchCard":
+           benchmarks: Mapping[str, Benchmark | None] = MappingProxyType({}), switching: CodeSwitching | None = None
+           ) -> "BatchCard":
         """Of a run of so many optimiser steps, each over `batches_per_step` planned batches, measured on benchmarks."""
         size, corpus = len(sampler.corpus.languages), sampler.corpus
         counted = min(steps * batches_per_step, LOOKED_AT)
@@ -60,19 +64,24 @@ class BatchCard:
         shares_LL = pairs_LL.reshape(size, size) / max(1, pairs_LL.sum())
         explicit = loss.negatives == "explicit"
         possible = sampler.batch_size * hard_negatives if explicit else sampler.batch_size * (1 + hard_negatives) - 1
-        masked = float(np.mean([masked_share_of(sampler, step, loss, hard_negatives)
-                                for step in range(min(counted, MASKED_OVER))]))
+        looked_into = range(min(counted, MASKED_OVER))
+        there, masked = np.mean([negatives_of(sampler, step, loss, hard_negatives) for step in looked_into], axis=0)
+        expected_M2 = np.stack([shares(sampler.part_weights(monolingual)) for monolingual in (False, True)], axis=1)
         return cls(
             corpus=corpus.source.name, queries_per_step=sampler.batch_size * batches_per_step,
-            negatives_per_query=possible * (1 - masked), masked_share=masked, steps=steps, batches_counted=counted,
+            negatives_per_query=float(there * (1 - masked)), masked_share=float(masked),
+            empty_share=float(1 - there / max(1, possible)), steps=steps, batches_counted=counted,
             passes=steps * batches_per_step * sampler.batch_size / len(corpus), monolingual_batches=monolingual / max(1, counted),
             same_language_examples=float(np.trace(shares_LL)), languages=list(corpus.languages),
             language_pairs=shares_LL.tolist(), left_out=dict(corpus.left_out),
             overlap={f"{stage} {given.name}": Measured.of(given).shared(corpus) if texts <= LOOKED_INTO else None
                      for stage, given in benchmarks.items() if given is not None},
-            parts=[{"corpus": part.source.name, "pairs": len(part), "monolingual": int(drawn[1]) / max(1, counted),
-                    "other": int(drawn[0]) / max(1, counted), "serves": served(draws)}
-                   for part, draws, drawn in zip(corpus.parts, sampler.parts, drawn_M2, strict=True)])
+            parts=[{"corpus": part.source.name, "pairs": getattr(part, "usable", len(part)),
+                    "monolingual": int(drawn[1]) / max(1, counted), "cross_lingual": int(drawn[0]) / max(1, counted),
+                    "expected": float(expected @ sampler.shares_of_kinds), "serves": served(draws)}
+                   for part, draws, drawn, expected in zip(corpus.parts, sampler.parts, drawn_M2, expected_M2, strict=True)],
+            code_switched={} if switching is None else {role: switched_share(switching, sampler, looked_into, role)
+                                                        for role in switching.sides})
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -82,9 +91,11 @@ class BatchCard:
         for name, value in (
             ("corpus", self.corpus), ("queries per step", f"{self.queries_per_step}"),
             ("negatives per query", f"{self.negatives_per_query:.1f}"), ("masked share", f"{self.masked_share:.2%}"),
+            *([("places for negatives left empty", f"{self.empty_share:.2%}")] if self.empty_share else []),
             ("steps", f"{self.steps:,} ({self.passes:.1f} passes over the pairs)"),
             ("monolingual batches", f"{self.monolingual_batches:.1%}"),
             ("same-language examples", f"{self.same_language_examples:.1%}"),
+            *((f"code-switched {role} texts", f"{share:.1%}") for role, share in self.code_switched.items()),
             *((f"{name} in the corpus", shown(shares)) for name, shares in self.overlap.items()),
         ):
             facts.add_row(name, value)
@@ -93,10 +104,10 @@ class BatchCard:
 
     def _parts(self) -> Table:
         table = Table(title="% of the batches by corpus of the mixture", title_justify="left")
-        for column in ("corpus", "pairs", "monolingual", "other", "all", "serves"):
+        for column in ("corpus", "pairs", "monolingual", "cross-lingual", "all", "expected", "serves"):
             table.add_column(column, justify="left" if column in ("corpus", "serves") else "right", overflow="fold")
         for part in self.parts:
-            shares = part["monolingual"], part["other"], part["monolingual"] + part["other"]
+            shares = part["monolingual"], part["cross_lingual"], part["monolingual"] + part["cross_lingual"], part["expected"]
             table.add_row(part["corpus"], f"{part['pairs']:,}", *(f"{100 * share:.2f}" if share else "·" for share in shares),
                           part["serves"])
         for name, reason in self.left_out.items():
@@ -119,7 +130,7 @@ class BatchCard:
 
 def served(draws: Draws) -> str:
     """Which batches of the plan a corpus can serve, in words."""
-    kinds = [name for name, monolingual in (("monolingual", True), ("other", False)) if draws.serves(monolingual)]
+    kinds = [name for name, monolingual in (("monolingual", True), ("cross-lingual", False)) if draws.serves(monolingual)]
     return " and ".join(kinds) + " alone" * (len(kinds) == 1) if kinds else "none of this plan"
 
 
@@ -129,8 +140,26 @@ def shown(shares: dict[str, float] | None) -> str:
     return f"{shares['queries']:.1%} of its questions, {shares['passages']:.1%} of their answers"
 
 
-def masked_share_of(sampler: PairBatchSampler, step: int, loss, hard_negatives: int) -> float:
-    """Share of would-be negatives that the mask leaves out, in one batch."""
+def shares(weights_M: np.ndarray) -> np.ndarray:
+    return weights_M / max(weights_M.sum(), 1e-300)
+
+
+def negatives_of(sampler: PairBatchSampler, step: int, loss, hard_negatives: int) -> tuple[float, float]:
+    """How many negatives a query would have in one batch, and which share of them the mask leaves out."""
     plan = sampler[step]
     _, labels = label(sampler.corpus.parts[plan.part], plan, hard_negatives, sampler.seed)
-    return float(masked_share(labels, sampler.batch_size, loss.mask, loss.negatives))
+    there_BN = compared(labels, sampler.batch_size, loss.negatives)
+    return float(there_BN.sum()) / len(there_BN), float(masked_share(labels, sampler.batch_size, loss.mask, loss.negatives))
+
+
+def switched_share(switching: CodeSwitching, sampler: PairBatchSampler, steps: range, role: Role) -> float:
+    """Share of the texts of these batches that come out of the code switching changed."""
+    changed = 0
+    for step in steps:
+        plan = sampler[step]
+        part = sampler.corpus.parts[plan.part]
+        texts, languages_G = ((part.queries, plan.query_languages), (part.passages, plan.passage_languages))[role == "passage"]
+        ids_G1 = np.asarray(part.pairs[plan.pairs, int(role == "passage")], np.int64)[:, None]
+        changed += sum(text != texts[part.languages[languages_G[number]]][int(ids_G1[number, 0])]
+                       for number, (text,) in switched_texts(switching, sampler, plan, role, ids_G1).items())
+    return changed / max(1, len(steps) * sampler.batch_size)

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from lightning import LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 
-from hybrid_ir.data.batching import Chunks, PlannedBatches
+from hybrid_ir.data.batching import Chunks, PlannedBatches, require_negatives
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.data.switching import CodeSwitching
 from hybrid_ir.interruption import pay_no_heed
@@ -80,11 +81,19 @@ class RetrievalData(LightningDataModule):
         if texts_per_chunk < 1 or num_workers < 0:
             raise ValueError(f"data.texts_per_chunk={texts_per_chunk} must be at least 1, and data.num_workers={num_workers} at "
                              "least 0")
+        if sampler is not None:
+            require_negatives(sampler.corpus, hard_negatives)
         self.sampler, self.tokenizers, self.num_workers = sampler, tokenizers, num_workers
         self.benchmarks = {"validation": validation, "test": test}
         self.hard_negatives, self.texts_per_chunk, self.cache = hard_negatives, texts_per_chunk, Path(cache)
         self.distinct_batches, self.code_switching = distinct_batches, code_switching
         self._chunks: dict[str, Chunks] = {}
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What a batch card says besides the plan."""
+        switching = self.code_switching and self.code_switching.prepare(self.sampler.corpus.languages)
+        return {"hard_negatives": self.hard_negatives, "benchmarks": self.benchmarks, "switching": switching}
 
     def setup(self, stage: str) -> None:
         """Tokenise everything once, before the first step, so that bad data stops the run before it costs anything.

@@ -40,15 +40,17 @@ class Mixture:
         used = {part: [code for code in chosen[part] or corpus.languages if code in (codes(languages) or corpus.languages)]
                 for part, corpus in parts.items()}
         self.languages = tuple(sorted({language for own in used.values() for language in own}))
-        self.parts = tuple(View(corpus, self.languages, used[part], served[part]) for part, corpus in parts.items())
+        self.parts = tuple(View(corpus, self.languages, used[part], served[part], part) for part, corpus in parts.items())
         counted = [(sizes or {}).get(given, part.usable) for given, part in zip(parts, self.parts, strict=True)]
         self.part_weights = tuple((size / max(counted)) ** tau * float((weights or {}).get(given, 1)) if size else 0.0
                                   for given, size in zip(parts, counted, strict=True))
-        names = ", ".join(part.source.name for part in self.parts)
+        choices = {"sizes": sizes, "weights": weights, "kinds": kinds, "languages_of": languages_of}
+        shares = {part: weight / sum(self.part_weights) for part, weight in zip(parts, self.part_weights, strict=True)}
         self.source = Source(
-            name, f"a mixture of {names}, drawn by size ** {tau}", "those of its corpora", "those of its corpora",
-            choices={"tau": str(tau), "sizes": str(dict(sizes or {})), "weights": str(dict(weights or {})),
-                     "left_out": ", ".join(self.left_out)})
+            name, f"a mixture of {', '.join(parts)}, drawn by size ** {tau}", "those of its corpora", "those of its corpora",
+            choices={"tau": str(tau), **{key: str(dict(value)) for key, value in choices.items() if value},
+                     "drawn": ", ".join(f"{part} {share:.2%}" for part, share in shares.items())
+                     + ", where they serve the kind of batch"})
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))

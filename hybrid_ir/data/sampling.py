@@ -116,6 +116,12 @@ class PairBatchSampler:
         weights_M = self.part_weights(monolingual)
         return column(weights_M, uniform_S) if weights_M.any() else np.zeros(len(uniform_S), np.int64)
 
+    @property
+    def shares_of_kinds(self) -> tuple[float, float]:
+        """Of the batches that are not monolingual, and of those that are, over a long plan."""
+        share = self.monolingual_share if self.level == "batch" else 0.0
+        return 1 - share, share
+
     def part_weights(self, monolingual: bool) -> np.ndarray:
         """How often each part is drawn for a kind, before it is divided by the sum: 0 where it cannot serve it."""
         return np.array([weight * part.serves(monolingual)

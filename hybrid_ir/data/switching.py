@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hybrid_ir.cldr.lexicon import names_in
+from hybrid_ir.data.corpus import Texts
 from hybrid_ir.formats.languages import wrong_code
 
 MARKS = "".join(map(re.escape, (chr(code) for code in range(1 << 16) if unicodedata.category(chr(code)).startswith("M"))))
@@ -55,6 +56,16 @@ class CodeSwitching:
             raise ValueError(f"data.code_switching: the lexicon {self.lexicon!r} has nothing to switch between "
                              f"{sorted(languages)} and {sorted(targets)}")
         return self
+
+    def of_batch(self, texts: Texts, languages_G: Sequence[str], ids_GK: np.ndarray, seed: Sequence[int], own: slice
+                 ) -> dict[int, list[str]]:
+        """The texts (K) of those examples of a rank's slice that are drawn; which ones, and how, does not depend on the rank."""
+        chosen_G = np.random.default_rng(seed).random(len(languages_G)) < self.share
+        found = {}
+        for number in np.arange(len(languages_G))[own][chosen_G[own]]:
+            language, rng = languages_G[number], np.random.default_rng([*seed, number])
+            found[int(number)] = [self.switched(texts[language][int(row)], language, rng) for row in ids_GK[number]]
+        return found
 
     def switched(self, text: str, language: str, rng: np.random.Generator) -> str:
         """The text with some of its phrases in other languages, each in one that is drawn for it; longest phrases first."""

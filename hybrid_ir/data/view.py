@@ -3,6 +3,7 @@
 # L languages of the view
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import repeat
 
 import numpy as np
@@ -28,16 +29,21 @@ class Nothing(Sequence[None]):
 
 
 class View(ParallelCorpus):
-    """A corpus as one of some languages, of which it gives those that are used, for the kinds of batches that it may serve."""
+    """A corpus as one of some languages, of which it gives those that are used, for the kinds of batches that it may serve.
 
-    def __init__(self, corpus: ParallelCorpus, languages: Sequence[str], used: Sequence[str], kinds: Sequence[str] = KINDS):
+    A mixture gives it a name.
+    """
+
+    def __init__(self, corpus: ParallelCorpus, languages: Sequence[str], used: Sequence[str], kinds: Sequence[str] = KINDS,
+                 name: str | None = None):
         own = {language: number for number, language in enumerate(corpus.languages) if language in used}
         columns_L = np.array([own.get(language, -1) for language in languages])
         derived = corpus.derived
         sizes = len(derived.query_languages), len(derived.passage_languages)
         queries, passages = ({language: texts[language] if language in own else Nothing(size) for language in languages}
                              for texts, size in zip((corpus.queries, corpus.passages), sizes, strict=True))
-        super().__init__(queries, passages, corpus.pairs, corpus.source, corpus.negatives, Derived(
+        super().__init__(queries, passages, corpus.pairs, replace(corpus.source, name=name or corpus.source.name),
+                         corpus.negatives, Derived(
             derived.query_languages.view(columns_L), derived.passage_languages.view(columns_L),
             derived.availability.view(columns_L), derived.query_content_N, derived.content_N))
         self.languages, self.kinds = tuple(languages), tuple(kinds)

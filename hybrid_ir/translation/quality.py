@@ -1,6 +1,7 @@
 """Which translations are worth training on: a reason to reject one, or none."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ class Filters:
         length_ratio: a translation may be so many times longer or shorter than is typical of its unit of work; 0 for any.
         language_letters: letters from which on a text must be identified as of its language; 0 for no identification.
         copied: share of the source's words from which on a translation counts as a copy of it; 0 for no check.
+        identical: different sources of a unit of work with one translation from which on it counts as none; 0 for no check.
         repeated: characters of one repeated piece from which on a translation counts as a loop; 0 for no check.
         languages: of the job; the identification is among them.
     """
@@ -27,6 +29,7 @@ class Filters:
     language_letters: int = 20
     copied: float = 0.8
     repeated: int = 20
+    identical: int = 5
     languages: tuple[str, ...] = ()
 
     @cached_property
@@ -47,7 +50,10 @@ class Filters:
         ratios = np.array([(len(text) + 1) / (len(source) + 1) for source, (text, _) in zip(sources, translations, strict=True)])
         whole = np.array([bool(whole and text) for text, whole in translations], bool)
         typical = float(np.median(ratios[whole])) if whole.any() else 1.0
+        sources_of = Counter(text for _, text in {(source.casefold(), text) for source, (text, _) in
+                                                  zip(sources, translations, strict=True)})
         return [self.reason(source, text, whole, language, ratio / typical)
+                or ("same as others" if 0 < self.identical <= sources_of[text] else None)
                 for source, (text, whole), ratio in zip(sources, translations, ratios, strict=True)]
 
     def reason(self, source: str, text: str, whole: bool, language: str, ratio: float) -> str | None:

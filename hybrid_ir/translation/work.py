@@ -88,8 +88,6 @@ class Job:
     def work(self, translator: Translator, filters: Filters) -> None:
         """Do the units that nobody has done or is at; then wait for the others, and do what they leave."""
         units = self.units()
-        for language in self.languages:
-            translator.code(language)  # before any long work
         with Progress(*BAR, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("translate", total=len(units), completed=sum(unit.path.exists() for unit in units))
             for wait in (False, True):

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from hybrid_ir.data.batching import Chunks, PlannedBatches, choose_negatives, hash_of, label
 from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.data.datamodule import RetrievalData
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.types import STAGES, Benchmark, Source
 
@@ -90,8 +91,8 @@ def test_workers_and_a_late_start_change_nothing(corpus, tokenizers, cache):
 
 
 def test_more_hard_negatives_than_there_are_is_refused(corpus, tokenizers, cache):
-    with pytest.raises(ValueError, match=r"data.hard_negatives=4, but corpus 'made' has up to 3"):
-        batches(corpus, tokenizers, cache, hard_negatives=4)
+    with pytest.raises(ValueError, match=r"data.hard_negatives=4, but corpus 'made' has up to 3 per question: use 0 to 3"):
+        RetrievalData(PairBatchSampler(corpus, 2, 0.5), tokenizers, cache=cache, hard_negatives=4)
 
 
 def test_chunks_hold_every_row_once_each_text_once_and_stages_in_order(tokenizers, cache):

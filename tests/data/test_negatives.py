@@ -84,3 +84,12 @@ def test_the_card_counts_what_the_loss_compares(corpus):
     assert (in_batch.negatives_per_query, explicit.negatives_per_query) == (11, 8)
     accumulated = BatchCard.of(sampler, 10, 3, InfoNCE(mask="none"))
     assert (accumulated.queries_per_step, accumulated.negatives_per_query, accumulated.passes) == (12, 3, 10)
+
+
+def test_empty_places_for_negatives_are_not_taken_for_masked_ones(corpus):
+    few = ParallelCorpus(corpus.queries, corpus.passages, corpus.pairs, corpus.source,
+                         np.where((np.arange(len(corpus)) % 2 == 0)[:, None], corpus.negatives, -1))
+    whole, card = (BatchCard.of(PairBatchSampler(given, 4, 1.0, languages=["a"], seed=1), 50, 1, InfoNCE(mask="none"),
+                                hard_negatives=2) for given in (corpus, few))
+    assert whole.empty_share == card.masked_share == 0 and whole.negatives_per_query == 11
+    assert card.negatives_per_query == pytest.approx(11 * (1 - card.empty_share)) and 0.2 < card.empty_share < 0.7

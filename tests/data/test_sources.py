@@ -254,8 +254,8 @@ def test_the_mixture_of_the_paper_trains_and_says_what_it_is_made_of(tmp_path, m
     card = json.loads((tmp_path / "run" / "batch_card.json").read_text())
     parts = {part["corpus"]: part for part in card["parts"]}
     assert set(parts) == set(sets) and set(card["left_out"]) == {"translations", "entity_questions"}
-    assert all((part["other"] > 0) == (name == "mmarco") for name, part in parts.items())  # the others are in English alone
-    assert all(part["serves"] == ("monolingual and other" if name == "mmarco" else "monolingual alone")
+    assert all((part["cross_lingual"] > 0) == (name == "mmarco") for name, part in parts.items())
+    assert all(part["serves"] == ("monolingual and cross-lingual" if name == "mmarco" else "monolingual alone")
                for name, part in parts.items())
     assert sum(part["monolingual"] > 0 for part in parts.values()) > 4
     assert "left out" in done.stdout and "entity_questions" in done.stdout

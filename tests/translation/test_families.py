@@ -113,3 +113,21 @@ def test_the_first_word_of_a_real_translation_is_the_language(tmp_path, pieces):
     inputs = translator.tokenizer(["who won the cup"], return_tensors="pt")
     output = translator._generate(inputs, "de")[0]
     assert translator.tokenizer.convert_ids_to_tokens(int(output[1])) == "__de__"
+    [(text, _)] = translator.translate(["who won the cup"], "de")
+    assert text == translator.tokenizer.decode(output[2:], skip_special_tokens=True).strip() and "__de__" not in text
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path, pieces):
+    nllb(tmp_path / "m", pieces)
+    M2M100ForConditionalGeneration(M2M100Config(vocab_size=90, tokenizer_class="NllbTokenizer", **SMALL)).save_pretrained(
+        tmp_path / "m")
+    with pytest.raises(ValueError, match=r"its tokenizer has \d+ tokens, the model 90: they do not belong together"):
+        loaded(tmp_path / "m")
+
+
+def test_the_identity_of_a_model_is_that_of_its_files(tmp_path, pieces):
+    m2m100(tmp_path / "m", pieces)
+    first = loaded(tmp_path / "m").identity
+    M2M100ForConditionalGeneration(M2M100Config(vocab_size=300, **SMALL)).save_pretrained(tmp_path / "m")
+    second = loaded(tmp_path / "m").identity
+    assert {name for name in first if first[name] != second[name]} == {"model.safetensors"} and "vocab.json" in first

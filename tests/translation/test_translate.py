@@ -4,8 +4,6 @@ import json
 import random
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,7 +15,7 @@ from hybrid_ir.commands import translate as translate_command
 from hybrid_ir.data.stored import load, read_card
 from hybrid_ir.translation.families import Translator, family_of
 from hybrid_ir.translation.quality import Filters, is_copy, loop
-from tests.command_line import HYBRID_IR, environment, hybrid_ir
+from tests.command_line import hybrid_ir, start_hybrid_ir
 from tests.test_processes import until
 from tests.translation.number_words import in_words, tokenizer, trained
 
@@ -46,12 +44,6 @@ def numbers(tmp_path_factory) -> Path:
 
 def translate(place: Path, model: Path, numbers: Path, to: str, *more: str) -> list[str]:
     return ["translate", "corpus=jsonl", f"corpus.path={numbers}", f"model={model}", f"to={place / to}", *JOB, *more]
-
-
-def start(place: Path, arguments: list[str]) -> subprocess.Popen:
-    with open(place / "said", "ab") as said:
-        return subprocess.Popen([sys.executable, "-c", HYBRID_IR, *arguments], cwd=place, stdout=said, stderr=said,
-                                env=environment(place))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +83,7 @@ def test_killed_and_started_again_it_ends_with_the_same_corpus(tmp_path, model, 
     arguments, work = translate(tmp_path, model, numbers, "to"), tmp_path / ".to.translating"
     done_before = 0
     for _ in range(2):
-        running = start(tmp_path, arguments)
+        running = start_hybrid_ir(tmp_path, *arguments)
         until(lambda: len(list(work.glob("*.parquet"))) > done_before + 3 or running.poll() is not None, 120)  # noqa: B023
         running.send_signal(signal.SIGKILL)
         running.wait()
@@ -121,6 +113,7 @@ def test_work_of_another_job_is_not_mixed_in(tmp_path, model, numbers):
     ("source=fr", "source='fr': corpus 'numbers' has ['de', 'en']"),
     ("languages=[en]", "languages=['en'] must name other languages than source=en"),
     ("model=nowhere/at-all", "model='nowhere/at-all' could not be loaded as a translation model"),
+    ("model=/nowhere", "model='/nowhere': there is no such folder"),
     ("modle=x", "modle"),
 ])
 def test_what_is_wrong_is_said(tmp_path, model, numbers, change, said):
@@ -128,6 +121,7 @@ def test_what_is_wrong_is_said(tmp_path, model, numbers, change, said):
     with pytest.raises(Exception, match=re.escape(said)) as error:
         translate_command.main(arguments)
     assert isinstance(error.value, USER_ERRORS)
+    assert not list(tmp_path.glob(".to.translating"))  # nothing stands in the way of a better try
 
 
 def test_order_and_batches_change_nothing(model):
@@ -159,6 +153,13 @@ def test_reasons(source, made, reason):
     usual = [("what is the capital of France?", ("was ist die Hauptstadt von Frankreich?", True))] * 9
     sources, translations = zip(*usual, (source, made), strict=True)
     assert filters.reasons(sources, translations, "de") == [None] * 9 + [reason]
+
+
+def test_one_translation_of_many_texts_is_none():
+    filters = Filters(language_letters=0, identical=3)
+    sources = ["yes", "Yes", "sure", "a question of some length", "another question of that length", "a third one that is longer"]
+    made = [("ja", True)] * 3 + [("immer das gleiche hier", True)] * 3
+    assert filters.reasons(sources, made, "de") == [None] * 3 + ["same as others"] * 3  # "yes" is asked twice, and "ja" to two
 
 
 def test_what_is_too_long_tells_nothing_of_what_is_typical():
