@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,7 @@ def write(texts: Sequence[Text | None], rows: range, read: Read, place: Path) ->
             for start in track(range(rows.start, rows.stop, CHUNK), "tokenise", disable=len(rows) < LONG, transient=True):
                 ids, cut = read(texts[start : min(start + CHUNK, rows.stop)])
                 lengths.append(np.array([len(row) for row in ids], np.int64))
-                file.write(np.fromiter((i for row in ids for i in row), np.int32).tobytes())
+                file.write(np.fromiter(chain.from_iterable(ids), np.int32, int(lengths[-1].sum())).tobytes())
                 truncated += cut
         np.save(written / "offsets.npy", np.cumsum(np.concatenate(lengths)))
         (written / "card.json").write_text(json.dumps({"texts": len(rows), "truncated": truncated}))

@@ -48,13 +48,19 @@ class RoleTokenizer:
         there = [i for i, text in enumerate(texts) if text is not None]
         if not there:
             return ids, 0
-        first, second = self._columns([texts[i] for i in there])
-        found = self.tokenizer(first, second, truncation=True, max_length=self.max_length, add_special_tokens=True)
-        for i, row in zip(there, found["input_ids"], strict=True):
+        given = [(self.prefix + text[0], text[1]) if isinstance(text, tuple) else self.prefix + text
+                 for text in (texts[i] for i in there)]
+        found, cut = self._encoded(given)
+        for i, row in zip(there, found, strict=True):
             ids[i] = row
-        return ids, sum(bool(encoding.overflowing) for encoding in found.encodings or [])
+        return ids, cut
 
-    def _columns(self, texts: list[Text]) -> tuple[list[str], list[str] | None]:
-        if isinstance(texts[0], tuple):
-            return [self.prefix + a for a, _ in texts], [b for _, b in texts]
-        return [self.prefix + text for text in texts], None
+    def _encoded(self, texts: list[Text]) -> tuple[list[list[int]], int]:
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            columns = [list(column) for column in zip(*texts, strict=True)] if isinstance(texts[0], tuple) else [texts]
+            return self.tokenizer(*columns, truncation=True, max_length=self.max_length)["input_ids"], 0
+        backend.no_padding()  # straight to it: half of the time of the tokenizer's own call goes into what nobody reads
+        backend.enable_truncation(self.max_length, strategy="longest_first", direction=self.tokenizer.truncation_side)
+        found = backend.encode_batch_fast(texts)
+        return [encoding.ids for encoding in found], sum(bool(encoding.overflowing) for encoding in found)

@@ -1,5 +1,6 @@
 """The token cache: what it gives is what the tokenizer gives, and its key is honest."""
 
+import copy
 import json
 import multiprocessing
 import os
@@ -45,6 +46,18 @@ def test_pairs_are_tokenizer_pairs(tokenizers, cache):
     role = tokenizers["passage"]
     store = role.store([("one", "two three"), ("x", "y")], cache)
     assert store[0].tolist() == role.tokenizer(role.prefix + "one", "two three")["input_ids"]
+
+
+@given(pairs=st.lists(st.tuples(st.text(max_size=60), st.text(max_size=60)), min_size=1, max_size=6), length=st.integers(5, 30),
+       side=st.sampled_from(["left", "right"]))
+@settings(max_examples=40, deadline=None)
+def test_pairs_are_cut_as_the_tokenizer_cuts_them(tokenizers, pairs, length, side):
+    tokenizer = copy.deepcopy(tokenizers["passage"].tokenizer)
+    tokenizer.truncation_side = side
+    found, _ = RoleTokenizer(tokenizer, "p: [SEP] ", length).read(pairs)
+    whole = tokenizer([f"p: [SEP] {first}" for first, _ in pairs], [second for _, second in pairs], truncation=True,
+                      max_length=length)
+    assert found == whole["input_ids"]
 
 
 def test_truncation_is_counted(tokenizers, cache):

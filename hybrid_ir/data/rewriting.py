@@ -22,7 +22,7 @@ def some(texts: Sequence[str | None], named: np.ndarray) -> list[str | None]:
 def parts(texts: Sequence[str | None], size: int = PART) -> Iterator[list[str | None]]:
     """Texts some at a time."""
     for start in range(0, len(texts), size):
-        yield [texts[row] for row in range(start, min(len(texts), start + size))]
+        yield list(texts[start : start + size])
 
 
 def rewrite(corpus: ParallelCorpus, writer: CorpusWriter, pairs: np.ndarray, negatives: np.ndarray, about: str,

@@ -228,5 +228,8 @@ def test_mining_with_a_run_gives_a_corpus_to_go_on_with(tmp_path, trained):
     assert done.returncode == 0 and "3.00 hard negatives a pair" in done.stdout, done.stderr
     corpus = load(tmp_path / "mined")
     assert corpus.negatives.shape == (40, 3) and (corpus.negatives != corpus.pairs[:, 1:]).all()
+    none = hybrid_ir(tmp_path, *asked, "to=other", "margin=5")
+    assert none.returncode == 2 and "nothing is written. A lower margin or more depth" in none.stderr
+    assert not (tmp_path / "other").exists()
     wrong = hybrid_ir(tmp_path, *asked, "to=other", "languages=none")
     assert wrong.returncode == 2 and "languages='none' must be one of same, other, any" in wrong.stderr
