@@ -88,10 +88,10 @@ def preview(sampler, console: Console) -> None:
     corpus = sampler.corpus
     console.print(Plain(f"first batches, monolingual_share={sampler.monolingual_share}, level={sampler.level}, "
                         f"batch_size={sampler.batch_size}, seed={sampler.seed}", "italic"))
-    table = Table()
-    table.add_column("step", min_width=4)
+    table = Table(expand=True)
+    table.add_column("step", width=4)
     for column in ("query", "passage"):
-        table.add_column(column, overflow="ellipsis", no_wrap=True, max_width=70)
+        table.add_column(column, overflow="ellipsis", no_wrap=True, ratio=1)
     for step in range(BATCHES):
         plan = sampler[step]
         for pair, asked, answered in zip(plan.pairs[:SHOWN], plan.query_languages, plan.passage_languages, strict=False):

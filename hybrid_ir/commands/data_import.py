@@ -43,5 +43,6 @@ def show(folder: str, pairs: int, together: Sequence[int], languages: Sequence[s
         table.add_row(language, f"{count:,}")
     Console().print(table)
     print(", ".join(f"{count:,} {what}" for what, count in report.items()))
-    print(f"train with it: python train.py corpus=folder corpus.path={folder}; that is measured on the built-in cldr_facts, "
-          "benchmark=beir_folder benchmark.folder=YOURS (or xquad_r, mlqa_r, ...) measures on what you want")
+    print(f"train with it: python train.py corpus=folder corpus.path={folder}")
+    print("measure it on your own: benchmark=beir_folder benchmark.folder=FOLDER, or benchmark=xquad_r, mlqa_r, ...; by default on "
+          "cldr_facts")
