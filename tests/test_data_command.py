@@ -84,7 +84,9 @@ def test_fetch_then_verify_then_describe(tmp_path, monkeypatch, capsys, name, mo
     ([], "(?s)usage:.*hybrid-ir data describe NAME"),
     (["fetch"], "(?s)usage:.*mirror=URL.*belebele"),
     (["get", "miracl"], "usage"),
-    (["fetch", "nothing"], "no data set 'nothing': corpora are .*miracl"),
+    (["fetch", "nothing"], "no data set 'nothing': corpora are .*miracl.*; experiments are .*paper_mixture"),
+    (["describe", "folder", "path=x"], "path=x: the keys of a data set are corpus.path=... here"),
+    (["import", "jsonl", "x.jsonl", "to=y"], "'x.jsonl' has no key: write path=x.jsonl, if it is the data"),
     (["fetch", "cldr_facts"], "cldr_facts has no files to fetch"),
     (["verify", "beir_folder"], "beir_folder has no files to fetch"),
     (["fetch", "miracl", "benchmark.languages=[xx]"], "languages=.* only some of"),
@@ -95,6 +97,21 @@ def test_fetch_then_verify_then_describe(tmp_path, monkeypatch, capsys, name, mo
 def test_wrong_calls_are_one_clear_error(tmp_path, arguments, said):
     with pytest.raises(ValueError, match=said.replace("|", r"\|")):
         data.main([text.replace("FOLDER", str(tmp_path)) for text in arguments])
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["describe", "swim_ir", "-h"], ["import", "jsonl", "--help"]])
+def test_help_shows_the_keys_of_what_is_named(capsys, arguments):
+    data.main(arguments)
+    told = capsys.readouterr().out
+    assert "hybrid-ir data import FORM" in told
+    assert ("errors: stop" in told) == ("jsonl" in arguments) and ("variant:" in told) == ("swim_ir" in arguments)
+
+
+def test_an_experiment_has_the_files_of_its_corpora_and_benchmarks(tmp_path):
+    found = data.sets_of("paper_mixture", [f"paths.data_dir={tmp_path}"])
+    assert [title for title, _, _ in found] == [
+        "mmarco", "mfaq", "yahoo_answers", "natural_questions", "newsqa", "duorc", "mr_tydi", "wiki_qa", "xquad_r", "squadshifts"]
+    assert len(found[0][1]) == 15 and found[0][2] == tmp_path / "mmarco"  # seven languages of mMARCO, as the experiment has them
 
 
 def test_a_corpus_that_is_a_benchmark_too_has_the_files_of_the_benchmark(shared, capsys):

@@ -44,5 +44,4 @@ def show(folder: str, pairs: int, together: Sequence[int], languages: Sequence[s
     Console().print(table)
     print(", ".join(f"{count:,} {what}" for what, count in report.items()))
     print(f"train with it: python train.py corpus=folder corpus.path={folder}")
-    print("measure it on your own: benchmark=beir_folder benchmark.folder=FOLDER, or benchmark=xquad_r, mlqa_r, ...; by default on "
-          "cldr_facts")
+    print("measure it with benchmark=beir_folder benchmark.folder=YOURS, or benchmark=xquad_r; by default that is cldr_facts")

@@ -246,6 +246,9 @@ def test_the_mixture_of_the_paper_trains_and_says_what_it_is_made_of(tmp_path, m
                  "corpus.sizes.mmarco=2", "corpus.sizes.mfaq=1", "corpus.sizes.yahoo_answers=1",
                  f"paths.data_dir={tmp_path / 'data'}", "hydra.run.dir=run", *overrides)
     assert "has 1 for" in done.stderr  # a batch of two from data sets of one pair
+    done = train(tmp_path, "experiment=paper_mixture", "trainer=cpu", "paths.data_dir=nowhere")
+    assert done.returncode == 2 and "error: 8 of 8 corpora of the mixture:\n  15 of 15 files of mmarco are missing" in done.stderr
+    assert all(f"`hybrid-ir data fetch {name}` gets them" in done.stderr for name in sets)
     done = train(tmp_path, "experiment=paper_mixture", "model=tiny", "trainer=cpu", "benchmark=none", "benchmark@validation=none",
                  "sampler.batch_size=1", "trainer.max_steps=60", "trainer.limit_val_batches=0", "callbacks=last_only",
                  "model.backbone.layers=0", "model.backbone.vocab_size=300", "corpus.tau=0",

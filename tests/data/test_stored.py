@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_ir.data import order
+from hybrid_ir.data.card import BatchCard
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.mixture import Mixture
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.data.stored import built, load, write_to
 from hybrid_ir.data.writing import CorpusWriter
+from hybrid_ir.losses import InfoNCE
 from hybrid_ir.types import Source
 
 SOURCE = Source("made", "texts made for a test", "none", "none")
@@ -218,6 +220,19 @@ def test_kinds_and_languages_of_a_corpus_in_a_mixture():
     assert {plan.part for plan in found if plan.monolingual} == {0}
     of_x = [plan for plan in found if plan.part == 0]
     assert {int(code) for plan in of_x for code in {*plan.query_languages, *plan.passage_languages}} == {0, 2}
+
+
+@pytest.mark.parametrize(("share", "level"), [(0.5, "batch"), (0.3, "example"), (1.0, "batch")])
+def test_the_card_of_a_mixture_has_the_names_that_were_given_and_what_is_to_be_expected(share, level):
+    mixture = Mixture({"one": made(60), "two": made(20, seed=1), "three": made(30, seed=2)}, weights={"two": 2},
+                      kinds={"three": ["monolingual"]}, languages_of={"one": ["a", "c"]})
+    assert all(name in mixture.source.description for name in ("one", "two", "three"))
+    card = BatchCard.of(PairBatchSampler(mixture, 4, share, level=level, seed=3), 6000, 1, InfoNCE(mask="none"))
+    assert [part["corpus"] for part in card.parts] == ["one", "two", "three"]
+    assert card.parts[0]["pairs"] == mixture.parts[0].usable and sum(part["expected"] for part in card.parts) == pytest.approx(1)
+    for part in card.parts:
+        assert part["monolingual"] + part["cross_lingual"] == pytest.approx(part["expected"], abs=0.03)
+    assert (card.parts[2]["expected"] == 0) == (level == "example")  # whose batches have both kinds of examples
 
 
 def test_passes_of_a_mixture_repeat_no_pair():
