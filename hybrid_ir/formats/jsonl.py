@@ -57,8 +57,29 @@ def objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any
             problems.add(f"{path}, line {number}: {text:.40} is not a JSON object")
         elif "\\ud" in text.lower() and not encodable(row):
             problems.add(f"{path}, line {number}: half of a surrogate pair, which is no character")
+        elif ('" :' in text or text.count('":') != keys_in(row)) and (twice := repeated_key(text)):  # texts may hold ": as well
+            problems.add(f"{path}, line {number}: the key {twice!r:.40} comes twice in an object")
         else:
             yield number, row
+
+
+def keys_in(value: Any) -> int:
+    """How many keys all objects in it have."""
+    if isinstance(value, dict):
+        return len(value) + sum(keys_in(one) for one in value.values() if isinstance(one, dict | list))
+    return sum(keys_in(one) for one in value if isinstance(one, dict | list)) if isinstance(value, list) else 0
+
+
+def repeated_key(text: str) -> str | None:
+    """A key that comes twice in one object, of which json would keep the last in silence."""
+    found: list[str] = []
+
+    def seen(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        found.extend(name for name in names if names.count(name) > 1)
+        return {}
+    json.loads(text, object_pairs_hook=seen)
+    return found[0] if found else None
 
 
 def encodable(row: dict[str, Any]) -> bool:

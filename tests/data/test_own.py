@@ -99,6 +99,8 @@ WRONG = [
     ({"id": "w", "query": {"en": "q"}, "passage": {"en": "p"}, "negatives": [{"en": "n" * 300}]},
      "line 2: a negative in 'en' has more characters"),
     ('{"id": "w", "query": {"en": "\\ud800"}, "passage": {"en": "p"}}', "line 2: half of a surrogate pair"),
+    ('{"id": "w", "query": {"en": "q", "en": "r"}, "passage": {"en": "p"}}', "line 2: the key 'en' comes twice in an object"),
+    ('{"id": "w", "query" : {"en" : "q"}, "passage": {"de": "p"}, "query": {"en": "r"}}', "the key 'query' comes twice"),
     ({"id": "w", "query": {"en": "q\0"}, "passage": {"en": "p"}}, "line 2: a NUL character in a query in 'en'"),
     ({"id": "w", "query": {"en": "q"}, "passage": {"en": "p"}, "negatives": [{"en": "n\0"}]},
      "line 2: a NUL character in a negative"),
@@ -127,6 +129,11 @@ def test_an_id_that_comes_twice_is_told_where_one_of_the_two_is_wrong_in_another
     with pytest.raises(ValueError, match=rf"2 errors .*\n.*{problem}\n.*line 2: the id '1' is also in .*line 1\n.*errors=skip"):
         own.from_jsonl(str(path), cache=str(tmp_path))
     assert words(own.from_jsonl(str(path), cache=str(tmp_path), errors="skip")) == expected(RECORDS)  # the other one is good
+
+
+def test_what_looks_like_keys_inside_of_a_text_is_text(tmp_path):
+    record = {"id": "1", "query": {"en": '"en": q, "en": r'}, "passage": {"en": '{"a":1,"a":2}'}}
+    assert words(own.from_jsonl(str(lines(tmp_path / "x.jsonl", record)), cache=str(tmp_path))) == expected([record])
 
 
 def test_a_file_of_another_form_is_told_by_its_name(tmp_path):
