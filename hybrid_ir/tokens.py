@@ -28,7 +28,7 @@ class RoleTokenizer:
         rules = json.loads(backend.to_str()) if backend else self.tokenizer.get_vocab()
         # left behind by whatever was tokenised last, and set anew by every call
         rules |= {"truncation": None, "padding": None} if backend else {}
-        choices = [type(self.tokenizer).__name__, self.prefix, self.max_length]
+        choices = [type(self.tokenizer).__name__, self.prefix, self.max_length, self.tokenizer.truncation_side]
         return hashlib.sha256(json.dumps([rules, choices], sort_keys=True).encode()).hexdigest()
 
     def store(self, texts: Sequence[Text | None], cache: Path) -> TokenStore:

@@ -10,7 +10,7 @@ from hydra.errors import ConfigCompositionException, InstantiationException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.commands import message_of, prepare, shipped
+from hybrid_ir.commands import conf_folder, message_of, prepare, shipped
 from hybrid_ir.commands.building import build
 
 CONF = shipped("conf")
@@ -119,3 +119,11 @@ def test_a_value_of_the_wrong_kind_is_named_by_its_key(group, override, said):
 def test_seed_and_threads_are_whole_numbers(seed, threads):
     with pytest.raises(ValueError, match="must be a whole number from"):
         prepare(seed, threads)
+
+
+def test_keys_of_a_mixture_may_point_to_others():
+    with initialize_config_dir(conf_folder(), version_base="1.3"):
+        cfg = compose("train", overrides=["corpus=mixture", "+corpus@corpus.parts.facts=cldr_facts", "corpus.tau=${seed}",
+                                          "corpus.languages=${sampler.languages}", "sampler.languages=[en,de]", "seed=1"])
+    assert build(cfg.corpus).languages == ("de", "en")
+

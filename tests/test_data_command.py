@@ -114,6 +114,13 @@ def test_an_experiment_has_the_files_of_its_corpora_and_benchmarks(tmp_path):
     assert len(found[0][1]) == 15 and found[0][2] == tmp_path / "mmarco"  # seven languages of mMARCO, as the experiment has them
 
 
+def test_a_folder_of_two_has_the_files_of_both(tmp_path):
+    own = [f"+corpus@corpus.parts.{name}=swim_ir" for name in ("one", "two")]
+    ((_, files, folder),) = data.sets_of("mixture", [*own, "corpus.parts.one.languages=[bn]", "corpus.parts.two.languages=[de]",
+                                                     "corpus.parts.two.variant=monolingual", f"paths.data_dir={tmp_path}"])
+    assert [file.path[:2] for file in files] == ["bn", "bn", "de"] and folder == tmp_path / "swim_ir"
+
+
 def test_a_corpus_that_is_a_benchmark_too_has_the_files_of_the_benchmark(shared, capsys):
     data.main(["verify", "mlqa_r", f"paths.data_dir={shared / 'data'}"])
     assert capsys.readouterr().out.count(" ok ") == 8

@@ -60,6 +60,14 @@ def test_pairs_are_cut_as_the_tokenizer_cuts_them(tokenizers, pairs, length, sid
     assert found == whole["input_ids"]
 
 
+def test_tokens_that_are_cut_on_the_other_side_are_others(tokenizers, tmp_path):
+    left = copy.deepcopy(tokenizers["passage"].tokenizer)
+    left.truncation_side = "left"
+    stores = [RoleTokenizer(tokenizer, "", 4).store(["one two three four"], tmp_path) for tokenizer in (
+        tokenizers["passage"].tokenizer, left)]
+    assert stores[0][0].tolist() != stores[1][0].tolist()
+
+
 def test_truncation_is_counted(tokenizers, cache):
     assert tokenizers["passage"].store(SENTENCES, cache).card == {"texts": 6, "truncated": 1}
 

@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
-from hybrid_ir.commands import message_of
+from hybrid_ir.commands import innermost, message_of
+from hybrid_ir.interruption import Interrupted
 
 
 def build(config: Any) -> Any:
@@ -22,9 +23,15 @@ def build(config: Any) -> Any:
         return None
     check_types(config)
     if config._target_.endswith(".Mixture"):  # its corpora first, so that all that is wrong with them is told together
-        rest = OmegaConf.masked_copy(config, [key for key in config if key != "parts"])
+        rest = {key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+                for key, value in config.items() if key != "parts"}
         return instantiate(rest, _convert_="all", _partial_=True)(parts=all_of(config.parts))
-    return instantiate(config, _convert_="all")
+    try:
+        return instantiate(config, _convert_="all")
+    except HydraException as error:
+        if isinstance(innermost(error), Interrupted):  # no mistake in the config
+            raise innermost(error) from None
+        raise
 
 
 def all_of(config: DictConfig) -> dict[str, Any]:
@@ -34,7 +41,9 @@ def all_of(config: DictConfig) -> dict[str, Any]:
         try:
             found[name] = build(own)
         except (ValueError, HydraException) as error:
-            wrong.append(message_of(error))
+            if not isinstance(innermost(error), ValueError):
+                raise
+            wrong.append(f"{name}: {message_of(error)}")
     if wrong:
         raise ValueError("\n  ".join([f"{len(wrong)} of {len(config)} corpora of the mixture:", *wrong]))
     return found

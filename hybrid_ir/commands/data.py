@@ -60,17 +60,18 @@ def composed(name: str, overrides: Sequence[str]) -> dict[str, DictConfig]:
                          f"benchmarks are {', '.join(names('benchmark'))}; experiments are {', '.join(names('experiment'))}")
     with initialize_config_dir(conf_folder(), version_base="1.3"):
         rest, texts = split_texts(overrides, PATHS)
-        if bare := [text for text in (*rest, *texts) if text.partition("=")[0] in keys_of(name)]:
-            raise ValueError(f"{bare[0]}: the keys of a data set are {groups[0]}.{bare[0].partition('=')[0]}=... here")
+        for text in (*rest, *texts):
+            key = text.partition("=")[0]
+            if meant := [f"{group}.{key}=..." for group in groups if key in keys_of(group, name)]:
+                raise ValueError(f"{text}: the keys of a data set are {' and '.join(meant)} here")
         cfg = set_texts(compose("train", overrides=[*(f"{group}={name}" for group in groups), *rest]), texts)
     found = ["corpus", "benchmark", "validation"] if groups == ["experiment"] else groups
     return {group: cfg[group] for group in (*found, "sampler")}
 
 
-def keys_of(name: str) -> set[str]:
-    """Those of its config in conf/corpus or conf/benchmark."""
-    places = [Path(conf_folder()) / group / f"{name}.yaml" for group in ("corpus", "benchmark") if name in names(group)]
-    return {key for place in places for key in OmegaConf.load(place) if key != "_target_"}
+def keys_of(group: str, name: str) -> set[str]:
+    """Those of an option of a group of conf/."""
+    return {*OmegaConf.load(Path(conf_folder()) / group / f"{name}.yaml")} - {"_target_"} if group != "experiment" else set()
 
 
 def describe(name: str, overrides: Sequence[str]) -> None:
@@ -117,7 +118,7 @@ def verify(name: str, overrides: Sequence[str]) -> None:
 
 def sets_of(name: str, overrides: Sequence[str]) -> list[tuple[str, list[files.RemoteFile], Path]]:
     """The data sets behind a name, each with its files for the chosen languages, and their folder: as its loader records them."""
-    found = {}
+    found: dict[str, tuple[str, list[files.RemoteFile], Path]] = {}
     for group, cfg in composed(name, overrides).items():
         for own in cfg.parts.values() if cfg and "parts" in cfg else [cfg]:
             target = own._target_.rpartition(".")[0] if own and group != "sampler" else None
@@ -126,7 +127,8 @@ def sets_of(name: str, overrides: Sequence[str]) -> list[tuple[str, list[files.R
                 plain = OmegaConf.to_container(own, resolve=True)
                 chosen = {key: plain[key] for key in signature(record).parameters if key in plain}
                 title = name if name in names("corpus") + names("benchmark") else target.rpartition(".")[2]
-                found.setdefault(plain["folder"], (title, record(**chosen), Path(plain["folder"])))
+                _, wanted, _ = found.setdefault(plain["folder"], (title, [], Path(plain["folder"])))
+                wanted += [file for file in record(**chosen) if file not in wanted]
     if not found:
         raise ValueError(f"{name} has no files to fetch: it comes with the package, or it is a folder of your own")
     return list(found.values())

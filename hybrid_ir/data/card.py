@@ -15,7 +15,7 @@ from hybrid_ir.data.draws import Draws
 from hybrid_ir.data.overlap import Measured
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.data.switching import CodeSwitching
-from hybrid_ir.labels import compared, masked_share
+from hybrid_ir.labels import compared, false_negatives
 from hybrid_ir.types import Benchmark, Role
 
 LOOKED_AT = 20_000  # batches; a longer run is judged by its first ones
@@ -39,7 +39,7 @@ class BatchCard:
     same_language_examples: float
     languages: list[str]
     language_pairs: list[list[float]]  # share of examples by query language (row) and passage language
-    parts: list[dict]  # of a mixture: pairs, weight and share of the monolingual and of the other batches, per corpus
+    parts: list[dict]  # of a mixture: pairs, share of the monolingual batches and of those whose examples choose, and as expected
     left_out: dict[str, str]  # what the mixture should have and has not, and why
     overlap: dict[str, dict[str, float] | None]  # shares of a benchmark's questions and answers in the corpus; None: too large
     code_switched: dict[str, float]  # share of the queries or passages in which a word was replaced
@@ -50,7 +50,7 @@ class BatchCard:
            ) -> "BatchCard":
         """Of a run of so many optimiser steps, each over `batches_per_step` planned batches, measured on benchmarks."""
         size, corpus = len(sampler.corpus.languages), sampler.corpus
-        counted = min(steps * batches_per_step, LOOKED_AT)
+        counted = max(0, min(steps * batches_per_step, LOOKED_AT))
         pairs_LL, monolingual = np.zeros(size * size, np.int64), 0
         drawn_M2 = np.zeros((len(corpus.parts), 2), np.int64)
         for step in range(counted):
@@ -65,19 +65,21 @@ class BatchCard:
         explicit = loss.negatives == "explicit"
         possible = sampler.batch_size * hard_negatives if explicit else sampler.batch_size * (1 + hard_negatives) - 1
         looked_into = range(min(counted, MASKED_OVER))
-        there, masked = np.mean([negatives_of(sampler, step, loss, hard_negatives) for step in looked_into], axis=0)
+        there, kept = np.mean([negatives_of(sampler, step, loss, hard_negatives) for step in looked_into] or [(0, 0)], axis=0)
+        pairs = sum(getattr(part, "usable", len(part)) for part in corpus.parts)
         expected_M2 = np.stack([shares(sampler.part_weights(monolingual)) for monolingual in (False, True)], axis=1)
         return cls(
             corpus=corpus.source.name, queries_per_step=sampler.batch_size * batches_per_step,
-            negatives_per_query=float(there * (1 - masked)), masked_share=float(masked),
-            empty_share=float(1 - there / max(1, possible)), steps=steps, batches_counted=counted,
-            passes=steps * batches_per_step * sampler.batch_size / len(corpus), monolingual_batches=monolingual / max(1, counted),
+            negatives_per_query=float(kept), masked_share=float(1 - kept / there) if there else 0.0,
+            empty_share=float(1 - there / possible) if possible else 0.0, steps=steps, batches_counted=counted,
+            passes=steps * batches_per_step * sampler.batch_size / max(1, pairs),
+            monolingual_batches=monolingual / max(1, counted),
             same_language_examples=float(np.trace(shares_LL)), languages=list(corpus.languages),
             language_pairs=shares_LL.tolist(), left_out=dict(corpus.left_out),
             overlap={f"{stage} {given.name}": Measured.of(given).shared(corpus) if texts <= LOOKED_INTO else None
                      for stage, given in benchmarks.items() if given is not None},
             parts=[{"corpus": part.source.name, "pairs": getattr(part, "usable", len(part)),
-                    "monolingual": int(drawn[1]) / max(1, counted), "cross_lingual": int(drawn[0]) / max(1, counted),
+                    "monolingual": int(drawn[1]) / max(1, counted), "mixed": int(drawn[0]) / max(1, counted),
                     "expected": float(expected @ sampler.shares_of_kinds), "serves": served(draws)}
                    for part, draws, drawn, expected in zip(corpus.parts, sampler.parts, drawn_M2, expected_M2, strict=True)],
             code_switched={} if switching is None else {role: switched_share(switching, sampler, looked_into, role)
@@ -104,10 +106,10 @@ class BatchCard:
 
     def _parts(self) -> Table:
         table = Table(title="% of the batches by corpus of the mixture", title_justify="left")
-        for column in ("corpus", "pairs", "monolingual", "cross-lingual", "all", "expected", "serves"):
+        for column in ("corpus", "pairs", "monolingual", "mixed", "all", "expected", "serves"):
             table.add_column(column, justify="left" if column in ("corpus", "serves") else "right", overflow="fold")
         for part in self.parts:
-            shares = part["monolingual"], part["cross_lingual"], part["monolingual"] + part["cross_lingual"], part["expected"]
+            shares = part["monolingual"], part["mixed"], part["monolingual"] + part["mixed"], part["expected"]
             table.add_row(part["corpus"], f"{part['pairs']:,}", *(f"{100 * share:.2f}" if share else "·" for share in shares),
                           part["serves"])
         for name, reason in self.left_out.items():
@@ -130,7 +132,7 @@ class BatchCard:
 
 def served(draws: Draws) -> str:
     """Which batches of the plan a corpus can serve, in words."""
-    kinds = [name for name, monolingual in (("monolingual", True), ("cross-lingual", False)) if draws.serves(monolingual)]
+    kinds = [name for name, monolingual in (("monolingual", True), ("mixed", False)) if draws.serves(monolingual)]
     return " and ".join(kinds) + " alone" * (len(kinds) == 1) if kinds else "none of this plan"
 
 
@@ -145,11 +147,12 @@ def shares(weights_M: np.ndarray) -> np.ndarray:
 
 
 def negatives_of(sampler: PairBatchSampler, step: int, loss, hard_negatives: int) -> tuple[float, float]:
-    """How many negatives a query would have in one batch, and which share of them the mask leaves out."""
+    """How many negatives a query would have in one batch, and how many the mask leaves of them."""
     plan = sampler[step]
     _, labels = label(sampler.corpus.parts[plan.part], plan, hard_negatives, sampler.seed)
     there_BN = compared(labels, sampler.batch_size, loss.negatives)
-    return float(there_BN.sum()) / len(there_BN), float(masked_share(labels, sampler.batch_size, loss.mask, loss.negatives))
+    kept_BN = there_BN & ~false_negatives(labels, sampler.batch_size, loss.mask)
+    return float(there_BN.sum()) / len(there_BN), float(kept_BN.sum()) / len(there_BN)
 
 
 def switched_share(switching: CodeSwitching, sampler: PairBatchSampler, steps: range, role: Role) -> float:

@@ -39,14 +39,13 @@ class Rules:
 
 @dataclass
 class Checker:
-    """Judges records by rules; `alone` counts the good ones that are in one language only."""
+    """Judges records by rules."""
 
     rules: Rules
     problems: Problems
-    alone: int = 0
 
-    def good(self, records: Records) -> np.ndarray:
-        """Which records have nothing wrong; adds what the others have."""
+    def judge(self, records: Records) -> tuple[np.ndarray, np.ndarray]:
+        """Which records have nothing wrong, and which are in one language only; adds what the others have."""
         verdict = Verdict(records)
         verdict.wrong(blank(records.ids) | ~mask(pc.is_valid(records.ids)), "an empty id")
         there = {role: np.zeros(len(records), np.int64) for role in ROLES}
@@ -61,10 +60,9 @@ class Checker:
         if self.rules.twins:
             verdict.wrong(verdict.good & alone, "no twin in another language (twins=false takes it without) for the id",
                           records.ids)
-        self.alone += int((verdict.good & alone).sum())
         for row, problem in sorted(dict.fromkeys(verdict.found)):
             self.problems.add(f"{records.where(row)}: {problem}")
-        return verdict.good
+        return verdict.good, alone
 
     def _judge_texts(self, verdict: "Verdict", role: str, language: str, texts: pa.Array) -> None:
         sizes = pc.utf8_length(texts)
@@ -83,7 +81,7 @@ class Checker:
 
         def wrong(rows: Iterable[bool], problem: str, detail: pa.Array | None = None) -> None:
             verdict.wrong(np.fromiter(rows, bool), problem, detail)
-        wrong((len(row) > MOST_NEGATIVES for row in lists), f"more than {MOST_NEGATIVES:,} negatives")
+        wrong((len(row or ()) > MOST_NEGATIVES for row in texts.to_pylist()), f"more than {MOST_NEGATIVES:,} negatives")
         wrong((any(not text.strip() for text in row) for row in lists), f"an empty negative in '{language}'")
         wrong((any("\0" in text for text in row) for row in lists), f"a NUL character in a negative in '{language}'")
         wrong((any(len(text) > self.rules.max_characters for text in row) for row in lists),

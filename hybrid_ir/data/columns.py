@@ -66,5 +66,13 @@ class Column:
 
 def sync(path: Path) -> None:
     """Have on the disk what was written."""
-    with open(path, "rb") as file:
+    with open(path, "r+b") as file:
         os.fsync(file.fileno())
+
+
+def replaced(path: Path, text: str) -> None:
+    """Write a file that is never seen half written."""
+    beside = path.with_name(f"{path.name}.writing")
+    beside.write_text(text, encoding="utf-8")
+    sync(beside)
+    os.replace(beside, path)

@@ -33,6 +33,7 @@ class Importer:
         self.writer, self.parts, self.rules, self.problems = writer, parts, rules, problems
         self.check, self.state = Checker(rules, problems), State()
         self.columns: dict[Cell, Column] = {}
+        self.unsaved = 0
         self.journal = Journal(writer.aside)
 
     def run(self, source: Source, require: Callable[[], None] = lambda: None) -> None:
@@ -49,53 +50,48 @@ class Importer:
             self.problems.stop()
         if self.rules.errors == "stop":
             self.problems.stop("nothing is written: correct them, or leave what they are about out with errors=skip")
-        kept = log["negatives"] != LEFT_OUT
-        counts_P = log["negatives"][kept].astype(np.int64)
+        written = log["negatives"] != LEFT_OUT
+        if repeated.any():
+            self._leave_out(repeated[written], log["negatives"][written])
+        log = log[written & ~repeated]
+        counts_P = log["negatives"].astype(np.int64)
         passages_P = np.arange(len(counts_P)) + np.cumsum(counts_P) - counts_P  # its negatives follow each
         pairs, negatives = np.stack([np.arange(len(counts_P)), passages_P], axis=1), padded(passages_P + 1, counts_P)
-        if repeated.any():
-            pairs, negatives = pairs[~repeated[kept]], negatives[~repeated[kept]]
-            self.state.counts["records left out"] += int(repeated.sum())
         if not len(pairs):
             self.problems.add(f"there is no pair to train on in what was {source.description}")
             self.problems.stop()
-        self.writer.finish(source, pairs, negatives, self.state.counts | {"problems": self.problems.number})
+        counts = self.state.counts | {"in one language only": int(log["alone"].sum()), "problems": self.problems.number}
+        self.writer.finish(source, pairs, negatives, counts)
 
     def _read(self, show: Callable[[float], None]) -> None:
         """A part, from where an earlier start was."""
-        state, skipped, unsaved = self.state, self.state.taken, 0
+        state, skipped = self.state, self.state.taken
         self.problems.muted = skipped > 0  # they were told then
-        before = self.problems.number
         for number, records in enumerate(self.parts[state.parts](self.problems), 1):
             if number > skipped:
-                state.counts["lines that are no records"] += self.problems.number - before  # they were no records
                 self._add(records)
-                state.taken, unsaved = number, unsaved + len(records)
-                if unsaved >= STRIDE:
-                    unsaved = 0
-                    self._save()
-            before, self.problems.muted = self.problems.number, number < skipped
+                state.taken = number
+                self._save(STRIDE)
+            self.problems.muted = number < skipped
             show(state.parts + records.done)
-        state.counts["lines that are no records"] += self.problems.number - before
         state.parts, state.taken = state.parts + 1, 0
-        if unsaved >= FEW:
-            self._save()
+        self._save(FEW)
 
     def _add(self, records: Records) -> None:
         for (role, language), texts in records.columns.items():
             if role == "query":
                 self.state.queries[language] = self.state.queries.get(language, 0) + len(texts) - texts.null_count
-        good = self.check.good(records)
-        counts, rows = self.state.counts, np.flatnonzero(good)
-        counts["records"] += len(records)
-        counts["records left out"] += len(records) - len(rows)
-        counts["in one language only"], self.check.alone = counts["in one language only"] + self.check.alone, 0
+        good, alone = self.check.judge(records)
+        rows = np.flatnonzero(good)
+        self.unsaved += len(records)
+        self.state.counts["records"] += len(records)
+        self.state.counts["records left out"] += len(records) - len(rows)
         texts, counts_R = flattened({language: own.take(rows) for language, own in records.negatives.items()
                                      if not wrong_code(language)}, len(rows))
         ids = [*records.ids.to_pylist(), *(name for _, name in records.others)]
         log = np.full(len(ids), LEFT_OUT, RECORD)
         log["id"] = hashes_of(name or None for name in ids)
-        log["negatives"][rows] = counts_R
+        log["negatives"][rows], log["alone"][: len(records)] = counts_R, alone
         self.journal.add(log, self.state)
         if not self.problems.number or self.rules.errors == "skip":  # else nothing will be written
             columns = {cell: own.take(rows) for cell, own in records.columns.items() if not wrong_code(cell[1])}
@@ -115,7 +111,18 @@ class Importer:
         self.state.sizes["query"] += rows
         self.state.sizes["passage"] += rows + int(counts_R.sum())
 
-    def _save(self) -> None:
+    def _leave_out(self, repeated_P: np.ndarray, counts_P: np.ndarray) -> None:
+        """Of what is written, records whose id an earlier one has; and languages that only they have."""
+        self.state.counts["records left out"] += int(repeated_P.sum())
+        kept = {"query": ~repeated_P, "passage": np.repeat(~repeated_P, 1 + counts_P.astype(np.int64))}
+        for language in {language for _, language in self.columns}:
+            if not sum(self.writer.keep(role, language, kept[role]) for role in ROLES):
+                self.writer.drop(language)
+
+    def _save(self, least: int) -> None:
+        if self.unsaved < least:
+            return
+        self.unsaved = 0
         for column in self.columns.values():  # cut into batches by the records alone, so that the files are always the same
             column.flush()
         self.journal.save(self._saved)

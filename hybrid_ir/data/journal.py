@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_ir.data.columns import sync
+from hybrid_ir.data.columns import replaced, sync
 from hybrid_ir.formats.records import ROLES
 
 PAUSE = 1.0  # seconds between notes of how far it is
-RECORD = np.dtype([("id", "<i8"), ("negatives", "<i2")])  # hash of its id, and how many it has
+RECORD = np.dtype([("id", "<i8"), ("negatives", "<i2"), ("alone", "?")])  # hash of its id, how many, whether in one language
 LEFT_OUT = -1  # in place of a number of negatives
 
 
@@ -27,7 +27,7 @@ class State:
     logged: int = 0  # records in the log
     sizes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ROLES, 0))
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(
-        ("records", "records left out", "lines that are no records", "in one language only"), 0))
+        ("records", "records left out"), 0))
     queries: dict[str, int] = field(default_factory=dict)  # read, by language
     columns: dict[str, tuple[int, int]] = field(default_factory=dict)  # rows and bytes of each
     problems: dict[str, Any] = field(default_factory=dict)
@@ -42,13 +42,21 @@ class Journal:
         self.saved = time.monotonic()
 
     def start(self) -> State | None:
-        """The state that an earlier start has left, if any."""
-        if not self.path.exists():
-            self.log.write_bytes(b"")
-            return None
-        state = State(**json.loads(self.path.read_text(encoding="utf-8")))
-        os.truncate(self.log, state.logged * RECORD.itemsize)
-        return state
+        """The state that an earlier start has left, if all that it speaks of is there."""
+        if self.path.exists():
+            state = State(**json.loads(self.path.read_text(encoding="utf-8")))
+            if self._has(self.log, state.logged * RECORD.itemsize) and all(
+                    self._has(self.path.with_name(f"{name}.arrow.writing"), size) or
+                    self._has(self.path.with_name(f"{name}.arrow"), size) for name, (_, size) in state.columns.items()):
+                os.truncate(self.log, state.logged * RECORD.itemsize)
+                return state
+            self.path.unlink()
+        self.log.write_bytes(b"")
+        return None
+
+    @staticmethod
+    def _has(path: Path, size: int) -> bool:
+        return path.exists() and path.stat().st_size >= size
 
     def add(self, rows: np.ndarray, state: State) -> None:
         self.waiting.append(rows)
@@ -65,10 +73,7 @@ class Journal:
             return
         self._flush()
         sync(self.log)
-        beside = self.path.with_suffix(".writing")
-        beside.write_text(json.dumps(asdict(state())), encoding="utf-8")
-        sync(beside)
-        os.replace(beside, self.path)
+        replaced(self.path, json.dumps(asdict(state())))
         self.saved = time.monotonic()
 
     def _flush(self) -> None:

@@ -33,14 +33,18 @@ class Mixture:
                  languages_of: Mapping[str, str | Sequence[str]] | None = None,
                  kinds: Mapping[str, str | Sequence[str]] | None = None, left_out: Mapping[str, str] | None = None,
                  name: str = "mixture"):
-        self.left_out, self.negatives = dict(left_out or {}), None
+        never = {part for part in parts if (sizes or {}).get(part) == 0 or (weights or {}).get(part) == 0}
+        self.left_out, self.negatives = dict(left_out or {}) | dict.fromkeys(sorted(never), "drawn with weight 0"), None
         chosen = {part: codes((languages_of or {}).get(part)) for part in {*parts, *(languages_of or {})}}
         served = {part: codes((kinds or {}).get(part)) or list(KINDS) for part in {*parts, *(kinds or {})}}
         check(parts, tau, sizes or {}, weights or {}, codes(languages), chosen, served)
+        parts = {part: corpus for part, corpus in parts.items() if part not in never}
         used = {part: [code for code in chosen[part] or corpus.languages if code in (codes(languages) or corpus.languages)]
                 for part, corpus in parts.items()}
         self.languages = tuple(sorted({language for own in used.values() for language in own}))
         self.parts = tuple(View(corpus, self.languages, used[part], served[part], part) for part, corpus in parts.items())
+        if not any(part.usable for part in self.parts):
+            raise ValueError("mixture: no corpus with a weight above 0 has a pair in the chosen languages")
         counted = [(sizes or {}).get(given, part.usable) for given, part in zip(parts, self.parts, strict=True)]
         self.part_weights = tuple((size / max(counted)) ** tau * float((weights or {}).get(given, 1)) if size else 0.0
                                   for given, size in zip(parts, counted, strict=True))

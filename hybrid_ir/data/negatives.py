@@ -19,7 +19,7 @@ def flattened(negatives: dict[str, pa.Array], rows: int) -> tuple[dict[str, list
                 counts[number] += 1
                 for language, text in zip(languages, together, strict=True):
                     texts[language].append(text)
-    return texts, counts
+    return {language: own for language, own in texts.items() if any(text is not None for text in own)}, counts
 
 
 def interleaved(passages_R: pa.Array, negatives: Sequence[str | None] | None, counts_R: np.ndarray) -> pa.Array:

@@ -8,6 +8,7 @@ lacks one), `pairs.npy` and `negatives.npy` ids, and the other arrays what follo
 # R runs of pairs in the same languages, C bytes of a set of languages
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,10 @@ def built(cache: str | Path, name: str, key: Mapping[str, Any], build: Callable[
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if not (folder / CARD).exists():
+            shutil.rmtree(folder, ignore_errors=True)  # without its card it is none
             with CorpusWriter(folder, hashed) as writer:
-                build(writer)
+                if not writer.placed:
+                    build(writer)
     return load(folder)
 
 
@@ -73,7 +76,8 @@ def write_to(folder: str, build: Callable[[CorpusWriter], None], key: Mapping[st
         if place.exists():
             raise ValueError(f"to={folder} is there already: name a new folder, nothing is overwritten")
         with CorpusWriter(place, None if key is None else key_of(key)) as writer:
-            build(writer)
+            if not writer.placed:
+                build(writer)
     finally:
         lock.unlink(missing_ok=True)  # while it is held, so that nobody else loses one
         held.release()

@@ -17,13 +17,13 @@ import pyarrow.compute as pc
 from rich.progress import track
 
 from hybrid_ir.data.availability import Availability, by_languages
-from hybrid_ir.data.columns import Column, sync
+from hybrid_ir.data.columns import Column, replaced, sync
 from hybrid_ir.data.content import MISSING, shared_content
 from hybrid_ir.formats.files import sha256_of
 from hybrid_ir.interruption import Interrupted
 from hybrid_ir.types import Source
 
-VERSION, CARD = 2, "corpus.json"
+VERSION, CARD, KEY = 2, "corpus.json", "build.key"
 LARGE = 500_000  # texts from which a progress bar is worth its line
 
 
@@ -36,7 +36,8 @@ class CorpusWriter:
     """The files of a corpus; `with` it, add texts column by column, and `finish`.
 
     With a `key`, which says what is built, what a stopped build of the same key has left beside the folder is there again: whole
-    columns, which `has` finds, and what else it needs to go on. Any other error than being stopped leaves nothing.
+    columns, which `has` finds, and what else it needs to go on; `placed` says that it had only not been put in its place yet. Any
+    other error than being stopped, or one of the disk, leaves nothing.
     """
 
     def __init__(self, folder: Path, key: str | None = None):
@@ -44,16 +45,21 @@ class CorpusWriter:
         self.open: dict[Path, Column] = {}
 
     def __enter__(self) -> "CorpusWriter":
-        told = self.aside / "build.key"
+        told = self.aside / KEY
         if self.key is None or not told.exists() or told.read_text(encoding="utf-8") != self.key:
+            told.unlink(missing_ok=True)  # first, so that nobody goes on with what is left if this is stopped
             shutil.rmtree(self.aside, ignore_errors=True)
-        self.aside.mkdir(parents=True, exist_ok=True)
-        if self.key is not None:
-            told.write_text(self.key, encoding="utf-8")
+            self.aside.mkdir(parents=True, exist_ok=True)
+            if self.key is not None:
+                replaced(told, self.key)
+        self.placed = (self.aside / CARD).exists()
+        if self.placed:
+            self._place()
         return self
 
     def __exit__(self, kind, *_) -> None:
-        if kind is not None and (self.key is None or (issubclass(kind, Exception) and not issubclass(kind, Interrupted))):
+        stopped = kind is not None and (not issubclass(kind, Exception) or issubclass(kind, Interrupted | OSError))
+        if kind is not None and not (stopped and self.key is not None):
             shutil.rmtree(self.aside, ignore_errors=True)
 
     def has(self, role: str, language: str) -> bool:
@@ -62,7 +68,7 @@ class CorpusWriter:
     def column(self, role: str, language: str, origin: bool = False, at: tuple[int, int] | None = None) -> Column:
         path = self.aside / f"{role}-{language}.arrow.writing"
         if path not in self.open:
-            if at is not None and self.has(role, language):  # it was stopped when all was read
+            if at is not None and not path.exists():  # it was stopped when all was read
                 os.replace(path.with_suffix(""), path)
             self.open[path] = Column(path, origin, at)
         return self.open[path]
@@ -74,6 +80,28 @@ class CorpusWriter:
             for part in texts:
                 column.add(part)
             self.close(role, language)
+
+    def keep(self, role: str, language: str, kept: np.ndarray) -> int:
+        """Close a column without some of its rows; what it was stays beside until the end, for a build that goes on.
+
+        Returns how many texts it has then.
+        """
+        path = self.aside / f"{role}-{language}.arrow.writing"
+        self.open.pop(path).flush()
+        whole, start, texts = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()["text"], 0, 0
+        column = Column(path.with_suffix(".kept"))
+        for chunk in whole.chunks:
+            own = chunk.filter(pa.array(kept[start : start + len(chunk)]))
+            start, texts = start + len(chunk), texts + len(own) - own.null_count
+            column.add(own)
+        column.close()
+        os.replace(column.path, path.with_suffix(""))
+        return texts
+
+    def drop(self, language: str) -> None:
+        """Have no columns of a language."""
+        for role in ("query", "passage"):
+            (self.aside / f"{role}-{language}.arrow").unlink()
 
     def close(self, role: str, language: str) -> None:
         path = self.aside / f"{role}-{language}.arrow.writing"
@@ -104,13 +132,19 @@ class CorpusWriter:
                 "pairs": len(pairs), "source": asdict(source), "report": dict(report or {}),
                 "files": {name: (self.aside / name).stat().st_size for name in files},
                 "sha256": {name: sha256_of(self.aside / name) for name in files}}
-        (self.aside / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
+        for name in files:
+            sync(self.aside / name)
+        replaced(self.aside / CARD, json.dumps(card, indent=1, ensure_ascii=False))  # from here on it is whole
+        self._place()
+
+    def _place(self) -> None:
+        """Put the folder in its place, without what was there to go on with."""
+        files = json.loads((self.aside / CARD).read_text(encoding="utf-8"))["files"]
         for path in self.aside.iterdir():
-            if path.name in (*files, CARD):
-                sync(path)
-            else:  # what was there to go on with
+            if path.name not in (*files, CARD, KEY):
                 path.unlink()
         os.rename(self.aside, self.folder)
+        (self.folder / KEY).unlink(missing_ok=True)
 
     def _derive(self, role: str, languages: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The languages (as bits) and the content of each id."""

@@ -2,6 +2,7 @@
 
 # R rows
 
+import mmap
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,12 +15,12 @@ import pyarrow.compute as pc
 def spilled(batches: Iterable[pa.RecordBatch], schema: pa.Schema, folder: Path) -> pa.Table:
     """The batches as a memory-mapped table; its file is gone with it."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".joining-") as file:
+    with tempfile.TemporaryFile(dir=folder) as file:  # nothing of it is left, however the process ends
         with pa.ipc.new_stream(file, schema) as writer:
             for batch in batches:
                 writer.write_batch(batch)
         file.flush()
-        return pa.ipc.open_stream(pa.memory_map(file.name)).read_all()
+        return pa.ipc.open_stream(pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))).read_all()
 
 
 def taken(column: pa.ChunkedArray, rows_R: pa.Array) -> pa.Array:

@@ -1,5 +1,6 @@
 """The files of a data set: where they come from, which are here, and whether they are the right ones."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -165,3 +166,16 @@ def bars(files: int) -> Iterator:
             return lambda done, total: progress.update(task, completed=done, total=total)
 
         yield bar
+
+
+def sampled_digest(path: Path, pieces: int = 256, size: int = 1 << 16) -> str:
+    """Of the size of a file and of pieces from all over it: tells trainings of a model apart without reading gigabytes."""
+    whole = path.stat().st_size
+    spread = [piece * (whole - size) // (pieces - 1) for piece in range(pieces)]
+    starts = spread if whole > pieces * size else range(0, whole, size)
+    digest = hashlib.sha256(str(whole).encode())
+    with open(path, "rb") as file:
+        for start in starts:
+            file.seek(start)
+            digest.update(file.read(size))
+    return digest.hexdigest()

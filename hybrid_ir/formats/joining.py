@@ -11,20 +11,20 @@ import pyarrow.compute as pc
 from hybrid_ir.formats.chunks import spilled, taken
 from hybrid_ir.formats.jsonl import field, judgements, objects
 from hybrid_ir.formats.problems import Problems
-from hybrid_ir.formats.records import ROLES, SIZE, Records, of_pairs
+from hybrid_ir.formats.records import ROLES, SIZE, Records, of_pairs, titled
 
 TEXTS = pa.schema([(role, pa.string()) for role in ROLES])
 
 
 @dataclass(frozen=True)
 class Side:
-    """All pairs of one language: place, numbers, ids, texts (queries, passages) and negatives row by row."""
+    """All pairs of one language: place, numbers, ids, texts (queries, passages), and negatives where there are any."""
 
     place: str
     numbers: np.ndarray
     ids: pa.Array
     texts: pa.Table  # a column of each role, on disk
-    negatives: list[list[str]]
+    negatives: list[list[str]] | None
 
     @classmethod
     def of(cls, parts: Iterable[Records], language: str, scratch: Path) -> "Side":
@@ -36,12 +36,12 @@ class Side:
                 place = part.place
                 numbers.append(np.asarray(part.numbers))
                 ids.append(part.ids)
-                negatives.extend(row or [] for row in (part.negatives[language].to_pylist() if part.negatives
-                                                       else [[]] * len(part)))
+                if part.negatives:
+                    negatives.extend(row or [] for row in part.negatives[language].to_pylist())
                 yield pa.record_batch([part.columns[role, language] for role in ROLES], schema=TEXTS)
         texts = spilled(batches(), TEXTS, scratch)
         own = pa.chunked_array(ids, pa.string()).cast(pa.large_string()).combine_chunks()
-        return cls(place, np.concatenate(numbers), own, texts, negatives)
+        return cls(place, np.concatenate(numbers), own, texts, negatives if any(negatives) else None)
 
 
 class Places(Sequence[str]):
@@ -61,7 +61,7 @@ class Places(Sequence[str]):
 def joined(read: Mapping[str, Callable[[], Iterable[Records]]], problems: Problems, scratch: Path) -> Iterator[Records]:
     """Records in all languages, from readers that have one each; an id that comes twice in a language is a problem.
 
-    Ids are in memory, texts in files in `scratch` meanwhile.
+    Ids and negatives are in memory, the other texts in files in `scratch` meanwhile.
     """
     sides = {language: Side.of(parts(), language, scratch) for language, parts in read.items()}
     for side in sides.values():
@@ -78,12 +78,12 @@ def joined(read: Mapping[str, Callable[[], Iterable[Records]]], problems: Proble
 
 def apart(sides: Mapping[str, Side], rows: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
     """The negatives of joined records: nothing says which are translations of each other, so each is in its language alone."""
-    if not any(row for side in sides.values() for row in side.negatives):
+    if all(side.negatives is None for side in sides.values()):
         return {}
     found: dict[str, list[list[str | None]]] = {language: [] for language in sides}
     for places in zip(*(own.to_pylist() for own in rows.values()), strict=True):
-        own = {language: [] if place is None else sides[language].negatives[place]
-               for language, place in zip(sides, places, strict=True)}
+        own = {language: side.negatives[place] if place is not None and side.negatives is not None else []
+               for (language, side), place in zip(sides.items(), places, strict=True)}
         before = 0
         for language, texts in own.items():
             found[language].append([None] * before + texts)
@@ -118,7 +118,8 @@ def beir(folder: Path, language: str, split: str, problems: Problems) -> Iterato
         if judgement.query_id in asked and judgement.passage_id in known:
             sides = judged.setdefault(judgement.query_id, {True: [], False: []})
             sides[judgement.score > 0].append((number, judgement.passage_id))
-    rows = [(number, f"{query} {passage}", asked[query], known[passage], [known[other] for _, other in sides[False]])
+    rows = [(number, f"{query} {passage}", asked[query], known[passage],
+             [known[other] for _, other in sides[False] if known[other]])
             for query, sides in judged.items() for number, passage in sides[True]]
     for start in range(0, len(rows), SIZE):
         yield of_pairs(where, language, rows[start : start + SIZE])
@@ -134,5 +135,5 @@ def texts(path: Path, problems: Problems) -> Iterator[tuple[str, str]]:
             problems.add(f"{where}: the id {name!r:.60} is also in line {first[name]}")
         elif name is not None and text is not None:
             first[name] = number
-            title = row.get("title") or ""
-            yield name, f"{title} {text}".strip() if isinstance(title, str) else text
+            title = row.get("title")
+            yield name, titled(title if isinstance(title, str) else None, text)

@@ -49,6 +49,11 @@ class Records:
         return found
 
 
+def titled(title: str | None, text: str | None) -> str:
+    """A passage with its title in front; an empty one without a text, as a title alone is no passage."""
+    return f"{title or ''} {text}".strip() if text and text.strip() else ""
+
+
 def of_pairs(place: str, language: str, rows: Sequence[tuple]) -> Records:
     """Pairs in one language: number, id, query, passage of each, and where it has any a list of negatives."""
     numbers, ids, queries, passages, *negatives = zip(*rows, strict=True) if rows else ((), (), (), ())
@@ -65,7 +70,7 @@ def json_lines(path: Path, problems: Problems) -> Iterator[Records]:
             rows.append((number, row))
         elif isinstance(row.get("id"), (str, int)):
             others.append((number, str(row["id"])))
-        if len(rows) == SIZE:
+        if len(rows) + len(others) >= SIZE:
             yield replace(of_objects(place, rows), done=share(path, number, rows), others=others)
             rows, others = [], []
     if rows or others:
@@ -92,7 +97,7 @@ def good(row: Mapping[str, Any], where: str, problems: Problems) -> bool:
 
 def share(path: Path, number: int, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> float:
     """About how much of a file is read at a line, by the length of the last ones; less where it is compressed."""
-    length = sum(len(json.dumps(row, ensure_ascii=False).encode()) for _, row in rows[-100:]) / len(rows[-100:])
+    length = sum(len(json.dumps(row, ensure_ascii=False).encode()) for _, row in rows[-100:]) / max(1, len(rows[-100:]))
     return min(1.0, number * length / max(1, path.stat().st_size))
 
 

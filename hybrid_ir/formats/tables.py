@@ -139,7 +139,8 @@ def joined(table: pa.Table, names: Sequence[str]) -> pa.Array:
     columns = [table[name].combine_chunks().cast(pa.string()) for name in names]
     if len(columns) == 1:
         return columns[0]
-    return pc.utf8_trim_whitespace(pc.binary_join_element_wise(*(pc.fill_null(c, "") for c in columns[:-1]), columns[-1], " "))
+    found = pc.utf8_trim_whitespace(pc.binary_join_element_wise(*(pc.fill_null(c, "") for c in columns[:-1]), columns[-1], " "))
+    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(columns[-1]), ""), "", found)
 
 
 def lists(table: pa.Table, names: Sequence[str]) -> pa.Array:

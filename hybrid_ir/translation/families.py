@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from hybrid_ir.formats.files import sha256_of
+from hybrid_ir.formats.files import sampled_digest
 
 NLLB = {"ar": "arb_Arab", "bn": "ben_Beng", "de": "deu_Latn", "el": "ell_Grek", "en": "eng_Latn", "es": "spa_Latn",
         "fa": "pes_Arab", "fi": "fin_Latn", "fr": "fra_Latn", "hi": "hin_Deva", "id": "ind_Latn", "it": "ita_Latn",
@@ -100,12 +100,12 @@ class Translator:
 
     @property
     def identity(self) -> dict[str, str]:
-        """The commit of a model of the hub, or the sha256 of the files of a folder: what decides its translations."""
+        """The commit of a model of the hub, or digests of the files of a folder: what decides its translations."""
         place = Path(self.model.name_or_path)
         if not place.is_dir():
             return {"commit": str(getattr(self.model.config, "_commit_hash", None))}
         files = (path for path in sorted(place.iterdir()) if path.suffix in (".safetensors", ".json", ".model", ".spm"))
-        return {path.name: sha256_of(path) for path in files}
+        return {path.name: sampled_digest(path) for path in files}
 
     def code(self, language: str) -> str:
         """That of a language to translate into; ValueError where the model does not know it, or the source."""

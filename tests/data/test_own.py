@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sources import own
+from hybrid_ir.formats import records
+from hybrid_ir.formats.problems import Problems
 from tests.web import serving
 
 RECORDS = [
@@ -173,7 +175,7 @@ def test_what_is_left_out_is_counted_and_told(tmp_path, capsys):
     path = lines(tmp_path / "x.jsonl", RECORDS[0], "nothing", wrong, RECORDS[1])
     corpus = own.from_jsonl(str(path), cache=str(tmp_path), errors="skip", to=str(tmp_path / "to") + "/")
     report = json.loads((tmp_path / "to" / "corpus.json").read_text())["report"]
-    assert (report["records"], report["records left out"], report["lines that are no records"]) == (3, 1, 1)
+    assert (report["records"], report["records left out"], report["problems"]) == (3, 1, 2)
     assert corpus.languages == ("de", "en", "zh")  # none of the record that was left out
     assert "2 problems" in capsys.readouterr().out and len((tmp_path / "to.problems.txt").read_text().splitlines()) == 2
 
@@ -314,3 +316,58 @@ def test_nothing_at_a_path_is_said(tmp_path):
     with pytest.raises(ValueError, match="errors='ignore' must be one of stop, skip"):
         own.from_jsonl(str(lines(tmp_path / "x.jsonl", RECORDS[0])), cache=str(tmp_path), errors="ignore")
     assert np.array_equal(own.from_jsonl(str(tmp_path / "x.jsonl"), cache=str(tmp_path)).pairs, [[0, 0]])
+
+
+def test_what_is_left_out_brings_no_language_and_no_text(tmp_path):
+    rows = [{"id": 1, "query": {"en": "q"}, "passage": {"en": "p"}, "negatives": [{"sw": None, "en": "n"}]},
+            {"id": 2, "query": {"en": " "}, "passage": {"en": "x"}, "negatives": [{"fr": "n"}]},
+            {"id": 1, "query": {"de": "f"}, "passage": {"de": "another answer"}, "negatives": [{"de": "not"}]},
+            {"id": 3, "query": {"en": "r"}, "passage": {"en": "s", "zh": "t"}}]
+    corpus = own.from_jsonl(str(lines(tmp_path / "x.jsonl", *rows)), cache=str(tmp_path), errors="skip", to=str(tmp_path / "to"))
+    assert corpus.languages == ("en", "zh") and words(corpus) == expected([
+        {**rows[0], "negatives": [{"en": "n"}]}, rows[3]])
+    assert list(corpus.passages["en"]) == ["p", "n", "s"] and corpus.pairs.tolist() == [[0, 0], [1, 2]]
+    report = json.loads((tmp_path / "to" / "corpus.json").read_text())["report"]
+    assert report == {"records": 4, "records left out": 2, "in one language only": 1, "problems": 2}
+    assert not [path for path in (tmp_path / "to").iterdir() if path.suffix not in (".arrow", ".npy", ".json")]
+
+
+def test_lines_that_are_no_records_are_handed_on_in_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("hybrid_ir.formats.records.SIZE", 10)
+    path = lines(tmp_path / "x.jsonl", *[{"id": i, "query": "q"} for i in range(95)], RECORDS[0])
+    found = list(records.json_lines(path, Problems("x")))
+    assert [len(part.others) for part in found] == [10] * 9 + [5] and [len(part) for part in found] == [0] * 9 + [1]
+
+
+def test_a_record_has_only_so_many_negatives_in_all_languages_together(tmp_path):
+    negatives = [{code: f"{code} {i}"} for code in ("en", "de", "fr") for i in range(40)]
+    path = lines(tmp_path / "x.jsonl", {"id": 1, "query": {"en": "q"}, "passage": {"en": "p"}, "negatives": negatives})
+    with pytest.raises(ValueError, match="line 1: more than 100 negatives"):
+        own.from_jsonl(str(path), cache=str(tmp_path))
+
+
+def test_a_title_alone_is_no_passage(tmp_path):
+    pq.write_table(pa.table({"id": ["1", "2"], "q": ["q", "r"], "title": ["T", "U"], "text": ["p", " "]}), tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match=r"x\.parquet, row 2: an empty passage in 'en'"):
+        own.from_parquet(str(tmp_path / "x.parquet"), cache=str(tmp_path), columns={
+            "query": {"en": "q"}, "passage": {"en": ["title", "text"]}})
+    given = ("T", "p"), ("T", ""), ("T", None), (None, "p"), ("", " ")
+    assert [records.titled(*pair) for pair in given] == ["T p", "", "", "p", ""]
+
+
+def test_a_beir_folder_read_as_another_language_is_another_corpus(tmp_path):
+    (tmp_path / "b" / "qrels").mkdir(parents=True)
+    lines(tmp_path / "b" / "corpus.jsonl", {"_id": "1", "text": "p", "title": ""}, {"_id": "2", "text": "", "title": "T"})
+    lines(tmp_path / "b" / "queries.jsonl", {"_id": "q", "text": "asked"})
+    (tmp_path / "b" / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq\t1\t1\nq\t2\t0\n")
+    found = [own.from_beir(str(tmp_path / "b"), code, cache=str(tmp_path / "cache")) for code in ("en", "de")]
+    assert [corpus.languages for corpus in found] == [("en",), ("de",)] and found[0].negatives.shape == (1, 0)
+
+
+def test_a_folder_of_the_cache_without_its_card_is_built_again(tmp_path):
+    path = lines(tmp_path / "x.jsonl", *RECORDS)
+    own.from_jsonl(str(path), cache=str(tmp_path))
+    (folder,) = (tmp_path / "corpora").glob("x-*")
+    (folder / "corpus.json").unlink()
+    assert words(own.from_jsonl(str(path), cache=str(tmp_path))) == expected(RECORDS)
+

@@ -247,7 +247,8 @@ def test_the_mixture_of_the_paper_trains_and_says_what_it_is_made_of(tmp_path, m
                  f"paths.data_dir={tmp_path / 'data'}", "hydra.run.dir=run", *overrides)
     assert "has 1 for" in done.stderr  # a batch of two from data sets of one pair
     done = train(tmp_path, "experiment=paper_mixture", "trainer=cpu", "paths.data_dir=nowhere")
-    assert done.returncode == 2 and "error: 8 of 8 corpora of the mixture:\n  15 of 15 files of mmarco are missing" in done.stderr
+    assert done.returncode == 2
+    assert "error: 8 of 8 corpora of the mixture:\n  mmarco: 15 of 15 files of mmarco are missing" in done.stderr
     assert all(f"`hybrid-ir data fetch {name}` gets them" in done.stderr for name in sets)
     done = train(tmp_path, "experiment=paper_mixture", "model=tiny", "trainer=cpu", "benchmark=none", "benchmark@validation=none",
                  "sampler.batch_size=1", "trainer.max_steps=60", "trainer.limit_val_batches=0", "callbacks=last_only",
@@ -257,8 +258,8 @@ def test_the_mixture_of_the_paper_trains_and_says_what_it_is_made_of(tmp_path, m
     card = json.loads((tmp_path / "run" / "batch_card.json").read_text())
     parts = {part["corpus"]: part for part in card["parts"]}
     assert set(parts) == set(sets) and set(card["left_out"]) == {"translations", "entity_questions"}
-    assert all((part["cross_lingual"] > 0) == (name == "mmarco") for name, part in parts.items())
-    assert all(part["serves"] == ("monolingual and cross-lingual" if name == "mmarco" else "monolingual alone")
+    assert all((part["mixed"] > 0) == (name == "mmarco") for name, part in parts.items())
+    assert all(part["serves"] == ("monolingual and mixed" if name == "mmarco" else "monolingual alone")
                for name, part in parts.items())
     assert sum(part["monolingual"] > 0 for part in parts.values()) > 4
     assert "left out" in done.stdout and "entity_questions" in done.stdout

@@ -231,7 +231,7 @@ def test_the_card_of_a_mixture_has_the_names_that_were_given_and_what_is_to_be_e
     assert [part["corpus"] for part in card.parts] == ["one", "two", "three"]
     assert card.parts[0]["pairs"] == mixture.parts[0].usable and sum(part["expected"] for part in card.parts) == pytest.approx(1)
     for part in card.parts:
-        assert part["monolingual"] + part["cross_lingual"] == pytest.approx(part["expected"], abs=0.03)
+        assert part["monolingual"] + part["mixed"] == pytest.approx(part["expected"], abs=0.03)
     assert (card.parts[2]["expected"] == 0) == (level == "example")  # whose batches have both kinds of examples
 
 
@@ -264,3 +264,20 @@ def test_a_sampler_that_nothing_can_serve_is_refused():
     other = ParallelCorpus({"b": ["q", "r"]}, {"b": ["p", "s"]}, np.array([[0, 0], [1, 1]]), SOURCE)
     with pytest.raises(ValueError, match="has no pairs for the cross-lingual batches of monolingual_share=0.0"):
         PairBatchSampler(Mixture({"x": alone, "y": other}), 2, 0.0)
+
+
+def test_a_corpus_with_weight_0_is_not_in_the_mixture_and_none_is_an_error():
+    mixture = Mixture({"x": made(50), "y": made(3, seed=1)}, weights={"y": 0})
+    assert len(mixture.parts) == 1 and mixture.left_out == {"y": "drawn with weight 0"}
+    assert PairBatchSampler(mixture, 16, 0.5)[0].part == 0  # more than the other has
+    with pytest.raises(ValueError, match="no corpus with a weight above 0 has a pair in the chosen languages"):
+        Mixture({"x": made(50)}, sizes={"x": 0})
+
+
+def test_passes_are_over_the_pairs_that_are_used():
+    whole, part = made(40), Mixture({"x": made(40)}, languages_of={"x": ["b"]})
+    for corpus, pairs in ((whole, 40), (part, part.parts[0].usable)):
+        card = BatchCard.of(PairBatchSampler(corpus, 4, 1.0, languages=["b"]), 10, 1, InfoNCE())
+        assert card.passes == pytest.approx(40 / pairs)
+    assert part.parts[0].usable < 40 and BatchCard.of(PairBatchSampler(whole, 4, 1.0), 0, 1, InfoNCE()).masked_share == 0
+

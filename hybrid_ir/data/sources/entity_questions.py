@@ -70,7 +70,8 @@ def load(folder: str, cache: str, passages: str, languages: str | Sequence[str] 
         require(SOURCE.name, {"en": len(questions)}, {"en": COUNT} if require_counts and not problems.files else None)
         rows = [(line, question.name, question.text, text) for question, line, text in found(questions, place, problems)]
         yield of_pairs(f"{place}, line", "en", rows)
-    return released(SOURCE, files(), folder, cache, [read], key={"passages": states([place])}, languages=languages)
+    return released(SOURCE, files(), folder, cache, [read], key={"passages": states([place]), "counts": require_counts},
+                    languages=languages)
 
 
 def asked(archive: Path, problems: Problems) -> Iterator[Question]:

@@ -10,7 +10,7 @@ from hybrid_ir.formats.files import RemoteFile, on_hub
 from hybrid_ir.formats.jsonl import Judgement, columns, judgements, objects
 from hybrid_ir.formats.miracl import CORPUS, TOPICS, shards, topics
 from hybrid_ir.formats.problems import Problems
-from hybrid_ir.formats.records import Records, of_pairs
+from hybrid_ir.formats.records import Records, of_pairs, titled
 from hybrid_ir.types import Source
 
 SOURCE = Source(
@@ -52,7 +52,7 @@ def read(folder: Path, language: str, negatives: int, problems: Problems) -> Ite
     for path in shards(language):
         for _, row in objects(folder / path, problems):
             if row.get("docid") in texts:
-                texts[row["docid"]] = " ".join(part for key in ("title", "text") if isinstance(part := row.get(key), str)).strip()
+                texts[row["docid"]] = titled(*(row[key] if isinstance(row.get(key), str) else None for key in ("title", "text")))
     rows = []
     for query, own in judged.items():
         wrong = [texts[one.passage_id] for one in own if one.score <= 0 and texts[one.passage_id]][:negatives]

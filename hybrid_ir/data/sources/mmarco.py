@@ -69,7 +69,8 @@ def load(folder: str, cache: str, languages: str | Sequence[str] | None = None, 
                     writer.write(role, code, texts_of(place, ids[role], COUNTS[role] if require_counts else None))
         at = np.stack([np.searchsorted(ids["query"], pairs[:, 0]), np.searchsorted(ids["passage"], pairs[:, 1])], axis=1)
         writer.finish(SOURCE, at, np.where(wrong < 0, -1, np.searchsorted(ids["passage"], wrong)))
-    key = {"files": states([triples, *texts]), "rows": rows, "negatives": count, "revision": SOURCE.revision}
+    key = {"files": states([triples, *texts]), "rows": rows, "negatives": count, "revision": SOURCE.revision,
+           "counts": require_counts}
     return in_languages(built(cache, "mmarco", key, build), languages)
 
 

@@ -10,7 +10,7 @@ from hybrid_ir.data.sources.released import paths_of, released, some_of
 from hybrid_ir.formats.files import RemoteFile, on_hub
 from hybrid_ir.formats.jsonl import objects
 from hybrid_ir.formats.problems import Problems
-from hybrid_ir.formats.records import SIZE, Records, of_pairs
+from hybrid_ir.formats.records import SIZE, Records, of_pairs, titled
 from hybrid_ir.types import Source
 
 SOURCE = Source(
@@ -47,7 +47,7 @@ def questions(path: Path, language: str, negatives: int, problems: Problems) -> 
     rows: list[tuple[int, str, str, str, list[str]]] = []
     for number, row in objects(path, problems):
         try:
-            wrong = [text(passage) for passage in row["negative_passages"][:negatives]]
+            wrong = [text(passage) for passage in row["negative_passages"][:negatives] if text(passage)]
             rows += [(number, f"{language} {row['query_id']} {passage['docid']}", a_text(row["query"]), text(passage), wrong)
                      for passage in row["positive_passages"]]
         except (KeyError, TypeError) as error:
@@ -62,7 +62,7 @@ def questions(path: Path, language: str, negatives: int, problems: Problems) -> 
 
 def text(passage: dict[str, str | None]) -> str:
     """Title and text; TypeError where they are no texts."""
-    return f"{a_text(passage['title'] or '')} {a_text(passage['text'] or '')}".strip()
+    return titled(a_text(passage["title"] or ""), a_text(passage["text"] or ""))
 
 
 def a_text(value: Any) -> str:

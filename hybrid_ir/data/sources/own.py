@@ -48,18 +48,20 @@ class Options:
         """The corpus of these records, in the cache or in the folder `to`; ValueError with everything that is wrong."""
         rules = Rules(self.max_characters, self.errors, twins if self.twins is None else self.twins)
         name = self.name or Path(path).name.partition(".")[0].replace("*", "") or "own"
-        to = None if self.to is None else Path(self.to).expanduser()
         states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        problems = Problems(f"the data of corpus '{name}'", Path(f"{to or Path(self.cache) / 'import' / name}.problems.txt"))
         named = ", ".join(file.name for file in files[:5]) + " ..." * (len(files) > 5)
 
+        if told := [told for language in codes(self.languages) or () if (told := wrong_code(language))]:
+            raise ValueError(f"corpus.languages: {'; '.join(told)}")
+
         def build(writer: CorpusWriter) -> None:
+            problems = Problems(f"the data of corpus '{name}'", Path(f"{writer.folder}.problems.txt"))
             importer = Importer(writer, parts, rules, problems)
             importer.run(Source(name, f"imported from {named}", "yours", "yours"), lambda: self._require_languages(importer))
+            if problems.number:
+                print(f"{problems.number:,} problems, what they were about is left out: {problems.tell()}")
         decides = {"files": states, "rules": vars(rules), **(key or {})}
         corpus = write_to(self.to, build, decides) if self.to else built(self.cache, name, decides, build)
-        if problems.number:
-            print(f"{problems.number:,} problems, what they were about is left out: {problems.tell()}")
         return in_languages(corpus, self.languages)
 
     def _require_languages(self, importer: Importer) -> None:
@@ -117,7 +119,7 @@ def from_beir(path: str, language: str | None = None, split: str = "train", **op
         parts = {code: partial(beir, folder, code, split, problems) for code, folder in folders.items()}
         return joined(parts, problems, Path(chosen.cache)) if len(parts) > 1 else next(iter(parts.values()))()
     chosen = Options(**options)
-    return chosen.imported(path, files, [read], {"split": split}, twins=len(folders) > 1)
+    return chosen.imported(path, files, [read], {"split": split, "languages": sorted(folders)}, twins=len(folders) > 1)
 
 
 def from_hub(repository: str, files: str | Sequence[str], columns: Mapping[str, Any] | None, revision: str, folder: str,

@@ -57,7 +57,7 @@ def released(source: Source, files: Sequence[RemoteFile], folder: str, cache: st
     places = paths_of(source.name, files, folder)
 
     def build(writer: CorpusWriter) -> None:
-        problems = Problems(source.name, writer.folder.with_suffix(".problems.txt"))
+        problems = Problems(source.name, Path(f"{writer.folder}.problems.txt"))
         importer = Importer(writer, parts, Rules(HUGE, "skip"), problems)
         importer.run(source, lambda: require(source.name, importer.state.queries, counts))
         if problems.number:
