@@ -51,4 +51,5 @@ def stop_on_request() -> None:
 
 
 def stop(number: int, _) -> None:
-    raise Interrupted(f"asked to stop by {signal.Signals(number).name}: what was written whole stays, resume=auto goes on")
+    raise Interrupted(f"asked to stop by {signal.Signals(number).name}: what was written whole stays, and the same command goes "
+                      "on (train.py with resume=auto)")

@@ -5,7 +5,6 @@
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -112,9 +111,10 @@ def make(texts: Sequence[Text | None], read: Read, place: Path, number: int, wai
 
 
 def write(texts: Sequence[Text | None], rows: range, read: Read, place: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".writing-") as name:
-        written = Path(name) / "tokens"  # renamed when whole, so that nobody ever reads half a shard
-        written.mkdir()
+    written = place.with_name(f".{place.name}.writing")  # renamed when whole, so that nobody ever reads half a shard
+    shutil.rmtree(written, ignore_errors=True)  # of a process that was killed: the shard is locked
+    written.mkdir()
+    try:
         lengths, truncated = [np.zeros(1, np.int64)], 0
         with open(written / "ids.bin", "wb") as file:
             for start in track(range(rows.start, rows.stop, CHUNK), "tokenise", disable=len(rows) < LONG, transient=True):
@@ -126,3 +126,5 @@ def write(texts: Sequence[Text | None], rows: range, read: Read, place: Path) ->
         (written / "card.json").write_text(json.dumps({"texts": len(rows), "truncated": truncated}))
         shutil.rmtree(place, ignore_errors=True)
         os.rename(written, place)
+    finally:
+        shutil.rmtree(written, ignore_errors=True)

@@ -159,6 +159,6 @@ def message_of(error: BaseException) -> str:
         unknown = "; --help lists the keys" if isinstance(error, ConfigAttributeError | ConfigKeyError) else ""
         return f"config key {error.full_key}: {str(error).splitlines()[0]}{unknown}"
     if isinstance(error, OSError) and error.errno == ENOSPC:
-        return (f"{error}: free some, or write to another disk with out= and paths.cache_dir=. A file that has its name is "
+        return (f"{error}: free some, or write to another disk with out=, to= and paths.cache_dir=. A file that has its name is "
                 "whole, a result without metrics.json is not")
     return str(error).strip() or type(error).__name__

@@ -56,7 +56,7 @@ def run(cfg: DictConfig) -> None:
         keep = np.ones(len(corpus), bool)
         keep[list(reasons)] = False
         gone = [match.id for match in found if match.role == "passage"]
-        negatives = np.asarray(corpus.negatives)[keep]
+        negatives = corpus.negatives[keep]
         removed = pa.table({"pair": list(reasons), "query": [int(row) for row in corpus.pairs[list(reasons), 0]],
                             "passage": [int(row) for row in corpus.pairs[list(reasons), 1]], "reason": list(reasons.values())})
         pq.write_table(removed, writer.aside / "removed.parquet")

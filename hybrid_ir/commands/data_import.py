@@ -11,6 +11,7 @@ from hybrid_ir.commands import conf_folder
 from hybrid_ir.commands.building import build
 from hybrid_ir.commands.overrides import set_texts, split_texts
 from hybrid_ir.data.stored import read_card
+from hybrid_ir.interruption import stop_on_request
 
 FORMS = ("jsonl", "parquet", "tsv", "beir", "hub")
 TEXTS = ("path", "to", "folder", "paths.data_dir", "paths.cache_dir")
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError(f"to= names the folder that the corpus shall be in. {USAGE}")
     with initialize_config_dir(conf_folder(), version_base="1.3"):
         cfg = compose("train", overrides=[f"corpus={form}", *(f"corpus.{override}" for override in rest)])
+    stop_on_request()
     corpus = build(set_texts(cfg, own).corpus)
     show(own["corpus.to"], len(corpus), corpus.availability.counts()[2], corpus.languages)
 

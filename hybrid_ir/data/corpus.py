@@ -10,6 +10,7 @@ import numpy as np
 
 from hybrid_ir.data.availability import Availability, LanguageSets
 from hybrid_ir.data.content import hashes_of, shared_content
+from hybrid_ir.data.negatives import Negatives
 from hybrid_ir.types import Source
 
 Texts = Mapping[str, Sequence[str | None]]  # language -> text by id; None where this language lacks it
@@ -46,11 +47,11 @@ class ParallelCorpus:
     """
 
     def __init__(self, queries: Texts, passages: Texts, pairs: np.ndarray, source: Source,
-                 negatives: np.ndarray | None = None, derived: Derived | None = None):
+                 negatives: np.ndarray | Negatives | None = None, derived: Derived | None = None):
         self.languages = tuple(sorted(queries))
         self.queries, self.passages, self.source = queries, passages, source
         self.pairs = np.asarray(pairs).reshape(-1, 2)
-        self.negatives = np.empty((len(self.pairs), 0), np.int64) if negatives is None else np.asarray(negatives)
+        self.negatives = np.empty((len(self.pairs), 0), np.int64) if negatives is None else negatives
         if derived is None:
             self._check()
             derived = Derived.of(queries, passages, self.pairs, self.languages)
@@ -90,11 +91,12 @@ class ParallelCorpus:
                 empty = [i for i, text in enumerate(rows) if text is not None and not text.strip()]
                 if empty:
                     wrong.append(f"{len(empty)} empty {kind} texts in '{language}', first at id {empty[0]}: use None or a text")
-        if self.negatives.shape[:1] != self.pairs.shape[:1] or self.negatives.ndim != 2:
-            wrong.append(f"negatives have shape {self.negatives.shape}, need ({len(self.pairs)}, K)")
+        known = np.asarray(self.negatives)
+        if known.shape[:1] != self.pairs.shape[:1] or known.ndim != 2:
+            wrong.append(f"negatives have shape {known.shape}, need ({len(self.pairs)}, K)")
         size = min(map(len, self.passages.values()), default=0)
-        if self.negatives.size and not -1 <= self.negatives.min() <= self.negatives.max() < size:
-            wrong.append(f"passage ids of negatives reach from {self.negatives.min()} to {self.negatives.max()}, there are "
+        if known.size and not -1 <= known.min() <= known.max() < size:
+            wrong.append(f"passage ids of negatives reach from {known.min()} to {known.max()}, there are "
                          f"{size} passages and -1 for none")
         if wrong:
             raise ValueError(f"corpus '{self.source.name}': " + "; ".join(wrong))

@@ -13,7 +13,7 @@ from hybrid_ir.data.checking import Checker, Rules
 from hybrid_ir.data.columns import Column
 from hybrid_ir.data.content import MISSING, hashes_of
 from hybrid_ir.data.journal import LEFT_OUT, RECORD, Journal, State
-from hybrid_ir.data.negatives import flattened, interleaved, padded
+from hybrid_ir.data.negatives import Negatives, flattened, interleaved
 from hybrid_ir.data.writing import CorpusWriter
 from hybrid_ir.formats.languages import wrong_code
 from hybrid_ir.formats.problems import Problems
@@ -56,7 +56,7 @@ class Importer:
         log = log[written & ~repeated]
         counts_P = log["negatives"].astype(np.int64)
         passages_P = np.arange(len(counts_P)) + np.cumsum(counts_P) - counts_P  # its negatives follow each
-        pairs, negatives = np.stack([np.arange(len(counts_P)), passages_P], axis=1), padded(passages_P + 1, counts_P)
+        pairs, negatives = np.stack([np.arange(len(counts_P)), passages_P], axis=1), Negatives.following(passages_P, counts_P)
         if not len(pairs):
             self.problems.add(f"there is no pair to train on in what was {source.description}")
             self.problems.stop()

@@ -1,8 +1,8 @@
-"""Hard negatives of imported records: lists of texts by language become ids of passages."""
+"""Hard negatives: as ids of passages pair by pair, and how the lists of imported records become such ids."""
 
 # R records, P pairs, K hard negatives
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 import numpy as np
@@ -32,9 +32,53 @@ def interleaved(passages_R: pa.Array, negatives: Sequence[str | None] | None, co
     return pa.concat_arrays([passages_R, own]).take(pa.array(np.argsort(owners, kind="stable")))
 
 
-def padded(first_P: np.ndarray, counts_P: np.ndarray) -> np.ndarray:
-    """Ids of the negatives of each pair (P, K), -1 where it has fewer; from the first and the number of each."""
-    places_K = np.arange(counts_P.max(initial=0))
-    if not first_P.size or first_P[-1] + counts_P[-1] < 1 << 31:  # half the memory, for there may be many pairs
-        first_P, places_K = first_P.astype(np.int32), places_K.astype(np.int32)
-    return np.where(places_K < counts_P[:, None], first_P[:, None] + places_K, first_P.dtype.type(-1))
+class Negatives:
+    """Hard negatives of pairs (P), each with as many as it has: so that one pair with many costs the others nothing.
+
+    `ids` are passages one after another, `starts` (P + 1) where those of each pair begin. By rows it is an array (..., K) for
+    the most that any pair has, filled with -1.
+    """
+
+    def __init__(self, ids: np.ndarray, starts: np.ndarray, most: int | None = None):
+        self.ids, self.starts = ids, starts
+        self.shape = len(starts) - 1, int(np.diff(starts).max(initial=0)) if most is None else most
+
+    @classmethod
+    def of(cls, negatives_PK: "np.ndarray | Negatives") -> "Negatives":
+        """From an array (P, K) in which -1 is none."""
+        if isinstance(negatives_PK, Negatives):
+            return negatives_PK
+        there_PK = negatives_PK >= 0
+        return cls(negatives_PK[there_PK], np.concatenate([[0], np.cumsum(there_PK.sum(1))]))
+
+    @classmethod
+    def following(cls, passages_P: np.ndarray, counts_P: np.ndarray) -> "Negatives":
+        """Those whose ids follow the passage of their pair."""
+        starts = np.concatenate([[0], np.cumsum(counts_P)])
+        return cls(np.repeat(narrow(passages_P + 1 - starts[:-1]), counts_P) + narrow(np.arange(starts[-1])), starts)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows) -> np.ndarray:
+        starts, ends = np.asarray(self.starts[:-1][rows], np.int64), np.asarray(self.starts[1:][rows], np.int64)
+        places = starts[..., None] + np.arange(self.shape[1])
+        there = places < ends[..., None]
+        found = np.full(places.shape, -1)
+        found[there] = self.ids[places[there]]
+        return found
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self[:].astype(dtype or np.int64)
+
+    def blocks(self, order_P: np.ndarray, size: int = 1 << 18) -> Iterator[np.ndarray]:
+        """The ids with the pairs in another order, some pairs at a time."""
+        for start in range(0, len(order_P), size):
+            rows = order_P[start : start + size]
+            counts = self.starts[rows + 1] - self.starts[rows]
+            yield self.ids[np.repeat(self.starts[rows] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())]
+
+
+def narrow(ids: np.ndarray) -> np.ndarray:
+    """Ids in half the bytes where they fit."""
+    return ids.astype(np.int32, copy=False) if not ids.size or ids.max() < 1 << 31 else ids.astype(np.int64, copy=False)

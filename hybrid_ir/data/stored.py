@@ -1,7 +1,8 @@
 """A corpus in a folder of its own: Arrow files of texts and arrays of numbers, all memory-mapped, never read whole.
 
 corpus.json says what is there; `query-LL.arrow` and `passage-LL.arrow` hold the texts of a language by id (null where it
-lacks one), `pairs.npy` and `negatives.npy` ids, and the other arrays what follows from the texts (see Derived).
+lacks one), `pairs.npy` ids, `negative_ids.npy` and `negative_starts.npy` hard negatives (see Negatives), and the other arrays
+what follows from the texts (see Derived).
 `CorpusWriter` writes it.
 """
 
@@ -19,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from hybrid_ir.data.availability import Availability, LanguageSets, unpacked
 from hybrid_ir.data.corpus import Derived, ParallelCorpus
+from hybrid_ir.data.negatives import Negatives
 from hybrid_ir.data.writing import CARD, VERSION, CorpusWriter, key_of
 from hybrid_ir.formats.disk_texts import DiskTexts
 from hybrid_ir.types import Source
@@ -40,7 +42,9 @@ def load(folder: str | Path) -> ParallelCorpus:
                         unpacked(sets_R2C[:, 1], len(languages)), len(pairs))
     sets = (LanguageSets(array(folder, f"{role}_languages"), np.arange(len(languages))) for role in texts)
     derived = Derived(*sets, runs, array(folder, "query_content"), array(folder, "content"))
-    negatives = array(folder, "negatives") if "negatives.npy" in card["files"] else None
+    negatives = None
+    if card["most_negatives"]:
+        negatives = Negatives(array(folder, "negative_ids"), array(folder, "negative_starts"), card["most_negatives"])
     return ParallelCorpus(texts["query"], texts["passage"], pairs, Source(**card["source"]), negatives, derived)
 
 
@@ -74,6 +78,8 @@ def write_to(folder: str, build: Callable[[CorpusWriter], None], key: Mapping[st
         raise ValueError(f"to={folder}: another process is writing it") from error
     try:
         if place.exists():
+            if key is not None and (place / CARD).exists() and read_card(place).get("key") == key_of(key):
+                return load(place)  # by the same command, which was stopped before it could say so
             raise ValueError(f"to={folder} is there already: name a new folder, nothing is overwritten")
         with CorpusWriter(place, None if key is None else key_of(key)) as writer:
             if not writer.placed:

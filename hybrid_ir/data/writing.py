@@ -19,6 +19,7 @@ from rich.progress import track
 from hybrid_ir.data.availability import Availability, by_languages
 from hybrid_ir.data.columns import Column, replaced, sync
 from hybrid_ir.data.content import MISSING, shared_content
+from hybrid_ir.data.negatives import Negatives, narrow
 from hybrid_ir.formats.files import sha256_of
 from hybrid_ir.interruption import Interrupted
 from hybrid_ir.types import Source
@@ -108,7 +109,7 @@ class CorpusWriter:
         self.open.pop(path).close()
         os.replace(path, path.with_suffix(""))
 
-    def finish(self, source: Source, pairs: np.ndarray, negatives: np.ndarray | None = None,
+    def finish(self, source: Source, pairs: np.ndarray, negatives: np.ndarray | Negatives | None = None,
                report: Mapping[str, Any] | None = None) -> None:
         """Close what is open, work out what follows from the texts, and put the folder in its place."""
         for path in list(self.open):
@@ -123,13 +124,16 @@ class CorpusWriter:
         arrays = {"pairs": narrow(pairs[order_P]), "runs": runs.starts_R, "run_languages": np.stack(sets, axis=1),
                   "query_languages": queries[0], "query_content": narrow(queries[1]), "passage_languages": passages[0],
                   "content": narrow(passages[1])}
-        if negatives is not None and negatives.shape[1]:
-            arrays["negatives"] = narrow(negatives[order_P])
+        known = Negatives.of(np.empty((len(pairs), 0), np.int64) if negatives is None else negatives)
+        if known.shape[1]:
+            arrays["negative_starts"] = np.concatenate([[0], np.cumsum(np.diff(known.starts)[order_P])])
+            self._write_ids(known, order_P, len(passages[0]))
         for name, values in arrays.items():
             np.save(self.aside / f"{name}.npy", values)
         files = sorted(path.name for path in self.aside.iterdir() if path.suffix in (".arrow", ".npy", ".parquet"))
-        card = {"version": VERSION, "languages": languages, "queries": len(queries[0]), "passages": len(passages[0]),
-                "pairs": len(pairs), "source": asdict(source), "report": dict(report or {}),
+        card = {"version": VERSION, "key": self.key, "languages": languages, "queries": len(queries[0]),
+                "passages": len(passages[0]), "pairs": len(pairs), "most_negatives": known.shape[1],
+                "source": asdict(source), "report": dict(report or {}),
                 "files": {name: (self.aside / name).stat().st_size for name in files},
                 "sha256": {name: sha256_of(self.aside / name) for name in files}}
         for name in files:
@@ -145,6 +149,15 @@ class CorpusWriter:
                 path.unlink()
         os.rename(self.aside, self.folder)
         (self.folder / KEY).unlink(missing_ok=True)
+
+    def _write_ids(self, negatives: Negatives, order_P: np.ndarray, passages: int) -> None:
+        kind = np.int32 if passages < 1 << 31 else np.int64
+        file = np.lib.format.open_memmap(self.aside / "negative_ids.npy", "w+", kind, (len(negatives.ids),))
+        start = 0
+        for block in negatives.blocks(order_P):
+            file[start : start + len(block)] = block
+            start += len(block)
+        file.flush()
 
     def _derive(self, role: str, languages: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The languages (as bits) and the content of each id."""
@@ -176,8 +189,3 @@ def hashes(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
                                                         for chunk in column.chunks)])
     hashes_N[~valid_N] = MISSING
     return valid_N, hashes_N
-
-
-def narrow(ids: np.ndarray) -> np.ndarray:
-    """Ids in half the bytes where they fit."""
-    return ids.astype(np.int32) if not ids.size or ids.max() < 1 << 31 else ids.astype(np.int64)

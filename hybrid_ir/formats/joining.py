@@ -118,7 +118,7 @@ def beir(folder: Path, language: str, split: str, problems: Problems) -> Iterato
         if judgement.query_id in asked and judgement.passage_id in known:
             sides = judged.setdefault(judgement.query_id, {True: [], False: []})
             sides[judgement.score > 0].append((number, judgement.passage_id))
-    rows = [(number, f"{query} {passage}", asked[query], known[passage],
+    rows = [(number, f"{query}\t{passage}", asked[query], known[passage],
              [known[other] for _, other in sides[False] if known[other]])
             for query, sides in judged.items() for number, passage in sides[True]]
     for start in range(0, len(rows), SIZE):

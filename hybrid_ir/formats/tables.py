@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -103,7 +104,13 @@ def parquet(path: Path, columns: ColumnMap, problems: Problems, keep: Keep | Non
         try:
             if (batch := next(batches, None)) is None:
                 return None
-            records = of_table(pa.Table.from_batches([batch]).flatten(), path, number, chosen, keep)
+            table = pa.Table.from_batches([batch]).flatten()
+            numbers = np.arange(number + 1, number + 1 + len(table))
+            unread = unreadable(table, chosen)
+            for row in np.flatnonzero(unread):
+                problems.add(f"{path}, row {numbers[row]}: not UTF-8")
+            table = table.filter(pa.array(~unread)) if unread.any() else table
+            records = of_table(table, path, pa.array(numbers[~unread]), chosen, keep)
         except (pa.ArrowException, TypeError, KeyError, OSError) as error:
             return problems.add(f"{path}, rows from {number + 1} on: not texts that can be read ({first_line(error)})",
                                 whole_file=True)
@@ -116,9 +123,27 @@ def first_line(error: Exception) -> str:
     return f"{(str(error).splitlines() or [type(error).__name__])[0]:.120}"
 
 
-def of_table(table: pa.Table, path: Path, before: int, chosen: ColumnMap, keep: Keep | None) -> Records:
-    """The rows of a table, the first of which is row `before` + 1 of its file."""
-    numbers = pa.array(range(before + 1, before + 1 + len(table)))
+def unreadable(table: pa.Table, chosen: ColumnMap) -> np.ndarray:
+    """Which rows have texts that are not UTF-8; Arrow looks at that nowhere by itself."""
+    found = np.zeros(len(table), bool)
+    names = {name for side in SIDES for given in getattr(chosen, side).values() for name in listed(given)}
+    for name in names | ({chosen.id} if chosen.id else set()):
+        column = table[name].combine_chunks()
+        if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+            column = column.view(pa.large_string() if pa.types.is_large_binary(column.type) else pa.string())
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            for row in range(len(column)):
+                try:
+                    column[row].as_py()
+                except UnicodeDecodeError:
+                    found[row] = True
+    return found
+
+
+def of_table(table: pa.Table, path: Path, numbers: pa.Array, chosen: ColumnMap, keep: Keep | None) -> Records:
+    """The rows of a table, which have these numbers in their file."""
     if keep is not None:
         kept = keep(table)
         table, numbers = table.filter(kept), numbers.filter(kept)

@@ -127,7 +127,7 @@ class Job:
         source = self.corpus.source
         about = f"{source.description}; translated from {self.source} into {', '.join(self.languages)} by {by}"
         writer.finish(Source(source.name, about, source.licence, source.citation, source.revision, dict(source.choices)),
-                      np.asarray(self.corpus.pairs), np.asarray(self.corpus.negatives), counts)
+                      np.asarray(self.corpus.pairs), self.corpus.negatives, counts)
         return dict(counts)
 
     def _write_translated(self, writer: CorpusWriter, role: str, language: str, given: Sequence[str | None] | None,

@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hybrid_ir.data.batching import Chunks, PlannedBatches, choose_negatives, label
 from hybrid_ir.data.card import BatchCard
 from hybrid_ir.data.content import hash_of
 from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.data.negatives import Negatives
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.losses import InfoNCE
 from hybrid_ir.types import Benchmark, Source
@@ -93,3 +96,25 @@ def test_empty_places_for_negatives_are_not_taken_for_masked_ones(corpus):
                                 hard_negatives=2) for given in (corpus, few))
     assert whole.empty_share == card.masked_share == 0 and whole.negatives_per_query == 11
     assert card.negatives_per_query == pytest.approx(11 * (1 - card.empty_share)) and 0.2 < card.empty_share < 0.7
+
+
+@given(st.lists(st.lists(st.integers(0, 50), max_size=5), min_size=1, max_size=30), st.randoms())
+@settings(max_examples=100, deadline=None)
+def test_negatives_pair_by_pair_are_those_of_a_table(rows, random):
+    most = max(map(len, rows))
+    table = np.array([[*row, *[-1] * (most - len(row))] for row in rows], np.int64).reshape(len(rows), most)
+    found, order = Negatives.of(table), np.array(random.sample(range(len(rows)), len(rows)))
+    assert found.shape == table.shape and np.array_equal(np.asarray(found), table)
+    assert np.array_equal(found[order], table[order]) and np.array_equal(found[order > 3], table[order > 3])
+    assert np.array_equal(found[order[0]], table[order[0]]) and np.array_equal(found[2:5], table[2:5])
+    assert np.concatenate([*found.blocks(order, 4)]).tolist() == [i for row in order for i in rows[row]]
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=30))
+@settings(max_examples=50, deadline=None)
+def test_negatives_that_follow_their_passage(counts):
+    counts = np.array(counts)
+    passages = np.arange(len(counts)) + np.cumsum(counts) - counts
+    expected = [[*range(p + 1, p + 1 + count), *[-1] * (counts.max() - count)] for p, count in zip(passages, counts, strict=True)]
+    assert np.asarray(Negatives.following(passages, counts)).tolist() == expected
+

@@ -159,3 +159,38 @@ def test_a_title_alone_is_no_passage(tmp_path):
             "query": {"en": "q"}, "passage": {"en": ["title", "text"]}})
     given = ("T", "p"), ("T", ""), ("T", None), (None, "p"), ("", " ")
     assert [records.titled(*pair) for pair in given] == ["T p", "", "", "p", ""]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(), "id", "negatives"])
+def test_a_row_of_parquet_that_is_not_utf_8_is_told_and_left_out(tmp_path, kind):
+    broken = pa.array([b"one", b"tw\xff", b"three"], pa.binary()).view(pa.string())
+    good, wrong = pa.array(["x", "y", "z"]), broken if isinstance(kind, str) else broken.view(pa.binary()).cast(
+        pa.large_binary()).view(kind) if kind == pa.large_string() else broken.view(kind)
+    negatives = pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), broken if kind == "negatives" else good)
+    pq.write_table(pa.table({"id": wrong if kind == "id" else good, "query_en": good if isinstance(kind, str) else wrong,
+                             "passage_en": pa.array(["p", "q", "r"]), "negatives_en": negatives}), tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match=r"1 error in .*\n.*x\.parquet, row 2: not UTF-8"):
+        own.from_parquet(str(tmp_path / "x.parquet"), cache=str(tmp_path))
+    corpus = own.from_parquet(str(tmp_path / "x.parquet"), cache=str(tmp_path), errors="skip")
+    assert [passage["en"] for _, passage, _ in words(corpus)] == ["p", "r"]
+
+
+def test_ids_of_beir_with_blanks_are_not_mixed_up(tmp_path):
+    for code, judged in (("en", ("a b", "c")), ("de", ("a", "b c"))):
+        folder = tmp_path / "b" / code
+        (folder / "qrels").mkdir(parents=True)
+        lines(folder / "queries.jsonl", {"_id": judged[0], "text": f"{code} asks"})
+        lines(folder / "corpus.jsonl", {"_id": judged[1], "text": f"{code} tells"})
+        (folder / "qrels" / "train.tsv").write_text("\t".join([*judged, "1"]) + "\n")
+    corpus = own.from_beir(str(tmp_path / "b"), cache=str(tmp_path), twins=False)
+    assert words(corpus) == [[{code: f"{code} asks"}, {code: f"{code} tells"}, []] for code in ("de", "en")]
+
+
+def test_the_same_import_again_is_there(tmp_path):
+    path = lines(tmp_path / "x.jsonl", *RECORDS)
+    for _ in range(2):
+        assert words(own.from_jsonl(str(path), cache=str(tmp_path), to=str(tmp_path / "to"))) == expected(RECORDS)
+    lines(path, *RECORDS[:2])
+    with pytest.raises(ValueError, match="is there already: name a new folder"):
+        own.from_jsonl(str(path), cache=str(tmp_path), to=str(tmp_path / "to"))
+
