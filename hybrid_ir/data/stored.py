@@ -10,6 +10,7 @@ what follows from the texts (see Derived).
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from hybrid_ir.data.negatives import Negatives
 from hybrid_ir.data.writing import CARD, VERSION, CorpusWriter, key_of
 from hybrid_ir.formats.disk_texts import DiskTexts
 from hybrid_ir.types import Source
+
+WEEK = 7 * 24 * 3600  # seconds
 
 
 def load(folder: str | Path) -> ParallelCorpus:
@@ -59,6 +62,9 @@ def built(cache: str | Path, name: str, key: Mapping[str, Any], build: Callable[
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if not (folder / CARD).exists():
             shutil.rmtree(folder, ignore_errors=True)  # without its card it is none
+            for left in folder.parent.glob(f".{name}-*.building"):  # by builds that were stopped, and whose data has changed since
+                if left != folder.with_name(f".{folder.name}.building") and time.time() - left.stat().st_mtime > WEEK:
+                    shutil.rmtree(left, ignore_errors=True)
             with CorpusWriter(folder, hashed) as writer:
                 if not writer.placed:
                     build(writer)

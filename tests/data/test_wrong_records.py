@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -184,6 +185,15 @@ def test_ids_of_beir_with_blanks_are_not_mixed_up(tmp_path):
         (folder / "qrels" / "train.tsv").write_text("\t".join([*judged, "1"]) + "\n")
     corpus = own.from_beir(str(tmp_path / "b"), cache=str(tmp_path), twins=False)
     assert words(corpus) == [[{code: f"{code} asks"}, {code: f"{code} tells"}, []] for code in ("de", "en")]
+
+
+def test_what_a_stopped_build_of_other_data_left_is_deleted_after_a_week(tmp_path):
+    old, new = (tmp_path / "corpora" / f".x-{name}.building" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    own.from_jsonl(str(lines(tmp_path / "x.jsonl", *RECORDS)), cache=str(tmp_path))
+    assert new.exists() and not old.exists()
 
 
 def test_the_same_import_again_is_there(tmp_path):
