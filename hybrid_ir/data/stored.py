@@ -62,7 +62,7 @@ def built(cache: str | Path, name: str, key: Mapping[str, Any], build: Callable[
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if not (folder / CARD).exists():
             shutil.rmtree(folder, ignore_errors=True)  # without its card it is none
-            for left in folder.parent.glob(f".{name}-*.building"):  # by builds that were stopped, and whose data has changed since
+            for left in folder.parent.glob(f".{name}-*.building"):  # stopped, and the data has changed since
                 if left != folder.with_name(f".{folder.name}.building") and time.time() - left.stat().st_mtime > WEEK:
                     shutil.rmtree(left, ignore_errors=True)
             with CorpusWriter(folder, hashed) as writer:
