@@ -192,9 +192,8 @@ def test_cross_lingual_pairs_serve_cross_lingual_batches_alone(tmp_path, monkeyp
 
 
 def test_entity_questions_find_their_passages_in_a_given_corpus(tmp_path, capsys):
-    folder = tmp_path / "data" / "entity_questions"
-    folder.mkdir(parents=True)
-    with zipfile.ZipFile(folder / "dataset.zip", "w") as archive:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("dataset/train/P19.train.json", json.dumps([
             {"question": "Where was Ada King born?", "answers": ["LONDON"]},
             {"question": "Where was \"Weird Al\" Yankovic born?", "answers": ["US", "California"]},
@@ -202,20 +201,25 @@ def test_entity_questions_find_their_passages_in_a_given_corpus(tmp_path, capsys
         archive.writestr("dataset/train/P40.train.json", json.dumps([
             {"question": "Who is Ada King's child?", "answers": ["Anne"]}]))
         archive.writestr("dataset/dev/P19.dev.json", json.dumps([{"question": "Where was Ada born?", "answers": ["London"]}]))
+        archive.writestr("dataset/train/P999.train.json", json.dumps([
+            {"question": "Whose is Ada King Bridge?", "answers": ["Kent"]}]))
         archive.writestr("__MACOSX/dataset/train/._P19.train.json", b"\0")
+    wanted = import_module("hybrid_ir.data.sources.entity_questions").files()
+    with serving(pages=at(wanted, {"dataset.zip": file.getvalue()})) as web:
+        data.main(["fetch", "entity_questions", f"mirror={web.url}", f"paths.data_dir={tmp_path / 'data'}"])
     (tmp_path / "wiki.tsv").write_text(
         "id\ttext\ttitle\n1\t\"Ada is a name in London\"\tAda\n2\tShe lived near Londonderry\tAda King\n"
         '3\t"Born in ""London"" in 1815"\tAda King\n4\tLondon again\tAda King\nno passage\n6\tHad Anne\tAda King\n'
-        '7\tIn the USSR\t"""Weird Al"" Yankovic"\n8\tIn california.\t"""Weird Al"" Yankovic"\n', encoding="utf-8")
-    with pytest.raises(ValueError, match="entity_questions has 4 in 'en' instead of 176,560 records"):
+        '5\tIn Kent\tAda King Bridge\n7\tIn the USSR\t"""Weird Al"" Yankovic"\n8\tIn california.\t"""Weird Al"" Yankovic"\n')
+    with pytest.raises(ValueError, match="entity_questions has 6 in 'en' instead of 176,560 records"):
         loaded("entity_questions", tmp_path, f"passages={tmp_path / 'wiki.tsv'}")
     corpus = loaded("entity_questions", tmp_path, f"passages={tmp_path / 'wiki.tsv'}", "require_counts=false")
     assert words(corpus) == words_of([
         [{"en": "Where was Ada King born?"}, {"en": 'Ada King Born in "London" in 1815'}, []],
         [{"en": 'Where was "Weird Al" Yankovic born?'}, {"en": '"Weird Al" Yankovic In california.'}, []],
-        [{"en": "Who is Ada King's child?"}, {"en": "Ada King Had Anne"}, []]])
-    told = capsys.readouterr().out
-    assert "2 problems" in told
+        [{"en": "Who is Ada King's child?"}, {"en": "Ada King Had Anne"}, []],
+        [{"en": "Whose is Ada King Bridge?"}, {"en": "Ada King Bridge In Kent"}, []]])
+    assert "1 problems" in capsys.readouterr().out  # a line that is no passage
     with pytest.raises(Exception, match="corpus.passages"):
         data.main(["describe", "entity_questions"])
     assert "Sciavolino" in capsys.readouterr().out

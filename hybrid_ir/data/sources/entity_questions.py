@@ -7,6 +7,7 @@ import unicodedata
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from hybrid_ir.data.corpus import ParallelCorpus
@@ -41,11 +42,11 @@ TEMPLATES = {  # by the relation of Wikidata that a file is about
 
 @dataclass(frozen=True)
 class Question:
-    """A question, the entity that it asks about, and its answers as `plain` texts."""
+    """A question, what may be the entity that it asks about, and its answers as `plain` texts."""
 
     name: str
     text: str
-    entity: str
+    entities: list[str]
     answers: list[str]
 
 
@@ -79,26 +80,26 @@ def asked(archive: Path, problems: Problems) -> Iterator[Question]:
     try:
         with zipfile.ZipFile(archive) as opened:
             for name in sorted(opened.namelist()):
-                relation = name.removeprefix("dataset/train/").removesuffix(".train.json")
-                if name != f"dataset/train/{relation}.train.json":
+                if "/train/" not in f"/{name}" or not name.endswith(".train.json") or name.startswith("__MACOSX/"):
                     continue
-                before, after = TEMPLATES[relation].split("[X]")
+                relation = Path(name).name.removesuffix(".train.json")
                 for number, row in enumerate(json.loads(opened.read(name)), 1):
-                    text, entity = row["question"], row["question"].removeprefix(before).removesuffix(after)
-                    if text == f"{before}{entity}{after}":
-                        yield Question(f"{relation} {number}", text, composed(entity), [plain(one) for one in row["answers"]])
-                    else:
-                        problems.add(f"{archive}, {name}, question {number}: {text!r:.60} does not ask {TEMPLATES[relation]!r}")
+                    yield Question(f"{relation} {number}", row["question"], entities(relation, row["question"]),
+                                   [plain(one) for one in row["answers"]])
     except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         problems.add(f"{archive}: not the questions of EntityQuestions ({error}): fetch it again", whole_file=True)
 
 
 def found(questions: Sequence[Question], passages: Path, problems: Problems) -> list[tuple[Question, int, str]]:
-    """Each question that has one with line and text of its passage: the first titled with its entity that has an answer."""
+    """Each question that has one with line and text of its passage: the first titled with its entity that has an answer.
+
+    Of several titles the longest.
+    """
     waiting: dict[str, list[int]] = {}
     for number, question in enumerate(questions):
-        waiting.setdefault(question.entity, []).append(number)
-    best: dict[int, tuple[int, str]] = {}
+        for entity in question.entities:
+            waiting.setdefault(entity, []).append(number)
+    best: dict[int, tuple[int, str, int]] = {}
     for line, row in lines(passages, problems):
         try:
             _, text, title = next(csv.reader([row], delimiter="\t", strict=True))
@@ -108,9 +109,20 @@ def found(questions: Sequence[Question], passages: Path, problems: Problems) -> 
         if numbers := waiting.get(composed(title)):
             words = plain(text)
             for number in [number for number in numbers if any(answer in words for answer in questions[number].answers)]:
-                best[number] = line, f"{title} {text}"
                 numbers.remove(number)
-    return [(questions[number], *place) for number, place in sorted(best.items())]
+                if number not in best or len(title) > best[number][2]:
+                    best[number] = line, f"{title} {text}", len(title)
+    return [(questions[number], line, text) for number, (line, text, _) in sorted(best.items())]
+
+
+def entities(relation: str, question: str) -> list[str]:
+    """What the question asks about by the template of its relation; of one in another form, every stretch of its words."""
+    before, after = TEMPLATES.get(relation, "[X]").split("[X]")
+    entity = question.removeprefix(before).removesuffix(after)
+    if relation in TEMPLATES and question == f"{before}{entity}{after}":
+        return [composed(entity)]
+    words = composed(question).rstrip("?").split()
+    return list(dict.fromkeys(" ".join(words[start:stop]) for start, stop in combinations(range(len(words) + 1), 2)))
 
 
 def composed(text: str) -> str:
