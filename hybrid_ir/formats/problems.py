@@ -33,12 +33,13 @@ class Problems:
             with open(self.everything, "a" if self.number > SHOWN + 1 else "w", encoding="utf-8") as file:
                 file.write("".join(f"{line}\n" for line in ([*self.first, problem] if self.number == SHOWN + 1 else [problem])))
 
-    def tell(self) -> Path | None:
-        """The file that has all of them, written now if there were too few to need it."""
+    def tell(self) -> str:
+        """How many there were, and the file that has all of them, written now if there were too few to need it."""
         if self.everything is not None and 0 < self.number <= SHOWN:
             self.everything.parent.mkdir(parents=True, exist_ok=True)
             self.everything.write_text("".join(f"{line}\n" for line in self.first), encoding="utf-8")
-        return self.everything
+        counted = "1 problem" if self.number == 1 else f"{self.number:,} problems"
+        return f"{counted} in {self.what}, what they were about is left out: {self.everything}"
 
     def clear(self) -> None:
         """Forget what an earlier start has left in the file."""

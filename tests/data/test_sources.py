@@ -219,7 +219,7 @@ def test_entity_questions_find_their_passages_in_a_given_corpus(tmp_path, capsys
         [{"en": 'Where was "Weird Al" Yankovic born?'}, {"en": '"Weird Al" Yankovic In california.'}, []],
         [{"en": "Who is Ada King's child?"}, {"en": "Ada King Had Anne"}, []],
         [{"en": "Whose is Ada King Bridge?"}, {"en": "Ada King Bridge In Kent"}, []]])
-    assert "1 problems" in capsys.readouterr().out  # a line that is no passage
+    assert "1 problem in entity_questions" in capsys.readouterr().out  # a line that is no passage
     with pytest.raises(Exception, match="corpus.passages"):
         data.main(["describe", "entity_questions"])
     assert "Sciavolino" in capsys.readouterr().out

@@ -59,7 +59,7 @@ class Options:
             importer = Importer(writer, parts, rules, problems)
             importer.run(Source(name, f"imported from {named}", "yours", "yours"), lambda: self._require_languages(importer))
             if problems.number:
-                print(f"{problems.number:,} problems, what they were about is left out: {problems.tell()}")
+                print(problems.tell())
         decides = {"files": states, "rules": vars(rules), **(key or {})}
         corpus = write_to(self.to, build, decides) if self.to else built(self.cache, name, decides, build)
         return in_languages(corpus, self.languages)

@@ -61,7 +61,7 @@ def released(source: Source, files: Sequence[RemoteFile], folder: str, cache: st
         importer = Importer(writer, parts, Rules(HUGE, "skip"), problems)
         importer.run(source, lambda: require(source.name, importer.state.queries, counts))
         if problems.number:
-            print(f"{source.name}: {problems.number:,} problems, what they were about is left out: {problems.tell()}")
+            print(problems.tell())
     decides = {"files": states(places), "revision": source.revision, "counts": counts, **(key or {})}
     corpus = built(cache, source.name, decides, build)
     return in_languages(corpus, languages)
