@@ -97,10 +97,18 @@ def owned(out: Path, wait: float = 0) -> Iterator[None]:
             out.rmdir()
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text so that no reader ever meets half of it."""
+def write_whole(path: Path, text: str, durable: bool = False) -> None:
+    """Write a text so that no reader ever meets half of it; `durable`, not even after the power failed."""
     with whole(path) as beside:
         beside.write_text(text, encoding="utf-8")
+        if durable:
+            sync(beside)
+
+
+def sync(path: Path) -> None:
+    """Have on the disk what was written."""
+    with open(path, "r+b") as file:
+        os.fsync(file.fileno())
 
 
 def checkpoint_file(place: str | Path | None, choice: str = "best") -> str | None:

@@ -170,6 +170,20 @@ def test_the_key_does_not_know_what_was_tokenised_before(recipe, cache):
     assert fresh.fingerprint == used.fingerprint
 
 
+def at_once(count: int, work, role: RoleTokenizer, folder: Path, messages: int) -> list:
+    """So many messages of so many processes, which must end well and say no more."""
+    fork = multiprocessing.get_context("fork")
+    barrier, said = fork.Barrier(count), fork.Queue()
+    workers = [fork.Process(target=work, args=(role, folder, barrier, said)) for _ in range(count)]
+    for worker in workers:
+        worker.start()
+    found = [said.get(timeout=60) for _ in range(messages)]
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0] * count and said.empty()
+    return found
+
+
 def store_all(role: RoleTokenizer, folder: Path, barrier, failures) -> None:
     for i in range(40):
         barrier.wait()
@@ -180,14 +194,7 @@ def store_all(role: RoleTokenizer, folder: Path, barrier, failures) -> None:
 
 
 def test_processes_that_store_the_same_texts_at_once(tokenizers, tmp_path):
-    fork = multiprocessing.get_context("fork")
-    barrier, failures = fork.Barrier(3), fork.SimpleQueue()
-    workers = [fork.Process(target=store_all, args=(tokenizers["query"], tmp_path, barrier, failures)) for _ in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
-    assert [worker.exitcode for worker in workers] == [0, 0, 0] and failures.empty()
+    assert at_once(3, store_all, tokenizers["query"], tmp_path, messages=0) == []
     assert len(list((tmp_path / "tokens").iterdir())) == 40
 
 
@@ -205,14 +212,6 @@ def take_part(role: RoleTokenizer, folder: Path, barrier, written) -> None:
 
 
 def test_processes_share_the_shards_of_a_large_store(tokenizers, tmp_path):
-    fork = multiprocessing.get_context("fork")
-    barrier, written = fork.Barrier(2), fork.Queue()
-    workers = [fork.Process(target=take_part, args=(tokenizers["query"], tmp_path, barrier, written)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    made = [written.get(timeout=60) for _ in range(40)]
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0, 0] and written.empty()
+    made = at_once(2, take_part, tokenizers["query"], tmp_path, messages=40)
     assert sorted(start for _, start in made) == list(range(0, 2000, 50))  # each once
     assert len({process for process, _ in made}) == 2

@@ -22,7 +22,7 @@ def build(config: Any) -> Any:
     if not config:
         return None
     check_types(config)
-    if config._target_.endswith(".Mixture"):  # its corpora first, so that all that is wrong with them is told together
+    if "parts" in config:  # named objects that it is made of: first, so that all that is wrong with them is told together
         rest = {key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
                 for key, value in config.items() if key != "parts"}
         return instantiate(rest, _convert_="all", _partial_=True)(parts=all_of(config.parts))
@@ -45,7 +45,7 @@ def all_of(config: DictConfig) -> dict[str, Any]:
                 raise
             wrong.append(f"{name}: {message_of(error)}")
     if wrong:
-        raise ValueError("\n  ".join([f"{len(wrong)} of {len(config)} corpora of the mixture:", *wrong]))
+        raise ValueError("\n  ".join([f"{len(wrong)} of {len(config)} parts:", *wrong]))
     return found
 
 

@@ -2,19 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from hybrid_ir.commands import conf_folder, require_benchmarks
+from hybrid_ir.commands import require_benchmarks
 from hybrid_ir.commands.building import build
-from hybrid_ir.commands.overrides import listed, set_texts, split_texts
+from hybrid_ir.commands.overrides import config_of, listed
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.overlap import Match, Measured, matches, repeated
 from hybrid_ir.data.rewriting import rewrite
@@ -26,15 +24,12 @@ DUPLICATES = ("exact", "near", "keep")
 
 
 def main(arguments: Sequence[str]) -> None:
-    if set(arguments) & {"-h", "--help"} or not arguments:
-        print((Path(conf_folder()) / "clean.yaml").read_text(), end="")
-        return
     names = [name for text in arguments if text.startswith("against=") for name in listed(text.partition("=")[2])]
     require_benchmarks("against", names)
-    rest, texts = split_texts([text for text in arguments if not text.startswith("against=")], TEXTS)
-    with initialize_config_dir(conf_folder(), version_base="1.3"):
-        cfg = compose("clean", overrides=[*(f"+benchmark@against.{name}={name}" for name in names), *rest])
-    run(set_texts(cfg, texts))
+    rest = [text for text in arguments if not text.startswith("against=")]
+    cfg = config_of("clean", [*(f"+benchmark@against.{name}={name}" for name in names), *rest], TEXTS)
+    if cfg is not None:
+        run(cfg)
 
 
 def run(cfg: DictConfig) -> None:

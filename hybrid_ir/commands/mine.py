@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
 
-from hybrid_ir.commands import conf_folder, models, prepare
+from hybrid_ir.commands import models, prepare
 from hybrid_ir.commands.building import build
-from hybrid_ir.commands.overrides import ENCODER_TEXTS, set_texts, split_texts
+from hybrid_ir.commands.overrides import ENCODER_TEXTS, config_of
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.mining import hard_negatives, merged, pools, positives_of
 from hybrid_ir.data.rewriting import rewrite
@@ -29,12 +28,9 @@ BLOCK, PAIRS = 1024, 8192  # queries of a matrix product, pairs that are judged 
 
 
 def main(arguments: Sequence[str]) -> None:
-    if set(arguments) & {"-h", "--help"} or not arguments:
-        print((Path(conf_folder()) / "mine.yaml").read_text(), end="")
-        return
-    with initialize_config_dir(conf_folder(), version_base="1.3"):
-        rest, texts = split_texts(arguments, TEXTS)
-        run(set_texts(compose("mine", overrides=rest), texts))
+    cfg = config_of("mine", arguments, TEXTS)
+    if cfg is not None:
+        run(cfg)
 
 
 def run(cfg: DictConfig) -> None:

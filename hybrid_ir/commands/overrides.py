@@ -2,8 +2,12 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+
+from hybrid_ir.commands import conf_folder
 
 ENCODER_TEXTS = ("backbone", "query_prefix", "passage_prefix", "revision", "device", "out", "paths.data_dir", "paths.cache_dir",
                  "paths.output_dir")  # keys whose values are plain texts, in every command that reads conf/encoder
@@ -21,6 +25,16 @@ def split_texts(arguments: Sequence[str], keys: Iterable[str]) -> tuple[list[str
         else:
             rest.append(argument)
     return rest, texts
+
+
+def config_of(name: str, arguments: Sequence[str], keys: Iterable[str]) -> DictConfig | None:
+    """The config of a command that users complete by KEY=VALUE; None after printing it, where that is what they want."""
+    if set(arguments) & {"-h", "--help"} or not arguments:
+        print((Path(conf_folder()) / f"{name}.yaml").read_text(encoding="utf-8"), end="")
+        return None
+    rest, texts = split_texts(arguments, keys)
+    with initialize_config_dir(conf_folder(), version_base="1.3"):
+        return set_texts(compose(name, overrides=rest), texts)
 
 
 def set_texts(cfg: DictConfig, texts: dict[str, str | None]) -> DictConfig:

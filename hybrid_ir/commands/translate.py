@@ -5,14 +5,13 @@ import sys
 from pathlib import Path
 
 from filelock import FileLock
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from hybrid_ir.commands import conf_folder, models, prepare
+from hybrid_ir.commands import models, prepare
 from hybrid_ir.commands.building import build
-from hybrid_ir.commands.overrides import set_texts, split_texts
+from hybrid_ir.commands.overrides import config_of
 from hybrid_ir.data.content import corpus_fingerprint
 from hybrid_ir.data.stored import load, read_card, write_to
 from hybrid_ir.interruption import stop_on_request
@@ -30,12 +29,9 @@ COMMAND = "from hybrid_ir.commands.main import main; main()"
 
 
 def main(arguments: list[str]) -> None:
-    if set(arguments) & {"-h", "--help"} or not arguments:
-        print((Path(conf_folder()) / "translate.yaml").read_text(), end="")
+    cfg = config_of("translate", arguments, TEXTS)
+    if cfg is None:
         return
-    with initialize_config_dir(conf_folder(), version_base="1.3"):
-        rest, texts = split_texts(arguments, TEXTS)
-        cfg = set_texts(compose("translate", overrides=rest), texts)
     if missing := sorted(key for key in ("model", "languages", "to") if OmegaConf.is_missing(cfg, key)):
         raise ValueError(f"{', '.join(missing)}: not given; hybrid-ir translate --help lists the keys")
     if cfg.processes > 1 and FAILURES not in os.environ:

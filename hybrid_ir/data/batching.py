@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from hybrid_ir.data.content import hash_of
-from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.data.corpus import ParallelCorpus, Texts
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.data.switching import CodeSwitching
 from hybrid_ir.labels import Labels
@@ -71,10 +71,14 @@ class PlannedBatches(Dataset):
 def switched_texts(switching: CodeSwitching, sampler: PairBatchSampler, plan: PlannedBatch, role: Role, ids_GK: np.ndarray,
                    own: slice = slice(None)) -> dict[int, list[str]]:
     """The code-switched texts of a planned batch, by example."""
-    part = sampler.corpus.parts[plan.part]
-    texts, languages_G = ((part.queries, plan.query_languages), (part.passages, plan.passage_languages))[role == "passage"]
-    return switching.of_batch(texts, [part.languages[language] for language in languages_G], ids_GK,
-                              [sampler.seed, SWITCHING, plan.step, role == "passage"], own)
+    texts, languages_G = side_of(sampler.corpus.parts[plan.part], plan, role)
+    return switching.of_batch(texts, languages_G, ids_GK, [sampler.seed, SWITCHING, plan.step, role == "passage"], own)
+
+
+def side_of(part: ParallelCorpus, plan: PlannedBatch, role: Role) -> tuple[Texts, list[str]]:
+    """Queries or passages of a part by language, and the language of each example of a batch in them."""
+    texts, numbers_G = (part.queries, plan.query_languages) if role == "query" else (part.passages, plan.passage_languages)
+    return texts, [part.languages[number] for number in numbers_G]
 
 
 def require_negatives(corpus: ParallelCorpus, hard_negatives: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console, Group
 from rich.table import Table
 
-from hybrid_ir.data.batching import label, switched_texts
+from hybrid_ir.data.batching import label, side_of, switched_texts
 from hybrid_ir.data.draws import Draws
 from hybrid_ir.data.overlap import Measured
 from hybrid_ir.data.sampling import PairBatchSampler
@@ -66,7 +66,7 @@ class BatchCard:
         possible = sampler.batch_size * hard_negatives if explicit else sampler.batch_size * (1 + hard_negatives) - 1
         looked_into = range(min(counted, MASKED_OVER))
         there, kept = np.mean([negatives_of(sampler, step, loss, hard_negatives) for step in looked_into] or [(0, 0)], axis=0)
-        pairs = sum(getattr(part, "usable", len(part)) for part in corpus.parts)
+        pairs = sum(part.usable for part in corpus.parts)
         expected_M2 = np.stack([shares(sampler.part_weights(monolingual)) for monolingual in (False, True)], axis=1)
         return cls(
             corpus=corpus.source.name, queries_per_step=sampler.batch_size * batches_per_step,
@@ -78,7 +78,7 @@ class BatchCard:
             language_pairs=shares_LL.tolist(), left_out=dict(corpus.left_out),
             overlap={f"{stage} {given.name}": Measured.of(given).shared(corpus) if texts <= LOOKED_INTO else None
                      for stage, given in benchmarks.items() if given is not None},
-            parts=[{"corpus": part.source.name, "pairs": getattr(part, "usable", len(part)),
+            parts=[{"corpus": part.source.name, "pairs": part.usable,
                     "monolingual": int(drawn[1]) / max(1, counted), "mixed": int(drawn[0]) / max(1, counted),
                     "expected": float(expected @ sampler.shares_of_kinds), "serves": served(draws)}
                    for part, draws, drawn, expected in zip(corpus.parts, sampler.parts, drawn_M2, expected_M2, strict=True)],
@@ -161,8 +161,8 @@ def switched_share(switching: CodeSwitching, sampler: PairBatchSampler, steps: r
     for step in steps:
         plan = sampler[step]
         part = sampler.corpus.parts[plan.part]
-        texts, languages_G = ((part.queries, plan.query_languages), (part.passages, plan.passage_languages))[role == "passage"]
+        texts, languages_G = side_of(part, plan, role)
         ids_G1 = np.asarray(part.pairs[plan.pairs, int(role == "passage")], np.int64)[:, None]
-        changed += sum(text != texts[part.languages[languages_G[number]]][int(ids_G1[number, 0])]
+        changed += sum(text != texts[languages_G[number]][int(ids_G1[number, 0])]
                        for number, (text,) in switched_texts(switching, sampler, plan, role, ids_G1).items())
     return changed / max(1, len(steps) * sampler.batch_size)

@@ -13,7 +13,7 @@ from hybrid_ir.formats.records import ROLES, Records
 
 ON_ERROR = ("stop", "skip")
 HUGE = 100_000  # characters
-MOST_NEGATIVES = 100  # of a record; all have as many places as the one with most
+MOST_NEGATIVES = 100  # of a record: a batch looks at as many places for each of its pairs as the one with most has
 
 
 @dataclass(frozen=True)

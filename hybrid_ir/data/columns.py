@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from hybrid_ir.run_folder import sync
+
 ROWS, BYTES = 1 << 16, 1 << 26  # of a batch of texts in an Arrow file
 SCHEMA = pa.schema([("text", pa.string())])
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
@@ -62,17 +64,3 @@ class Column:
     def _append(self, message: pa.Buffer | bytes) -> None:
         with open(self.path, "ab") as file:  # not kept open: there may be hundreds of languages
             self.bytes += file.write(message)
-
-
-def sync(path: Path) -> None:
-    """Have on the disk what was written."""
-    with open(path, "r+b") as file:
-        os.fsync(file.fileno())
-
-
-def replaced(path: Path, text: str) -> None:
-    """Write a file that is never seen half written."""
-    beside = path.with_name(f"{path.name}.writing")
-    beside.write_text(text, encoding="utf-8")
-    sync(beside)
-    os.replace(beside, path)

@@ -62,6 +62,12 @@ class ParallelCorpus:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    @property
+    def usable(self) -> int:
+        """Pairs that have a query and a passage in its languages."""
+        runs = self.availability
+        return len(runs.rows(runs.queries_RL.any(1) & runs.passages_RL.any(1)))
+
     kinds = KINDS  # of batches, that it may serve
     part_weights = (1.0,)  # of being drawn for a batch
     left_out: Mapping[str, str] = MappingProxyType({})  # what a mixture should have and has not, and why

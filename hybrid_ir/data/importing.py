@@ -134,14 +134,16 @@ class Importer:
 
     def _go_on(self) -> None:
         """Take up what an earlier start of the same import has noted."""
-        if (state := self.journal.start()) is None:
-            return self.problems.clear()
+        state = self.journal.start()
+        if state is None:
+            self.problems.clear()
+            return
         self.state = state
         self.problems.restore(state.problems)
         for name, at in state.columns.items():
             role, language = name.split("-", 1)
             self.columns[role, language] = self.writer.column(role, language, at=tuple(at))
-        return Console(stderr=True).print(f"import goes on after {state.counts['records']:,} records", highlight=False)
+        Console(stderr=True).print(f"import goes on after {state.counts['records']:,} records", highlight=False)
 
     def _repeated(self, log: np.ndarray) -> np.ndarray:
         """Which kept records have the id of an earlier one that is kept; adds each id that comes again with both of its

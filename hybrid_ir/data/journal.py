@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_ir.data.columns import replaced, sync
 from hybrid_ir.formats.records import ROLES
+from hybrid_ir.run_folder import sync, write_whole
 
 PAUSE = 1.0  # seconds between notes of how far it is
 RECORD = np.dtype([("id", "<i8"), ("negatives", "<i2"), ("alone", "?")])  # hash of its id, how many, whether in one language
@@ -73,7 +73,7 @@ class Journal:
             return
         self._flush()
         sync(self.log)
-        replaced(self.path, json.dumps(asdict(state())))
+        write_whole(self.path, json.dumps(asdict(state())), durable=True)
         self.saved = time.monotonic()
 
     def _flush(self) -> None:

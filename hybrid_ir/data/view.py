@@ -48,13 +48,6 @@ class View(ParallelCorpus):
             derived.availability.view(columns_L), derived.query_content_N, derived.content_N))
         self.languages, self.kinds = tuple(languages), tuple(kinds)
 
-    @property
-    def usable(self) -> int:
-        """Pairs that have a query and a passage in the languages that are used."""
-        availability = self.availability
-        return len(availability.rows(availability.queries_RL.any(1) & availability.passages_RL.any(1)))
-
-
 def in_languages(corpus: ParallelCorpus, languages: str | Sequence[str] | None) -> ParallelCorpus:
     """The corpus in some of its languages alone, or in all; ValueError for one that it has not."""
     chosen = codes(languages)

@@ -17,11 +17,12 @@ import pyarrow.compute as pc
 from rich.progress import track
 
 from hybrid_ir.data.availability import Availability, by_languages
-from hybrid_ir.data.columns import Column, replaced, sync
+from hybrid_ir.data.columns import Column
 from hybrid_ir.data.content import MISSING, shared_content
 from hybrid_ir.data.negatives import Negatives, narrow
 from hybrid_ir.formats.files import sha256_of
 from hybrid_ir.interruption import Interrupted
+from hybrid_ir.run_folder import sync, write_whole
 from hybrid_ir.types import Source
 
 VERSION, CARD, KEY = 2, "corpus.json", "build.key"
@@ -52,7 +53,7 @@ class CorpusWriter:
             shutil.rmtree(self.aside, ignore_errors=True)
             self.aside.mkdir(parents=True, exist_ok=True)
             if self.key is not None:
-                replaced(told, self.key)
+                write_whole(told, self.key, durable=True)
         self.placed = (self.aside / CARD).exists()
         if self.placed:
             self._place()
@@ -138,7 +139,7 @@ class CorpusWriter:
                 "sha256": {name: sha256_of(self.aside / name) for name in files}}
         for name in files:
             sync(self.aside / name)
-        replaced(self.aside / CARD, json.dumps(card, indent=1, ensure_ascii=False))  # from here on it is whole
+        write_whole(self.aside / CARD, json.dumps(card, indent=1, ensure_ascii=False), durable=True)  # from here on it is whole
         self._place()
 
     def _place(self) -> None:

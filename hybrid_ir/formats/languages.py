@@ -6,13 +6,13 @@ from functools import cache
 from babel import Locale
 from babel.core import get_global
 
-NO_LANGUAGE = ("mul", "und", "zxx")
+NO_GUESS = ("mul", "und", "zxx")  # several languages, an unknown one, none
 
 
 @cache
 def known() -> dict[str, str]:
     """English names by code, of CLDR."""
-    return {code: name for code, name in Locale("en").languages.items() if code not in NO_LANGUAGE}
+    return dict(Locale("en").languages)
 
 
 @cache
@@ -24,6 +24,6 @@ def wrong_code(code: str) -> str | None:
     guesses = [get_global("language_aliases").get(language.lower()),
                *(other for other, name in known().items() if name.lower() == code.lower()), language.lower(),
                *get_close_matches(code, known())]
-    guess = next((guess for guess in guesses if guess in known()), None)
+    guess = next((guess for guess in guesses if guess in known() and guess not in NO_GUESS), None)
     meant = f", did you mean {guess!r} ({known()[guess]})?" if guess in known() else ""
     return f"the language code {code!r} is not known{meant or ': use one like en, de or zh-Hant'}"

@@ -1,7 +1,6 @@
 """Translation in units of work: each a file that is whole or not there, shared by all processes that want to work."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from hybrid_ir.data.writing import CorpusWriter
 from hybrid_ir.formats.languages import wrong_code
 from hybrid_ir.formats.records import ROLES
 from hybrid_ir.progress import BAR
+from hybrid_ir.run_folder import sync, whole
 from hybrid_ir.translation.families import Translator
 from hybrid_ir.translation.quality import Filters
 from hybrid_ir.types import Source
@@ -104,11 +104,9 @@ class Job:
         sources = self.texts(unit)
         made = translator.translate(sources, unit.language)
         table = pa.table([unit.ids, sources, [text for text, _ in made], filters.reasons(sources, made, unit.language)], SCHEMA)
-        beside = unit.path.with_suffix(".writing")
-        pq.write_table(table, beside)
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, unit.path)
+        with whole(unit.path) as beside:
+            pq.write_table(table, beside)
+            sync(beside)
 
     def assemble(self, writer: CorpusWriter, by: str) -> dict[str, int]:
         """Write the corpus with its translations, where each text is from, and what was rejected; the counts of both."""

@@ -252,7 +252,7 @@ def test_the_mixture_of_the_paper_trains_and_says_what_it_is_made_of(tmp_path, m
     assert "has 1 for" in done.stderr  # a batch of two from data sets of one pair
     done = train(tmp_path, "experiment=paper_mixture", "trainer=cpu", "paths.data_dir=nowhere")
     assert done.returncode == 2
-    assert "error: 8 of 8 corpora of the mixture:\n  mmarco: 15 of 15 files of mmarco are missing" in done.stderr
+    assert "error: 8 of 8 parts:\n  mmarco: 15 of 15 files of mmarco are missing" in done.stderr
     assert all(f"`hybrid-ir data fetch {name}` gets them" in done.stderr for name in sets)
     done = train(tmp_path, "experiment=paper_mixture", "model=tiny", "trainer=cpu", "benchmark=none", "benchmark@validation=none",
                  "sampler.batch_size=1", "trainer.max_steps=60", "trainer.limit_val_batches=0", "callbacks=last_only",
