@@ -12,15 +12,15 @@ from hydra import main
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from hybrid_ir.commands import clear_errors_of_a_run, conf_folder, one_clear_error, prepare
-from hybrid_ir.commands.building import build, parts
-from hybrid_ir.commands.launch import ran_in_processes
-from hybrid_ir.commands.run_cards import card_of_run
-from hybrid_ir.commands.starting import run_of
-from hybrid_ir.data.card import BatchCard
+from hybrid_ir.runs.errors import clear_errors_of_a_run, conf_folder, one_clear_error, prepare
+from hybrid_ir.runs.building import build, parts
+from hybrid_ir.runs.ranks import ran_in_processes
+from hybrid_ir.runs.training_record import card_of_run
+from hybrid_ir.runs.session import run_of
+from hybrid_ir.training.batch_card import BatchCard
 from hybrid_ir.evaluation.report import report, report_card, report_training
-from hybrid_ir.retriever import Retriever
-from hybrid_ir.tracking import JsonlLogger, Sturdy
+from hybrid_ir.training.retriever import Retriever
+from hybrid_ir.training.loggers import JsonlLogger, Sturdy
 
 
 @main(version_base="1.3", config_path=conf_folder(), config_name="train")

@@ -17,9 +17,9 @@ import torch
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
 from hybrid_ir.evaluation.benchmarks.xquad_r import load
-from hybrid_ir.evaluation.ranking import rank
-from hybrid_ir.evaluation.shards import read_shards
-from hybrid_ir.evaluation.views import Results
+from hybrid_ir.evaluation.rank_counter import rank
+from hybrid_ir.evaluation.vector_shards import read_shards
+from hybrid_ir.evaluation.results import Results
 
 ROUNDS = 2
 

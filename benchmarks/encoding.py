@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from hybrid_ir.encoder import BiEncoder
+from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.evaluation.benchmarks.xquad_r import load
 
 TEXTS, ROUNDS, LENGTH = 768, 5, 256

@@ -15,9 +15,9 @@ import torch
 
 from hybrid_ir.data.batching import PlannedBatches
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.data.sources.cldr_facts import load
-from hybrid_ir.encoder import BiEncoder
-from hybrid_ir.losses import InfoNCE
+from hybrid_ir.corpora.sources.cldr_facts import load
+from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.training.losses import InfoNCE
 
 CASES = [(64, False), (64, True), (512, False), (512, True), (4096, True)]
 

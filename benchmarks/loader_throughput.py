@@ -13,8 +13,8 @@ from transformers import AutoTokenizer
 
 from hybrid_ir.data.batching import PlannedBatches
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.data.sources.mlqa_r import load
-from hybrid_ir.tokens import RoleTokenizer
+from hybrid_ir.corpora.sources.mlqa_r import load
+from hybrid_ir.model.tokens import RoleTokenizer
 
 STEPS = 400
 PARAMETERS = 85_600_000  # of XLM-R base without its embeddings: 6 operations a token and parameter, forward and backward

@@ -40,7 +40,7 @@ def write(folder: Path) -> None:
 def timed(*arguments: str) -> None:
     """Run a command of ours; its processor time, and the largest memory of any so far."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", "from hybrid_ir.commands.main import main; main()", *arguments], check=True,
+    subprocess.run([sys.executable, "-c", "from hybrid_ir.cli.main import main; main()", *arguments], check=True,
                    stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hybrid_ir.data.writing import CorpusWriter
+from hybrid_ir.corpora.writing import CorpusWriter
 from hybrid_ir.types import Source
 
 LANGUAGES = ["ar", "de", "en", "es", "hi", "ru", "th", "tr", "zh"]
@@ -54,7 +54,7 @@ def peak() -> float:
 
 def ours(folder: Path) -> None:
     from hybrid_ir.data.sampling import PairBatchSampler
-    from hybrid_ir.data.stored import load
+    from hybrid_ir.corpora.stored import load
     before, started = memory(), time.perf_counter()
     corpus = load(folder)
     loaded = time.perf_counter()

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hybrid_ir.data.batching import Chunks
-from hybrid_ir.encoder import BiEncoder
+from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.evaluation.benchmarks.xquad_r import load
-from hybrid_ir.evaluation.ranking import rank
-from hybrid_ir.evaluation.views import Results
+from hybrid_ir.evaluation.rank_counter import rank
+from hybrid_ir.evaluation.results import Results
 
 REPEATS = 5
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from hybrid_ir.distributed import gather
-from hybrid_ir.labels import Labels, false_negatives
-from hybrid_ir.losses import InfoNCE
-from hybrid_ir.processes import Ranks
+from hybrid_ir.training.labels import Labels, false_negatives
+from hybrid_ir.training.losses import InfoNCE
+from hybrid_ir.system.processes import Ranks
 
 WIDTH, ROUNDS = 384, 9
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HYBRID_IR = "import sys; from hybrid_ir.commands.main import main; sys.argv[0] = 'hybrid-ir'; main()"
+HYBRID_IR = "import sys; from hybrid_ir.cli.main import main; sys.argv[0] = 'hybrid-ir'; main()"
 
 
 def environment(place: Path, **more: str) -> dict[str, str]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hybrid_ir.backbone import FromScratch
-from hybrid_ir.encoder import BiEncoder
+from hybrid_ir.model.backbone import FromScratch
+from hybrid_ir.model.encoder import BiEncoder
 from tests.command_line import place, trained  # noqa: F401  fixtures
 from tests.small_run import numbers_benchmark, numbers_corpus, started  # noqa: F401  fixtures
 

@@ -7,8 +7,14 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hybrid_ir.evaluation.benchmarks import belebele, miracl, mldr, squadshifts
-from hybrid_ir.formats.files import RemoteFile
+from hybrid_ir.evaluation.benchmarks import belebele
+
+from hybrid_ir.evaluation.benchmarks import miracl
+
+from hybrid_ir.evaluation.benchmarks import mldr
+
+from hybrid_ir.evaluation.benchmarks import squadshifts
+from hybrid_ir.files.fetching import RemoteFile
 
 Pages = dict[str, bytes]
 

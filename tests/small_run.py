@@ -11,10 +11,10 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.datamodule import RetrievalData
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.encoder import BiEncoder
-from hybrid_ir.losses import InfoNCE
-from hybrid_ir.retriever import Retriever
-from hybrid_ir.schedule import linear
+from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.training.losses import InfoNCE
+from hybrid_ir.training.retriever import Retriever
+from hybrid_ir.training.schedules import linear
 from hybrid_ir.types import Benchmark, Source
 
 SOURCE = Source("made", "texts made for a test", "none", "none")

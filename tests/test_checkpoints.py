@@ -8,12 +8,12 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
-from hybrid_ir.checkpoints import LastCheckpoint
+from hybrid_ir.training.checkpoints import LastCheckpoint
 from hybrid_ir.data.datamodule import RetrievalData, StepsToGo
-from hybrid_ir.losses import InfoNCE
-from hybrid_ir.resuming import forget_steps_from
-from hybrid_ir.retriever import Retriever, parameter_groups
-from hybrid_ir.tracking import JsonlLogger
+from hybrid_ir.training.losses import InfoNCE
+from hybrid_ir.training.checkpoints__resuming import forget_steps_from
+from hybrid_ir.training.retriever import Retriever, parameter_groups
+from hybrid_ir.training.loggers import JsonlLogger
 
 
 def test_the_last_checkpoint_is_there_after_an_early_stop(started, tmp_path, numbers_benchmark):

@@ -10,8 +10,8 @@ from hydra.errors import ConfigCompositionException, InstantiationException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.commands import conf_folder, message_of, prepare, shipped
-from hybrid_ir.commands.building import build
+from hybrid_ir.runs.errors import conf_folder, message_of, prepare, shipped
+from hybrid_ir.runs.building import build
 
 CONF = shipped("conf")
 NO_PARTS = ("encoder", "hydra", "local")  # groups that build nothing

@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 from hydra.errors import InstantiationException
 
-from hybrid_ir.commands import data
-from hybrid_ir.evaluation.benchmarks import miracl, mldr, xquad_r
-from hybrid_ir.formats.download import Part
+from hybrid_ir.cli import data
+from hybrid_ir.evaluation.benchmarks import miracl
+from hybrid_ir.evaluation.benchmarks import mldr
+from hybrid_ir.evaluation.benchmarks import xquad_r
+from hybrid_ir.files.download import Part
 from tests import raw_data
 from tests.web import serving
 
 ROOT = Path(__file__).parents[1]
-CODE = "import sys; from hybrid_ir.commands.main import main; sys.argv[0] = 'hybrid-ir'; main()"
+CODE = "import sys; from hybrid_ir.cli.main import main; sys.argv[0] = 'hybrid-ir'; main()"
 
 
 def start(place: Path, *arguments: str, **environment: str) -> subprocess.Popen:

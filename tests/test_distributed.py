@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hybrid_ir.processes import Ranks
+from hybrid_ir.system.processes import Ranks
 from tests.command_line import ROOT, environment
 from tests.rank import CASES
 

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from hybrid_ir.checkpoints import WholeFiles
-from hybrid_ir.commands.doctor import Runs, machine, main
+from hybrid_ir.training.checkpoints import WholeFiles
+from hybrid_ir.cli.doctor import Runs, machine, main
 from tests.command_line import hybrid_ir
 
 

@@ -11,9 +11,9 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.models import Dense, Normalize, Pooling, Transformer
 from transformers import AutoModel, AutoTokenizer
 
-from hybrid_ir.backbone import FromScratch
-from hybrid_ir.encoder import BiEncoder, first_token, mean_pool
-from hybrid_ir.token_store import ragged
+from hybrid_ir.model.backbone import FromScratch
+from hybrid_ir.model.encoder import BiEncoder, first_token, mean_pool
+from hybrid_ir.model.token_store import ragged
 
 TEXTS = ["What money do people pay with in Kabul?", "Αθήνα", "中国的货币是什么？", "", "ประเทศไทย " * 40,
          "a", "कौन सी मुद्रा?", "٣ دينار"]

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizerFast
 
-from hybrid_ir.encoder import BiEncoder
+from hybrid_ir.model.encoder import BiEncoder
 
 
 @pytest.fixture

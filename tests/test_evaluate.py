@@ -13,8 +13,10 @@ import pytrec_eval
 import torch
 from safetensors.torch import load_file
 
-from hybrid_ir.commands import USER_ERRORS, evaluate, message_of, one_clear_error
-from hybrid_ir.run_folder import owned
+from hybrid_ir.cli import evaluate
+
+from hybrid_ir.runs.errors import USER_ERRORS, message_of, one_clear_error
+from hybrid_ir.runs.folder import owned
 from tests.command_line import hybrid_ir
 
 DEV = "benchmark=[cldr_facts_dev]"
@@ -138,7 +140,7 @@ def test_a_folder_belongs_to_one_process_and_what_a_killed_one_hid_is_cleared(tm
     holding = subprocess.Popen([sys.executable, "-c", f'''
 import sys, time
 from pathlib import Path
-from hybrid_ir.run_folder import owned
+from hybrid_ir.runs.folder import owned
 with owned(Path({str(out)!r})):
     print("mine", flush=True)
     time.sleep(600)'''], stdout=subprocess.PIPE, text=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hybrid_ir.interruption import REQUEUE
+from hybrid_ir.system.interruption import REQUEUE
 from tests.command_line import start, train
 from tests.test_processes import until
 

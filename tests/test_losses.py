@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.labels import MASKS, Labels, false_negatives
-from hybrid_ir.losses import InfoNCE
+from hybrid_ir.training.labels import MASKS, Labels, false_negatives
+from hybrid_ir.training.losses import InfoNCE
 
 
 @st.composite

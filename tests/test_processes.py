@@ -8,14 +8,14 @@ import time
 
 import pytest
 
-from hybrid_ir import processes
-from hybrid_ir.interruption import REQUEUE
-from hybrid_ir.processes import Failure, Ranks, RanksEnded
+from hybrid_ir.system import processes
+from hybrid_ir.system.interruption import REQUEUE
+from hybrid_ir.system.processes import Failure, Ranks, RanksEnded
 from tests.command_line import ROOT
 
 HEAD = """
 import os, signal, sys, time
-from hybrid_ir.processes import Failure, end_with_watcher, report_failure
+from hybrid_ir.system.processes import Failure, end_with_watcher, report_failure
 rank = int(os.environ["RANK"])
 end_with_watcher()
 def fail(message, step=None, secondary=False, code=1):
@@ -81,7 +81,7 @@ def test_signals_are_passed_on_and_a_stop_is_no_failure():
 
 def test_ranks_end_when_the_process_that_watches_them_is_killed(tmp_path):
     body = "open(sys.argv[1] + str(rank), 'w').write(str(os.getpid()))\ntime.sleep(60)"
-    watching = ("import sys; from hybrid_ir.processes import Ranks\n"
+    watching = ("import sys; from hybrid_ir.system.processes import Ranks\n"
                 f"Ranks(2).start([sys.executable, '-c', {HEAD + body!r}, sys.argv[1]]).wait()")
     watcher = subprocess.Popen([sys.executable, "-c", watching, str(tmp_path / "pid")],
                                env={**os.environ, "PYTHONPATH": str(ROOT)})

@@ -6,8 +6,8 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
-from hybrid_ir.retriever import parameter_groups
-from hybrid_ir.schedule import linear
+from hybrid_ir.training.retriever import parameter_groups
+from hybrid_ir.training.schedules import linear
 
 
 @pytest.mark.parametrize("at", [3, 8])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hybrid_ir.samplers_by_name import SAMPLERS, sampler_name
+from hybrid_ir.runs.identity__samplers_by_name import SAMPLERS, sampler_name
 from tests.test_conf import OPTIONS, composed
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from hybrid_ir.tracking import JsonlLogger, Sturdy
+from hybrid_ir.training.loggers import JsonlLogger, Sturdy
 from tests.faults import BrokenLogger, Fault
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_ir.commands import run_names
-from hybrid_ir.commands.jobs import DONE, FAILED, PENDING, Job
-from hybrid_ir.commands.launcher import JobLauncher, processes_of
-from hybrid_ir.commands.run_names import config_hash, run_folder
+from hybrid_ir.runs import identity as run_names
+from hybrid_ir.runs.jobs import DONE, FAILED, PENDING, Job
+from hybrid_ir.runs.launchers import JobLauncher, processes_of
+from hybrid_ir.runs.identity import config_hash, run_folder
 from tests.command_line import hybrid_ir, start, train
 from tests.test_processes import alive, until
 

@@ -5,8 +5,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.models import Pooling, Transformer
 
-from hybrid_ir.encoder import BiEncoder
-from hybrid_ir.text_encoders import BiEncoderTexts, SentenceTransformerTexts, plain
+from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.model.adapters import BiEncoderTexts, SentenceTransformerTexts, plain
 
 TEXTS = ["What money do people pay with in Kabul?", "Αθήνα", "中国的货币是什么？", "a"]
 OWN = {"query": None, "passage": None}

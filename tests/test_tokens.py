@@ -13,12 +13,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir import token_store
-from hybrid_ir.canary import TEXTS, canary
-from hybrid_ir.encoder import BiEncoder
-from hybrid_ir.formats.disk_texts import DiskTexts
-from hybrid_ir.token_store import TokenStore
-from hybrid_ir.tokens import RoleTokenizer
+from hybrid_ir.model import token_store
+from hybrid_ir.model.tokens__canary import TEXTS, canary
+from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.files.arrow_texts import DiskTexts
+from hybrid_ir.model.token_store import TokenStore
+from hybrid_ir.model.tokens import RoleTokenizer
 
 
 def ids_of(store: TokenStore) -> list[int]:

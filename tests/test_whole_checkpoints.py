@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hybrid_ir.checkpoints import WholeFiles, read_checkpoint, require_space
-from hybrid_ir.resuming import forget_steps_from, newest_checkpoint
+from hybrid_ir.training.checkpoints import WholeFiles, read_checkpoint, require_space
+from hybrid_ir.training.checkpoints__resuming import forget_steps_from, newest_checkpoint
 
 ENDED = {"LastCheckpoint": {"ended": True}}
 

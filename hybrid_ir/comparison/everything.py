@@ -13,7 +13,7 @@ from hybrid_ir.comparison.section import Section
 from hybrid_ir.comparison.seen import seen_table
 from hybrid_ir.comparison.table import Table
 from hybrid_ir.comparison.tables import Headline, effects_table, headline, systems_table, table1, table2
-from hybrid_ir.run_folder import write_whole
+from hybrid_ir.runs.folder import write_whole
 
 
 @dataclass(frozen=True, eq=False)

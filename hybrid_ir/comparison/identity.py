@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_ir.comparison.results import Result
-from hybrid_ir.samplers_by_name import SAMPLERS
+from hybrid_ir.runs.identity__samplers_by_name import SAMPLERS
 
 UNTRAINED = "untrained"
 TRAINING, SETTING = "training/", "setting/"  # what identity keys of a training, and of its whole configuration, begin with

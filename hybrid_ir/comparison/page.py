@@ -19,7 +19,7 @@ from hybrid_ir.comparison.everything import Comparison, Part
 from hybrid_ir.comparison.examples import Example, examples
 from hybrid_ir.comparison.style import inline_svg, look, save
 from hybrid_ir.comparison.table import TITLES
-from hybrid_ir.run_folder import write_whole
+from hybrid_ir.runs.folder import write_whole
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from hybrid_ir.comparison.forms import CARD, METRICS, require_form
-from hybrid_ir.samplers_by_name import sampler_name
+from hybrid_ir.runs.identity__samplers_by_name import sampler_name
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from hybrid_ir.run_folder import write_whole
+from hybrid_ir.runs.folder import write_whole
 
 INK = "#20242a"  # lines and letters; the page swaps it for its own colour, so that a dark page has light letters
 # Okabe and Ito (2008), told apart by colour-blind readers; yellow left out, which white paper swallows

@@ -8,7 +8,7 @@ from typing import Any
 
 from hybrid_ir.comparison.identity import UNTRAINED, distinct_labels, identity_of
 from hybrid_ir.comparison.results import Result
-from hybrid_ir.samplers_by_name import SAMPLERS
+from hybrid_ir.runs.identity__samplers_by_name import SAMPLERS
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hybrid_ir.data.order import Rows
+from hybrid_ir.data.permutation import Rows
 
 
 class LanguageSets:

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from hybrid_ir.data.content import hash_of
+from hybrid_ir.data.content_ids import hash_of
 from hybrid_ir.data.corpus import ParallelCorpus, Texts
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.data.switching import CodeSwitching
-from hybrid_ir.labels import Labels
-from hybrid_ir.token_store import Tokens, TokenStore, ragged
-from hybrid_ir.tokens import RoleTokenizer
+from hybrid_ir.data.code_switching import CodeSwitching
+from hybrid_ir.training.labels import Labels
+from hybrid_ir.model.token_store import Tokens, TokenStore, ragged
+from hybrid_ir.model.tokens import RoleTokenizer
 from hybrid_ir.types import STAGES, PlannedBatch, Role
 
 NEGATIVES, DROPOUT, SWITCHING = 3, 4, 5  # random streams of the seed; the sampler has 0 to 2

@@ -9,8 +9,8 @@ from types import MappingProxyType
 import numpy as np
 
 from hybrid_ir.data.availability import Availability, LanguageSets
-from hybrid_ir.data.content import hashes_of, shared_content
-from hybrid_ir.data.negatives import Negatives
+from hybrid_ir.data.content_ids import hashes_of, shared_content
+from hybrid_ir.data.hard_negatives import Negatives
 from hybrid_ir.types import Source
 
 Texts = Mapping[str, Sequence[str | None]]  # language -> text by id; None where this language lacks it

@@ -9,9 +9,9 @@ from torch.utils.data import DataLoader
 
 from hybrid_ir.data.batching import Chunks, PlannedBatches, require_negatives
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.data.switching import CodeSwitching
-from hybrid_ir.interruption import pay_no_heed
-from hybrid_ir.tokens import RoleTokenizer
+from hybrid_ir.data.code_switching import CodeSwitching
+from hybrid_ir.system.interruption import pay_no_heed
+from hybrid_ir.model.tokens import RoleTokenizer
 from hybrid_ir.types import Benchmark
 
 

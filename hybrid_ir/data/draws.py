@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybrid_ir.data.corpus import KINDS, ParallelCorpus
-from hybrid_ir.data.order import Rows
+from hybrid_ir.data.permutation import Rows
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@
 from collections.abc import Mapping, Sequence
 
 from hybrid_ir.data.corpus import KINDS, AllTexts, ParallelCorpus
-from hybrid_ir.data.view import View
+from hybrid_ir.data.language_view import View
 from hybrid_ir.types import Source, codes
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.rewriting import parts
+from hybrid_ir.corpora.rewriting import parts
 from hybrid_ir.types import Benchmark
 
 SHINGLE, PERMUTATIONS = 5, 128  # characters; of MinHash

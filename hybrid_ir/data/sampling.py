@@ -18,7 +18,7 @@ import numpy as np
 
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.draws import Choice, Draws
-from hybrid_ir.data.order import Order
+from hybrid_ir.data.permutation import Order
 from hybrid_ir.types import PlannedBatch, codes
 
 SCHEDULE_BLOCK = 4096  # steps whose draws are made together, so that counting a million earlier ones stays cheap

@@ -14,8 +14,8 @@ import torch
 from rich.table import Table
 from rich.text import Text as Plain
 
-from hybrid_ir.evaluation.views import VIEWS, Results
-from hybrid_ir.run_folder import PACKAGES, installed_version
+from hybrid_ir.evaluation.results import VIEWS, Results
+from hybrid_ir.runs.folder import PACKAGES, installed_version
 from hybrid_ir.types import Benchmark
 
 HASHED_UP_TO = 5_000_000  # passages; a larger pool is known by the lock file of its raw files

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from hybrid_ir.progress import BAR
+from hybrid_ir.system.progress import BAR
 from hybrid_ir.types import STAGES, Benchmark, Role, Text, TextEncoder
 
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from hybrid_ir.evaluation.encoding import Encoding, Vectors
 from hybrid_ir.evaluation.postprocess import NAMES, Correction, Split, apply, correction, require_split
-from hybrid_ir.evaluation.shards import Shards
+from hybrid_ir.evaluation.vector_shards import Shards
 from hybrid_ir.evaluation.streaming import StreamedRanking
-from hybrid_ir.evaluation.top import Top
-from hybrid_ir.evaluation.views import Results
-from hybrid_ir.run_folder import SCRATCH
+from hybrid_ir.evaluation.top_k import Top
+from hybrid_ir.evaluation.results import Results
+from hybrid_ir.runs.folder import SCRATCH
 from hybrid_ir.types import Benchmark, TextEncoder
 
 SPLIT_QUESTIONS = 1000  # a language, of another benchmark, whose queries and relevant passages estimate a correction

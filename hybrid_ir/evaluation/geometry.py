@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from hybrid_ir.evaluation.rank_table import RankTable
-from hybrid_ir.evaluation.top import Top
+from hybrid_ir.evaluation.top_k import Top
 
 SAMPLE, NEIGHBOURS = 1000, 10
 

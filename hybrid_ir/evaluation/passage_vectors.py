@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from hybrid_ir.evaluation.exact import first_equal, paired_dots
+from hybrid_ir.evaluation.exact_scores import first_equal, paired_dots
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Plain
 
-from hybrid_ir.evaluation import pictures
-from hybrid_ir.evaluation.bias import language_bias
+from hybrid_ir.evaluation import figures as pictures
+from hybrid_ir.evaluation.language_bias import language_bias
 from hybrid_ir.evaluation.card import card_table
 from hybrid_ir.evaluation.geometry import alignment
-from hybrid_ir.evaluation.views import VIEWS, Results
-from hybrid_ir.run_folder import whole, write_whole
+from hybrid_ir.evaluation.results import VIEWS, Results
+from hybrid_ir.runs.folder import whole, write_whole
 
 SHOWN = {"map": "mAP", "recall@1": "R@1", "recall@10": "R@10", "ndcg@10": "nDCG@10", "mrr@10": "MRR@10",
          "rank_distance": "distance"}

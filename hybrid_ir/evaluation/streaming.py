@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from hybrid_ir.distributed import gather_uneven, summed
-from hybrid_ir.evaluation.exact import require_finite
+from hybrid_ir.evaluation.exact_scores import require_finite
 from hybrid_ir.evaluation.geometry import Neighbours, sample, uniformity
-from hybrid_ir.evaluation.ranking import RankCounter, padded, relevant_rows
-from hybrid_ir.evaluation.top import Listener, Top
-from hybrid_ir.evaluation.views import Results
+from hybrid_ir.evaluation.rank_counter import RankCounter, padded, relevant_rows
+from hybrid_ir.evaluation.top_k import Listener, Top
+from hybrid_ir.evaluation.results import Results
 from hybrid_ir.types import Benchmark
 
 MIX = 10  # passages at the top whose languages are counted

@@ -10,7 +10,7 @@ import torch
 
 from hybrid_ir.latency.measure import Contestant
 from hybrid_ir.latency.settings import Unavailable
-from hybrid_ir.text_encoders import BiEncoderTexts, SentenceTransformerTexts
+from hybrid_ir.model.adapters import BiEncoderTexts, SentenceTransformerTexts
 from hybrid_ir.types import TextEncoder
 
 PROBES = (["one"], ["a somewhat longer query?", "two"], ["three of different lengths", "三", "and a third"])

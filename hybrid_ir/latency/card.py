@@ -11,7 +11,7 @@ import torch
 
 from hybrid_ir.latency.backends import with_weights
 from hybrid_ir.latency.settings import Settings
-from hybrid_ir.run_folder import PACKAGES, git_state, installed_version
+from hybrid_ir.runs.folder import PACKAGES, git_state, installed_version
 from hybrid_ir.types import Benchmark, TextEncoder
 
 OPTIONAL = ("sentence-transformers", "onnxruntime", "onnxruntime-gpu", "onnx", "onnxscript", "faiss-cpu", "faiss-gpu")

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hybrid_ir.encoder import BiEncoder
+from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.latency.settings import Unavailable
 
 NAMES = ["input_ids", "attention_mask"]

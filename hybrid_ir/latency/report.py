@@ -11,7 +11,7 @@ from hybrid_ir.latency import pictures
 from hybrid_ir.latency.study import Study
 from hybrid_ir.latency.summary import equivalence_rows, language_rows, latency_rows
 from hybrid_ir.latency.tables import equivalence_table, languages_table, stages_table
-from hybrid_ir.run_folder import whole, write_whole
+from hybrid_ir.runs.folder import whole, write_whole
 
 
 def report(study: Study, card: dict[str, Any], margin: float, seed: int, folder: Path, console: Console) -> None:

@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.rewriting import parts
-from hybrid_ir.data.writing import CorpusWriter
-from hybrid_ir.formats.languages import wrong_code
-from hybrid_ir.formats.records import ROLES
-from hybrid_ir.progress import BAR
-from hybrid_ir.run_folder import sync, whole
+from hybrid_ir.corpora.rewriting import parts
+from hybrid_ir.corpora.writing import CorpusWriter
+from hybrid_ir.files.languages import wrong_code
+from hybrid_ir.files.records import ROLES
+from hybrid_ir.system.progress import BAR
+from hybrid_ir.runs.folder import sync, whole
 from hybrid_ir.translation.families import Translator
 from hybrid_ir.translation.quality import Filters
 from hybrid_ir.types import Source

@@ -12,9 +12,9 @@ import torch
 from hybrid_ir.comparison.everything import Comparison
 from hybrid_ir.comparison.table import Table
 from hybrid_ir.evaluation.card import content_hash
-from hybrid_ir.evaluation.ranking import rank
+from hybrid_ir.evaluation.rank_counter import rank
 from hybrid_ir.evaluation.report import as_dict
-from hybrid_ir.evaluation.views import Results
+from hybrid_ir.evaluation.results import Results
 from hybrid_ir.types import Benchmark, Source
 
 LANGUAGES = ("ar", "de", "el", "en")

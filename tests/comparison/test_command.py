@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_ir.commands import compare as command
+from hybrid_ir.cli import compare as command
 from hybrid_ir.evaluation.benchmarks.cldr_facts import load as load_cldr_facts
 from tests.comparison.made import Tags, card_of, training_of, write_result
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def hybrid_ir(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    code = "import sys; from hybrid_ir.commands.main import main; sys.argv[0] = 'hybrid-ir'; main()"
+    code = "import sys; from hybrid_ir.cli.main import main; sys.argv[0] = 'hybrid-ir'; main()"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "150", "NO_COLOR": "1", "WANDB_MODE": "offline",
                    "WANDB_SILENT": "true", "WANDB_API_KEY": "", "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, "-c", code, "compare", *arguments], cwd=folder, capture_output=True, text=True,

@@ -14,7 +14,8 @@ from hybrid_ir.comparison.grid import Chance
 from hybrid_ir.comparison.results import read_results
 from hybrid_ir.comparison.section import sections
 from hybrid_ir.comparison.style import save
-from hybrid_ir.evaluation.benchmarks import belebele, miracl
+from hybrid_ir.evaluation.benchmarks import belebele
+from hybrid_ir.evaluation.benchmarks import miracl
 from tests.comparison.made import card_of, rows_of, small_benchmark, table_named, training_of, write_result
 
 

@@ -8,8 +8,9 @@ from hybrid_ir.comparison.everything import compare
 from hybrid_ir.comparison.grid import Chance
 from hybrid_ir.comparison.results import read_results
 from hybrid_ir.comparison.section import sections
-from hybrid_ir.evaluation.benchmarks import miracl, xquad_r
-from hybrid_ir.formats.lareqa import MLQA_R
+from hybrid_ir.evaluation.benchmarks import miracl
+from hybrid_ir.evaluation.benchmarks import xquad_r
+from hybrid_ir.files.lareqa import MLQA_R
 from tests.comparison.made import card_of, rows_of, small_benchmark, table_named, training_of, write_result, write_sweep
 
 XQUAD = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")

@@ -147,7 +147,7 @@ def test_an_old_run_folder_is_read_from_its_config(one):
     (folder / "evaluation_card.json").unlink()
     config = {"seed": 7, "fit": True, "ckpt_path": None, "center": True,
               "sampler": {"monolingual_share": 0.3, "level": "batch", "batch_size": 64, "languages": None},
-              "corpus": {"_target_": "hybrid_ir.data.sources.mlqa_r.load"}, "model": {"backbone": "some/e5-small"},
+              "corpus": {"_target_": "hybrid_ir.corpora.sources.mlqa_r.load"}, "model": {"backbone": "some/e5-small"},
               "trainer": {"max_steps": 120, "precision": "bf16-mixed"}}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     (system,), _ = group(read_results([folder]))

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_ir.data import content
-from hybrid_ir.data.content import hashes_of
+from hybrid_ir.data import content_ids as content
+from hybrid_ir.data.content_ids import hashes_of
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.types import Source
 

@@ -14,13 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.data import importing, journal
-from hybrid_ir.data.checking import Rules
-from hybrid_ir.data.importing import Importer
-from hybrid_ir.data.stored import load, write_to
-from hybrid_ir.formats import records
-from hybrid_ir.formats.problems import Problems
-from hybrid_ir.interruption import REQUEUE, Interrupted
+from hybrid_ir.corpora import importing
+
+from hybrid_ir.corpora import import_journal as journal
+from hybrid_ir.corpora.checking import Rules
+from hybrid_ir.corpora.importing import Importer
+from hybrid_ir.corpora.stored import load, write_to
+from hybrid_ir.files import records
+from hybrid_ir.files.problems import Problems
+from hybrid_ir.system.interruption import REQUEUE, Interrupted
 from hybrid_ir.types import Source
 from tests.command_line import hybrid_ir, start, start_hybrid_ir
 

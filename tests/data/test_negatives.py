@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_ir.data.batching import Chunks, PlannedBatches, choose_negatives, label
-from hybrid_ir.data.card import BatchCard
-from hybrid_ir.data.content import hash_of
+from hybrid_ir.training.batch_card import BatchCard
+from hybrid_ir.data.content_ids import hash_of
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.negatives import Negatives
+from hybrid_ir.data.hard_negatives import Negatives
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.losses import InfoNCE
+from hybrid_ir.training.losses import InfoNCE
 from hybrid_ir.types import Benchmark, Source
 
 SOURCE = Source("made", "texts made for a test", "none", "none")

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from hybrid_ir.data import order
+from hybrid_ir.data import permutation as order
 from hybrid_ir.data.availability import Availability, by_languages
-from hybrid_ir.data.order import Order
+from hybrid_ir.data.permutation import Order
 
 
 @pytest.fixture(autouse=True, scope="module")

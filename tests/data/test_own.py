@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.sources import own
+from hybrid_ir.corpora.sources import own
 from tests.web import serving
 
 RECORDS = [
@@ -62,7 +62,7 @@ def test_what_is_in_the_lines_is_in_the_corpus(tmp_path_factory, rows):
 
 
 def test_more_records_than_are_read_together(tmp_path, monkeypatch):
-    monkeypatch.setattr("hybrid_ir.formats.records.SIZE", 2)
+    monkeypatch.setattr("hybrid_ir.files.records.SIZE", 2)
     records = [{**record, "id": f"{record['id']} {i}"} for i in range(3) for record in RECORDS]
     assert words(own.from_jsonl(str(lines(tmp_path / "x.jsonl", *records)), cache=str(tmp_path))) == expected(records)
 

@@ -14,7 +14,7 @@ import pytest
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from hybrid_ir.commands import data
+from hybrid_ir.cli import data
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
 from tests.command_line import train
@@ -142,7 +142,7 @@ def test_a_source_is_fetched_described_built_once_and_what_it_should_be(tmp_path
     corpus = loaded(name, tmp_path, *choices)
     assert words(corpus) == words_of(expected)
     assert corpus.source.name == name and all((corpus.source.licence, corpus.source.citation, corpus.source.revision))
-    monkeypatch.setattr("hybrid_ir.data.writing.CorpusWriter.finish", pytest.fail)  # it is built already
+    monkeypatch.setattr("hybrid_ir.corpora.writing.CorpusWriter.finish", pytest.fail)  # it is built already
     assert len(loaded(name, tmp_path, *choices)) == len(corpus)
     capsys.readouterr()
     data.main(["describe", name, *(f"corpus.{choice}" for choice in choices), "sampler=x_x_mono", "sampler.batch_size=1",
@@ -174,7 +174,7 @@ def test_a_text_of_mmarco_that_is_not_there_is_not_taken_for_one_without_a_trans
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(f"{i}\ttext {i}\n" for i in range(count - path.stem.startswith(cut))))
     (folder / "triples.train.ids.small.tsv").write_text("1\t2\t3\n2\t3\t1\n")
-    monkeypatch.setattr("hybrid_ir.data.sources.mmarco.COUNTS", {"triples": 2, "query": 4, "passage": 5})
+    monkeypatch.setattr("hybrid_ir.corpora.sources.mmarco.COUNTS", {"triples": 2, "query": 4, "passage": 5})
     with pytest.raises(ValueError, match=rf"mmarco has \d in '{cut}\.tsv' instead of \d records"):
         loaded("mmarco", tmp_path, "languages=[de]")
 
@@ -204,7 +204,7 @@ def test_entity_questions_find_their_passages_in_a_given_corpus(tmp_path, capsys
         archive.writestr("dataset/train/P999.train.json", json.dumps([
             {"question": "Whose is Ada King Bridge?", "answers": ["Kent"]}]))
         archive.writestr("__MACOSX/dataset/train/._P19.train.json", b"\0")
-    wanted = import_module("hybrid_ir.data.sources.entity_questions").files()
+    wanted = import_module("hybrid_ir.corpora.sources.entity_questions").files()
     with serving(pages=at(wanted, {"dataset.zip": file.getvalue()})) as web:
         data.main(["fetch", "entity_questions", f"mirror={web.url}", f"paths.data_dir={tmp_path / 'data'}"])
     (tmp_path / "wiki.tsv").write_text(

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.data import order
-from hybrid_ir.data.card import BatchCard
+from hybrid_ir.data import permutation as order
+from hybrid_ir.training.batch_card import BatchCard
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.mixture import Mixture
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.data.stored import built, load, write_to
-from hybrid_ir.data.writing import CorpusWriter
-from hybrid_ir.losses import InfoNCE
+from hybrid_ir.corpora.stored import built, load, write_to
+from hybrid_ir.corpora.writing import CorpusWriter
+from hybrid_ir.training.losses import InfoNCE
 from hybrid_ir.types import Source
 
 SOURCE = Source("made", "texts made for a test", "none", "none")
@@ -106,7 +106,7 @@ def test_a_damaged_corpus_is_refused(tmp_path):
 KILLED = """
 import os, sys
 from pathlib import Path
-from hybrid_ir.data.writing import CorpusWriter
+from hybrid_ir.corpora.writing import CorpusWriter
 with CorpusWriter(Path(sys.argv[1]), "key") as writer:
     writer.write("query", "a", [["q"]])
     writer.column("passage", "a").add(["half"])
@@ -171,8 +171,8 @@ def test_it_is_built_once(tmp_path):
 
 
 def test_texts_longer_than_a_batch_of_a_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("hybrid_ir.data.columns.ROWS", 3)
-    monkeypatch.setattr("hybrid_ir.data.columns.BYTES", 50)
+    monkeypatch.setattr("hybrid_ir.corpora.writing__columns.ROWS", 3)
+    monkeypatch.setattr("hybrid_ir.corpora.writing__columns.BYTES", 50)
     texts = [None if i % 4 == 3 else "x" * i for i in range(20)]
     with CorpusWriter(tmp_path / "c") as writer:
         writer.write("query", "a", [pa.array(texts, pa.large_string())])

@@ -12,15 +12,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.commands.mine import Vectors, mine
+from hybrid_ir.cli.mine import Vectors, mine
 from hybrid_ir.data.batching import PlannedBatches
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.mining import hard_negatives
+from hybrid_ir.corpora.mining import hard_negatives
 from hybrid_ir.data.overlap import Measured, Near, bands_for, plain, repeated
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.data.stored import load, read_card
-from hybrid_ir.data.switching import CodeSwitching
-from hybrid_ir.text_encoders import BiEncoderTexts
+from hybrid_ir.corpora.stored import load, read_card
+from hybrid_ir.data.code_switching import CodeSwitching
+from hybrid_ir.model.adapters import BiEncoderTexts
 from hybrid_ir.types import Benchmark, Source
 from tests.command_line import hybrid_ir
 
@@ -117,8 +117,8 @@ def test_the_best_allowed_candidates_each_content_once():
 
 @pytest.mark.parametrize("where", ["same", "other", "any"])
 def test_mined_negatives_are_those_of_a_search_through_everything(encoder, tmp_path, monkeypatch, where):
-    monkeypatch.setattr("hybrid_ir.commands.mine.BLOCK", 7)
-    monkeypatch.setattr("hybrid_ir.commands.mine.PAIRS", 3)
+    monkeypatch.setattr("hybrid_ir.cli.mine.BLOCK", 7)
+    monkeypatch.setattr("hybrid_ir.cli.mine.PAIRS", 3)
     rng, count = np.random.default_rng(1), 30
     texts = {code: [f"{code} text {i} {' '.join(map(str, rng.integers(0, 9, 3)))}" for i in range(count)]
              for code in ("en", "de")}

@@ -5,11 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hybrid_ir.evaluation import ranking
+from hybrid_ir.evaluation import rank_counter as ranking
 from hybrid_ir.evaluation.metrics import Ranks, compute
-from hybrid_ir.evaluation.ranking import RankCounter, padded, rank, relevant_rows
+from hybrid_ir.evaluation.rank_counter import RankCounter, padded, rank, relevant_rows
 from hybrid_ir.evaluation.streaming import StreamedRanking
-from hybrid_ir.evaluation.views import ALL, Results
+from hybrid_ir.evaluation.results import ALL, Results
 from hybrid_ir.types import Benchmark, Source
 from tests.evaluation import test_ranking
 from tests.evaluation.test_views import rows_of, world

@@ -7,7 +7,13 @@ import zlib
 import numpy as np
 import pytest
 
-from hybrid_ir.evaluation.benchmarks import belebele, miracl, mldr, squadshifts
+from hybrid_ir.evaluation.benchmarks import belebele
+
+from hybrid_ir.evaluation.benchmarks import miracl
+
+from hybrid_ir.evaluation.benchmarks import mldr
+
+from hybrid_ir.evaluation.benchmarks import squadshifts
 from hybrid_ir.evaluation.benchmarks.judged import Query, some
 from tests import raw_data
 from tests.evaluation.test_benchmark_loaders import ASK, CORPUS, ONE, QUERIES, answers, fetched, load_folder, write

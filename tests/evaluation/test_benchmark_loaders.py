@@ -10,10 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.evaluation.benchmarks import belebele, miracl, mldr, squadshifts
+from hybrid_ir.evaluation.benchmarks import belebele
+
+from hybrid_ir.evaluation.benchmarks import miracl
+
+from hybrid_ir.evaluation.benchmarks import mldr
+
+from hybrid_ir.evaluation.benchmarks import squadshifts
 from hybrid_ir.evaluation.benchmarks.beir_folder import load as load_folder
-from hybrid_ir.formats import disk_texts
-from hybrid_ir.formats.files import fetch, verify
+from hybrid_ir.files import arrow_texts as disk_texts
+from hybrid_ir.files.fetching import fetch, verify
 from hybrid_ir.types import Benchmark
 from tests import raw_data
 from tests.raw_data import lines

@@ -7,10 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from hybrid_ir.data.sources import mlqa_r as mlqa_r_training
-from hybrid_ir.evaluation.benchmarks import mlqa_r, xquad_r
+from hybrid_ir.corpora.sources import mlqa_r as mlqa_r_training
+from hybrid_ir.evaluation.benchmarks import mlqa_r
+from hybrid_ir.evaluation.benchmarks import xquad_r
 from hybrid_ir.evaluation.benchmarks.lareqa import assemble
-from hybrid_ir.formats.lareqa import Paragraph, Question, read_folder
+from hybrid_ir.files.lareqa import Paragraph, Question, read_folder
 from hybrid_ir.types import Source
 
 SOURCE = Source("tiny", "", "", "")

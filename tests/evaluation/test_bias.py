@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hybrid_ir.evaluation.bias import (
+from hybrid_ir.evaluation.language_bias import (
     best_by_language,
     diagonal_gap,
     equal_rank_probability,
@@ -18,7 +18,7 @@ from hybrid_ir.evaluation.bias import (
     peer,
 )
 from hybrid_ir.evaluation.geometry import Neighbours, alignment, sample, uniformity
-from hybrid_ir.evaluation.ranking import rank
+from hybrid_ir.evaluation.rank_counter import rank
 from hybrid_ir.types import Benchmark, Source
 
 LANGUAGES, QUESTIONS = ("de", "en", "zh"), 6

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hybrid_ir.evaluation.bias import best_by_language, diagonal_gap, expected_ranks, friedman, one_target, peer
+from hybrid_ir.evaluation.language_bias import best_by_language, diagonal_gap, expected_ranks, friedman, one_target, peer
 from hybrid_ir.evaluation.geometry import Neighbours, alignment, uniformity
 from hybrid_ir.evaluation.rank_table import RankTable
-from hybrid_ir.evaluation.ranking import rank
+from hybrid_ir.evaluation.rank_counter import rank
 from hybrid_ir.types import Benchmark
 from tests.evaluation.test_ranking import LANGUAGES, brute_force, world
 

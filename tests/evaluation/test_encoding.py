@@ -9,14 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.encoder import BiEncoder
+from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.evaluation.card import content_hash
 from hybrid_ir.evaluation.encoding import Encoding
 from hybrid_ir.evaluation.evaluate import Choices, evaluate, some_questions
-from hybrid_ir.evaluation.ranking import rank
-from hybrid_ir.evaluation.shards import read_shards
-from hybrid_ir.evaluation.views import Results
-from hybrid_ir.text_encoders import BiEncoderTexts
+from hybrid_ir.evaluation.rank_counter import rank
+from hybrid_ir.evaluation.vector_shards import read_shards
+from hybrid_ir.evaluation.results import Results
+from hybrid_ir.model.adapters import BiEncoderTexts
 from tests.small_run import PAIRS
 
 

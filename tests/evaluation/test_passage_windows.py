@@ -11,9 +11,9 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from hybrid_ir.evaluation.passage_vectors import PassageVectors
 from hybrid_ir.evaluation.rank_table import EVERY, OWN
-from hybrid_ir.evaluation.ranking import RankCounter
-from hybrid_ir.evaluation.relevant import padded, relevant_rows
-from hybrid_ir.windows import window_spans, windows
+from hybrid_ir.evaluation.rank_counter import RankCounter
+from hybrid_ir.evaluation.relevant_passages import padded, relevant_rows
+from hybrid_ir.model.tokens__windows import window_spans, windows
 from tests.evaluation.test_ranking import benchmark_of, fold
 
 

@@ -9,11 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.evaluation import exact, ranking, relevant
-from hybrid_ir.evaluation.exact import error_bound, first_equal, paired_dots
+from hybrid_ir.evaluation import exact_scores as exact
+
+from hybrid_ir.evaluation import rank_counter as ranking
+
+from hybrid_ir.evaluation import relevant_passages as relevant
+from hybrid_ir.evaluation.exact_scores import error_bound, first_equal, paired_dots
 from hybrid_ir.evaluation.rank_table import EVERY, OWN
-from hybrid_ir.evaluation.ranking import RankCounter, rank
-from hybrid_ir.evaluation.relevant import padded, relevant_rows
+from hybrid_ir.evaluation.rank_counter import RankCounter, rank
+from hybrid_ir.evaluation.relevant_passages import padded, relevant_rows
 from hybrid_ir.types import Benchmark, Source
 
 LANGUAGES = ("de", "en", "zh")

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.evaluation.ranking import rank
+from hybrid_ir.evaluation.rank_counter import rank
 from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.types import Benchmark, Source
 

@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.evaluation.ranking import RankCounter
-from hybrid_ir.evaluation.relevant import padded, relevant_rows
-from hybrid_ir.evaluation.runs import word, write_runs
-from hybrid_ir.evaluation.top import Top
+from hybrid_ir.evaluation.rank_counter import RankCounter
+from hybrid_ir.evaluation.relevant_passages import padded, relevant_rows
+from hybrid_ir.evaluation.trec_runs import word, write_runs
+from hybrid_ir.evaluation.top_k import Top
 from tests.evaluation.test_ranking import world
 
 

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.evaluation.ranking import rank
-from hybrid_ir.evaluation.views import ALL, RETRIEVAL, VIEWS, Results
+from hybrid_ir.evaluation.rank_counter import rank
+from hybrid_ir.evaluation.results import ALL, RETRIEVAL, VIEWS, Results
 from hybrid_ir.types import Benchmark, Source
 
 LANGUAGES = ("de", "en", "zh")

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.formats import download as module
-from hybrid_ir.formats.download import Part, Promise, download
+from hybrid_ir.files import download as module
+from hybrid_ir.files.download import Part, Promise, download
 from tests.web import serving
 
 PAGE = b"".join(hashlib.sha256(bytes([i])).digest() for i in range(200)) * 40  # 256 kB without repeats in sight
@@ -189,7 +189,7 @@ def test_an_empty_file_is_a_file(tmp_path):
 def test_a_killed_download_leaves_no_file_under_its_name_and_the_next_call_goes_on(tmp_path):
     place = tmp_path / "page"
     with serving(pages={"/page": PAGE}, pause=0.02, step=4096) as web:
-        code = f"from pathlib import Path; from hybrid_ir.formats.download import download; download({web.url + '/page'!r}, " \
+        code = f"from pathlib import Path; from hybrid_ir.files.download import download; download({web.url + '/page'!r}, " \
                f"Path({str(place)!r}))"
         process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
         part = Part(place)

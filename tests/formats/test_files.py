@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_ir.evaluation.benchmarks import mlqa_r, xquad_r
-from hybrid_ir.formats.files import LOCK, RemoteFile, fetch, mirrored, on_github, on_hub, read_lock, verify
+from hybrid_ir.evaluation.benchmarks import mlqa_r
+
+from hybrid_ir.evaluation.benchmarks import xquad_r
+from hybrid_ir.files.fetching import LOCK, RemoteFile, fetch, mirrored, on_github, on_hub, read_lock, verify
 from tests.web import serving
 
 PAGES = {"/a/one.txt": b"one", "/a/sub/two.txt": b"two two", "/three.txt": b"three"}

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hybrid_ir.formats.lareqa import read_folder
+from hybrid_ir.files.lareqa import read_folder
 
 ORIGIN = "the place of the data"
 

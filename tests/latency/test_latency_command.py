@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from hybrid_ir.commands import USER_ERRORS, latency
+from hybrid_ir.cli import latency
+
+from hybrid_ir.runs.errors import USER_ERRORS
 
 ROOT = Path(__file__).parents[2]
 LANGUAGES = "corpus.languages=[en,de,zh]"
@@ -34,7 +36,7 @@ def place(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def measured(place) -> Path:
-    code = "import sys; from hybrid_ir.commands import latency; latency.main(sys.argv[1:])"
+    code = "import sys; from hybrid_ir.runs.errors import latency; latency.main(sys.argv[1:])"
     checkpoints = [str(place / "run" / "checkpoints" / f"{name}.ckpt") for name in ("best", "last")]
     done = run(place, "-c", code, f"checkpoints=[{','.join(checkpoints)}]", "benchmark=cldr_facts", LANGUAGES, "max_queries=12",
                "batch_sizes=[1,5]", "pools=[50,200]", "pool_passages=30", "backends=[torch_fp32,torch_bf16]", "rounds=2",

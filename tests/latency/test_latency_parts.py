@@ -18,8 +18,8 @@ from hybrid_ir.latency.pools import bytes_needed, check_memory, passage_vectors,
 from hybrid_ir.latency.search import exact, hnsw, overlap
 from hybrid_ir.latency.session import run
 from hybrid_ir.latency.settings import Settings, Unavailable
-from hybrid_ir.run_folder import whole
-from hybrid_ir.text_encoders import BiEncoderTexts
+from hybrid_ir.runs.folder import whole
+from hybrid_ir.model.adapters import BiEncoderTexts
 
 CPU = torch.device("cpu")
 QUERIES = ["what money do people pay with in kabul?", "中国", "a", "ποιο νόμισμα έχει η Ελλάδα;"]

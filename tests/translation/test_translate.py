@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hybrid_ir.commands import USER_ERRORS
-from hybrid_ir.commands import translate as translate_command
-from hybrid_ir.data.stored import load, read_card
+from hybrid_ir.runs.errors import USER_ERRORS
+from hybrid_ir.cli import translate as translate_command
+from hybrid_ir.corpora.stored import load, read_card
 from hybrid_ir.translation.families import Translator, family_of
 from hybrid_ir.translation.quality import Filters, is_copy, loop
 from tests.command_line import hybrid_ir, start_hybrid_ir

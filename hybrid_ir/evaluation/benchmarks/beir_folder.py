@@ -5,9 +5,9 @@ from functools import partial
 from pathlib import Path
 
 from hybrid_ir.evaluation.benchmarks.judged import Query, Unknown, assemble, chosen_languages, gathered, option
-from hybrid_ir.formats.disk_texts import Row, Stored, stored
-from hybrid_ir.formats.jsonl import Judgement, field, judgements, objects
-from hybrid_ir.formats.problems import Problems
+from hybrid_ir.files.arrow_texts import Row, Stored, stored
+from hybrid_ir.files.json_lines import Judgement, field, judgements, objects
+from hybrid_ir.files.problems import Problems
 from hybrid_ir.types import Benchmark, Source
 
 FORM = ("corpus.jsonl with _id, text and optional title and language; queries.jsonl with _id, text and optional language and "

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from hybrid_ir.evaluation.benchmarks.judged import Query, chosen_languages, some
-from hybrid_ir.formats.files import RemoteFile, on_hub
-from hybrid_ir.formats.jsonl import field, objects
-from hybrid_ir.formats.problems import Problems
+from hybrid_ir.files.fetching import RemoteFile, on_hub
+from hybrid_ir.files.json_lines import field, objects
+from hybrid_ir.files.problems import Problems
 from hybrid_ir.types import Benchmark, Source
 
 REPOSITORY, REVISION = "facebook/belebele", "75b399394a9803252cfec289d103de462763db7c"

@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 
-from hybrid_ir.formats.disk_texts import Passages, Stored, joined
-from hybrid_ir.formats.jsonl import Judgement
-from hybrid_ir.formats.problems import Problems
+from hybrid_ir.files.arrow_texts import Passages, Stored, joined
+from hybrid_ir.files.json_lines import Judgement
+from hybrid_ir.files.problems import Problems
 from hybrid_ir.types import Benchmark, Source, codes
 
 Unknown = Literal["error", "drop"]

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from hybrid_ir.formats.files import RemoteFile, on_github
-from hybrid_ir.formats.lareqa import Paragraph, Question, read_folder
+from hybrid_ir.files.fetching import RemoteFile, on_github
+from hybrid_ir.files.lareqa import Paragraph, Question, read_folder
 from hybrid_ir.types import Benchmark, Source, Text, codes
 
 REPOSITORY, REVISION = "google-research-datasets/lareqa", "354d67d1cd066854cdfbf5ad0e6105528976141d"

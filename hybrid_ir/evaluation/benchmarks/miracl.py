@@ -8,11 +8,11 @@ from typing import Literal
 
 from hybrid_ir.evaluation.benchmarks.judged import Query, Unknown, assemble, chosen_languages, gathered, option, require_released
 from hybrid_ir.evaluation.benchmarks.miracl_parquet import read_passages, read_queries_and_judgements
-from hybrid_ir.formats.disk_texts import Row, Stored, stored
-from hybrid_ir.formats.files import RemoteFile, on_hub
-from hybrid_ir.formats.jsonl import Judgement, columns, field, judgements, objects
-from hybrid_ir.formats.miracl import CORPUS, SHARDS, TOPICS, shards, topics
-from hybrid_ir.formats.problems import Problems
+from hybrid_ir.files.arrow_texts import Row, Stored, stored
+from hybrid_ir.files.fetching import RemoteFile, on_hub
+from hybrid_ir.files.json_lines import Judgement, columns, field, judgements, objects
+from hybrid_ir.files.miracl import CORPUS, SHARDS, TOPICS, shards, topics
+from hybrid_ir.files.problems import Problems
 from hybrid_ir.types import Benchmark, Source
 
 Pool = Literal["full", "hard_negatives"]

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hybrid_ir.evaluation.benchmarks.judged import Query
-from hybrid_ir.formats.disk_texts import Row
-from hybrid_ir.formats.jsonl import Judgement, field
-from hybrid_ir.formats.problems import Problems
+from hybrid_ir.files.arrow_texts import Row
+from hybrid_ir.files.json_lines import Judgement, field
+from hybrid_ir.files.problems import Problems
 
 
 def rows(path: Path, needed: tuple[str, ...], problems: Problems) -> Iterator[tuple[str, int, dict[str, Any]]]:

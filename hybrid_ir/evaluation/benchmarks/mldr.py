@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from hybrid_ir.evaluation.benchmarks.judged import Query, Unknown, assemble, chosen_languages, gathered, option, require_released
-from hybrid_ir.formats.disk_texts import Row, stored
-from hybrid_ir.formats.files import RemoteFile, on_hub
-from hybrid_ir.formats.jsonl import Judgement, field, objects
-from hybrid_ir.formats.problems import Problems
+from hybrid_ir.files.arrow_texts import Row, stored
+from hybrid_ir.files.fetching import RemoteFile, on_hub
+from hybrid_ir.files.json_lines import Judgement, field, objects
+from hybrid_ir.files.problems import Problems
 from hybrid_ir.types import Benchmark, Source
 
 REPOSITORY, REVISION = "Shitao/MLDR", "d67138e705d963e346253a80e59676ddb418810a"

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from hybrid_ir.evaluation.benchmarks.lareqa import Candidates, Counts, Queries, lareqa_files, load_lareqa
-from hybrid_ir.formats.files import RemoteFile
-from hybrid_ir.formats.lareqa import MLQA_R, MLQA_R_ORIGIN
+from hybrid_ir.files.fetching import RemoteFile
+from hybrid_ir.files.lareqa import MLQA_R, MLQA_R_ORIGIN
 from hybrid_ir.types import Benchmark
 
 DESCRIPTION = "MLQA-R: 4,199 questions and 20,534 candidate sentences in 7 languages, 2 to 4 of them parallel"

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from hybrid_ir.evaluation.benchmarks.judged import Query, chosen_languages, option, some
-from hybrid_ir.formats.files import RemoteFile, on_github
-from hybrid_ir.formats.jsonl import field
-from hybrid_ir.formats.problems import Problems
+from hybrid_ir.files.fetching import RemoteFile, on_github
+from hybrid_ir.files.json_lines import field
+from hybrid_ir.files.problems import Problems
 from hybrid_ir.types import Benchmark, Source
 
 REPOSITORY, REVISION = "modestyachts/squadshifts-website", "b7cc4d50af791c36c49417fb94dd739d6a9e7bef"

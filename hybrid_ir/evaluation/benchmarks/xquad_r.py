@@ -1,7 +1,7 @@
 """XQuAD-R: 1,190 parallel questions and their paragraphs, cut into sentences, in 11 languages (LAReQA, 2004.05484)."""
 
 from hybrid_ir.evaluation.benchmarks.lareqa import Candidates, Counts, Queries, lareqa_files, load_lareqa
-from hybrid_ir.formats.files import RemoteFile
+from hybrid_ir.files.fetching import RemoteFile
 from hybrid_ir.types import Benchmark, Source
 
 ORIGIN = "https://github.com/google-research-datasets/lareqa (folder xquad-r; `hybrid-ir data fetch xquad_r` does it)"

@@ -1,0 +1,1 @@
+"""The `hybrid-ir` commands, one thin file each."""

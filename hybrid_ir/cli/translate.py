@@ -1,0 +1,93 @@
+"""`hybrid-ir translate`: make a corpus parallel by machine translation, on as many processes as want to work."""
+
+import os
+import sys
+from pathlib import Path
+
+from filelock import FileLock
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from hybrid_ir.cli import models
+
+from hybrid_ir.runs.errors import prepare
+from hybrid_ir.runs.building import build
+from hybrid_ir.cli.config import config_of
+from hybrid_ir.data.content_ids import corpus_fingerprint
+from hybrid_ir.corpora.stored import load, read_card, write_to
+from hybrid_ir.system.interruption import stop_on_request
+from hybrid_ir.system.processes import FAILURES, Ranks
+from hybrid_ir.translation.families import Translator
+from hybrid_ir.translation.quality import Filters
+from hybrid_ir.translation.work import Job
+from hybrid_ir.types import codes
+
+TEXTS = ("model", "to", "revision", "device", "corpus.path", "paths.data_dir", "paths.cache_dir")
+DECIDES = ("model", "revision", "source", "languages", "codes", "precision", "beams", "max_length", "tokens_per_batch", "unit",
+           "length_ratio", "language_letters", "copied", "repeated", "identical")
+DOUBTFUL = 0.2  # share of rejected translations from which on it is worth a word
+COMMAND = "from hybrid_ir.cli.main import main; main()"
+
+
+def main(arguments: list[str]) -> None:
+    cfg = config_of("translate", arguments, TEXTS)
+    if cfg is None:
+        return
+    if missing := sorted(key for key in ("model", "languages", "to") if OmegaConf.is_missing(cfg, key)):
+        raise ValueError(f"{', '.join(missing)}: not given; hybrid-ir translate --help lists the keys")
+    if cfg.processes > 1 and FAILURES not in os.environ:
+        Ranks(cfg.processes).start([sys.executable, "-c", COMMAND, "translate", *arguments]).wait()
+    else:
+        run(cfg)
+
+
+def run(cfg: DictConfig) -> None:
+    to = Path(cfg.to).expanduser().absolute()
+    if not to.exists():
+        prepare(0, cfg.threads)
+        stop_on_request()
+        corpus = build(cfg.corpus)
+        chosen = codes(OmegaConf.to_object(cfg.languages) if OmegaConf.is_config(cfg.languages) else cfg.languages)
+        job = Job(corpus, cfg.source, chosen, to.with_name(f".{to.name}.translating"), cfg.unit)
+        translator = Translator.load(
+            cfg.model, cfg.revision, cfg.source, device(cfg), cfg.precision, codes=dict(cfg.codes), beams=cfg.beams,
+            max_length=cfg.max_length, tokens_per_batch=cfg.tokens_per_batch)
+        filters = Filters(cfg.length_ratio, cfg.language_letters, cfg.copied, cfg.repeated, cfg.identical, (cfg.source, *chosen))
+        for language in chosen:
+            translator.code(language)  # ValueError before there is any work
+        job.begin({"corpus": corpus_fingerprint(corpus), "model files": translator.identity,
+                   **{key: OmegaConf.to_container(cfg)[key] for key in DECIDES}})
+        job.work(translator, filters)
+        by = f"{Path(cfg.model).name if Path(cfg.model).exists() else cfg.model}{f'@{cfg.revision}' if cfg.revision else ''}"
+        with FileLock(job.folder / ".assemble.lock"):
+            if not to.exists():
+                write_to(str(to), lambda writer: job.assemble(writer, by))
+    if os.environ.get("RANK", "0") == "0":
+        show(to)
+
+
+def device(cfg: DictConfig) -> str:
+    """That of the config, or the GPU of this process."""
+    found = models.device(cfg)
+    return f"cuda:{os.environ['LOCAL_RANK']}" if found == "cuda" and "LOCAL_RANK" in os.environ else found
+
+
+def show(to: Path) -> None:
+    corpus, report = load(to), read_card(to)["report"]
+    table = Table(title=f"{to}: {len(corpus):,} pairs", title_justify="left")
+    for column in ("language", "pairs in it", "queries translated", "passages translated", "rejected"):
+        table.add_column(column, justify="left" if column == "language" else "right")
+    for language, count in zip(corpus.languages, corpus.availability.counts()[2], strict=True):
+        rejected = sum(number for what, number in report.items() if what.startswith("rejected") and f" {language}:" in what)
+        table.add_row(language, f"{count:,}", *(f"{report.get(f'translated {role} {language}', 0):,}"
+                                                for role in ("query", "passage")), f"{rejected:,}")
+    Console().print(table)
+    for what, number in report.items():
+        if what.startswith("rejected"):
+            print(f"{what}: {number:,}")
+    lost, kept = (sum(number for what, number in report.items() if what.startswith(kind)) for kind in ("rejected", "translated"))
+    if lost > DOUBTFUL * (lost + kept):
+        print(f"{lost / (lost + kept):.0%} of the translations are rejected: look at {to}/rejects-*.parquet before you use the "
+              "rest")
+    print(f"train with it: python train.py corpus=folder corpus.path={to}")

@@ -1,0 +1,1 @@
+"""Corpora on disk: importing, checking, rewriting, and the public data sets."""

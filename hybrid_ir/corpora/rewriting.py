@@ -1,0 +1,41 @@
+"""A corpus written anew: with fewer pairs, or with other negatives."""
+
+# P pairs, K hard negatives
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.corpora.writing import CorpusWriter
+
+PART = 1 << 16  # texts
+
+
+def some(texts: Sequence[str | None], named: np.ndarray) -> list[str | None]:
+    return [text if there else None for text, there in zip(texts, named, strict=True)]
+
+
+def parts(texts: Sequence[str | None], size: int = PART) -> Iterator[list[str | None]]:
+    """Texts some at a time."""
+    for start in range(0, len(texts), size):
+        yield list(texts[start : start + size])
+
+
+def rewrite(corpus: ParallelCorpus, writer: CorpusWriter, pairs: np.ndarray, negatives: np.ndarray, about: str,
+            report: Mapping[str, Any]) -> None:
+    """The texts of a corpus with other pairs (P, 2) and negatives (P, K) of its ids; `about` says what was done.
+
+    Texts that none of them names are left out, so that nothing that learns from the corpus meets them.
+    """
+    used = {"query": np.unique(pairs[:, 0]), "passage": np.unique(np.concatenate([pairs[:, 1], negatives[negatives >= 0]]))}
+    for role, texts in (("query", corpus.queries), ("passage", corpus.passages)):
+        for language in corpus.languages:
+            named = np.zeros(len(texts[language]), bool)
+            named[used[role]] = True
+            writer.write(role, language, (some(part, named[start : start + len(part)]) for start, part in
+                                          zip(count(0, PART), parts(texts[language]), strict=False)))
+    writer.finish(replace(corpus.source, description=f"{corpus.source.description}; {about}"), pairs, negatives, report)

@@ -1,0 +1,189 @@
+"""Passages on disk: converted once to Arrow files in the cache, then memory-mapped, so no corpus is held in memory."""
+
+import hashlib
+import json
+import operator
+import os
+import tempfile
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.progress import track
+
+from hybrid_ir.files.problems import Problems
+
+VERSION = 1  # of the converted files
+BATCH_ROWS, BATCH_BYTES = 8192, 1 << 25
+LARGE = 50_000_000  # bytes from which a progress bar is worth its line
+SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string())])
+Row = tuple[str, str, str, int]  # language, id, text (empty: to be left out), line
+Read = Callable[[Path, Problems], Iterable[Row]]
+
+
+class DiskTexts(Sequence[str]):
+    """A column of texts in memory-mapped Arrow batches; a slice is a list. The fingerprint, where known, is one of all texts."""
+
+    def __init__(self, column: pa.ChunkedArray, fingerprint: str | None = None):
+        self.column, self.fingerprint = column, fingerprint
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    def __getitem__(self, key):
+        if isinstance(key, slice):
+            start, stop, step = key.indices(len(self))
+            if step == 1:
+                return self.column.slice(start, max(stop - start, 0)).to_pylist()
+            return [self[row] for row in range(start, stop, step)]
+        row = operator.index(key)
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row {row} of {len(self)} texts")
+        return self.column[row].as_py()
+
+    def __iter__(self) -> Iterator[str]:
+        for chunk in self.column.chunks:
+            yield from chunk.to_pylist()
+
+
+@dataclass(frozen=True)
+class Passages:
+    """Ids and texts of passages, row by row."""
+
+    ids: DiskTexts
+    texts: DiskTexts
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self, ids: Iterable[str]) -> dict[str, int]:
+        """The row of each id that is there."""
+        wanted = pa.array(sorted(set(ids)), pa.string())
+        places = pc.fill_null(pc.index_in(self.ids.column, value_set=wanted), -1).to_numpy()
+        return {wanted[int(places[row])].as_py(): int(row) for row in np.flatnonzero(places >= 0)}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Converted passages by language, and how many without text were left out."""
+
+    languages: dict[str, Passages]
+    empty: int
+
+
+def joined(parts: Sequence[Passages]) -> Passages:
+    """One after another, without copying."""
+    def column(texts: Callable[[Passages], DiskTexts]) -> DiskTexts:
+        return DiskTexts(pa.chunked_array([chunk for part in parts for chunk in texts(part).column.chunks], pa.string()))
+    return Passages(column(lambda part: part.ids), column(lambda part: part.texts))
+
+
+def stored(files: Sequence[Path], form: str, read: Read, cache: Path, problems: Problems) -> Stored | None:
+    """The passages that `read` finds in the files, from the cache if the same files were converted alike before.
+
+    `form` names everything besides the files that decides what `read` gives. None after adding to `problems`: files that
+    are missing, whatever `read` finds wrong, and ids that come twice.
+    """
+    missing = [path for path in files if not path.is_file()]
+    for path in missing:
+        problems.add(f"{path} is missing")
+    if missing:
+        return None
+    states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    key = hashlib.sha256(json.dumps([VERSION, form, states]).encode()).hexdigest()[:32]
+    folder = cache / "texts"
+    try:
+        return load(folder, key)
+    except (OSError, ValueError, KeyError):  # not there yet, or damaged: make it anew (Arrow's errors are ValueErrors)
+        return load(folder, key) if convert(files, read, folder, key, problems) else None
+
+
+def load(folder: Path, key: str) -> Stored:
+    card = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
+    languages = {}
+    for number, (language, rows) in enumerate(card["languages"].items()):
+        table = pa.ipc.open_file(pa.memory_map(str(folder / f"{key}-{number}.arrow"))).read_all()
+        if len(table) != rows:
+            raise OSError(f"{key}-{number}.arrow holds {len(table)} passages, its card says {rows}")
+        languages[language] = Passages(DiskTexts(table["id"]), DiskTexts(table["text"]))
+    return Stored(languages, card["empty"])
+
+
+def convert(files: Sequence[Path], read: Read, folder: Path, key: str, problems: Problems) -> bool:
+    """Write the Arrow file of each language, and last the card that makes them count; False after new problems."""
+    folder.mkdir(parents=True, exist_ok=True)
+    before, empty, hashes = problems.number, 0, array("q")
+    large = sum(path.stat().st_size for path in files) > LARGE
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as name, ExitStack() as stack:
+        writers: dict[str, Writer] = {}
+        for path in track(files, "convert passages", disable=not large, transient=True):
+            for language, passage_id, text, _ in read(path, problems):
+                hashes.append(hash(passage_id))
+                if not text.strip():
+                    empty += 1
+                    continue
+                if language not in writers:
+                    writers[language] = stack.enter_context(Writer(Path(name) / f"{len(writers)}.arrow"))
+                writers[language].add(passage_id, text)
+        stack.close()
+        repeated(files, read, hashes, problems)
+        if problems.number > before:
+            return False
+        for number, writer in enumerate(writers.values()):
+            os.replace(writer.path, folder / f"{key}-{number}.arrow")
+        card = {"languages": {language: writer.rows for language, writer in writers.items()}, "empty": empty}
+        (Path(name) / "card.json").write_text(json.dumps(card), encoding="utf-8")
+        os.replace(Path(name) / "card.json", folder / f"{key}.json")
+    return True
+
+
+def repeated(files: Sequence[Path], read: Read, hashes: array, problems: Problems) -> None:
+    """Name every id that comes twice, with both lines; the files are read again only if a hash came twice."""
+    values, counts = np.unique(np.frombuffer(hashes, np.int64), return_counts=True)
+    suspect = set(values[counts > 1].tolist())
+    if not suspect:
+        return
+    first: dict[str, str] = {}
+    for path in files:
+        for _, passage_id, _, line in read(path, Problems("")):
+            if hash(passage_id) in suspect:
+                here = f"{path}, line {line}"
+                if passage_id in first:
+                    problems.add(f"{here}: the id {passage_id!r} is also in {first[passage_id]}")
+                first.setdefault(passage_id, here)
+
+
+class Writer:
+    """An Arrow file that is written in batches of bounded size."""
+
+    def __init__(self, path: Path):
+        self.path, self.rows, self.bytes = path, 0, 0
+        self.ids: list[str] = []
+        self.texts: list[str] = []
+
+    def __enter__(self) -> "Writer":
+        self.writer = pa.ipc.new_file(str(self.path), SCHEMA)
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.flush()
+        self.writer.close()
+
+    def add(self, passage_id: str, text: str) -> None:
+        self.ids.append(passage_id)
+        self.texts.append(text)
+        self.bytes += 4 * len(text)
+        self.rows += 1
+        if len(self.ids) == BATCH_ROWS or self.bytes > BATCH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.ids:
+            self.writer.write_batch(pa.record_batch([pa.array(self.ids, pa.string()), pa.array(self.texts, pa.string())],
+                                                    schema=SCHEMA))
+        self.ids, self.texts, self.bytes = [], [], 0

@@ -1,0 +1,1 @@
+"""The bi-encoder: backbone, tokens, and adapters that make any encoder measurable."""

@@ -1,0 +1,1 @@
+"""Runs and sweeps: folders, identity, jobs, launchers, and how a run starts."""

@@ -1,0 +1,164 @@
+"""The `hybrid-ir` commands, one file each, and what they share with train.py: where things are, clear errors."""
+
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from errno import ENOSPC
+from functools import wraps
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from hybrid_ir.runs.identity import register
+from hybrid_ir.system.interruption import REQUEUE, Interrupted
+from hybrid_ir.system.processes import Failure, RanksEnded, end_with_watcher, report_failure
+
+end_with_watcher()  # before torch is imported, which takes seconds
+PACKAGE = Path(__file__).parents[1]
+USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseException)
+
+
+def shipped(name: str) -> Path:
+    """`conf` or `train.py`: inside an installed package, or beside it in a clone."""
+    return PACKAGE / name if (PACKAGE / name).exists() else PACKAGE.parent / name
+
+
+def conf_folder() -> str:
+    """Absolute path of conf/, for hydra.main."""
+    quieten()
+    register()
+    # a sweep must not hide what a failing job said, and one_clear_error prints it better than Hydra does
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    return str(shipped("conf"))
+
+
+def names(group: str) -> list[str]:
+    """The options of a group of conf/."""
+    return sorted(path.stem for path in (shipped("conf") / group).glob("*.yaml") if path.stem != "none")
+
+
+def require_benchmarks(key: str, chosen: Iterable[str], but: str | None = None) -> None:
+    """ValueError for names that are not in conf/benchmark; `but` may stand there too."""
+    known = names("benchmark")
+    if unknown := [name for name in chosen if name not in (but, *known)]:
+        raise ValueError(f"{key}={', '.join(unknown)} must be one of {', '.join([*([but] if but else []), *known])}")
+
+
+def quieten() -> None:
+    """Lightning's advice about hardware, services and loops that we set up on purpose."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda",
+                 "lightning.fabric.utilities.distributed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (".*LeafSpec.*", ".*does not have many workers.*", ".*smaller than the logging interval.*",
+                    ".*Total length of .* is zero.*", ".*Checkpoint directory .* exists.*",
+                    ".*callbacks used to create the checkpoint.*", ".*The dirpath has changed.*",
+                    ".*your dataloader is not resumable.*", ".*recommended to use .self.log.*sync_dist=True.*",
+                    ".*.srun. command is available.*"):
+        warnings.filterwarnings("ignore", message)
+
+
+def prepare(seed: int, threads: int) -> None:
+    """Seed every generator, and set the threads of torch on a CPU."""
+    wrong = [f"{name}={value!r} must be a whole number from {least} to {most}" for name, value, least, most in
+             (("seed", seed, 0, 2**32 - 1), ("threads", threads, 1, max(64, os.cpu_count() or 1)))
+             if type(value) is not int or not least <= value <= most]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    import torch  # here, so that `hybrid-ir data fetch` starts in a second
+    from lightning import seed_everything
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # else Lightning takes all cores for the processes of a machine
+    torch.set_num_threads(threads)
+    seed_everything(seed, workers=True, verbose=False)
+
+
+@contextmanager
+def one_clear_error() -> Iterator[None]:
+    """Print a user's mistake as one line and exit with 2, say that Ctrl-C was heard; anything else keeps its traceback."""
+    try:
+        yield
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except KeyboardInterrupt:
+        print("stopped; what was written whole stays", file=sys.stderr)
+        sys.exit(130)
+    except RanksEnded as ended:
+        if str(ended):
+            print(ended, file=sys.stderr)
+        sys.exit(ended.code)
+    except Interrupted as request:
+        if rank_of_this_process():  # one rank asks for the requeue; a bad exit of another would have the cluster kill it
+            sys.exit(0)
+        print(request, file=sys.stderr)
+        sys.exit(REQUEUE)
+    except Exception as error:
+        failure = failure_of(error)
+        several = "RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > 1
+        if failure.code == 1 and not several:
+            raise
+        if not report_failure(failure):
+            named = failure if several else failure.message
+            print(f"{failure.details}error: {named}\n(HYBRID_IR_TRACEBACK=1 shows where)", file=sys.stderr)
+        sys.exit(failure.code)
+
+
+def clear_errors_of_a_run(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+    """The same inside of Hydra, which would print a line of its own; in a sweep its launcher wants to see the error itself."""
+    @wraps(task)
+    def run(cfg: DictConfig) -> None:
+        with one_clear_error() if HydraConfig.get().mode == RunMode.RUN else nullcontext():
+            task(cfg)
+    return run
+
+
+def rank_of_this_process() -> int:
+    """Its number among the processes of a run, as a launcher of ours, torchrun or SLURM tells it; 0 where it is the only one."""
+    named = next((os.environ[name] for name in ("RANK", "SLURM_PROCID") if name in os.environ), "0")
+    return int(named)
+
+
+def failure_of(error: Exception) -> Failure:
+    """What to say of an error: one line and code 2 for what users can mend, the traceback and code 1 for what they cannot."""
+    others, known = False, isinstance(error, USER_ERRORS)
+    if "torch" in sys.modules:  # else it is about nobody else, and `hybrid-ir data import` ends without loading it
+        from hybrid_ir.distributed import is_about_others
+        others = is_about_others(error)
+    message = message_of(error)
+    if "can't allocate memory" in message or "out of memory" in message or isinstance(error, MemoryError):
+        known, message = True, (f"no memory left ({message.splitlines()[0][:200]}): use cache_gradients=true, a smaller "
+                                "model.tokens_per_slice, more processes or a smaller sampler.batch_size")
+    elif others:
+        known, message = True, f"lost contact with another process of the run ({message.splitlines()[0][:200]})"
+    elif any(kind.__name__ == "MisconfigurationException" for kind in type(innermost(error)).__mro__):  # Lightning's word for it
+        known, message = True, message + ("; trainer=cpu trains without a GPU" if "gpu" in message else "")
+    shown = not known or os.environ.get("HYBRID_IR_TRACEBACK")
+    return Failure(rank_of_this_process(), message if known else f"{type(error).__name__}: {message}",
+                   getattr(error, "step", None), others, 2 if known else 1,
+                   "".join(traceback.format_exception(error)) if shown else "")
+
+
+def innermost(error: BaseException) -> BaseException:
+    """The error itself, without the wrapping of Hydra's instantiate."""
+    while isinstance(error, HydraException) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def message_of(error: BaseException) -> str:
+    """What our own code said."""
+    error = innermost(error)
+    if isinstance(error, OmegaConfBaseException) and getattr(error, "full_key", None):
+        unknown = "; --help lists the keys" if isinstance(error, ConfigAttributeError | ConfigKeyError) else ""
+        return f"config key {error.full_key}: {str(error).splitlines()[0]}{unknown}"
+    if isinstance(error, OSError) and error.errno == ENOSPC:
+        return (f"{error}: free some, or write to another disk with out=, to= and paths.cache_dir=. A file that has its name is "
+                "whole, a result without metrics.json is not")
+    return str(error).strip() or type(error).__name__

@@ -1,0 +1,90 @@
+"""What the card of a run says of its training: from the run's resolved config and its batch card."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
+
+from hybrid_ir.data.datamodule import RetrievalData
+from hybrid_ir.evaluation.card import content_hash, evaluation_card
+from hybrid_ir.training.retriever import Retriever
+from hybrid_ir.runs.folder import checkpoint_file
+from hybrid_ir.runs.identity__samplers_by_name import sampler_name
+from hybrid_ir.model.adapters import BiEncoderTexts
+
+PRECISION_OF = {"32-true": "fp32", "bf16-mixed": "bf16"}  # Lightning's names
+PARTS = ("loss", "sampler", "optimizer", "scheduler", "model", "corpus", "data", "trainer")
+# keys of these parts that make no other experiment
+RUNTIME = {"_target_", "_partial_", "seed", "cache", "folder", "tokens_per_slice", "gradient_checkpointing", "fused", "attention",
+           "num_workers", "texts_per_chunk", "accelerator", "devices", "val_check_interval", "limit_val_batches",
+           "check_val_every_n_epoch", "num_sanity_val_steps", "log_every_n_steps", "use_distributed_sampler",
+           "enable_model_summary", "max_epochs", "profiler"}
+
+
+def training_of(run: DictConfig, folder: Path) -> dict[str, Any]:
+    """What a run trained on and how, for its card."""
+    sampler = run.sampler
+    card = batch_card(folder)
+    return {"sampler": sampler_name(sampler.monolingual_share, sampler.level, sampler.languages),
+            "monolingual_share": float(sampler.monolingual_share), "level": sampler.level, "seed": run.seed,
+            "corpus": card["corpus"], "languages": list(sampler.languages or card["languages"]),
+            "model": backbone_of(run.model), "batch_size": sampler.batch_size,
+            "max_steps": run.trainer.max_steps, "temperature": run.loss.temperature, "learning_rate": run.optimizer.lr,
+            "settings": {key: value for part in PARTS for key, value in flat(run.get(part), part).items()}}
+
+
+def batch_card(folder: Path) -> dict[str, Any]:
+    """ValueError where it is missing or damaged: it alone says what a run was trained on."""
+    path = folder / "batch_card.json"
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        return {key: card[key] for key in ("corpus", "languages")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is missing or damaged ({error}), and nothing else says what the run was trained on: copy the "
+                         "whole run folder") from error
+
+
+def config_of(folder: Path) -> DictConfig:
+    """The resolved config of a run; ValueError where it is damaged."""
+    path = folder / "config.yaml"
+    try:
+        run = OmegaConf.load(path)
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML ({' '.join(str(error).split())}): copy the whole run folder") from error
+    missing = [key for key in ("seed", "corpus", "sampler", "loss", "optimizer", "model", "trainer") if key not in run]
+    if missing:
+        raise ValueError(f"{path} lacks the keys {missing}: it is not the config of a run; copy the whole run folder")
+    return run
+
+
+def flat(node: Any, name: str) -> dict[str, Any]:
+    """Every plain value below a part of a config that defines the experiment, by its dotted key."""
+    if not OmegaConf.is_dict(node):
+        if name == "model.backbone":  # the place of a folder differs between machines; its name is training.model
+            return {}
+        return {name: OmegaConf.to_container(node) if OmegaConf.is_list(node) else node}
+    return {key: value for child in node if child not in RUNTIME for key, value in flat(node[child], f"{name}.{child}").items()}
+
+
+def card_of_run(module: Retriever, data: RetrievalData, cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """The card of what a run measured at its end: of its own training, or of the run whose checkpoint it measured."""
+    device, place, trained_by = str(module.device), folder, cfg
+    if not cfg.fit and cfg.ckpt_path:
+        place = Path(checkpoint_file(cfg.ckpt_path, cfg.test_checkpoint)).parent.parent
+        trained_by = config_of(place) if (place / "config.yaml").is_file() else cfg
+    precision = PRECISION_OF.get(cfg.trainer.precision, cfg.trainer.precision)
+    reading = BiEncoderTexts(module.encoder, folder.name, precision, device).reading()
+    trained = (place / "batch_card.json").is_file()
+    model = {"name": folder.name, "kind": "run", "path": str(folder), "step": module.global_step,
+             "backbone": backbone_of(cfg.model)}
+    return evaluation_card(
+        module.results["test"], content_hash(data.benchmarks["test"]), model, training_of(trained_by, place) if trained else None,
+        reading, data.texts_cut("test"), {"policy": "truncate", "window_overlap": None}, {"name": "none", "estimated_on": None},
+        device)
+
+
+def backbone_of(model: DictConfig) -> str:
+    """The name of what an encoder starts from; runs of one backbone, trained or not, are compared under it."""
+    return "tiny" if OmegaConf.is_dict(model.backbone) else Path(str(model.backbone)).name

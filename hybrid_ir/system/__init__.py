@@ -1,0 +1,1 @@
+"""What the machine tells: stop requests, processes, versions, progress."""

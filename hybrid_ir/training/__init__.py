@@ -1,0 +1,1 @@
+"""Training a bi-encoder: the LightningModule, its losses, checkpoints and loggers."""
