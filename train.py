@@ -12,25 +12,25 @@ from hydra import main
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from hybrid_ir.runs.errors import clear_errors_of_a_run, conf_folder, one_clear_error, prepare
-from hybrid_ir.runs.building import build, parts
-from hybrid_ir.runs.ranks import ran_in_processes
-from hybrid_ir.runs.training_record import card_of_run
-from hybrid_ir.runs.session import run_of
+from hybrid_ir.runs.errors import report_run_errors_clearly, find_conf_folder, report_errors_clearly, prepare_process
+from hybrid_ir.runs.building import build, build_all
+from hybrid_ir.runs.ranks import run_in_processes
+from hybrid_ir.runs.training_record import build_card_of_run
+from hybrid_ir.runs.session import open_run
 from hybrid_ir.training.batch_card import BatchCard
-from hybrid_ir.evaluation.report import report, report_card, report_training
+from hybrid_ir.evaluation.report import write_report, write_batch_card, write_training_report
 from hybrid_ir.training.retriever import Retriever
-from hybrid_ir.training.loggers import JsonlLogger, Sturdy
+from hybrid_ir.training.loggers import JsonlLogger, FailSafeLogger
 
 
-@main(version_base="1.3", config_path=conf_folder(), config_name="train")
-@clear_errors_of_a_run
+@main(version_base="1.3", config_path=find_conf_folder(), config_name="train")
+@report_run_errors_clearly
 def train(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
-    prepare(cfg.seed, cfg.threads)
-    if ran_in_processes(cfg, folder):
+    prepare_process(cfg.seed, cfg.threads)
+    if run_in_processes(cfg, folder):
         return
-    with run_of(cfg, folder) as run:
+    with open_run(cfg, folder) as run:
         if run.complete:
             return
         corpus = build(cfg.corpus)
@@ -40,21 +40,21 @@ def train(cfg: DictConfig) -> None:
         data = build(cfg.data)(sampler=sampler if cfg.fit else None, tokenizers=encoder.tokenizers, **benchmarks)
         module = Retriever(encoder, build(cfg.loss), build(cfg.optimizer), build(cfg.scheduler), cfg.cache_gradients,
                            cfg.nonfinite, cfg.seed)
-        loggers = [JsonlLogger(folder), *map(Sturdy, parts(cfg.logger))]
-        trainer = build(cfg.trainer)(callbacks=parts(cfg.callbacks), logger=loggers, default_root_dir=folder)
+        loggers = [JsonlLogger(folder), *map(FailSafeLogger, build_all(cfg.logger))]
+        trainer = build(cfg.trainer)(callbacks=build_all(cfg.callbacks), logger=loggers, default_root_dir=folder)
         if run.trains:
             if run.reports:
                 steps, batches = trainer.max_steps, trainer.accumulate_grad_batches
-                report_card(BatchCard.of(sampler, steps, batches, module.loss, **data.described), folder)
+                write_batch_card(BatchCard.of(sampler, steps, batches, module.loss, **data.described), folder)
             trainer.fit(module, data, ckpt_path=run.start, weights_only=True)
             if run.reports:
-                report_training(folder, trainer.global_step, trainer.max_steps)
+                write_training_report(folder, trainer.global_step, trainer.max_steps)
         if benchmarks["test"]:
             trainer.test(module, data, ckpt_path=run.measured(cfg.fit), weights_only=True, verbose=False)
             if run.reports:
-                report(module.results["test"], card_of_run(module, data, cfg, folder), folder)
+                write_report(module.results["test"], build_card_of_run(module, data, cfg, folder), folder)
 
 
 if __name__ == "__main__":
-    with one_clear_error():
+    with report_errors_clearly():
         train()

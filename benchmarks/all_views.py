@@ -17,7 +17,7 @@ import torch
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
 from hybrid_ir.evaluation.benchmarks.xquad_r import load
-from hybrid_ir.evaluation.rank_counter import rank
+from hybrid_ir.evaluation.rank_counter import rank_benchmark
 from hybrid_ir.evaluation.vector_shards import read_shards
 from hybrid_ir.evaluation.results import Results
 
@@ -67,7 +67,7 @@ def main(data: str, embeddings: str) -> None:
                 "multi": [(i, None) for i in languages]}
     for number in range(ROUNDS):
         started = time.perf_counter()
-        results = Results.of(rank(queries, passages, benchmark), benchmark)
+        results = Results.of(rank_benchmark(queries, passages, benchmark), benchmark)
         ours = time.perf_counter() - started
         print(f"round {number}: one pass, all 132 settings and every measure: {ours:.1f} s", flush=True)
         theirs = 0.0

@@ -54,9 +54,9 @@ def peak() -> float:
 
 def ours(folder: Path) -> None:
     from hybrid_ir.data.sampling import PairBatchSampler
-    from hybrid_ir.corpora.stored import load
+    from hybrid_ir.corpora.stored import load_corpus_folder
     before, started = memory(), time.perf_counter()
-    corpus = load(folder)
+    corpus = load_corpus_folder(folder)
     loaded = time.perf_counter()
     for name, share in (("x_x_mono", 1.0), ("x_y", 0.0), ("hybrid", 0.5)):
         begun = time.perf_counter()

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from hybrid_ir.data.batching import Chunks
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.evaluation.benchmarks.xquad_r import load
-from hybrid_ir.evaluation.rank_counter import rank
+from hybrid_ir.evaluation.rank_counter import rank_benchmark
 from hybrid_ir.evaluation.results import Results
 
 REPEATS = 5
@@ -49,7 +49,7 @@ def main(data: str, model: str) -> None:
     before = peak()
     for _ in range(REPEATS):
         started = time.perf_counter()
-        table = rank(queries, passages, benchmark)
+        table = rank_benchmark(queries, passages, benchmark)
         counted = time.perf_counter()
         results = Results.of(table, benchmark)
         means = [f"{results.macro(view)['map']:.4f}" for view in ("mono", "cross", "multi")]

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from hybrid_ir.distributed import gather
-from hybrid_ir.training.labels import Labels, false_negatives
+from hybrid_ir.training.labels import Labels, mark_false_negatives
 from hybrid_ir.training.losses import InfoNCE
 from hybrid_ir.system.processes import Ranks
 
@@ -36,7 +36,7 @@ def one_rank(size: int, ranks: int, folder: Path) -> None:
     before, seconds = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, {"gather": [], "mask": [], "loss": []}
     for _ in range(ROUNDS):
         for name, do in (("gather", lambda: gather(vectors[1]).sum().backward()),
-                         ("mask", lambda: false_negatives(labels, own, "translations")),
+                         ("mask", lambda: mark_false_negatives(labels, own, "translations")),
                          ("loss", lambda: loss(vectors[0], vectors[1], labels).backward())):
             if ranks > 1:
                 torch.distributed.barrier()

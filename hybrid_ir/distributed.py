@@ -20,19 +20,19 @@ all_gather_single = getattr(dist, "all_gather_single", None) or dist.all_gather_
 reduce_scatter_single = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
 
 
-def is_about_others(error: BaseException) -> bool:
+def is_lost_peer_error(error: BaseException) -> bool:
     """Whether an error only says that another process of the run has ended or does not answer."""
     said = str(error).lower()
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and any(
         word in said for word in ("gloo", "nccl", "connection closed", "connection reset")))
 
 
-def world_size() -> int:
+def get_world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def rank() -> int:
-    return dist.get_rank() if world_size() > 1 else 0
+def get_rank() -> int:
+    return dist.get_rank() if get_world_size() > 1 else 0
 
 
 class _Gather(torch.autograd.Function):
@@ -40,13 +40,13 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, own_BD: torch.Tensor) -> torch.Tensor:
-        every_ND = own_BD.new_empty((world_size() * len(own_BD), *own_BD.shape[1:]))
+        every_ND = own_BD.new_empty((get_world_size() * len(own_BD), *own_BD.shape[1:]))
         all_gather_single(every_ND, own_BD.contiguous())
         return every_ND
 
     @staticmethod
     def backward(ctx, gradient_ND: torch.Tensor) -> torch.Tensor:
-        own_BD = gradient_ND.new_empty((len(gradient_ND) // world_size(), *gradient_ND.shape[1:]))
+        own_BD = gradient_ND.new_empty((len(gradient_ND) // get_world_size(), *gradient_ND.shape[1:]))
         reduce_scatter_single(own_BD, gradient_ND.contiguous())
         return own_BD
 
@@ -57,12 +57,12 @@ def gather(own_BD: torch.Tensor) -> torch.Tensor:
     A rank's loss is the mean over its own queries. Strategies average gradients over ranks, and here the gradient of a
     passage comes from all of them: together that is the gradient of the mean over the whole batch, with no factor anywhere.
     """
-    return _Gather.apply(own_BD) if world_size() > 1 else own_BD
+    return _Gather.apply(own_BD) if get_world_size() > 1 else own_BD
 
 
 def gather_uneven(own_BD: torch.Tensor) -> torch.Tensor:
     """The rows of all ranks, however many each has; not differentiable."""
-    if world_size() == 1:
+    if get_world_size() == 1:
         return own_BD
     sizes = gather(_sendable(torch.tensor([len(own_BD)]))).tolist()
     padded_BD = _sendable(own_BD).new_zeros((max(1, *sizes), *own_BD.shape[1:]))
@@ -83,14 +83,14 @@ class FullySharded(ModelParallelStrategy):
         super().setup_environment()
 
 
-def shard(module: nn.Module, layers: Iterable[nn.Module], mesh: DeviceMesh) -> None:
+def shard_module(module: nn.Module, layers: Iterable[nn.Module], mesh: DeviceMesh) -> None:
     """Keep of every weight only this rank's part, and have all parts at hand when a layer is run (FSDP2)."""
     if not isinstance(module, FSDPModule):  # as it is when it is measured after its training
         for part in (*layers, module):
             fully_shard(part, mesh=mesh)
 
 
-def missing_calls(module: nn.Module, calls: int) -> int:
+def count_missing_calls(module: nn.Module, calls: int) -> int:
     """How often the busiest rank runs a sharded module beyond the calls of this one, which has to join in; else 0."""
     if not isinstance(module, FSDPModule):
         return 0
@@ -99,7 +99,7 @@ def missing_calls(module: nn.Module, calls: int) -> int:
     return int(most) - calls
 
 
-def whole(value: torch.Tensor) -> torch.Tensor:
+def to_full_tensor(value: torch.Tensor) -> torch.Tensor:
     """A value that may be spread over ranks, as a plain tensor."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
@@ -108,14 +108,14 @@ def _sendable(own: torch.Tensor) -> torch.Tensor:
     return own.cuda() if dist.get_backend() == "nccl" else own  # NCCL takes nothing that lies in main memory
 
 
-def summed(own: torch.Tensor) -> torch.Tensor:
+def sum_over_ranks(own: torch.Tensor) -> torch.Tensor:
     """The sum over all ranks, a new tensor, the same to the last bit on each."""
-    if world_size() == 1:
+    if get_world_size() == 1:
         return own
     total = _sendable(own).clone()
     dist.all_reduce(total)
     return total.to(own.device)
 
 
-def mean(own: torch.Tensor) -> torch.Tensor:
-    return summed(own) / world_size()
+def average_over_ranks(own: torch.Tensor) -> torch.Tensor:
+    return sum_over_ranks(own) / get_world_size()

@@ -18,7 +18,7 @@ Role = Literal["query", "passage"]
 STAGES: dict[str, Role] = {"queries": "query", "relevant": "passage", "others": "passage"}
 
 
-def codes(languages: str | Iterable[str] | None) -> list[str] | None:
+def parse_languages(languages: str | Iterable[str] | None) -> list[str] | None:
     """Language codes as a list; one alone may be given as a plain text, None stands for all."""
     if languages is None or isinstance(languages, str):
         return None if languages is None else [languages]

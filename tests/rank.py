@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn.modules.dropout import Dropout
 
-from hybrid_ir.distributed import FullySharded, whole
+from hybrid_ir.distributed import FullySharded, to_full_tensor
 from tests.conftest import RECIPE
 from tests.small_run import Run, made_benchmark, made_corpus
 
@@ -55,7 +55,7 @@ def train(folder: Path, cache: Path, ranks: int, cases: dict, dropout: float = 0
         run.fit()
         if not case.get("sharded"):  # a gradient is complete, and sent to the other ranks, once a batch
             assert {len(seen) for seen in arrived} == {len(run.seen.steps)}, name
-        weights[name] = {key: whole(value).clone() for key, value in run.module.state_dict().items()}
+        weights[name] = {key: to_full_tensor(value).clone() for key, value in run.module.state_dict().items()}
         weights[name] |= {"losses": torch.tensor(run.seen.losses)}
     torch.save(weights, folder / f"weights-{run.trainer.global_rank}.pt")
 

@@ -14,7 +14,7 @@ from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.training.losses import InfoNCE
 from hybrid_ir.training.retriever import Retriever
-from hybrid_ir.training.schedules import linear
+from hybrid_ir.training.schedules import build_linear_schedule
 from hybrid_ir.types import Benchmark, Source
 
 SOURCE = Source("made", "texts made for a test", "none", "none")
@@ -65,7 +65,7 @@ class Run:
         model = BiEncoder(recipe, **{"query_max_length": 32, "passage_max_length": 32, "texts": corpus.texts(), "cache": cache,
                                      **(encoder or {})})
         self.module = Retriever(model, InfoNCE(**(loss or {})), lambda groups: torch.optim.AdamW(groups, lr=lr),
-                                lambda optimizer: linear(optimizer, max_steps), **(module or {}))
+                                lambda optimizer: build_linear_schedule(optimizer, max_steps), **(module or {}))
         plan = PairBatchSampler(corpus, 8, share, seed=3, **(sampler or {}))
         self.data = RetrievalData(plan, model.tokenizers, benchmark, benchmark, cache=cache, **(data or {}))
         self.seen = Seen()

@@ -11,8 +11,8 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from hybrid_ir.training.checkpoints import LastCheckpoint
 from hybrid_ir.data.datamodule import RetrievalData, StepsToGo
 from hybrid_ir.training.losses import InfoNCE
-from hybrid_ir.training.checkpoints__resuming import forget_steps_from
-from hybrid_ir.training.retriever import Retriever, parameter_groups
+from hybrid_ir.training.checkpoints__resuming import drop_logged_steps
+from hybrid_ir.training.retriever import Retriever, build_parameter_groups
 from hybrid_ir.training.loggers import JsonlLogger
 
 
@@ -44,7 +44,7 @@ def test_a_killed_run_leaves_its_checkpoints_and_goes_on_from_any_as_if_nothing_
     (tmp_path / "other").mkdir()
     whole = run().fit()
     rows = [json.loads(line) for line in (tmp_path / "other" / "metrics.jsonl").read_text().splitlines()]
-    forget_steps_from(tmp_path, saved)
+    drop_logged_steps(tmp_path, saved)
     resumed = run(folder=tmp_path).fit(ckpt_path=tmp_path / file, weights_only=True)
     assert saved in (5, 6) and resumed.seen.steps[0] == saved * batches
     assert torch.equal(resumed.weights, whole.weights)
@@ -63,7 +63,7 @@ def test_another_encoder_is_refused(started, tmp_path, encoder, said):
 
 
 def test_only_weight_matrices_decay():
-    decayed, kept = parameter_groups(torch.nn.Linear(3, 2))
+    decayed, kept = build_parameter_groups(torch.nn.Linear(3, 2))
     assert "weight_decay" not in decayed and kept["weight_decay"] == 0
     assert [p.ndim for p in decayed["params"] + kept["params"]] == [2, 1]
 

@@ -10,10 +10,10 @@ from hydra.errors import ConfigCompositionException, InstantiationException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.runs.errors import conf_folder, message_of, prepare, shipped
+from hybrid_ir.runs.errors import find_conf_folder, describe_error, prepare_process, find_shipped_file
 from hybrid_ir.runs.building import build
 
-CONF = shipped("conf")
+CONF = find_shipped_file("conf")
 NO_PARTS = ("encoder", "hydra", "local")  # groups that build nothing
 OPTIONS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name not in NO_PARTS)
 
@@ -112,17 +112,17 @@ def test_a_value_of_the_wrong_kind_is_named_by_its_key(group, override, said):
     with pytest.raises((ValueError, InstantiationException)) as error:
         built = build(composed(override)[group])
         built(texts=["text"])
-    assert re.search(said, message_of(error.value))
+    assert re.search(said, describe_error(error.value))
 
 
 @pytest.mark.parametrize(("seed", "threads"), [("x", 1), (-1, 1), (1.5, 1), (1, 0), (1, True)])
 def test_seed_and_threads_are_whole_numbers(seed, threads):
     with pytest.raises(ValueError, match="must be a whole number from"):
-        prepare(seed, threads)
+        prepare_process(seed, threads)
 
 
 def test_keys_of_a_mixture_may_point_to_others():
-    with initialize_config_dir(conf_folder(), version_base="1.3"):
+    with initialize_config_dir(find_conf_folder(), version_base="1.3"):
         cfg = compose("train", overrides=["corpus=mixture", "+corpus@corpus.parts.facts=cldr_facts", "corpus.tau=${seed}",
                                           "corpus.languages=${sampler.languages}", "sampler.languages=[en,de]", "seed=1"])
     assert build(cfg.corpus).languages == ("de", "en")

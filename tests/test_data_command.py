@@ -14,7 +14,7 @@ from hybrid_ir.cli import data
 from hybrid_ir.evaluation.benchmarks import miracl
 from hybrid_ir.evaluation.benchmarks import mldr
 from hybrid_ir.evaluation.benchmarks import xquad_r
-from hybrid_ir.files.download import Part
+from hybrid_ir.files.download import PartialFile
 from tests import raw_data
 from tests.web import serving
 
@@ -38,7 +38,7 @@ def test_a_killed_fetch_of_the_real_xquad_r_goes_on_and_verifies(tmp_path, xquad
     folder = tmp_path / "data" / "xquad-r"
     with serving(pages=xquad_pages, pause=0.02, step=20_000) as web:
         process = start(tmp_path, "fetch", "xquad_r", f"mirror={web.url}")
-        part, deadline = Part(folder / "ar.json"), time.monotonic() + 120
+        part, deadline = PartialFile(folder / "ar.json"), time.monotonic() + 120
         while part.size < 100_000 and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)

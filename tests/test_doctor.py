@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from hybrid_ir.training.checkpoints import WholeFiles
+from hybrid_ir.training.checkpoints import AtomicCheckpointIO
 from hybrid_ir.cli.doctor import Runs, machine, main
 from tests.command_line import hybrid_ir
 
@@ -35,7 +35,7 @@ def test_what_it_takes_is_said(argument):
 def saved(runs: Runs, run: str, before: torch.Tensor, after: torch.Tensor, canary: str = "a") -> None:
     for name, weights in (("previous.ckpt", before), ("last.ckpt", after)):
         checkpoint = {"state_dict": {"w": weights}, "global_step": 1, "tokenizer_canary": canary, "callbacks": {}}
-        WholeFiles().save_checkpoint(checkpoint, runs.place / run / "checkpoints" / name)
+        AtomicCheckpointIO().save_checkpoint(checkpoint, runs.place / run / "checkpoints" / name)
 
 
 def test_a_factor_on_the_gradients_is_found(tmp_path):

@@ -12,8 +12,8 @@ from sentence_transformers.models import Dense, Normalize, Pooling, Transformer
 from transformers import AutoModel, AutoTokenizer
 
 from hybrid_ir.model.backbone import FromScratch
-from hybrid_ir.model.encoder import BiEncoder, first_token, mean_pool
-from hybrid_ir.model.token_store import ragged
+from hybrid_ir.model.encoder import BiEncoder, pool_first_token, pool_mean
+from hybrid_ir.model.token_store import concatenate_tokens
 
 TEXTS = ["What money do people pay with in Kabul?", "Αθήνα", "中国的货币是什么？", "", "ประเทศไทย " * 40,
          "a", "कौन सी मुद्रा?", "٣ دينار"]
@@ -104,8 +104,8 @@ def test_vectors_are_float32_units_in_any_precision(encoder, cache):
 
 def test_poolings():
     hidden, mask = torch.arange(12.0).reshape(2, 3, 2), torch.tensor([[1, 1, 0], [1, 1, 1]])
-    assert mean_pool(hidden, mask).tolist() == [[1, 2], [8, 9]]
-    assert first_token(hidden, mask).tolist() == [[0, 1], [6, 7]]
+    assert pool_mean(hidden, mask).tolist() == [[1, 2], [8, 9]]
+    assert pool_first_token(hidden, mask).tolist() == [[0, 1], [6, 7]]
 
 
 def test_options_reach_the_backbone(recipe, cache):
@@ -178,7 +178,7 @@ def test_byte_fallback_knows_every_text(encoder):
 
 
 def test_ragged_tokens_of_nothing_are_nothing():
-    assert len(ragged([])) == 0
+    assert len(concatenate_tokens([])) == 0
 
 
 def test_more_characters_than_the_vocabulary_holds(tmp_path):

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from hybrid_ir.cli import evaluate
 
-from hybrid_ir.runs.errors import USER_ERRORS, message_of, one_clear_error
-from hybrid_ir.runs.folder import owned
+from hybrid_ir.runs.errors import USER_ERRORS, describe_error, report_errors_clearly
+from hybrid_ir.runs.folder import lock_folder
 from tests.command_line import hybrid_ir
 
 DEV = "benchmark=[cldr_facts_dev]"
@@ -117,7 +117,7 @@ def test_sentence_transformers_and_hugging_face_models_agree(trained, place):
 
 
 def test_ctrl_c_is_no_traceback(capsys):
-    with pytest.raises(SystemExit) as left, one_clear_error():
+    with pytest.raises(SystemExit) as left, report_errors_clearly():
         raise KeyboardInterrupt
     assert left.value.code == 130 and capsys.readouterr().err.startswith("stopped")
 
@@ -146,15 +146,15 @@ with owned(Path({str(out)!r})):
     time.sleep(600)'''], stdout=subprocess.PIPE, text=True)
     try:
         assert holding.stdout.readline() == "mine\n" and not (out / ".hybrid-ir-old").exists()
-        with pytest.raises(ValueError, match="another process is writing there"), owned(out):
+        with pytest.raises(ValueError, match="another process is writing there"), lock_folder(out):
             pass
     finally:
         holding.kill()
         holding.wait()
-    with owned(out):  # a killed process holds nothing
+    with lock_folder(out):  # a killed process holds nothing
         (out / "result").write_text("x")
     assert [path.name for path in out.iterdir()] == ["result"]
-    with owned(tmp_path / "empty"):
+    with lock_folder(tmp_path / "empty"):
         pass
     assert not (tmp_path / "empty").exists()
 
@@ -223,7 +223,7 @@ def test_a_folder_of_ones_own_and_what_it_leaves_out(trained, place):
         file.write("q1\td9\t1\n")
     with pytest.raises(USER_ERRORS) as error:
         evaluate.main([f"checkpoint={trained}", *choices, f"out={place / 'not-written'}"])
-    assert "qrels.tsv, line 5: there is no passage 'd9'" in message_of(error.value)
+    assert "qrels.tsv, line 5: there is no passage 'd9'" in describe_error(error.value)
 
 
 def test_real_pretrained_model_on_real_data(e5, shared, place):
@@ -313,5 +313,5 @@ def test_bad_input_is_one_clear_error(trained, place, monkeypatch, arguments, sa
     arguments = [argument.replace("RUN", str(trained)) for argument in arguments]
     with pytest.raises(USER_ERRORS) as error:
         evaluate.main([*arguments, f"out={place / 'bad-evaluation'}"])
-    assert said in message_of(error.value)
+    assert said in describe_error(error.value)
     assert not (place / "bad-evaluation").exists()

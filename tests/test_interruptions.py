@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hybrid_ir.system.interruption import REQUEUE
+from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE
 from tests.command_line import start, train
 from tests.test_processes import until
 
@@ -71,7 +71,7 @@ def test_two_processes_save_when_asked_and_go_on_to_the_same_end(place, whole):
         running = start(place, *arguments)
         until(lambda: rows(folder) > 10 + 30 * number or running.poll() is not None, 60)  # noqa: B023
         running.send_signal(asked)
-        assert running.wait(60) == REQUEUE, (place / "said").read_text()[-2000:]
+        assert running.wait(60) == REQUEUE_EXIT_CODE, (place / "said").read_text()[-2000:]
         assert "saved, resume=auto goes on" in (place / "said").read_text()
     done = train(place, *arguments)
     assert done.returncode == 0, done.stderr

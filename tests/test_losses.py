@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.training.labels import MASKS, Labels, false_negatives
+from hybrid_ir.training.labels import MASKS, Labels, mark_false_negatives
 from hybrid_ir.training.losses import InfoNCE
 
 
@@ -85,7 +85,7 @@ def test_gradients_are_those_of_float64_and_none_reaches_what_is_masked(problem,
         InfoNCE(0.1, mask=mask)(queries.to(dtype), p, labels).backward()
         gradients.append(p.grad)
     assert torch.allclose(gradients[0].double(), gradients[1], atol=1e-4)
-    nobodys = false_negatives(labels, len(queries), mask).all(0)
+    nobodys = mark_false_negatives(labels, len(queries), mask).all(0)
     assert (gradients[1][nobodys] == 0).all()
 
 
@@ -96,17 +96,17 @@ def test_twins_are_masked_and_strangers_are_not():
                 "exact": [[0, 0, 1, 1, 0], [0, 0, 0, 0, 0], [1, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]],
                 "none": [[0] * 5] * 5}
     for mask, rows in expected.items():
-        assert false_negatives(labels, 5, mask).int().tolist() == rows
+        assert mark_false_negatives(labels, 5, mask).int().tolist() == rows
 
 
 @given(problem=problems(), mask=st.sampled_from(MASKS))
 @settings(max_examples=40, deadline=None)
 def test_a_slice_of_the_batch_has_its_rows_of_the_mask(problem, mask):
     queries, _, labels = problem
-    whole = false_negatives(labels, len(queries), mask)
+    whole = mark_false_negatives(labels, len(queries), mask)
     for first in range(len(queries)):
         part = Labels(labels.query_G, labels.content_N, labels.text_N, first)
-        assert torch.equal(false_negatives(part, 1, mask), whole[first : first + 1])
+        assert torch.equal(mark_false_negatives(part, 1, mask), whole[first : first + 1])
         assert part.positives(1).item() == first * labels.columns
 
 

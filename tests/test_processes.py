@@ -9,7 +9,7 @@ import time
 import pytest
 
 from hybrid_ir.system import processes
-from hybrid_ir.system.interruption import REQUEUE
+from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE
 from hybrid_ir.system.processes import Failure, Ranks, RanksEnded
 from tests.command_line import ROOT
 
@@ -63,7 +63,7 @@ def test_a_traceback_comes_before_the_message():
 
 
 def test_signals_are_passed_on_and_a_stop_is_no_failure():
-    body = (f"signal.signal(signal.SIGUSR1, lambda *_: sys.exit(0 if rank else {REQUEUE}))\n"
+    body = (f"signal.signal(signal.SIGUSR1, lambda *_: sys.exit(0 if rank else {REQUEUE_EXIT_CODE}))\n"
             "open(sys.argv[1] + str(rank), 'w')\ntime.sleep(30)")
     running = Ranks(2, {"PYTHONPATH": str(ROOT)})
     running.start([sys.executable, "-c", HEAD + body, str(running.folder / "ready")])
@@ -76,7 +76,7 @@ def test_signals_are_passed_on_and_a_stop_is_no_failure():
     with pytest.raises(RanksEnded, match=r"^$") as ended:
         running.wait()
     os.waitpid(child, 0)
-    assert ended.value.code == REQUEUE
+    assert ended.value.code == REQUEUE_EXIT_CODE
 
 
 def test_ranks_end_when_the_process_that_watches_them_is_killed(tmp_path):

@@ -6,8 +6,8 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
-from hybrid_ir.training.retriever import parameter_groups
-from hybrid_ir.training.schedules import linear
+from hybrid_ir.training.retriever import build_parameter_groups
+from hybrid_ir.training.schedules import build_linear_schedule
 
 
 @pytest.mark.parametrize("at", [3, 8])
@@ -114,7 +114,7 @@ def test_another_tokenizer_is_refused(started, tmp_path, numbers_corpus):
 
 def test_biases_and_norms_do_not_decay(started):
     module = started().module
-    decayed, kept = (group["params"] for group in parameter_groups(module))
+    decayed, kept = (group["params"] for group in build_parameter_groups(module))
     assert {p.ndim for p in decayed} == {2} and {p.ndim for p in kept} == {1}
     assert len(decayed) + len(kept) == sum(p.requires_grad for p in module.parameters())
 
@@ -122,4 +122,4 @@ def test_biases_and_norms_do_not_decay(started):
 @pytest.mark.parametrize("share", [-0.1, 1.5])
 def test_the_warm_up_is_a_share(share):
     with pytest.raises(ValueError, match="scheduler.warmup_share"):
-        linear(torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0), 10, share)
+        build_linear_schedule(torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0), 10, share)

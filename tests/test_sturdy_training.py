@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from hybrid_ir.training.loggers import JsonlLogger, Sturdy
+from hybrid_ir.training.loggers import JsonlLogger, FailSafeLogger
 from tests.faults import BrokenLogger, Fault
 
 
@@ -56,7 +56,7 @@ def test_a_choice_that_does_not_exist_is_refused(started):
 
 def test_a_logger_that_fails_is_left_out(started, tmp_path):
     with pytest.warns(UserWarning, match="BrokenLogger failed .ConnectionError: the .* service is gone.*metrics.jsonl") as told:
-        run = started(max_steps=4, logger=[JsonlLogger(tmp_path), Sturdy(BrokenLogger())]).fit()
+        run = started(max_steps=4, logger=[JsonlLogger(tmp_path), FailSafeLogger(BrokenLogger())]).fit()
     assert run.trainer.global_step == 4 and len([warning for warning in told if "BrokenLogger" in str(warning.message)]) == 1
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 4
 
@@ -74,7 +74,7 @@ def test_a_sturdy_logger_passes_everything_on():
         def finalize(self, status) -> None:
             seen.append(status)
 
-    logger = Sturdy(Seen())
+    logger = FailSafeLogger(Seen())
     logger.log_metrics({"a": 1.0}, 3)
     logger.log_hyperparams({})
     logger.save()

@@ -9,8 +9,8 @@ import pytest
 
 from hybrid_ir.runs import identity as run_names
 from hybrid_ir.runs.jobs import DONE, FAILED, PENDING, Job
-from hybrid_ir.runs.launchers import JobLauncher, processes_of
-from hybrid_ir.runs.identity import config_hash, run_folder
+from hybrid_ir.runs.launchers import JobLauncher, count_processes
+from hybrid_ir.runs.identity import hash_config, choose_run_folder
 from tests.command_line import hybrid_ir, start, train
 from tests.test_processes import alive, until
 
@@ -136,20 +136,20 @@ def test_jobs_are_asked_to_save_when_the_sweep_is_stopped_and_where_there_is_no_
 
 @pytest.mark.parametrize(("devices", "processes"), [(1, 1), ("3", 3), ([0, 2], 2), ("auto", 4), (-1, 4)])
 def test_processes_of_a_trainer(devices, processes):
-    assert processes_of({"devices": devices}, 4) == processes
+    assert count_processes({"devices": devices}, 4) == processes
 
 
 def test_a_run_folder_is_the_experiment_and_never_taken_twice(tmp_path):
     from omegaconf import OmegaConf
     def digest(**more) -> str:
         usual = {"seed": 1, "trainer": {"devices": 1, "max_steps": 3}, "paths": {"data": "a"}}
-        return config_hash(OmegaConf.create(usual | more))
+        return hash_config(OmegaConf.create(usual | more))
     assert digest() == digest(paths={"data": "b"}) == digest(trainer={"devices": 8, "max_steps": 3}) == digest(resume="auto")
     assert digest() != digest(seed=2) and digest() != digest(trainer={"devices": 1, "max_steps": 4})
     parent = str(tmp_path)
     def name(resume: bool) -> str:
-        run_folder.cache_clear()
-        return Path(run_folder(parent, "abc", resume)).name
+        choose_run_folder.cache_clear()
+        return Path(choose_run_folder(parent, "abc", resume)).name
     assert name(False) == name(True) == "abc"
     (tmp_path / "abc").mkdir()
     assert (name(False), name(True)) == ("abc-2", "abc")
@@ -165,9 +165,9 @@ def test_ranks_of_a_cluster_agree_on_the_folder_without_looking_at_the_disk(tmp_
             for key, value in variables.items():
                 patch.setenv(key, value)
             run_names.run_folder.cache_clear()
-            assert Path(run_folder(str(tmp_path), "abc", False)).name == expected
+            assert Path(choose_run_folder(str(tmp_path), "abc", False)).name == expected
             run_names.run_folder.cache_clear()
-            assert Path(run_folder(str(tmp_path), "abc", True)).name == "abc"
+            assert Path(choose_run_folder(str(tmp_path), "abc", True)).name == "abc"
     run_names.run_folder.cache_clear()
 
 

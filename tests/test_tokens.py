@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_ir.model import token_store
-from hybrid_ir.model.tokens__canary import TEXTS, canary
+from hybrid_ir.model.tokens__canary import CANARY_TEXTS, compute_tokenizer_canary
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.files.arrow_texts import DiskTexts
 from hybrid_ir.model.token_store import TokenStore
@@ -92,7 +92,7 @@ def test_everything_that_changes_tokens_changes_the_key(tokenizers, tmp_path):
     changed = type(role.tokenizer)(tokenizer_object=role.tokenizer.backend_tokenizer.from_str(json.dumps(rules)),
                                    **role.tokenizer.special_tokens_map)
     assert RoleTokenizer(changed, role.prefix, role.max_length).fingerprint != role.fingerprint
-    assert canary(changed) != canary(role.tokenizer)
+    assert compute_tokenizer_canary(changed) != compute_tokenizer_canary(role.tokenizer)
 
 
 @pytest.mark.parametrize("damage", ["ids.bin", "offsets.npy", "card.json"])
@@ -136,9 +136,9 @@ def test_moving_tokens_keeps_their_lengths(tokenizers, cache):
 
 
 def test_the_canary_sings_in_many_scripts(encoder):
-    assert len(TEXTS) >= 50
-    assert canary(encoder.tokenizer) == canary(encoder.tokenizer) and len(canary(encoder.tokenizer)) == 16
-    scripts = {chr(ord(c) & ~0x7F) for text in TEXTS for c in text if ord(c) > 0x24F}
+    assert len(CANARY_TEXTS) >= 50
+    assert compute_tokenizer_canary(encoder.tokenizer) == compute_tokenizer_canary(encoder.tokenizer) and len(compute_tokenizer_canary(encoder.tokenizer)) == 16
+    scripts = {chr(ord(c) & ~0x7F) for text in CANARY_TEXTS for c in text if ord(c) > 0x24F}
     assert len(scripts) >= 20
 
 
@@ -165,7 +165,7 @@ def test_more_texts_than_one_call_takes(tokenizers, tmp_path, monkeypatch):
 
 
 def test_the_key_does_not_know_what_was_tokenised_before(recipe, cache):
-    fresh, used = (BiEncoder(recipe, passage_max_length=64, texts=TEXTS, cache=cache).tokenizers["query"] for _ in range(2))
+    fresh, used = (BiEncoder(recipe, passage_max_length=64, texts=CANARY_TEXTS, cache=cache).tokenizers["query"] for _ in range(2))
     used.tokenizer("x " * 99, truncation=True, max_length=7, padding="max_length")
     assert fresh.fingerprint == used.fingerprint
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hybrid_ir.training.checkpoints import WholeFiles, read_checkpoint, require_space
-from hybrid_ir.training.checkpoints__resuming import forget_steps_from, newest_checkpoint
+from hybrid_ir.training.checkpoints import AtomicCheckpointIO, read_checkpoint, require_disk_space
+from hybrid_ir.training.checkpoints__resuming import drop_logged_steps, find_newest_checkpoint
 
 ENDED = {"LastCheckpoint": {"ended": True}}
 
@@ -17,7 +17,7 @@ ENDED = {"LastCheckpoint": {"ended": True}}
 def save(folder: Path, name: str, step: int, size: int = 1000, callbacks: dict | None = None) -> Path:
     path = folder / "checkpoints" / name
     saved = {"state_dict": {"w": torch.arange(size)}, "global_step": step, "callbacks": callbacks or {}}
-    WholeFiles().save_checkpoint(saved, path)
+    AtomicCheckpointIO().save_checkpoint(saved, path)
     return path
 
 
@@ -35,7 +35,7 @@ def little_disk(tmp_path) -> Path:
 def test_a_checkpoint_comes_back_and_keeps_its_predecessor(tmp_path):
     save(tmp_path, "last.ckpt", 1)
     path = save(tmp_path, "last.ckpt", 2)
-    assert WholeFiles().load_checkpoint(path)["global_step"] == 2
+    assert AtomicCheckpointIO().load_checkpoint(path)["global_step"] == 2
     assert read_checkpoint(path.with_name("previous.ckpt"))["global_step"] == 1
     assert sorted(file.name for file in path.parent.iterdir()) == ["last.ckpt", "previous.ckpt"]
 
@@ -45,26 +45,26 @@ def test_the_newest_whole_one_is_found(tmp_path, damage):
     save(tmp_path, "last.ckpt", 10)
     path = save(tmp_path, "last.ckpt", 20)
     save(tmp_path, "best.ckpt", 15)
-    assert newest_checkpoint(tmp_path, 30).step == 20
+    assert find_newest_checkpoint(tmp_path, 30).step == 20
     whole = path.read_bytes()
     middle = len(whole) // 2
     path.write_bytes({"cut": whole[:-100], "flipped": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
                       "empty": b"", "text": b"step: 20", "gone": b""}[damage])
     if damage == "gone":
         path.unlink()
-    assert (newest_checkpoint(tmp_path, 30).step, newest_checkpoint(tmp_path, 30).path.name) == (15, "best.ckpt")
+    assert (find_newest_checkpoint(tmp_path, 30).step, find_newest_checkpoint(tmp_path, 30).path.name) == (15, "best.ckpt")
     (path.with_name("best.ckpt")).unlink()
-    assert newest_checkpoint(tmp_path, 30).path.name == "previous.ckpt"
+    assert find_newest_checkpoint(tmp_path, 30).path.name == "previous.ckpt"
     path.with_name("previous.ckpt").unlink()
-    assert newest_checkpoint(tmp_path, 30) is None and newest_checkpoint(tmp_path / "nowhere", 30) is None
+    assert find_newest_checkpoint(tmp_path, 30) is None and find_newest_checkpoint(tmp_path / "nowhere", 30) is None
 
 
 def test_the_best_one_at_the_last_step_is_no_place_to_go_on_from_but_the_end_is(tmp_path):
     save(tmp_path, "last.ckpt", 20)
     save(tmp_path, "best.ckpt", 30)
-    assert newest_checkpoint(tmp_path, 30).step == 20
+    assert find_newest_checkpoint(tmp_path, 30).step == 20
     save(tmp_path, "last.ckpt", 30, callbacks=ENDED)
-    assert newest_checkpoint(tmp_path, 30).ended and "training ended at step 30" in str(newest_checkpoint(tmp_path, 30))
+    assert find_newest_checkpoint(tmp_path, 30).ended and "training ended at step 30" in str(find_newest_checkpoint(tmp_path, 30))
 
 
 def test_a_full_disk_leaves_the_one_before_and_nothing_half_written(little_disk):
@@ -72,17 +72,17 @@ def test_a_full_disk_leaves_the_one_before_and_nothing_half_written(little_disk)
     with pytest.raises(OSError, match=r"checkpoint of step 2 could not be written .*MiB are free.*go on .* with resume=auto"):
         save(little_disk, "last.ckpt", 2, size=100_000)
     assert [file.name for file in (little_disk / "checkpoints").iterdir()] == ["last.ckpt"]
-    assert newest_checkpoint(little_disk, 9).step == 1
+    assert find_newest_checkpoint(little_disk, 9).step == 1
 
 
 def test_a_disk_that_will_be_full_is_refused_before_the_first_step(little_disk):
     small, large = torch.nn.Linear(10, 10), torch.nn.Linear(300, 300)
-    require_space(little_disk / "checkpoints", small)
+    require_disk_space(little_disk / "checkpoints", small)
     with pytest.raises(ValueError, match="1 MiB free, and the checkpoints of this run need 4 MiB"):
-        require_space(little_disk / "checkpoints", large)
+        require_disk_space(little_disk / "checkpoints", large)
     frozen = large.requires_grad_(False)
     with pytest.raises(ValueError, match="need 1 MiB"):
-        require_space(little_disk / "checkpoints", frozen)
+        require_disk_space(little_disk / "checkpoints", frozen)
 
 
 def test_steps_that_come_again_are_forgotten(tmp_path):
@@ -91,11 +91,11 @@ def test_steps_that_come_again_are_forgotten(tmp_path):
     rows += [{"step": 2, "test/loss": 0.1}]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 5, "tra')
     (tmp_path / "nonfinite.jsonl").write_text('{"step": 2}\n{"step": 4}\n')
-    forget_steps_from(tmp_path, 3)
+    drop_logged_steps(tmp_path, 3)
     assert json.loads((tmp_path / "nonfinite.jsonl").read_text()) == {"step": 2}
     kept = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert kept == rows[:4]
-    forget_steps_from(tmp_path, 0)
+    drop_logged_steps(tmp_path, 0)
     assert (tmp_path / "metrics.jsonl").read_text() == ""
-    forget_steps_from(tmp_path / "nowhere", 0)
+    drop_logged_steps(tmp_path / "nowhere", 0)
     assert not os.path.exists(tmp_path / "nowhere")

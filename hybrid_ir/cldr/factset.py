@@ -85,7 +85,7 @@ def _assemble(written: Written, languages: tuple[str, ...]) -> FactSet:
         hard_negatives=facts_of_same_entity([fact.home for fact in facts]))
 
 
-def source(fact_set: FactSet) -> Source:
+def describe_source(fact_set: FactSet) -> Source:
     """What the cards print; counts move with the version of babel, so they are taken from the set."""
     style = "natural" if fact_set.templated else "keywords"
     return Source(

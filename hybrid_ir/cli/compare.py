@@ -7,18 +7,18 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hybrid_ir.runs.errors import conf_folder, require_benchmarks
+from hybrid_ir.runs.errors import find_conf_folder, require_benchmarks
 from hybrid_ir.runs.building import build
-from hybrid_ir.cli.config import listed, paths, set_texts, split_texts
+from hybrid_ir.cli.config import parse_list, parse_paths, set_plain_texts, split_plain_texts
 from hybrid_ir.comparison.everything import compare, write_tables
-from hybrid_ir.comparison.formats import as_rich
-from hybrid_ir.comparison.grid import Chance
-from hybrid_ir.comparison.page import write_page
-from hybrid_ir.comparison.results import read_results, unfinished
-from hybrid_ir.comparison.section import sections
-from hybrid_ir.comparison.texts import with_texts
-from hybrid_ir.runs.folder import require_free
-from hybrid_ir.training.loggers__wandb_tables import log_results
+from hybrid_ir.comparison.formats import to_rich_table
+from hybrid_ir.comparison.grid import Resampling
+from hybrid_ir.comparison.page import write_report_page
+from hybrid_ir.comparison.results import read_results, list_unfinished_jobs
+from hybrid_ir.comparison.section import build_sections
+from hybrid_ir.comparison.texts import attach_texts
+from hybrid_ir.runs.folder import require_no_results
+from hybrid_ir.training.loggers__wandb_tables import log_results_to_wandb
 
 SHOWN = ("difference", "95% from", "to", "p Holm")  # of the tested differences, on a terminal
 LOGGERS = ("none", "wandb")
@@ -27,23 +27,23 @@ TEXTS = ("out", "baseline", "metric")
 
 def main(arguments: list[str]) -> None:
     if set(arguments) & {"-h", "--help"}:
-        print((Path(conf_folder()) / "compare.yaml").read_text())
+        print((Path(find_conf_folder()) / "compare.yaml").read_text())
         return
     # read here and not by Hydra: paths are no values of its grammar, and conf/ has groups of the other two names
     lists = {"runs": [], "benchmark": [], "logger": ["none"]}
     for argument in arguments:
         key, _, value = argument.partition("=")
         if key == "runs":  # may be given again, as when a shell fills in one for each folder
-            lists[key] += paths(value)
+            lists[key] += parse_paths(value)
         elif key in lists:
-            lists[key] = listed(value)
+            lists[key] = parse_list(value)
     if not lists["runs"]:
         raise ValueError("runs=[A,B,...] must name at least one folder with results: a run, a sweep or an evaluation")
     require_benchmarks("benchmark", lists["benchmark"])
-    rest, texts = split_texts([argument for argument in arguments if argument.partition("=")[0] not in lists], TEXTS)
-    with initialize_config_dir(conf_folder(), version_base="1.3"):
+    rest, texts = split_plain_texts([argument for argument in arguments if argument.partition("=")[0] not in lists], TEXTS)
+    with initialize_config_dir(find_conf_folder(), version_base="1.3"):
         cfg = compose("compare", [*(f"+benchmark@benchmark.{name}={name}" for name in lists["benchmark"]), *rest])
-        set_texts(cfg, texts)
+        set_plain_texts(cfg, texts)
         cfg.logger = lists["logger"][0] if lists["logger"] else "none"
         run(cfg, lists["runs"])
 
@@ -56,22 +56,22 @@ def run(cfg: DictConfig, places: list[str]) -> None:
     if wrong:
         raise ValueError("; ".join(wrong))
     out = Path(cfg.out) if cfg.out else Path(cfg.paths.output_dir) / "compare" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
-    require_free(out, "comparison.json", "report.html")  # tables of other systems would stay among the new ones
+    require_no_results(out, "comparison.json", "report.html")  # tables of other systems would stay among the new ones
     console = Console()
-    measured = sections(read_results(places), cfg.baseline)
-    parts = with_texts(measured, {name: build(config) for name, config in cfg.benchmark.items()})
-    chance = Chance(cfg.seed, cfg.flips, cfg.resamples)
-    comparison = compare(parts, cfg.metric, cfg.paper, chance, unfinished(places))
+    measured = build_sections(read_results(places), cfg.baseline)
+    parts = attach_texts(measured, {name: build(config) for name, config in cfg.benchmark.items()})
+    chance = Resampling(cfg.seed, cfg.flips, cfg.resamples)
+    comparison = compare(parts, cfg.metric, cfg.paper, chance, list_unfinished_jobs(places))
     write_tables(comparison, out)
-    write_page(comparison, out)
+    write_report_page(comparison, out)
     for table in comparison.overview:
-        console.print(as_rich(table))
+        console.print(to_rich_table(table))
     for part in comparison.parts:
         for table in part.tables["effects"][:1]:
-            console.print(as_rich(table.only(*SHOWN)))
+            console.print(to_rich_table(table.only(*SHOWN)))
     for note in [*comparison.notes, *(note for section in parts for note in section.notes)]:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     if cfg.logger == "wandb":
-        log_results(out, out.name)
+        log_results_to_wandb(out, out.name)
     console.print(f"report in {out}: report.html, tables.md, tables.tex, a CSV per table, comparison.json, figures",
                   soft_wrap=True, markup=False, highlight=False)

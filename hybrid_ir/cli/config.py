@@ -7,14 +7,14 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.runs.errors import conf_folder
+from hybrid_ir.runs.errors import find_conf_folder
 
-ENCODER_TEXTS = ("backbone", "query_prefix", "passage_prefix", "revision", "device", "out", "paths.data_dir", "paths.cache_dir",
+PLAIN_ENCODER_KEYS = ("backbone", "query_prefix", "passage_prefix", "revision", "device", "out", "paths.data_dir", "paths.cache_dir",
                  "paths.output_dir")  # keys whose values are plain texts, in every command that reads conf/encoder
 PATH = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^,]*))\s*(?:,|$)""")
 
 
-def split_texts(arguments: Sequence[str], keys: Iterable[str]) -> tuple[list[str], dict[str, str | None]]:
+def split_plain_texts(arguments: Sequence[str], keys: Iterable[str]) -> tuple[list[str], dict[str, str | None]]:
     """The overrides for Hydra, and the values of `keys` (and of any `*.folder`) as they stand; `null` is None."""
     rest, texts, keys = [], {}, set(keys)
     for argument in arguments:
@@ -27,17 +27,17 @@ def split_texts(arguments: Sequence[str], keys: Iterable[str]) -> tuple[list[str
     return rest, texts
 
 
-def config_of(name: str, arguments: Sequence[str], keys: Iterable[str]) -> DictConfig | None:
+def compose_config(name: str, arguments: Sequence[str], keys: Iterable[str]) -> DictConfig | None:
     """The config of a command that users complete by KEY=VALUE; None after printing it, where that is what they want."""
     if set(arguments) & {"-h", "--help"} or not arguments:
-        print((Path(conf_folder()) / f"{name}.yaml").read_text(encoding="utf-8"), end="")
+        print((Path(find_conf_folder()) / f"{name}.yaml").read_text(encoding="utf-8"), end="")
         return None
-    rest, texts = split_texts(arguments, keys)
-    with initialize_config_dir(conf_folder(), version_base="1.3"):
-        return set_texts(compose(name, overrides=rest), texts)
+    rest, texts = split_plain_texts(arguments, keys)
+    with initialize_config_dir(find_conf_folder(), version_base="1.3"):
+        return set_plain_texts(compose(name, overrides=rest), texts)
 
 
-def set_texts(cfg: DictConfig, texts: dict[str, str | None]) -> DictConfig:
+def set_plain_texts(cfg: DictConfig, texts: dict[str, str | None]) -> DictConfig:
     """Put the texts into a composed config; ValueError for a key that it does not have."""
     for key, value in texts.items():
         above, _, last = key.rpartition(".")
@@ -48,7 +48,7 @@ def set_texts(cfg: DictConfig, texts: dict[str, str | None]) -> DictConfig:
     return cfg
 
 
-def paths(value: str) -> list[str]:
+def parse_paths(value: str) -> list[str]:
     """The items of `[a,b]`, or of `a` alone; a comma inside quotes is part of a path."""
     inside = value.strip()
     if inside.startswith("[") and inside.endswith("]"):
@@ -57,6 +57,6 @@ def paths(value: str) -> list[str]:
     return [path for path in found if path]
 
 
-def listed(value: str) -> list[str]:
+def parse_list(value: str) -> list[str]:
     """The items of `[a,b]`, or of `a` alone, as they stand."""
     return [item.strip().strip("'\"") for item in value.strip().removeprefix("[").removesuffix("]").split(",") if item.strip()]

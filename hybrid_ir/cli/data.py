@@ -15,10 +15,10 @@ from hybrid_ir.cli import data_clean
 
 from hybrid_ir.cli import data_import
 
-from hybrid_ir.runs.errors import conf_folder, names
+from hybrid_ir.runs.errors import find_conf_folder, list_options
 from hybrid_ir.runs.building import build
 from hybrid_ir.cli.data_describe import batches, describe_benchmark, describe_corpus, describe_source
-from hybrid_ir.cli.config import set_texts, split_texts
+from hybrid_ir.cli.config import set_plain_texts, split_plain_texts
 from hybrid_ir.files import fetching as files
 
 PATHS = ("corpus.path", "paths.data_dir", "paths.cache_dir")  # as they stand, as every *.folder: Hydra stops at a blank
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> None:
         return {"import": data_import, "clean": data_clean}[arguments[0]].main(arguments[1:])
     verbs = {"describe": describe, "fetch": fetch, "verify": verify}
     if len(arguments) < 2 or arguments[0] not in verbs:
-        known = ", ".join(sorted({*names("corpus"), *names("benchmark")}))
+        known = ", ".join(sorted({*list_options("corpus"), *list_options("benchmark")}))
         raise ValueError(f"usage:\n{USAGE}NAME is one of {known}")
     return verbs[arguments[0]](arguments[1], arguments[2:])
 
@@ -47,9 +47,9 @@ def usage(chosen: Sequence[str]) -> None:
     """Print the commands, and the keys of the data sets that are named."""
     print(USAGE, end="")
     for group in ("corpus", "benchmark"):
-        for name in {*chosen} & {*names(group)}:
+        for name in {*chosen} & {*list_options(group)}:
             print(f"\n{group}.KEY=VALUE" + (", in import without corpus." if name in data_import.FORMS else ""))
-            print((Path(conf_folder()) / group / f"{name}.yaml").read_text(encoding="utf-8"), end="")
+            print((Path(find_conf_folder()) / group / f"{name}.yaml").read_text(encoding="utf-8"), end="")
 
 
 def composed(name: str, overrides: Sequence[str]) -> dict[str, DictConfig]:
@@ -57,25 +57,25 @@ def composed(name: str, overrides: Sequence[str]) -> dict[str, DictConfig]:
 
     Of an experiment its corpus and its benchmarks.
     """
-    groups = [group for group in ("corpus", "benchmark") if name in names(group)]
-    groups += ["experiment"] * (not groups and name in names("experiment"))
+    groups = [group for group in ("corpus", "benchmark") if name in list_options(group)]
+    groups += ["experiment"] * (not groups and name in list_options("experiment"))
     if not groups:
-        raise ValueError(f"no data set {name!r}: corpora are {', '.join(names('corpus'))}; "
-                         f"benchmarks are {', '.join(names('benchmark'))}; experiments are {', '.join(names('experiment'))}")
-    with initialize_config_dir(conf_folder(), version_base="1.3"):
-        rest, texts = split_texts(overrides, PATHS)
+        raise ValueError(f"no data set {name!r}: corpora are {', '.join(list_options('corpus'))}; "
+                         f"benchmarks are {', '.join(list_options('benchmark'))}; experiments are {', '.join(list_options('experiment'))}")
+    with initialize_config_dir(find_conf_folder(), version_base="1.3"):
+        rest, texts = split_plain_texts(overrides, PATHS)
         for text in (*rest, *texts):
             key = text.partition("=")[0]
             if meant := [f"{group}.{key}=..." for group in groups if key in keys_of(group, name)]:
                 raise ValueError(f"{text}: the keys of a data set are {' and '.join(meant)} here")
-        cfg = set_texts(compose("train", overrides=[*(f"{group}={name}" for group in groups), *rest]), texts)
+        cfg = set_plain_texts(compose("train", overrides=[*(f"{group}={name}" for group in groups), *rest]), texts)
     found = ["corpus", "benchmark", "validation"] if groups == ["experiment"] else groups
     return {group: cfg[group] for group in (*found, "sampler")}
 
 
 def keys_of(group: str, name: str) -> set[str]:
     """Those of an option of a group of conf/."""
-    return {*OmegaConf.load(Path(conf_folder()) / group / f"{name}.yaml")} - {"_target_"} if group != "experiment" else set()
+    return {*OmegaConf.load(Path(find_conf_folder()) / group / f"{name}.yaml")} - {"_target_"} if group != "experiment" else set()
 
 
 def describe(name: str, overrides: Sequence[str]) -> None:
@@ -130,7 +130,7 @@ def sets_of(name: str, overrides: Sequence[str]) -> list[tuple[str, list[files.R
             if callable(record):
                 plain = OmegaConf.to_container(own, resolve=True)
                 chosen = {key: plain[key] for key in signature(record).parameters if key in plain}
-                title = name if name in names("corpus") + names("benchmark") else target.rpartition(".")[2]
+                title = name if name in list_options("corpus") + list_options("benchmark") else target.rpartition(".")[2]
                 _, wanted, _ = found.setdefault(plain["folder"], (title, [], Path(plain["folder"])))
                 wanted += [file for file in record(**chosen) if file not in wanted]
     if not found:

@@ -12,11 +12,11 @@ from rich.table import Table
 
 from hybrid_ir.runs.errors import require_benchmarks
 from hybrid_ir.runs.building import build
-from hybrid_ir.cli.config import config_of, listed
+from hybrid_ir.cli.config import compose_config, parse_list
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.overlap import Match, Measured, matches, repeated
-from hybrid_ir.corpora.rewriting import rewrite
-from hybrid_ir.corpora.stored import write_to
+from hybrid_ir.data.overlap import Match, BenchmarkTexts, find_matches, find_repeated_pairs
+from hybrid_ir.corpora.rewriting import rewrite_corpus
+from hybrid_ir.corpora.stored import write_corpus
 from hybrid_ir.corpora.writing import CorpusWriter
 
 TEXTS = ("to", "corpus.path", "paths.data_dir", "paths.cache_dir")
@@ -24,10 +24,10 @@ DUPLICATES = ("exact", "near", "keep")
 
 
 def main(arguments: Sequence[str]) -> None:
-    names = [name for text in arguments if text.startswith("against=") for name in listed(text.partition("=")[2])]
+    names = [name for text in arguments if text.startswith("against=") for name in parse_list(text.partition("=")[2])]
     require_benchmarks("against", names)
     rest = [text for text in arguments if not text.startswith("against=")]
-    cfg = config_of("clean", [*(f"+benchmark@against.{name}={name}" for name in names), *rest], TEXTS)
+    cfg = compose_config("clean", [*(f"+benchmark@against.{name}={name}" for name in names), *rest], TEXTS)
     if cfg is not None:
         run(cfg)
 
@@ -40,10 +40,10 @@ def run(cfg: DictConfig) -> None:
     corpus = build(cfg.corpus)
     if len(corpus.parts) > 1:
         raise ValueError("a mixture has no ids of its own: clean its corpora one by one")
-    found = [match for name in cfg.against for match in matches(corpus, Measured.of(build(cfg.against[name])), cfg.near)]
+    found = [match for name in cfg.against for match in find_matches(corpus, BenchmarkTexts.of(build(cfg.against[name])), cfg.near)]
     reasons = reasons_of(corpus, found)
     if cfg.duplicates != "keep":
-        for row in repeated(corpus, cfg.near if cfg.duplicates == "near" else 0):
+        for row in find_repeated_pairs(corpus, cfg.near if cfg.duplicates == "near" else 0):
             reasons.setdefault(row, "repeats an earlier pair")
     counts = Counter(reasons.values())
 
@@ -55,11 +55,11 @@ def run(cfg: DictConfig) -> None:
         removed = pa.table({"pair": list(reasons), "query": [int(row) for row in corpus.pairs[list(reasons), 0]],
                             "passage": [int(row) for row in corpus.pairs[list(reasons), 1]], "reason": list(reasons.values())})
         pq.write_table(removed, writer.aside / "removed.parquet")
-        rewrite(corpus, writer, np.asarray(corpus.pairs)[keep], np.where(np.isin(negatives, gone), -1, negatives),
+        rewrite_corpus(corpus, writer, np.asarray(corpus.pairs)[keep], np.where(np.isin(negatives, gone), -1, negatives),
                 f"cleaned of {', '.join(cfg.against) or 'repetitions'}", counts)
     if len(reasons) == len(corpus):
         raise ValueError("nothing would be left of the corpus: every pair is in a benchmark, or repeats another")
-    write_to(cfg.to, write)
+    write_corpus(cfg.to, write)
     show(cfg.to, corpus, found, counts)
 
 

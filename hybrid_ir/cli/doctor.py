@@ -21,9 +21,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from hybrid_ir.training.checkpoints import read_checkpoint
-from hybrid_ir.runs.errors import shipped
-from hybrid_ir.runs.launchers import cores
-from hybrid_ir.runs.folder import PACKAGES, installed_version, write_whole
+from hybrid_ir.runs.errors import find_shipped_file
+from hybrid_ir.runs.launchers import count_cores
+from hybrid_ir.runs.folder import PACKAGES, get_installed_version, write_text_atomically
 
 STEPS, BATCH = 4, 8
 # plain gradient descent: what a factor on the gradients does, Adam would hide
@@ -69,15 +69,15 @@ def main(arguments: list[str]) -> None:
     console.print(table)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(out, json.dumps([vars(found) for found in findings], indent=2))
+        write_text_atomically(out, json.dumps([vars(found) for found in findings], indent=2))
     if not all(found.holds for found in findings):
         sys.exit(1)
 
 
 def machine() -> list[Finding]:
     """Versions, devices and bf16."""
-    versions = ", ".join(f"{name} {installed_version(name)}" for name in PACKAGES)
-    missing = [name for name in PACKAGES if installed_version(name) is None]
+    versions = ", ".join(f"{name} {get_installed_version(name)}" for name in PACKAGES)
+    missing = [name for name in PACKAGES if get_installed_version(name) is None]
     gpus = [f"{torch.cuda.get_device_name(i)} ({torch.cuda.get_device_properties(i).total_memory / 2**30:.0f} GiB)"
             for i in range(torch.cuda.device_count())]
     device = "cuda" if gpus else "cpu"
@@ -88,7 +88,7 @@ def machine() -> list[Finding]:
     return [
         Finding("versions", not missing, f"Python {platform.python_version()}, {versions}",
                 f"pip install -c constraints.txt -e . brings {', '.join(missing)}"),
-        Finding("devices", True, ", ".join(gpus) or f"no GPU; {cores()} CPU cores, torch uses {torch.get_num_threads()} threads"),
+        Finding("devices", True, ", ".join(gpus) or f"no GPU; {count_cores()} CPU cores, torch uses {torch.get_num_threads()} threads"),
         Finding("bf16", error < 0.02, f"relative error of a product {error:.1e}; {'fast' if native else 'correct but not fast'} "
                 f"on this {device}", "use trainer.precision=32-true"),
     ]
@@ -141,7 +141,7 @@ class Runs:
 
     def _run(self, runs: dict[str, list[str]]) -> None:
         bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), transient=True)
-        with bar, ThreadPoolExecutor(max(1, min(2, cores()))) as pool:
+        with bar, ThreadPoolExecutor(max(1, min(2, count_cores()))) as pool:
             task = bar.add_task(" ".join(runs), total=len(runs))
             for name, done in pool.map(self._one, runs.items()):
                 bar.advance(task)
@@ -151,7 +151,7 @@ class Runs:
 
     def _one(self, run: tuple[str, list[str]]) -> tuple[str, subprocess.CompletedProcess]:
         name, arguments = run
-        command = [sys.executable, str(shipped("train.py")), *self.given, *arguments, f"hydra.run.dir={self.place}/{name}"]
+        command = [sys.executable, str(find_shipped_file("train.py")), *self.given, *arguments, f"hydra.run.dir={self.place}/{name}"]
         return name, subprocess.run(command, capture_output=True, text=True)
 
     def _finding(self, name: str, runs: tuple[str, str], compare: Callable, cure: str) -> Finding:

@@ -11,28 +11,28 @@ from rich.console import Console
 
 from hybrid_ir.cli import models
 
-from hybrid_ir.runs.errors import conf_folder, names, prepare, require_benchmarks
+from hybrid_ir.runs.errors import find_conf_folder, list_options, prepare_process, require_benchmarks
 from hybrid_ir.runs.building import build
-from hybrid_ir.cli.config import ENCODER_TEXTS, listed, set_texts, split_texts
-from hybrid_ir.evaluation.card import content_hash, evaluation_card
-from hybrid_ir.evaluation.evaluate import Choices, Measured, evaluate
-from hybrid_ir.evaluation.postprocess import require
-from hybrid_ir.evaluation.report import report
-from hybrid_ir.evaluation.trec_runs import write_runs
-from hybrid_ir.runs.folder import owned, require_free
+from hybrid_ir.cli.config import PLAIN_ENCODER_KEYS, parse_list, set_plain_texts, split_plain_texts
+from hybrid_ir.evaluation.card import hash_benchmark, build_evaluation_card
+from hybrid_ir.evaluation.evaluate import EvaluationSettings, Evaluation, evaluate_with_corrections
+from hybrid_ir.evaluation.postprocess import require_corrections
+from hybrid_ir.evaluation.report import write_report
+from hybrid_ir.evaluation.trec_runs import write_trec_runs
+from hybrid_ir.runs.folder import lock_folder, require_no_results
 from hybrid_ir.types import TextEncoder
-from hybrid_ir.training.loggers__wandb_tables import log_results
+from hybrid_ir.training.loggers__wandb_tables import log_results_to_wandb
 
-TEXTS = (*ENCODER_TEXTS, "checkpoint", "place")
+TEXTS = (*PLAIN_ENCODER_KEYS, "checkpoint", "place")
 LONG = ("truncate", "max_passage")
 
 
 def main(arguments: list[str]) -> None:
     if set(arguments) & {"-h", "--help"}:
         for file in ("evaluate.yaml", "encoder/default.yaml"):
-            print((Path(conf_folder()) / file).read_text())
+            print((Path(find_conf_folder()) / file).read_text())
         return
-    with initialize_config_dir(conf_folder(), version_base="1.3"):
+    with initialize_config_dir(find_conf_folder(), version_base="1.3"):
         run(composed("evaluate", arguments))
 
 
@@ -45,42 +45,42 @@ def composed(config: str, arguments: list[str]) -> DictConfig:
     for argument in arguments:
         key, _, value = argument.partition("=")
         if key == "benchmark":
-            chosen = list(dict.fromkeys(listed(value)))
+            chosen = list(dict.fromkeys(parse_list(value)))
         else:  # model and logger are groups of conf/, and here a place and a switch
             renamed.append({"model": "place", "logger": "track"}.get(key, key) + argument.removeprefix(key))
             on = value if key == "postprocess_on" and value not in ("test", "null") else on
     if not chosen:
-        raise ValueError(f"benchmark=[A,B,...] must name at least one of {', '.join(names('benchmark'))}")
+        raise ValueError(f"benchmark=[A,B,...] must name at least one of {', '.join(list_options('benchmark'))}")
     require_benchmarks("benchmark", chosen)
     require_benchmarks("postprocess_on", [on] if on else [], but="test")
     groups = [f"+benchmark@benchmark.{name}={name}" for name in chosen] + (
         [f"+benchmark@split.{on}={on}"] if on and on not in chosen else [])
-    rest, texts = split_texts(renamed, TEXTS)
-    return set_texts(compose(config, overrides=[*groups, *rest]), texts)
+    rest, texts = split_plain_texts(renamed, TEXTS)
+    return set_plain_texts(compose(config, overrides=[*groups, *rest]), texts)
 
 
 def run(cfg: DictConfig) -> None:
-    prepare(cfg.seed, cfg.threads)
+    prepare_process(cfg.seed, cfg.threads)
     corrections = [cfg.postprocess] if isinstance(cfg.postprocess, str) else list(cfg.postprocess or ())
-    require(corrections, cfg.postprocess_on)
+    require_corrections(corrections, cfg.postprocess_on)
     require_values(cfg)
     results = [f"{folder_name(name, fix)}/metrics.json" for name in cfg.benchmark for fix in corrections]
     if cfg.out:
-        require_free(Path(cfg.out), *results)
+        require_no_results(Path(cfg.out), *results)
     encoder, parts = models.load(str(cfg.checkpoint or cfg.place), cfg)
     benchmarks = {name: build(config) for name, config in cfg.benchmark.items()}
     split = benchmarks.get(cfg.postprocess_on) or next(map(build, cfg.split.values()), None)
-    choices = Choices(
+    choices = EvaluationSettings(
         corrections, split, cfg.postprocess_source, cfg.postprocess_components,
         cfg.window_overlap if cfg.long_passages == "max_passage" else None, cfg.run_depth, cfg.texts_per_chunk)
     out = Path(cfg.out or Path(cfg.paths.output_dir) / "evaluate" / f"{encoder.name}_{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
-    with owned(out):
-        require_free(out, *results)  # another process may have been there before this one
+    with lock_folder(out):
+        require_no_results(out, *results)  # another process may have been there before this one
         for name, benchmark in benchmarks.items():
-            digest = content_hash(benchmark)
+            digest = hash_benchmark(benchmark)
             kept = out / name / "embeddings" if cfg.save_embeddings else None
             itself = replace(choices, postprocess_on=None) if benchmark is split else choices  # then it is `test`, by its name
-            for measured in evaluate(benchmark, encoder, itself, out, kept):
+            for measured in evaluate_with_corrections(benchmark, encoder, itself, out, kept):
                 write(measured, digest, encoder, parts, cfg, out / folder_name(name, measured.postprocess))
 
 
@@ -106,11 +106,11 @@ def folder_name(benchmark: str, correction: str) -> str:
     return benchmark if correction == "none" else f"{benchmark}-{correction}"
 
 
-def write(measured: Measured, digest: str | None, encoder: TextEncoder, parts: dict[str, Any], cfg: DictConfig,
+def write(measured: Evaluation, digest: str | None, encoder: TextEncoder, parts: dict[str, Any], cfg: DictConfig,
           folder: Path) -> None:
     """One result folder: see docs/evaluation.md for its files."""
     windows = cfg.long_passages == "max_passage"
-    card = evaluation_card(
+    card = build_evaluation_card(
         measured.results, digest, reading=encoder.reading(), texts_cut=measured.texts_cut, device=str(encoder.device),
         long_passages={"policy": cfg.long_passages, "window_overlap": cfg.window_overlap if windows else None,
                        "windows": measured.windows},
@@ -119,7 +119,7 @@ def write(measured: Measured, digest: str | None, encoder: TextEncoder, parts: d
                      "components": cfg.postprocess_components if measured.postprocess == "lir" else None,
                      "source": cfg.postprocess_source if measured.postprocess == "shift" else None}, **parts)
     folder.mkdir(parents=True, exist_ok=True)
-    write_runs(measured.runs, measured.results.benchmark, encoder.name, folder)
-    report(measured.results, card, folder, Console())
+    write_trec_runs(measured.runs, measured.results.benchmark, encoder.name, folder)
+    write_report(measured.results, card, folder, Console())
     if cfg.track == "wandb":
-        log_results(folder, f"{encoder.name}_{folder.name}")
+        log_results_to_wandb(folder, f"{encoder.name}_{folder.name}")

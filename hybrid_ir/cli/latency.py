@@ -11,15 +11,15 @@ from rich.console import Console
 
 from hybrid_ir.cli import models
 
-from hybrid_ir.runs.errors import conf_folder, prepare, require_benchmarks
+from hybrid_ir.runs.errors import find_conf_folder, prepare_process, require_benchmarks
 from hybrid_ir.runs.building import build
-from hybrid_ir.cli.config import ENCODER_TEXTS, paths, set_texts, split_texts
-from hybrid_ir.latency.card import card_of
-from hybrid_ir.latency.report import report
-from hybrid_ir.latency.session import run
-from hybrid_ir.latency.settings import Settings
-from hybrid_ir.runs.folder import require_free
-from hybrid_ir.types import Benchmark, TextEncoder, codes
+from hybrid_ir.cli.config import PLAIN_ENCODER_KEYS, parse_paths, set_plain_texts, split_plain_texts
+from hybrid_ir.latency.card import build_latency_card
+from hybrid_ir.latency.report import write_latency_report
+from hybrid_ir.latency.session import run_latency_session
+from hybrid_ir.latency.settings import LatencySettings
+from hybrid_ir.runs.folder import require_no_results
+from hybrid_ir.types import Benchmark, TextEncoder, parse_languages
 
 LISTS, VALUES = ("batch_sizes", "pools", "backends", "search"), (
     "top_k", "margin", "rounds", "warmup", "pool_dtype", "pool_vectors", "pool_passages", "seed")
@@ -27,26 +27,26 @@ LISTS, VALUES = ("batch_sizes", "pools", "backends", "search"), (
 
 def main(arguments: list[str]) -> None:
     helping = {"-h", "--help"} & set(arguments)
-    with initialize_config_dir(conf_folder(), version_base="1.3"):
+    with initialize_config_dir(find_conf_folder(), version_base="1.3"):
         asked = [value for key, _, value in (argument.partition("=") for argument in arguments) if key == "benchmark"]
         require_benchmarks("benchmark", asked, but="none")
-        rest, texts = split_texts([] if helping else arguments, (*ENCODER_TEXTS, "checkpoints"))
+        rest, texts = split_plain_texts([] if helping else arguments, (*PLAIN_ENCODER_KEYS, "checkpoints"))
         places = texts.pop("checkpoints", None)
-        cfg = set_texts(compose("latency", overrides=rest), texts)
-        cfg.checkpoints = paths(places or "")
+        cfg = set_plain_texts(compose("latency", overrides=rest), texts)
+        cfg.checkpoints = parse_paths(places or "")
         if helping:
             print(OmegaConf.to_yaml(cfg), end="")
             return
-        prepare(cfg.seed, cfg.threads)
+        prepare_process(cfg.seed, cfg.threads)
         threads_of_tokenizers(cfg.threads)
         settings, out = settings_of(cfg), folder_of(cfg)
-        require_free(out, "latency.json", "latency.parquet")
+        require_no_results(out, "latency.json", "latency.parquet")
         benchmark = benchmark_of(cfg)
         loaded = loaded_of(cfg)
     console = Console()
-    study, pools, left_out = run({label: encoder for label, (encoder, _) in loaded.items()}, benchmark, settings, console)
-    card = card_of(settings, benchmark, loaded, pools, left_out)
-    report(study, card, settings.margin, settings.seed, out, console)
+    study, pools, left_out = run_latency_session({label: encoder for label, (encoder, _) in loaded.items()}, benchmark, settings, console)
+    card = build_latency_card(settings, benchmark, loaded, pools, left_out)
+    write_latency_report(study, card, settings.margin, settings.seed, out, console)
 
 
 def threads_of_tokenizers(threads: int) -> None:
@@ -55,12 +55,12 @@ def threads_of_tokenizers(threads: int) -> None:
     os.environ["RAYON_NUM_THREADS"] = str(threads)  # read once, before the first text
 
 
-def settings_of(cfg: DictConfig) -> Settings:
+def settings_of(cfg: DictConfig) -> LatencySettings:
     """The checked choices; a list of one may be given without its brackets."""
     if cfg.precision != "fp32":
         raise ValueError(f"precision={cfg.precision!r}: here backends say it, backends=[torch_fp32,torch_bf16] measures both")
     lists = {key: list(cfg[key]) if OmegaConf.is_list(cfg[key]) else [cfg[key]] for key in LISTS}
-    return Settings(**lists, **{key: cfg[key] for key in VALUES})
+    return LatencySettings(**lists, **{key: cfg[key] for key in VALUES})
 
 
 def benchmark_of(cfg: DictConfig) -> Benchmark:
@@ -75,7 +75,7 @@ def benchmark_of(cfg: DictConfig) -> Benchmark:
 
 def loaded_of(cfg: DictConfig) -> dict[str, tuple[TextEncoder, dict[str, Any]]]:
     """Every checkpoint with its card, by a label that tells them apart; all that cannot be loaded are named at once."""
-    places = codes(cfg.checkpoints)
+    places = parse_languages(cfg.checkpoints)
     if not places:
         raise ValueError("checkpoints=[] has nothing to measure: give run folders, .ckpt files, names in conf/model, folders or "
                          "hub ids, for example checkpoints=[RUN_A,RUN_B]")

@@ -4,7 +4,7 @@ import runpy
 import sys
 from importlib import import_module
 
-from hybrid_ir.runs.errors import one_clear_error, quieten, shipped
+from hybrid_ir.runs.errors import report_errors_clearly, silence_libraries, find_shipped_file
 
 USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by language
 
@@ -40,11 +40,11 @@ def main() -> None:
     if command in ("-h", "--help"):
         print(USAGE, end="")
     elif command in ("train", "sweep"):
-        sys.argv = [str(shipped("train.py")), *(["-m", *map(launcher_key, rest)] if command == "sweep" else rest)]
+        sys.argv = [str(find_shipped_file("train.py")), *(["-m", *map(launcher_key, rest)] if command == "sweep" else rest)]
         runpy.run_path(sys.argv[0], run_name="__main__")
     elif command in COMMANDS:
-        quieten()
-        with one_clear_error():
+        silence_libraries()
+        with report_errors_clearly():
             import_module(f"hybrid_ir.runs.errors.{command}").main(rest)
     else:
         print(f"error: hybrid-ir has no command {command!r}\n\n{USAGE}", end="", file=sys.stderr)

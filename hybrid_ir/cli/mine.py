@@ -15,22 +15,22 @@ from rich.progress import track
 
 from hybrid_ir.cli import models
 
-from hybrid_ir.runs.errors import prepare
+from hybrid_ir.runs.errors import prepare_process
 from hybrid_ir.runs.building import build
-from hybrid_ir.cli.config import ENCODER_TEXTS, config_of
+from hybrid_ir.cli.config import PLAIN_ENCODER_KEYS, compose_config
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.corpora.mining import hard_negatives, merged, pools, positives_of
-from hybrid_ir.corpora.rewriting import rewrite
-from hybrid_ir.corpora.stored import write_to
-from hybrid_ir.evaluation.top_k import Top
+from hybrid_ir.corpora.mining import select_hard_negatives, merge_candidates, list_searched_languages, group_positives
+from hybrid_ir.corpora.rewriting import rewrite_corpus
+from hybrid_ir.corpora.stored import write_corpus
+from hybrid_ir.evaluation.top_k import TopK
 from hybrid_ir.types import Role, TextEncoder
 
-TEXTS = (*ENCODER_TEXTS, "checkpoint", "to", "corpus.path")
+TEXTS = (*PLAIN_ENCODER_KEYS, "checkpoint", "to", "corpus.path")
 BLOCK, PAIRS = 1024, 8192  # queries of a matrix product, pairs that are judged together
 
 
 def main(arguments: Sequence[str]) -> None:
-    cfg = config_of("mine", arguments, TEXTS)
+    cfg = compose_config("mine", arguments, TEXTS)
     if cfg is not None:
         run(cfg)
 
@@ -41,8 +41,8 @@ def run(cfg: DictConfig) -> None:
                                                         if cfg[key] < 1]
     if wrong:
         raise ValueError("; ".join(wrong) + "; hybrid-ir mine --help lists the keys")
-    pools(0, 1, cfg.languages)
-    prepare(cfg.seed, cfg.threads)
+    list_searched_languages(0, 1, cfg.languages)
+    prepare_process(cfg.seed, cfg.threads)
     encoder, _ = models.load(str(cfg.checkpoint), cfg)
     corpus = build(cfg.corpus)
     if len(corpus.parts) > 1:
@@ -61,7 +61,7 @@ def run(cfg: DictConfig) -> None:
         raise ValueError(f"no passage is a hard negative by checkpoint={cfg.checkpoint}, languages={cfg.languages}, "
                          f"margin={cfg.margin}, depth={cfg.depth}: nothing is written. A lower margin or more depth finds more")
     about = f"hard negatives mined by {encoder.name} ({cfg.languages} languages, margin {cfg.margin})"
-    write_to(cfg.to, lambda writer: rewrite(corpus, writer, np.asarray(corpus.pairs), negatives, about, counts))
+    write_corpus(cfg.to, lambda writer: rewrite_corpus(corpus, writer, np.asarray(corpus.pairs), negatives, about, counts))
     found = (negatives >= 0).sum(1)
     Console().print(f"{cfg.to}: {found.mean():.2f} hard negatives a pair, {(found == 0).sum():,} of {len(found):,} pairs have "
                     f"none; passages of {', '.join(f'{name} {count:,}' for name, count in counts.items())} were found, the best "
@@ -103,7 +103,7 @@ def usable_in(corpus: ParallelCorpus, negatives: np.ndarray) -> np.ndarray:
 
 def mine(corpus: ParallelCorpus, vectors: dict[str, Vectors], cfg: DictConfig) -> tuple[np.ndarray, Counter]:
     """Hard negatives of each pair (P, K), and in which languages they were found: the best over its query's languages."""
-    pairs, contents = np.asarray(corpus.pairs, np.int64), positives_of(
+    pairs, contents = np.asarray(corpus.pairs, np.int64), group_positives(
         corpus.query_content[corpus.pairs[:, 0]], corpus.content[corpus.pairs[:, 1]])
     best = np.full((len(pairs), cfg.count), -1), np.full((len(pairs), cfg.count), -np.inf)
     counts: Counter[str] = Counter()
@@ -116,7 +116,7 @@ def mine(corpus: ParallelCorpus, vectors: dict[str, Vectors], cfg: DictConfig) -
             rows = by_query_P[slice(*np.searchsorted(asked_P, (block[0], block[-1] + 1)))]
             rows = rows[np.isin(pairs[rows, 0], block)]
             queries = own.queries[start : start + BLOCK]
-            for other in pools(number, len(corpus.languages), cfg.languages):
+            for other in list_searched_languages(number, len(corpus.languages), cfg.languages):
                 pool = vectors[corpus.languages[other]]
                 if not len(pool.ids) or not len(rows):
                     continue
@@ -126,14 +126,14 @@ def mine(corpus: ParallelCorpus, vectors: dict[str, Vectors], cfg: DictConfig) -
                     found = chosen(corpus, own, pool, queries[places], some, [side[places] for side in candidates], contents, cfg)
                     counts[corpus.languages[other]] += int((found[0] >= 0).sum())
                     both = (np.concatenate([side[some], new], axis=1) for side, new in zip(best, found, strict=True))
-                    ids, scores = merged(*both)
-                    best[0][some], best[1][some] = hard_negatives(ids, scores, ids >= 0, corpus.content, cfg.count)
+                    ids, scores = merge_candidates(*both)
+                    best[0][some], best[1][some] = select_hard_negatives(ids, scores, ids >= 0, corpus.content, cfg.count)
     return best[0], counts
 
 
 def searched(pool: Vectors, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
     """Ids and scores (Q, D) of the best passages of a language, -1 for none."""
-    top = Top(len(queries), min(depth, len(pool.ids)))
+    top = TopK(len(queries), min(depth, len(pool.ids)))
     given = torch.from_numpy(np.ascontiguousarray(queries)).to(pool.device)
     for start in range(0, len(pool.ids), 1 << 16):
         block = torch.from_numpy(np.ascontiguousarray(pool.passages[start : start + (1 << 16)])).to(pool.device)
@@ -154,4 +154,4 @@ def chosen(corpus: ParallelCorpus, own: Vectors, pool: Vectors, queries: np.ndar
         if len(vectors.ids):
             place = vectors.row_of[positives]
             score = np.where(place >= 0, (queries * vectors.passages[place]).sum(1), score)
-    return hard_negatives(ids, scores, ~right & (scores <= score[:, None] - cfg.margin), corpus.content, cfg.count)
+    return select_hard_negatives(ids, scores, ~right & (scores <= score[:, None] - cfg.margin), corpus.content, cfg.count)

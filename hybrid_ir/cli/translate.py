@@ -11,17 +11,17 @@ from rich.table import Table
 
 from hybrid_ir.cli import models
 
-from hybrid_ir.runs.errors import prepare
+from hybrid_ir.runs.errors import prepare_process
 from hybrid_ir.runs.building import build
-from hybrid_ir.cli.config import config_of
-from hybrid_ir.data.content_ids import corpus_fingerprint
-from hybrid_ir.corpora.stored import load, read_card, write_to
-from hybrid_ir.system.interruption import stop_on_request
-from hybrid_ir.system.processes import FAILURES, Ranks
+from hybrid_ir.cli.config import compose_config
+from hybrid_ir.data.content_ids import compute_corpus_fingerprint
+from hybrid_ir.corpora.stored import load_corpus_folder, read_corpus_card, write_corpus
+from hybrid_ir.system.interruption import raise_when_asked_to_stop
+from hybrid_ir.system.processes import FAILURE_FOLDER_VARIABLE, Ranks
 from hybrid_ir.translation.families import Translator
-from hybrid_ir.translation.quality import Filters
-from hybrid_ir.translation.work import Job
-from hybrid_ir.types import codes
+from hybrid_ir.translation.quality import QualityFilters
+from hybrid_ir.translation.work import TranslationJob
+from hybrid_ir.types import parse_languages
 
 TEXTS = ("model", "to", "revision", "device", "corpus.path", "paths.data_dir", "paths.cache_dir")
 DECIDES = ("model", "revision", "source", "languages", "codes", "precision", "beams", "max_length", "tokens_per_batch", "unit",
@@ -31,12 +31,12 @@ COMMAND = "from hybrid_ir.cli.main import main; main()"
 
 
 def main(arguments: list[str]) -> None:
-    cfg = config_of("translate", arguments, TEXTS)
+    cfg = compose_config("translate", arguments, TEXTS)
     if cfg is None:
         return
     if missing := sorted(key for key in ("model", "languages", "to") if OmegaConf.is_missing(cfg, key)):
         raise ValueError(f"{', '.join(missing)}: not given; hybrid-ir translate --help lists the keys")
-    if cfg.processes > 1 and FAILURES not in os.environ:
+    if cfg.processes > 1 and FAILURE_FOLDER_VARIABLE not in os.environ:
         Ranks(cfg.processes).start([sys.executable, "-c", COMMAND, "translate", *arguments]).wait()
     else:
         run(cfg)
@@ -45,24 +45,24 @@ def main(arguments: list[str]) -> None:
 def run(cfg: DictConfig) -> None:
     to = Path(cfg.to).expanduser().absolute()
     if not to.exists():
-        prepare(0, cfg.threads)
-        stop_on_request()
+        prepare_process(0, cfg.threads)
+        raise_when_asked_to_stop()
         corpus = build(cfg.corpus)
-        chosen = codes(OmegaConf.to_object(cfg.languages) if OmegaConf.is_config(cfg.languages) else cfg.languages)
-        job = Job(corpus, cfg.source, chosen, to.with_name(f".{to.name}.translating"), cfg.unit)
+        chosen = parse_languages(OmegaConf.to_object(cfg.languages) if OmegaConf.is_config(cfg.languages) else cfg.languages)
+        job = TranslationJob(corpus, cfg.source, chosen, to.with_name(f".{to.name}.translating"), cfg.unit)
         translator = Translator.load(
             cfg.model, cfg.revision, cfg.source, device(cfg), cfg.precision, codes=dict(cfg.codes), beams=cfg.beams,
             max_length=cfg.max_length, tokens_per_batch=cfg.tokens_per_batch)
-        filters = Filters(cfg.length_ratio, cfg.language_letters, cfg.copied, cfg.repeated, cfg.identical, (cfg.source, *chosen))
+        filters = QualityFilters(cfg.length_ratio, cfg.language_letters, cfg.copied, cfg.repeated, cfg.identical, (cfg.source, *chosen))
         for language in chosen:
             translator.code(language)  # ValueError before there is any work
-        job.begin({"corpus": corpus_fingerprint(corpus), "model files": translator.identity,
+        job.begin({"corpus": compute_corpus_fingerprint(corpus), "model files": translator.identity,
                    **{key: OmegaConf.to_container(cfg)[key] for key in DECIDES}})
         job.work(translator, filters)
         by = f"{Path(cfg.model).name if Path(cfg.model).exists() else cfg.model}{f'@{cfg.revision}' if cfg.revision else ''}"
         with FileLock(job.folder / ".assemble.lock"):
             if not to.exists():
-                write_to(str(to), lambda writer: job.assemble(writer, by))
+                write_corpus(str(to), lambda writer: job.assemble(writer, by))
     if os.environ.get("RANK", "0") == "0":
         show(to)
 
@@ -74,7 +74,7 @@ def device(cfg: DictConfig) -> str:
 
 
 def show(to: Path) -> None:
-    corpus, report = load(to), read_card(to)["report"]
+    corpus, report = load_corpus_folder(to), read_corpus_card(to)["report"]
     table = Table(title=f"{to}: {len(corpus):,} pairs", title_justify="left")
     for column in ("language", "pairs in it", "queries translated", "passages translated", "rejected"):
         table.add_column(column, justify="left" if column == "language" else "right")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hybrid_ir.comparison.grid import Chance, Grid, adjust, differences_only, measure
+from hybrid_ir.comparison.grid import Resampling, Grid, adjust, differences_only, measure
 from hybrid_ir.comparison.section import VIEWS, Section
 from hybrid_ir.comparison.table import TITLES, VIEW_TITLES, Column, Row, Table, p_cell, plain_cell, without_empty_columns
 
@@ -12,7 +12,7 @@ LIST = 16  # pairs shown where there are more
 PAIRS_TESTED_UP_TO = 30  # languages: 122 have 14,884 pairs, and Holm would need 100 sign flips for each
 
 
-def pair_grid(section: Section, metric: str, chance: Chance) -> Grid:
+def pair_grid(section: Section, metric: str, chance: Resampling) -> Grid:
     """Every pair of query and passage language as a cell "query → passage", monolingual pairs included; one family.
 
     Differences alone where there are many languages.
@@ -25,7 +25,7 @@ def pair_grid(section: Section, metric: str, chance: Chance) -> Grid:
     return adjust([measure(section, metric, cells, chance, intervals=True)])[0]
 
 
-def change_tables(section: Section, metric: str, chance: Chance, pairs: Grid) -> list[Table]:
+def change_tables(section: Section, metric: str, chance: Resampling, pairs: Grid) -> list[Table]:
     """What gains and what loses, sorted: query languages in each view, then pairs of languages."""
     views = {view: section.mask(view) for view in VIEWS if section.mask(view).any()}
     cells = {f"{language}, {VIEW_TITLES[view]}": section.mask(view, asked=[language])

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from hybrid_ir.comparison import formats
 from hybrid_ir.comparison.changes import change_tables, pair_grid
-from hybrid_ir.comparison.grid import Chance, Grid
+from hybrid_ir.comparison.grid import Resampling, Grid
 from hybrid_ir.comparison.language_tables import language_tables
 from hybrid_ir.comparison.section import Section
 from hybrid_ir.comparison.seen import seen_table
 from hybrid_ir.comparison.table import Table
 from hybrid_ir.comparison.tables import Headline, effects_table, headline, systems_table, table1, table2
-from hybrid_ir.runs.folder import write_whole
+from hybrid_ir.runs.folder import write_text_atomically
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class ComparedBenchmark:
     """What is said about one benchmark; `tables` by the name of their chapter."""
 
     section: Section
@@ -30,9 +30,9 @@ class Part:
 @dataclass(frozen=True, eq=False)
 class Comparison:
     metric: str
-    chance: Chance
+    chance: Resampling
     overview: list[Table]  # tables 1 and 2, macro and micro
-    parts: list[Part]
+    parts: list[ComparedBenchmark]
     paper: bool = True
     notes: list[str] = field(default_factory=list)
 
@@ -41,14 +41,14 @@ class Comparison:
         return [*self.overview, *(table for part in self.parts for tables in part.tables.values() for table in tables)]
 
 
-def compare(sections: Sequence[Section], metric: str = "map", paper: bool = True, chance: Chance | None = None,
+def compare(sections: Sequence[Section], metric: str = "map", paper: bool = True, chance: Resampling | None = None,
             notes: Sequence[str] = ()) -> Comparison:
     """Test and tabulate; nothing is written."""
-    chance, parts = chance or Chance(), []
+    chance, parts = chance or Resampling(), []
     for section in sections:
         macro, micro = (headline(section, metric, chance, micro) for micro in (False, True))
         pairs, seen = pair_grid(section, metric, chance), seen_table(section, metric, chance)
-        parts.append(Part(section, macro, micro, pairs, {
+        parts.append(ComparedBenchmark(section, macro, micro, pairs, {
             "systems": [systems_table(section)],
             "effects": [table for table in (effects_table(macro), effects_table(micro, micro=True)) if table.rows],
             "languages": language_tables(section, metric, chance, paper),
@@ -63,14 +63,14 @@ def compare(sections: Sequence[Section], metric: str = "map", paper: bool = True
 def write_tables(comparison: Comparison, folder: Path) -> None:
     """tables.md, tables.tex, a CSV per table, comparison.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "tables.md", "\n".join(map(formats.as_markdown, comparison.tables)))
-    write_whole(folder / "tables.tex", formats.BEGINNING + "\n".join(map(formats.as_latex, comparison.tables)))
+    write_text_atomically(folder / "tables.md", "\n".join(map(formats.as_markdown, comparison.tables)))
+    write_text_atomically(folder / "tables.tex", formats.BEGINNING + "\n".join(map(formats.as_latex, comparison.tables)))
     for table in comparison.tables:
-        write_whole(folder / f"{table.file}.csv", formats.as_csv(table))
-    write_whole(folder / "comparison.json", json.dumps(as_dict(comparison), indent=2, allow_nan=False, ensure_ascii=False))
+        write_text_atomically(folder / f"{table.file}.csv", formats.as_csv(table))
+    write_text_atomically(folder / "comparison.json", json.dumps(comparison_to_dict(comparison), indent=2, allow_nan=False, ensure_ascii=False))
 
 
-def as_dict(comparison: Comparison) -> dict:
+def comparison_to_dict(comparison: Comparison) -> dict:
     benchmarks = {}
     for part in comparison.parts:
         section = part.section

@@ -16,7 +16,7 @@ LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\
 BEGINNING = "% needs \\usepackage{booktabs}; \\small or \\resizebox where a table is wide\n"
 
 
-def as_rich(table: Table) -> RichTable:
+def to_rich_table(table: Table) -> RichTable:
     table = table.short
     made = RichTable(title=escape(table.title), title_justify="left", caption=escape(table.note) or None, caption_justify="left",
                      box=box.SIMPLE_HEAD)
@@ -30,7 +30,7 @@ def as_rich(table: Table) -> RichTable:
     return made
 
 
-def as_markdown(table: Table) -> str:
+def to_markdown(table: Table) -> str:
     table = table.short
 
     def line(cells) -> str:
@@ -55,7 +55,7 @@ def markdown_text(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def as_latex(table: Table) -> str:
+def to_latex(table: Table) -> str:
     table = table.short
 
     def line(cells) -> str:
@@ -90,7 +90,7 @@ def latex_text(text: str) -> str:
     return "".join(LATEX.get(letter, letter) for letter in " ".join(text.split()))
 
 
-def as_csv(table: Table) -> str:
+def to_csv(table: Table) -> str:
     """All rows and digits; a column has companions for the standard deviation and Holm's p where it has any."""
     more = [(i, kind) for i, _ in enumerate(table.columns) for kind in ("value", "sd", "p")
             if kind == "value" or any(getattr(row.cells[i], kind) is not None for row in table.rows)]
@@ -104,7 +104,7 @@ def as_csv(table: Table) -> str:
     return out.getvalue()
 
 
-def as_dict(table: Table) -> dict:
+def table_to_dict(table: Table) -> dict:
     """Plain values for comparison.json."""
     return {"title": table.title, "note": table.note, "heads": list(table.heads),
             "columns": [column.title for column in table.columns],

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hybrid_ir.comparison.section import Section
-from hybrid_ir.evaluation.significance import Clustered, bootstrap_interval, effect, holm, randomisation_test
+from hybrid_ir.evaluation.significance import ClusteredValues, compute_bootstrap_interval, compute_effect, adjust_holm, test_by_randomisation
 
 LOWER_IS_BETTER = ("rank_distance", "rank_distance_excess", "rank_distance_normalised", "max_rank", "tie_rate")
 
 
 @dataclass(frozen=True)
-class Chance:
+class Resampling:
     """How the tests and intervals are drawn; one seed gives one report."""
 
     seed: int = 1
@@ -55,7 +55,7 @@ class Grid:
         return float("nan") if not len(values) else float(values.max() if self.higher_is_better else values.min())
 
 
-def measure(section: Section, metric: str, cells: Mapping[str, np.ndarray], chance: Chance, micro: bool = False,
+def measure(section: Section, metric: str, cells: Mapping[str, np.ndarray], chance: Resampling, micro: bool = False,
             intervals: bool = False) -> Grid:
     """Test every system against its baseline in every cell; a cell is a mask (S) of settings.
 
@@ -75,14 +75,14 @@ def measure(section: Section, metric: str, cells: Mapping[str, np.ndarray], chan
         if base is None:
             continue
         mine, theirs = measured.averaged[i], measured.averaged[base]
-        paired, chosen = Clustered(mine.sums_CS - theirs.sums_CS, mine.counts_CS), cells_SK
+        paired, chosen = ClusteredValues(mine.sums_CS - theirs.sums_CS, mine.counts_CS), cells_SK
         if micro:
             paired, chosen = paired.pooled(cells_SK), np.eye(len(cells), dtype=bool)
         rng = np.random.default_rng(chance.seed)
-        found["p"][i] = randomisation_test(paired.contributions(chosen), rng, chance.flips_for(tests))
+        found["p"][i] = test_by_randomisation(paired.contributions(chosen), rng, chance.flips_for(tests))
         if intervals:
-            found["low"][i], found["high"][i] = bootstrap_interval(paired, chosen, rng, chance.resamples, chance.level)
-        sizes = effect(paired, chosen, metric not in LOWER_IS_BETTER)
+            found["low"][i], found["high"][i] = compute_bootstrap_interval(paired, chosen, rng, chance.resamples, chance.level)
+        sizes = compute_effect(paired, chosen, metric not in LOWER_IS_BETTER)
         for name in ("difference", "standardised", "better", "worse"):
             found[name][i] = getattr(sizes, name)
     return Grid(metric, tuple(cells), mean=np.array([rows.mean(0) for rows in seeds]),
@@ -102,7 +102,7 @@ def differences_only(section: Section, metric: str, cells: Mapping[str, int]) ->
 
 def adjust(grids: Sequence[Grid]) -> list[Grid]:
     """Holm over all tests of these grids: one family."""
-    adjusted = holm(np.concatenate([grid.p.ravel() for grid in grids])) if grids else np.empty(0)
+    adjusted = adjust_holm(np.concatenate([grid.p.ravel() for grid in grids])) if grids else np.empty(0)
     ends = np.cumsum([grid.p.size for grid in grids])[:-1]
     return [replace(grid, adjusted=part.reshape(grid.p.shape))
             for grid, part in zip(grids, np.split(adjusted, ends), strict=True)]

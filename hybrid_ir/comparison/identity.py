@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_ir.comparison.results import Result
-from hybrid_ir.runs.identity__samplers_by_name import SAMPLERS
+from hybrid_ir.runs.identity__samplers_by_name import SAMPLER_NUMBERS
 
 UNTRAINED = "untrained"
 TRAINING, SETTING = "training/", "setting/"  # what identity keys of a training, and of its whole configuration, begin with
@@ -49,7 +49,7 @@ def label_of(identity: dict[str, Any], one_model: bool = False) -> str:
     """Sampler, alpha and level where they are not the sampler's own, model where there are several, postprocess."""
     name = identity.get("training/sampler", UNTRAINED)
     share, level = identity.get("training/monolingual_share"), identity.get("training/level")
-    own_share, own_level = SAMPLERS.get(name, (None, None))
+    own_share, own_level = SAMPLER_NUMBERS.get(name, (None, None))
     parts = [name]
     if share is not None and share != own_share:
         parts.append(f"alpha={share:g}")

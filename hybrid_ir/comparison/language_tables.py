@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hybrid_ir.comparison import paper
-from hybrid_ir.comparison.grid import Chance, Grid, adjust, measure
+from hybrid_ir.comparison.grid import Resampling, Grid, adjust, measure
 from hybrid_ir.comparison.section import VIEWS, Section
 from hybrid_ir.comparison.splitting import stems
 from hybrid_ir.comparison.table import (
@@ -34,7 +34,7 @@ def language_blocks(section: Section, metric: str) -> dict[str, Blocks]:
             "rank_distance": {"Mul rank distance": ("multi", "rank_distance")}}
 
 
-def language_tables(section: Section, metric: str, chance: Chance, with_paper: bool) -> list[Table]:
+def language_tables(section: Section, metric: str, chance: Resampling, with_paper: bool) -> list[Table]:
     """One table per model and kind of measure; query languages down, systems across, the paper's last."""
     tables = []
     models = list(dict.fromkeys(system.model for system in section.systems))

@@ -15,11 +15,11 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from hybrid_ir.comparison import curves, figures
-from hybrid_ir.comparison.everything import Comparison, Part
+from hybrid_ir.comparison.everything import Comparison, ComparedBenchmark
 from hybrid_ir.comparison.examples import Example, examples
 from hybrid_ir.comparison.style import inline_svg, look, save
 from hybrid_ir.comparison.table import TITLES
-from hybrid_ir.runs.folder import write_whole
+from hybrid_ir.runs.folder import write_text_atomically
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Picture:
 class Chapters:
     """The pictures and examples of one benchmark, by chapter."""
 
-    part: Part
+    part: ComparedBenchmark
     anchor: str
     pictures: dict[str, list[Picture]] = field(default_factory=dict)
     examples: list[tuple[str, str, list[Example]]] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Chapters:
                 for system in self.part.section.systems for result in system.results]
 
 
-def write_page(comparison: Comparison, folder: Path) -> None:
+def write_report_page(comparison: Comparison, folder: Path) -> None:
     """figures/NAME.{svg,pdf,png} and report.html."""
     looks = look(system.label for part in comparison.parts for system in part.section.systems)
     chapters = [chapters_of(comparison, part, looks, folder / "figures") for part in comparison.parts]
@@ -53,10 +53,10 @@ def write_page(comparison: Comparison, folder: Path) -> None:
     template = environment.from_string(files("hybrid_ir.comparison").joinpath("page.html.jinja").read_text(encoding="utf-8"))
     title = TITLES.get(comparison.metric, comparison.metric)
     page = template.render(comparison=comparison, chapters=chapters, chance=comparison.chance, title=title)
-    write_whole(folder / "report.html", page)
+    write_text_atomically(folder / "report.html", page)
 
 
-def chapters_of(comparison: Comparison, part: Part, looks: Mapping[str, dict], folder: Path) -> Chapters:
+def chapters_of(comparison: Comparison, part: ComparedBenchmark, looks: Mapping[str, dict], folder: Path) -> Chapters:
     section, metric = part.section, TITLES.get(comparison.metric, comparison.metric)
     name, stem = section.name, section.stem
     found = Chapters(part, anchor(stem))

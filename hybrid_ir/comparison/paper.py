@@ -19,7 +19,7 @@ RECALL = {"mono": "recall@1", "cross": "recall@1", "multi": "recall@10"}  # of t
 
 
 @cache
-def numbers() -> dict[str, Any]:
+def load_paper_numbers() -> dict[str, Any]:
     return json.loads(files("hybrid_ir.comparison").joinpath("elmahdy2024.json").read_text(encoding="utf-8"))
 
 
@@ -58,7 +58,7 @@ class PaperSystem:
 
     @staticmethod
     def _at(*path: str) -> float | None:
-        node: Any = numbers()
+        node: Any = load_paper_numbers()
         for key in path:
             if not isinstance(node, dict) or key not in node:
                 return None
@@ -113,5 +113,5 @@ def beside(measured: Mapping[str, Any], record: Mapping[str, Any]) -> Beside:
 
 def languages(benchmark: str) -> set[str]:
     """Of the queries in the paper's tables by language."""
-    tables = numbers()["miracl"].values() if benchmark == "miracl" else [found[benchmark] for found in numbers()["map"].values()]
+    tables = load_paper_numbers()["miracl"].values() if benchmark == "miracl" else [found[benchmark] for found in load_paper_numbers()["map"].values()]
     return {language for table in tables for language in table} - {"mean", "median"}

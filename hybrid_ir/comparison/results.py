@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from hybrid_ir.comparison.forms import CARD, METRICS, require_form
-from hybrid_ir.runs.identity__samplers_by_name import sampler_name
+from hybrid_ir.runs.identity__samplers_by_name import name_sampler
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def read_results(places: Sequence[str | Path]) -> list[Result]:
     return results
 
 
-def unfinished(places: Sequence[str | Path]) -> list[str]:
+def list_unfinished_jobs(places: Sequence[str | Path]) -> list[str]:
     """A note for each run folder in the places that has no results: a job that failed, or that is still going."""
     folders = sorted({path.parent for place in places for path in Path(place).rglob("versions.json")})
     return [f"{folder} has no results: it failed, or is not done" for folder in folders
@@ -130,7 +130,7 @@ def card_of_config(config: Any, path: Path) -> dict[str, Any]:
     try:
         sampler, model = config["sampler"], model_of(config)
         share, level = float(sampler["monolingual_share"]), sampler["level"]
-        languages, name = sampler.get("languages"), sampler_name(share, level, sampler.get("languages"))
+        languages, name = sampler.get("languages"), name_sampler(share, level, sampler.get("languages"))
         require_own_training(config, path.parent)
         training = {"sampler": name, "monolingual_share": share, "level": level, "seed": config["seed"],
                     "corpus": config["corpus"]["_target_"].split(".")[-2], "model": model,

@@ -17,7 +17,7 @@ from hybrid_ir.comparison.results import Result
 from hybrid_ir.comparison.rows import KEYS, Rows, read_columns, read_rows
 from hybrid_ir.comparison.splitting import Measurements, split
 from hybrid_ir.comparison.systems import System, group
-from hybrid_ir.evaluation.significance import Clustered
+from hybrid_ir.evaluation.significance import ClusteredValues
 
 VIEWS = ("mono", "cross", "multi")
 CHECKED = ("map", "rank_distance")  # in every comparison; other measures when they are asked for
@@ -27,7 +27,7 @@ CHECKED = ("map", "rank_distance")  # in every comparison; other measures when t
 class Measured:
     """A metric of every system: averaged over seeds within every row, and the setting means of each seed."""
 
-    averaged: tuple[Clustered, ...]  # A
+    averaged: tuple[ClusteredValues, ...]  # A
     seeds: tuple[np.ndarray, ...]  # A arrays (seeds, S); NaN where nothing is defined
 
 
@@ -95,13 +95,13 @@ class Section:
             shape = (len(self.rows.questions), len(self.rows.settings))
             averaged, seeds = [], []
             for system in self.systems:
-                found = [Clustered.of(self.values(result, metric), self.rows.cluster_V, self.rows.setting_V, shape)
+                found = [ClusteredValues.of(self.values(result, metric), self.rows.cluster_V, self.rows.setting_V, shape)
                          for result in system.results]
                 for result, one in zip(system.results, found, strict=True):
                     if not np.array_equal(one.counts_CS, (averaged or found)[0].counts_CS):
                         raise ValueError(f"{metric} is not defined for the same rows in {result.folder} and {self.first.folder}: "
                                          "measure both with the same version")
-                averaged.append(Clustered(sum(one.sums_CS for one in found) / len(found), found[0].counts_CS))
+                averaged.append(ClusteredValues(sum(one.sums_CS for one in found) / len(found), found[0].counts_CS))
                 counts_S = found[0].counts_CS.sum(0)
                 seeds.append(np.array([np.where(counts_S > 0, one.sums_CS.sum(0) / np.maximum(counts_S, 1), np.nan)
                                        for one in found]))
@@ -110,7 +110,7 @@ class Section:
         return self._measured[metric]
 
 
-def sections(results: Sequence[Result], baseline: str | None = None) -> list[Section]:
+def build_sections(results: Sequence[Result], baseline: str | None = None) -> list[Section]:
     """One section per benchmark and its choices, in the order met.
 
     Raises:
@@ -120,10 +120,10 @@ def sections(results: Sequence[Result], baseline: str | None = None) -> list[Sec
     one_model = len({identity_of(result)["model"] for result in results}) == 1
     groups = [group(part.results, one_model) for part in parts]
     require_named([systems for systems, _ in groups], baseline)
-    return [section(part, systems, notes, baseline) for part, (systems, notes) in zip(parts, groups, strict=True)]
+    return [build_section(part, systems, notes, baseline) for part, (systems, notes) in zip(parts, groups, strict=True)]
 
 
-def section(part: Measurements, systems: Sequence[System], notes: Sequence[str], baseline: str | None) -> Section:
+def build_section(part: Measurements, systems: Sequence[System], notes: Sequence[str], baseline: str | None) -> Section:
     """Where no system is the baseline that was named for another benchmark, as if none was named."""
     rows = {result.folder: read_rows(result.folder / "per_query.parquet") for system in systems for result in system.results}
     (first, base), *others = rows.items()

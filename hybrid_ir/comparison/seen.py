@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from hybrid_ir.comparison.base_languages import base_language
-from hybrid_ir.comparison.grid import Chance, adjust, measure
+from hybrid_ir.comparison.grid import Resampling, adjust, measure
 from hybrid_ir.comparison.language_tables import NOTE
 from hybrid_ir.comparison.section import VIEWS, Section
 from hybrid_ir.comparison.table import TITLES, VIEW_TITLES, Column, Row, Table, cell_of
@@ -27,7 +27,7 @@ def exposure(section: Section) -> Callable[[str], str]:
     return of
 
 
-def seen_table(section: Section, metric: str, chance: Chance) -> Table | None:
+def seen_table(section: Section, metric: str, chance: Resampling) -> Table | None:
     """Means over settings of languages that training saw and did not see; None where all are the same."""
     of, groups = exposure(section), {}
     for language in section.languages:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from hybrid_ir.runs.folder import write_whole
+from hybrid_ir.runs.folder import write_text_atomically
 
 INK = "#20242a"  # lines and letters; the page swaps it for its own colour, so that a dark page has light letters
 # Okabe and Ito (2008), told apart by colour-blind readers; yellow left out, which white paper swallows
@@ -76,7 +76,7 @@ def save(figure: Figure, folder: Path, name: str) -> None:
         figure.set_layout_engine("none")  # what it placed stays: once is enough for three files
         figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
         figure.savefig(folder / f"{name}.png", dpi=150, facecolor="white")
-        write_whole(folder / f"{name}.svg", svg(figure))
+        write_text_atomically(folder / f"{name}.svg", svg(figure))
 
 
 def svg(figure: Figure) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hybrid_ir.comparison.identity import UNTRAINED, distinct_labels, identity_of
 from hybrid_ir.comparison.results import Result
-from hybrid_ir.runs.identity__samplers_by_name import SAMPLERS
+from hybrid_ir.runs.identity__samplers_by_name import SAMPLER_NUMBERS
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +75,6 @@ def group(results: Iterable[Result], one_model: bool = False) -> tuple[list[Syst
 
 
 def place_in_tables(system: System) -> tuple:
-    order = [UNTRAINED, *SAMPLERS]
+    order = [UNTRAINED, *SAMPLER_NUMBERS]
     alpha = -1.0 if system.alpha is None else -system.alpha
     return (system.model, order.index(system.sampler) if system.sampler in order else len(order), alpha, system.label)

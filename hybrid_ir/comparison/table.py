@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from hybrid_ir.comparison.grid import Grid
-from hybrid_ir.evaluation.report import number
+from hybrid_ir.evaluation.report import format_number
 
 ALPHA = 0.05
 TITLES = {"map": "mAP", "rank_distance": "rank distance", "ndcg@10": "nDCG@10", "mrr@10": "MRR@10", "recall@1": "R@1",
@@ -100,7 +100,7 @@ class Formatted:
     signed: bool = field(default=False)
 
     def __call__(self, value: float) -> str:
-        text = number(value, self.metric)
+        text = format_number(value, self.metric)
         return f"+{text}" if self.signed and value > 0 else text.replace("-", "−")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybrid_ir.comparison import paper
-from hybrid_ir.comparison.grid import Chance, Grid, adjust, measure
+from hybrid_ir.comparison.grid import Resampling, Grid, adjust, measure
 from hybrid_ir.comparison.section import VIEWS, Section
 from hybrid_ir.comparison.table import (
     TITLES,
@@ -44,7 +44,7 @@ class Headline:
         return [(grid, k) for grid in self.grids for k in range(len(grid.cells))]
 
 
-def headline(section: Section, metric: str, chance: Chance, micro: bool = False) -> Headline:
+def headline(section: Section, metric: str, chance: Resampling, micro: bool = False) -> Headline:
     cells = {view: section.mask(view) for view in VIEWS}
     views = measure(section, metric, cells, chance, micro, intervals=True)
     distance = measure(section, "rank_distance", {"multi": cells["multi"]}, chance, micro, intervals=True)

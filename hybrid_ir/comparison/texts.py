@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from hybrid_ir.comparison.section import Section
-from hybrid_ir.evaluation.card import content_hash
+from hybrid_ir.evaluation.card import hash_benchmark
 from hybrid_ir.types import Benchmark
 
 
-def with_texts(sections: Sequence[Section], benchmarks: Mapping[str, Benchmark]) -> list[Section]:
+def attach_texts(sections: Sequence[Section], benchmarks: Mapping[str, Benchmark]) -> list[Section]:
     """The sections, those measured on one of the benchmarks with its queries; `benchmarks` by the names of their configs.
 
     Raises:
@@ -17,7 +17,7 @@ def with_texts(sections: Sequence[Section], benchmarks: Mapping[str, Benchmark])
     found, wrong = list(sections), []
     for key, benchmark in benchmarks.items():
         places = [i for i, section in enumerate(sections) if section.benchmark == benchmark.name]
-        digest = content_hash(benchmark) if any(sections[i].sha256 for i in places) else None
+        digest = hash_benchmark(benchmark) if any(sections[i].sha256 for i in places) else None
         reasons = {i: unlike(sections[i], benchmark, digest) for i in places}
         for i in places:
             if not reasons[i]:

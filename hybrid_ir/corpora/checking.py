@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hybrid_ir.files.languages import wrong_code
+from hybrid_ir.files.languages import explain_wrong_code
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import ROLES, Records
 
 ON_ERROR = ("stop", "skip")
-HUGE = 100_000  # characters
+MAX_CHARACTERS = 100_000  # characters
 MOST_NEGATIVES = 100  # of a record: a batch looks at as many places for each of its pairs as the one with most has
 
 
@@ -26,7 +26,7 @@ class Rules:
         twins: whether every id must be there in two languages or more.
     """
 
-    max_characters: int = HUGE
+    max_characters: int = MAX_CHARACTERS
     errors: str = "stop"
     twins: bool = False
 
@@ -46,11 +46,11 @@ class Checker:
 
     def judge(self, records: Records) -> tuple[np.ndarray, np.ndarray]:
         """Which records have nothing wrong, and which are in one language only; adds what the others have."""
-        verdict = Verdict(records)
-        verdict.wrong(blank(records.ids) | ~mask(pc.is_valid(records.ids)), "an empty id")
+        verdict = RecordFindings(records)
+        verdict.wrong(find_blank_texts(records.ids) | ~to_mask(pc.is_valid(records.ids)), "an empty id")
         there = {role: np.zeros(len(records), np.int64) for role in ROLES}
         for (role, language), texts in records.columns.items():
-            there[role] += mask(pc.is_valid(texts))
+            there[role] += to_mask(pc.is_valid(texts))
             self._judge_texts(verdict, role, language, texts)
         for language, texts in records.negatives.items():
             self._judge_negatives(verdict, language, texts)
@@ -64,18 +64,18 @@ class Checker:
             self.problems.add(f"{records.where(row)}: {problem}")
         return verdict.good, alone
 
-    def _judge_texts(self, verdict: "Verdict", role: str, language: str, texts: pa.Array) -> None:
+    def _judge_texts(self, verdict: "RecordFindings", role: str, language: str, texts: pa.Array) -> None:
         sizes = pc.utf8_length(texts)
-        verdict.wrong(blank(texts), f"an empty {role} in '{language}'")
-        verdict.wrong(mask(pc.match_substring(texts, "\0")), f"a NUL character in a {role} in '{language}'")
-        verdict.wrong(mask(pc.greater(sizes, self.rules.max_characters)),
+        verdict.wrong(find_blank_texts(texts), f"an empty {role} in '{language}'")
+        verdict.wrong(to_mask(pc.match_substring(texts, "\0")), f"a NUL character in a {role} in '{language}'")
+        verdict.wrong(to_mask(pc.greater(sizes, self.rules.max_characters)),
                       f"a {role} in '{language}' has more characters than max_characters={self.rules.max_characters}", sizes)
         if role == "query" and (passages := verdict.records.columns.get(("passage", language))) is not None:
-            verdict.wrong(mask(pc.equal(texts, passages)), f"the query is its passage in '{language}'", texts)
-        if told := wrong_code(language):
-            verdict.wrong(mask(pc.is_valid(texts)), told)
+            verdict.wrong(to_mask(pc.equal(texts, passages)), f"the query is its passage in '{language}'", texts)
+        if told := explain_wrong_code(language):
+            verdict.wrong(to_mask(pc.is_valid(texts)), told)
 
-    def _judge_negatives(self, verdict: "Verdict", language: str, texts: pa.Array) -> None:
+    def _judge_negatives(self, verdict: "RecordFindings", language: str, texts: pa.Array) -> None:
         lists = [[text for text in row or () if text is not None] for row in texts.to_pylist()]
         passages = verdict.records.columns.get(("passage", language), pa.nulls(len(lists), pa.string()))
 
@@ -88,11 +88,11 @@ class Checker:
               f"a negative in '{language}' has more characters than max_characters={self.rules.max_characters}")
         wrong((passage in row for passage, row in zip(passages.to_pylist(), lists, strict=True)),
               f"a negative in '{language}' is the passage", passages)
-        if told := wrong_code(language):
+        if told := explain_wrong_code(language):
             wrong(map(bool, lists), told)
 
 
-class Verdict:
+class RecordFindings:
     """Which of some records are good, and what is wrong with the others by row."""
 
     def __init__(self, records: Records):
@@ -105,9 +105,9 @@ class Verdict:
         self.good &= ~rows
 
 
-def mask(values: pa.Array) -> np.ndarray:
+def to_mask(values: pa.Array) -> np.ndarray:
     return pc.fill_null(values, False).to_numpy(zero_copy_only=False)
 
 
-def blank(texts: pa.Array) -> np.ndarray:
-    return mask(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0))
+def find_blank_texts(texts: pa.Array) -> np.ndarray:
+    return to_mask(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0))

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from hybrid_ir.files.records import ROLES
-from hybrid_ir.runs.folder import sync, write_whole
+from hybrid_ir.runs.folder import flush_to_disk, write_text_atomically
 
 PAUSE = 1.0  # seconds between notes of how far it is
-RECORD = np.dtype([("id", "<i8"), ("negatives", "<i2"), ("alone", "?")])  # hash of its id, how many, whether in one language
+LOG_ROW = np.dtype([("id", "<i8"), ("negatives", "<i2"), ("alone", "?")])  # hash of its id, how many, whether in one language
 LEFT_OUT = -1  # in place of a number of negatives
 
 
 @dataclass
-class State:
+class ImportState:
     """How far an import is."""
 
     parts: int = 0  # that are read to their end
@@ -33,7 +33,7 @@ class State:
     problems: dict[str, Any] = field(default_factory=dict)
 
 
-class Journal:
+class ImportJournal:
     """`import.bin` has a row for each record that was read, `import.json` the state after some of them."""
 
     def __init__(self, folder: Path):
@@ -41,14 +41,14 @@ class Journal:
         self.waiting: list[np.ndarray] = []
         self.saved = time.monotonic()
 
-    def start(self) -> State | None:
+    def start(self) -> ImportState | None:
         """The state that an earlier start has left, if all that it speaks of is there."""
         if self.path.exists():
-            state = State(**json.loads(self.path.read_text(encoding="utf-8")))
-            if self._has(self.log, state.logged * RECORD.itemsize) and all(
+            state = ImportState(**json.loads(self.path.read_text(encoding="utf-8")))
+            if self._has(self.log, state.logged * LOG_ROW.itemsize) and all(
                     self._has(self.path.with_name(f"{name}.arrow.writing"), size) or
                     self._has(self.path.with_name(f"{name}.arrow"), size) for name, (_, size) in state.columns.items()):
-                os.truncate(self.log, state.logged * RECORD.itemsize)
+                os.truncate(self.log, state.logged * LOG_ROW.itemsize)
                 return state
             self.path.unlink()
         self.log.write_bytes(b"")
@@ -58,22 +58,22 @@ class Journal:
     def _has(path: Path, size: int) -> bool:
         return path.exists() and path.stat().st_size >= size
 
-    def add(self, rows: np.ndarray, state: State) -> None:
+    def add(self, rows: np.ndarray, state: ImportState) -> None:
         self.waiting.append(rows)
         state.logged += len(rows)
 
     def records(self) -> np.ndarray:
         """All rows."""
         self._flush()
-        return np.fromfile(self.log, RECORD)
+        return np.fromfile(self.log, LOG_ROW)
 
-    def save(self, state: Callable[[], State]) -> None:
+    def save(self, state: Callable[[], ImportState]) -> None:
         """Note a state, unless one was a moment ago; what it speaks of must be on the disk."""
         if time.monotonic() - self.saved < PAUSE:
             return
         self._flush()
-        sync(self.log)
-        write_whole(self.path, json.dumps(asdict(state())), durable=True)
+        flush_to_disk(self.log)
+        write_text_atomically(self.path, json.dumps(asdict(state())), durable=True)
         self.saved = time.monotonic()
 
     def _flush(self) -> None:

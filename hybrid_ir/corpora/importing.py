@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hybrid_ir.corpora.checking import Checker, Rules
-from hybrid_ir.corpora.writing__columns import Column
-from hybrid_ir.data.content_ids import MISSING, hashes_of
-from hybrid_ir.corpora.import_journal import LEFT_OUT, RECORD, Journal, State
-from hybrid_ir.data.hard_negatives import Negatives, flattened, interleaved
+from hybrid_ir.corpora.writing__columns import TextColumn
+from hybrid_ir.data.content_ids import MISSING_HASH, hash_texts
+from hybrid_ir.corpora.import_journal import LEFT_OUT, LOG_ROW, ImportJournal, ImportState
+from hybrid_ir.data.hard_negatives import HardNegatives, flatten_negatives, interleave_negatives
 from hybrid_ir.corpora.writing import CorpusWriter
-from hybrid_ir.files.languages import wrong_code
+from hybrid_ir.files.languages import explain_wrong_code
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import ROLES, Cell, Records
-from hybrid_ir.system.progress import BAR
+from hybrid_ir.system.progress import PROGRESS_COLUMNS
 from hybrid_ir.types import Source
 
 Part = Callable[[Problems], Iterable[Records]]  # reads a file, or files that belong together, alike each time
@@ -31,15 +31,15 @@ class Importer:
 
     def __init__(self, writer: CorpusWriter, parts: Sequence[Part], rules: Rules, problems: Problems):
         self.writer, self.parts, self.rules, self.problems = writer, parts, rules, problems
-        self.check, self.state = Checker(rules, problems), State()
-        self.columns: dict[Cell, Column] = {}
+        self.check, self.state = Checker(rules, problems), ImportState()
+        self.columns: dict[Cell, TextColumn] = {}
         self.unsaved = 0
-        self.journal = Journal(writer.aside)
+        self.journal = ImportJournal(writer.aside)
 
     def run(self, source: Source, require: Callable[[], None] = lambda: None) -> None:
         """All of it; `require` may raise when everything is read, before the corpus is put in its place."""
         self._go_on()
-        with Progress(*BAR, console=Console(stderr=True), transient=True) as bar:
+        with Progress(*PROGRESS_COLUMNS, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("import", total=len(self.parts), visible=False)
             while self.state.parts < len(self.parts):
                 self._read(lambda done: bar.update(task, completed=done, visible=self.state.counts["records"] > MANY))
@@ -56,7 +56,7 @@ class Importer:
         log = log[written & ~repeated]
         counts_P = log["negatives"].astype(np.int64)
         passages_P = np.arange(len(counts_P)) + np.cumsum(counts_P) - counts_P  # its negatives follow each
-        pairs, negatives = np.stack([np.arange(len(counts_P)), passages_P], axis=1), Negatives.following(passages_P, counts_P)
+        pairs, negatives = np.stack([np.arange(len(counts_P)), passages_P], axis=1), HardNegatives.following(passages_P, counts_P)
         if not len(pairs):
             self.problems.add(f"there is no pair to train on in what was {source.description}")
             self.problems.stop()
@@ -86,15 +86,15 @@ class Importer:
         self.unsaved += len(records)
         self.state.counts["records"] += len(records)
         self.state.counts["records left out"] += len(records) - len(rows)
-        texts, counts_R = flattened({language: own.take(rows) for language, own in records.negatives.items()
-                                     if not wrong_code(language)}, len(rows))
+        texts, counts_R = flatten_negatives({language: own.take(rows) for language, own in records.negatives.items()
+                                     if not explain_wrong_code(language)}, len(rows))
         ids = [*records.ids.to_pylist(), *(name for _, name in records.others)]
-        log = np.full(len(ids), LEFT_OUT, RECORD)
-        log["id"] = hashes_of(name or None for name in ids)
+        log = np.full(len(ids), LEFT_OUT, LOG_ROW)
+        log["id"] = hash_texts(name or None for name in ids)
         log["negatives"][rows], log["alone"][: len(records)] = counts_R, alone
         self.journal.add(log, self.state)
         if not self.problems.number or self.rules.errors == "skip":  # else nothing will be written
-            columns = {cell: own.take(rows) for cell, own in records.columns.items() if not wrong_code(cell[1])}
+            columns = {cell: own.take(rows) for cell, own in records.columns.items() if not explain_wrong_code(cell[1])}
             self._write(columns, texts, counts_R)
 
     def _write(self, columns: dict[Cell, pa.Array], negatives: dict[str, list[str | None]], counts_R: np.ndarray) -> None:
@@ -107,7 +107,7 @@ class Importer:
         rows, nothing = len(counts_R), pa.nulls(len(counts_R), pa.string())
         for (role, language), column in self.columns.items():
             texts = columns.get((role, language), nothing)
-            column.add(texts if role == "query" else interleaved(texts, negatives.get(language), counts_R))
+            column.add(texts if role == "query" else interleave_negatives(texts, negatives.get(language), counts_R))
         self.state.sizes["query"] += rows
         self.state.sizes["passage"] += rows + int(counts_R.sum())
 
@@ -127,7 +127,7 @@ class Importer:
             column.flush()
         self.journal.save(self._saved)
 
-    def _saved(self) -> State:
+    def _saved(self) -> ImportState:
         self.state.columns = {f"{role}-{language}": column.saved() for (role, language), column in self.columns.items()}
         self.state.problems = self.problems.state()
         return self.state
@@ -148,7 +148,7 @@ class Importer:
     def _repeated(self, log: np.ndarray) -> np.ndarray:
         """Which kept records have the id of an earlier one that is kept; adds each id that comes again with both of its
         lines, for which all is read once more."""
-        ordered = np.sort(log["id"][log["id"] != MISSING])
+        ordered = np.sort(log["id"][log["id"] != MISSING_HASH])
         twice, repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]]), np.zeros(len(log), bool)
         if not len(twice):
             return repeated

@@ -7,14 +7,14 @@ import numpy as np
 FROM = ("same", "other", "any")
 
 
-def pools(language: int, languages: int, where: str) -> list[int]:
+def list_searched_languages(language: int, languages: int, where: str) -> list[int]:
     """The languages whose passages are searched for queries in a language."""
     if where not in FROM:
         raise ValueError(f"languages={where!r} must be one of {', '.join(FROM)}")
     return [other for other in range(languages) if where == "any" or (other == language) == (where == "same")]
 
 
-def hard_negatives(ids_QD: np.ndarray, scores_QD: np.ndarray, allowed_QD: np.ndarray, content_N: np.ndarray, count: int
+def select_hard_negatives(ids_QD: np.ndarray, scores_QD: np.ndarray, allowed_QD: np.ndarray, content_N: np.ndarray, count: int
                    ) -> tuple[np.ndarray, np.ndarray]:
     """The ids and scores of the best allowed candidates (Q, K), each content once; -1 and -inf where there are fewer.
 
@@ -33,13 +33,13 @@ def hard_negatives(ids_QD: np.ndarray, scores_QD: np.ndarray, allowed_QD: np.nda
             np.where(there_QK, np.take_along_axis(scores_QD, place_QD, 1), -np.inf))
 
 
-def merged(ids_QD: np.ndarray, scores_QD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def merge_candidates(ids_QD: np.ndarray, scores_QD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Candidates of several searches, best first."""
     order = np.argsort(-scores_QD, axis=1, kind="stable")
     return np.take_along_axis(ids_QD, order, 1), np.take_along_axis(scores_QD, order, 1)
 
 
-def positives_of(query_content_P: np.ndarray, passage_content_P: np.ndarray) -> dict[int, np.ndarray]:
+def group_positives(query_content_P: np.ndarray, passage_content_P: np.ndarray) -> dict[int, np.ndarray]:
     """The contents of all passages that answer a question, by the content of the question."""
     order = np.argsort(query_content_P, kind="stable")
     keys, first = np.unique(query_content_P[order], return_index=True)

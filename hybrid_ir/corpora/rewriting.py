@@ -15,17 +15,17 @@ from hybrid_ir.corpora.writing import CorpusWriter
 PART = 1 << 16  # texts
 
 
-def some(texts: Sequence[str | None], named: np.ndarray) -> list[str | None]:
+def keep_named_texts(texts: Sequence[str | None], named: np.ndarray) -> list[str | None]:
     return [text if there else None for text, there in zip(texts, named, strict=True)]
 
 
-def parts(texts: Sequence[str | None], size: int = PART) -> Iterator[list[str | None]]:
+def iterate_blocks(texts: Sequence[str | None], size: int = PART) -> Iterator[list[str | None]]:
     """Texts some at a time."""
     for start in range(0, len(texts), size):
         yield list(texts[start : start + size])
 
 
-def rewrite(corpus: ParallelCorpus, writer: CorpusWriter, pairs: np.ndarray, negatives: np.ndarray, about: str,
+def rewrite_corpus(corpus: ParallelCorpus, writer: CorpusWriter, pairs: np.ndarray, negatives: np.ndarray, about: str,
             report: Mapping[str, Any]) -> None:
     """The texts of a corpus with other pairs (P, 2) and negatives (P, K) of its ids; `about` says what was done.
 
@@ -36,6 +36,6 @@ def rewrite(corpus: ParallelCorpus, writer: CorpusWriter, pairs: np.ndarray, neg
         for language in corpus.languages:
             named = np.zeros(len(texts[language]), bool)
             named[used[role]] = True
-            writer.write(role, language, (some(part, named[start : start + len(part)]) for start, part in
-                                          zip(count(0, PART), parts(texts[language]), strict=False)))
+            writer.write(role, language, (keep_named_texts(part, named[start : start + len(part)]) for start, part in
+                                          zip(count(0, PART), iterate_blocks(texts[language]), strict=False)))
     writer.finish(replace(corpus.source, description=f"{corpus.source.description}; {about}"), pairs, negatives, report)

@@ -16,20 +16,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.progress import track
 
-from hybrid_ir.data.availability import Availability, by_languages
-from hybrid_ir.corpora.writing__columns import Column
-from hybrid_ir.data.content_ids import MISSING, shared_content
-from hybrid_ir.data.hard_negatives import Negatives, narrow
+from hybrid_ir.data.availability import Availability, order_by_languages
+from hybrid_ir.corpora.writing__columns import TextColumn
+from hybrid_ir.data.content_ids import MISSING_HASH, assign_content_ids
+from hybrid_ir.data.hard_negatives import HardNegatives, narrow_ids
 from hybrid_ir.files.fetching import sha256_of
 from hybrid_ir.system.interruption import Interrupted
-from hybrid_ir.runs.folder import sync, write_whole
+from hybrid_ir.runs.folder import flush_to_disk, write_text_atomically
 from hybrid_ir.types import Source
 
 VERSION, CARD, KEY = 2, "corpus.json", "build.key"
 LARGE = 500_000  # texts from which a progress bar is worth its line
 
 
-def key_of(key: Mapping[str, Any]) -> str:
+def hash_build_key(key: Mapping[str, Any]) -> str:
     """Short hash of everything that decides what a build gives."""
     return hashlib.sha256(json.dumps([VERSION, key], sort_keys=True, default=str).encode()).hexdigest()[:16]
 
@@ -44,7 +44,7 @@ class CorpusWriter:
 
     def __init__(self, folder: Path, key: str | None = None):
         self.folder, self.aside, self.key = folder, folder.with_name(f".{folder.name}.building"), key
-        self.open: dict[Path, Column] = {}
+        self.open: dict[Path, TextColumn] = {}
 
     def __enter__(self) -> "CorpusWriter":
         told = self.aside / KEY
@@ -53,7 +53,7 @@ class CorpusWriter:
             shutil.rmtree(self.aside, ignore_errors=True)
             self.aside.mkdir(parents=True, exist_ok=True)
             if self.key is not None:
-                write_whole(told, self.key, durable=True)
+                write_text_atomically(told, self.key, durable=True)
         self.placed = (self.aside / CARD).exists()
         if self.placed:
             self._place()
@@ -67,12 +67,12 @@ class CorpusWriter:
     def has(self, role: str, language: str) -> bool:
         return (self.aside / f"{role}-{language}.arrow").exists()
 
-    def column(self, role: str, language: str, origin: bool = False, at: tuple[int, int] | None = None) -> Column:
+    def column(self, role: str, language: str, origin: bool = False, at: tuple[int, int] | None = None) -> TextColumn:
         path = self.aside / f"{role}-{language}.arrow.writing"
         if path not in self.open:
             if at is not None and not path.exists():  # it was stopped when all was read
                 os.replace(path.with_suffix(""), path)
-            self.open[path] = Column(path, origin, at)
+            self.open[path] = TextColumn(path, origin, at)
         return self.open[path]
 
     def write(self, role: str, language: str, texts: Iterable[Sequence[str | None] | pa.Array]) -> None:
@@ -91,7 +91,7 @@ class CorpusWriter:
         path = self.aside / f"{role}-{language}.arrow.writing"
         self.open.pop(path).flush()
         whole, start, texts = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()["text"], 0, 0
-        column = Column(path.with_suffix(".kept"))
+        column = TextColumn(path.with_suffix(".kept"))
         for chunk in whole.chunks:
             own = chunk.filter(pa.array(kept[start : start + len(chunk)]))
             start, texts = start + len(chunk), texts + len(own) - own.null_count
@@ -110,7 +110,7 @@ class CorpusWriter:
         self.open.pop(path).close()
         os.replace(path, path.with_suffix(""))
 
-    def finish(self, source: Source, pairs: np.ndarray, negatives: np.ndarray | Negatives | None = None,
+    def finish(self, source: Source, pairs: np.ndarray, negatives: np.ndarray | HardNegatives | None = None,
                report: Mapping[str, Any] | None = None) -> None:
         """Close what is open, work out what follows from the texts, and put the folder in its place."""
         for path in list(self.open):
@@ -119,13 +119,13 @@ class CorpusWriter:
         languages = sorted({path.stem.split("-", 1)[1] for path in self.aside.glob("*-*.arrow")})
         queries, passages = (self._derive(role, languages) for role in ("query", "passage"))
         of_pair = queries[0][pairs[:, 0]], passages[0][pairs[:, 1]]
-        order_P = by_languages(*of_pair)
+        order_P = order_by_languages(*of_pair)
         runs = Availability.of(of_pair[0][order_P], of_pair[1][order_P], len(languages))
         sets = [np.packbits(side, axis=1) for side in (runs.queries_RL, runs.passages_RL)]
-        arrays = {"pairs": narrow(pairs[order_P]), "runs": runs.starts_R, "run_languages": np.stack(sets, axis=1),
-                  "query_languages": queries[0], "query_content": narrow(queries[1]), "passage_languages": passages[0],
-                  "content": narrow(passages[1])}
-        known = Negatives.of(np.empty((len(pairs), 0), np.int64) if negatives is None else negatives)
+        arrays = {"pairs": narrow_ids(pairs[order_P]), "runs": runs.starts_R, "run_languages": np.stack(sets, axis=1),
+                  "query_languages": queries[0], "query_content": narrow_ids(queries[1]), "passage_languages": passages[0],
+                  "content": narrow_ids(passages[1])}
+        known = HardNegatives.of(np.empty((len(pairs), 0), np.int64) if negatives is None else negatives)
         if known.shape[1]:
             arrays["negative_starts"] = np.concatenate([[0], np.cumsum(np.diff(known.starts)[order_P])])
             self._write_ids(known, order_P, len(passages[0]))
@@ -138,8 +138,8 @@ class CorpusWriter:
                 "files": {name: (self.aside / name).stat().st_size for name in files},
                 "sha256": {name: sha256_of(self.aside / name) for name in files}}
         for name in files:
-            sync(self.aside / name)
-        write_whole(self.aside / CARD, json.dumps(card, indent=1, ensure_ascii=False), durable=True)  # from here on it is whole
+            flush_to_disk(self.aside / name)
+        write_text_atomically(self.aside / CARD, json.dumps(card, indent=1, ensure_ascii=False), durable=True)  # from here on it is whole
         self._place()
 
     def _place(self) -> None:
@@ -151,7 +151,7 @@ class CorpusWriter:
         os.rename(self.aside, self.folder)
         (self.folder / KEY).unlink(missing_ok=True)
 
-    def _write_ids(self, negatives: Negatives, order_P: np.ndarray, passages: int) -> None:
+    def _write_ids(self, negatives: HardNegatives, order_P: np.ndarray, passages: int) -> None:
         kind = np.int32 if passages < 1 << 31 else np.int64
         file = np.lib.format.open_memmap(self.aside / "negative_ids.npy", "w+", kind, (len(negatives.ids),))
         start = 0
@@ -166,14 +166,14 @@ class CorpusWriter:
 
         def hashed() -> Iterable[np.ndarray]:
             for language in track(languages, f"compare {role} texts", disable=size < LARGE, transient=True):
-                valid_N, hashes_N = hashes(self._texts(role, language))
+                valid_N, hashes_N = hash_column(self._texts(role, language))
                 bits_LN.append(np.packbits(valid_N))
                 yield hashes_N
 
         sizes = {language: len(self._texts(role, language)) for language in languages}
         size = max(sizes.values())
         assert set(sizes.values()) == {size}, f"{role} columns have {sizes} rows"
-        content_N = shared_content(hashed())
+        content_N = assign_content_ids(hashed())
         sets_NC = np.zeros((size, -(-len(languages) // 8)), np.uint8)
         for i, bits in enumerate(bits_LN):
             sets_NC[:, i >> 3] |= np.unpackbits(bits, count=size) << (7 - (i & 7))
@@ -183,10 +183,10 @@ class CorpusWriter:
         return pa.ipc.open_stream(pa.memory_map(str(self.aside / f"{role}-{language}.arrow"))).read_all()["text"]
 
 
-def hashes(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+def hash_column(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """Which texts are there, and a hash of each that is good within this process; MISSING for none."""
     valid_N = pc.is_valid(column).to_numpy()
     hashes_N = np.concatenate([np.empty(0, np.int64), *(np.fromiter(map(hash, chunk.to_pylist()), np.int64, len(chunk))
                                                         for chunk in column.chunks)])
-    hashes_N[~valid_N] = MISSING
+    hashes_N[~valid_N] = MISSING_HASH
     return valid_N, hashes_N

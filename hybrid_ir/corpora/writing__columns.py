@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from hybrid_ir.runs.folder import sync
+from hybrid_ir.runs.folder import flush_to_disk
 
 ROWS, BYTES = 1 << 16, 1 << 26  # of a batch of texts in an Arrow file
 SCHEMA = pa.schema([("text", pa.string())])
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
-class Column:
+class TextColumn:
     """Texts of one role and language by id, in an Arrow stream in batches of bounded size; with `origin` where each is from.
 
     `at` says how many rows and bytes of the file to go on after, as `saved` gave them.
@@ -54,7 +54,7 @@ class Column:
     def saved(self) -> tuple[int, int]:
         """Rows and bytes that are on the disk, which is all."""
         self.flush()
-        sync(self.path)
+        flush_to_disk(self.path)
         return self.rows, self.bytes
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hybrid_ir.data.permutation import Rows
+from hybrid_ir.data.permutation import RowRuns
 
 
 class LanguageSets:
@@ -33,7 +33,7 @@ class LanguageSets:
         return LanguageSets(self.bits_NC, np.where(columns_L < 0, -1, self.columns_L[columns_L]))
 
 
-def unpacked(bits_BC: np.ndarray, languages: int) -> np.ndarray:
+def unpack_language_bits(bits_BC: np.ndarray, languages: int) -> np.ndarray:
     """Sets of languages as booleans (B, L)."""
     return np.unpackbits(bits_BC, axis=1, count=languages).astype(bool)
 
@@ -53,7 +53,7 @@ class Availability:
         """Of the sets of languages of each pair, as bits."""
         both_P = np.concatenate([queries_PC, passages_PC], axis=1)
         starts_R = np.flatnonzero(np.append(True, (both_P[1:] != both_P[:-1]).any(1)))
-        return cls(starts_R, unpacked(queries_PC[starts_R], languages), unpacked(passages_PC[starts_R], languages), len(both_P))
+        return cls(starts_R, unpack_language_bits(queries_PC[starts_R], languages), unpack_language_bits(passages_PC[starts_R], languages), len(both_P))
 
     def of_pairs(self, pairs_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Languages of the queries and of the passages of pairs (B, L)."""
@@ -65,9 +65,9 @@ class Availability:
         sides = (np.where(columns_L < 0, False, side[:, columns_L]) for side in (self.queries_RL, self.passages_RL))
         return Availability(self.starts_R, *sides, self.ends_R[-1])
 
-    def rows(self, chosen_R: np.ndarray) -> Rows:
+    def rows(self, chosen_R: np.ndarray) -> RowRuns:
         """The pairs of the chosen runs."""
-        return Rows(self.starts_R[chosen_R], self.ends_R[chosen_R])
+        return RowRuns(self.starts_R[chosen_R], self.ends_R[chosen_R])
 
     def counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Pairs with a query, with a passage, and with both in each language (L)."""
@@ -76,7 +76,7 @@ class Availability:
         return tuple(size_R @ side.astype(np.int64) for side in sides)
 
 
-def by_languages(queries_PC: np.ndarray, passages_PC: np.ndarray) -> np.ndarray:
+def order_by_languages(queries_PC: np.ndarray, passages_PC: np.ndarray) -> np.ndarray:
     """The order of pairs (P) that puts those with the same languages together, and keeps the order among them."""
     width = queries_PC.shape[1] + passages_PC.shape[1]
     both_PC = np.zeros((len(queries_PC), -(-width // 8) * 8), np.uint8)  # whole words of eight bytes

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from hybrid_ir.data.content_ids import hash_of
+from hybrid_ir.data.content_ids import hash_text
 from hybrid_ir.data.corpus import ParallelCorpus, Texts
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.data.code_switching import CodeSwitching
 from hybrid_ir.training.labels import Labels
-from hybrid_ir.model.token_store import Tokens, TokenStore, ragged
+from hybrid_ir.model.token_store import RaggedTokens, TokenStore, concatenate_tokens
 from hybrid_ir.model.tokens import RoleTokenizer
 from hybrid_ir.types import STAGES, PlannedBatch, Role
 
@@ -27,8 +27,8 @@ class Batch:
     """The rank's slice of global batch `step`, ready to encode; the labels speak of the whole global batch."""
 
     step: int
-    queries: Tokens
-    passages: Tokens
+    queries: RaggedTokens
+    passages: RaggedTokens
     labels: Labels
 
     def to(self, device, non_blocking: bool = False) -> "Batch":
@@ -50,38 +50,38 @@ class PlannedBatches(Dataset):
     def __getitem__(self, step: int) -> Batch:
         plan = self.sampler[step]
         corpus = self.corpus.parts[plan.part]
-        passages_G1K, labels = label(corpus, plan, self.hard_negatives, self.sampler.seed)
+        passages_G1K, labels = select_passages(corpus, plan, self.hard_negatives, self.sampler.seed)
         queries_G1 = np.asarray(corpus.pairs[plan.pairs, :1], np.int64)
         return Batch(step, self._tokens("query", plan, plan.query_languages, queries_G1),
                      self._tokens("passage", plan, plan.passage_languages, passages_G1K),
                      replace(labels, first=self.own.start or 0))
 
-    def _tokens(self, role: Role, plan: PlannedBatch, languages_G: np.ndarray, ids_GK: np.ndarray) -> Tokens:
+    def _tokens(self, role: Role, plan: PlannedBatch, languages_G: np.ndarray, ids_GK: np.ndarray) -> RaggedTokens:
         """Of the rank's own texts, some of them code-switched; which ones, and how, does not depend on the rank."""
         stores = self.stores[plan.part][role]
         found = [[stores[language][row] for row in rows] for language, rows in
                  zip(languages_G[self.own], ids_GK[self.own], strict=True)]
         if self.switching is not None and role in self.switching.sides:
-            switched = switched_texts(self.switching, self.sampler, plan, role, ids_GK, self.own)
+            switched = switch_texts(self.switching, self.sampler, plan, role, ids_GK, self.own)
             for number, texts in switched.items():
                 found[number - (self.own.start or 0)] = [np.array(ids, np.int32) for ids in self.tokenizers[role].read(texts)[0]]
-        return ragged([text for row in found for text in row])
+        return concatenate_tokens([text for row in found for text in row])
 
 
-def switched_texts(switching: CodeSwitching, sampler: PairBatchSampler, plan: PlannedBatch, role: Role, ids_GK: np.ndarray,
+def switch_texts(switching: CodeSwitching, sampler: PairBatchSampler, plan: PlannedBatch, role: Role, ids_GK: np.ndarray,
                    own: slice = slice(None)) -> dict[int, list[str]]:
     """The code-switched texts of a planned batch, by example."""
-    texts, languages_G = side_of(sampler.corpus.parts[plan.part], plan, role)
+    texts, languages_G = get_side(sampler.corpus.parts[plan.part], plan, role)
     return switching.of_batch(texts, languages_G, ids_GK, [sampler.seed, SWITCHING, plan.step, role == "passage"], own)
 
 
-def side_of(part: ParallelCorpus, plan: PlannedBatch, role: Role) -> tuple[Texts, list[str]]:
+def get_side(part: ParallelCorpus, plan: PlannedBatch, role: Role) -> tuple[Texts, list[str]]:
     """Queries or passages of a part by language, and the language of each example of a batch in them."""
     texts, numbers_G = (part.queries, plan.query_languages) if role == "query" else (part.passages, plan.passage_languages)
     return texts, [part.languages[number] for number in numbers_G]
 
 
-def require_negatives(corpus: ParallelCorpus, hard_negatives: int) -> None:
+def require_enough_negatives(corpus: ParallelCorpus, hard_negatives: int) -> None:
     """ValueError for more than any part of a corpus has."""
     available = max(part.negatives.shape[1] for part in corpus.parts)
     if not 0 <= hard_negatives <= available:
@@ -89,13 +89,13 @@ def require_negatives(corpus: ParallelCorpus, hard_negatives: int) -> None:
                          f"question: use 0 to {available}, or have `hybrid-ir mine` find some")
 
 
-def label(corpus: ParallelCorpus, plan: PlannedBatch, hard_negatives: int, seed: int) -> tuple[np.ndarray, Labels]:
+def select_passages(corpus: ParallelCorpus, plan: PlannedBatch, hard_negatives: int, seed: int) -> tuple[np.ndarray, Labels]:
     """Passage ids to encode (B, 1 + K), and the labels of the batch; an empty slot repeats the positive, labelled -1.
 
     The corpus is the part of a mixture that the plan is of.
     """
     query_ids, positives = np.asarray(corpus.pairs[plan.pairs], np.int64).T
-    chosen_BK = choose_negatives(corpus, plan, hard_negatives, seed)
+    chosen_BK = choose_hard_negatives(corpus, plan, hard_negatives, seed)
     passages_BN = np.concatenate([positives[:, None], np.where(chosen_BK < 0, positives[:, None], chosen_BK)], axis=1)
     content_BN = np.asarray(corpus.content[passages_BN], np.int64)
     content_BN[:, 1:][chosen_BK < 0] = -1
@@ -104,10 +104,10 @@ def label(corpus: ParallelCorpus, plan: PlannedBatch, hard_negatives: int, seed:
     return passages_BN, Labels(
         query_G=torch.from_numpy(np.asarray(corpus.query_content[query_ids], np.int64)),
         content_N=torch.from_numpy(content_BN.reshape(-1)),
-        text_N=torch.tensor([hash_of(text) for text in texts], dtype=torch.long))
+        text_N=torch.tensor([hash_text(text) for text in texts], dtype=torch.long))
 
 
-def choose_negatives(corpus: ParallelCorpus, plan: PlannedBatch, count: int, seed: int) -> np.ndarray:
+def choose_hard_negatives(corpus: ParallelCorpus, plan: PlannedBatch, count: int, seed: int) -> np.ndarray:
     """Up to `count` distinct hard negatives per example (B, K), in the language of its positive; -1 where there are too few."""
     if not count:
         return np.empty((len(plan.pairs), 0), np.int64)
@@ -120,7 +120,7 @@ def choose_negatives(corpus: ParallelCorpus, plan: PlannedBatch, count: int, see
     return np.where(np.take_along_axis(usable_BC, first_BK, 1), np.take_along_axis(candidates_BC, first_BK, 1), -1)
 
 
-def picks(corpus: ParallelCorpus, plan: PlannedBatch) -> dict:
+def describe_batch(corpus: ParallelCorpus, plan: PlannedBatch) -> dict:
     """What a planned batch shows, in words."""
     part, shown = corpus.parts[plan.part], []
     for pair, asked, told in zip(plan.pairs, plan.query_languages, plan.passage_languages, strict=True):
@@ -137,7 +137,7 @@ class Chunk:
 
     stage: str
     rows: Sequence[np.ndarray]
-    tokens: Tokens
+    tokens: RaggedTokens
 
     def to(self, device, non_blocking: bool = False) -> "Chunk":
         return replace(self, tokens=self.tokens.to(device, non_blocking))
@@ -152,7 +152,7 @@ class Chunks(Dataset):
                        "passage": tokenizers["passage"].store(benchmark.passages, cache)}
         relevant = np.zeros(len(benchmark.passages), dtype=bool)
         relevant[np.concatenate([np.asarray(rows, np.int64) for rows in benchmark.relevant])] = True
-        queries, passages = (alike(self.stores[role]) for role in ("query", "passage"))
+        queries, passages = (group_equal_tokens(self.stores[role]) for role in ("query", "passage"))
         groups = {"queries": queries,
                   "relevant": [rows for rows in passages if relevant[rows].any()],
                   "others": [rows for rows in passages if not relevant[rows].any()]}
@@ -177,7 +177,7 @@ class Chunks(Dataset):
         return self.stores[STAGES[stage]]
 
 
-def alike(store: TokenStore) -> list[np.ndarray]:
+def group_equal_tokens(store: TokenStore) -> list[np.ndarray]:
     """Rows of the same tokens, so that what the encoder cannot tell apart gets equal vectors, and exact ties stay ties."""
     rows: dict[bytes, list[int]] = {}
     for row in range(len(store)):

@@ -9,7 +9,7 @@ import numpy as np
 
 from hybrid_ir.cldr.lexicon import names_in
 from hybrid_ir.data.corpus import Texts
-from hybrid_ir.files.languages import wrong_code
+from hybrid_ir.files.languages import explain_wrong_code
 
 MARKS = "".join(map(re.escape, (chr(code) for code in range(1 << 16) if unicodedata.category(chr(code)).startswith("M"))))
 WORDS = re.compile(rf"[\w{MARKS}]+")  # with the vowel signs of Hindi, Thai and others, which \w has not
@@ -49,9 +49,9 @@ class CodeSwitching:
         """Read the lexicon for the languages of a corpus; ValueError where it has no phrase for them."""
         targets = set(languages) if self.languages is None else self.languages
         if self.lexicon == "cldr":
-            self.entries = of_names({language: names_in(language) for language in sorted({*languages, *targets})}, targets)
+            self.entries = build_entries_from_names({language: names_in(language) for language in sorted({*languages, *targets})}, targets)
         else:
-            self.entries = of_files(Path(self.lexicon).expanduser(), languages, targets)
+            self.entries = read_entries_from_files(Path(self.lexicon).expanduser(), languages, targets)
         if not any(self.entries.values()):
             raise ValueError(f"data.code_switching: the lexicon {self.lexicon!r} has nothing to switch between "
                              f"{sorted(languages)} and {sorted(targets)}")
@@ -87,7 +87,7 @@ class CodeSwitching:
         return "".join([*found, text[end:]])
 
 
-def of_names(names: Mapping[str, Mapping], targets: Collection[str]) -> Entries:
+def build_entries_from_names(names: Mapping[str, Mapping], targets: Collection[str]) -> Entries:
     """Phrases that name a thing in one language, with its names in others."""
     entries: dict[str, dict[str, dict[str, list[str]]]] = {}
     for language, own in names.items():
@@ -100,22 +100,22 @@ def of_names(names: Mapping[str, Mapping], targets: Collection[str]) -> Entries:
     return entries
 
 
-def of_files(folder: Path, languages: Collection[str], targets: Collection[str]) -> Entries:
+def read_entries_from_files(folder: Path, languages: Collection[str], targets: Collection[str]) -> Entries:
     entries: dict[str, dict[str, dict[str, list[str]]]] = {}
     files = sorted(path for path in folder.iterdir() if path.suffix in (".tsv", ".txt") and "-" in path.stem)
     for path in files:
         language, other = path.stem.split("-", 1)
-        if (told := wrong_code(language) or wrong_code(other)):
+        if (told := explain_wrong_code(language) or explain_wrong_code(other)):
             raise ValueError(f"data.code_switching: {path}: {told}")
         if language in languages and other in targets:
-            for number, phrase, translation in pairs(path):
+            for number, phrase, translation in read_lexicon_lines(path):
                 if not translation:
                     raise ValueError(f"data.code_switching: {path}, line {number}: {phrase!r:.60} has no translation beside it")
                 entries.setdefault(language, {}).setdefault(phrase.casefold(), {}).setdefault(other, []).append(translation)
     return entries
 
 
-def pairs(path: Path) -> Iterable[tuple[int, str, str]]:
+def read_lexicon_lines(path: Path) -> Iterable[tuple[int, str, str]]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if line.strip():
             phrase, _, translation = line.strip().partition("\t" if "\t" in line else " ")

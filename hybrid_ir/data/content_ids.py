@@ -9,27 +9,27 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-MISSING = 0  # hash of no text
+MISSING_HASH = 0  # hash of no text
 
 
-def hash_of(text: str) -> int:
+def hash_text(text: str) -> int:
     """64 bits of a text, as a signed number."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
 
 
-def hashes_of(texts: Iterable[str | None]) -> np.ndarray:
+def hash_texts(texts: Iterable[str | None]) -> np.ndarray:
     """The hash of each text (N), MISSING for None."""
-    return np.fromiter((MISSING if text is None else hash_of(text) for text in texts), np.int64)
+    return np.fromiter((MISSING_HASH if text is None else hash_text(text) for text in texts), np.int64)
 
 
-def shared_content(hashes_by_language: Iterable[np.ndarray]) -> np.ndarray:
+def assign_content_ids(hashes_by_language: Iterable[np.ndarray]) -> np.ndarray:
     """For each id (N) the smallest id that shares a text with it, in any language and through any chain."""
     links, size = [np.empty((2, 0), np.int64)], 0
     for hashes_N in hashes_by_language:
         size = len(hashes_N)
         order_N = np.argsort(hashes_N, kind="stable")
         sorted_N = hashes_N[order_N]
-        equal = (sorted_N[1:] == sorted_N[:-1]) & (sorted_N[1:] != MISSING)
+        equal = (sorted_N[1:] == sorted_N[:-1]) & (sorted_N[1:] != MISSING_HASH)
         links.append(np.stack([order_N[:-1][equal], order_N[1:][equal]]))
     ids, ends = np.unique(np.concatenate(links, axis=1), return_inverse=True)
     ends = ends.reshape(2, -1)
@@ -40,7 +40,7 @@ def shared_content(hashes_by_language: Iterable[np.ndarray]) -> np.ndarray:
     return content_N
 
 
-def corpus_fingerprint(corpus) -> str:
+def compute_corpus_fingerprint(corpus) -> str:
     """One of all texts of a corpus."""
     digest = hashlib.sha256()
     for texts in (corpus.queries, corpus.passages):

@@ -9,8 +9,8 @@ from types import MappingProxyType
 import numpy as np
 
 from hybrid_ir.data.availability import Availability, LanguageSets
-from hybrid_ir.data.content_ids import hashes_of, shared_content
-from hybrid_ir.data.hard_negatives import Negatives
+from hybrid_ir.data.content_ids import hash_texts, assign_content_ids
+from hybrid_ir.data.hard_negatives import HardNegatives
 from hybrid_ir.types import Source
 
 Texts = Mapping[str, Sequence[str | None]]  # language -> text by id; None where this language lacks it
@@ -18,7 +18,7 @@ KINDS = ("monolingual", "cross_lingual")  # of batches
 
 
 @dataclass(frozen=True)
-class Derived:
+class CorpusIndex:
     """What follows from the texts of a corpus; a corpus on disk has it in its files."""
 
     query_languages: LanguageSets
@@ -28,9 +28,9 @@ class Derived:
     content_N: np.ndarray
 
     @classmethod
-    def of(cls, queries: Texts, passages: Texts, pairs: np.ndarray, languages: Sequence[str]) -> "Derived":
+    def of(cls, queries: Texts, passages: Texts, pairs: np.ndarray, languages: Sequence[str]) -> "CorpusIndex":
         sets = [LanguageSets.of(texts, languages) for texts in (queries, passages)]
-        contents = [shared_content(map(hashes_of, texts.values())) for texts in (queries, passages)]
+        contents = [assign_content_ids(map(hash_texts, texts.values())) for texts in (queries, passages)]
         of_pairs = [side.bits_NC[ids] for side, ids in zip(sets, pairs.T, strict=True)]
         return cls(*sets, Availability.of(*of_pairs, len(languages)), *contents)
 
@@ -47,14 +47,14 @@ class ParallelCorpus:
     """
 
     def __init__(self, queries: Texts, passages: Texts, pairs: np.ndarray, source: Source,
-                 negatives: np.ndarray | Negatives | None = None, derived: Derived | None = None):
+                 negatives: np.ndarray | HardNegatives | None = None, derived: CorpusIndex | None = None):
         self.languages = tuple(sorted(queries))
         self.queries, self.passages, self.source = queries, passages, source
         self.pairs = np.asarray(pairs).reshape(-1, 2)
         self.negatives = np.empty((len(self.pairs), 0), np.int64) if negatives is None else negatives
         if derived is None:
             self._check()
-            derived = Derived.of(queries, passages, self.pairs, self.languages)
+            derived = CorpusIndex.of(queries, passages, self.pairs, self.languages)
         self.derived, self.availability = derived, derived.availability
         self.content = derived.content_N
         self.query_content = derived.query_content_N  # a question asked twice has two positives

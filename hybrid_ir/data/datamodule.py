@@ -7,10 +7,10 @@ from typing import Any
 from lightning import LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 
-from hybrid_ir.data.batching import Chunks, PlannedBatches, require_negatives
+from hybrid_ir.data.batching import Chunks, PlannedBatches, require_enough_negatives
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.data.code_switching import CodeSwitching
-from hybrid_ir.system.interruption import pay_no_heed
+from hybrid_ir.system.interruption import ignore_stop_signals
 from hybrid_ir.model.tokens import RoleTokenizer
 from hybrid_ir.types import Benchmark
 
@@ -82,7 +82,7 @@ class RetrievalData(LightningDataModule):
             raise ValueError(f"data.texts_per_chunk={texts_per_chunk} must be at least 1, and data.num_workers={num_workers} at "
                              "least 0")
         if sampler is not None:
-            require_negatives(sampler.corpus, hard_negatives)
+            require_enough_negatives(sampler.corpus, hard_negatives)
         self.sampler, self.tokenizers, self.num_workers = sampler, tokenizers, num_workers
         self.benchmarks = {"validation": validation, "test": test}
         self.hard_negatives, self.texts_per_chunk, self.cache = hard_negatives, texts_per_chunk, Path(cache)
@@ -112,7 +112,7 @@ class RetrievalData(LightningDataModule):
         size = self.sampler.batch_size // trainer.world_size
         batches = self._batches(slice(trainer.global_rank * size, (trainer.global_rank + 1) * size))
         return DataLoader(batches, sampler=StepsToGo(trainer, self.distinct_batches), batch_size=None,
-                          num_workers=self.num_workers, persistent_workers=self.num_workers > 0, worker_init_fn=pay_no_heed)
+                          num_workers=self.num_workers, persistent_workers=self.num_workers > 0, worker_init_fn=ignore_stop_signals)
 
     def val_dataloader(self) -> DataLoader | list:
         return self._encoding("validation") if self.benchmarks["validation"] is not None else []

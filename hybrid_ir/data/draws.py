@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybrid_ir.data.corpus import KINDS, ParallelCorpus
-from hybrid_ir.data.permutation import Rows
+from hybrid_ir.data.permutation import RowRuns
 
 
 @dataclass(frozen=True)
-class Choice:
+class LanguageChoice:
     """How languages are drawn, whatever the corpus."""
 
     monolingual_share: float
@@ -27,14 +27,14 @@ class Draws:
     `streams` are the distinct sets of rows that draws go through, `stream_of_draw` (L + 1) says which, -1 for none.
     """
 
-    def __init__(self, corpus: ParallelCorpus, choice: Choice, kinds: Collection[str] = KINDS):
+    def __init__(self, corpus: ParallelCorpus, choice: LanguageChoice, kinds: Collection[str] = KINDS):
         self.corpus, self.choice = corpus, choice
         self.kinds = [kind for kind in KINDS if kind in kinds]
         usable_L = choice.weights_L > 0
         self.queries_RL = corpus.availability.queries_RL & usable_L
         self.passages_RL = corpus.availability.passages_RL & usable_L
         self.same_RL = self.queries_RL & self.passages_RL
-        self.streams: list[Rows] = []
+        self.streams: list[RowRuns] = []
         self.stream_of_draw = np.full(len(usable_L) + 1, -1)
         known: dict[bytes, int] = {}
         for draw, runs_R in self._wanted().items():
@@ -74,7 +74,7 @@ class Draws:
         query_languages, passage_languages = self._two(queries_BL, passages_BL, rng)
         if self.choice.level == "example":
             same_B = rng.random(len(pairs)) < self.choice.monolingual_share
-            own_B = (choose((queries_BL & passages_BL) * self.choice.weights_L, rng) if same_B.any() else query_languages)
+            own_B = (choose_columns((queries_BL & passages_BL) * self.choice.weights_L, rng) if same_B.any() else query_languages)
             query_languages = np.where(same_B, own_B, query_languages)
             passage_languages = np.where(same_B, own_B, passage_languages)
         return query_languages, passage_languages
@@ -85,13 +85,13 @@ class Draws:
             return np.zeros(len(queries_BL), np.int64), np.zeros(len(queries_BL), np.int64)
         queries_BL, passages_BL = queries_BL * self.choice.weights_L, passages_BL * self.choice.weights_L
         partners_BL = passages_BL.sum(1, keepdims=True) - (0 if self.choice.allow_same_language else passages_BL)
-        query_languages = choose(queries_BL * partners_BL, rng)
+        query_languages = choose_columns(queries_BL * partners_BL, rng)
         if not self.choice.allow_same_language:
             passages_BL[np.arange(len(passages_BL)), query_languages] = 0
-        return query_languages, choose(passages_BL, rng)
+        return query_languages, choose_columns(passages_BL, rng)
 
 
-def choose(weights_BL: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def choose_columns(weights_BL: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One column per row, with probability proportional to its weight; every row needs a positive weight."""
     cumulative_BL = np.cumsum(weights_BL, axis=1)
     drawn_B = (1.0 - rng.random(len(weights_BL))) * cumulative_BL[:, -1]  # in (0, total]: a weight of 0 is never hit

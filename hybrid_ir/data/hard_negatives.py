@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 
-def flattened(negatives: dict[str, pa.Array], rows: int) -> tuple[dict[str, list[str | None]], np.ndarray]:
+def flatten_negatives(negatives: dict[str, pa.Array], rows: int) -> tuple[dict[str, list[str | None]], np.ndarray]:
     """Negatives one after another in each language, and how many each record has; an i-th one is the same in all of them."""
     languages, counts = list(negatives), np.zeros(rows, np.int64)
     texts: dict[str, list[str | None]] = {language: [] for language in languages}
@@ -22,7 +22,7 @@ def flattened(negatives: dict[str, pa.Array], rows: int) -> tuple[dict[str, list
     return {language: own for language, own in texts.items() if any(text is not None for text in own)}, counts
 
 
-def interleaved(passages_R: pa.Array, negatives: Sequence[str | None] | None, counts_R: np.ndarray) -> pa.Array:
+def interleave_negatives(passages_R: pa.Array, negatives: Sequence[str | None] | None, counts_R: np.ndarray) -> pa.Array:
     """Passages, each with its negatives after it; all of those are missing where none are given."""
     total = int(counts_R.sum())
     if not total:
@@ -32,7 +32,7 @@ def interleaved(passages_R: pa.Array, negatives: Sequence[str | None] | None, co
     return pa.concat_arrays([passages_R, own]).take(pa.array(np.argsort(owners, kind="stable")))
 
 
-class Negatives:
+class HardNegatives:
     """Hard negatives of pairs (P), each with as many as it has: so that one pair with many costs the others nothing.
 
     `ids` are passages one after another, `starts` (P + 1) where those of each pair begin. By rows it is an array (..., K) for
@@ -44,18 +44,18 @@ class Negatives:
         self.shape = len(starts) - 1, int(np.diff(starts).max(initial=0)) if most is None else most
 
     @classmethod
-    def of(cls, negatives_PK: "np.ndarray | Negatives") -> "Negatives":
+    def of(cls, negatives_PK: "np.ndarray | HardNegatives") -> "HardNegatives":
         """From an array (P, K) in which -1 is none."""
-        if isinstance(negatives_PK, Negatives):
+        if isinstance(negatives_PK, HardNegatives):
             return negatives_PK
         there_PK = negatives_PK >= 0
         return cls(negatives_PK[there_PK], np.concatenate([[0], np.cumsum(there_PK.sum(1))]))
 
     @classmethod
-    def following(cls, passages_P: np.ndarray, counts_P: np.ndarray) -> "Negatives":
+    def following(cls, passages_P: np.ndarray, counts_P: np.ndarray) -> "HardNegatives":
         """Those whose ids follow the passage of their pair."""
         starts = np.concatenate([[0], np.cumsum(counts_P)])
-        return cls(np.repeat(narrow(passages_P + 1 - starts[:-1]), counts_P) + narrow(np.arange(starts[-1])), starts)
+        return cls(np.repeat(narrow_ids(passages_P + 1 - starts[:-1]), counts_P) + narrow_ids(np.arange(starts[-1])), starts)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -79,6 +79,6 @@ class Negatives:
             yield self.ids[np.repeat(self.starts[rows] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())]
 
 
-def narrow(ids: np.ndarray) -> np.ndarray:
+def narrow_ids(ids: np.ndarray) -> np.ndarray:
     """Ids in half the bytes where they fit."""
     return ids.astype(np.int32, copy=False) if not ids.size or ids.max() < 1 << 31 else ids.astype(np.int64, copy=False)

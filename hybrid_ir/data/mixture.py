@@ -5,8 +5,8 @@
 from collections.abc import Mapping, Sequence
 
 from hybrid_ir.data.corpus import KINDS, AllTexts, ParallelCorpus
-from hybrid_ir.data.language_view import View
-from hybrid_ir.types import Source, codes
+from hybrid_ir.data.language_view import LanguageView
+from hybrid_ir.types import Source, parse_languages
 
 
 class Mixture:
@@ -35,14 +35,14 @@ class Mixture:
                  name: str = "mixture"):
         never = {part for part in parts if (sizes or {}).get(part) == 0 or (weights or {}).get(part) == 0}
         self.left_out, self.negatives = dict(left_out or {}) | dict.fromkeys(sorted(never), "drawn with weight 0"), None
-        chosen = {part: codes((languages_of or {}).get(part)) for part in {*parts, *(languages_of or {})}}
-        served = {part: codes((kinds or {}).get(part)) or list(KINDS) for part in {*parts, *(kinds or {})}}
-        check(parts, tau, sizes or {}, weights or {}, codes(languages), chosen, served)
+        chosen = {part: parse_languages((languages_of or {}).get(part)) for part in {*parts, *(languages_of or {})}}
+        served = {part: parse_languages((kinds or {}).get(part)) or list(KINDS) for part in {*parts, *(kinds or {})}}
+        require_valid_mixture(parts, tau, sizes or {}, weights or {}, parse_languages(languages), chosen, served)
         parts = {part: corpus for part, corpus in parts.items() if part not in never}
-        used = {part: [code for code in chosen[part] or corpus.languages if code in (codes(languages) or corpus.languages)]
+        used = {part: [code for code in chosen[part] or corpus.languages if code in (parse_languages(languages) or corpus.languages)]
                 for part, corpus in parts.items()}
         self.languages = tuple(sorted({language for own in used.values() for language in own}))
-        self.parts = tuple(View(corpus, self.languages, used[part], served[part], part) for part, corpus in parts.items())
+        self.parts = tuple(LanguageView(corpus, self.languages, used[part], served[part], part) for part, corpus in parts.items())
         if not any(part.usable for part in self.parts):
             raise ValueError("mixture: no corpus with a weight above 0 has a pair in the chosen languages")
         counted = [(sizes or {}).get(given, part.usable) for given, part in zip(parts, self.parts, strict=True)]
@@ -64,7 +64,7 @@ class Mixture:
         return AllTexts(self.parts)
 
 
-def check(parts: Mapping[str, ParallelCorpus], tau: float, sizes: Mapping[str, int], weights: Mapping[str, float],
+def require_valid_mixture(parts: Mapping[str, ParallelCorpus], tau: float, sizes: Mapping[str, int], weights: Mapping[str, float],
           overall: Sequence[str] | None, languages: Mapping[str, Sequence[str] | None],
           kinds: Mapping[str, Sequence[str]]) -> None:
     """Raise everything wrong at once."""

@@ -11,7 +11,7 @@ ROUNDS = 8
 AHEAD = 1 << 13  # positions that are computed together
 
 
-class Rows:
+class RowRuns:
     """Sorted rows of a table as runs of consecutive ones: `rows[positions]` gives those at positions of the list."""
 
     def __init__(self, starts_R: np.ndarray, ends_R: np.ndarray):
@@ -25,7 +25,7 @@ class Rows:
         return self.starts_R[run_B] + positions_B - self.offsets[run_B]
 
 
-class Order:
+class Permutation:
     """A permutation of range(size) for a key (any integers >= 0); `order[start:stop]` is that part of it, int64."""
 
     def __init__(self, key: list[int], size: int):
@@ -58,13 +58,13 @@ class Order:
         a_B, b_B = numbers_B % left, numbers_B // left
         for number, key in enumerate(self.keys):
             if number % 2:
-                b_B = (b_B + mixed(a_B ^ key)) % right
+                b_B = (b_B + mix_bits(a_B ^ key)) % right
             else:
-                a_B = (a_B + mixed(b_B ^ key)) % left
+                a_B = (a_B + mix_bits(b_B ^ key)) % left
         return b_B * left + a_B
 
 
-def mixed(bits_B: np.ndarray) -> np.ndarray:
+def mix_bits(bits_B: np.ndarray) -> np.ndarray:
     """A hash of each 64-bit number (the finaliser of SplitMix64), halved so that a small number can be added to it."""
     bits_B = (bits_B ^ (bits_B >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits_B = (bits_B ^ (bits_B >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

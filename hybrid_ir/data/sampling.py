@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.draws import Choice, Draws
-from hybrid_ir.data.permutation import Order
-from hybrid_ir.types import PlannedBatch, codes
+from hybrid_ir.data.draws import LanguageChoice, Draws
+from hybrid_ir.data.permutation import Permutation
+from hybrid_ir.types import PlannedBatch, parse_languages
 
 SCHEDULE_BLOCK = 4096  # steps whose draws are made together, so that counting a million earlier ones stays cheap
 SCHEDULE, ROWS, EXAMPLES = 0, 1, 2  # separate random streams of one seed
@@ -47,18 +47,18 @@ class PairBatchSampler:
                  languages: str | Sequence[str] | None = None,
                  language_weights: Mapping[str, float] | None = None,
                  allow_same_language: bool = False, seed: int = 0):
-        self.corpus, self.batch_size, self.seed, languages = corpus, batch_size, seed, codes(languages)
+        self.corpus, self.batch_size, self.seed, languages = corpus, batch_size, seed, parse_languages(languages)
         self.monolingual_share, self.level, self.allow_same_language = monolingual_share, level, allow_same_language
         self._check_choices(languages, language_weights)
         self.languages = tuple(corpus.languages if languages is None else languages)
         self.weights_L = np.array([float((language_weights or {}).get(language, 1)) if language in self.languages else 0.0
                                    for language in corpus.languages])
-        choice = Choice(monolingual_share, level, allow_same_language, self.weights_L)
+        choice = LanguageChoice(monolingual_share, level, allow_same_language, self.weights_L)
         self.parts = [Draws(part, choice, part.kinds) for part in corpus.parts]
         self._check_sizes()
         self.first_stream = np.cumsum([0, *(len(part.streams) for part in self.parts)])
         self._schedule: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-        self._order: dict[int, tuple[int, Order]] = {}
+        self._order: dict[int, tuple[int, Permutation]] = {}
 
     def __getitem__(self, step: int) -> PlannedBatch:
         part, draw, stream, earlier = self._draw_of(step)
@@ -74,7 +74,7 @@ class PairBatchSampler:
         rows = self.parts[part].streams[stream - self.first_stream[part]]
         number, position = divmod(batch, len(rows) // self.batch_size)
         if self._order.get(stream, (None,))[0] != number:
-            self._order[stream] = number, Order([self.seed, ROWS, stream, number], len(rows))
+            self._order[stream] = number, Permutation([self.seed, ROWS, stream, number], len(rows))
         return rows[self._order[stream][1][position * self.batch_size : (position + 1) * self.batch_size]]
 
     # Draws: part, kind and language of each step, and how many earlier steps used the same rows
@@ -108,13 +108,13 @@ class PairBatchSampler:
         for number, part in enumerate(self.parts):
             mine_S = monolingual_S & (part_S == number)
             if mine_S.any():
-                draw_S[mine_S] = column(self.weights_L * (part.stream_of_draw[:-1] >= 0), language_u[mine_S])
+                draw_S[mine_S] = draw_columns(self.weights_L * (part.stream_of_draw[:-1] >= 0), language_u[mine_S])
         streams = np.stack([part.stream_of_draw + first for part, first in zip(self.parts, self.first_stream, strict=False)])
         return part_S * (size + 1) + draw_S, streams[part_S, draw_S]
 
     def _drawn_parts(self, monolingual: bool, uniform_S: np.ndarray) -> np.ndarray:
         weights_M = self.part_weights(monolingual)
-        return column(weights_M, uniform_S) if weights_M.any() else np.zeros(len(uniform_S), np.int64)
+        return draw_columns(weights_M, uniform_S) if weights_M.any() else np.zeros(len(uniform_S), np.int64)
 
     @property
     def shares_of_kinds(self) -> tuple[float, float]:
@@ -179,7 +179,7 @@ class PairBatchSampler:
             raise ValueError("; ".join(wrong))
 
 
-def column(weights_N: np.ndarray, uniform_S: np.ndarray) -> np.ndarray:
+def draw_columns(weights_N: np.ndarray, uniform_S: np.ndarray) -> np.ndarray:
     """The number that each draw from [0, 1) falls on, with probability proportional to its weight."""
     cumulative_N = np.cumsum(weights_N / weights_N.sum())
     return np.searchsorted(cumulative_N / cumulative_N[-1], uniform_S, side="right")

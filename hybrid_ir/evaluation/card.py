@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text as Plain
 
 from hybrid_ir.evaluation.results import VIEWS, Results
-from hybrid_ir.runs.folder import PACKAGES, installed_version
+from hybrid_ir.runs.folder import PACKAGES, get_installed_version
 from hybrid_ir.types import Benchmark
 
 HASHED_UP_TO = 5_000_000  # passages; a larger pool is known by the lock file of its raw files
@@ -23,7 +23,7 @@ TIES = "expected value over all orders of tied passages"
 RANKS = "exact counts over the whole pool, scores in float64"
 
 
-def content_hash(benchmark: Benchmark) -> str | None:
+def hash_benchmark(benchmark: Benchmark) -> str | None:
     """sha256 of all texts, languages and judgements; None for pools too large to read again."""
     if len(benchmark.passages) > HASHED_UP_TO:
         return None
@@ -38,7 +38,7 @@ def content_hash(benchmark: Benchmark) -> str | None:
     return digest.hexdigest()
 
 
-def evaluation_card(results: Results, digest: str | None, model: dict[str, Any], training: dict[str, Any] | None,
+def build_evaluation_card(results: Results, digest: str | None, model: dict[str, Any], training: dict[str, Any] | None,
                     reading: dict[str, Any], texts_cut: dict[str, float | None], long_passages: dict[str, Any],
                     postprocess: dict[str, Any], device: str) -> dict[str, Any]:
     """Plain values only.
@@ -61,26 +61,26 @@ def evaluation_card(results: Results, digest: str | None, model: dict[str, Any],
             "pool_size": sum(results.pool_sizes.values()), "queries_without_relevant": results.left_out},
         "reading": reading, "texts_cut": texts_cut, "long_passages": long_passages, "postprocess": postprocess,
         "precision": reading["precision"], "similarity": reading["similarity"], "ties": TIES, "ranks": RANKS,
-        "tie_rate": {view: plain(results.macro(view)["tie_rate"]) for view in VIEWS},
-        "tokenizer_canary": reading["tokenizer_canary"], "device": device_name(device), "threads": torch.get_num_threads(),
+        "tie_rate": {view: to_json_number(results.macro(view)["tie_rate"]) for view in VIEWS},
+        "tokenizer_canary": reading["tokenizer_canary"], "device": describe_device(device), "threads": torch.get_num_threads(),
         "platform": platform.platform(), "python": platform.python_version(),
         "versions": {name: version for name in (*PACKAGES, "sentence-transformers", "scipy")
-                     if (version := installed_version(name)) is not None},
+                     if (version := get_installed_version(name)) is not None},
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
 
 
-def device_name(device: str) -> str:
+def describe_device(device: str) -> str:
     """Which GPU, where it is one."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device
 
 
-def plain(value: float) -> float | None:
+def to_json_number(value: float) -> float | None:
     """A number for JSON, which knows no NaN."""
     return None if np.isnan(value) else float(value)
 
 
-def card_table(card: dict[str, Any]) -> Table:
+def build_card_table(card: dict[str, Any]) -> Table:
     """What a reader should see at once."""
     benchmark, reading, training = card["benchmark"], card["reading"], card["training"]
     table = Table(title="evaluation card", show_header=False, title_justify="left")

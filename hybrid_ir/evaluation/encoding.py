@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from hybrid_ir.system.progress import BAR
+from hybrid_ir.system.progress import PROGRESS_COLUMNS
 from hybrid_ir.types import STAGES, Benchmark, Role, Text, TextEncoder
 
 
 @dataclass(frozen=True)
-class Vectors:
+class EncodedRows:
     """Some rows of the queries or passages of a benchmark, and their vectors; windows of a passage repeat its row."""
 
     stage: str
@@ -29,7 +29,7 @@ class Vectors:
         return STAGES[self.stage]
 
 
-class Encoding:
+class EncodingPass:
     """One pass over a benchmark's texts, under a progress bar.
 
     Args:
@@ -54,9 +54,9 @@ class Encoding:
         return {role: None if cut[role] is None else (cut[role] - self.cut_before[role]) / max(1, read[role] - before)
                 for role, before in self.read_before.items()}
 
-    def __iter__(self) -> Iterator[Vectors]:
+    def __iter__(self) -> Iterator[EncodedRows]:
         known: dict[Hashable, torch.Tensor] = {}
-        with Progress(*BAR, transient=True) as progress:
+        with Progress(*PROGRESS_COLUMNS, transient=True) as progress:
             task = progress.add_task(self.title, total=len(self.benchmark.queries) + len(self.benchmark.passages))
             for stage, role in STAGES.items():
                 for rows, texts in self._chunks(stage):
@@ -65,7 +65,7 @@ class Encoding:
                     vectors = self._encode(items, role, known if role == "passage" else {})
                     if stage == "relevant":
                         known |= dict(zip(items, vectors, strict=True))
-                    yield Vectors(stage, rows_N, vectors)
+                    yield EncodedRows(stage, rows_N, vectors)
                     progress.advance(task, len(rows))
 
     def _chunks(self, stage: str) -> Iterator[tuple[np.ndarray, Sequence[Text]]]:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 CHUNK = 1 << 18  # products held at once: 2 MB stay in the cache
 
 
-def paired_dots(
+def compute_paired_dots(
     left_AD: torch.Tensor, right_BD: torch.Tensor, left_P: torch.Tensor, right_P: torch.Tensor
 ) -> torch.Tensor:
     """Dot product, in float64, of row left_P[i] with row right_P[i], for every i.
@@ -34,18 +34,18 @@ def paired_dots(
     return torch.cat(dots)
 
 
-def first_equal(vectors_AD: torch.Tensor) -> torch.Tensor:
+def find_first_equal(vectors_AD: torch.Tensor) -> torch.Tensor:
     """For each row the first row with the same vector, itself where it is the first (A,)."""
     rows_A = torch.arange(len(vectors_AD), device=vectors_AD.device)
     probe_1D = torch.arange(1, vectors_AD.shape[1] + 1, device=vectors_AD.device).sqrt()[None]
-    signature_A = paired_dots(vectors_AD, probe_1D, rows_A, torch.zeros_like(rows_A))
+    signature_A = compute_paired_dots(vectors_AD, probe_1D, rows_A, torch.zeros_like(rows_A))
     group_A = signature_A.unique(return_inverse=True)[1]
     first_A = rows_A.new_full((len(rows_A),), len(rows_A)).scatter_reduce(0, group_A, rows_A, "amin")[group_A]
     # different vectors may share a signature: they then stand for themselves
     return torch.where((vectors_AD[first_A] == vectors_AD).all(1), first_A, rows_A)
 
 
-def error_bound(width: int) -> float:
+def bound_rounding_error(width: int) -> float:
     """How far a float64 dot product by any order of summation can be from `paired_dots`, for unit vectors.
 
     Any order of n terms errs by at most n u / (1 - n u) times the product of the norms (Higham 2002, section 3.1),

@@ -18,12 +18,12 @@ NUMBERS_UP_TO = 16  # languages whose cells have room for a number
 COLOURS = {"mono": "#0072B2", "cross": "#D55E00", "multi": "#009E73"}  # told apart by colour-blind readers
 
 
-def heat_map(results: Results, path: Path) -> None:
+def draw_heat_map(results: Results, path: Path) -> None:
     """mAP by query language (row) and passage language (column); the last column is the pool of all languages."""
     languages, cells = results.benchmark.languages, results.matrix("map")
     multi = {s.query_language: s.means["map"] for s in results.settings if s.view == "multi"}
     column = np.array([[multi.get(language, np.nan)] for language in languages])
-    size, letters = room_for(len(languages))
+    size, letters = choose_figure_size(len(languages))
     figure = Figure(figsize=(size + 1.6, size), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[len(languages), 1], sharey=True)
     draw_cells(left, cells, languages, languages, letters)
@@ -31,24 +31,24 @@ def heat_map(results: Results, path: Path) -> None:
     left.set(xlabel="passages in", ylabel="queries in")
     figure.suptitle(f"{results.benchmark.name}: mAP by language")
     figure.colorbar(image, ax=right, fraction=0.9, pad=0.3, label="mAP")
-    save(figure, path)
+    save_figure(figure, path)
 
 
-def one_target(benchmark: Benchmark, cells: list[list[float | None]], path: Path) -> None:
+def draw_one_target(benchmark: Benchmark, cells: list[list[float | None]], path: Path) -> None:
     """Mean 1 / rank of each answer language alone in the pool of all languages, by query language (row)."""
     languages = benchmark.languages
     values = np.array([[np.nan if value is None else value for value in row] for row in cells])
-    size, letters = room_for(len(languages))
+    size, letters = choose_figure_size(len(languages))
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()
     image = draw_cells(axes, values, languages, languages, letters)
     axes.set(xlabel="the only answer is in", ylabel="queries in")
     figure.suptitle(f"{benchmark.name}: 1 / rank of one answer among all languages")
     figure.colorbar(image, ax=axes, label="mean 1 / rank")
-    save(figure, path)
+    save_figure(figure, path)
 
 
-def room_for(languages: int) -> tuple[float, float]:
+def choose_figure_size(languages: int) -> tuple[float, float]:
     """Inches of a square with so many rows, and points of a letter: a hundred languages still have each its own line."""
     size = min(max(4.0, 0.45 * languages + 1.8), LARGEST)
     return size, min(10.0, 60 * size / languages)
@@ -72,7 +72,7 @@ def write_numbers(axes: Axes, values: np.ndarray) -> None:
                       fontsize=8, color="white" if value < 0.6 else "black")
 
 
-def training_curves(metrics: Path, path: Path) -> None:
+def draw_training_curves(metrics: Path, path: Path) -> None:
     """Loss over steps, and the validation's mAP in the three views and rank distance, as far as they were measured."""
     rows = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []  # a very short run
     logged = {name for row in rows for name in row}
@@ -92,9 +92,9 @@ def training_curves(metrics: Path, path: Path) -> None:
             axes.legend(frameon=False)
         if title == "validation mAP":
             axes.set_ylim(0, 1)
-    save(figure, path)
+    save_figure(figure, path)
 
 
-def save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=150)

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from hybrid_ir.evaluation.rank_table import RankTable
-from hybrid_ir.evaluation.top_k import Top
+from hybrid_ir.evaluation.top_k import TopK
 
 SAMPLE, NEIGHBOURS = 1000, 10
 
 
-def alignment(table: RankTable) -> dict[str, float]:
+def compute_alignment(table: RankTable) -> dict[str, float]:
     """Mean squared distance of queries and their relevant passages, unit vectors (Wang and Isola 2020, eq. 1, alpha 2).
 
     Of pairs in one language, of pairs in two, and of all; NaN where there are none.
@@ -27,7 +27,7 @@ def alignment(table: RankTable) -> dict[str, float]:
     return {name: float(distance_QR[chosen].mean()) if chosen.any() else float("nan") for name, chosen in groups.items()}
 
 
-def uniformity(vectors_MD: torch.Tensor) -> float:
+def compute_uniformity(vectors_MD: torch.Tensor) -> float:
     """Log of the mean of exp(-2 squared distance) over pairs of different vectors (Wang and Isola 2020, eq. 2, t 2)."""
     if len(vectors_MD) < 2:
         return float("nan")
@@ -35,18 +35,18 @@ def uniformity(vectors_MD: torch.Tensor) -> float:
     return float(distances.square().mul(-2).exp().mean().log())
 
 
-def sample(rows: np.ndarray, passage_ids: Sequence[str], size: int = SAMPLE) -> np.ndarray:
+def sample_rows(rows: np.ndarray, passage_ids: Sequence[str], size: int = SAMPLE) -> np.ndarray:
     """So many of the rows, by a hash of their ids: the same passages in any order of the corpus."""
     keys = [(zlib.crc32(str(passage_ids[int(row)]).encode()), str(passage_ids[int(row)])) for row in rows]
     return np.sort(rows[sorted(range(len(rows)), key=keys.__getitem__)[:size]])
 
 
-class Neighbours:
+class NeighbourLanguages:
     """The nearest passages of a sample of passages, found while the corpus streams by."""
 
     def __init__(self, rows_M: np.ndarray, vectors_MD: torch.Tensor, languages_M: np.ndarray):
         self.vectors_MD, self.languages_M = vectors_MD.double(), languages_M
-        self.top = Top(len(rows_M), NEIGHBOURS, left_out_Q=rows_M)
+        self.top = TopK(len(rows_M), NEIGHBOURS, left_out_Q=rows_M)
 
     def add(self, rows_N: np.ndarray, vectors_ND: torch.Tensor, languages_N: np.ndarray) -> None:
         for language in np.unique(languages_N):

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-FILLING = np.iinfo(np.int32).max  # of `above` in short rows: sorted to the end, and tied with nothing
+ABOVE_OF_FILLING = np.iinfo(np.int32).max  # of `above` in short rows: sorted to the end, and tied with nothing
 
 
 @dataclass(frozen=True)
@@ -68,22 +68,22 @@ class Ranks:
         return np.where(count_V > 0, np.where(where_VR, values_VR, 0.0).sum(1) / np.maximum(count_V, 1), np.nan)
 
 
-def compute(ranks: Ranks, metrics: Sequence[str]) -> dict[str, np.ndarray]:
+def compute_metrics(ranks: Ranks, metrics: Sequence[str]) -> dict[str, np.ndarray]:
     """Values per query (V,) of metrics named like "map" or "ndcg@10"; ValueError lists every unknown name."""
-    wrong = [name for name in metrics if not known(name)]
+    wrong = [name for name in metrics if not is_known_metric(name)]
     if wrong:
-        choice = [*PLAIN, *(f"{family}@k" for family in CUT_OFF)]
+        choice = [*PLAIN_METRICS, *(f"{family}@k" for family in CUT_OFF_METRICS)]
         raise ValueError(f"unknown metrics {wrong}: choose from {choice}, with k a whole number from 1.")
     values = {}
     for name in metrics:
         family, _, k = name.partition("@")
-        values[name] = PLAIN[name](ranks) if name in PLAIN else CUT_OFF[family](ranks, int(k))
+        values[name] = PLAIN_METRICS[name](ranks) if name in PLAIN_METRICS else CUT_OFF_METRICS[family](ranks, int(k))
     return values
 
 
-def known(name: str) -> bool:
+def is_known_metric(name: str) -> bool:
     family, _, k = name.partition("@")
-    return name in PLAIN or (family in CUT_OFF and k.isdecimal() and int(k) > 0)
+    return name in PLAIN_METRICS or (family in CUT_OFF_METRICS and k.isdecimal() and int(k) > 0)
 
 
 def average_precision(ranks: Ranks) -> np.ndarray:
@@ -96,16 +96,16 @@ def average_precision(ranks: Ranks) -> np.ndarray:
     return ranks.mean(((ranks.better_VR + 1) * reciprocal + share * (size - (above + 1) * reciprocal)) / size)
 
 
-def in_top(ranks: Ranks, k: int) -> np.ndarray:
+def probability_in_top(ranks: Ranks, k: int) -> np.ndarray:
     """Probability that each relevant passage is among the first k (V, R)."""
     return np.clip((k - ranks.above_VR) / (ranks.tied_VR + 1), 0, 1)
 
 
-def recall(ranks: Ranks, k: int) -> np.ndarray:
-    return ranks.mean(in_top(ranks, k))
+def recall_at_k(ranks: Ranks, k: int) -> np.ndarray:
+    return ranks.mean(probability_in_top(ranks, k))
 
 
-def ndcg(ranks: Ranks, k: int) -> np.ndarray:
+def ndcg_at_k(ranks: Ranks, k: int) -> np.ndarray:
     """The gain is the grade, the discount log2(rank + 1); the ideal ranking has the highest grades first (as trec_eval's)."""
     discount_K = 1 / np.log2(np.arange(1, k + 1) + 1)
     total = np.concatenate([[0.0], np.cumsum(discount_K)])
@@ -116,7 +116,7 @@ def ndcg(ranks: Ranks, k: int) -> np.ndarray:
     return (grade_VR * expected_VR).sum(1) / (best_VK @ discount_K[: best_VK.shape[1]])
 
 
-def reciprocal_rank(ranks: Ranks, k: int) -> np.ndarray:
+def reciprocal_rank_at_k(ranks: Ranks, k: int) -> np.ndarray:
     """1 / rank of the first relevant passage, 0 beyond rank k."""
     above, size, relevant = ranks.first
     value, chance = np.zeros(len(above)), relevant / size  # that the group's first relevant passage is its j-th
@@ -126,7 +126,7 @@ def reciprocal_rank(ranks: Ranks, k: int) -> np.ndarray:
     return value
 
 
-def complete(ranks: Ranks, k: int) -> np.ndarray:
+def complete_at_k(ranks: Ranks, k: int) -> np.ndarray:
     """Whether all relevant passages are among the first k."""
     above, size, relevant = ranks.last
     room, chance = np.clip(k - above, 0, size), np.ones(len(above))
@@ -157,9 +157,9 @@ def max_rank_normalised(ranks: Ranks) -> np.ndarray:
     return np.where(span > 0, 100 * (pool - np.log2(max_rank(ranks))) / np.where(span > 0, span, 1), np.nan)
 
 
-def other_languages_recall(ranks: Ranks, k: int) -> np.ndarray:
+def other_languages_recall_at_k(ranks: Ranks, k: int) -> np.ndarray:
     """Share found in the first k of the relevant passages that are not in the query's language (TLR, 2606.18801)."""
-    return ranks.mean(in_top(ranks, k), ranks.present_VR & ~ranks.own_VR)
+    return ranks.mean(probability_in_top(ranks, k), ranks.present_VR & ~ranks.own_VR)
 
 
 def own_language_first(ranks: Ranks) -> np.ndarray:
@@ -172,7 +172,7 @@ def digamma(values: np.ndarray) -> np.ndarray:
     return torch.special.digamma(torch.from_numpy(values)).numpy()
 
 
-PLAIN: dict[str, Callable[[Ranks], np.ndarray]] = {
+PLAIN_METRICS: dict[str, Callable[[Ranks], np.ndarray]] = {
     "map": average_precision,
     "rank_distance": rank_distance,
     "rank_distance_excess": lambda ranks: rank_distance(ranks) - (ranks.count_V - 1),  # over the best possible
@@ -182,10 +182,10 @@ PLAIN: dict[str, Callable[[Ranks], np.ndarray]] = {
     "lpr@1": own_language_first,
     "tie_rate": lambda ranks: ranks.mean(ranks.tied_VR > 0),
 }
-CUT_OFF: dict[str, Callable[[Ranks, int], np.ndarray]] = {
-    "recall": recall,
-    "ndcg": ndcg,
-    "mrr": reciprocal_rank,
-    "complete": complete,
-    "tlr": other_languages_recall,
+CUT_OFF_METRICS: dict[str, Callable[[Ranks, int], np.ndarray]] = {
+    "recall": recall_at_k,
+    "ndcg": ndcg_at_k,
+    "mrr": reciprocal_rank_at_k,
+    "complete": complete_at_k,
+    "tlr": other_languages_recall_at_k,
 }

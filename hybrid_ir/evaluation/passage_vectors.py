@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from hybrid_ir.evaluation.exact_scores import first_equal, paired_dots
+from hybrid_ir.evaluation.exact_scores import find_first_equal, compute_paired_dots
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class PassageVectors:
     def paired(self, queries_QD: torch.Tensor, query_P: torch.Tensor, passage_P: torch.Tensor) -> torch.Tensor:
         """Scores (P) of pairs, the same to the last bit in any batch and order."""
         if self.single:
-            return paired_dots(queries_QD, self.vectors_WD, query_P, passage_P)
+            return compute_paired_dots(queries_QD, self.vectors_WD, query_P, passage_P)
         pair_X = torch.arange(len(passage_P), device=passage_P.device).repeat_interleave(self.count_N[passage_P])
         start_P = self.count_N[passage_P].cumsum(0) - self.count_N[passage_P]
         window_X = self.first_N[passage_P[pair_X]] + torch.arange(len(pair_X), device=pair_X.device) - start_P[pair_X]
-        scores_X = paired_dots(queries_QD, self.vectors_WD, query_P[pair_X], window_X)
+        scores_X = compute_paired_dots(queries_QD, self.vectors_WD, query_P[pair_X], window_X)
         return scores_X.new_full((len(passage_P),), -torch.inf).scatter_reduce_(0, pair_X, scores_X, "amax")
 
     def first_equal(self) -> torch.Tensor:
         """For each passage the first one that must score alike (N); passages of several windows stand for themselves."""
-        return first_equal(self.vectors_WD) if self.single else torch.arange(len(self), device=self.first_N.device)
+        return find_first_equal(self.vectors_WD) if self.single else torch.arange(len(self), device=self.first_N.device)

@@ -40,7 +40,7 @@ class Moments:
         self.outer_DD += vectors_ND.T @ vectors_ND
 
 
-class Split:
+class EstimationSplit:
     """What the corrections need of the vectors of a benchmark: moments by role and language, and of parallel passages the mean.
 
     A passage of several windows counts as the mean of their vectors.
@@ -74,7 +74,7 @@ class Split:
 
     def offset(self, language: str, source: str) -> torch.Tensor:
         """Mean difference of a language's passages and their translations in the source language, question by question."""
-        pairs = translations(self.benchmark, language, source)
+        pairs = find_translations(self.benchmark, language, source)
         means = [[torch.stack([self.vectors[int(row)] for row in rows]).mean(0) for rows in pair] for pair in pairs]
         return torch.stack([theirs - origin for theirs, origin in means]).mean(0)
 
@@ -84,7 +84,7 @@ class Split:
                 for role in ("query", "passage")}
 
 
-def translations(benchmark: Benchmark, language: str, source: str) -> list[tuple[np.ndarray, np.ndarray]]:
+def find_translations(benchmark: Benchmark, language: str, source: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each question with relevant passages in both languages, their rows in the language and in the source language.
 
     Raises:
@@ -104,7 +104,7 @@ def translations(benchmark: Benchmark, language: str, source: str) -> list[tuple
     return list(found.values())
 
 
-def center(split: Split) -> Correction:
+def build_centering(split: EstimationSplit) -> Correction:
     """Subtract the mean vector of the language, queries and passages each by their own."""
     def corrected(role: Role, language: str, vectors_ND: torch.Tensor) -> torch.Tensor:
         moments = split.of(role, language)
@@ -112,7 +112,7 @@ def center(split: Split) -> Correction:
     return corrected
 
 
-def lir(split: Split, components: int = 1) -> Correction:
+def build_language_removal(split: EstimationSplit, components: int = 1) -> Correction:
     """Language Information Removal: project the language's first principal directions away (Yang et al. 2021, 2109.04727).
 
     The directions are the first left singular vectors of the language's uncentred vectors: eigenvectors of their outer products.
@@ -131,7 +131,7 @@ def lir(split: Split, components: int = 1) -> Correction:
     return corrected
 
 
-def shift(split: Split, source: str = "en") -> Correction:
+def build_shift(split: EstimationSplit, source: str = "en") -> Correction:
     """Subtract from passages their language's mean offset to translations in the source language (SHIFT, 2606.18801).
 
     Index-side: queries stay as they are, and so do passages in the source language.
@@ -147,18 +147,18 @@ def shift(split: Split, source: str = "en") -> Correction:
     return corrected
 
 
-NAMES = ("none", "center", "lir", "shift")
+CORRECTION_NAMES = ("none", "center", "lir", "shift")
 
 
-def correction(name: str, split: Split | None, components: int = 1, source: str = "en") -> Correction | None:
+def build_correction(name: str, split: EstimationSplit | None, components: int = 1, source: str = "en") -> Correction | None:
     """The correction of a name, None for `none`."""
     if name == "none":
         return None
     assert split is not None
-    return {"center": center, "lir": lambda s: lir(s, components), "shift": lambda s: shift(s, source)}[name](split)
+    return {"center": build_centering, "lir": lambda s: build_language_removal(s, components), "shift": lambda s: build_shift(s, source)}[name](split)
 
 
-def apply(fix: Correction, benchmark: Benchmark, role: Role, rows_N: np.ndarray, vectors_ND: torch.Tensor,
+def apply_correction(fix: Correction, benchmark: Benchmark, role: Role, rows_N: np.ndarray, vectors_ND: torch.Tensor,
           unit_length: bool) -> torch.Tensor:
     """Corrected vectors of some rows, of length 1 again where the model compares by cosine."""
     codes = (benchmark.query_languages if role == "query" else benchmark.passage_languages)[rows_N]
@@ -169,11 +169,11 @@ def apply(fix: Correction, benchmark: Benchmark, role: Role, rows_N: np.ndarray,
     return (F.normalize(out_ND, dim=-1) if unit_length else out_ND).float()
 
 
-def require(names: Sequence[str], on: str | None) -> None:
+def require_corrections(names: Sequence[str], on: str | None) -> None:
     """ValueError for an unknown correction, none at all, or one that does not say where it is estimated."""
-    wrong = [name for name in names if name not in NAMES]
+    wrong = [name for name in names if name not in CORRECTION_NAMES]
     if wrong or not names:
-        raise ValueError(f"postprocess={wrong or list(names)} must be at least one, and only some of {', '.join(NAMES)}")
+        raise ValueError(f"postprocess={wrong or list(names)} must be at least one, and only some of {', '.join(CORRECTION_NAMES)}")
     if on is None and set(names) - {"none"}:
         raise ValueError("postprocess_on is missing: say on which texts the means and components are estimated: the name of "
                          "another benchmark, or `test` for the very queries and passages that are measured")
@@ -194,4 +194,4 @@ def require_split(names: Sequence[str], benchmark: Benchmark, split: Benchmark, 
     if "shift" in names:
         for code in sorted(asked["passage"]):
             if benchmark.languages[code] != source:
-                translations(split, benchmark.languages[code], source)
+                find_translations(split, benchmark.languages[code], source)

@@ -10,16 +10,16 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from hybrid_ir.evaluation.score_bands import Bands
-from hybrid_ir.evaluation.exact_scores import error_bound, require_finite
+from hybrid_ir.evaluation.score_bands import ScoreBands
+from hybrid_ir.evaluation.exact_scores import bound_rounding_error, require_finite
 from hybrid_ir.evaluation.passage_vectors import PassageVectors
 from hybrid_ir.evaluation.rank_table import EVERY, OWN, RankTable
-from hybrid_ir.evaluation.relevant_passages import Relevant, padded, relevant_rows
-from hybrid_ir.evaluation.top_k import Listener
+from hybrid_ir.evaluation.relevant_passages import RelevantPassages, pad_rows, list_relevant_rows
+from hybrid_ir.evaluation.top_k import ScoreListener
 from hybrid_ir.types import Benchmark
 
-BLOCK = 1 << 20  # scores held at once: 8 MB, measured quickest on two cores
-BATCH = 1 << 14  # passages gathered before they are counted: every language then has enough for a matrix product
+SCORES_AT_ONCE = 1 << 20  # scores held at once: 8 MB, measured quickest on two cores
+PASSAGES_PER_COUNT = 1 << 14  # passages gathered before they are counted: every language then has enough for a matrix product
 
 
 class RankCounter:
@@ -36,8 +36,8 @@ class RankCounter:
     def __init__(self, queries_QD: torch.Tensor, query_languages_Q: np.ndarray, relevant_QR: np.ndarray,
                  relevant_vectors_WD: torch.Tensor, relevant_languages_U: np.ndarray, languages: Sequence[str],
                  temperature: float | None = None, relevant_rows_W: np.ndarray | None = None,
-                 listeners: Sequence[Listener] = ()):
-        rows_U = relevant_rows(relevant_QR)
+                 listeners: Sequence[ScoreListener] = ()):
+        rows_U = list_relevant_rows(relevant_QR)
         rows_W = rows_U if relevant_rows_W is None else np.asarray(relevant_rows_W)
         if not len(queries_QD) == len(relevant_QR) == len(query_languages_Q):
             raise ValueError(f"{len(queries_QD)} query embeddings for the {len(relevant_QR)} queries of the benchmark.")
@@ -50,7 +50,7 @@ class RankCounter:
         self.queries_QD = queries_QD.to(self.device)
         self.query_languages, self.languages = np.asarray(query_languages_Q), tuple(languages)
         known_U, vectors_U = PassageVectors.of(self._ids(rows_W), relevant_vectors_WD.to(self.device))
-        self.relevant = Relevant(self._ids(relevant_QR), known_U, self.queries_QD, vectors_U, self._ids(relevant_languages_U))
+        self.relevant = RelevantPassages(self._ids(relevant_QR), known_U, self.queries_QD, vectors_U, self._ids(relevant_languages_U))
         self.temperature, self.listeners = temperature, listeners
         self._finished = False
         self._waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
@@ -73,7 +73,7 @@ class RankCounter:
         assert len(rows_W) == len(vectors_WD) == len(languages_W)
         require_finite(vectors_WD, "passage", rows_W)
         self._waiting.append((rows_W, vectors_WD, languages_W))
-        if sum(len(rows) for rows, *_ in self._waiting) >= BATCH:
+        if sum(len(rows) for rows, *_ in self._waiting) >= PASSAGES_PER_COUNT:
             self._flush()
 
     def _flush(self) -> None:
@@ -96,9 +96,9 @@ class RankCounter:
         place_QR = torch.searchsorted(ordered_N, relevant_QR).clamp_(max=len(rows_N) - 1)
         found_QR, column_QR = ordered_N[place_QR] == relevant_QR, order_N[place_QR]
         first_N = passages.first_equal()
-        margin = error_bound(passages.vectors_WD.shape[1]) * passages.vectors_WD.norm(dim=1).max()
+        margin = bound_rounding_error(passages.vectors_WD.shape[1]) * passages.vectors_WD.norm(dim=1).max()
         tiny = torch.finfo(torch.float64).tiny  # zero vectors have no rounding, and a band without width would miss their ties
-        step = max(1, BLOCK // max(len(passages.vectors_WD), 2 * relevant_QR.shape[1]))
+        step = max(1, SCORES_AT_ONCE // max(len(passages.vectors_WD), 2 * relevant_QR.shape[1]))
         for start in range(0, len(relevant_QR), step):
             block = slice(start, start + step)
             queries_BD = self.queries_QD[block].double()
@@ -108,7 +108,7 @@ class RankCounter:
             # relevant passages are compared with each other in table(), so none of them counts here
             query_P, relevant_P = found_QR[block].nonzero(as_tuple=True)
             scores_BN[query_P, column_QR[block][query_P, relevant_P]] = -torch.inf
-            bands = Bands(self.relevant.scores_QR[block], (margin * queries_BD.norm(dim=1, keepdim=True)).clamp(min=tiny))
+            bands = ScoreBands(self.relevant.scores_QR[block], (margin * queries_BD.norm(dim=1, keepdim=True)).clamp(min=tiny))
             above_BR, inside = bands.count(scores_BN)
             self._tally("above", block, above_BR, language)
             # equal vectors are decided once: a collapsed model has nothing else
@@ -130,7 +130,7 @@ class RankCounter:
 
     def _settle(self, query_P, passage_P, times_P, passages: PassageVectors, language: int) -> None:
         """Decide pairs of a query and a passage, each `times`, that are too close for the matrix product."""
-        for part in torch.arange(len(query_P), device=self.device).split(BLOCK // 8):
+        for part in torch.arange(len(query_P), device=self.device).split(SCORES_AT_ONCE // 8):
             scores_P1 = passages.paired(self.queries_QD, query_P[part], passage_P[part])[:, None]
             relevant_PR, times_P1 = self.relevant.scores_QR[query_P[part]], times_P[part, None].int()
             self._tally("above", query_P[part], (scores_P1 > relevant_PR) * times_P1, language)
@@ -181,18 +181,18 @@ class RankCounter:
         )
 
 
-def rank(
+def rank_benchmark(
     queries_QD: torch.Tensor, passages_ND: torch.Tensor, benchmark: Benchmark, temperature: float | None = None
 ) -> RankTable:
     """The table of a whole benchmark whose embeddings are in memory."""
-    relevant_QR = padded(benchmark.relevant)
-    rows_U, languages_N = relevant_rows(relevant_QR), np.asarray(benchmark.passage_languages)
+    relevant_QR = pad_rows(benchmark.relevant)
+    rows_U, languages_N = list_relevant_rows(relevant_QR), np.asarray(benchmark.passage_languages)
     if len(passages_ND) != len(languages_N):
         raise ValueError(f"{len(passages_ND)} embeddings for the {len(languages_N)} passages of {benchmark.name}.")
     vectors_UD = passages_ND[torch.as_tensor(rows_U).to(passages_ND.device)]
     counter = RankCounter(queries_QD, benchmark.query_languages, relevant_QR, vectors_UD, languages_N[rows_U],
                           benchmark.languages, temperature)
-    for start in range(0, len(passages_ND), BATCH):
-        rows = np.arange(start, min(start + BATCH, len(passages_ND)))
-        counter.add(rows, passages_ND[start : start + BATCH], languages_N[rows])
+    for start in range(0, len(passages_ND), PASSAGES_PER_COUNT):
+        rows = np.arange(start, min(start + PASSAGES_PER_COUNT, len(passages_ND)))
+        counter.add(rows, passages_ND[start : start + PASSAGES_PER_COUNT], languages_N[rows])
     return counter.table()

@@ -14,7 +14,7 @@ from hybrid_ir.evaluation.rank_table import EVERY, OWN
 BLOCK = 1 << 20  # comparisons held at once
 
 
-class Relevant:
+class RelevantPassages:
     """Relevant rows (Q, R) with their exact scores and languages; `passages_U` follow `relevant_rows`."""
 
     def __init__(self, rows_QR: torch.Tensor, rows_U: torch.Tensor, queries_QD: torch.Tensor,
@@ -55,12 +55,12 @@ class Relevant:
         return ((own_QR.exp() + weights_Q[:, None]).log() - own_QR).nanmean(1)
 
 
-def relevant_rows(relevant_QR: np.ndarray) -> np.ndarray:
+def list_relevant_rows(relevant_QR: np.ndarray) -> np.ndarray:
     """The distinct relevant passages, in the order in which their embeddings are wanted."""
     return np.unique(relevant_QR[relevant_QR >= 0])
 
 
-def padded(relevant: Sequence[np.ndarray], dtype: type = np.int64) -> np.ndarray:
+def pad_rows(relevant: Sequence[np.ndarray], dtype: type = np.int64) -> np.ndarray:
     """The relevant rows of each query (or their grades) as one array (Q, R), short rows filled with -1."""
     relevant_QR = np.full((len(relevant), max(map(len, relevant), default=1) or 1), -1, dtype)
     for row, found in zip(relevant_QR, relevant, strict=True):

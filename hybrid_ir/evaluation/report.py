@@ -11,41 +11,41 @@ from rich.table import Table
 from rich.text import Text as Plain
 
 from hybrid_ir.evaluation import figures as pictures
-from hybrid_ir.evaluation.language_bias import language_bias
-from hybrid_ir.evaluation.card import card_table
-from hybrid_ir.evaluation.geometry import alignment
+from hybrid_ir.evaluation.language_bias import compute_language_bias
+from hybrid_ir.evaluation.card import build_card_table
+from hybrid_ir.evaluation.geometry import compute_alignment
 from hybrid_ir.evaluation.results import VIEWS, Results
-from hybrid_ir.runs.folder import whole, write_whole
+from hybrid_ir.runs.folder import write_atomically, write_text_atomically
 
 SHOWN = {"map": "mAP", "recall@1": "R@1", "recall@10": "R@10", "ndcg@10": "nDCG@10", "mrr@10": "MRR@10",
          "rank_distance": "distance"}
 
 
-def report(results: Results, card: dict[str, Any], folder: Path, console: Console | None = None) -> None:
+def write_report(results: Results, card: dict[str, Any], folder: Path, console: Console | None = None) -> None:
     """Write what is known of a measured benchmark into a folder, and print its tables.
 
     The files: metrics.json, per_query.parquet, evaluation_card.json, heat_map.png, one_target.png.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    found = as_dict(results)
-    write_whole(folder / "evaluation_card.json", json.dumps(card, indent=2, allow_nan=False, ensure_ascii=False))
-    with whole(folder / "per_query.parquet") as beside:
+    found = results_to_dict(results)
+    write_text_atomically(folder / "evaluation_card.json", json.dumps(card, indent=2, allow_nan=False, ensure_ascii=False))
+    with write_atomically(folder / "per_query.parquet") as beside:
         pq.write_table(results.columns(), beside)
     pictures.heat_map(results, folder / "heat_map.png")
     pictures.one_target(results.benchmark, found["language_bias"]["one_target"]["cells"], folder / "one_target.png")
-    write_whole(folder / "metrics.json", json.dumps(found, indent=2, allow_nan=False))  # last: with it a result is complete
+    write_text_atomically(folder / "metrics.json", json.dumps(found, indent=2, allow_nan=False))  # last: with it a result is complete
     console = console or Console()
-    console.print(card_table(card))
-    console.print(views_table(results))
-    console.print(bias_table(found))
-    console.print(languages_table(results))
-    for line in exclusions(results):
+    console.print(build_card_table(card))
+    console.print(build_views_table(results))
+    console.print(build_bias_table(found))
+    console.print(build_languages_table(results))
+    for line in describe_exclusions(results):
         console.print(line, markup=False, highlight=False)
     console.print(f"results in {folder}: metrics.json, per_query.parquet, evaluation_card.json, heat_map.png, one_target.png",
                   soft_wrap=True, markup=False, highlight=False)
 
 
-def exclusions(results: Results) -> list[str]:
+def describe_exclusions(results: Results) -> list[str]:
     """What was left out of means, in words: nothing leaves a mean unsaid."""
     asked, languages = len(results.benchmark.queries), len(results.benchmark.languages)
     words = {"mono": (asked, "queries have no relevant passage in their own language"),
@@ -57,13 +57,13 @@ def exclusions(results: Results) -> list[str]:
                        for name, count in results.undefined("multi").items()]
 
 
-def report_card(card, folder: Path, console: Console | None = None) -> None:
+def write_batch_card(card, folder: Path, console: Console | None = None) -> None:
     """Print the batch card and write it as batch_card.json."""
-    write_whole(folder / "batch_card.json", json.dumps(card.as_dict(), indent=2))
+    write_text_atomically(folder / "batch_card.json", json.dumps(card.as_dict(), indent=2))
     card.show(console or Console())
 
 
-def report_training(folder: Path, steps: int, max_steps: int, console: Console | None = None) -> None:
+def write_training_report(folder: Path, steps: int, max_steps: int, console: Console | None = None) -> None:
     """Draw what the steps of a training logged as curves.png, and say how far it went."""
     pictures.training_curves(folder / "metrics.jsonl", folder / "curves.png")
     early = "" if steps >= max_steps else f" of {max_steps:,}: stopped early"
@@ -71,10 +71,10 @@ def report_training(folder: Path, steps: int, max_steps: int, console: Console |
                                  soft_wrap=True, highlight=False)
 
 
-def as_dict(results: Results) -> dict:
+def results_to_dict(results: Results) -> dict:
     """Everything but the per-query values, as plain values; what is undefined is null."""
     def plain(means: dict[str, float]) -> dict:
-        return {name: without_nan(float(value)) for name, value in means.items()}
+        return {name: replace_nan(float(value)) for name, value in means.items()}
     source = results.benchmark.source
     return {
         "benchmark": {"name": source.name, "revision": source.revision, "choices": source.choices,
@@ -86,15 +86,15 @@ def as_dict(results: Results) -> dict:
         "undefined_queries": {view: results.undefined(view) for view in VIEWS},
         "settings": [{"view": s.view, "query_language": s.query_language, "passage_language": s.passage_language,
                       "queries": s.queries, **plain(s.means)} for s in results.settings],
-        "language_bias": without_nan(bias_of(results)),
+        "language_bias": replace_nan(measure_language_bias(results)),
     }
 
 
-def bias_of(results: Results) -> dict[str, Any]:
+def measure_language_bias(results: Results) -> dict[str, Any]:
     """Language bias and geometry, as far as they are defined."""
     unit = "uniformity" in results.observed  # the geometry is one of unit vectors, a passage each
-    near = alignment(results.table) if unit else dict.fromkeys(("same_language", "other_language", "all"), np.nan)
-    found = language_bias(results.table) | {"alignment": near} | results.observed
+    near = compute_alignment(results.table) if unit else dict.fromkeys(("same_language", "other_language", "all"), np.nan)
+    found = compute_language_bias(results.table) | {"alignment": near} | results.observed
     mix = next((name for name in found if name.startswith("language_mix@")), None)
     if mix:
         corpus_L = np.array(list(results.pool_sizes.values())) / max(1, sum(results.pool_sizes.values()))
@@ -103,16 +103,16 @@ def bias_of(results: Results) -> dict[str, Any]:
     return found
 
 
-def without_nan(value: Any) -> Any:
+def replace_nan(value: Any) -> Any:
     """The same plain values with None for NaN and infinity, which JSON does not know."""
     if isinstance(value, dict):
-        return {name: without_nan(item) for name, item in value.items()}
+        return {name: replace_nan(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [without_nan(item) for item in value]
+        return [replace_nan(item) for item in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def views_table(results: Results) -> Table:
+def build_views_table(results: Results) -> Table:
     benchmark = results.benchmark
     choices = ", ".join(f"{key}={value}" for key, value in benchmark.source.choices.items())
     title = f"{benchmark.name} ({choices})" if choices else benchmark.name
@@ -122,33 +122,33 @@ def views_table(results: Results) -> Table:
     for view in VIEWS:
         means, settings = results.macro(view), sum(s.view == view for s in results.settings)
         if settings:
-            table.add_row(view, str(settings), *(number(means[name], name) for name in SHOWN),
+            table.add_row(view, str(settings), *(format_number(means[name], name) for name in SHOWN),
                           f"{means['tie_rate']:.1%}")
     return table
 
 
-def bias_table(found: dict[str, Any]) -> Table:
+def build_bias_table(found: dict[str, Any]) -> Table:
     """One line a measure of language bias; what is not defined says why."""
     bias, multi = found["language_bias"], found["macro_over_settings"]["multi"]
     table = Table(title="language bias in the multilingual pool", title_justify="left")
     for column, justify in (("measure", "left"), ("value", "right"), ("without bias", "left")):
         table.add_column(column, justify=justify)
-    table.add_row("rank distance", number(multi["rank_distance"], "rank_distance"), "the number of relevant passages less one")
-    table.add_row("own language first (lpr@1)", number(multi["lpr@1"], "lpr@1"), "one over the number of languages")
-    table.add_row("one-target gap", number(bias["one_target"]["diagonal_gap"], "map"), "0")
+    table.add_row("rank distance", format_number(multi["rank_distance"], "rank_distance"), "the number of relevant passages less one")
+    table.add_row("own language first (lpr@1)", format_number(multi["lpr@1"], "lpr@1"), "one over the number of languages")
+    table.add_row("one-target gap", format_number(bias["one_target"]["diagonal_gap"], "map"), "0")
     for name, key in (("Kendall's W of passage languages", "friedman"), ("PEER", "peer")):
         value = bias[key].get("kendalls_w", bias[key].get("peer"))
-        table.add_row(name, "·" if "reason" in bias[key] else number(value, "map"),
+        table.add_row(name, "·" if "reason" in bias[key] else format_number(value, "map"),
                       bias[key].get("reason", "0" if key == "friedman" else "about .5"))
     if "same_language_neighbours" in bias:
-        table.add_row("same-language neighbours", number(bias["same_language_neighbours"], "map"), "the languages' corpus shares")
+        table.add_row("same-language neighbours", format_number(bias["same_language_neighbours"], "map"), "the languages' corpus shares")
         table.add_row("alignment, same / other language", " / ".join(
-            number(bias["alignment"][name], "map") for name in ("same_language", "other_language")), "equal")
-        table.add_row("uniformity", number(bias["uniformity"], "map"), "lower is more even")
+            format_number(bias["alignment"][name], "map") for name in ("same_language", "other_language")), "equal")
+        table.add_row("uniformity", format_number(bias["uniformity"], "map"), "lower is more even")
     return table
 
 
-def languages_table(results: Results, most: int = 30) -> Table:
+def build_languages_table(results: Results, most: int = 30) -> Table:
     """mAP of each query language in the three views; cross is its mean over passage languages."""
     languages = results.benchmark.languages
     title = "mAP by query language" + (f", first {most} of {len(languages)}" if len(languages) > most else "")
@@ -161,11 +161,11 @@ def languages_table(results: Results, most: int = 30) -> Table:
     for language in languages[:most]:
         means = [np.mean([row["map"] for row in cells.get((language, view), [{"map": np.nan}])]) for view in VIEWS]
         distance = cells.get((language, "multi"), [{"rank_distance": np.nan}])[0]["rank_distance"]
-        table.add_row(Plain(language), *(number(value, "map") for value in means), number(distance, "rank_distance"))
+        table.add_row(Plain(language), *(format_number(value, "map") for value in means), format_number(distance, "rank_distance"))
     return table
 
 
-def number(value: float | None, metric: str) -> str:
+def format_number(value: float | None, metric: str) -> str:
     if value is None or np.isnan(value):
         return "·"
     return f"{value:,.1f}" if "rank" in metric and "normalised" not in metric else f"{value:.4f}"

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hybrid_ir.evaluation.metrics import FILLING, Ranks, compute
+from hybrid_ir.evaluation.metrics import ABOVE_OF_FILLING, Ranks, compute_metrics
 from hybrid_ir.evaluation.rank_table import EVERY, OWN, RankTable
-from hybrid_ir.evaluation.relevant_passages import padded
+from hybrid_ir.evaluation.relevant_passages import pad_rows
 from hybrid_ir.types import Benchmark
 
 VIEWS = ("mono", "cross", "multi")
@@ -65,11 +65,11 @@ class Results:
     ) -> "Results":
         """All three views; `metrics_across_languages` only in the multilingual one, where they mean something."""
         if benchmark.grades is not None:
-            table = replace(table, grades=padded(benchmark.grades, float))
+            table = replace(table, grades=pad_rows(benchmark.grades, float))
         parts = []
-        for view, language, queries, ranks in pools(table):
+        for view, language, queries, ranks in iterate_pools(table):
             names = [*metrics, *metrics_across_languages] if view == "multi" else metrics
-            parts.append((VIEWS.index(view), language, queries, compute(ranks, names)))
+            parts.append((VIEWS.index(view), language, queries, compute_metrics(ranks, names)))
         sizes = [len(queries) for _, _, queries, _ in parts]
         query = np.concatenate([queries for _, _, queries, _ in parts])
         values = {
@@ -90,7 +90,7 @@ class Results:
             pool_sizes=dict(zip(table.languages, table.pool_sizes.tolist(), strict=True)),
             table=table,
             # as float32: below that the order shows in which batches and processes were summed
-            loss=None if table.losses is None else float(np.float32(mean(table.losses))),
+            loss=None if table.losses is None else float(np.float32(mean_of_defined(table.losses))),
         )
 
     @cached_property
@@ -106,19 +106,19 @@ class Results:
         cells = {name: np.split(values[order], bounds) for name, values in self.values.items()}
         return [
             Setting(VIEWS[view], names[query], "all" if passage == ALL else names[passage], int(size),
-                    {name: mean(cell[i]) for name, cell in cells.items()})
-            for i, (view, query, passage, size) in enumerate(zip(*cells_of(keys, len(names)), sizes.tolist(), strict=True))
+                    {name: mean_of_defined(cell[i]) for name, cell in cells.items()})
+            for i, (view, query, passage, size) in enumerate(zip(*split_setting_keys(keys, len(names)), sizes.tolist(), strict=True))
         ]
 
     def macro(self, view: str) -> dict[str, float]:
         """Mean over settings, as the paper reports."""
         rows = [setting.means for setting in self.settings if setting.view == view]
-        return {name: mean(np.array([row[name] for row in rows])) for name in self.values}
+        return {name: mean_of_defined(np.array([row[name] for row in rows])) for name in self.values}
 
     def micro(self, view: str) -> dict[str, float]:
         """Mean over questions, as LAReQA reports."""
         chosen = self.view == VIEWS.index(view)
-        return {name: mean(values[chosen]) for name, values in self.values.items()}
+        return {name: mean_of_defined(values[chosen]) for name, values in self.values.items()}
 
     def matrix(self, metric: str = "map") -> np.ndarray:
         """Mean by query language and passage language (L, L): monolingual on the diagonal; NaN where nothing is."""
@@ -158,23 +158,23 @@ class Results:
         })
 
 
-def cells_of(keys: np.ndarray, languages: int) -> tuple[list[int], list[int], list[int]]:
+def split_setting_keys(keys: np.ndarray, languages: int) -> tuple[list[int], list[int], list[int]]:
     """View, query language and passage language of each key of a setting."""
     view, query, passage = np.unravel_index(keys, (len(VIEWS), languages, languages + 1))
     return view.tolist(), query.tolist(), (passage + ALL).tolist()
 
 
-def pools(table: RankTable) -> Iterator[tuple[str, int, np.ndarray, Ranks]]:
+def iterate_pools(table: RankTable) -> Iterator[tuple[str, int, np.ndarray, Ranks]]:
     """View, passage language, queries with something relevant in that pool, and their ranks."""
     query_languages = np.asarray(table.query_languages)
     for view in ("mono", "cross"):
         for language in range(len(table.languages)):
             asked = (query_languages == language) == (view == "mono")
-            yield view, language, *ranks_in(table, language, asked)
-    yield "multi", ALL, *ranks_in(table, ALL, np.ones(len(query_languages), bool))
+            yield view, language, *select_ranks(table, language, asked)
+    yield "multi", ALL, *select_ranks(table, ALL, np.ones(len(query_languages), bool))
 
 
-def ranks_in(table: RankTable, language: int, asked_Q: np.ndarray) -> tuple[np.ndarray, Ranks]:
+def select_ranks(table: RankTable, language: int, asked_Q: np.ndarray) -> tuple[np.ndarray, Ranks]:
     """The queries asked that have relevant passages in the pool of a language (or ALL), and the ranks of these."""
     present_QR = table.relevant_languages >= 0 if language == ALL else table.relevant_languages == language
     queries_V = (asked_Q & present_QR.any(1)).nonzero()[0]
@@ -183,7 +183,7 @@ def ranks_in(table: RankTable, language: int, asked_Q: np.ndarray) -> tuple[np.n
         counts[queries_V, :, EVERY if language == ALL else OWN].astype(np.int64) for counts in (table.above, table.tied)
     )
     count_V = present_VR.sum(1)
-    above_VR = np.where(present_VR, above_VR, FILLING)
+    above_VR = np.where(present_VR, above_VR, ABOVE_OF_FILLING)
     order_VR = np.argsort(above_VR, axis=1, kind="stable")[:, : count_V.max(initial=1)]
     own_VR = table.relevant_languages[queries_V] == np.asarray(table.query_languages)[queries_V, None]
     pool_size = int(table.pool_sizes.sum() if language == ALL else table.pool_sizes[language])
@@ -192,7 +192,7 @@ def ranks_in(table: RankTable, language: int, asked_Q: np.ndarray) -> tuple[np.n
     return queries_V, Ranks(*sorted_VR, count_V, pool_size, grade_VR)
 
 
-def mean(values: np.ndarray) -> float:
+def mean_of_defined(values: np.ndarray) -> float:
     """Mean of the values that are defined, NaN when none is."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")

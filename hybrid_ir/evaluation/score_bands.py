@@ -6,7 +6,7 @@ Shapes: B queries of a block, R relevant passages, N passages, T = 2 R band edge
 import torch
 
 
-class Bands:
+class ScoreBands:
     """The intervals (score - margin, score + margin] around each query's relevant scores, +inf fills short rows."""
 
     def __init__(self, scores_BR: torch.Tensor, margin_B1: torch.Tensor):

@@ -15,14 +15,14 @@ AT_ONCE = 1 << 23  # values held by a block of flips or resamples
 
 
 @dataclass(frozen=True)
-class Clustered:
+class ClusteredValues:
     """What is left of per-row values for everything below: sums and numbers of defined rows, by cluster and setting."""
 
     sums_CS: np.ndarray
     counts_CS: np.ndarray
 
     @classmethod
-    def of(cls, values_V: np.ndarray, cluster_V: np.ndarray, setting_V: np.ndarray, shape: tuple[int, int]) -> "Clustered":
+    def of(cls, values_V: np.ndarray, cluster_V: np.ndarray, setting_V: np.ndarray, shape: tuple[int, int]) -> "ClusteredValues":
         """Rows whose value is NaN are left out; `shape` is (C, S)."""
         defined_V = ~np.isnan(values_V)
         place_V = cluster_V[defined_V].astype(np.int64) * shape[1] + setting_V[defined_V]
@@ -30,10 +30,10 @@ class Clustered:
                         for weights in (values_V[defined_V], None))
         return cls(sums, counts)
 
-    def pooled(self, cells_SK: np.ndarray) -> "Clustered":
+    def pooled(self, cells_SK: np.ndarray) -> "ClusteredValues":
         """The rows of each cell as one setting: its mean is the mean over rows (micro), not over settings (macro)."""
         weights_SK = cells_SK.astype(float)
-        return Clustered(self.sums_CS @ weights_SK, self.counts_CS @ weights_SK)
+        return ClusteredValues(self.sums_CS @ weights_SK, self.counts_CS @ weights_SK)
 
     def contributions(self, cells_SK: np.ndarray) -> np.ndarray:
         """Each cluster's share (C, K) of the cell's mean: their sum over clusters is the mean; NaN where nothing is defined."""
@@ -48,7 +48,7 @@ class Clustered:
         return self.contributions(cells_SK).sum(0)
 
 
-def randomisation_test(contributions_CK: np.ndarray, rng: np.random.Generator, flips: int = 10_000) -> np.ndarray:
+def test_by_randomisation(contributions_CK: np.ndarray, rng: np.random.Generator, flips: int = 10_000) -> np.ndarray:
     """Two-sided p (K) of the paired cluster randomisation test.
 
     Under the null hypothesis the two systems are exchangeable within a question, so the sign of each cluster's
@@ -73,8 +73,8 @@ def randomisation_test(contributions_CK: np.ndarray, rng: np.random.Generator, f
     return np.where(np.isnan(observed_K), np.nan, p_K)
 
 
-def bootstrap_interval(
-    clustered: Clustered, cells_SK: np.ndarray, rng: np.random.Generator, resamples: int = 2_000, level: float = 0.95
+def compute_bootstrap_interval(
+    clustered: ClusteredValues, cells_SK: np.ndarray, rng: np.random.Generator, resamples: int = 2_000, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
     """Percentile interval (K, K) of each cell's mean, resampling clusters.
 
@@ -98,7 +98,7 @@ def bootstrap_interval(
     return ends_2K[0], ends_2K[1]
 
 
-def holm(p: np.ndarray) -> np.ndarray:
+def adjust_holm(p: np.ndarray) -> np.ndarray:
     """Holm's step-down adjusted p values (Holm 1979), of any shape; NaN stays and is no part of the family."""
     adjusted = np.full(p.shape, np.nan)
     known = ~np.isnan(p)
@@ -111,7 +111,7 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Effect:
+class EffectSizes:
     """How large a difference is; K each."""
 
     difference: np.ndarray  # of the reported means
@@ -120,7 +120,7 @@ class Effect:
     worse: np.ndarray
 
 
-def effect(difference: Clustered, cells_SK: np.ndarray, higher_is_better: bool = True) -> Effect:
+def compute_effect(difference: ClusteredValues, cells_SK: np.ndarray, higher_is_better: bool = True) -> EffectSizes:
     """Effect sizes of a difference of two systems.
 
     A cluster's difference is scaled so that the mean over the clusters with rows in the cell is the reported difference.
@@ -136,4 +136,4 @@ def effect(difference: Clustered, cells_SK: np.ndarray, higher_is_better: bool =
     rounding_CK = 1e-12 * np.nanmax(np.abs(differences_CK), axis=0, initial=0)
     up_K, down_K = ((sign * differences_CK > rounding_CK).sum(0) / np.maximum(clusters_K, 1) for sign in (1, -1))
     better_K, worse_K = (up_K, down_K) if higher_is_better else (down_K, up_K)
-    return Effect(mean_K, standardised_K, better_K, worse_K)
+    return EffectSizes(mean_K, standardised_K, better_K, worse_K)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from hybrid_ir.distributed import gather_uneven, summed
+from hybrid_ir.distributed import gather_uneven, sum_over_ranks
 from hybrid_ir.evaluation.exact_scores import require_finite
-from hybrid_ir.evaluation.geometry import Neighbours, sample, uniformity
+from hybrid_ir.evaluation.geometry import NeighbourLanguages, sample_rows, compute_uniformity
 from hybrid_ir.evaluation.rank_counter import RankCounter, padded, relevant_rows
-from hybrid_ir.evaluation.top_k import Listener, Top
+from hybrid_ir.evaluation.top_k import ScoreListener, TopK
 from hybrid_ir.evaluation.results import Results
 from hybrid_ir.types import Benchmark
 
@@ -46,9 +46,9 @@ class StreamedRanking:
         self.benchmark, self.temperature, self.run_depth, self.whole = benchmark, temperature, run_depth, whole
         self.held: dict[str, list[tuple[np.ndarray, torch.Tensor]]] = {"queries": [], "relevant": [], "others": []}
         self.counter: RankCounter | None = None
-        self.neighbours: Neighbours | None = None
-        self.mix: Top | None = None
-        self.runs: dict[str, Top] = {}  # by view
+        self.neighbours: NeighbourLanguages | None = None
+        self.mix: TopK | None = None
+        self.runs: dict[str, TopK] = {}  # by view
         self.added = [0, 0]  # passages, queries
         self.device = torch.device("cpu")  # then that of the vectors
 
@@ -72,14 +72,14 @@ class StreamedRanking:
     def results(self) -> Results:
         """The finished counts and every metric; ValueError where not all texts of the benchmark were added."""
         expected = [len(self.benchmark.passages), len(self.benchmark.queries)]
-        added = summed(torch.tensor(self.added, device=self.device)).tolist()
+        added = sum_over_ranks(torch.tensor(self.added, device=self.device)).tolist()
         if added != expected:
             raise ValueError(f"{self.benchmark.name}: {added[1]:,} of {expected[1]:,} queries and {added[0]:,} of "
                              f"{expected[0]:,} passages were encoded; ranks need the whole pool. Remove "
                              "trainer.limit_test_batches, and set trainer.limit_val_batches to 1.0, or 0 for no validation")
         self._start()
         for total in self.counter.sums().values():
-            total.copy_(summed(total))
+            total.copy_(sum_over_ranks(total))
         for top in self.tops():
             top.merge_ranks()
         return replace(Results.of(self.counter.table(), self.benchmark), observed=self._observed())
@@ -96,7 +96,7 @@ class StreamedRanking:
         found = {f"language_mix@{MIX}": np.stack(mix_LL).tolist()}
         if self.neighbours:
             found["same_language_neighbours"] = self.neighbours.same_language_share()
-            found["uniformity"] = uniformity(self.neighbours.vectors_MD)
+            found["uniformity"] = compute_uniformity(self.neighbours.vectors_MD)
         return found
 
     def _start(self) -> None:
@@ -115,24 +115,24 @@ class StreamedRanking:
             rows_W, vectors_WD = rows_W[known_W], vectors_WD[torch.from_numpy(known_W).to(vectors_WD.device)]
         listeners = self._listeners(asked_Q, float(queries_QD.norm(dim=1).max() * vectors_WD.norm(dim=1).max()))
         if self.whole and not self.windowed and (vectors_WD.norm(dim=1) - 1).abs().max() < UNIT:
-            chosen = sample(rows_U, benchmark.passage_ids)
+            chosen = sample_rows(rows_U, benchmark.passage_ids)
             vectors_MD = vectors_WD[torch.from_numpy(np.searchsorted(rows_W, chosen)).to(vectors_WD.device)]
-            self.neighbours = Neighbours(chosen, vectors_MD, benchmark.passage_languages[chosen])
+            self.neighbours = NeighbourLanguages(chosen, vectors_MD, benchmark.passage_languages[chosen])
         self.counter = RankCounter(queries_QD, asked_Q, relevant_QR, vectors_WD, benchmark.passage_languages[rows_U],
                                    benchmark.languages, self.temperature, rows_W, listeners)
         for rows_N, vectors_ND in own:
             self._count(rows_N, vectors_ND)
 
-    def _listeners(self, asked_Q: np.ndarray, largest: float) -> list[Listener]:
+    def _listeners(self, asked_Q: np.ndarray, largest: float) -> list[ScoreListener]:
         """The tops of the rankings that are wanted; `largest` is about how large a score may be."""
         if self.whole:
-            self.mix = Top(len(asked_Q), 2 * MIX, largest=largest)  # twice as deep, for ties at the edge
+            self.mix = TopK(len(asked_Q), 2 * MIX, largest=largest)  # twice as deep, for ties at the edge
         if self.run_depth:
-            self.runs = {"mono": Top(len(asked_Q), self.run_depth, asked_Q, largest=largest),
-                         "multi": Top(len(asked_Q), self.run_depth, largest=largest)}
+            self.runs = {"mono": TopK(len(asked_Q), self.run_depth, asked_Q, largest=largest),
+                         "multi": TopK(len(asked_Q), self.run_depth, largest=largest)}
         return [*([self.mix] if self.mix else []), *self.runs.values()]
 
-    def tops(self) -> list[Top]:
+    def tops(self) -> list[TopK]:
         return [top for top in (self.mix, *self.runs.values(), self.neighbours and self.neighbours.top) if top]
 
     def _count(self, rows_N: np.ndarray, vectors_ND: torch.Tensor) -> None:

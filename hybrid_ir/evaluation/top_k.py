@@ -9,19 +9,19 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from hybrid_ir.distributed import gather_uneven, rank
+from hybrid_ir.distributed import gather_uneven, get_rank
 
 DIGITS = 12  # scores up to 1 that equal to so many decimals tie: a matrix product may round the same score differently
 
 
-class Listener(Protocol):
+class ScoreListener(Protocol):
     """What else wants to see the scores that a RankCounter counts."""
 
     def take(self, first_query: int, scores_BN: torch.Tensor, rows_N: torch.Tensor, language: int) -> None:
         """Scores of some passages of one language for the queries from `first_query` on; not to be changed."""
 
 
-class Top:
+class TopK:
     """The best `depth` passages of every query; equal scores in the order of their rows in the corpus.
 
     Args:
@@ -49,7 +49,7 @@ class Top:
             return
         if self.left_out_Q is not None:
             scores_BN = scores_BN.masked_fill(self.left_out_Q[asked_B, None].to(rows_N.device) == rows_N, -torch.inf)
-        place_BK = first_places(scores_BN.round(decimals=self.digits), rows_N, min(self.depth, len(rows_N)))
+        place_BK = find_top_columns(scores_BN.round(decimals=self.digits), rows_N, min(self.depth, len(rows_N)))
         best_BK = scores_BN.gather(1, place_BK).round(decimals=self.digits)
         rows_BK = rows_N[place_BK].cpu()
         self._merge(asked_B, best_BK.cpu(), rows_BK, torch.full_like(rows_BK, language))
@@ -69,7 +69,7 @@ class Top:
         found = [gather_uneven(values_QK[None]) for values_QK in (self.scores_QK, self.rows_QK, self.languages_QK)]
         every = torch.arange(len(self.scores_QK))
         for other in range(len(found[0])):
-            if other != rank():
+            if other != get_rank():
                 self._merge(every, *(values_WQK[other] for values_WQK in found))
 
     def language_shares(self, k: int, languages: int) -> np.ndarray:
@@ -88,7 +88,7 @@ class Top:
             return shares_QL / filled_Q[:, None]
 
 
-def first_places(scores_BN: torch.Tensor, rows_N: torch.Tensor, k: int) -> torch.Tensor:
+def find_top_columns(scores_BN: torch.Tensor, rows_N: torch.Tensor, k: int) -> torch.Tensor:
     """Columns of the k best scores (B, K) in no order; of those that tie at the edge the first rows of the corpus."""
     order_N = rows_N.argsort()
     scores_BN = scores_BN[:, order_N]

@@ -22,8 +22,8 @@ VERSION = 1  # of the converted files
 BATCH_ROWS, BATCH_BYTES = 8192, 1 << 25
 LARGE = 50_000_000  # bytes from which a progress bar is worth its line
 SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string())])
-Row = tuple[str, str, str, int]  # language, id, text (empty: to be left out), line
-Read = Callable[[Path, Problems], Iterable[Row]]
+PassageRow = tuple[str, str, str, int]  # language, id, text (empty: to be left out), line
+PassageReader = Callable[[Path, Problems], Iterable[PassageRow]]
 
 
 class DiskTexts(Sequence[str]):
@@ -52,7 +52,7 @@ class DiskTexts(Sequence[str]):
 
 
 @dataclass(frozen=True)
-class Passages:
+class StoredPassages:
     """Ids and texts of passages, row by row."""
 
     ids: DiskTexts
@@ -69,21 +69,21 @@ class Passages:
 
 
 @dataclass(frozen=True)
-class Stored:
+class ConvertedPassages:
     """Converted passages by language, and how many without text were left out."""
 
-    languages: dict[str, Passages]
+    languages: dict[str, StoredPassages]
     empty: int
 
 
-def joined(parts: Sequence[Passages]) -> Passages:
+def concatenate_passages(parts: Sequence[StoredPassages]) -> StoredPassages:
     """One after another, without copying."""
-    def column(texts: Callable[[Passages], DiskTexts]) -> DiskTexts:
+    def column(texts: Callable[[StoredPassages], DiskTexts]) -> DiskTexts:
         return DiskTexts(pa.chunked_array([chunk for part in parts for chunk in texts(part).column.chunks], pa.string()))
-    return Passages(column(lambda part: part.ids), column(lambda part: part.texts))
+    return StoredPassages(column(lambda part: part.ids), column(lambda part: part.texts))
 
 
-def stored(files: Sequence[Path], form: str, read: Read, cache: Path, problems: Problems) -> Stored | None:
+def load_or_convert_passages(files: Sequence[Path], form: str, read: PassageReader, cache: Path, problems: Problems) -> ConvertedPassages | None:
     """The passages that `read` finds in the files, from the cache if the same files were converted alike before.
 
     `form` names everything besides the files that decides what `read` gives. None after adding to `problems`: files that
@@ -98,29 +98,29 @@ def stored(files: Sequence[Path], form: str, read: Read, cache: Path, problems: 
     key = hashlib.sha256(json.dumps([VERSION, form, states]).encode()).hexdigest()[:32]
     folder = cache / "texts"
     try:
-        return load(folder, key)
+        return load_converted_passages(folder, key)
     except (OSError, ValueError, KeyError):  # not there yet, or damaged: make it anew (Arrow's errors are ValueErrors)
-        return load(folder, key) if convert(files, read, folder, key, problems) else None
+        return load_converted_passages(folder, key) if convert_passages(files, read, folder, key, problems) else None
 
 
-def load(folder: Path, key: str) -> Stored:
+def load_converted_passages(folder: Path, key: str) -> ConvertedPassages:
     card = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
     languages = {}
     for number, (language, rows) in enumerate(card["languages"].items()):
         table = pa.ipc.open_file(pa.memory_map(str(folder / f"{key}-{number}.arrow"))).read_all()
         if len(table) != rows:
             raise OSError(f"{key}-{number}.arrow holds {len(table)} passages, its card says {rows}")
-        languages[language] = Passages(DiskTexts(table["id"]), DiskTexts(table["text"]))
-    return Stored(languages, card["empty"])
+        languages[language] = StoredPassages(DiskTexts(table["id"]), DiskTexts(table["text"]))
+    return ConvertedPassages(languages, card["empty"])
 
 
-def convert(files: Sequence[Path], read: Read, folder: Path, key: str, problems: Problems) -> bool:
+def convert_passages(files: Sequence[Path], read: PassageReader, folder: Path, key: str, problems: Problems) -> bool:
     """Write the Arrow file of each language, and last the card that makes them count; False after new problems."""
     folder.mkdir(parents=True, exist_ok=True)
     before, empty, hashes = problems.number, 0, array("q")
     large = sum(path.stat().st_size for path in files) > LARGE
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as name, ExitStack() as stack:
-        writers: dict[str, Writer] = {}
+        writers: dict[str, PassageWriter] = {}
         for path in track(files, "convert passages", disable=not large, transient=True):
             for language, passage_id, text, _ in read(path, problems):
                 hashes.append(hash(passage_id))
@@ -128,10 +128,10 @@ def convert(files: Sequence[Path], read: Read, folder: Path, key: str, problems:
                     empty += 1
                     continue
                 if language not in writers:
-                    writers[language] = stack.enter_context(Writer(Path(name) / f"{len(writers)}.arrow"))
+                    writers[language] = stack.enter_context(PassageWriter(Path(name) / f"{len(writers)}.arrow"))
                 writers[language].add(passage_id, text)
         stack.close()
-        repeated(files, read, hashes, problems)
+        report_repeated_ids(files, read, hashes, problems)
         if problems.number > before:
             return False
         for number, writer in enumerate(writers.values()):
@@ -142,7 +142,7 @@ def convert(files: Sequence[Path], read: Read, folder: Path, key: str, problems:
     return True
 
 
-def repeated(files: Sequence[Path], read: Read, hashes: array, problems: Problems) -> None:
+def report_repeated_ids(files: Sequence[Path], read: PassageReader, hashes: array, problems: Problems) -> None:
     """Name every id that comes twice, with both lines; the files are read again only if a hash came twice."""
     values, counts = np.unique(np.frombuffer(hashes, np.int64), return_counts=True)
     suspect = set(values[counts > 1].tolist())
@@ -158,7 +158,7 @@ def repeated(files: Sequence[Path], read: Read, hashes: array, problems: Problem
                 first.setdefault(passage_id, here)
 
 
-class Writer:
+class PassageWriter:
     """An Arrow file that is written in batches of bounded size."""
 
     def __init__(self, path: Path):
@@ -166,7 +166,7 @@ class Writer:
         self.ids: list[str] = []
         self.texts: list[str] = []
 
-    def __enter__(self) -> "Writer":
+    def __enter__(self) -> "PassageWriter":
         self.writer = pa.ipc.new_file(str(self.path), SCHEMA)
         return self
 

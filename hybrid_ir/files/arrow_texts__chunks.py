@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 
-def spilled(batches: Iterable[pa.RecordBatch], schema: pa.Schema, folder: Path) -> pa.Table:
+def spill_to_disk(batches: Iterable[pa.RecordBatch], schema: pa.Schema, folder: Path) -> pa.Table:
     """The batches as a memory-mapped table; its file is gone with it."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as file:  # nothing of it is left, however the process ends
@@ -23,7 +23,7 @@ def spilled(batches: Iterable[pa.RecordBatch], schema: pa.Schema, folder: Path) 
         return pa.ipc.open_stream(pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))).read_all()
 
 
-def taken(column: pa.ChunkedArray, rows_R: pa.Array) -> pa.Array:
+def take_rows(column: pa.ChunkedArray, rows_R: pa.Array) -> pa.Array:
     """The texts of rows, null for null; Arrow's own take copies the whole column first."""
     rows = pc.fill_null(rows_R, -1).to_numpy(zero_copy_only=False)
     there = np.flatnonzero(rows >= 0)

@@ -8,16 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hybrid_ir.files.arrow_texts__chunks import spilled, taken
-from hybrid_ir.files.json_lines import field, judgements, objects
+from hybrid_ir.files.arrow_texts__chunks import spill_to_disk, take_rows
+from hybrid_ir.files.json_lines import get_text_field, read_judgements, read_objects
 from hybrid_ir.files.problems import Problems
-from hybrid_ir.files.records import ROLES, SIZE, Records, of_pairs, titled
+from hybrid_ir.files.records import ROLES, RECORDS_PER_BLOCK, Records, build_pair_records, join_title
 
 TEXTS = pa.schema([(role, pa.string()) for role in ROLES])
 
 
 @dataclass(frozen=True)
-class Side:
+class LanguageSide:
     """All pairs of one language: place, numbers, ids, texts (queries, passages), and negatives where there are any."""
 
     place: str
@@ -27,7 +27,7 @@ class Side:
     negatives: list[list[str]] | None
 
     @classmethod
-    def of(cls, parts: Iterable[Records], language: str, scratch: Path) -> "Side":
+    def of(cls, parts: Iterable[Records], language: str, scratch: Path) -> "LanguageSide":
         place, numbers, ids, negatives = "", [np.empty(0, np.int64)], [], []
 
         def batches() -> Iterator[pa.RecordBatch]:
@@ -39,15 +39,15 @@ class Side:
                 if part.negatives:
                     negatives.extend(row or [] for row in part.negatives[language].to_pylist())
                 yield pa.record_batch([part.columns[role, language] for role in ROLES], schema=TEXTS)
-        texts = spilled(batches(), TEXTS, scratch)
+        texts = spill_to_disk(batches(), TEXTS, scratch)
         own = pa.chunked_array(ids, pa.string()).cast(pa.large_string()).combine_chunks()
         return cls(place, np.concatenate(numbers), own, texts, negatives if any(negatives) else None)
 
 
-class Places(Sequence[str]):
+class RecordPlaces(Sequence[str]):
     """Where each joined record is in its files, put together only for those that are asked for."""
 
-    def __init__(self, sides: Sequence[Side], rows: Sequence[pa.Array]):
+    def __init__(self, sides: Sequence[LanguageSide], rows: Sequence[pa.Array]):
         self.sides, self.rows = sides, rows
 
     def __len__(self) -> int:
@@ -58,25 +58,25 @@ class Places(Sequence[str]):
                          for side, rows in zip(self.sides, self.rows, strict=True) if rows[row].is_valid)
 
 
-def joined(read: Mapping[str, Callable[[], Iterable[Records]]], problems: Problems, scratch: Path) -> Iterator[Records]:
+def join_languages(read: Mapping[str, Callable[[], Iterable[Records]]], problems: Problems, scratch: Path) -> Iterator[Records]:
     """Records in all languages, from readers that have one each; an id that comes twice in a language is a problem.
 
     Ids and negatives are in memory, the other texts in files in `scratch` meanwhile.
     """
-    sides = {language: Side.of(parts(), language, scratch) for language, parts in read.items()}
+    sides = {language: LanguageSide.of(parts(), language, scratch) for language, parts in read.items()}
     for side in sides.values():
-        repeats(side, problems)
+        report_repeated_side_ids(side, problems)
     everything = pa.chunked_array([side.ids for side in sides.values()], pa.large_string()).unique()
     row_of = {language: pc.index_in(everything, value_set=side.ids) for language, side in sides.items()}
-    for start in range(0, len(everything), SIZE):
-        rows = {language: own.slice(start, SIZE) for language, own in row_of.items()}
-        columns = {(role, language): taken(sides[language].texts[role], own) for language, own in rows.items() for role in ROLES}
-        places = Places(list(sides.values()), list(rows.values()))
-        yield Records("", places, everything.slice(start, SIZE).cast(pa.string()), columns, apart(sides, rows),
-                      min(1.0, (start + SIZE) / len(everything)))
+    for start in range(0, len(everything), RECORDS_PER_BLOCK):
+        rows = {language: own.slice(start, RECORDS_PER_BLOCK) for language, own in row_of.items()}
+        columns = {(role, language): take_rows(sides[language].texts[role], own) for language, own in rows.items() for role in ROLES}
+        places = RecordPlaces(list(sides.values()), list(rows.values()))
+        yield Records("", places, everything.slice(start, RECORDS_PER_BLOCK).cast(pa.string()), columns, join_negatives(sides, rows),
+                      min(1.0, (start + RECORDS_PER_BLOCK) / len(everything)))
 
 
-def apart(sides: Mapping[str, Side], rows: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+def join_negatives(sides: Mapping[str, LanguageSide], rows: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
     """The negatives of joined records: nothing says which are translations of each other, so each is in its language alone."""
     if all(side.negatives is None for side in sides.values()):
         return {}
@@ -91,21 +91,21 @@ def apart(sides: Mapping[str, Side], rows: Mapping[str, pa.Array]) -> dict[str, 
     return {language: pa.array(lists, pa.list_(pa.string())) for language, lists in found.items()}
 
 
-def repeats(side: Side, problems: Problems) -> None:
+def report_repeated_side_ids(side: LanguageSide, problems: Problems) -> None:
     first = pc.index_in(side.ids, value_set=side.ids).to_numpy()
     for row in np.flatnonzero(first != np.arange(len(first))):
         problems.add(f"{side.place} {side.numbers[row]}: the id {side.ids[row].as_py()!r:.60} is also in line "
                      f"{side.numbers[first[row]]}")
 
 
-def beir(folder: Path, language: str, split: str, problems: Problems) -> Iterator[Records]:
+def read_beir_pairs(folder: Path, language: str, split: str, problems: Problems) -> Iterator[Records]:
     """The judged pairs of a folder in the form of BEIR (2104.08663); passages judged 0 are hard negatives of their query."""
     where = f"{folder / 'qrels' / f'{split}.tsv'}, line"
-    queries, passages = (texts(folder / f"{name}.jsonl", problems) for name in ("queries", "corpus"))
+    queries, passages = (read_beir_texts(folder / f"{name}.jsonl", problems) for name in ("queries", "corpus"))
     asked, known = dict(queries), dict(passages)
     judged: dict[str, dict[bool, list[tuple[int, str]]]] = {}
     first: dict[tuple[str, str], str] = {}
-    for judgement in judgements(folder / "qrels" / f"{split}.tsv", False, problems):
+    for judgement in read_judgements(folder / "qrels" / f"{split}.tsv", False, problems):
         pair = judgement.query_id, judgement.passage_id
         if pair in first:
             problems.add(f"{judgement.where}: {pair[0]!r:.60} and {pair[1]!r:.60} are judged in {first[pair]}, too")
@@ -121,19 +121,19 @@ def beir(folder: Path, language: str, split: str, problems: Problems) -> Iterato
     rows = [(number, f"{query}\t{passage}", asked[query], known[passage],
              [known[other] for _, other in sides[False] if known[other]])
             for query, sides in judged.items() for number, passage in sides[True]]
-    for start in range(0, len(rows), SIZE):
-        yield of_pairs(where, language, rows[start : start + SIZE])
+    for start in range(0, len(rows), RECORDS_PER_BLOCK):
+        yield build_pair_records(where, language, rows[start : start + RECORDS_PER_BLOCK])
 
 
-def texts(path: Path, problems: Problems) -> Iterator[tuple[str, str]]:
+def read_beir_texts(path: Path, problems: Problems) -> Iterator[tuple[str, str]]:
     """Id and text of each line, a title in front of it."""
     first: dict[str, int] = {}
-    for number, row in objects(path, problems):
+    for number, row in read_objects(path, problems):
         where = f"{path}, line {number}"
-        name, text = field(row, "_id", where, problems), field(row, "text", where, problems, blank=True)
+        name, text = get_text_field(row, "_id", where, problems), get_text_field(row, "text", where, problems, blank=True)
         if name in first:
             problems.add(f"{where}: the id {name!r:.60} is also in line {first[name]}")
         elif name is not None and text is not None:
             first[name] = number
             title = row.get("title")
-            yield name, titled(title if isinstance(title, str) else None, text)
+            yield name, join_title(title if isinstance(title, str) else None, text)

@@ -22,7 +22,7 @@ class Judgement:
     where: str
 
 
-def lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
     """Number (from 1) and text of every line that is not blank; a line that is not UTF-8 is a problem, and left out."""
     number = 0
     try:
@@ -42,9 +42,9 @@ def lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
         problems.add(f"{path}, after line {number}: the compressed data is broken ({error}); fetch it again", whole_file=True)
 
 
-def objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number and JSON object of every line; other lines are problems, and left out."""
-    for number, text in lines(path, problems):
+    for number, text in read_lines(path, problems):
         try:
             row = json.loads(text)
         except json.JSONDecodeError as error:
@@ -55,22 +55,22 @@ def objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any
             continue
         if not isinstance(row, dict):
             problems.add(f"{path}, line {number}: {text:.40} is not a JSON object")
-        elif "\\ud" in text.lower() and not encodable(row):
+        elif "\\ud" in text.lower() and not is_encodable(row):
             problems.add(f"{path}, line {number}: half of a surrogate pair, which is no character")
-        elif ('" :' in text or text.count('":') != keys_in(row)) and (twice := repeated_key(text)):  # texts may hold ": as well
+        elif ('" :' in text or text.count('":') != count_keys(row)) and (twice := find_repeated_key(text)):  # texts may hold ": as well
             problems.add(f"{path}, line {number}: the key {twice!r:.40} comes twice in an object")
         else:
             yield number, row
 
 
-def keys_in(value: Any) -> int:
+def count_keys(value: Any) -> int:
     """How many keys all objects in it have."""
     if isinstance(value, dict):
-        return len(value) + sum(keys_in(one) for one in value.values() if isinstance(one, dict | list))
-    return sum(keys_in(one) for one in value if isinstance(one, dict | list)) if isinstance(value, list) else 0
+        return len(value) + sum(count_keys(one) for one in value.values() if isinstance(one, dict | list))
+    return sum(count_keys(one) for one in value if isinstance(one, dict | list)) if isinstance(value, list) else 0
 
 
-def repeated_key(text: str) -> str | None:
+def find_repeated_key(text: str) -> str | None:
     """A key that comes twice in one object, of which json would keep the last in silence."""
     found: list[str] = []
 
@@ -82,7 +82,7 @@ def repeated_key(text: str) -> str | None:
     return found[0] if found else None
 
 
-def encodable(row: dict[str, Any]) -> bool:
+def is_encodable(row: dict[str, Any]) -> bool:
     try:
         json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -90,7 +90,7 @@ def encodable(row: dict[str, Any]) -> bool:
     return True
 
 
-def field(row: dict[str, Any], key: str, where: str, problems: Problems, default: str | None = None,
+def get_text_field(row: dict[str, Any], key: str, where: str, problems: Problems, default: str | None = None,
           blank: bool = False) -> str | None:
     """The text of a key; None after naming what is wrong with it. An id may be a number; `default` is for none at all."""
     value = default if row.get(key) is None else row[key]
@@ -105,9 +105,9 @@ def field(row: dict[str, Any], key: str, where: str, problems: Problems, default
     return None
 
 
-def columns(path: Path, number: int, problems: Problems) -> Iterator[tuple[str, list[str]]]:
+def read_columns(path: Path, number: int, problems: Problems) -> Iterator[tuple[str, list[str]]]:
     """Place and columns of every line, separated by tabs (or blanks, where a line has no tab); lines must have `number`."""
-    for line, text in lines(path, problems):
+    for line, text in read_lines(path, problems):
         found = [part.strip() for part in (text.split("\t") if "\t" in text else text.split())]
         if len(found) == number and all(found):
             yield f"{path}, line {line}", found
@@ -115,9 +115,9 @@ def columns(path: Path, number: int, problems: Problems) -> Iterator[tuple[str, 
             problems.add(f"{path}, line {line}: {len(found)} columns, need {number} with something in each: {text!r:.60}")
 
 
-def judgements(path: Path, trec: bool, problems: Problems) -> Iterator[Judgement]:
+def read_judgements(path: Path, trec: bool, problems: Problems) -> Iterator[Judgement]:
     """The lines of qrels: query, passage, score, with an optional header; in TREC's form with an unused second column."""
-    for position, (where, parts) in enumerate(columns(path, 4 if trec else 3, problems)):
+    for position, (where, parts) in enumerate(read_columns(path, 4 if trec else 3, problems)):
         query_id, passage_id, text = (parts[0], parts[-2], parts[-1])
         try:
             score = float(text)

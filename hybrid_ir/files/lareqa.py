@@ -10,7 +10,7 @@ from hybrid_ir.types import Source
 
 SHOWN = 10  # errors listed before the rest is only counted
 MLQA_R_ORIGIN = "https://github.com/google-research-datasets/lareqa at commit 354d67d (folder mlqa-r, later removed)"
-MLQA_R = Source(  # a corpus and a benchmark are made of it, each describes its own part
+MLQA_R_SOURCE = Source(  # a corpus and a benchmark are made of it, each describes its own part
     name="mlqa_r",
     description="MLQA-R",
     licence="CC BY-NC 4.0",
@@ -39,7 +39,7 @@ class Paragraph:
     questions: tuple[Question, ...]
 
 
-def read_folder(folder: str | Path, languages: Iterable[str], origin: str) -> dict[str, list[Paragraph]]:
+def read_lareqa_folder(folder: str | Path, languages: Iterable[str], origin: str) -> dict[str, list[Paragraph]]:
     """The paragraphs of `folder/{language}.json`, in the order of the file.
 
     `origin` says where the files can be had. Everything wrong in all files is reported as one ValueError.

@@ -10,13 +10,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from hybrid_ir.files.json_lines import lines, objects
+from hybrid_ir.files.json_lines import read_lines, read_objects
 from hybrid_ir.files.problems import Problems
 
-SIZE = 8192  # records read together
+RECORDS_PER_BLOCK = 8192  # records read together
 ROLES = ("query", "passage")
 KEYS = ("id", *ROLES, "negatives")
-FORMS = {"jsonl": (".jsonl", ".jsonl.gz"), "parquet": (".parquet",), "tsv": (".tsv", ".tsv.gz")}  # how their files end
+FILE_ENDINGS = {"jsonl": (".jsonl", ".jsonl.gz"), "parquet": (".parquet",), "tsv": (".tsv", ".tsv.gz")}  # how their files end
 Cell = tuple[str, str]  # role and language
 
 
@@ -49,12 +49,12 @@ class Records:
         return found
 
 
-def titled(title: str | None, text: str | None) -> str:
+def join_title(title: str | None, text: str | None) -> str:
     """A passage with its title in front; an empty one without a text, as a title alone is no passage."""
     return f"{title or ''} {text}".strip() if text and text.strip() else ""
 
 
-def of_pairs(place: str, language: str, rows: Sequence[tuple]) -> Records:
+def build_pair_records(place: str, language: str, rows: Sequence[tuple]) -> Records:
     """Pairs in one language: number, id, query, passage of each, and where it has any a list of negatives."""
     numbers, ids, queries, passages, *negatives = zip(*rows, strict=True) if rows else ((), (), (), ())
     columns = {(role, language): pa.array(texts, pa.string()) for role, texts in zip(ROLES, (queries, passages), strict=True)}
@@ -62,31 +62,31 @@ def of_pairs(place: str, language: str, rows: Sequence[tuple]) -> Records:
     return Records(place, numbers, pa.array(ids, pa.string()), columns, lists)
 
 
-def json_lines(path: Path, problems: Problems) -> Iterator[Records]:
+def read_json_line_records(path: Path, problems: Problems) -> Iterator[Records]:
     """`{"id": ..., "query": {"en": ...}, "passage": {"en": ...}, "negatives": [{"en": ...}]}` on each line."""
     place, rows, others = f"{path}, line", [], []
-    for number, row in objects(path, problems):
-        if good(row, f"{place} {number}", problems):
+    for number, row in read_objects(path, problems):
+        if is_record(row, f"{place} {number}", problems):
             rows.append((number, row))
         elif isinstance(row.get("id"), (str, int)):
             others.append((number, str(row["id"])))
-        if len(rows) + len(others) >= SIZE:
-            yield replace(of_objects(place, rows), done=share(path, number, rows), others=others)
+        if len(rows) + len(others) >= RECORDS_PER_BLOCK:
+            yield replace(build_object_records(place, rows), done=estimate_share_read(path, number, rows), others=others)
             rows, others = [], []
     if rows or others:
-        yield replace(of_objects(place, rows), others=others)
+        yield replace(build_object_records(place, rows), others=others)
 
 
-def good(row: Mapping[str, Any], where: str, problems: Problems) -> bool:
+def is_record(row: Mapping[str, Any], where: str, problems: Problems) -> bool:
     """Whether the object has the shape of a record; adds what it has not."""
     wrong = [f"no key '{key}', there are {', '.join(map(repr, row)) or 'none'}" for key in ("id", *ROLES) if key not in row]
     if isinstance(row.get("id", ""), bool) or not isinstance(row.get("id", ""), (str, int)) or row.get("id") == "":
         wrong.append(f"'id' is {row['id']!r:.40}, need a text or a number")
     for role in ROLES:
-        if role in row and not languages_of(row[role]):
+        if role in row and not is_texts_by_language(row[role]):
             wrong.append(f"'{role}' is {row[role]!r:.60}, need an object of texts by language, as in {{\"en\": \"...\"}}")
     negatives = row.get("negatives")
-    if negatives is not None and not (isinstance(negatives, list) and all(map(languages_of, negatives))):
+    if negatives is not None and not (isinstance(negatives, list) and all(map(is_texts_by_language, negatives))):
         wrong.append(f"'negatives' is {negatives!r:.60}, need a list of objects of texts by language")
     wrong += [f"unknown key {key!r}, did you mean {meant[0]!r}?" for key in row
               if key not in KEYS and (meant := get_close_matches(key, KEYS, cutoff=0.75))]
@@ -95,17 +95,17 @@ def good(row: Mapping[str, Any], where: str, problems: Problems) -> bool:
     return not wrong
 
 
-def share(path: Path, number: int, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> float:
+def estimate_share_read(path: Path, number: int, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> float:
     """About how much of a file is read at a line, by the length of the last ones; less where it is compressed."""
     length = sum(len(json.dumps(row, ensure_ascii=False).encode()) for _, row in rows[-100:]) / max(1, len(rows[-100:]))
     return min(1.0, number * length / max(1, path.stat().st_size))
 
 
-def languages_of(value: Any) -> bool:
+def is_texts_by_language(value: Any) -> bool:
     return isinstance(value, dict) and bool(value) and all(text is None or isinstance(text, str) for text in value.values())
 
 
-def of_objects(place: str, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> Records:
+def build_object_records(place: str, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> Records:
     found = Records(place, [number for number, _ in rows], pa.array([str(row["id"]) for _, row in rows], pa.string()))
     for role in ROLES:
         for language in dict.fromkeys(language for _, row in rows for language in row[role]):
@@ -117,10 +117,10 @@ def of_objects(place: str, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> Rec
     return found
 
 
-def tab_separated(path: Path, language: str, problems: Problems) -> Iterator[Records]:
+def read_tsv_records(path: Path, language: str, problems: Problems) -> Iterator[Records]:
     """`id <tab> query <tab> passage` on each line, in one language."""
     place, rows = f"{path}, line", []
-    for number, text in lines(path, problems):
+    for number, text in read_lines(path, problems):
         columns = text.split("\t")
         if number == 1 and columns == ["id", "query", "passage"]:
             continue  # a header
@@ -128,14 +128,14 @@ def tab_separated(path: Path, language: str, problems: Problems) -> Iterator[Rec
             problems.add(f"{place} {number}: {len(columns)} columns, need id, query and passage between tabs: {text!r:.60}")
             continue
         rows.append((number, columns[0].strip(), *columns[1:]))
-        if len(rows) == SIZE:
-            yield of_pairs(place, language, rows)
+        if len(rows) == RECORDS_PER_BLOCK:
+            yield build_pair_records(place, language, rows)
             rows = []
     if rows:
-        yield of_pairs(place, language, rows)
+        yield build_pair_records(place, language, rows)
 
 
-def matching(path: str, suffixes: Sequence[str]) -> list[Path]:
+def find_matching_files(path: str, suffixes: Sequence[str]) -> list[Path]:
     """The files of a path: one file, the files of a folder, or those of a pattern with * in it; ValueError for none.
 
     A file may end in anything but in what another form ends in.
@@ -149,7 +149,7 @@ def matching(path: str, suffixes: Sequence[str]) -> list[Path]:
     if missing or not found:
         raise ValueError(f"corpus.path={path}: {'there is no such file or folder' if missing else 'no file there'}; it needs "
                          f"files that end in {' or '.join(suffixes)}")
-    for form, ends in FORMS.items():
+    for form, ends in FILE_ENDINGS.items():
         if other := [str(file) for file in found if file.name.endswith(ends) and not file.name.endswith(tuple(suffixes))]:
             raise ValueError(f"corpus.path={path}: {other[0]} is read by {form}, not by what needs {' or '.join(suffixes)}")
     return found

@@ -10,7 +10,7 @@ import torch
 
 from hybrid_ir.latency.measure import Contestant
 from hybrid_ir.latency.settings import Unavailable
-from hybrid_ir.model.adapters import BiEncoderTexts, SentenceTransformerTexts
+from hybrid_ir.model.adapters import BiEncoderAdapter, SentenceTransformerAdapter
 from hybrid_ir.types import TextEncoder
 
 PROBES = (["one"], ["a somewhat longer query?", "two"], ["three of different lengths", "三", "and a third"])
@@ -29,7 +29,7 @@ def contestant(checkpoint: str, encoder: TextEncoder, backend: str) -> Contestan
 
 def inputs_of(encoder: TextEncoder) -> Callable[[list[str]], Any]:
     """Texts to one input of the model."""
-    if isinstance(encoder, SentenceTransformerTexts):  # its read counts what is cut by tokenising once more
+    if isinstance(encoder, SentenceTransformerAdapter):  # its read counts what is cut by tokenising once more
         return lambda texts: encoder.tensors(texts, "query")
     return lambda texts: encoder.tensors(encoder.read(texts, "query"), "query")
 
@@ -58,7 +58,7 @@ def torch_compile(encoder: TextEncoder) -> TextEncoder:
     # beyond its limit dynamo silently runs uncompiled code, and checkpoints of one class count together
     dynamo.cache_size_limit = max(dynamo.cache_size_limit, COMPILATIONS)
     changed = in_precision(encoder, "fp32")
-    if isinstance(encoder, BiEncoderTexts):
+    if isinstance(encoder, BiEncoderAdapter):
         changed.encoder = with_encode(encoder, torch.compile(encoder.encoder._encode, dynamic=True))
     else:
         changed.model = torch.compile(encoder.model, dynamic=True)
@@ -71,7 +71,7 @@ def torch_compile(encoder: TextEncoder) -> TextEncoder:
 
 def onnx(encoder: TextEncoder) -> TextEncoder:
     """By ONNX Runtime, exported from the backbone to the vector."""
-    if not isinstance(encoder, BiEncoderTexts):
+    if not isinstance(encoder, BiEncoderAdapter):
         raise Unavailable("onnx: not for a model read by sentence-transformers; pooling=mean reads it as a Hugging Face encoder")
     from hybrid_ir.latency.exported import session_of
     changed = in_precision(encoder, "fp32")
@@ -80,7 +80,7 @@ def onnx(encoder: TextEncoder) -> TextEncoder:
     return changed
 
 
-def with_encode(encoder: BiEncoderTexts, encode: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Any:
+def with_encode(encoder: BiEncoderAdapter, encode: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Any:
     """The BiEncoder with the same weights and another way from padded ids and mask to vectors."""
     changed = copy.copy(encoder.encoder)
     changed._encode = encode
@@ -98,4 +98,4 @@ def agrees(expected: TextEncoder, found: TextEncoder) -> None:
 
 def with_weights(encoder: TextEncoder) -> torch.nn.Module:
     """The module that holds a text encoder's weights."""
-    return encoder.encoder if isinstance(encoder, BiEncoderTexts) else encoder.model
+    return encoder.encoder if isinstance(encoder, BiEncoderAdapter) else encoder.model

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 
 from hybrid_ir.latency.backends import with_weights
-from hybrid_ir.latency.settings import Settings
-from hybrid_ir.runs.folder import PACKAGES, git_state, installed_version
+from hybrid_ir.latency.settings import LatencySettings
+from hybrid_ir.runs.folder import PACKAGES, read_git_state, get_installed_version
 from hybrid_ir.types import Benchmark, TextEncoder
 
 OPTIONAL = ("sentence-transformers", "onnxruntime", "onnxruntime-gpu", "onnx", "onnxscript", "faiss-cpu", "faiss-gpu")
 
 
-def card_of(settings: Settings, benchmark: Benchmark, models: dict[str, tuple[TextEncoder, dict[str, Any]]],
+def build_latency_card(settings: LatencySettings, benchmark: Benchmark, models: dict[str, tuple[TextEncoder, dict[str, Any]]],
             pools: dict[str, Any], left_out: list[str]) -> dict[str, Any]:
     """`models` by their label, each with the card that loading it gave."""
     encoder = next(iter(models.values()))[0]
@@ -32,7 +32,7 @@ def card_of(settings: Settings, benchmark: Benchmark, models: dict[str, tuple[Te
                                 "weights_dtype": str(next(with_weights(encoder).parameters()).dtype).removeprefix("torch.")}
                         for label, (encoder, card) in models.items()},
         "precision": {"torch_fp32": "float32", "torch_bf16": "bfloat16 autocast", "torch_compile": "float32", "onnx": "float32"},
-        "pools": pools, "left_out": left_out, "versions": versions(), "git": git_state(Path(__file__).parent)}
+        "pools": pools, "left_out": left_out, "versions": versions(), "git": read_git_state(Path(__file__).parent)}
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -53,5 +53,5 @@ def attention(encoder: TextEncoder) -> str | None:
 
 
 def versions() -> dict[str, str | None]:
-    return {"python": platform.python_version(), **{name: installed_version(name) for name in PACKAGES},
-            **{name: found for name in OPTIONAL if (found := installed_version(name))}}
+    return {"python": platform.python_version(), **{name: get_installed_version(name) for name in PACKAGES},
+            **{name: found for name in OPTIONAL if (found := get_installed_version(name))}}

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from hybrid_ir.latency.study import Study
 from hybrid_ir.latency.summary import by_tokens
 from hybrid_ir.latency.tables import STAGES
-from hybrid_ir.runs.folder import whole
+from hybrid_ir.runs.folder import write_atomically
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")  # for colour-blind readers
 LARGEST = 16.0  # inches
@@ -80,5 +80,5 @@ def colours_of(study: Study) -> dict[str, str]:
 
 def save(figure: Figure, path: Path) -> None:
     for kind in ("png", "svg"):
-        with whole(path.with_suffix(f".{kind}")) as file:
+        with write_atomically(path.with_suffix(f".{kind}")) as file:
             figure.savefig(file, format=kind, dpi=150)

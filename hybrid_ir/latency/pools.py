@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from hybrid_ir.latency.settings import Settings
+from hybrid_ir.latency.settings import LatencySettings
 from hybrid_ir.types import Benchmark, TextEncoder
 
 NOISE = 0.1  # length of what is added to a repeated passage, as a share of its vector's
@@ -52,7 +52,7 @@ def random_units(size: int, width: int, dtype: torch.dtype, device: torch.device
     return pool_ND
 
 
-def bytes_needed(settings: Settings, widths: list[int], dtype: str) -> tuple[int, int]:
+def bytes_needed(settings: LatencySettings, widths: list[int], dtype: str) -> tuple[int, int]:
     """Bytes of all pools and their scores on the device of the model, and of all HNSW indices in main memory.
 
     `widths` has one entry per pool: exact search of a smaller pool reads the first rows of the largest.
@@ -64,7 +64,7 @@ def bytes_needed(settings: Settings, widths: list[int], dtype: str) -> tuple[int
     return pools, sum(settings.pools) * per_vector if "hnsw" in settings.search else 0
 
 
-def check_memory(settings: Settings, widths: list[int], device: torch.device) -> None:
+def check_memory(settings: LatencySettings, widths: list[int], device: torch.device) -> None:
     """ValueError with the number of bytes where pools and indices do not fit."""
     pools, indices = bytes_needed(settings, widths, settings.pool_dtype)
     on_host = device.type == "cpu"

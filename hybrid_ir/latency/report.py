@@ -11,17 +11,17 @@ from hybrid_ir.latency import pictures
 from hybrid_ir.latency.study import Study
 from hybrid_ir.latency.summary import equivalence_rows, language_rows, latency_rows
 from hybrid_ir.latency.tables import equivalence_table, languages_table, stages_table
-from hybrid_ir.runs.folder import whole, write_whole
+from hybrid_ir.runs.folder import write_atomically, write_text_atomically
 
 
-def report(study: Study, card: dict[str, Any], margin: float, seed: int, folder: Path, console: Console) -> None:
+def write_latency_report(study: Study, card: dict[str, Any], margin: float, seed: int, folder: Path, console: Console) -> None:
     """Write latency.parquet, latency.json and the pictures into `folder`, and print the tables."""
     latency, languages, comparison = latency_rows(study), language_rows(study), equivalence_rows(study, margin, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    with whole(folder / "latency.parquet") as file:
+    with write_atomically(folder / "latency.parquet") as file:
         pq.write_table(study.table(), file)
     tables = {"card": card, "latency": latency, "languages": languages, "equivalence": comparison}
-    write_whole(folder / "latency.json", json.dumps(tables, indent=2, allow_nan=False))
+    write_text_atomically(folder / "latency.json", json.dumps(tables, indent=2, allow_nan=False))
     pictures.by_stage(study, folder / "by_stage")
     pictures.by_language(study, folder / "by_language")
     console.print(stages_table(study, latency))

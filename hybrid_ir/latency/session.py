@@ -16,7 +16,7 @@ from hybrid_ir.latency.backends import contestant
 from hybrid_ir.latency.measure import Contestant, count_tokens, measure
 from hybrid_ir.latency.pools import NOISE, check_memory, passage_vectors, random_units, repeated
 from hybrid_ir.latency.search import SearchOf, exact, hnsw, overlap
-from hybrid_ir.latency.settings import Search, Settings, Unavailable
+from hybrid_ir.latency.settings import Search, LatencySettings, Unavailable
 from hybrid_ir.latency.study import Study
 from hybrid_ir.latency.units import Units, units
 from hybrid_ir.types import Benchmark, TextEncoder
@@ -25,7 +25,7 @@ PROBED = 64  # queries whose HNSW results are compared with exact search
 REDRAWN = 0.2  # seconds between two looks of the progress bar
 
 
-def run(models: dict[str, TextEncoder], benchmark: Benchmark, settings: Settings,
+def run_latency_session(models: dict[str, TextEncoder], benchmark: Benchmark, settings: LatencySettings,
         console: Console) -> tuple[Study, dict[str, Any], list[str]]:
     """The Study, what is to be known of its pools, and what was left out, each with its reason.
 
@@ -50,7 +50,7 @@ def run(models: dict[str, TextEncoder], benchmark: Benchmark, settings: Settings
     return study, card, left_out + missing
 
 
-def ready(models: dict[str, TextEncoder], settings: Settings, console: Console) -> tuple[list[Contestant], list[str]]:
+def ready(models: dict[str, TextEncoder], settings: LatencySettings, console: Console) -> tuple[list[Contestant], list[str]]:
     """Every checkpoint under every backend that can be had; the reason of each other one is printed and returned."""
     contestants, left_out = [], []
     for backend in settings.backends:
@@ -65,7 +65,7 @@ def ready(models: dict[str, TextEncoder], settings: Settings, console: Console) 
     return contestants, left_out
 
 
-def searchers(models: dict[str, TextEncoder], benchmark: Benchmark, settings: Settings, widths: dict[str, int],
+def searchers(models: dict[str, TextEncoder], benchmark: Benchmark, settings: LatencySettings, widths: dict[str, int],
               console: Console) -> tuple[list[Search], dict[str, list[SearchOf]], dict[str, Any], list[str]]:
     """The searches that can be had, their functions for each checkpoint, the pools' card, and what is left out."""
     described = "random unit vectors" if settings.pool_vectors == "random" else (
@@ -92,7 +92,7 @@ def searchers(models: dict[str, TextEncoder], benchmark: Benchmark, settings: Se
     return found, {label: [functions[label, search] for search in found] for label in models}, card, left_out
 
 
-def pools_of(models: dict[str, TextEncoder], benchmark: Benchmark, settings: Settings,
+def pools_of(models: dict[str, TextEncoder], benchmark: Benchmark, settings: LatencySettings,
              widths: dict[str, int]) -> dict[str, torch.Tensor]:
     """The largest pool of each checkpoint; smaller ones are its first rows."""
     size, dtype, made = max(settings.pools), getattr(torch, settings.pool_dtype), {}
@@ -110,7 +110,7 @@ def pools_of(models: dict[str, TextEncoder], benchmark: Benchmark, settings: Set
 
 
 def agreement_of(search: SearchOf, pool_ND: torch.Tensor, encoder: TextEncoder, benchmark: Benchmark,
-                 settings: Settings) -> float:
+                 settings: LatencySettings) -> float:
     """Share of the exact top k that another search finds, over queries spread evenly over the benchmark."""
     rows = range(0, len(benchmark.queries), -(-len(benchmark.queries) // PROBED))
     vectors_BD = encoder.encode(encoder.read([benchmark.queries[row] for row in rows], "query"), "query")
@@ -118,7 +118,7 @@ def agreement_of(search: SearchOf, pool_ND: torch.Tensor, encoder: TextEncoder, 
 
 
 @contextmanager
-def progress_of(cut: list[Units], settings: Settings) -> Iterator[Callable[[], None]]:
+def progress_of(cut: list[Units], settings: LatencySettings) -> Iterator[Callable[[], None]]:
     """A bar on stderr with the time to go, drawn only between units: a thread that draws would take time from what is timed."""
     columns = (TextColumn("latency"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("to go"),
                TimeRemainingColumn())

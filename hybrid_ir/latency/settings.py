@@ -25,7 +25,7 @@ class Search(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Settings:
+class LatencySettings:
     """The choices of one measurement.
 
     Args:

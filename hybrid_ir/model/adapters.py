@@ -12,23 +12,23 @@ import torch
 import torch.nn.functional as F
 
 from hybrid_ir.model.backbone import quiet_transformers
-from hybrid_ir.model.tokens__canary import canary
+from hybrid_ir.model.tokens__canary import compute_tokenizer_canary
 from hybrid_ir.model.encoder import BiEncoder
-from hybrid_ir.model.token_store import Tokens, ragged
+from hybrid_ir.model.token_store import RaggedTokens, concatenate_tokens
 from hybrid_ir.types import Role, Text
-from hybrid_ir.model.tokens__windows import windows
+from hybrid_ir.model.tokens__windows import cut_into_windows
 
 PRECISIONS = ("fp32", "bf16")
 Similarity = Literal["cosine", "dot"]
-BATCH = 32  # of sentence-transformers, its default
+BATCH_SIZE = 32  # of sentence-transformers, its default
 
 
-def autocast(precision: str, device: torch.device) -> AbstractContextManager:
+def autocast_to(precision: str, device: torch.device) -> AbstractContextManager:
     """Matrix products in bfloat16, or everything in float32 as stored."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-class BiEncoderTexts:
+class BiEncoderAdapter:
     """Our BiEncoder. What it reads of a text are token ids as bytes, so texts of the same tokens are the same."""
 
     similarity: Similarity = "cosine"
@@ -44,12 +44,12 @@ class BiEncoderTexts:
         self.texts_cut[role] += cut
         return [np.asarray(row, np.int32).tobytes() for row in ids]
 
-    def tensors(self, items: Sequence[Hashable], role: Role) -> Tokens:
-        return ragged([np.frombuffer(item, np.int32) for item in items]).to(self.device)
+    def tensors(self, items: Sequence[Hashable], role: Role) -> RaggedTokens:
+        return concatenate_tokens([np.frombuffer(item, np.int32) for item in items]).to(self.device)
 
     @torch.inference_mode()
-    def forward(self, inputs: Tokens) -> torch.Tensor:
-        with autocast(self.precision, self.device):
+    def forward(self, inputs: RaggedTokens) -> torch.Tensor:
+        with autocast_to(self.precision, self.device):
             return self.encoder(inputs)
 
     def encode(self, items: Sequence[Hashable], role: Role) -> torch.Tensor:
@@ -57,15 +57,15 @@ class BiEncoderTexts:
 
     def windows(self, text: Text, overlap: float) -> list[Text]:
         reader = self.encoder.tokenizers["passage"]
-        return windows(text, reader.tokenizer, reader.max_length, overlap, reader.prefix)
+        return cut_into_windows(text, reader.tokenizer, reader.max_length, overlap, reader.prefix)
 
     def reading(self) -> dict[str, Any]:
         lengths = {f"{role}_max_length": reader.max_length for role, reader in self.encoder.tokenizers.items()}
         return {**self.encoder.reading(), **lengths, "similarity": self.similarity, "width": self.encoder.width,
-                "precision": self.precision, "tokenizer_canary": canary(self.encoder.tokenizer)}
+                "precision": self.precision, "tokenizer_canary": compute_tokenizer_canary(self.encoder.tokenizer)}
 
 
-class SentenceTransformerTexts:
+class SentenceTransformerAdapter:
     """A sentence-transformers model by its own code: modules, pooling and prompts as its files say.
 
     Args:
@@ -105,10 +105,10 @@ class SentenceTransformerTexts:
         self.texts_read[role] += len(texts)
         limit = self.model.max_seq_length
         if self.texts_cut[role] is not None and limit:
-            lengths = self.model.tokenizer([self.prompts[role] + plain(text) for text in texts], verbose=False,
+            lengths = self.model.tokenizer([self.prompts[role] + join_text_pair(text) for text in texts], verbose=False,
                                            return_attention_mask=False, return_token_type_ids=False)["input_ids"]
             self.texts_cut[role] += sum(len(row) > limit for row in lengths)
-        return [plain(text) for text in texts]
+        return [join_text_pair(text) for text in texts]
 
     def tensors(self, items: Sequence[Hashable], role: Role) -> dict[str, Any]:
         features = self.model.preprocess(list(items), prompt=self.prompts[role] or None)
@@ -116,14 +116,14 @@ class SentenceTransformerTexts:
 
     @torch.inference_mode()
     def forward(self, inputs: dict[str, Any]) -> torch.Tensor:
-        with autocast(self.precision, self.device):
+        with autocast_to(self.precision, self.device):
             return self._comparable(self.model(inputs)["sentence_embedding"])
 
     @torch.inference_mode()
     def encode(self, items: Sequence[Hashable], role: Role) -> torch.Tensor:
         encode = self.model.encode_query if role == "query" else self.model.encode_document
-        with autocast(self.precision, self.device):
-            return self._comparable(encode(list(items), prompt=self.prompts[role], batch_size=BATCH, convert_to_tensor=True,
+        with autocast_to(self.precision, self.device):
+            return self._comparable(encode(list(items), prompt=self.prompts[role], batch_size=BATCH_SIZE, convert_to_tensor=True,
                                            show_progress_bar=False))
 
     def _comparable(self, vectors_BD: torch.Tensor) -> torch.Tensor:
@@ -132,7 +132,7 @@ class SentenceTransformerTexts:
     def windows(self, text: Text, overlap: float) -> list[Text]:
         if not self.model.max_seq_length:
             raise ValueError(f"{self.name} has no maximum length, so nothing says how long a window is: give passage_max_length")
-        return windows(plain(text), self.model.tokenizer, self.model.max_seq_length, overlap, self.prompts["passage"])
+        return cut_into_windows(join_text_pair(text), self.model.tokenizer, self.model.max_seq_length, overlap, self.prompts["passage"])
 
     def reading(self) -> dict[str, Any]:
         pooling = next((module.get_config_dict().get("pooling_mode") for module in self.model
@@ -142,9 +142,9 @@ class SentenceTransformerTexts:
                 **{f"{role}_prefix": prompt for role, prompt in self.prompts.items()},
                 "query_max_length": self.model.max_seq_length, "passage_max_length": self.model.max_seq_length,
                 "similarity": self.similarity, "width": width, "precision": self.precision,
-                "tokenizer_canary": canary(self.model.tokenizer)}
+                "tokenizer_canary": compute_tokenizer_canary(self.model.tokenizer)}
 
 
-def plain(text: Text) -> str:
+def join_text_pair(text: Text) -> str:
     """One text for a model that takes no pairs."""
     return text if isinstance(text, str) else " ".join(text)

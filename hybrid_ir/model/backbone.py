@@ -17,9 +17,9 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.utils import cached_file, logging
 
-TANH_HEAD = "2_Dense"  # folder of the dense layer in a sentence-transformers release of LaBSE
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-VERSION = 2  # of what a recipe makes
+TANH_HEAD_FOLDER = "2_Dense"  # folder of the dense layer in a sentence-transformers release of LaBSE
+SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+RECIPE_VERSION = 2  # of what a recipe makes
 
 
 def load_backbone(name: str, tanh_head: bool = False, dropout: float | None = None, attention: str | None = None,
@@ -75,14 +75,14 @@ def _tanh_head(name: str, model: nn.Module, has_pooler: bool, revision: str | No
     width = model.config.hidden_size
     dense = nn.Linear(width, width)
     for file in ("model.safetensors", "pytorch_model.bin"):
-        path = cached_file(name, f"{TANH_HEAD}/{file}", revision=revision, _raise_exceptions_for_missing_entries=False,
+        path = cached_file(name, f"{TANH_HEAD_FOLDER}/{file}", revision=revision, _raise_exceptions_for_missing_entries=False,
                            _raise_exceptions_for_connection_errors=False)
         if path:
             weights = load_file(path) if file.endswith("safetensors") else torch.load(path, weights_only=True)
             dense.load_state_dict({key.removeprefix("linear."): value.float() for key, value in weights.items()})
             return nn.Sequential(dense, nn.Tanh())
     if getattr(model, "pooler", None) is None or not has_pooler:
-        raise ValueError(f"model.pooling=labse needs a dense layer, and {name!r} has neither {TANH_HEAD}/ nor the weights "
+        raise ValueError(f"model.pooling=labse needs a dense layer, and {name!r} has neither {TANH_HEAD_FOLDER}/ nor the weights "
                          "of a pooler: use pooling=cls or mean")
     dense.load_state_dict(model.pooler.dense.state_dict())
     return nn.Sequential(dense, nn.Tanh())
@@ -111,7 +111,7 @@ class FromScratch:
         if not texts:
             raise ValueError("model: a backbone from scratch needs the training texts for its tokenizer; name a checkpoint "
                              "(model.backbone=PATH) where there are none")
-        digest = hashlib.sha256(json.dumps([VERSION, asdict(self)]).encode())
+        digest = hashlib.sha256(json.dumps([RECIPE_VERSION, asdict(self)]).encode())
         for text in texts:
             digest.update(text.encode() + b"\n")
         folder = cache / "backbones" / digest.hexdigest()[:32]
@@ -144,14 +144,14 @@ class FromScratch:
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
         bytes_of_fallback = [f"<0x{byte:02X}>" for byte in range(256)]
-        special = SPECIAL + bytes_of_fallback
+        special = SPECIAL_TOKENS + bytes_of_fallback
         # the trainer would take all characters, however small the vocabulary
         tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
             vocab_size=self.vocab_size, limit_alphabet=max(0, self.vocab_size - len(special)), special_tokens=special,
             show_progress=False))
         # the trainer takes bytes as special tokens only; as such a text that spells one out would turn into it
         rules = json.loads(tokenizer.to_str())
-        rules["added_tokens"] = [token for token in rules["added_tokens"] if token["content"] in SPECIAL]
+        rules["added_tokens"] = [token for token in rules["added_tokens"] if token["content"] in SPECIAL_TOKENS]
         tokenizer = Tokenizer.from_str(json.dumps(rules))
         tokenizer.post_processor = processors.TemplateProcessing(
             single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",

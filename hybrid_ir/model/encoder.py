@@ -12,21 +12,21 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from hybrid_ir.model.backbone import FromScratch, load_backbone
-from hybrid_ir.distributed import missing_calls
-from hybrid_ir.model.token_store import Tokens
+from hybrid_ir.distributed import count_missing_calls
+from hybrid_ir.model.token_store import RaggedTokens
 from hybrid_ir.model.tokens import RoleTokenizer
 
 
-def mean_pool(hidden_BTH: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+def pool_mean(hidden_BTH: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
     weights_BT1 = mask_BT.unsqueeze(-1).to(hidden_BTH.dtype)
     return (hidden_BTH * weights_BT1).sum(1) / weights_BT1.sum(1).clamp(min=1)
 
 
-def first_token(hidden_BTH: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+def pool_first_token(hidden_BTH: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
     return hidden_BTH[:, 0]
 
 
-POOLINGS = {"mean": mean_pool, "cls": first_token, "labse": first_token}  # labse adds its released dense layer and tanh
+POOLINGS = {"mean": pool_mean, "cls": pool_first_token, "labse": pool_first_token}  # labse adds its released dense layer and tanh
 
 
 class BiEncoder(nn.Module):
@@ -93,7 +93,7 @@ class BiEncoder(nn.Module):
         """What turns the same weights into other vectors; a checkpoint of one reading measures nothing under another."""
         return {"pooling": self.pooling, **{f"{role}_prefix": reader.prefix for role, reader in self.tokenizers.items()}}
 
-    def forward(self, tokens: Tokens, cache_gradients: bool = False) -> torch.Tensor:
+    def forward(self, tokens: RaggedTokens, cache_gradients: bool = False) -> torch.Tensor:
         """Unit vectors (B, D), float32 whatever lower precision the backbone has.
 
         With `cache_gradients` only these vectors are kept for the backward pass: when the gradient of the loss has reached
@@ -104,7 +104,7 @@ class BiEncoder(nn.Module):
         encode = partial(checkpoint, self._encode, use_reentrant=False) if cache_gradients else self._encode
         slices, nothing_11 = list(self._slices(tokens, order_B)), torch.full((1, 1), self.pad_id, device=tokens.ids_T.device)
         # weights that are spread over ranks come and go on all ranks at once
-        idle = [(nothing_11, torch.ones_like(nothing_11))] * missing_calls(self, len(slices))
+        idle = [(nothing_11, torch.ones_like(nothing_11))] * count_missing_calls(self, len(slices))
         vectors = [encode(ids_BT, mask_BT) for ids_BT, mask_BT in (*slices, *idle)]
         back_B = torch.argsort(order_B).to(tokens.ids_T.device)
         return torch.cat(vectors)[back_B] if vectors else torch.zeros(0, self.width, device=tokens.ids_T.device)
@@ -118,7 +118,7 @@ class BiEncoder(nn.Module):
         pooled_BD = self.projection(self.head(self.pool(hidden_BTH, mask_BT)))
         return F.normalize(pooled_BD.to(torch.promote_types(pooled_BD.dtype, torch.float32)), dim=-1)
 
-    def _slices(self, tokens: Tokens, order_B: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def _slices(self, tokens: RaggedTokens, order_B: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Padded ids and mask of neighbours in length, longest first: little padding, and the peak comes first."""
         texts, device = tokens.ids_T.split(tokens.lengths_B.tolist()), tokens.ids_T.device
         start = 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from hybrid_ir.model.token_store import LAYOUT, TokenStore, stored
+from hybrid_ir.model.token_store import LAYOUT, TokenStore, load_or_tokenise
 from hybrid_ir.types import Text
 
 
@@ -40,7 +40,7 @@ class RoleTokenizer:
         known = getattr(texts, "fingerprint", None)
         for text in texts if known is None else [known]:
             digest.update(json.dumps(text).encode())
-        return stored(texts, self.read, Path(cache) / "tokens" / digest.hexdigest()[:32])
+        return load_or_tokenise(texts, self.read, Path(cache) / "tokens" / digest.hexdigest()[:32])
 
     def read(self, texts: Sequence[Text | None]) -> tuple[list[list[int]], int]:
         """Token ids of each text, none for None, and how many texts are longer than `max_length`."""

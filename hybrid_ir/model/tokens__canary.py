@@ -5,7 +5,7 @@ import json
 
 from transformers import PreTrainedTokenizerBase
 
-TEXTS = (
+CANARY_TEXTS = (
     "What is the capital of France?", "  two  spaces,\ttab\nline ", "ﬁne ﬂuﬀ ½ ² ™ № Å", "naïve café, Żółć, İstanbul ıI ǅ",
     "ẞ ß SS",
     "don't — “quotes” … «so»", "3.14159 1,000,000 1e-9 ٣٤ ３４ ४५", "👩‍👩‍👧 🇬🇷 ☕️", "e\u0301 vs é",
@@ -21,7 +21,7 @@ TEXTS = (
 )
 
 
-def canary(tokenizer: PreTrainedTokenizerBase) -> str:
+def compute_tokenizer_canary(tokenizer: PreTrainedTokenizerBase) -> str:
     """Sixteen hex digits of the hash of all token ids of TEXTS."""
-    ids = tokenizer(list(TEXTS), verbose=False)["input_ids"]  # verbose would warn of a text longer than the model takes
+    ids = tokenizer(list(CANARY_TEXTS), verbose=False)["input_ids"]  # verbose would warn of a text longer than the model takes
     return hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:16]

@@ -5,7 +5,7 @@ from transformers import PreTrainedTokenizerBase
 from hybrid_ir.types import Text
 
 
-def windows(text: Text, tokenizer: PreTrainedTokenizerBase, max_length: int, overlap: float, prefix: str = "") -> list[Text]:
+def cut_into_windows(text: Text, tokenizer: PreTrainedTokenizerBase, max_length: int, overlap: float, prefix: str = "") -> list[Text]:
     """Pieces of the text, cut where tokens end, that fit into `max_length` tokens behind the prefix; the text itself if it fits.
 
     Args:
@@ -18,10 +18,10 @@ def windows(text: Text, tokenizer: PreTrainedTokenizerBase, max_length: int, ove
         raise ValueError("max_passage cuts plain passages, not pairs of sentence and context: use another candidates=")
     if not 0 <= overlap < 1:
         raise ValueError(f"window_overlap={overlap} must be 0 or more and below 1")
-    return [text[first:last] for first, last in window_spans(text, tokenizer, max_length, overlap, prefix)]
+    return [text[first:last] for first, last in find_window_spans(text, tokenizer, max_length, overlap, prefix)]
 
 
-def window_spans(text: str, tokenizer: PreTrainedTokenizerBase, max_length: int, overlap: float,
+def find_window_spans(text: str, tokenizer: PreTrainedTokenizerBase, max_length: int, overlap: float,
                  prefix: str = "") -> list[tuple[int, int]]:
     """First character and end of each window."""
     def tokens(piece: str) -> int:

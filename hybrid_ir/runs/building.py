@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
-from hybrid_ir.runs.errors import innermost, message_of
+from hybrid_ir.runs.errors import find_innermost_error, describe_error
 from hybrid_ir.system.interruption import Interrupted
 
 
@@ -25,25 +25,25 @@ def build(config: Any) -> Any:
     if "parts" in config:  # named objects that it is made of: first, so that all that is wrong with them is told together
         rest = {key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
                 for key, value in config.items() if key != "parts"}
-        return instantiate(rest, _convert_="all", _partial_=True)(parts=all_of(config.parts))
+        return instantiate(rest, _convert_="all", _partial_=True)(parts=build_named_parts(config.parts))
     try:
         return instantiate(config, _convert_="all")
     except HydraException as error:
-        if isinstance(innermost(error), Interrupted):  # no mistake in the config
-            raise innermost(error) from None
+        if isinstance(find_innermost_error(error), Interrupted):  # no mistake in the config
+            raise find_innermost_error(error) from None
         raise
 
 
-def all_of(config: DictConfig) -> dict[str, Any]:
+def build_named_parts(config: DictConfig) -> dict[str, Any]:
     """The object of each named config; ValueError with what is wrong with any of them."""
     found, wrong = {}, []
     for name, own in config.items():
         try:
             found[name] = build(own)
         except (ValueError, HydraException) as error:
-            if not isinstance(innermost(error), ValueError):
+            if not isinstance(find_innermost_error(error), ValueError):
                 raise
-            wrong.append(f"{name}: {message_of(error)}")
+            wrong.append(f"{name}: {describe_error(error)}")
     if wrong:
         raise ValueError("\n  ".join([f"{len(wrong)} of {len(config)} parts:", *wrong]))
     return found
@@ -70,6 +70,6 @@ def check_types(config: DictConfig) -> None:
         raise ValueError("; ".join(wrong))
 
 
-def parts(config: Any) -> list[Any]:
+def build_all(config: Any) -> list[Any]:
     """The objects of a group of named parts, without those set to null."""
     return [build(part) for part in (config or {}).values() if part is not None]

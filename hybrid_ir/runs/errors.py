@@ -17,8 +17,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from hybrid_ir.runs.identity import register
-from hybrid_ir.system.interruption import REQUEUE, Interrupted
+from hybrid_ir.runs.identity import register_resolvers
+from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, Interrupted
 from hybrid_ir.system.processes import Failure, RanksEnded, end_with_watcher, report_failure
 
 end_with_watcher()  # before torch is imported, which takes seconds
@@ -26,33 +26,33 @@ PACKAGE = Path(__file__).parents[1]
 USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseException)
 
 
-def shipped(name: str) -> Path:
+def find_shipped_file(name: str) -> Path:
     """`conf` or `train.py`: inside an installed package, or beside it in a clone."""
     return PACKAGE / name if (PACKAGE / name).exists() else PACKAGE.parent / name
 
 
-def conf_folder() -> str:
+def find_conf_folder() -> str:
     """Absolute path of conf/, for hydra.main."""
-    quieten()
-    register()
+    silence_libraries()
+    register_resolvers()
     # a sweep must not hide what a failing job said, and one_clear_error prints it better than Hydra does
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    return str(shipped("conf"))
+    return str(find_shipped_file("conf"))
 
 
-def names(group: str) -> list[str]:
+def list_options(group: str) -> list[str]:
     """The options of a group of conf/."""
-    return sorted(path.stem for path in (shipped("conf") / group).glob("*.yaml") if path.stem != "none")
+    return sorted(path.stem for path in (find_shipped_file("conf") / group).glob("*.yaml") if path.stem != "none")
 
 
 def require_benchmarks(key: str, chosen: Iterable[str], but: str | None = None) -> None:
     """ValueError for names that are not in conf/benchmark; `but` may stand there too."""
-    known = names("benchmark")
+    known = list_options("benchmark")
     if unknown := [name for name in chosen if name not in (but, *known)]:
         raise ValueError(f"{key}={', '.join(unknown)} must be one of {', '.join([*([but] if but else []), *known])}")
 
 
-def quieten() -> None:
+def silence_libraries() -> None:
     """Lightning's advice about hardware, services and loops that we set up on purpose."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda",
                  "lightning.fabric.utilities.distributed"):
@@ -65,7 +65,7 @@ def quieten() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-def prepare(seed: int, threads: int) -> None:
+def prepare_process(seed: int, threads: int) -> None:
     """Seed every generator, and set the threads of torch on a CPU."""
     wrong = [f"{name}={value!r} must be a whole number from {least} to {most}" for name, value, least, most in
              (("seed", seed, 0, 2**32 - 1), ("threads", threads, 1, max(64, os.cpu_count() or 1)))
@@ -80,7 +80,7 @@ def prepare(seed: int, threads: int) -> None:
 
 
 @contextmanager
-def one_clear_error() -> Iterator[None]:
+def report_errors_clearly() -> Iterator[None]:
     """Print a user's mistake as one line and exit with 2, say that Ctrl-C was heard; anything else keeps its traceback."""
     try:
         yield
@@ -95,12 +95,12 @@ def one_clear_error() -> Iterator[None]:
             print(ended, file=sys.stderr)
         sys.exit(ended.code)
     except Interrupted as request:
-        if rank_of_this_process():  # one rank asks for the requeue; a bad exit of another would have the cluster kill it
+        if get_process_rank():  # one rank asks for the requeue; a bad exit of another would have the cluster kill it
             sys.exit(0)
         print(request, file=sys.stderr)
-        sys.exit(REQUEUE)
+        sys.exit(REQUEUE_EXIT_CODE)
     except Exception as error:
-        failure = failure_of(error)
+        failure = describe_failure(error)
         several = "RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > 1
         if failure.code == 1 and not several:
             raise
@@ -110,51 +110,51 @@ def one_clear_error() -> Iterator[None]:
         sys.exit(failure.code)
 
 
-def clear_errors_of_a_run(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+def report_run_errors_clearly(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
     """The same inside of Hydra, which would print a line of its own; in a sweep its launcher wants to see the error itself."""
     @wraps(task)
     def run(cfg: DictConfig) -> None:
-        with one_clear_error() if HydraConfig.get().mode == RunMode.RUN else nullcontext():
+        with report_errors_clearly() if HydraConfig.get().mode == RunMode.RUN else nullcontext():
             task(cfg)
     return run
 
 
-def rank_of_this_process() -> int:
+def get_process_rank() -> int:
     """Its number among the processes of a run, as a launcher of ours, torchrun or SLURM tells it; 0 where it is the only one."""
     named = next((os.environ[name] for name in ("RANK", "SLURM_PROCID") if name in os.environ), "0")
     return int(named)
 
 
-def failure_of(error: Exception) -> Failure:
+def describe_failure(error: Exception) -> Failure:
     """What to say of an error: one line and code 2 for what users can mend, the traceback and code 1 for what they cannot."""
     others, known = False, isinstance(error, USER_ERRORS)
     if "torch" in sys.modules:  # else it is about nobody else, and `hybrid-ir data import` ends without loading it
-        from hybrid_ir.distributed import is_about_others
-        others = is_about_others(error)
-    message = message_of(error)
+        from hybrid_ir.distributed import is_lost_peer_error
+        others = is_lost_peer_error(error)
+    message = describe_error(error)
     if "can't allocate memory" in message or "out of memory" in message or isinstance(error, MemoryError):
         known, message = True, (f"no memory left ({message.splitlines()[0][:200]}): use cache_gradients=true, a smaller "
                                 "model.tokens_per_slice, more processes or a smaller sampler.batch_size")
     elif others:
         known, message = True, f"lost contact with another process of the run ({message.splitlines()[0][:200]})"
-    elif any(kind.__name__ == "MisconfigurationException" for kind in type(innermost(error)).__mro__):  # Lightning's word for it
+    elif any(kind.__name__ == "MisconfigurationException" for kind in type(find_innermost_error(error)).__mro__):  # Lightning's word for it
         known, message = True, message + ("; trainer=cpu trains without a GPU" if "gpu" in message else "")
     shown = not known or os.environ.get("HYBRID_IR_TRACEBACK")
-    return Failure(rank_of_this_process(), message if known else f"{type(error).__name__}: {message}",
+    return Failure(get_process_rank(), message if known else f"{type(error).__name__}: {message}",
                    getattr(error, "step", None), others, 2 if known else 1,
                    "".join(traceback.format_exception(error)) if shown else "")
 
 
-def innermost(error: BaseException) -> BaseException:
+def find_innermost_error(error: BaseException) -> BaseException:
     """The error itself, without the wrapping of Hydra's instantiate."""
     while isinstance(error, HydraException) and error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
-def message_of(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """What our own code said."""
-    error = innermost(error)
+    error = find_innermost_error(error)
     if isinstance(error, OmegaConfBaseException) and getattr(error, "full_key", None):
         unknown = "; --help lists the keys" if isinstance(error, ConfigAttributeError | ConfigKeyError) else ""
         return f"config key {error.full_key}: {str(error).splitlines()[0]}{unknown}"

@@ -16,29 +16,29 @@ from filelock import FileLock, Timeout
 
 PACKAGES = ("hybrid-ir", "torch", "lightning", "transformers", "tokenizers", "hydra-core", "omegaconf", "numpy", "babel",
             "pyarrow")
-SCRATCH = ".hybrid-ir-"  # what the names of folders begin with that a process needs only while it runs
+SCRATCH_PREFIX = ".hybrid-ir-"  # what the names of folders begin with that a process needs only while it runs
 
 
-def describe_run(folder: Path, config: dict) -> None:
+def write_run_description(folder: Path, config: dict) -> None:
     """Write config.yaml (resolved) and versions.json."""
     import torch  # here, since Hydra loads what uses this file whenever it starts
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    write_whole(folder / "versions.json", json.dumps(
+    write_text_atomically(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    write_text_atomically(folder / "versions.json", json.dumps(
         {"command": sys.argv, "python": platform.python_version(), "platform": platform.platform(),
-         "packages": {name: installed_version(name) for name in PACKAGES},
+         "packages": {name: get_installed_version(name) for name in PACKAGES},
          "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-         "threads": torch.get_num_threads(), "git": git_state(Path(__file__).parent)}, indent=2))
+         "threads": torch.get_num_threads(), "git": read_git_state(Path(__file__).parent)}, indent=2))
 
 
-def installed_version(package: str) -> str | None:
+def get_installed_version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
         return None
 
 
-def git_state(folder: Path) -> dict | None:
+def read_git_state(folder: Path) -> dict | None:
     """Commit and uncommitted files of the checkout that the code runs from; None outside of git."""
     def git(*arguments: str) -> str:
         return subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=True).stdout.strip()
@@ -49,7 +49,7 @@ def git_state(folder: Path) -> dict | None:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def write_atomically(path: Path) -> Iterator[Path]:
     """A place beside `path` to write to, moved there when the block ends well and removed when it does not."""
     beside = path.with_name(f".{path.name}.writing")
     try:
@@ -59,7 +59,7 @@ def whole(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def require_free(out: Path, *results: str) -> None:
+def require_no_results(out: Path, *results: str) -> None:
     """ValueError, before anything is measured, where `out` holds one of the results already or can be no folder."""
     taken = [str(out / name) for name in results if (out / name).exists()]
     if taken:
@@ -72,7 +72,7 @@ def require_free(out: Path, *results: str) -> None:
 
 
 @contextmanager
-def owned(out: Path, wait: float = 0) -> Iterator[None]:
+def lock_folder(out: Path, wait: float = 0) -> Iterator[None]:
     """The folder for this process alone: what a killed one hid there is cleared, and if it stays empty it is removed.
 
     Raises:
@@ -87,7 +87,7 @@ def owned(out: Path, wait: float = 0) -> Iterator[None]:
         raise ValueError(f"{out}: another process is writing there: wait for it, or give another folder (out=, or hydra.run.dir= "
                          "of a run)") from error
     try:
-        for left in out.glob(f"{SCRATCH}*"):
+        for left in out.glob(f"{SCRATCH_PREFIX}*"):
             shutil.rmtree(left)
         yield
     finally:
@@ -97,21 +97,21 @@ def owned(out: Path, wait: float = 0) -> Iterator[None]:
             out.rmdir()
 
 
-def write_whole(path: Path, text: str, durable: bool = False) -> None:
+def write_text_atomically(path: Path, text: str, durable: bool = False) -> None:
     """Write a text so that no reader ever meets half of it; `durable`, not even after the power failed."""
-    with whole(path) as beside:
+    with write_atomically(path) as beside:
         beside.write_text(text, encoding="utf-8")
         if durable:
-            sync(beside)
+            flush_to_disk(beside)
 
 
-def sync(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
     """Have on the disk what was written."""
     with open(path, "r+b") as file:
         os.fsync(file.fileno())
 
 
-def checkpoint_file(place: str | Path | None, choice: str = "best") -> str | None:
+def find_checkpoint(place: str | Path | None, choice: str = "best") -> str | None:
     """The checkpoint file of a run folder (`choice` is best or last; last where there is no best), or the file itself.
 
     Raises:

@@ -16,38 +16,38 @@ MACHINE = {"devices", "num_nodes", "accelerator", "strategy", "plugins", "num_wo
 DIGITS = 8
 
 
-def register() -> None:
+def register_resolvers() -> None:
     """`${run_folder:PARENT}`, `${sweep_folder:PARENT}` and `${config_hash:}` for conf/hydra."""
-    OmegaConf.register_new_resolver("run_folder", lambda parent, _root_: run_folder(
-        parent, config_hash(_root_), OmegaConf.select(_root_, "resume") == "auto"), replace=True)
-    OmegaConf.register_new_resolver("config_hash", lambda _root_: config_hash(_root_), replace=True)
+    OmegaConf.register_new_resolver("run_folder", lambda parent, _root_: choose_run_folder(
+        parent, hash_config(_root_), OmegaConf.select(_root_, "resume") == "auto"), replace=True)
+    OmegaConf.register_new_resolver("config_hash", lambda _root_: hash_config(_root_), replace=True)
     OmegaConf.register_new_resolver("sweep_folder", lambda parent, _root_: (
-        f"{parent}/{digest(list(_root_.hydra.overrides.task))}"), replace=True)
+        f"{parent}/{hash_plain_values(list(_root_.hydra.overrides.task))}"), replace=True)
 
 
-def config_hash(cfg: DictConfig) -> str:
+def hash_config(cfg: DictConfig) -> str:
     """Of all that makes an experiment, before interpolations: they point to what is hashed itself, or to a machine's paths."""
     plain = OmegaConf.to_container(cfg, resolve=False)
-    return digest({key: experiment_of(value) for key, value in plain.items() if key not in ELSEWHERE})
+    return hash_plain_values({key: select_experiment_keys(value) for key, value in plain.items() if key not in ELSEWHERE})
 
 
-def experiment_of(node: Any) -> Any:
+def select_experiment_keys(node: Any) -> Any:
     if isinstance(node, dict):
-        return {key: experiment_of(value) for key, value in node.items() if key not in MACHINE}
-    return [experiment_of(value) for value in node] if isinstance(node, list) else node
+        return {key: select_experiment_keys(value) for key, value in node.items() if key not in MACHINE}
+    return [select_experiment_keys(value) for value in node] if isinstance(node, list) else node
 
 
-def digest(plain: Any) -> str:
+def hash_plain_values(plain: Any) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:DIGITS]
 
 
 @cache  # Hydra asks again when the folder is there
-def run_folder(parent: str, name: str, resume: bool) -> str:
+def choose_run_folder(parent: str, name: str, resume: bool) -> str:
     """The newest folder of the experiment to go on in, or one that nobody has used.
 
     Ranks that a cluster starts cannot look at the disk one after the other: they take the id of their job.
     """
-    if job := job_id():
+    if job := find_cluster_job_id():
         return f"{parent}/{name}" if resume or job == "none" else f"{parent}/{name}-{job}"
     attempt = 1
     def folder(number: int) -> str:
@@ -57,7 +57,7 @@ def run_folder(parent: str, name: str, resume: bool) -> str:
     return folder(attempt - 1 if resume and attempt > 1 else attempt)
 
 
-def job_id() -> str | None:
+def find_cluster_job_id() -> str | None:
     """Of the cluster's job, where a cluster's launcher starts several processes: SLURM's or torchrun's."""
     if int(os.environ.get("SLURM_NTASKS", "1")) > 1:
         return os.environ.get("SLURM_JOB_ID", "none")

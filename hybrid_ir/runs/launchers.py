@@ -15,10 +15,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from rich.console import Console
 from rich.progress import Progress
 
-from hybrid_ir.runs.jobs import DONE, FAILED, PENDING, RUNNING, Job, JobFailed, write_table
-from hybrid_ir.system.interruption import REQUEUE, stop_on_request
-from hybrid_ir.system.progress import BAR
-from hybrid_ir.runs.folder import owned
+from hybrid_ir.runs.jobs import DONE, FAILED, PENDING, RUNNING, Job, JobFailed, write_job_table
+from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, raise_when_asked_to_stop
+from hybrid_ir.system.progress import PROGRESS_COLUMNS
+from hybrid_ir.runs.folder import lock_folder
 
 
 class JobLauncher(Launcher):
@@ -31,10 +31,10 @@ class JobLauncher(Launcher):
     """
 
     def __init__(self, slots: int | str = "auto", devices: Sequence[int | str] | str = "auto", retry_failed: bool = False):
-        self.slots = cores() if slots == "auto" else int(slots)
+        self.slots = count_cores() if slots == "auto" else int(slots)
         if self.slots < 1:
             raise ValueError(f"hydra.launcher.slots={slots} must be at least 1, or auto")
-        self.devices = gpus() if devices == "auto" else list(devices)
+        self.devices = list_gpus() if devices == "auto" else list(devices)
         self.retry_failed = retry_failed
         self.jobs: list[Job] = []
 
@@ -43,31 +43,31 @@ class JobLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         place = Path(self.config.hydra.sweep.dir)
-        with owned(place):
+        with lock_folder(place):
             new = [self._job(place, overrides, initial_job_idx + i) for i, overrides in enumerate(job_overrides)]
             self.jobs += new
             for job in new:
                 job.remember(self.retry_failed)
-            write_table(place, self.jobs)
+            write_job_table(place, self.jobs)
             self._say_what_is_known(place, new)
             left = self._run_and_tell([job for job in new if job.state == PENDING], place)
-            with Progress(*BAR, console=Console(stderr=True), transient=True) as progress, closing(left) as running:
+            with Progress(*PROGRESS_COLUMNS, console=Console(stderr=True), transient=True) as progress, closing(left) as running:
                 task = progress.add_task("jobs", total=len(new), completed=sum(job.state in (DONE, FAILED) for job in new))
                 for job in running:
                     if job.state == FAILED:
                         progress.console.print(f"[red]job {job.folder.name} failed:[/] ", end="")
                         progress.console.print(job.reason, markup=False, highlight=False, soft_wrap=True)
                     progress.advance(task, job.state != RUNNING)
-        return [returned(job) for job in new]
+        return [to_job_return(job) for job in new]
 
     def _run_and_tell(self, waiting: list[Job], place: Path) -> Iterator[Job]:
         try:
             with closing(self.run(waiting)) as running:
                 for job in running:
-                    write_table(place, self.jobs)
+                    write_job_table(place, self.jobs)
                     yield job
         finally:
-            write_table(place, self.jobs)
+            write_job_table(place, self.jobs)
 
     def _say_what_is_known(self, place: Path, jobs: Sequence[Job]) -> None:
         done, failed = (sum(job.state == state for job in jobs) for state in (DONE, FAILED))
@@ -91,7 +91,7 @@ class JobLauncher(Launcher):
             job = Job.of(cfg, folder, overrides)
         finally:
             HydraConfig.instance().cfg = before
-        job.processes = processes_of(job.config["trainer"], len(self.devices))
+        job.processes = count_processes(job.config["trainer"], len(self.devices))
         return job
 
     def run(self, waiting: list[Job]) -> Iterator[Job]:
@@ -101,7 +101,7 @@ class JobLauncher(Launcher):
         """
         free = {"cpu": list(range(self.slots)), "gpu": list(self.devices)}
         running: list[tuple[Job, str, list[int]]] = []
-        stop_on_request()
+        raise_when_asked_to_stop()
         try:
             yield from self._fill(waiting, running, free)
         finally:  # asked to stop: so are the jobs, which save and go on when the sweep is started again
@@ -109,7 +109,7 @@ class JobLauncher(Launcher):
                 job.process.send_signal(signal.SIGTERM)
             for job, *_ in running:
                 job.process.wait()
-                job.conclude(job.process.returncode and REQUEUE)
+                job.conclude(job.process.returncode and REQUEUE_EXIT_CODE)
 
     def _fill(self, waiting: list[Job], running: list[tuple[Job, str, list[int]]], free: dict[str, list]) -> Iterator[Job]:
         while waiting or running:
@@ -136,7 +136,7 @@ class JobLauncher(Launcher):
         return "cpu", job.processes * job.config["threads"], self.slots
 
 
-def returned(job: Job) -> JobReturn:
+def to_job_return(job: Job) -> JobReturn:
     """A job as sweepers want to see it: its objective, or an error that is raised when they look."""
     ret = JobReturn(overrides=job.overrides, cfg=OmegaConf.create(job.config), working_dir=str(job.folder), task_name="train")
     ret.status = JobStatus.COMPLETED if job.state == DONE else JobStatus.FAILED
@@ -144,7 +144,7 @@ def returned(job: Job) -> JobReturn:
     return ret
 
 
-def processes_of(trainer: dict[str, Any], devices: int) -> int:
+def count_processes(trainer: dict[str, Any], devices: int) -> int:
     """How many processes of one machine a trainer has."""
     wanted = trainer["devices"]
     if isinstance(wanted, list):
@@ -152,7 +152,7 @@ def processes_of(trainer: dict[str, Any], devices: int) -> int:
     return max(1, devices) if wanted in ("auto", -1, "-1") else int(wanted)
 
 
-def gpus() -> list[int | str]:
+def list_gpus() -> list[int | str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     if named := os.environ.get("CUDA_VISIBLE_DEVICES"):
         return [name.strip() for name in named.split(",")]
@@ -160,7 +160,7 @@ def gpus() -> list[int | str]:
     return list(range(torch.cuda.device_count()))
 
 
-def cores() -> int:
+def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hybrid_ir.runs.jobs import LOG, RUNNING, Job
+from hybrid_ir.runs.jobs import JOB_LOG, RUNNING, Job
 from hybrid_ir.runs.launchers import JobLauncher
 
 WATCH = 2  # seconds between two looks at the queue
@@ -65,7 +65,7 @@ class SlurmLauncher(JobLauncher):
             if job.queued_as and self.cluster == "slurm":
                 handle, job.state = submitit.SlurmJob(queue, job.queued_as), RUNNING
             else:
-                handle = executor.submit(RunCommand(job.command(), job.folder.absolute() / LOG))
+                handle = executor.submit(RunCommand(job.command(), job.folder.absolute() / JOB_LOG))
                 job.state, job.queued_as, job.started_at = RUNNING, handle.job_id, time.time()
                 job.save()
             running.append((job, handle))

@@ -12,7 +12,7 @@ from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.runs.folder import write_whole
+from hybrid_ir.runs.folder import write_text_atomically
 
 
 class OptunaSearch(Sweeper):
@@ -55,7 +55,7 @@ class OptunaSearch(Sweeper):
         study = optuna.create_study(direction=self.direction, sampler=optuna.samplers.TPESampler(seed=self.seed))
         for first in range(0, self.n_trials, self.n_jobs):
             trials = [study.ask() for _ in range(min(self.n_jobs, self.n_trials - first))]
-            batch = [[*fixed, *(f"{key}={propose(trial, key, override)}" for key, override in searched.items())]
+            batch = [[*fixed, *(f"{key}={propose_value(trial, key, override)}" for key, override in searched.items())]
                      for trial in trials]
             self.validate_batch_is_legal(batch)
             for trial, ret in zip(trials, self.launcher.launch(batch, initial_job_idx=first), strict=True):
@@ -72,12 +72,12 @@ class OptunaSearch(Sweeper):
             raise ValueError(f"none of {len(rows)} trials has a value of objective={self.config.objective}: it must be a key of "
                              f"metrics.jsonl; see {folder}/jobs.json")
         best = (max if self.direction == "maximize" else min)(done, key=lambda row: row["value"])
-        write_whole(folder / "search.json", json.dumps({"best": best, "trials": rows}, indent=2))
+        write_text_atomically(folder / "search.json", json.dumps({"best": best, "trials": rows}, indent=2))
         shown = " ".join(f"{key}={value}" for key, value in best["params"].items())
         print(f"best of {len(rows)} trials, {self.config.objective} {best['value']:.4f}: {shown}  ({folder}/search.json)")
 
 
-def propose(trial: Any, key: str, override: Override) -> Any:
+def propose_value(trial: Any, key: str, override: Override) -> Any:
     """The value of a searched key in a trial; ValueError for a kind of sweep that a search cannot do."""
     value = override.value()
     if override.is_interval_sweep():

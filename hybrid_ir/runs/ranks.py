@@ -8,16 +8,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from hybrid_ir.runs.building import build
-from hybrid_ir.runs.jobs import Job, train_command
-from hybrid_ir.runs.identity import job_id
+from hybrid_ir.runs.jobs import Job, build_train_command
+from hybrid_ir.runs.identity import find_cluster_job_id
 from hybrid_ir.runs.session import TAKEOVER
-from hybrid_ir.system.processes import FAILURES, Ranks
-from hybrid_ir.runs.folder import owned
+from hybrid_ir.system.processes import FAILURE_FOLDER_VARIABLE, Ranks
+from hybrid_ir.runs.folder import lock_folder
 
 
-def processes_to_start(trainer: DictConfig) -> int:
+def count_processes_to_start(trainer: DictConfig) -> int:
     """1 where this process trains by itself, or is one of several already."""
-    if FAILURES in os.environ or job_id() is not None or "LOCAL_RANK" in os.environ:
+    if FAILURE_FOLDER_VARIABLE in os.environ or find_cluster_job_id() is not None or "LOCAL_RANK" in os.environ:
         return 1
     if "SLURM_NTASKS" in os.environ:  # of one task: what it starts are no tasks that Lightning should wait for
         os.environ["SLURM_JOB_NAME"] = "interactive"
@@ -28,7 +28,7 @@ def processes_to_start(trainer: DictConfig) -> int:
     return made.num_devices if made.strategy.launcher is not None else 1
 
 
-def ran_in_processes(cfg: DictConfig, folder: Path) -> bool:
+def run_in_processes(cfg: DictConfig, folder: Path) -> bool:
     """Where a run is left to other processes, and this one has only watched them.
 
     The jobs of a sweep, whichever launcher starts them, are processes of their own; so are the ranks of a trainer that has
@@ -41,9 +41,9 @@ def ran_in_processes(cfg: DictConfig, folder: Path) -> bool:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         Job.of(cfg, folder, HydraConfig.get().overrides.task).run()
         return True
-    if (count := processes_to_start(cfg.trainer)) == 1:
+    if (count := count_processes_to_start(cfg.trainer)) == 1:
         return False
-    with owned(folder, wait=TAKEOVER):
+    with lock_folder(folder, wait=TAKEOVER):
         ranks = Ranks(count)
-        ranks.start(train_command(OmegaConf.to_container(cfg, resolve=True), ranks.folder, folder)).wait()
+        ranks.start(build_train_command(OmegaConf.to_container(cfg, resolve=True), ranks.folder, folder)).wait()
     return True

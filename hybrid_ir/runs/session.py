@@ -9,16 +9,16 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.system.interruption import stop_on_request
-from hybrid_ir.system.processes import FAILURES
-from hybrid_ir.training.checkpoints__resuming import forget_steps_from, newest_checkpoint
-from hybrid_ir.runs.folder import checkpoint_file, describe_run, owned
+from hybrid_ir.system.interruption import raise_when_asked_to_stop
+from hybrid_ir.system.processes import FAILURE_FOLDER_VARIABLE
+from hybrid_ir.training.checkpoints__resuming import drop_logged_steps, find_newest_checkpoint
+from hybrid_ir.runs.folder import find_checkpoint, write_run_description, lock_folder
 
 TAKEOVER = 10  # seconds that the processes of a killed run may take to let its folder go
 
 
 @dataclass(frozen=True)
-class Start:
+class RunStart:
     """What is left to do of a run."""
 
     folder: Path
@@ -30,11 +30,11 @@ class Start:
 
     def measured(self, fit: bool) -> str | None:
         """The checkpoint to measure."""
-        return checkpoint_file(self.folder, self.test_checkpoint) if fit else self.start
+        return find_checkpoint(self.folder, self.test_checkpoint) if fit else self.start
 
 
 @contextmanager
-def run_of(cfg: DictConfig, folder: Path) -> Iterator[Start]:
+def open_run(cfg: DictConfig, folder: Path) -> Iterator[RunStart]:
     """The run in its folder, for this process alone.
 
     Raises:
@@ -42,31 +42,31 @@ def run_of(cfg: DictConfig, folder: Path) -> Iterator[Start]:
     """
     if cfg.resume not in ("never", "auto"):
         raise ValueError(f"resume={cfg.resume!r} must be never or auto")
-    checkpoint_file(None, cfg.test_checkpoint)  # a wrong choice is said before the training, not after it
-    stop_on_request()
+    find_checkpoint(None, cfg.test_checkpoint)  # a wrong choice is said before the training, not after it
+    raise_when_asked_to_stop()
     main = rank_zero_only.rank == 0
-    watched = FAILURES in os.environ  # the process that watches owns the folder
-    with owned(folder, wait=TAKEOVER) if main and not watched else nullcontext():
-        start = start_of(cfg, folder, main)
+    watched = FAILURE_FOLDER_VARIABLE in os.environ  # the process that watches owns the folder
+    with lock_folder(folder, wait=TAKEOVER) if main and not watched else nullcontext():
+        start = find_start(cfg, folder, main)
         if main and start.complete:
             print(f"complete: {folder} has the results; resume=never starts a new run beside it")
         elif main:
-            describe_run(folder, OmegaConf.to_container(cfg, resolve=True))
+            write_run_description(folder, OmegaConf.to_container(cfg, resolve=True))
         yield start
 
 
-def start_of(cfg: DictConfig, folder: Path, main: bool) -> Start:
-    checkpoint = checkpoint_file(cfg.ckpt_path, "last" if cfg.fit else cfg.test_checkpoint)
+def find_start(cfg: DictConfig, folder: Path, main: bool) -> RunStart:
+    checkpoint = find_checkpoint(cfg.ckpt_path, "last" if cfg.fit else cfg.test_checkpoint)
     measured, newest = (folder / "metrics.json").exists(), None
     if cfg.resume == "never" and (measured or any((folder / "checkpoints").glob("*.ckpt"))):
         raise ValueError(f"{folder} holds a run already: go on in it with resume=auto, or give another hydra.run.dir=")
     if cfg.resume == "auto" and not measured:
-        newest = newest_checkpoint(folder, cfg.trainer.max_steps) if cfg.fit else None
+        newest = find_newest_checkpoint(folder, cfg.trainer.max_steps) if cfg.fit else None
         if main and cfg.fit:
             for left in (folder / "checkpoints").glob(".*.writing"):  # by a process that was killed
                 left.unlink()
-            forget_steps_from(folder, newest.step if newest else 0)
+            drop_logged_steps(folder, newest.step if newest else 0)
             print(f"resume: {folder}, {newest or 'from the start: no checkpoint there'}")
-    return Start(folder, trains=cfg.fit and not (newest and newest.ended), start=str(newest.path) if newest else checkpoint,
+    return RunStart(folder, trains=cfg.fit and not (newest and newest.ended), start=str(newest.path) if newest else checkpoint,
                  complete=measured or bool(newest and newest.ended and not cfg.benchmark), reports=main,
                  test_checkpoint=cfg.test_checkpoint)

@@ -9,7 +9,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hybrid_ir.runs.errors import message_of
+from hybrid_ir.runs.errors import describe_error
 
 
 class CompareJobs(Callback):
@@ -18,13 +18,13 @@ class CompareJobs(Callback):
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         if job_return.status == JobStatus.FAILED and config.hydra.mode.name == "MULTIRUN":
             Console(stderr=True).print(f"[red]job {job_return.hydra_cfg.hydra.job.num} failed:[/] ", end="")
-            Console(stderr=True).print(message_of(job_return._return_value), markup=False)
+            Console(stderr=True).print(describe_error(job_return._return_value), markup=False)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         # at exit, since Hydra calls on_multirun_end only where no job failed
-        atexit.register(compare_jobs, Path(config.hydra.sweep.dir))
+        atexit.register(print_table_of_jobs, Path(config.hydra.sweep.dir))
 
 
-def compare_jobs(folder: Path) -> None:
-    from hybrid_ir.runs.sweep_comparison import compare
-    compare(folder, Console())
+def print_table_of_jobs(folder: Path) -> None:
+    from hybrid_ir.runs.sweep_comparison import print_sweep_table
+    print_sweep_table(folder, Console())

@@ -8,11 +8,11 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from hybrid_ir.data.datamodule import RetrievalData
-from hybrid_ir.evaluation.card import content_hash, evaluation_card
+from hybrid_ir.evaluation.card import hash_benchmark, build_evaluation_card
 from hybrid_ir.training.retriever import Retriever
-from hybrid_ir.runs.folder import checkpoint_file
-from hybrid_ir.runs.identity__samplers_by_name import sampler_name
-from hybrid_ir.model.adapters import BiEncoderTexts
+from hybrid_ir.runs.folder import find_checkpoint
+from hybrid_ir.runs.identity__samplers_by_name import name_sampler
+from hybrid_ir.model.adapters import BiEncoderAdapter
 
 PRECISION_OF = {"32-true": "fp32", "bf16-mixed": "bf16"}  # Lightning's names
 PARTS = ("loss", "sampler", "optimizer", "scheduler", "model", "corpus", "data", "trainer")
@@ -23,19 +23,19 @@ RUNTIME = {"_target_", "_partial_", "seed", "cache", "folder", "tokens_per_slice
            "enable_model_summary", "max_epochs", "profiler"}
 
 
-def training_of(run: DictConfig, folder: Path) -> dict[str, Any]:
+def describe_training(run: DictConfig, folder: Path) -> dict[str, Any]:
     """What a run trained on and how, for its card."""
     sampler = run.sampler
-    card = batch_card(folder)
-    return {"sampler": sampler_name(sampler.monolingual_share, sampler.level, sampler.languages),
+    card = read_batch_card(folder)
+    return {"sampler": name_sampler(sampler.monolingual_share, sampler.level, sampler.languages),
             "monolingual_share": float(sampler.monolingual_share), "level": sampler.level, "seed": run.seed,
             "corpus": card["corpus"], "languages": list(sampler.languages or card["languages"]),
-            "model": backbone_of(run.model), "batch_size": sampler.batch_size,
+            "model": name_backbone(run.model), "batch_size": sampler.batch_size,
             "max_steps": run.trainer.max_steps, "temperature": run.loss.temperature, "learning_rate": run.optimizer.lr,
-            "settings": {key: value for part in PARTS for key, value in flat(run.get(part), part).items()}}
+            "settings": {key: value for part in PARTS for key, value in flatten_settings(run.get(part), part).items()}}
 
 
-def batch_card(folder: Path) -> dict[str, Any]:
+def read_batch_card(folder: Path) -> dict[str, Any]:
     """ValueError where it is missing or damaged: it alone says what a run was trained on."""
     path = folder / "batch_card.json"
     try:
@@ -46,7 +46,7 @@ def batch_card(folder: Path) -> dict[str, Any]:
                          "whole run folder") from error
 
 
-def config_of(folder: Path) -> DictConfig:
+def load_run_config(folder: Path) -> DictConfig:
     """The resolved config of a run; ValueError where it is damaged."""
     path = folder / "config.yaml"
     try:
@@ -59,32 +59,32 @@ def config_of(folder: Path) -> DictConfig:
     return run
 
 
-def flat(node: Any, name: str) -> dict[str, Any]:
+def flatten_settings(node: Any, name: str) -> dict[str, Any]:
     """Every plain value below a part of a config that defines the experiment, by its dotted key."""
     if not OmegaConf.is_dict(node):
         if name == "model.backbone":  # the place of a folder differs between machines; its name is training.model
             return {}
         return {name: OmegaConf.to_container(node) if OmegaConf.is_list(node) else node}
-    return {key: value for child in node if child not in RUNTIME for key, value in flat(node[child], f"{name}.{child}").items()}
+    return {key: value for child in node if child not in RUNTIME for key, value in flatten_settings(node[child], f"{name}.{child}").items()}
 
 
-def card_of_run(module: Retriever, data: RetrievalData, cfg: DictConfig, folder: Path) -> dict[str, Any]:
+def build_card_of_run(module: Retriever, data: RetrievalData, cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """The card of what a run measured at its end: of its own training, or of the run whose checkpoint it measured."""
     device, place, trained_by = str(module.device), folder, cfg
     if not cfg.fit and cfg.ckpt_path:
-        place = Path(checkpoint_file(cfg.ckpt_path, cfg.test_checkpoint)).parent.parent
-        trained_by = config_of(place) if (place / "config.yaml").is_file() else cfg
+        place = Path(find_checkpoint(cfg.ckpt_path, cfg.test_checkpoint)).parent.parent
+        trained_by = load_run_config(place) if (place / "config.yaml").is_file() else cfg
     precision = PRECISION_OF.get(cfg.trainer.precision, cfg.trainer.precision)
-    reading = BiEncoderTexts(module.encoder, folder.name, precision, device).reading()
+    reading = BiEncoderAdapter(module.encoder, folder.name, precision, device).reading()
     trained = (place / "batch_card.json").is_file()
     model = {"name": folder.name, "kind": "run", "path": str(folder), "step": module.global_step,
-             "backbone": backbone_of(cfg.model)}
-    return evaluation_card(
-        module.results["test"], content_hash(data.benchmarks["test"]), model, training_of(trained_by, place) if trained else None,
+             "backbone": name_backbone(cfg.model)}
+    return build_evaluation_card(
+        module.results["test"], hash_benchmark(data.benchmarks["test"]), model, describe_training(trained_by, place) if trained else None,
         reading, data.texts_cut("test"), {"policy": "truncate", "window_overlap": None}, {"name": "none", "estimated_on": None},
         device)
 
 
-def backbone_of(model: DictConfig) -> str:
+def name_backbone(model: DictConfig) -> str:
     """The name of what an encoder starts from; runs of one backbone, trained or not, are compared under it."""
     return "tiny" if OmegaConf.is_dict(model.backbone) else Path(str(model.backbone)).name

@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hybrid_ir.system.interruption import REQUEUE, STOPS
+from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, STOP_SIGNALS
 
-WATCHED = "HYBRID_IR_WATCHED"  # environment: stdin is a pipe from the process that watches this one
-FAILURES = "HYBRID_IR_FAILURES"  # environment: the folder where a rank leaves what went wrong
+WATCHER_VARIABLE = "HYBRID_IR_WATCHED"  # environment: stdin is a pipe from the process that watches this one
+FAILURE_FOLDER_VARIABLE = "HYBRID_IR_FAILURES"  # environment: the folder where a rank leaves what went wrong
 GRACE = 15  # seconds that ranks have to end by themselves, once one of them has failed
 
 
@@ -39,7 +39,7 @@ class Failure:
 
 def report_failure(failure: Failure) -> bool:
     """Hand a failure to the process that watches this one; False where nobody does, so that it must be printed here."""
-    if not (folder := os.environ.get(FAILURES)):
+    if not (folder := os.environ.get(FAILURE_FOLDER_VARIABLE)):
         return False
     beside = Path(folder) / f"writing-{failure.rank}"
     beside.write_text(json.dumps(asdict(failure)))
@@ -49,7 +49,7 @@ def report_failure(failure: Failure) -> bool:
 
 def end_with_watcher() -> None:
     """End this process when the one that watches it ends, even by kill -9: its end of the pipe on stdin closes then."""
-    watcher = os.environ.pop(WATCHED, None)  # not for what this process may start itself
+    watcher = os.environ.pop(WATCHER_VARIABLE, None)  # not for what this process may start itself
     if watcher is None:
         return
     if watcher != str(os.getppid()):
@@ -83,7 +83,7 @@ class Ranks:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        shared = {**self.environment, FAILURES: self.scratch.name, WATCHED: str(os.getpid()), "MASTER_ADDR": "127.0.0.1",
+        shared = {**self.environment, FAILURE_FOLDER_VARIABLE: self.scratch.name, WATCHER_VARIABLE: str(os.getpid()), "MASTER_ADDR": "127.0.0.1",
                   "MASTER_PORT": str(port), "WORLD_SIZE": str(self.count), "NODE_RANK": "0"}
         for rank in range(self.count):
             with open(self.folder / f"rank-{rank}.log", "wb") as log:
@@ -98,7 +98,7 @@ class Ranks:
         Raises:
             RanksEnded: with what the first one said that failed, or with nothing where all have stopped as they were asked to.
         """
-        handlers = {number: signal.signal(number, self._pass_on) for number in (*STOPS, signal.SIGINT)}
+        handlers = {number: signal.signal(number, self._pass_on) for number in (*STOP_SIGNALS, signal.SIGINT)}
         try:
             ended = self._watch()
             failures = [failure for rank in ended if (failure := self._failure(rank))]
@@ -109,12 +109,12 @@ class Ranks:
                 signal.signal(number, handler)
             self.scratch.cleanup()
         if self.asked and all(failure.secondary for failure in failures):
-            raise RanksEnded("", REQUEUE)
+            raise RanksEnded("", REQUEUE_EXIT_CODE)
         if failures:
-            first = root_cause(failures, ended)
+            first = find_root_cause(failures, ended)
             raise RanksEnded(f"{first.details}error: {first}", first.code)
-        if any(process.returncode == REQUEUE for process in self.processes):
-            raise RanksEnded("", REQUEUE)
+        if any(process.returncode == REQUEUE_EXIT_CODE for process in self.processes):
+            raise RanksEnded("", REQUEUE_EXIT_CODE)
 
     def send(self, number: int) -> None:
         for process in self.processes:
@@ -133,7 +133,7 @@ class Ranks:
             for rank, process in enumerate(self.processes):
                 if rank not in ended and process.poll() is not None:
                     ended.append(rank)
-                    if process.returncode not in (0, REQUEUE) or self.asked:
+                    if process.returncode not in (0, REQUEUE_EXIT_CODE) or self.asked:
                         deadline = deadline or now + GRACE
                 elif rank not in ended and is_stopped(process.pid):
                     if now - stopped.setdefault(rank, now) > GRACE:
@@ -158,17 +158,17 @@ class Ranks:
         code, path = self.processes[rank].returncode, self.folder / f"rank-{rank}.json"
         if path.exists():
             return Failure(**json.loads(path.read_text()))
-        if code in (0, REQUEUE):
+        if code in (0, REQUEUE_EXIT_CODE):
             return None
         log = (self.folder / f"rank-{rank}.log").read_text(errors="replace").strip()
         if code < 0:
             memory = ", as the system does when memory runs out" if -code == 9 else ""
             return Failure(rank, f"it was killed by signal {-code} ({signal.Signals(-code).name}){memory}",
-                           secondary=self.asked and -code in STOPS)
+                           secondary=self.asked and -code in STOP_SIGNALS)
         return Failure(rank, log[-2000:] or f"it ended with code {code}", code=code)
 
 
-def root_cause(failures: Sequence[Failure], ended: Sequence[int]) -> Failure:
+def find_root_cause(failures: Sequence[Failure], ended: Sequence[int]) -> Failure:
     """The first failure that is not about another one, at the step where it happened as far as anybody knows."""
     first = next((failure for failure in failures if not failure.secondary), None)
     if first is None:  # they lost one that said nothing

@@ -10,12 +10,12 @@ import numpy as np
 from rich.console import Console, Group
 from rich.table import Table
 
-from hybrid_ir.data.batching import label, side_of, switched_texts
+from hybrid_ir.data.batching import select_passages, get_side, switch_texts
 from hybrid_ir.data.draws import Draws
-from hybrid_ir.data.overlap import Measured
+from hybrid_ir.data.overlap import BenchmarkTexts
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.data.code_switching import CodeSwitching
-from hybrid_ir.training.labels import compared, false_negatives
+from hybrid_ir.training.labels import mark_compared, mark_false_negatives
 from hybrid_ir.types import Benchmark, Role
 
 LOOKED_AT = 20_000  # batches; a longer run is judged by its first ones
@@ -65,9 +65,9 @@ class BatchCard:
         explicit = loss.negatives == "explicit"
         possible = sampler.batch_size * hard_negatives if explicit else sampler.batch_size * (1 + hard_negatives) - 1
         looked_into = range(min(counted, MASKED_OVER))
-        there, kept = np.mean([negatives_of(sampler, step, loss, hard_negatives) for step in looked_into] or [(0, 0)], axis=0)
+        there, kept = np.mean([count_negatives(sampler, step, loss, hard_negatives) for step in looked_into] or [(0, 0)], axis=0)
         pairs = sum(part.usable for part in corpus.parts)
-        expected_M2 = np.stack([shares(sampler.part_weights(monolingual)) for monolingual in (False, True)], axis=1)
+        expected_M2 = np.stack([normalise_weights(sampler.part_weights(monolingual)) for monolingual in (False, True)], axis=1)
         return cls(
             corpus=corpus.source.name, queries_per_step=sampler.batch_size * batches_per_step,
             negatives_per_query=float(kept), masked_share=float(1 - kept / there) if there else 0.0,
@@ -76,13 +76,13 @@ class BatchCard:
             monolingual_batches=monolingual / max(1, counted),
             same_language_examples=float(np.trace(shares_LL)), languages=list(corpus.languages),
             language_pairs=shares_LL.tolist(), left_out=dict(corpus.left_out),
-            overlap={f"{stage} {given.name}": Measured.of(given).shared(corpus) if texts <= LOOKED_INTO else None
+            overlap={f"{stage} {given.name}": BenchmarkTexts.of(given).shared(corpus) if texts <= LOOKED_INTO else None
                      for stage, given in benchmarks.items() if given is not None},
             parts=[{"corpus": part.source.name, "pairs": part.usable,
                     "monolingual": int(drawn[1]) / max(1, counted), "mixed": int(drawn[0]) / max(1, counted),
-                    "expected": float(expected @ sampler.shares_of_kinds), "serves": served(draws)}
+                    "expected": float(expected @ sampler.shares_of_kinds), "serves": describe_served_kinds(draws)}
                    for part, draws, drawn, expected in zip(corpus.parts, sampler.parts, drawn_M2, expected_M2, strict=True)],
-            code_switched={} if switching is None else {role: switched_share(switching, sampler, looked_into, role)
+            code_switched={} if switching is None else {role: measure_switched_share(switching, sampler, looked_into, role)
                                                         for role in switching.sides})
 
     def as_dict(self) -> dict:
@@ -98,7 +98,7 @@ class BatchCard:
             ("monolingual batches", f"{self.monolingual_batches:.1%}"),
             ("same-language examples", f"{self.same_language_examples:.1%}"),
             *((f"code-switched {role} texts", f"{share:.1%}") for role, share in self.code_switched.items()),
-            *((f"{name} in the corpus", shown(shares)) for name, shares in self.overlap.items()),
+            *((f"{name} in the corpus", describe_shares(shares)) for name, shares in self.overlap.items()),
         ):
             facts.add_row(name, value)
         console.print(Group(facts, *([self._parts()] if len(self.parts) > 1 or self.left_out else []),
@@ -130,39 +130,39 @@ class BatchCard:
         return table
 
 
-def served(draws: Draws) -> str:
+def describe_served_kinds(draws: Draws) -> str:
     """Which batches of the plan a corpus can serve, in words."""
     kinds = [name for name, monolingual in (("monolingual", True), ("mixed", False)) if draws.serves(monolingual)]
     return " and ".join(kinds) + " alone" * (len(kinds) == 1) if kinds else "none of this plan"
 
 
-def shown(shares: dict[str, float] | None) -> str:
+def describe_shares(shares: dict[str, float] | None) -> str:
     if shares is None:
         return "not looked for, as the corpus is large: hybrid-ir data clean looks"
     return f"{shares['queries']:.1%} of its questions, {shares['passages']:.1%} of their answers"
 
 
-def shares(weights_M: np.ndarray) -> np.ndarray:
+def normalise_weights(weights_M: np.ndarray) -> np.ndarray:
     return weights_M / max(weights_M.sum(), 1e-300)
 
 
-def negatives_of(sampler: PairBatchSampler, step: int, loss, hard_negatives: int) -> tuple[float, float]:
+def count_negatives(sampler: PairBatchSampler, step: int, loss, hard_negatives: int) -> tuple[float, float]:
     """How many negatives a query would have in one batch, and how many the mask leaves of them."""
     plan = sampler[step]
-    _, labels = label(sampler.corpus.parts[plan.part], plan, hard_negatives, sampler.seed)
-    there_BN = compared(labels, sampler.batch_size, loss.negatives)
-    kept_BN = there_BN & ~false_negatives(labels, sampler.batch_size, loss.mask)
+    _, labels = select_passages(sampler.corpus.parts[plan.part], plan, hard_negatives, sampler.seed)
+    there_BN = mark_compared(labels, sampler.batch_size, loss.negatives)
+    kept_BN = there_BN & ~mark_false_negatives(labels, sampler.batch_size, loss.mask)
     return float(there_BN.sum()) / len(there_BN), float(kept_BN.sum()) / len(there_BN)
 
 
-def switched_share(switching: CodeSwitching, sampler: PairBatchSampler, steps: range, role: Role) -> float:
+def measure_switched_share(switching: CodeSwitching, sampler: PairBatchSampler, steps: range, role: Role) -> float:
     """Share of the texts of these batches that come out of the code switching changed."""
     changed = 0
     for step in steps:
         plan = sampler[step]
         part = sampler.corpus.parts[plan.part]
-        texts, languages_G = side_of(part, plan, role)
+        texts, languages_G = get_side(part, plan, role)
         ids_G1 = np.asarray(part.pairs[plan.pairs, int(role == "passage")], np.int64)[:, None]
         changed += sum(text != texts[languages_G[number]][int(ids_G1[number, 0])]
-                       for number, (text,) in switched_texts(switching, sampler, plan, role, ids_G1).items())
+                       for number, (text,) in switch_texts(switching, sampler, plan, role, ids_G1).items())
     return changed / max(1, len(steps) * sampler.batch_size)

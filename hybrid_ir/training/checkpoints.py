@@ -12,20 +12,20 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from torch import nn
 
 from hybrid_ir.distributed import gather_uneven
-from hybrid_ir.system.interruption import Interrupted, Requests
-from hybrid_ir.runs.folder import whole
+from hybrid_ir.system.interruption import Interrupted, StopRequests
+from hybrid_ir.runs.folder import write_atomically
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
 
-class WholeFiles(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place, to the disk, and moves it there; reads one only if its checksums hold."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with whole(path) as beside:
+            with write_atomically(path) as beside:
                 with open(beside, "wb") as file:
                     torch.save(checkpoint, file)
                     file.flush()
@@ -55,14 +55,14 @@ class LastCheckpoint(Checkpoint):
             raise ValueError(f"callbacks.checkpoint_last.every_n_train_steps={every_n_train_steps} must be at least 1")
         self.path, self.every = Path(dirpath) / LAST, every_n_train_steps
         self.ended, self.saved_at = False, 0
-        self.requests = Requests()
+        self.requests = StopRequests()
 
     def state_dict(self) -> dict[str, bool]:
         return {"ended": self.ended}
 
     def on_fit_start(self, trainer, module) -> None:
         if trainer.is_global_zero:
-            require_space(self.path.parent, module)
+            require_disk_space(self.path.parent, module)
 
     def on_train_start(self, trainer, module) -> None:
         self.ended, self.saved_at = False, trainer.global_step
@@ -140,7 +140,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     return found
 
 
-def require_space(folder: Path, module: nn.Module) -> None:
+def require_disk_space(folder: Path, module: nn.Module) -> None:
     """ValueError, before a step is trained, where the disk of a folder is too small for the checkpoints it will hold."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = sum(4 * p.numel() for p in module.parameters())

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from hybrid_ir.training.checkpoints import BEST, LAST, PREVIOUS, LastCheckpoint, read_checkpoint
-from hybrid_ir.runs.folder import write_whole
+from hybrid_ir.runs.folder import write_text_atomically
 
 
 @dataclass(frozen=True, order=True)
-class Saved:
+class SavedCheckpoint:
     """A checkpoint of a run folder."""
 
     step: int
@@ -23,7 +23,7 @@ class Saved:
         return f"{'training ended' if self.ended else 'from step'} {'at step ' * self.ended}{self.step} ({self.path.name})"
 
 
-def newest_checkpoint(folder: Path, max_steps: int) -> Saved | None:
+def find_newest_checkpoint(folder: Path, max_steps: int) -> SavedCheckpoint | None:
     """The newest whole checkpoint of a run folder from which something is left to do; None if there is none."""
     found = []
     for name in (LAST, PREVIOUS, BEST):
@@ -36,7 +36,7 @@ def newest_checkpoint(folder: Path, max_steps: int) -> Saved | None:
             peeked = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             ended = peeked["callbacks"].get(LastCheckpoint.__qualname__, {}).get("ended", False)
             if ended or peeked["global_step"] < max_steps:  # else the best one, written just before training ended
-                found.append(Saved(peeked["global_step"], ended, path))
+                found.append(SavedCheckpoint(peeked["global_step"], ended, path))
     for saved in sorted(found, reverse=True):
         with suppress(ValueError):
             read_checkpoint(saved.path)  # whole, by its checksums
@@ -44,7 +44,7 @@ def newest_checkpoint(folder: Path, max_steps: int) -> Saved | None:
     return None
 
 
-def forget_steps_from(folder: Path, step: int) -> None:
+def drop_logged_steps(folder: Path, step: int) -> None:
     """Drop what the logs of a run tell of a step and later ones, which a run that goes on tells again."""
     for path in filter(Path.exists, (folder / "metrics.jsonl", folder / "nonfinite.jsonl")):
         rows = []
@@ -54,4 +54,4 @@ def forget_steps_from(folder: Path, step: int) -> None:
             except ValueError:  # cut in the middle when the run was killed
                 break
         kept = [row for row in rows if row["step"] < step and not any(key.startswith("test/") for key in row)]
-        write_whole(path, "".join(json.dumps(row) + "\n" for row in kept))
+        write_text_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))

@@ -35,13 +35,13 @@ class Labels:
         return torch.arange(self.first, self.first + queries, device=self.query_G.device) * self.columns
 
 
-def masked_share(labels: Labels, queries: int, mask: str, negatives: str) -> torch.Tensor:
+def compute_masked_share(labels: Labels, queries: int, mask: str, negatives: str) -> torch.Tensor:
     """Share of the passages that `negatives` (see InfoNCE) would compare a query with that the mask leaves out."""
-    there_BN, marked_BN = compared(labels, queries, negatives), false_negatives(labels, queries, mask)
+    there_BN, marked_BN = mark_compared(labels, queries, negatives), mark_false_negatives(labels, queries, mask)
     return (there_BN & marked_BN).sum() / there_BN.sum().clamp(min=1)
 
 
-def compared(labels: Labels, queries: int, negatives: str) -> torch.Tensor:
+def mark_compared(labels: Labels, queries: int, negatives: str) -> torch.Tensor:
     """True (B, N) for the passages that a query would be compared with if none were masked: no empty slots, not its positive."""
     columns_N = torch.arange(len(labels.content_N), device=labels.content_N.device)
     there_N = labels.content_N >= 0
@@ -50,7 +50,7 @@ def compared(labels: Labels, queries: int, negatives: str) -> torch.Tensor:
     return there_N[None, :] & (columns_N[None, :] != labels.positives(queries)[:, None])
 
 
-def false_negatives(labels: Labels, queries: int, mask: str) -> torch.Tensor:
+def mark_false_negatives(labels: Labels, queries: int, mask: str) -> torch.Tensor:
     """True (B, N) where a passage must not count as a negative; the query's own positive is never marked.
 
     `translations` marks passages with the content of the query's positive, in whatever language, `exact` only those with
@@ -67,7 +67,7 @@ def false_negatives(labels: Labels, queries: int, mask: str) -> torch.Tensor:
     return marked_BN
 
 
-def false_positives(labels: Labels, queries: int, mask: str) -> torch.Tensor:
+def mark_false_positives(labels: Labels, queries: int, mask: str) -> torch.Tensor:
     """True (B, G) where query g must not count against the positive of the rank's query b: `false_negatives`, seen from there."""
     own = slice(labels.first, labels.first + queries)
     marked_BG = torch.zeros(queries, len(labels.query_G), dtype=torch.bool, device=labels.query_G.device)

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
-from hybrid_ir.runs.folder import write_whole
+from hybrid_ir.runs.folder import write_text_atomically
 
 WANDB_HOST = "api.wandb.ai"
 
@@ -45,7 +45,7 @@ class JsonlLogger(Logger):
                 file.write(json.dumps({"step": step, **values}) + "\n")
 
 
-class Sturdy(Logger):
+class FailSafeLogger(Logger):
     """A logger that may fail without stopping the training: it is then left out, and metrics.jsonl has everything."""
 
     def __init__(self, inner: Logger):
@@ -94,7 +94,7 @@ class Sturdy(Logger):
         self._try(lambda: self.inner.finalize(status))
 
 
-def wandb_logger(save_dir: str, offline: bool | None = None, **settings) -> WandbLogger:
+def build_wandb_logger(save_dir: str, offline: bool | None = None, **settings) -> WandbLogger:
     """Lightning's WandbLogger; offline unless there is a key, and says so. `settings` go to wandb.init.
 
     Args:
@@ -106,15 +106,15 @@ def wandb_logger(save_dir: str, offline: bool | None = None, **settings) -> Wand
         if offline:
             rank_zero_info("wandb: no API key found, so this run is logged offline; upload it with: "
                            f"wandb sync {save_dir}/wandb/offline-*")
-    return WandbLogger(save_dir=save_dir, offline=offline, id=run_id(Path(save_dir)), resume="allow", **settings)
+    return WandbLogger(save_dir=save_dir, offline=offline, id=get_wandb_id(Path(save_dir)), resume="allow", **settings)
 
 
-def run_id(folder: Path) -> str:
+def get_wandb_id(folder: Path) -> str:
     """The id under which W&B knows a run folder, the same whenever the run goes on there."""
     path = folder / "wandb_id"
     if rank_zero_only.rank == 0 and not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, secrets.token_hex(4))
+        write_text_atomically(path, secrets.token_hex(4))
     return path.read_text() if path.exists() else ""  # other ranks log nothing
 
 
@@ -127,7 +127,7 @@ def has_wandb_key() -> bool:
         return False
 
 
-class StepsBar(RichProgressBar):
+class StepProgressBar(RichProgressBar):
     """A progress bar that speaks of training steps: batches are planned, there are no epochs to count."""
 
     def _get_train_description(self, current_epoch: int) -> str:

@@ -9,7 +9,7 @@ import wandb
 from hybrid_ir.training.loggers import has_wandb_key
 
 
-def log_results(folder: Path, name: str, project: str = "hybrid-ir") -> None:
+def log_results_to_wandb(folder: Path, name: str, project: str = "hybrid-ir") -> None:
     """Log every CSV file and JSON table as a table, every PNG as an image, and the macro means as a summary.
 
     Offline unless there is a key, as in training.

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from hybrid_ir.distributed import gather
-from hybrid_ir.training.labels import MASKS, Labels, false_negatives, false_positives
+from hybrid_ir.training.labels import MASKS, Labels, mark_false_negatives, mark_false_positives
 
-LOWEST = 0.005  # temperature: exp(2 / temperature), the range of a softmax over cosines, has to fit into a float64
+LOWEST_TEMPERATURE = 0.005  # temperature: exp(2 / temperature), the range of a softmax over cosines, has to fit into a float64
 
 
 class InfoNCE(nn.Module):
@@ -30,8 +30,8 @@ class InfoNCE(nn.Module):
                  symmetric: bool = False, mask: str = "translations"):
         super().__init__()
         wrong = []
-        if not LOWEST <= temperature < math.inf:
-            wrong.append(f"temperature={temperature} must be finite and at least {LOWEST} (0.05 is usual for cosines)")
+        if not LOWEST_TEMPERATURE <= temperature < math.inf:
+            wrong.append(f"temperature={temperature} must be finite and at least {LOWEST_TEMPERATURE} (0.05 is usual for cosines)")
         if negatives not in ("in_batch", "explicit"):
             wrong.append(f"negatives={negatives!r} must be 'in_batch' or 'explicit'")
         if mask not in MASKS:
@@ -44,7 +44,7 @@ class InfoNCE(nn.Module):
 
     @property
     def temperature(self) -> torch.Tensor:
-        return self.log_temperature.clamp(min=math.log(LOWEST)).exp()
+        return self.log_temperature.clamp(min=math.log(LOWEST_TEMPERATURE)).exp()
 
     def forward(self, queries_BD: torch.Tensor, passages_MD: torch.Tensor, labels: Labels) -> torch.Tensor:
         """Mean loss of the rank's queries among the passages of all ranks, in float32 (float64 for float64 vectors)."""
@@ -52,12 +52,12 @@ class InfoNCE(nn.Module):
             exact = torch.promote_types(queries_BD.dtype, torch.float32)
             queries_BD, passages_MD, temperature = queries_BD.to(exact), passages_MD.to(exact), self.temperature.to(exact)
             positive_B = labels.positives(len(queries_BD))
-            left_out_BN = false_negatives(labels, len(queries_BD), self.mask) | self._uncompared(labels, positive_B)
+            left_out_BN = mark_false_negatives(labels, len(queries_BD), self.mask) | self._uncompared(labels, positive_B)
             scores_BN = queries_BD @ gather(passages_MD).T / temperature
             loss = F.cross_entropy(scores_BN.masked_fill(left_out_BN, -torch.inf), positive_B)
             if self.symmetric:
                 scores_BG = passages_MD[:: labels.columns] @ gather(queries_BD).T / temperature
-                left_out_BG = false_positives(labels, len(queries_BD), self.mask)
+                left_out_BG = mark_false_positives(labels, len(queries_BD), self.mask)
                 loss = (loss + F.cross_entropy(scores_BG.masked_fill(left_out_BG, -torch.inf), positive_B // labels.columns)) / 2
         return loss
 

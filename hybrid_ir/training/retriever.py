@@ -10,13 +10,13 @@ from lightning import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
-from hybrid_ir.model.tokens__canary import canary
-from hybrid_ir.data.batching import DROPOUT, Batch, Chunk, picks
-from hybrid_ir.distributed import mean, shard, whole
+from hybrid_ir.model.tokens__canary import compute_tokenizer_canary
+from hybrid_ir.data.batching import DROPOUT, Batch, Chunk, describe_batch
+from hybrid_ir.distributed import average_over_ranks, shard_module, to_full_tensor
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.evaluation.results import Results
-from hybrid_ir.training.labels import masked_share
+from hybrid_ir.training.labels import compute_masked_share
 from hybrid_ir.training.losses import InfoNCE
 
 OptimizerOf = Callable[[Iterable], torch.optim.Optimizer]
@@ -54,8 +54,8 @@ class Retriever(LightningModule):
         torch.manual_seed(int(np.random.SeedSequence([self.seed, DROPOUT, batch_idx, self.global_rank]).generate_state(1)[0]))
         queries_BD, passages_MD = (self.encoder(tokens, self.cache_gradients) for tokens in (batch.queries, batch.passages))
         loss = self.loss(queries_BD, passages_MD, batch.labels)
-        share = masked_share(batch.labels, len(queries_BD), self.loss.mask, self.loss.negatives)
-        whole_loss, whole_share = mean(torch.stack([loss.detach().float(), share.float()]))
+        share = compute_masked_share(batch.labels, len(queries_BD), self.loss.mask, self.loss.negatives)
+        whole_loss, whole_share = average_over_ranks(torch.stack([loss.detach().float(), share.float()]))
         self.batches_of_step.append(batch.step)
         self._require_finite("loss", whole_loss)
         self.log_dict({"train/loss": whole_loss, "train/masked_share": whole_share,
@@ -73,7 +73,7 @@ class Retriever(LightningModule):
             sampler = self.trainer.datamodule.sampler
             with open(path, "a") as file:
                 json.dump({"step": self.global_step, what: str(value.item()),
-                           "batches": [picks(sampler.corpus, sampler[batch]) for batch in self.batches_of_step]}, file)
+                           "batches": [describe_batch(sampler.corpus, sampler[batch]) for batch in self.batches_of_step]}, file)
                 file.write("\n")
         if self.nonfinite == "stop":
             raise ValueError(f"{said}: training has diverged; what it was trained on is in {path}. Lower optimizer.lr, raise "
@@ -87,11 +87,11 @@ class Retriever(LightningModule):
             if self.loss.log_temperature.requires_grad:
                 raise ValueError("loss.learn_temperature=true does not go with trainer=fsdp, which shards the encoder alone: use "
                                  "trainer=ddp, or a fixed loss.temperature")
-            shard(self.encoder, self.encoder.layers(), self.device_mesh["data_parallel"])
+            shard_module(self.encoder, self.encoder.layers(), self.device_mesh["data_parallel"])
 
     def configure_optimizers(self) -> dict:
         try:
-            optimizer = self.make_optimizer(parameter_groups(self))
+            optimizer = self.make_optimizer(build_parameter_groups(self))
         except ValueError as error:
             raise ValueError(f"optimizer: {error}: correct the keys of optimizer") from error
         if self.make_scheduler is None:
@@ -103,7 +103,7 @@ class Retriever(LightningModule):
         if getattr(self.trainer.precision_plugin, "scaler", None) is not None:  # which skips steps by itself
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         else:
-            norm = whole(nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val or torch.inf))
+            norm = to_full_tensor(nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val or torch.inf))
             self._require_finite("gradient norm", norm)
             self.log("train/gradient_norm", norm)
         if self.skipping:
@@ -149,11 +149,11 @@ class Retriever(LightningModule):
     # Checkpoints hold plain values, and refuse an encoder that would read texts differently
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint["tokenizer_canary"], checkpoint["reading"] = canary(self.encoder.tokenizer), self.encoder.reading()
+        checkpoint["tokenizer_canary"], checkpoint["reading"] = compute_tokenizer_canary(self.encoder.tokenizer), self.encoder.reading()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.loaded_step = checkpoint["global_step"]
-        saved, now = checkpoint.get("tokenizer_canary"), canary(self.encoder.tokenizer)
+        saved, now = checkpoint.get("tokenizer_canary"), compute_tokenizer_canary(self.encoder.tokenizer)
         if saved and saved != now:
             raise ValueError(f"the checkpoint was trained with another tokenizer (canary {saved}, here {now}): use the "
                              "model, corpus and library versions of its run, see its config.yaml and versions.json")
@@ -170,7 +170,7 @@ class Retriever(LightningModule):
                              "model of its run, see its config.yaml")
 
 
-def parameter_groups(module: nn.Module) -> list[dict]:
+def build_parameter_groups(module: nn.Module) -> list[dict]:
     """Trainable parameters, without weight decay for biases and norms (all that has one dimension or none)."""
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     return [{"params": [p for p in trainable if p.ndim > 1]},

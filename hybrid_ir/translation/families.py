@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from hybrid_ir.files.fetching import sampled_digest
+from hybrid_ir.files.fetching import hash_file_samples
 
 NLLB = {"ar": "arb_Arab", "bn": "ben_Beng", "de": "deu_Latn", "el": "ell_Grek", "en": "eng_Latn", "es": "spa_Latn",
         "fa": "pes_Arab", "fi": "fin_Latn", "fr": "fra_Latn", "hi": "hin_Deva", "id": "ind_Latn", "it": "ita_Latn",
@@ -105,7 +105,7 @@ class Translator:
         if not place.is_dir():
             return {"commit": str(getattr(self.model.config, "_commit_hash", None))}
         files = (path for path in sorted(place.iterdir()) if path.suffix in (".safetensors", ".json", ".model", ".spm"))
-        return {path.name: sampled_digest(path) for path in files}
+        return {path.name: hash_file_samples(path) for path in files}
 
     def code(self, language: str) -> str:
         """That of a language to translate into; ValueError where the model does not know it, or the source."""

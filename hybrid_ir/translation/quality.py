@@ -13,7 +13,7 @@ OTHER_NAMES = {"fil": "tl", "nb": "no", "wuu": "zh", "yue": "zh", "arz": "ar", "
 
 
 @dataclass(frozen=True)
-class Filters:
+class QualityFilters:
     """Reasons to reject a translation.
 
     Args:

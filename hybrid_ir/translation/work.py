@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.corpora.rewriting import parts
+from hybrid_ir.corpora.rewriting import iterate_blocks
 from hybrid_ir.corpora.writing import CorpusWriter
-from hybrid_ir.files.languages import wrong_code
+from hybrid_ir.files.languages import explain_wrong_code
 from hybrid_ir.files.records import ROLES
-from hybrid_ir.system.progress import BAR
-from hybrid_ir.runs.folder import sync, whole
+from hybrid_ir.system.progress import PROGRESS_COLUMNS
+from hybrid_ir.runs.folder import flush_to_disk, write_atomically
 from hybrid_ir.translation.families import Translator
-from hybrid_ir.translation.quality import Filters
+from hybrid_ir.translation.quality import QualityFilters
 from hybrid_ir.types import Source
 
 SCHEMA = pa.schema([("id", pa.int64()), ("source", pa.string()), ("text", pa.string()), ("reason", pa.string())])
@@ -39,7 +39,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Job:
+class TranslationJob:
     """A corpus to be translated from one of its languages into others, in a folder that survives a kill."""
 
     corpus: ParallelCorpus
@@ -51,7 +51,7 @@ class Job:
     def __post_init__(self):
         if len(self.corpus.parts) > 1:
             raise ValueError("a mixture has no ids of its own: translate its corpora one by one")
-        if told := [told for language in self.languages if (told := wrong_code(language))]:
+        if told := [told for language in self.languages if (told := explain_wrong_code(language))]:
             raise ValueError(f"languages: {'; '.join(told)}")
         if self.source not in self.corpus.languages:
             raise ValueError(f"source={self.source!r}: corpus '{self.corpus.source.name}' has {list(self.corpus.languages)}")
@@ -85,10 +85,10 @@ class Job:
         texts = (self.corpus.queries if unit.role == "query" else self.corpus.passages)[self.source]
         return [texts[int(row)] for row in unit.ids]
 
-    def work(self, translator: Translator, filters: Filters) -> None:
+    def work(self, translator: Translator, filters: QualityFilters) -> None:
         """Do the units that nobody has done or is at; then wait for the others, and do what they leave."""
         units = self.units()
-        with Progress(*BAR, console=Console(stderr=True), transient=True) as progress:
+        with Progress(*PROGRESS_COLUMNS, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("translate", total=len(units), completed=sum(unit.path.exists() for unit in units))
             for wait in (False, True):
                 for unit in [unit for unit in units if not unit.path.exists()]:
@@ -100,13 +100,13 @@ class Job:
                         continue
                     progress.advance(task)
 
-    def _do(self, unit: Unit, translator: Translator, filters: Filters) -> None:
+    def _do(self, unit: Unit, translator: Translator, filters: QualityFilters) -> None:
         sources = self.texts(unit)
         made = translator.translate(sources, unit.language)
         table = pa.table([unit.ids, sources, [text for text, _ in made], filters.reasons(sources, made, unit.language)], SCHEMA)
-        with whole(unit.path) as beside:
+        with write_atomically(unit.path) as beside:
             pq.write_table(table, beside)
-            sync(beside)
+            flush_to_disk(beside)
 
     def assemble(self, writer: CorpusWriter, by: str) -> dict[str, int]:
         """Write the corpus with its translations, where each text is from, and what was rejected; the counts of both."""
@@ -118,7 +118,7 @@ class Job:
                 if own:
                     self._write_translated(writer, role, language, given.get(language), own, by, counts)
                 elif language in given:
-                    writer.write(role, language, parts(given[language]))
+                    writer.write(role, language, iterate_blocks(given[language]))
                 else:  # nothing of this role is in the source language
                     writer.column(role, language).pad(len(getattr(self.corpus.derived, f"{role}_languages")))
                     writer.close(role, language)

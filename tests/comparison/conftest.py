@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from hybrid_ir.comparison.everything import Comparison, compare
-from hybrid_ir.comparison.grid import Chance
+from hybrid_ir.comparison.grid import Resampling
 from hybrid_ir.comparison.results import read_results
-from hybrid_ir.comparison.section import sections
+from hybrid_ir.comparison.section import build_sections
 from tests.comparison.made import SMALL, card_of, small_benchmark, write_result, write_sweep
 
 
@@ -19,7 +19,7 @@ def sweep(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def compared(sweep) -> Comparison:
-    return compare(sections(read_results([sweep])), chance=Chance(flips=500, resamples=300))
+    return compare(build_sections(read_results([sweep])), chance=Resampling(flips=500, resamples=300))
 
 
 @pytest.fixture

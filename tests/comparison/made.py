@@ -11,9 +11,9 @@ import torch
 
 from hybrid_ir.comparison.everything import Comparison
 from hybrid_ir.comparison.table import Table
-from hybrid_ir.evaluation.card import content_hash
-from hybrid_ir.evaluation.rank_counter import rank
-from hybrid_ir.evaluation.report import as_dict
+from hybrid_ir.evaluation.card import hash_benchmark
+from hybrid_ir.evaluation.rank_counter import rank_benchmark
+from hybrid_ir.evaluation.report import results_to_dict
 from hybrid_ir.evaluation.results import Results
 from hybrid_ir.types import Benchmark, Source
 
@@ -55,12 +55,12 @@ def results_of(benchmark: Benchmark, noise: float, bias: float, seed: int, width
     for row, name in zip(benchmark.relevant, benchmark.question_ids, strict=True):
         passages[row] = meaning[ids[name]]
     queries = vectors(meaning[[ids[name] for name in benchmark.question_ids]], benchmark.query_languages)
-    return Results.of(rank(queries, vectors(passages, benchmark.passage_languages), benchmark, 0.05), benchmark)
+    return Results.of(rank_benchmark(queries, vectors(passages, benchmark.passage_languages), benchmark, 0.05), benchmark)
 
 
 def card_of(benchmark: Benchmark, training: dict | None, model: str = "e5_small", postprocess: str = "none") -> dict:
     return {"model": {"name": model, "kind": "run", "path": "somewhere"}, "training": training,
-            "benchmark": {"name": benchmark.name, "revision": "1", "sha256": content_hash(benchmark),
+            "benchmark": {"name": benchmark.name, "revision": "1", "sha256": hash_benchmark(benchmark),
                           "choices": benchmark.source.choices},
             "postprocess": {"name": postprocess, "estimated_on": None}, "precision": "bf16"}
 
@@ -74,7 +74,7 @@ def training_of(sampler: str, seed: int, **more) -> dict:
 def write_result(folder: Path, benchmark: Benchmark, noise: float, bias: float, seed: int, card: dict) -> Path:
     folder.mkdir(parents=True)
     results = results_of(benchmark, noise, bias, seed)
-    (folder / "metrics.json").write_text(json.dumps(as_dict(results)))
+    (folder / "metrics.json").write_text(json.dumps(results_to_dict(results)))
     pq.write_table(pa.table(results.columns()), folder / "per_query.parquet")
     (folder / "evaluation_card.json").write_text(json.dumps(card))
     if card["training"]:

@@ -7,13 +7,13 @@ import pytest
 
 from hybrid_ir.comparison.examples import examples
 from hybrid_ir.comparison.results import read_results
-from hybrid_ir.comparison.section import sections
-from hybrid_ir.comparison.texts import with_texts
+from hybrid_ir.comparison.section import build_sections
+from hybrid_ir.comparison.texts import attach_texts
 from tests.comparison.made import card_of, small_benchmark, training_of, write_result
 
 
 def test_examples_are_the_greatest_gains_and_losses_each_question_once(compared):
-    (section,) = with_texts([compared.parts[0].section], {"made_r": small_benchmark()})
+    (section,) = attach_texts([compared.parts[0].section], {"made_r": small_benchmark()})
     found = examples(section, 3, "map", most=500)
     mine, theirs = (np.mean([section.values(result, "map") for result in section.systems[i].results], axis=0) for i in (3, 1))
     change = (mine - theirs)[section.mask("multi")[section.rows.setting_V]]
@@ -30,7 +30,7 @@ def test_examples_are_the_greatest_gains_and_losses_each_question_once(compared)
 @pytest.mark.parametrize("most", [1, 3])
 def test_so_many_questions_a_side_each_by_its_greatest_change(compared, metric, sign, digits, most):
     """Where lower is better a fall is the gain; a question of no change is neither."""
-    (section,) = with_texts([compared.parts[0].section], {"made_r": small_benchmark()})
+    (section,) = attach_texts([compared.parts[0].section], {"made_r": small_benchmark()})
     found = examples(section, 3, metric, most)
     mine, theirs = (np.mean([section.values(result, metric) for result in section.systems[i].results], axis=0) for i in (3, 1))
     rows = np.flatnonzero(section.mask("multi")[section.rows.setting_V])
@@ -54,7 +54,7 @@ def test_a_question_whose_measure_is_undefined_is_no_example(tmp_path):
     benchmark = replace(benchmark, relevant=single)  # of one passage there is no rank distance
     for noise, name in ((0.9, "x_x_mono"), (1.6, "hybrid")):
         write_result(tmp_path / name, benchmark, noise, 0.3, 1, card_of(benchmark, training_of(name, 1)))
-    (section,) = with_texts(sections(read_results([tmp_path])), {"made_r": benchmark})
+    (section,) = attach_texts(build_sections(read_results([tmp_path])), {"made_r": benchmark})
     system = next(i for i, base in enumerate(section.baselines) if base is not None)
     for metric, asked in (("rank_distance", False), ("map", True)):
         found = examples(section, system, metric, most=6)
@@ -65,5 +65,5 @@ def test_what_does_not_change_is_no_example(tmp_path):
     benchmark = small_benchmark(6)
     for name in ("x_x_mono", "hybrid"):
         write_result(tmp_path / name, benchmark, 0.9, 0.3, 1, card_of(benchmark, training_of(name, 1)))
-    (section,) = with_texts(sections(read_results([tmp_path])), {"made_r": benchmark})
+    (section,) = attach_texts(build_sections(read_results([tmp_path])), {"made_r": benchmark})
     assert [examples(section, i, "map") for i in range(2)] == [[], []]

@@ -10,9 +10,9 @@ from hybrid_ir.comparison import changes
 from hybrid_ir.comparison.base_languages import base_language
 from hybrid_ir.comparison.everything import compare, write_tables
 from hybrid_ir.comparison.figures import pair_heat_map
-from hybrid_ir.comparison.grid import Chance
+from hybrid_ir.comparison.grid import Resampling
 from hybrid_ir.comparison.results import read_results
-from hybrid_ir.comparison.section import sections
+from hybrid_ir.comparison.section import build_sections
 from hybrid_ir.comparison.style import save
 from hybrid_ir.evaluation.benchmarks import belebele
 from hybrid_ir.evaluation.benchmarks import miracl
@@ -85,7 +85,7 @@ def test_seen_languages_are_known_in_other_codes_and_what_nobody_knows_is_said(t
     benchmark = small_benchmark(6, languages=("arb_Arab", "deu_Latn", "ell_Grek", "qqq_Latn"))
     for name in ("x_x_mono", "hybrid"):
         write_result(tmp_path / name, benchmark, 0.9, 0.3, 1, card_of(benchmark, training_of(name, 1)))
-    (part,) = compare(sections(read_results([tmp_path])), chance=Chance(flips=50, resamples=20)).parts
+    (part,) = compare(build_sections(read_results([tmp_path])), chance=Resampling(flips=50, resamples=20)).parts
     (table,) = part.tables["seen"]
     assert "seen: arb_Arab, deu_Latn; unseen: ell_Grek; not known: qqq_Latn." in table.note
 
@@ -94,7 +94,7 @@ def test_with_many_languages_pairs_have_differences_alone(compared, monkeypatch,
     """The same numbers as where pairs are tested, without p and intervals; query languages keep their tests."""
     monkeypatch.setattr(changes, "PAIRS_TESTED_UP_TO", 3)
     section, tested = compared.parts[0].section, compared.parts[0].pairs
-    made = compare([section], chance=Chance(flips=50, resamples=20))
+    made = compare([section], chance=Resampling(flips=50, resamples=20))
     write_tables(made, tmp_path)  # JSON knows no NaN
     (part,) = made.parts
     assert part.pairs.cells == tested.cells
@@ -126,9 +126,9 @@ def test_31_languages_take_no_tests_pair_by_pair(tmp_path, monkeypatch):
     benchmark = small_benchmark(2, languages=languages)
     for name in ("x_x_mono", "hybrid"):
         write_result(tmp_path / name, benchmark, 0.9, 0.3, 1, card_of(benchmark, training_of(name, 1)))
-    (section,) = sections(read_results([tmp_path]))
+    (section,) = build_sections(read_results([tmp_path]))
     monkeypatch.delattr(changes, "measure")
-    assert len(changes.pair_grid(section, "map", Chance()).cells) == 31 * 31
+    assert len(changes.pair_grid(section, "map", Resampling()).cells) == 31 * 31
 
 
 def test_means_by_language_are_those_of_metrics_json(compared, sweep):

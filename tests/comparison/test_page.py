@@ -13,12 +13,12 @@ from PIL import Image
 
 from hybrid_ir.comparison.everything import Comparison, compare
 from hybrid_ir.comparison.figures import forest
-from hybrid_ir.comparison.grid import Chance
-from hybrid_ir.comparison.page import write_page
+from hybrid_ir.comparison.grid import Resampling
+from hybrid_ir.comparison.page import write_report_page
 from hybrid_ir.comparison.results import read_results
-from hybrid_ir.comparison.section import sections
+from hybrid_ir.comparison.section import build_sections
 from hybrid_ir.comparison.style import look, save
-from hybrid_ir.comparison.texts import with_texts
+from hybrid_ir.comparison.texts import attach_texts
 from tests.comparison.made import Tags, card_of, small_benchmark, training_of, write_result
 
 BAD = "<script>document.title='taken'</script><b>$x_1$"
@@ -37,14 +37,14 @@ def planted(tmp_path_factory) -> Comparison:
         for seed in (1, 2):
             write_result(root / f"{name}{seed}", benchmark, noise, 0.3, seed,
                          card_of(benchmark, training_of(name, seed, model=f"e5 {BAD}")))
-    measured = sections(read_results([root]))
-    return compare(with_texts(measured, {"made_r": benchmark}), chance=Chance(flips=100, resamples=100), notes=[f"note {BAD}"])
+    measured = build_sections(read_results([root]))
+    return compare(attach_texts(measured, {"made_r": benchmark}), chance=Resampling(flips=100, resamples=100), notes=[f"note {BAD}"])
 
 
 @pytest.fixture(scope="module")
 def report(planted, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    write_page(planted, folder)
+    write_report_page(planted, folder)
     return folder / "report.html"
 
 

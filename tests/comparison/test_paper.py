@@ -5,12 +5,12 @@ import pytest
 
 from hybrid_ir.comparison import paper
 from hybrid_ir.comparison.everything import compare
-from hybrid_ir.comparison.grid import Chance
+from hybrid_ir.comparison.grid import Resampling
 from hybrid_ir.comparison.results import read_results
-from hybrid_ir.comparison.section import sections
+from hybrid_ir.comparison.section import build_sections
 from hybrid_ir.evaluation.benchmarks import miracl
 from hybrid_ir.evaluation.benchmarks import xquad_r
-from hybrid_ir.files.lareqa import MLQA_R
+from hybrid_ir.files.lareqa import MLQA_R_SOURCE
 from tests.comparison.made import card_of, rows_of, small_benchmark, table_named, training_of, write_result, write_sweep
 
 XQUAD = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
@@ -25,7 +25,7 @@ def with_paper(tmp_path_factory):
         write_result(root / name, benchmark, 0.9, 0.3, 1, card_of(benchmark, training_of(name, 1, model="labse")))
     four = small_benchmark(6, "miracl", pool="full", split="dev", max_queries="all")
     write_sweep(root / "miracl", four, seeds=(1,))
-    return compare(sections(read_results([root])), chance=Chance(flips=100, resamples=50))
+    return compare(build_sections(read_results([root])), chance=Resampling(flips=100, resamples=50))
 
 
 def test_the_papers_numbers_stand_beside_ours_and_say_whose_they_are(with_paper):
@@ -80,7 +80,7 @@ def test_the_papers_numbers_stand_beside_its_own_benchmark_only(benchmark, recor
 
 
 def test_cards_of_the_real_benchmarks_cite_what_the_paper_measured():
-    for source in (xquad_r.SOURCE, MLQA_R, miracl.SOURCE):
+    for source in (xquad_r.SOURCE, MLQA_R_SOURCE, miracl.SOURCE):
         assert paper.BENCHMARKS[source.name][1] in source.citation
 
 
@@ -90,7 +90,7 @@ def test_a_folder_that_is_called_like_a_benchmark_gets_nothing_of_the_paper(tmp_
         card = card_of(benchmark, training_of(name, 1, model="labse"))
         card["benchmark"]["citation"] = "yours"
         write_result(tmp_path / name, benchmark, 0.9, 0.3, 1, card)
-    made = compare(sections(read_results([tmp_path])), chance=Chance(flips=50, resamples=20))
+    made = compare(build_sections(read_results([tmp_path])), chance=Resampling(flips=50, resamples=20))
     assert not any("paper" in table.file or not row.ours for table in made.tables for row in table.rows)
     for file in ("table1_macro", "table2_macro", "xquad_r_languages_map"):
         table = table_named(made, file)
@@ -98,5 +98,5 @@ def test_a_folder_that_is_called_like_a_benchmark_gets_nothing_of_the_paper(tmp_
 
 
 def test_without_paper_there_is_none(compared, sweep):
-    made = compare(sections(read_results([sweep])), paper=False, chance=Chance(flips=50, resamples=20))
+    made = compare(build_sections(read_results([sweep])), paper=False, chance=Resampling(flips=50, resamples=20))
     assert not any("paper" in table.file or not row.ours for table in made.tables for row in table.rows)

@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from hybrid_ir.comparison.grid import Chance, measure
-from hybrid_ir.comparison.results import read_results, unfinished
-from hybrid_ir.comparison.section import VIEWS, sections
+from hybrid_ir.comparison.grid import Resampling, measure
+from hybrid_ir.comparison.results import read_results, list_unfinished_jobs
+from hybrid_ir.comparison.section import VIEWS, build_sections
 from hybrid_ir.comparison.systems import group
 from tests.comparison.made import change, training_of
 
-FEW = Chance(flips=50, resamples=50)
+FEW = Resampling(flips=50, resamples=50)
 
 
 def test_results_are_found_at_any_depth_and_once(sweep):
@@ -38,7 +38,7 @@ def test_seeds_of_one_system_are_grouped_and_everything_else_is_told_apart(one):
 
 
 def test_means_are_those_of_metrics_json_and_the_spread_is_over_seeds(sweep):
-    (section,) = sections(read_results([sweep]))
+    (section,) = build_sections(read_results([sweep]))
     for metric in ("map", "recall@10", "rank_distance"):
         for micro, key in ((False, "macro_over_settings"), (True, "micro_over_questions")):
             grid = measure(section, metric, {view: section.mask(view) for view in VIEWS}, FEW, micro)
@@ -60,8 +60,8 @@ def test_order_of_rows_and_names_of_questions_change_nothing(sweep, tmp_path):
         table = table.take(rng.permutation(len(table)))
         names = [f"renamed {name[::-1]}" for name in table["question_id"].to_pylist()]
         pq.write_table(table.set_column(table.column_names.index("question_id"), "question_id", [names]), path)
-    before, after = (sections(read_results([place]))[0] for place in (sweep, tmp_path / "copy"))
-    pair = [measure(s, "map", {"all": s.mask("cross")}, Chance(flips=4000)) for s in (before, after)]
+    before, after = (build_sections(read_results([place]))[0] for place in (sweep, tmp_path / "copy"))
+    pair = [measure(s, "map", {"all": s.mask("cross")}, Resampling(flips=4000)) for s in (before, after)]
     assert pair[0].mean == pytest.approx(pair[1].mean, abs=1e-12)
     assert pair[0].standardised == pytest.approx(pair[1].standardised, nan_ok=True)
     assert pair[0].p == pytest.approx(pair[1].p, nan_ok=True, abs=0.05)  # other questions get the first coin
@@ -83,7 +83,7 @@ def test_numbers_that_are_not_those_of_their_rows_are_refused(one):
     means["cross"]["map"] += 0.01
     change(folder / "metrics.json", macro_over_settings=means)
     with pytest.raises(ValueError, match=r"mixed: cross map is .* in metrics.json but .* over the rows"):
-        sections(read_results([folder]))
+        build_sections(read_results([folder]))
 
 
 def test_every_measure_that_is_asked_for_is_held_against_metrics_json(one):
@@ -92,7 +92,7 @@ def test_every_measure_that_is_asked_for_is_held_against_metrics_json(one):
     table = pq.read_table(path)
     place = table.column_names.index("ndcg@10")
     pq.write_table(table.set_column(place, "ndcg@10", [table["ndcg@10"].to_numpy() / 2]), path)
-    (made,) = sections(read_results([folder]))
+    (made,) = build_sections(read_results([folder]))
     with pytest.raises(ValueError, match=r"mixed: mono ndcg@10 is .* in metrics.json but .* over the rows"):
         made.measure("ndcg@10")
 
@@ -113,7 +113,7 @@ def test_an_edited_file_is_named_with_the_key(one, file, keys, said):
     inside[keys[-1]] = None
     path.write_text(json.dumps(found))
     with pytest.raises(ValueError, match=said):
-        sections(read_results([path.parent]))
+        build_sections(read_results([path.parent]))
 
 
 def test_nan_in_metrics_json_and_a_damaged_parquet_are_named(one):
@@ -126,7 +126,7 @@ def test_nan_in_metrics_json_and_a_damaged_parquet_are_named(one):
     cut = one("cut", training_of("hybrid", 1)) / "per_query.parquet"
     cut.write_bytes(cut.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"cut/per_query.parquet is cut or damaged"):
-        sections(read_results([cut.parent]))
+        build_sections(read_results([cut.parent]))
 
 
 def test_everything_wrong_is_said_at_once(one, tmp_path):
@@ -180,7 +180,7 @@ def test_a_job_without_results_is_told_and_a_half_written_step_is_dropped(one):
     (folder / "versions.json").write_text("{}")
     (folder.parent / "failed").mkdir()
     (folder.parent / "failed" / "versions.json").write_text("{}")
-    assert unfinished([folder.parent]) == [f"{folder.parent / 'failed'} has no results: it failed, or is not done"]
+    assert list_unfinished_jobs([folder.parent]) == [f"{folder.parent / 'failed'} has no results: it failed, or is not done"]
     steps = folder / "metrics.jsonl"
     whole = len(steps.read_text().splitlines())
     steps.write_text(steps.read_text() + '{"step": 1')

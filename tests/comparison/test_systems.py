@@ -7,9 +7,9 @@ import pytest
 from hybrid_ir.comparison.baselines import baselines_of
 from hybrid_ir.comparison.curves import alpha_families
 from hybrid_ir.comparison.everything import compare
-from hybrid_ir.comparison.grid import Chance
+from hybrid_ir.comparison.grid import Resampling
 from hybrid_ir.comparison.results import read_results
-from hybrid_ir.comparison.section import sections
+from hybrid_ir.comparison.section import build_sections
 from hybrid_ir.comparison.systems import group
 from tests.comparison.made import card_of, small_benchmark, table_named, training_of, write_result
 
@@ -57,7 +57,7 @@ def test_systems_of_three_shares_and_else_equal_settings_are_a_family(one):
     for name, share in (("x_x_mono", 1.0), ("hybrid", 0.5), ("x_y", 0.0)):
         root = one(name, training_of(name, 1, settings=settings(share)))
     one("tempting", training_of("hybrid", 1, monolingual_share=0.3, settings=settings(0.3, **{"loss.mask": "none"})))
-    (section,) = sections(read_results([root]))
+    (section,) = build_sections(read_results([root]))
     (members,) = alpha_families(section).values()
     assert [section.systems[i].alpha for i in members] == [0.0, 0.5, 1.0]
 
@@ -111,15 +111,15 @@ def test_the_baseline_is_a_label_or_the_sampler_of_the_same_model(sweep, one):
 
 def test_labels_leave_out_the_model_that_all_systems_have(sweep, one):
     """And then a table says it; a baseline is known with the model and without."""
-    (alone,) = sections(read_results([sweep]))
+    (alone,) = build_sections(read_results([sweep]))
     assert [s.label for s in alone.systems] == ["untrained", "x_x_mono", "x_y", "hybrid"]
     for name in ("hybrid", "hybrid / e5_small"):
-        assert sections(read_results([sweep]), name)[0].baselines == (3, 3, 3, None)
+        assert build_sections(read_results([sweep]), name)[0].baselines == (3, 3, 3, None)
     other = one("labse", training_of("x_y", 1, model="labse"), small_benchmark())
-    (both,) = sections(read_results([sweep, other]))
+    (both,) = build_sections(read_results([sweep, other]))
     assert [s.label for s in both.systems][-2:] == ["hybrid / e5_small", "x_y / labse"]
     for section, said in ((alone, True), (both, False)):
-        made = compare([section], chance=Chance(flips=20, resamples=20))
+        made = compare([section], chance=Resampling(flips=20, resamples=20))
         assert ("Model: e5_small." in table_named(made, "table1_macro").note) is said
 
 
@@ -163,10 +163,10 @@ def test_a_baseline_of_one_benchmark_is_used_there_and_noted_elsewhere(one):
     one("here2", training_of("x_x_mono", 1))
     one("there1", training_of("x_y", 1), small_benchmark(5, "other_r"))
     root = one("there2", training_of("x_x_mono", 1), small_benchmark(5, "other_r"))
-    here, there = sections(read_results([root]), "hybrid / e5_small")
+    here, there = build_sections(read_results([root]), "hybrid / e5_small")
     assert here.baselines == (1, None) and here.notes == ()
     assert there.baselines == (None, 0)
     (note,) = there.notes
     assert note.startswith("other_r: baseline=hybrid / e5_small is no system here, so")
     with pytest.raises(ValueError, match="baseline='bm25' is no system of these runs.*choose a label .*hybrid; x_y"):
-        sections(read_results([root]), "bm25")
+        build_sections(read_results([root]), "bm25")

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from hybrid_ir.comparison import formats
 from hybrid_ir.comparison.everything import compare, write_tables
-from hybrid_ir.comparison.grid import Chance, adjust, measure
+from hybrid_ir.comparison.grid import Resampling, adjust, measure
 from hybrid_ir.comparison.results import read_results
-from hybrid_ir.comparison.section import sections
+from hybrid_ir.comparison.section import build_sections
 from hybrid_ir.comparison.table import Cell, Column, Row, Table
-from hybrid_ir.evaluation.significance import holm
+from hybrid_ir.evaluation.significance import adjust_holm
 from tests.comparison.made import card_of, rows_of, small_benchmark, table_named, training_of, write_result
 
 
@@ -58,7 +58,7 @@ def test_stars_are_holm_over_tables_1_and_2_together(compared):
     family = np.concatenate([grid.p.ravel() for grid in head.grids])
     assert np.isfinite(family).sum() == 3 * 4  # three systems with a baseline, M, C, Mul and rank distance
     adjusted = np.concatenate([grid.adjusted.ravel() for grid in head.grids])
-    assert adjusted == pytest.approx(holm(family), nan_ok=True)
+    assert adjusted == pytest.approx(adjust_holm(family), nan_ok=True)
     cells = [cell for file in ("table1_macro", "table2_macro") for row in table_named(compared, file).rows for cell in row.cells]
     assert sum(cell.star for cell in cells) == (adjusted < 0.05).sum() > 0
     assert "*" in formats.as_markdown(table_named(compared, "table1_macro"))
@@ -68,7 +68,7 @@ def test_many_cells_still_leave_room_for_a_star(compared):
     """With few flips and a large family Holm's smallest p would be above .05 whatever the data."""
     section = compared.parts[0].section
     cells = {str(i): section.mask("cross") for i in range(200)}
-    grid = adjust([measure(section, "map", cells, Chance(flips=10))])[0]
+    grid = adjust([measure(section, "map", cells, Resampling(flips=10))])[0]
     assert np.nanmin(grid.adjusted) < 0.05
 
 
@@ -77,7 +77,7 @@ def test_systems_that_are_identical_get_no_star(tmp_path):
         for name in ("x_x_mono", "x_y", "hybrid"):
             write_result(tmp_path / f"{name}{seed}", small_benchmark(15), 0.9, 0.3, 100 + seed, card_of(
                 small_benchmark(15), training_of(name, seed)))
-    made = compare(sections(read_results([tmp_path])), chance=Chance(flips=200, resamples=50))
+    made = compare(build_sections(read_results([tmp_path])), chance=Resampling(flips=200, resamples=50))
     assert not any(cell.star for table in made.tables for row in table.rows for cell in row.cells)
     assert np.nanmin(made.parts[0].macro.views.p) == 1
 
@@ -133,4 +133,4 @@ def test_files_are_written(compared, tmp_path):
 
 
 def test_flips_are_as_many_as_asked_for_and_more_for_large_families():
-    assert [Chance(flips=1000).flips_for(tests) for tests in (0, 10, 11, 200)] == [1000, 1000, 1100, 20_000]
+    assert [Resampling(flips=1000).flips_for(tests) for tests in (0, 10, 11, 200)] == [1000, 1000, 1100, 20_000]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from hybrid_ir.data.batching import Chunks, PlannedBatches, choose_negatives, hash_of, label
+from hybrid_ir.data.batching import Chunks, PlannedBatches, choose_hard_negatives, hash_of, select_passages
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.datamodule import RetrievalData
 from hybrid_ir.data.sampling import PairBatchSampler
@@ -50,11 +50,11 @@ def test_tokens_are_those_of_the_planned_texts(corpus, tokenizers, cache, step, 
 @settings(max_examples=25, deadline=None)
 def test_hard_negatives_are_the_corpus_own_distinct_and_in_the_passage_language(corpus, step):
     plan = PairBatchSampler(corpus, 10, seed=1)[step]
-    chosen = choose_negatives(corpus, plan, 3, seed=1)
+    chosen = choose_hard_negatives(corpus, plan, 3, seed=1)
     for pair, row in zip(plan.pairs, chosen, strict=True):
         named = corpus.negatives[pair]
         assert sorted(row[row >= 0]) == sorted(named[named >= 0])
-    passages, labels = label(corpus, plan, 3, seed=1)
+    passages, labels = select_passages(corpus, plan, 3, seed=1)
     empty = np.concatenate([np.zeros((10, 1), bool), chosen < 0], axis=1)
     assert np.array_equal(labels.content_N.numpy().reshape(10, 4) == -1, empty)
     assert (passages[empty] == np.repeat(passages[:, :1], 4, 1)[empty]).all()
@@ -66,13 +66,13 @@ def test_missing_translations_are_no_hard_negatives():
     corpus = ParallelCorpus(queries, passages, np.repeat(np.arange(3)[:, None], 2, 1), SOURCE, np.array([[1], [0], [1]]))
     for step in range(40):
         plan = PairBatchSampler(corpus, 1, 1.0)[step]
-        chosen = choose_negatives(corpus, plan, 1, seed=0)
+        chosen = choose_hard_negatives(corpus, plan, 1, seed=0)
         assert chosen[0, 0] == -1 if plan.passage_languages[0] == 1 else chosen[0, 0] >= 0
 
 
 def test_labels_know_contents_and_texts(corpus):
     plan = PairBatchSampler(corpus, PAIRS, 0.0, seed=1)[0]
-    _, labels = label(corpus, plan, 0, seed=1)
+    _, labels = select_passages(corpus, plan, 0, seed=1)
     passages = corpus.pairs[plan.pairs, 1]
     assert labels.content_N.tolist() == (passages // 2 * 2).tolist()
     texts = [corpus.passages[corpus.languages[lang]][row] for lang, row in zip(plan.passage_languages, passages, strict=True)]

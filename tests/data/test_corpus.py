@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_ir.data import content_ids as content
-from hybrid_ir.data.content_ids import hashes_of
+from hybrid_ir.data.content_ids import hash_texts
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.types import Source
 
@@ -15,7 +15,7 @@ PAIRS = np.array([[0, 0], [1, 1]])
 
 
 def shared_content(texts: dict[str, list[str | None]]) -> np.ndarray:
-    return content.shared_content(map(hashes_of, texts.values()))
+    return content.shared_content(map(hash_texts, texts.values()))
 
 
 def test_passages_that_share_a_text_in_any_language_share_their_content():

@@ -19,10 +19,10 @@ from hybrid_ir.corpora import importing
 from hybrid_ir.corpora import import_journal as journal
 from hybrid_ir.corpora.checking import Rules
 from hybrid_ir.corpora.importing import Importer
-from hybrid_ir.corpora.stored import load, write_to
+from hybrid_ir.corpora.stored import load_corpus_folder, write_corpus
 from hybrid_ir.files import records
 from hybrid_ir.files.problems import Problems
-from hybrid_ir.system.interruption import REQUEUE, Interrupted
+from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, Interrupted
 from hybrid_ir.types import Source
 from tests.command_line import hybrid_ir, start, start_hybrid_ir
 
@@ -81,7 +81,7 @@ def imported(paths: list[Path], to: Path, errors: str, budget: int = 10**9) -> b
         Importer(writer, parts, Rules(errors=errors), Problems("x", to.with_suffix(".problems.txt"))).run(SOURCE)
     try:
         with stopping_at_files(budgets):
-            write_to(str(to), build, {"files": str(paths), "errors": errors})
+            write_corpus(str(to), build, {"files": str(paths), "errors": errors})
     except Interrupted:
         return False
     return True
@@ -175,7 +175,7 @@ def test_many_small_files_are_noted_too(tmp_path, monkeypatch):
         monkeypatch.setattr(importing, "FEW", 6)
         assert not imported(paths, tmp_path / "to", "stop", budget=22)
         assert json.loads((tmp_path / ".to.building" / "import.json").read_text())["parts"] >= 6
-        assert imported(paths, tmp_path / "to", "stop") and len(load(tmp_path / "to")) == 20
+        assert imported(paths, tmp_path / "to", "stop") and len(load_corpus_folder(tmp_path / "to")) == 20
 
 
 @pytest.mark.parametrize("gone", ["import.bin", "query-en.arrow.writing"])
@@ -185,7 +185,7 @@ def test_what_is_left_is_not_gone_on_with_where_some_of_it_is_gone(tmp_path, gon
     with small():
         assert not imported([path], tmp_path / "to", "stop", budget=30)
         (tmp_path / ".to.building" / gone).unlink()
-        assert imported([path], tmp_path / "to", "stop") and len(load(tmp_path / "to")) == 40
+        assert imported([path], tmp_path / "to", "stop") and len(load_corpus_folder(tmp_path / "to")) == 40
 
 
 def test_a_run_that_is_asked_to_stop_while_it_imports_can_be_queued_again(tmp_path):
@@ -199,5 +199,5 @@ def test_a_run_that_is_asked_to_stop_while_it_imports_can_be_queued_again(tmp_pa
         while asked.poll() is None and not [*(tmp_path / "cache").glob("corpora/.one-*.building/import.json")]:
             time.sleep(0.01)
         asked.send_signal(signal.SIGTERM)
-    assert asked.returncode == REQUEUE, (tmp_path / "said").read_text()
+    assert asked.returncode == REQUEUE_EXIT_CODE, (tmp_path / "said").read_text()
     assert not [*(tmp_path / "cache").glob("corpora/*two*")] and not [*(tmp_path / "cache").glob("corpora/one-*")]

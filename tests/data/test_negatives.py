@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.data.batching import Chunks, PlannedBatches, choose_negatives, label
+from hybrid_ir.data.batching import Chunks, PlannedBatches, choose_hard_negatives, select_passages
 from hybrid_ir.training.batch_card import BatchCard
-from hybrid_ir.data.content_ids import hash_of
+from hybrid_ir.data.content_ids import hash_text
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.hard_negatives import Negatives
+from hybrid_ir.data.hard_negatives import HardNegatives
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.training.losses import InfoNCE
 from hybrid_ir.types import Benchmark, Source
@@ -32,7 +32,7 @@ def corpus() -> ParallelCorpus:
 def test_of_many_candidates_usable_ones_are_taken(corpus):
     sampler = PairBatchSampler(corpus, 6, 0.0, seed=2)
     for plan in (sampler[step] for step in range(60)):
-        chosen = choose_negatives(corpus, plan, 1, 2)
+        chosen = choose_hard_negatives(corpus, plan, 1, 2)
         for row, pair, language in zip(chosen, plan.pairs, plan.passage_languages, strict=True):
             texts = corpus.passages[corpus.languages[language]]
             assert row[0] in [passage for passage in corpus.negatives[pair] if passage >= 0 and texts[passage] is not None]
@@ -40,13 +40,13 @@ def test_of_many_candidates_usable_ones_are_taken(corpus):
 
 def test_every_step_draws_anew(corpus):
     plan = PairBatchSampler(corpus, PAIRS, 1.0, languages=["a"], seed=2)[0]
-    assert len({tuple(choose_negatives(corpus, replace(plan, step=step), 1, 2)[:, 0]) for step in range(5)}) == 5
+    assert len({tuple(choose_hard_negatives(corpus, replace(plan, step=step), 1, 2)[:, 0]) for step in range(5)}) == 5
 
 
 def test_tokens_of_negatives_are_in_the_language_of_the_passage(corpus, tokenizers, cache):
     data = PlannedBatches(PairBatchSampler(corpus, 6, 0.0, seed=1), tokenizers, cache, 2)
     batch, plan = data[0], data.sampler[0]
-    passages, _ = label(corpus, plan, 2, 1)
+    passages, _ = select_passages(corpus, plan, 2, 1)
     said = [tokenizers["passage"].tokenizer.decode(ids, skip_special_tokens=True)
             for ids in batch.passages.ids_T.split(batch.passages.lengths_B.tolist())]
     planned = [corpus.passages[corpus.languages[language]][passage]
@@ -63,11 +63,11 @@ def test_negatives_beyond_the_passages_are_refused(corpus):
 def test_labels_follow_the_query_of_a_pair_not_its_row():
     corpus = ParallelCorpus({"a": ["q", "r", "q"]}, {"a": ["p", "s", "t"]}, np.array([[1, 0], [0, 1], [2, 2]]), SOURCE)
     plan = PairBatchSampler(corpus, 3, 1.0)[0]
-    assert label(corpus, plan, 0, 0)[1].query_G.tolist() == [[1, 0, 0][row] for row in plan.pairs]
+    assert select_passages(corpus, plan, 0, 0)[1].query_G.tolist() == [[1, 0, 0][row] for row in plan.pairs]
 
 
 def test_a_text_has_the_same_hash_in_every_process():
-    assert hash_of("Kabul") == 8867130010577433881
+    assert hash_text("Kabul") == 8867130010577433881
 
 
 def test_chunks_go_from_long_to_short_texts(tokenizers, cache):
@@ -103,7 +103,7 @@ def test_empty_places_for_negatives_are_not_taken_for_masked_ones(corpus):
 def test_negatives_pair_by_pair_are_those_of_a_table(rows, random):
     most = max(map(len, rows))
     table = np.array([[*row, *[-1] * (most - len(row))] for row in rows], np.int64).reshape(len(rows), most)
-    found, order = Negatives.of(table), np.array(random.sample(range(len(rows)), len(rows)))
+    found, order = HardNegatives.of(table), np.array(random.sample(range(len(rows)), len(rows)))
     assert found.shape == table.shape and np.array_equal(np.asarray(found), table)
     assert np.array_equal(found[order], table[order]) and np.array_equal(found[order > 3], table[order > 3])
     assert np.array_equal(found[order[0]], table[order[0]]) and np.array_equal(found[2:5], table[2:5])
@@ -116,5 +116,5 @@ def test_negatives_that_follow_their_passage(counts):
     counts = np.array(counts)
     passages = np.arange(len(counts)) + np.cumsum(counts) - counts
     expected = [[*range(p + 1, p + 1 + count), *[-1] * (counts.max() - count)] for p, count in zip(passages, counts, strict=True)]
-    assert np.asarray(Negatives.following(passages, counts)).tolist() == expected
+    assert np.asarray(HardNegatives.following(passages, counts)).tolist() == expected
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from hybrid_ir.data import permutation as order
-from hybrid_ir.data.availability import Availability, by_languages
-from hybrid_ir.data.permutation import Order
+from hybrid_ir.data.availability import Availability, order_by_languages
+from hybrid_ir.data.permutation import Permutation
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -22,9 +22,9 @@ def _computed_however_small():
 @given(size=st.integers(1, 3000), seed=st.integers(0, 2**40), data=st.data())
 @settings(deadline=None)
 def test_an_order_has_every_row_once_and_any_part_of_it_is_the_same(size, seed, data):
-    whole = Order([seed, 1], size)[0:size]
+    whole = Permutation([seed, 1], size)[0:size]
     assert sorted(whole) == list(range(size))
-    asked = Order([seed, 1], size)
+    asked = Permutation([seed, 1], size)
     for _ in range(5):
         start = data.draw(st.integers(0, size))
         stop = data.draw(st.integers(start, size))
@@ -33,13 +33,13 @@ def test_an_order_has_every_row_once_and_any_part_of_it_is_the_same(size, seed, 
 
 def test_orders_look_drawn_by_chance():
     size = 40_000_000
-    found = np.concatenate([Order([seed, 1], size)[0:4000] for seed in range(50)])
+    found = np.concatenate([Permutation([seed, 1], size)[0:4000] for seed in range(50)])
     for bins in (7, 64, 1000):
         assert chisquare(np.bincount(found * bins // size, minlength=bins)).pvalue > 1e-4
         assert chisquare(np.bincount(found % bins, minlength=bins)).pvalue > 1e-3 or size % bins
     steps = np.diff(found.reshape(50, -1), axis=1).ravel() % size
     assert chisquare(np.bincount(steps * 100 // size, minlength=100)).pvalue > 1e-4
-    assert len(np.unique(found)) > 0.99 * len(found) and len({tuple(Order([7, i], 10)[0:10]) for i in range(50)}) > 45
+    assert len(np.unique(found)) > 0.99 * len(found) and len({tuple(Permutation([7, i], 10)[0:10]) for i in range(50)}) > 45
 
 
 @given(st.lists(st.tuples(*[st.booleans()] * 6), min_size=1, max_size=60), st.tuples(*[st.booleans()] * 6))
@@ -47,7 +47,7 @@ def test_runs_say_of_any_pair_what_a_table_would(table, asked):
     table = np.array(table)
     for order_P in (np.arange(len(table)), None):
         bits = [np.packbits(side, axis=1) for side in (table[:, :3], table[:, 3:])]
-        order_P = by_languages(*bits) if order_P is None else order_P
+        order_P = order_by_languages(*bits) if order_P is None else order_P
         runs = Availability.of(*(side[order_P] for side in bits), 3)
         queries, passages = runs.of_pairs(np.arange(len(table)))
         assert (np.concatenate([queries, passages], 1) == table[order_P]).all()

@@ -62,7 +62,7 @@ def test_what_is_in_the_lines_is_in_the_corpus(tmp_path_factory, rows):
 
 
 def test_more_records_than_are_read_together(tmp_path, monkeypatch):
-    monkeypatch.setattr("hybrid_ir.files.records.SIZE", 2)
+    monkeypatch.setattr("hybrid_ir.files.records.RECORDS_PER_BLOCK", 2)
     records = [{**record, "id": f"{record['id']} {i}"} for i in range(3) for record in RECORDS]
     assert words(own.from_jsonl(str(lines(tmp_path / "x.jsonl", *records)), cache=str(tmp_path))) == expected(records)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.draws import choose
+from hybrid_ir.data.draws import choose_columns
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.types import Source
 
@@ -147,7 +147,7 @@ def test_two_equal_sized_languages_do_not_meet_the_same_rows_in_the_same_order()
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=9).filter(lambda w: max(w) > 0), st.integers(0, 99))
 def test_choose_never_takes_what_weighs_nothing(weights, seed):
-    chosen = choose(np.tile(weights, (50, 1)), np.random.default_rng(seed))
+    chosen = choose_columns(np.tile(weights, (50, 1)), np.random.default_rng(seed))
     assert (np.array(weights)[chosen] > 0).all()
 
 

@@ -15,7 +15,7 @@ from hybrid_ir.training.batch_card import BatchCard
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.mixture import Mixture
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.corpora.stored import built, load, write_to
+from hybrid_ir.corpora.stored import build_cached_corpus, load_corpus_folder, write_corpus
 from hybrid_ir.corpora.writing import CorpusWriter
 from hybrid_ir.training.losses import InfoNCE
 from hybrid_ir.types import Source
@@ -30,7 +30,7 @@ def written(folder, corpus: ParallelCorpus) -> ParallelCorpus:
             for language in corpus.languages:
                 writer.write(role, language, [texts[language][:2], texts[language][2:]])
         writer.finish(corpus.source, corpus.pairs, corpus.negatives)
-    return load(folder)
+    return load_corpus_folder(folder)
 
 
 def made(count: int, languages: str = "abc", seed: int = 0) -> ParallelCorpus:
@@ -94,13 +94,13 @@ def test_a_damaged_corpus_is_refused(tmp_path):
     path = tmp_path / "c" / "pairs.npy"
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(ValueError, match=r"corpus .* is damaged: pairs\.npy has .* bytes, not .* delete the folder"):
-        load(tmp_path / "c")
+        load_corpus_folder(tmp_path / "c")
     with pytest.raises(ValueError, match="is no corpus: it has no corpus.json"):
-        load(tmp_path)
+        load_corpus_folder(tmp_path)
     card = tmp_path / "c" / "corpus.json"
     card.write_text(json.dumps(json.loads(card.read_text()) | {"version": 0}))
     with pytest.raises(ValueError, match="not of version"):
-        load(tmp_path / "c")
+        load_corpus_folder(tmp_path / "c")
 
 
 KILLED = """
@@ -122,7 +122,7 @@ def test_a_build_that_was_killed_goes_on_with_the_columns_that_are_whole(tmp_pat
         writer.write("query", "a", pytest.fail)  # not called
         writer.write("passage", "a", [["p"]])
         writer.finish(SOURCE, np.array([[0, 0]]))
-    assert list(load(tmp_path / "c").passages["a"]) == ["p"]
+    assert list(load_corpus_folder(tmp_path / "c").passages["a"]) == ["p"]
 
 
 def test_what_a_stopped_import_left_is_in_no_other(tmp_path):
@@ -132,20 +132,20 @@ def test_what_a_stopped_import_left_is_in_no_other(tmp_path):
         writer.write("query", "b", [["q"]])
         writer.write("passage", "b", [["p"]])
         writer.finish(SOURCE, np.array([[0, 0]]))
-    assert write_to(str(tmp_path / "c"), build).languages == ("b",)
+    assert write_corpus(str(tmp_path / "c"), build).languages == ("b",)
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
     with pytest.raises(ValueError, match="is there already: name a new folder"):
-        write_to(str(tmp_path / "c"), build)
+        write_corpus(str(tmp_path / "c"), build)
 
 
 def test_two_at_once_do_not_write_the_same_folder(tmp_path):
     def build(writer):
         with pytest.raises(ValueError, match="another process is writing it"):
-            write_to(str(tmp_path / "c"), pytest.fail)
+            write_corpus(str(tmp_path / "c"), pytest.fail)
         writer.write("query", "b", [["q"]])
         writer.write("passage", "b", [["p"]])
         writer.finish(SOURCE, np.array([[0, 0]]))
-    assert len(write_to(str(tmp_path / "c"), build)) == 1
+    assert len(write_corpus(str(tmp_path / "c"), build)) == 1
 
 
 def test_a_build_that_fails_leaves_nothing(tmp_path):
@@ -153,7 +153,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path):
         writer.write("query", "a", [["q"]])
         raise ValueError("bad data")
     with pytest.raises(ValueError, match="bad data"):
-        built(tmp_path, "c", {}, build)
+        build_cached_corpus(tmp_path, "c", {}, build)
     assert not [path for path in (tmp_path / "corpora").iterdir() if path.suffix != ".lock"]
 
 
@@ -166,7 +166,7 @@ def test_it_is_built_once(tmp_path):
         writer.write("passage", "a", [["p"]])
         writer.finish(SOURCE, np.array([[0, 0]]))
     for key in (1, 1, 2):
-        assert len(built(tmp_path, "c", {"key": key}, build)) == 1
+        assert len(build_cached_corpus(tmp_path, "c", {"key": key}, build)) == 1
     assert len(calls) == 2
 
 
@@ -179,7 +179,7 @@ def test_texts_longer_than_a_batch_of_a_file(tmp_path, monkeypatch):
         writer.column("passage", "a").pad(5)
         writer.column("passage", "a").add(texts[5:])
         writer.finish(SOURCE, np.stack([np.arange(20)] * 2, 1))
-    corpus = load(tmp_path / "c")
+    corpus = load_corpus_folder(tmp_path / "c")
     assert list(corpus.queries["a"]) == texts and list(corpus.passages["a"]) == [None] * 5 + texts[5:]
 
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from hybrid_ir.cli.mine import Vectors, mine
 from hybrid_ir.data.batching import PlannedBatches
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.corpora.mining import hard_negatives
-from hybrid_ir.data.overlap import Measured, Near, bands_for, plain, repeated
+from hybrid_ir.corpora.mining import select_hard_negatives
+from hybrid_ir.data.overlap import BenchmarkTexts, NearTextIndex, choose_band_count, normalise_texts, find_repeated_pairs
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.corpora.stored import load, read_card
+from hybrid_ir.corpora.stored import load_corpus_folder, read_corpus_card
 from hybrid_ir.data.code_switching import CodeSwitching
-from hybrid_ir.model.adapters import BiEncoderTexts
+from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.types import Benchmark, Source
 from tests.command_line import hybrid_ir
 
@@ -111,7 +111,7 @@ def test_batches_are_switched_alike_on_any_number_of_ranks(lexicon, tokenizers, 
 def test_the_best_allowed_candidates_each_content_once():
     ids, scores = np.array([[4, 1, 2, 3, -1], [0, -1, -1, -1, -1]]), np.array([[5., 4, 3, 2, 1], [5, 4, 3, 2, 1]])
     allowed = np.array([[True, True, True, True, True], [False, True, True, True, True]])
-    found, best = hard_negatives(ids, scores, allowed, np.array([0, 1, 1, 3, 4]), 3)
+    found, best = select_hard_negatives(ids, scores, allowed, np.array([0, 1, 1, 3, 4]), 3)
     assert found.tolist() == [[4, 1, 3], [-1, -1, -1]] and best[0].tolist() == [5, 4, 2] and np.isneginf(best[1]).all()
 
 
@@ -127,7 +127,7 @@ def test_mined_negatives_are_those_of_a_search_through_everything(encoder, tmp_p
     queries = {code: [f"ask {text}" for text in own] for code, own in texts.items()}
     pairs = rng.permutation([*((i, i) for i in range(count)), *((i, i + 1) for i in range(0, count - 1, 2))])
     corpus = ParallelCorpus(queries, passages, pairs, SOURCE)
-    model = BiEncoderTexts(encoder, "tiny")
+    model = BiEncoderAdapter(encoder, "tiny")
     cfg = SimpleNamespace(count=4, depth=count, languages=where, margin=0.002)
     vectors = {code: Vectors(corpus, code, model, tmp_path, 7) for code in corpus.languages}
     negatives, _ = mine(corpus, vectors, cfg)
@@ -157,7 +157,7 @@ def test_mined_negatives_are_those_of_a_search_through_everything(encoder, tmp_p
 
 
 def test_texts_are_compared_without_case_punctuation_and_form():
-    assert plain(pa.array(["  ＷＨＯ is “it”?!", "who IS it", None])).to_pylist() == ["who is it", "who is it", None]
+    assert normalise_texts(pa.array(["  ＷＨＯ is “it”?!", "who IS it", None])).to_pylist() == ["who is it", "who is it", None]
 
 
 def benchmark(queries: list[str], passages: list[str]) -> Benchmark:
@@ -167,7 +167,7 @@ def benchmark(queries: list[str], passages: list[str]) -> Benchmark:
 
 
 def test_shares_of_a_benchmark_in_a_corpus():
-    tested = Measured.of(benchmark(["Which cat is number 3?", "something else", "welche ZAHL 4"],
+    tested = BenchmarkTexts.of(benchmark(["Which cat is number 3?", "something else", "welche ZAHL 4"],
                                  ["which cat is number 1, indeed", "x", "y"]))
     assert tested.shared(animals()) == {"queries": pytest.approx(2 / 3), "passages": pytest.approx(1 / 3)}
 
@@ -180,7 +180,7 @@ def test_near_matches_are_those_of_exact_jaccard_similarity():
     def similarity(a: str, b: str) -> float:
         one, other = ({text[i : i + 5] for i in range(len(text) - 4)} for text in (a, b))
         return len(one & other) / len(one | other)
-    near = Near(0.8).add(texts)
+    near = NearTextIndex(0.8).add(texts)
     for text, found in zip(changed, near.have(changed), strict=True):
         best = max(similarity(text, other) for other in texts)
         assert found == (best >= 0.8) or abs(best - 0.8) < 0.1
@@ -191,24 +191,24 @@ def test_near_matches_are_those_of_exact_jaccard_similarity():
 def test_bands_find_what_is_at_the_threshold_and_are_no_more_than_that_takes(threshold):
     def found(bands: int) -> float:
         return 1 - (1 - threshold ** (128 // bands)) ** bands
-    assert found(bands_for(threshold)) >= 0.95 and (bands_for(threshold) == 1 or found(bands_for(threshold) // 2) < 0.95)
+    assert found(choose_band_count(threshold)) >= 0.95 and (choose_band_count(threshold) == 1 or found(choose_band_count(threshold) // 2) < 0.95)
 
 
 def test_repeated_pairs_exactly_and_nearly():
     long = "a question about the history of the city of Kabul and its people"
     queries = [long, long + " today", "short", "other question altogether about rivers", long]
     corpus = ParallelCorpus({"en": queries}, {"en": ["answer text one"] * 5}, np.repeat(np.arange(5)[:, None], 2, 1), SOURCE)
-    assert list(repeated(corpus, 0)) == [4] and list(repeated(corpus, 0.7)) == [1, 4]
+    assert list(find_repeated_pairs(corpus, 0)) == [4] and list(find_repeated_pairs(corpus, 0.7)) == [1, 4]
 
 
 def test_the_real_overlap_of_mlqa_r_and_xquad_r_is_found_and_left_out(tmp_path, shared):
     done = hybrid_ir(tmp_path, "data", "clean", "corpus=mlqa_r", "corpus.exclude_articles=[]", "against=[xquad_r]", "to=clean",
                      f"paths.data_dir={shared / 'data'}")
     assert done.returncode == 0 and "1,147 of 1,148 pairs are" in done.stdout, done.stderr
-    corpus, removed = load(tmp_path / "clean"), pq.read_table(tmp_path / "clean" / "removed.parquet").to_pylist()
+    corpus, removed = load_corpus_folder(tmp_path / "clean"), pq.read_table(tmp_path / "clean" / "removed.parquet").to_pylist()
     assert len(corpus) == 1147 and [row["reason"] for row in removed] == ["passage of xquad_r (near)"]
     assert removed[0]["query"] not in corpus.pairs[:, 0]
-    assert read_card(tmp_path / "clean")["report"] == {"passage of xquad_r (near)": 1}
+    assert read_corpus_card(tmp_path / "clean")["report"] == {"passage of xquad_r (near)": 1}
     assert "cleaned of xquad_r" in corpus.source.description
     gone = "A natural number greater than 1 that is not prime is called a composite number."
     assert all(gone not in list(texts) for texts in corpus.passages.values())  # nor is it there without a pair
@@ -226,7 +226,7 @@ def test_mining_with_a_run_gives_a_corpus_to_go_on_with(tmp_path, trained):
     asked = ["mine", f"checkpoint={trained}", "corpus=jsonl", "corpus.path=x.jsonl"]
     done = hybrid_ir(tmp_path, *asked, "to=mined", "languages=any", "margin=-1", "count=3")
     assert done.returncode == 0 and "3.00 hard negatives a pair" in done.stdout, done.stderr
-    corpus = load(tmp_path / "mined")
+    corpus = load_corpus_folder(tmp_path / "mined")
     assert corpus.negatives.shape == (40, 3) and (corpus.negatives != corpus.pairs[:, 1:]).all()
     none = hybrid_ir(tmp_path, *asked, "to=other", "margin=5")
     assert none.returncode == 2 and "nothing is written. A lower margin or more depth" in none.stderr

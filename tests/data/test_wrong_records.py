@@ -140,7 +140,7 @@ def test_what_is_left_out_brings_no_language_and_no_text(tmp_path):
 
 
 def test_lines_that_are_no_records_are_handed_on_in_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("hybrid_ir.files.records.SIZE", 10)
+    monkeypatch.setattr("hybrid_ir.files.records.RECORDS_PER_BLOCK", 10)
     path = lines(tmp_path / "x.jsonl", *[{"id": i, "query": "q"} for i in range(95)], RECORDS[0])
     found = list(records.json_lines(path, Problems("x")))
     assert [len(part.others) for part in found] == [10] * 9 + [5] and [len(part) for part in found] == [0] * 9 + [1]

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from hybrid_ir.evaluation import rank_counter as ranking
-from hybrid_ir.evaluation.metrics import Ranks, compute
-from hybrid_ir.evaluation.rank_counter import RankCounter, padded, rank, relevant_rows
+from hybrid_ir.evaluation.metrics import Ranks, compute_metrics
+from hybrid_ir.evaluation.rank_counter import RankCounter, padded, rank_benchmark, relevant_rows
 from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.evaluation.results import ALL, Results
 from hybrid_ir.types import Benchmark, Source
@@ -43,7 +43,7 @@ def test_ties_reach_the_views():
     vectors = unit_vectors()
     vectors[24:] = vectors[24:][torch.from_numpy(np.random.default_rng(0).integers(0, 60, 150))]
     scores = vectors[:24].double() @ vectors[24:].double().T
-    results = Results.of(rank(vectors[:24], vectors[24:], benchmark), benchmark)
+    results = Results.of(rank_benchmark(vectors[:24], vectors[24:], benchmark), benchmark)
     for i in rows_of(results, "multi", ALL):
         query = results.query[i]
         tied = [((scores[query] - scores[query, row]).abs() < 1e-12).sum().item() > 1 for row in benchmark.relevant[query]]
@@ -64,9 +64,9 @@ def test_columns_name_the_query_language_and_pools_have_their_size():
 
 def test_full_batches_are_counted_too(monkeypatch):
     benchmark, vectors = world(0)[0], unit_vectors(1)
-    whole = rank(vectors[:24], vectors[24:], benchmark)
+    whole = rank_benchmark(vectors[:24], vectors[24:], benchmark)
     monkeypatch.setattr(ranking, "BATCH", 16)
-    cut = rank(vectors[:24], vectors[24:], benchmark)
+    cut = rank_benchmark(vectors[:24], vectors[24:], benchmark)
     assert cut.pool_sizes.sum() == 150 and np.array_equal(cut.above, whole.above)
 
 
@@ -77,7 +77,7 @@ def test_vectors_of_any_length(seed):
     queries, passages = queries * 1024, passages * scales
     passages[0] /= 2**12
     above, tied, _ = test_ranking.brute_force(benchmark, queries, passages)
-    table = rank(queries, passages, benchmark)
+    table = rank_benchmark(queries, passages, benchmark)
     assert np.array_equal(table.above, above) and np.array_equal(table.tied, tied)
 
 
@@ -100,13 +100,13 @@ def test_the_loss_at_any_temperature(temperature):
     query, passages = torch.tensor([[1.0, 0]]), F.normalize(torch.tensor([[0.99, 0.1], [0.98, 0.2], [-1, 0.1]]), dim=1)
     scores = (query.double() @ passages.double().T)[0] / temperature
     expected = float(scores.logsumexp(0) - scores[2])
-    assert rank(query, passages, benchmark, temperature).losses[0] == pytest.approx(expected, rel=1e-9)
+    assert rank_benchmark(query, passages, benchmark, temperature).losses[0] == pytest.approx(expected, rel=1e-9)
 
 
 def test_normalised_maximal_rank_of_three():
     ranks = Ranks(np.array([[0, 1, 5]]), np.zeros((1, 3), int), np.ones((1, 3), bool), np.array([3]), 16)
     expected = 100 * (4 - np.log2(6)) / (4 - np.log2(3))
-    assert compute(ranks, ["max_rank_normalised"])["max_rank_normalised"][0] == pytest.approx(expected)
+    assert compute_metrics(ranks, ["max_rank_normalised"])["max_rank_normalised"][0] == pytest.approx(expected)
 
 
 def streamed(benchmark: Benchmark, vectors: torch.Tensor, left_out: int = 0) -> StreamedRanking:
@@ -124,7 +124,7 @@ def streamed(benchmark: Benchmark, vectors: torch.Tensor, left_out: int = 0) -> 
 def test_all_rows_of_a_text_get_its_vector_and_none_may_be_missing():
     benchmark, vectors = world(5)[0], unit_vectors()
     vectors[24:] = vectors[24:][torch.arange(150) // 3 * 3]
-    expected = Results.of(rank(vectors[:24], vectors[24:], benchmark), benchmark)
+    expected = Results.of(rank_benchmark(vectors[:24], vectors[24:], benchmark), benchmark)
     assert streamed(benchmark, vectors).results().values["map"].tolist() == expected.values["map"].tolist()
     with pytest.raises(ValueError, match="147 of 150 passages were encoded; ranks need the whole pool"):
         streamed(benchmark, vectors, left_out=1).results()

@@ -19,7 +19,7 @@ from hybrid_ir.evaluation.benchmarks import mldr
 from hybrid_ir.evaluation.benchmarks import squadshifts
 from hybrid_ir.evaluation.benchmarks.beir_folder import load as load_folder
 from hybrid_ir.files import arrow_texts as disk_texts
-from hybrid_ir.files.fetching import fetch, verify
+from hybrid_ir.files.fetching import fetch_files, verify_files
 from hybrid_ir.types import Benchmark
 from tests import raw_data
 from tests.raw_data import lines
@@ -34,9 +34,9 @@ def answers(benchmark: Benchmark) -> dict[tuple[str, str], set[str]]:
 
 def fetched(files, pages, folder: Path) -> str:
     with serving(pages=pages) as web:
-        assert len(fetch(files, folder, mirror=web.url, pause=0)) == len(files)
-        assert fetch(files, folder, mirror=web.url) == [] and len(web.asked) == len(files)
-    assert {verdict.status for verdict in verify(files, folder)} == {"ok"}
+        assert len(fetch_files(files, folder, mirror=web.url, pause=0)) == len(files)
+        assert fetch_files(files, folder, mirror=web.url) == [] and len(web.asked) == len(files)
+    assert {verdict.status for verdict in verify_files(files, folder)} == {"ok"}
     return str(folder)
 
 

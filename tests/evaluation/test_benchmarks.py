@@ -11,7 +11,7 @@ from hybrid_ir.corpora.sources import mlqa_r as mlqa_r_training
 from hybrid_ir.evaluation.benchmarks import mlqa_r
 from hybrid_ir.evaluation.benchmarks import xquad_r
 from hybrid_ir.evaluation.benchmarks.lareqa import assemble
-from hybrid_ir.files.lareqa import Paragraph, Question, read_folder
+from hybrid_ir.files.lareqa import Paragraph, Question, read_lareqa_folder
 from hybrid_ir.types import Source
 
 SOURCE = Source("tiny", "", "", "")
@@ -152,7 +152,7 @@ def test_training_on_mlqa_r_leaves_out_the_articles_of_xquad_r_in_every_language
     folder = shared / "data/mlqa-r"
     corpus = mlqa_r_training.load(str(folder), languages=["de", "vi", "zh"])
     titles = {"de": {"Harvard University"}, "vi": {"Đại học Harvard"}, "zh": {"素数"}}
-    for language, paragraphs in read_folder(folder, titles, "").items():
+    for language, paragraphs in read_lareqa_folder(folder, titles, "").items():
         left_out = [p for p in paragraphs if p.article in titles[language]]
         questions = {q.text for p in left_out for q in p.questions}
         sentences = {p.sentences[q.answer_sentence] for p in left_out for q in p.questions}

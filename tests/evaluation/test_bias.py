@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hybrid_ir.evaluation.language_bias import (
-    best_by_language,
-    diagonal_gap,
-    equal_rank_probability,
-    friedman,
-    language_bias,
-    one_target,
-    peer,
+    find_best_ranks,
+    compute_diagonal_gap,
+    compute_equal_rank_probability,
+    test_friedman,
+    compute_language_bias,
+    compute_one_target,
+    compute_peer,
 )
-from hybrid_ir.evaluation.geometry import Neighbours, alignment, sample, uniformity
-from hybrid_ir.evaluation.rank_counter import rank
+from hybrid_ir.evaluation.geometry import NeighbourLanguages, compute_alignment, sample_rows, compute_uniformity
+from hybrid_ir.evaluation.rank_counter import rank_benchmark
 from hybrid_ir.types import Benchmark, Source
 
 LANGUAGES, QUESTIONS = ("de", "en", "zh"), 6
@@ -48,7 +48,7 @@ def vectors(benchmark: Benchmark, seed: int, ties: bool = False) -> tuple[torch.
 def test_one_target_is_a_ranking_without_the_twins(seed, ties, per_language):
     benchmark = parallel(per_language)
     queries, passages = vectors(benchmark, seed, ties)
-    cells = one_target(rank(queries, passages, benchmark))
+    cells = compute_one_target(rank_benchmark(queries, passages, benchmark))
     scores = np.round((queries.double() @ passages.double().T).numpy(), 12)
     expected = np.zeros((3, 3))
     for q, rows in enumerate(benchmark.relevant):
@@ -63,17 +63,17 @@ def test_one_target_is_a_ranking_without_the_twins(seed, ties, per_language):
 
 def test_the_gap_is_that_of_diagonal_and_rest():
     cells = np.array([[0.9, 0.3, np.nan], [0.2, 0.7, 0.1], [0.4, 0.2, np.nan]])
-    assert diagonal_gap(cells) == pytest.approx(0.8 - 0.24)
-    assert np.isnan(diagonal_gap(np.array([[1.0]])))
+    assert compute_diagonal_gap(cells) == pytest.approx(0.8 - 0.24)
+    assert np.isnan(compute_diagonal_gap(np.array([[1.0]])))
 
 
 @given(st.integers(0, 10**6))
 @settings(max_examples=20, deadline=None)
 def test_friedman_is_that_of_scipy(seed):
     benchmark = parallel()
-    table = rank(*vectors(benchmark, seed), benchmark)
-    found = friedman(table)
-    best = best_by_language(table)
+    table = rank_benchmark(*vectors(benchmark, seed), benchmark)
+    found = test_friedman(table)
+    best = find_best_ranks(table)
     for code, language in enumerate(LANGUAGES):
         rows = best[benchmark.query_languages == code]
         statistic, p = stats.friedmanchisquare(*rows.T)
@@ -95,31 +95,31 @@ def biased() -> tuple[Benchmark, torch.Tensor, torch.Tensor]:
 
 def test_a_known_bias_is_found():
     benchmark, queries, passages = biased()
-    found = friedman(rank(queries, passages, benchmark))
+    found = test_friedman(rank_benchmark(queries, passages, benchmark))
     assert found["kendalls_w"] == pytest.approx(1)
     assert found["by_query_language"]["en"]["mean_place"] == {"de": 1, "en": 2, "zh": 3}
-    cells = one_target(rank(queries, passages, benchmark))
+    cells = compute_one_target(rank_benchmark(queries, passages, benchmark))
     assert (cells == 1).all()  # alone, every answer would be found
 
 
 def test_ties_everywhere_are_no_preference():
     benchmark, queries, passages = biased()
-    found = friedman(rank(queries, torch.ones_like(passages), benchmark))
+    found = test_friedman(rank_benchmark(queries, torch.ones_like(passages), benchmark))
     assert found["kendalls_w"] == 0 and found["by_query_language"]["de"]["p"] == 1
 
 
 def test_friedman_needs_all_languages():
     benchmark = parallel()
     partial = Benchmark(**{**benchmark.__dict__, "relevant": [rows[:2] for rows in benchmark.relevant]})
-    assert "reason" in friedman(rank(*vectors(partial, 0), partial))
+    assert "reason" in test_friedman(rank_benchmark(*vectors(partial, 0), partial))
 
 
 def test_peer_is_refused_where_it_is_constant_and_has_the_published_constant():
     benchmark = parallel()
-    assert "constant" in peer(rank(*vectors(benchmark, 0), benchmark))["reason"]
+    assert "constant" in compute_peer(rank_benchmark(*vectors(benchmark, 0), benchmark))["reason"]
     rng = np.random.default_rng(0)  # protocol: p = .4405 for eleven languages with one passage each, whatever the ranks
     ranks = rng.choice(1000, 11, replace=False).astype(float)
-    assert equal_rank_probability(ranks, np.arange(11)) == pytest.approx(0.4405, abs=5e-5)
+    assert compute_equal_rank_probability(ranks, np.arange(11)) == pytest.approx(0.4405, abs=5e-5)
 
 
 @given(st.integers(0, 10**6))
@@ -129,7 +129,7 @@ def test_peer_is_kruskal_wallis_where_all_that_is_ranked_is_relevant(seed):
     groups = np.concatenate([[0, 0, 1, 1], rng.integers(0, 3, rng.integers(1, 9))])
     ranks = rng.permutation(len(groups)) + 1.0
     expected = stats.kruskal(*(ranks[groups == code] for code in np.unique(groups))).pvalue
-    assert equal_rank_probability(ranks, groups) == pytest.approx(expected)
+    assert compute_equal_rank_probability(ranks, groups) == pytest.approx(expected)
 
 
 def test_peer_of_several_passages_a_language():
@@ -143,12 +143,12 @@ def test_peer_of_several_passages_a_language():
         mean = ranks.mean()
         between = sum(2 * (ranks[codes == code].mean() - mean) ** 2 for code in range(3))
         expected.append(stats.chi2.sf(5 * between / ((ranks - mean) ** 2).sum(), 2))
-    found = peer(rank(queries, passages, benchmark))
+    found = compute_peer(rank_benchmark(queries, passages, benchmark))
     assert found["peer"] == pytest.approx(np.mean(expected)) and found["queries"] == 18
 
 
 def test_equal_ranks_are_surely_equal():
-    assert equal_rank_probability(np.ones(5), np.array([0, 0, 1, 1, 2])) == 1
+    assert compute_equal_rank_probability(np.ones(5), np.array([0, 0, 1, 1, 2])) == 1
 
 
 def test_renaming_languages_moves_the_cells_with_them():
@@ -158,7 +158,7 @@ def test_renaming_languages_moves_the_cells_with_them():
     moved = Benchmark(**{**benchmark.__dict__, "languages": tuple(LANGUAGES[i] for i in np.argsort(name)),
                          "query_languages": name[benchmark.query_languages],
                          "passage_languages": name[benchmark.passage_languages]})
-    before, after = (language_bias(rank(queries, passages, b)) for b in (benchmark, moved))
+    before, after = (compute_language_bias(rank_benchmark(queries, passages, b)) for b in (benchmark, moved))
     cells = np.array(after["one_target"]["cells"])[np.ix_(name, name)]
     np.testing.assert_allclose(cells, before["one_target"]["cells"])
     assert after["peer"] == pytest.approx(before["peer"])
@@ -168,7 +168,7 @@ def test_renaming_languages_moves_the_cells_with_them():
 def test_alignment_and_uniformity_by_their_definitions():
     benchmark = parallel()
     queries, passages = vectors(benchmark, 1)
-    found = alignment(rank(queries, passages, benchmark))
+    found = compute_alignment(rank_benchmark(queries, passages, benchmark))
     pairs = [(q, row) for q, rows in enumerate(benchmark.relevant) for row in rows]
     distances = np.array([float((queries[q].double() - passages[row].double()).square().sum()) for q, row in pairs])
     same = np.array([benchmark.query_languages[q] == benchmark.passage_languages[row] for q, row in pairs])
@@ -176,7 +176,7 @@ def test_alignment_and_uniformity_by_their_definitions():
     assert found["same_language"] == pytest.approx(distances[same].mean(), rel=1e-6)
     assert found["other_language"] == pytest.approx(distances[~same].mean(), rel=1e-6)
     potential = [np.exp(-2 * float((a - b).double().square().sum())) for i, a in enumerate(passages) for b in passages[:i]]
-    assert uniformity(passages) == pytest.approx(np.log(np.mean(potential)), rel=1e-5)
+    assert compute_uniformity(passages) == pytest.approx(np.log(np.mean(potential)), rel=1e-5)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 4))
@@ -185,7 +185,7 @@ def test_neighbours_are_those_of_a_brute_force(seed, parts):
     benchmark = parallel(others=6)
     _, passages = vectors(benchmark, seed)
     languages, rows = benchmark.passage_languages, np.array([0, 5, 13, 20])
-    found = Neighbours(rows, passages[rows], languages[rows])
+    found = NeighbourLanguages(rows, passages[rows], languages[rows])
     for part in np.array_split(np.random.default_rng(seed).permutation(len(passages)), parts):
         found.add(part, passages[torch.from_numpy(part)], languages[part])
     scores = (passages.double() @ passages.double().T).numpy()
@@ -196,7 +196,7 @@ def test_neighbours_are_those_of_a_brute_force(seed, parts):
 
 def test_the_sample_does_not_depend_on_the_order_of_the_corpus():
     ids = [f"p{i}" for i in range(50)]
-    chosen = {ids[row] for row in sample(np.arange(50), ids, 7)}
+    chosen = {ids[row] for row in sample_rows(np.arange(50), ids, 7)}
     order = np.random.default_rng(0).permutation(50)
     shuffled = [ids[i] for i in order]
-    assert {shuffled[row] for row in sample(np.arange(50), shuffled, 7)} == chosen and len(chosen) == 7
+    assert {shuffled[row] for row in sample_rows(np.arange(50), shuffled, 7)} == chosen and len(chosen) == 7

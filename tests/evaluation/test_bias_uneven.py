@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hybrid_ir.evaluation.language_bias import best_by_language, diagonal_gap, expected_ranks, friedman, one_target, peer
-from hybrid_ir.evaluation.geometry import Neighbours, alignment, uniformity
+from hybrid_ir.evaluation.language_bias import find_best_ranks, compute_diagonal_gap, compute_expected_ranks, test_friedman, compute_one_target, compute_peer
+from hybrid_ir.evaluation.geometry import NeighbourLanguages, compute_alignment, compute_uniformity
 from hybrid_ir.evaluation.rank_table import RankTable
-from hybrid_ir.evaluation.rank_counter import rank
+from hybrid_ir.evaluation.rank_counter import rank_benchmark
 from hybrid_ir.types import Benchmark
 from tests.evaluation.test_ranking import LANGUAGES, brute_force, world
 
@@ -25,7 +25,7 @@ def uneven(seed: int, relevant: int = 12, without: int = -1) -> tuple[Benchmark,
     answers = [rows[benchmark.passage_languages[rows] != without] for rows in answers]
     benchmark = replace(benchmark, relevant=answers)
     *_, scores_QN = brute_force(benchmark, queries, passages)
-    return benchmark, rank(queries, passages, benchmark), scores_QN, stats.rankdata(-scores_QN, axis=1)
+    return benchmark, rank_benchmark(queries, passages, benchmark), scores_QN, stats.rankdata(-scores_QN, axis=1)
 
 
 SEEDS = given(st.integers(0, 10**6))
@@ -35,7 +35,7 @@ SEEDS = given(st.integers(0, 10**6))
 @settings(max_examples=20, deadline=None)
 def test_the_rank_of_a_tied_passage_is_the_mean_over_the_orders(seed):
     benchmark, table, _, ranks_QN = uneven(seed)
-    ranks_QR, best_QL = expected_ranks(table), best_by_language(table)
+    ranks_QR, best_QL = compute_expected_ranks(table), find_best_ranks(table)
     for q, rows in enumerate(benchmark.relevant):
         assert ranks_QR[q, : len(rows)].tolist() == ranks_QN[q, rows].tolist() and np.isnan(ranks_QR[q, len(rows):]).all()
         for code in range(3):
@@ -55,13 +55,13 @@ def test_one_target_leaves_cells_without_relevant_passages_undefined(seed, witho
             value = np.mean(1 / np.arange(first, first + (pool == scores_QN[q, row]).sum()))
             found.setdefault((benchmark.query_languages[q], benchmark.passage_languages[row]), []).append(value)
     expected = [[np.mean(found.get((i, j), [np.nan])) for j in range(3)] for i in range(3)]
-    np.testing.assert_allclose(one_target(table), expected, rtol=1e-10)
-    assert without < 0 or np.isnan(one_target(table)[:, without]).all()
+    np.testing.assert_allclose(compute_one_target(table), expected, rtol=1e-10)
+    assert without < 0 or np.isnan(compute_one_target(table)[:, without]).all()
 
 
 @pytest.mark.parametrize("cells", [[[np.nan, 0.5], [0.5, np.nan]], [[0.5, np.nan], [np.nan, 0.5]]])
 def test_no_gap_without_a_diagonal_or_without_a_rest(cells):
-    assert np.isnan(diagonal_gap(np.array(cells)))
+    assert np.isnan(compute_diagonal_gap(np.array(cells)))
 
 
 @given(st.integers(0, 10**6), st.integers(4, 20))
@@ -76,7 +76,7 @@ def test_friedman_takes_the_best_passage_of_each_language_and_whole_queries(seed
             left_out += 1
         else:
             blocks[benchmark.query_languages[q]].append(best)
-    found = friedman(table)
+    found = test_friedman(table)
     if left_out == 30:
         assert "needs queries" in found["reason"]
         return
@@ -106,7 +106,7 @@ def test_peer_refuses_and_counts_queries_whose_p_would_be_a_constant(seed):
         within, n = sum(((group - group.mean()) ** 2).sum() for group in groups), len(rows)
         total = n * np.var(ranks_QN[q, rows])
         values.append(stats.chi2.sf((n - 1) * (1 - within / total), len(groups) - 1) if total else 1.0)
-    found = peer(table)
+    found = compute_peer(table)
     if values:
         assert found["peer"] == pytest.approx(np.mean(values))
         assert (found["queries"], found["queries_refused"]) == (len(values), 30 - len(values))
@@ -122,21 +122,21 @@ def test_alignment_counts_each_pair_once_and_nothing_else(seed):
     distances = np.array([2 - 2 * scores_QN[pair] for pair in pairs])
     same = np.array([benchmark.query_languages[q] == benchmark.passage_languages[row] for q, row in pairs])
     expected = {"same_language": distances[same].mean(), "other_language": distances[~same].mean(), "all": distances.mean()}
-    assert alignment(table) == pytest.approx(expected)
+    assert compute_alignment(table) == pytest.approx(expected)
 
 
 def test_the_geometry_of_nothing_is_undefined():
     benchmark, queries, passages = world(1)
     nobody = replace(benchmark, relevant=[np.array([], int)] * 7)
-    assert np.isnan(list(alignment(rank(queries, passages, nobody)).values())).all()
-    assert np.isnan(uniformity(passages[:1])) and np.isfinite(uniformity(passages[:2]))
-    assert np.isnan(Neighbours(np.array([], int), passages[:0], np.array([], int)).same_language_share())
+    assert np.isnan(list(compute_alignment(rank_benchmark(queries, passages, nobody)).values())).all()
+    assert np.isnan(compute_uniformity(passages[:1])) and np.isfinite(compute_uniformity(passages[:2]))
+    assert np.isnan(NeighbourLanguages(np.array([], int), passages[:0], np.array([], int)).same_language_share())
 
 
 def test_fewer_neighbours_than_wanted_are_all_counted():
     """Five passages have four neighbours each; of languages 0 0 0 1 1 two, two, two, one and one speak their own."""
     languages, passages = np.array([0, 0, 0, 1, 1]), torch.from_numpy(np.random.default_rng(0).normal(size=(5, 4)))
     passages = torch.nn.functional.normalize(passages, dim=1)
-    found = Neighbours(np.arange(5), passages, languages)
+    found = NeighbourLanguages(np.arange(5), passages, languages)
     found.add(np.arange(5), passages, languages)
     assert found.same_language_share() == pytest.approx((2 + 2 + 2 + 1 + 1) / 4 / 5)

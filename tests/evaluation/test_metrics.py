@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from hybrid_ir.evaluation.metrics import Ranks, compute
+from hybrid_ir.evaluation.metrics import Ranks, compute_metrics
 
 METRICS = (
     "map", "recall@1", "recall@3", "ndcg@1", "ndcg@4", "mrr@1", "mrr@3", "mrr@10", "rank_distance",
@@ -73,7 +73,7 @@ def pools(draw):
 @given(pools())
 def test_ties_get_the_average_over_all_orders(pool):
     scores, relevant, own = pool
-    values = compute(ranks_of(*pool), METRICS)
+    values = compute_metrics(ranks_of(*pool), METRICS)
     every = [plain(order, relevant, own) for order in orders(scores)]
     for name in METRICS:
         expected = np.mean([one[name] for one in every])
@@ -94,14 +94,14 @@ def test_queries_do_not_influence_each_other(several):
     together = Ranks(rows("above_VR", np.iinfo(np.int32).max), rows("tied_VR", 0), rows("own_VR", 0),
                      np.concatenate([ranks.count_V for ranks in alone]), alone[0].pool_size)
     names = [name for name in METRICS if name != "rank_distance_normalised"]  # the pools differ in size here
-    for name, values in compute(together, names).items():
-        expected = [compute(ranks, [name])[name][0] for ranks in alone]
+    for name, values in compute_metrics(together, names).items():
+        expected = [compute_metrics(ranks, [name])[name][0] for ranks in alone]
         np.testing.assert_allclose(values, expected, rtol=1e-13, err_msg=name)
 
 
 def test_by_hand():
     ranks = ranks_of([5, 4, 3, 3], [False, True, False, True], [False, True, False, False])  # ranks 2, and 3 or 4
-    values = compute(ranks, ["map", "rank_distance", "lpr@1", "tlr@3", "tie_rate", "complete@3", "max_rank_normalised"])
+    values = compute_metrics(ranks, ["map", "rank_distance", "lpr@1", "tlr@3", "tie_rate", "complete@3", "max_rank_normalised"])
     assert values["map"][0] == pytest.approx((1 / 2 + (2 / 3 + 2 / 4) / 2) / 2)
     assert values["rank_distance"][0] == 1.5 and values["lpr@1"][0] == 1
     assert values["tlr@3"][0] == values["tie_rate"][0] == values["complete@3"][0] == 0.5
@@ -114,7 +114,7 @@ def test_by_hand():
 def test_the_normalised_last_rank_by_hand(ranks, pool, expected):
     """In logarithms, 100 where the relevant passages come first and 0 where one is last; undefined where both are the same."""
     relevant = [rank in ranks for rank in range(1, pool + 1)]
-    found = compute(ranks_of([-rank for rank in range(pool)], relevant, relevant), ["max_rank_normalised"])
+    found = compute_metrics(ranks_of([-rank for rank in range(pool)], relevant, relevant), ["max_rank_normalised"])
     assert found["max_rank_normalised"] == pytest.approx([expected], nan_ok=True)
 
 
@@ -124,12 +124,12 @@ def test_large_pools_and_large_ties_stay_exact(size):
     for above, tied in ((0, size - 1), (size // 2, 1), (size - 2, 1)):
         one = Ranks(np.array([[above]]), np.array([[tied]]), np.array([[True]]), np.array([1]), size)
         expected = (1 / np.arange(above + 1, above + tied + 2)).mean()
-        np.testing.assert_allclose(compute(one, ["map"])["map"], [expected], rtol=1e-7)
+        np.testing.assert_allclose(compute_metrics(one, ["map"])["map"], [expected], rtol=1e-7)
 
 
 def test_unknown_metrics_are_all_named():
     with pytest.raises(ValueError, match=r"\['mpa', 'ndcg', 'recall@0', 'map@3'\].*choose from"):
-        compute(ranks_of([1], [True], [True]), ["map", "mpa", "ndcg", "recall@0", "map@3"])
+        compute_metrics(ranks_of([1], [True], [True]), ["map", "mpa", "ndcg", "recall@0", "map@3"])
 
 
 @settings(max_examples=100, deadline=None)
@@ -140,7 +140,7 @@ def test_graded_gains_of_tied_passages_get_the_average_over_all_orders(pool, gra
     discounts = 1 / np.log2(np.arange(len(scores)) + 2)
     ideal = (np.sort(gains)[::-1] * discounts)[:k].sum()
     every = [(gains[order] * discounts)[:k].sum() / ideal for order in orders(scores)]
-    value = compute(ranks_of(scores, relevant, own, gains.tolist()), [f"ndcg@{k}"])[f"ndcg@{k}"]
+    value = compute_metrics(ranks_of(scores, relevant, own, gains.tolist()), [f"ndcg@{k}"])[f"ndcg@{k}"]
     np.testing.assert_allclose(value, [np.mean(every)], rtol=1e-12)
 
 
@@ -150,9 +150,9 @@ def test_scikit_learn_agrees_on_untied_scores(seed, size):
     rng = np.random.default_rng(seed)
     scores, relevant = rng.permutation(size), rng.random(size) < 0.4
     relevant[rng.integers(size)] = True
-    values = compute(ranks_of(scores.tolist(), relevant.tolist(), [True] * size), ["map", "ndcg@5"])
+    values = compute_metrics(ranks_of(scores.tolist(), relevant.tolist(), [True] * size), ["map", "ndcg@5"])
     assert values["map"][0] == pytest.approx(average_precision_score(relevant, scores))
     assert values["ndcg@5"][0] == pytest.approx(ndcg_score(relevant[None].astype(int), scores[None], k=5))
     grades = relevant * rng.integers(1, 4, size)
-    value = compute(ranks_of(scores.tolist(), relevant.tolist(), [True] * size, grades.tolist()), ["ndcg@5"])["ndcg@5"]
+    value = compute_metrics(ranks_of(scores.tolist(), relevant.tolist(), [True] * size, grades.tolist()), ["ndcg@5"])["ndcg@5"]
     assert value[0] == pytest.approx(ndcg_score(grades[None], scores[None], k=5))

@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from hybrid_ir.evaluation.passage_vectors import PassageVectors
 from hybrid_ir.evaluation.rank_table import EVERY, OWN
 from hybrid_ir.evaluation.rank_counter import RankCounter
-from hybrid_ir.evaluation.relevant_passages import padded, relevant_rows
-from hybrid_ir.model.tokens__windows import window_spans, windows
+from hybrid_ir.evaluation.relevant_passages import pad_rows, list_relevant_rows
+from hybrid_ir.model.tokens__windows import find_window_spans, cut_into_windows
 from tests.evaluation.test_ranking import benchmark_of, fold
 
 
@@ -35,8 +35,8 @@ def test_counts_of_windows_are_those_of_a_brute_force(seed, parts):
     benchmark, queries_QD, rows_W, vectors_WD = windowed(seed)
     scores_QW = fold(queries_QD.double().numpy()[:, None] * vectors_WD.double().numpy()[None])
     scores_QN = np.stack([scores_QW[:, rows_W == row].max(1) for row in range(30)], 1)
-    relevant_QR = padded(benchmark.relevant)
-    rows_U = relevant_rows(relevant_QR)
+    relevant_QR = pad_rows(benchmark.relevant)
+    rows_U = list_relevant_rows(relevant_QR)
     known_W = np.isin(rows_W, rows_U)
     counter = RankCounter(queries_QD, benchmark.query_languages, relevant_QR, vectors_WD[torch.from_numpy(known_W)],
                           benchmark.passage_languages[rows_U], benchmark.languages, relevant_rows_W=rows_W[known_W])
@@ -84,7 +84,7 @@ def letters() -> PreTrainedTokenizerBase:
 @settings(max_examples=40, deadline=None)
 def test_pieces_that_get_tokens_at_their_edges_still_fit(letters, words, length, overlap):
     text, end = " ".join(words), 0
-    spans = window_spans(text, letters, length, overlap)
+    spans = find_window_spans(text, letters, length, overlap)
     for first, last in spans:
         assert len(letters(text[first:last])["input_ids"]) <= length
         assert not text[end:first].strip() and last >= end and last > first
@@ -97,8 +97,8 @@ def test_pieces_that_get_tokens_at_their_edges_still_fit(letters, words, length,
 @settings(max_examples=40, deadline=None)
 def test_windows_fit_overlap_and_cover_the_text(reader, words, length, overlap):
     text, prefix = " ".join(words), "Passage: "
-    spans = window_spans(text, reader, length, overlap, prefix)
-    assert windows(text, reader, length, overlap, prefix) == [text[first:last] for first, last in spans]
+    spans = find_window_spans(text, reader, length, overlap, prefix)
+    assert cut_into_windows(text, reader, length, overlap, prefix) == [text[first:last] for first, last in spans]
     end = 0
     for first, last in spans:  # each begins before or where the one before it ended, and reaches at least as far
         assert len(reader(prefix + text[first:last])["input_ids"]) <= length
@@ -113,4 +113,4 @@ def test_windows_fit_overlap_and_cover_the_text(reader, words, length, overlap):
     (("a", "b"), 30, 0.5, "not pairs"), ("a", 30, 1.0, "window_overlap=1.0 must be"), ("a b c", 4, 0.5, "leaves no room")])
 def test_impossible_windows_are_refused(reader, text, length, overlap, said):
     with pytest.raises(ValueError, match=said):
-        windows(text, reader, length, overlap, "Passage: Passage: Passage: Passage: ")
+        cut_into_windows(text, reader, length, overlap, "Passage: Passage: Passage: Passage: ")

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hybrid_ir.evaluation.postprocess import Split, apply, correction, require, require_split
+from hybrid_ir.evaluation.postprocess import EstimationSplit, apply_correction, build_correction, require_corrections, require_split
 from tests.evaluation.test_bias import parallel
 
 
@@ -18,7 +18,7 @@ def split_with_vectors(seed: int = 0, per_language: int = 1):
     vectors = {
         role: F.normalize(torch.from_numpy(rng.normal(size=(len(codes), 6)) + offsets[codes]).float(), dim=1)
         for role, codes in (("query", benchmark.query_languages), ("passage", benchmark.passage_languages))}
-    split = Split(benchmark)
+    split = EstimationSplit(benchmark)
     for role, rows in vectors.items():
         for part in np.array_split(rng.permutation(len(rows)), 3):
             split.add(role, part, rows[torch.from_numpy(part)])
@@ -27,7 +27,7 @@ def split_with_vectors(seed: int = 0, per_language: int = 1):
 
 def corrected(name: str, benchmark, vectors, split, role: str, **choices) -> np.ndarray:
     rows = np.random.default_rng(1).permutation(len(vectors[role]))
-    out = apply(correction(name, split, **choices), benchmark, role, rows, vectors[role][torch.from_numpy(rows)], True)
+    out = apply_correction(build_correction(name, split, **choices), benchmark, role, rows, vectors[role][torch.from_numpy(rows)], True)
     return out.numpy()[np.argsort(rows)]
 
 
@@ -76,31 +76,31 @@ def test_shift_moves_passages_by_the_mean_difference_of_translations(per_languag
 def test_dot_products_keep_their_lengths():
     benchmark, vectors, split = split_with_vectors()
     rows = np.arange(len(vectors["query"]))
-    out = apply(correction("center", split), benchmark, "query", rows, vectors["query"], unit_length=False)
+    out = apply_correction(build_correction("center", split), benchmark, "query", rows, vectors["query"], unit_length=False)
     assert (out.norm(dim=1) < 0.999).all()
 
 
 def test_what_a_split_lacks_is_named():
     benchmark, vectors, _ = split_with_vectors()
-    split = Split(benchmark)
+    split = EstimationSplit(benchmark)
     english = np.flatnonzero(benchmark.passage_languages == 1)
     split.add("passage", english, vectors["passage"][torch.from_numpy(english)])
     with pytest.raises(ValueError, match=r"postprocess_on=made has no passage in 'de', only in \['en'\]"):
-        apply(correction("center", split), benchmark, "passage", np.array([0]), vectors["passage"][:1], True)
+        apply_correction(build_correction("center", split), benchmark, "passage", np.array([0]), vectors["passage"][:1], True)
     split = split_with_vectors()[2]
     with pytest.raises(ValueError, match="passages that answer one question in 'de' and in postprocess_source='fr'"):
-        apply(correction("shift", split, source="fr"), benchmark, "passage", np.array([0]), vectors["passage"][:1], True)
+        apply_correction(build_correction("shift", split, source="fr"), benchmark, "passage", np.array([0]), vectors["passage"][:1], True)
     with pytest.raises(ValueError, match="postprocess_components=9 must be at least 1 and less than"):
-        apply(correction("lir", split, components=9), benchmark, "passage", np.array([0]), vectors["passage"][:1], True)
+        apply_correction(build_correction("lir", split, components=9), benchmark, "passage", np.array([0]), vectors["passage"][:1], True)
 
 
 def test_a_correction_must_say_where_it_is_estimated():
-    require(["none"], None)
-    require(["center", "none"], "test")
+    require_corrections(["none"], None)
+    require_corrections(["center", "none"], "test")
     with pytest.raises(ValueError, match="postprocess_on is missing"):
-        require(["none", "lir"], None)
+        require_corrections(["none", "lir"], None)
     with pytest.raises(ValueError, match=r"postprocess=\['centre'\] must be at least one, and only some of none, center"):
-        require(["centre"], "test")
+        require_corrections(["centre"], "test")
 
 
 def test_what_a_split_cannot_correct_is_said_before_anything_is_encoded():

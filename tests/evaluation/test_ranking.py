@@ -14,10 +14,10 @@ from hybrid_ir.evaluation import exact_scores as exact
 from hybrid_ir.evaluation import rank_counter as ranking
 
 from hybrid_ir.evaluation import relevant_passages as relevant
-from hybrid_ir.evaluation.exact_scores import error_bound, first_equal, paired_dots
+from hybrid_ir.evaluation.exact_scores import bound_rounding_error, find_first_equal, compute_paired_dots
 from hybrid_ir.evaluation.rank_table import EVERY, OWN
-from hybrid_ir.evaluation.rank_counter import RankCounter, rank
-from hybrid_ir.evaluation.relevant_passages import padded, relevant_rows
+from hybrid_ir.evaluation.rank_counter import RankCounter, rank_benchmark
+from hybrid_ir.evaluation.relevant_passages import pad_rows, list_relevant_rows
 from hybrid_ir.types import Benchmark, Source
 
 LANGUAGES = ("de", "en", "zh")
@@ -54,8 +54,8 @@ def benchmark_of(rng, queries: int, passages: int, relevant: list[np.ndarray]) -
 
 
 def counter_of(benchmark, queries_QD, passages_ND, temperature=None) -> RankCounter:
-    relevant_QR = padded(benchmark.relevant)
-    rows_U = relevant_rows(relevant_QR)
+    relevant_QR = pad_rows(benchmark.relevant)
+    rows_U = list_relevant_rows(relevant_QR)
     return RankCounter(queries_QD, benchmark.query_languages, relevant_QR, passages_ND[rows_U],
                        benchmark.passage_languages[rows_U], benchmark.languages, temperature)
 
@@ -71,7 +71,7 @@ def fold(products: np.ndarray) -> np.ndarray:
 
 def brute_force(benchmark, queries_QD, passages_ND):
     scores_QN = fold(queries_QD.double().numpy()[:, None] * passages_ND.double().numpy()[None])
-    shape = (*padded(benchmark.relevant).shape, 2)
+    shape = (*pad_rows(benchmark.relevant).shape, 2)
     above, tied = np.zeros(shape, int), np.zeros(shape, int)
     for q, rows in enumerate(benchmark.relevant):
         for r, row in enumerate(rows):
@@ -93,7 +93,7 @@ def same(left, right) -> bool:
 def test_counts_are_those_of_a_brute_force(seed, queries, passages, width, mixed):
     benchmark, queries_QD, passages_ND = world(seed, queries, passages, width, "mixed" if mixed else "plain")
     above, tied, _ = brute_force(benchmark, queries_QD, passages_ND)
-    table = rank(queries_QD, passages_ND, benchmark)
+    table = rank_benchmark(queries_QD, passages_ND, benchmark)
     assert np.array_equal(table.above, above) and np.array_equal(table.tied, tied)
 
 
@@ -102,9 +102,9 @@ def test_counts_are_those_of_a_brute_force(seed, queries, passages, width, mixed
 def test_vectors_of_any_length_keep_their_counts(seed, factor, longer):
     """Scaled by a power of two every score is exact again, and so is every rounding error: it grows with the vectors."""
     benchmark, queries_QD, passages_ND = world(seed, width=9)
-    expected = rank(queries_QD, passages_ND, benchmark)
+    expected = rank_benchmark(queries_QD, passages_ND, benchmark)
     scaled = (factor * queries_QD, passages_ND) if longer == "queries" else (queries_QD, factor * passages_ND)
-    table = rank(*scaled, benchmark)
+    table = rank_benchmark(*scaled, benchmark)
     assert np.array_equal(table.above, expected.above) and np.array_equal(table.tied, expected.tied)
 
 
@@ -114,7 +114,7 @@ def test_batching_order_and_shards_change_nothing(seed, data):
     benchmark, queries_QD, passages_ND = world(seed)
     rng = np.random.default_rng(data.draw(st.integers(0, 10**6)))
     order, shards, batch = rng.permutation(40), data.draw(st.integers(1, 4)), data.draw(st.integers(1, 41))
-    expected = rank(queries_QD, passages_ND, benchmark)
+    expected = rank_benchmark(queries_QD, passages_ND, benchmark)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "BLOCK", data.draw(st.sampled_from([8, 50, 200])))
         patch.setattr(relevant, "BLOCK", data.draw(st.sampled_from([1, 50])))
@@ -160,7 +160,7 @@ def test_shuffling_the_corpus_and_renaming_languages_change_nothing(seed):
         passages=[benchmark.passages[i] for i in order], passage_languages=name[benchmark.passage_languages[order]],
         passage_ids=[benchmark.passage_ids[i] for i in order],
         relevant=[np.sort(place[rows]) for rows in benchmark.relevant], source=benchmark.source)
-    before, after = rank(queries_QD, passages_ND, benchmark), rank(queries_QD, passages_ND[order], moved)
+    before, after = rank_benchmark(queries_QD, passages_ND, benchmark), rank_benchmark(queries_QD, passages_ND[order], moved)
     for q, rows in enumerate(benchmark.relevant):
         column = np.searchsorted(np.sort(place[rows]), place[rows])
         assert np.array_equal(before.above[q, : len(rows)], after.above[q, column])
@@ -169,13 +169,13 @@ def test_shuffling_the_corpus_and_renaming_languages_change_nothing(seed):
 
 def test_planted_duplicates_tie_and_a_relevant_passage_never_counts_itself():
     benchmark, queries_QD, passages_ND = world(1, queries=50, passages=300, width=384, kind="plain")
-    table = rank(queries_QD, passages_ND, benchmark)
+    table = rank_benchmark(queries_QD, passages_ND, benchmark)
     assert table.tied.sum() == 0
     rows = [int(rows[0]) for rows in benchmark.relevant if len(rows)]
     taken = set(np.concatenate(benchmark.relevant).tolist())
     free = [row for row in range(300) if row not in taken][: len(rows)]
     passages_ND[free] = passages_ND[rows[: len(free)]]
-    tied = rank(queries_QD, passages_ND, benchmark).tied
+    tied = rank_benchmark(queries_QD, passages_ND, benchmark).tied
     assert tied.sum() >= len(free) and np.array_equal(tied, brute_force(benchmark, queries_QD, passages_ND)[1])
 
 
@@ -186,7 +186,7 @@ def test_one_unit_in_the_last_place_decides(width):
     for row in range(60):  # a staircase of neighbours
         for _ in range(row % 7):
             passages_ND[row, row % 3] = torch.nextafter(passages_ND[row, row % 3], torch.tensor(2.0))
-    table = rank(queries_QD, passages_ND, benchmark)
+    table = rank_benchmark(queries_QD, passages_ND, benchmark)
     above, tied, scores_QN = brute_force(benchmark, queries_QD, passages_ND)
     assert np.array_equal(table.above, above) and np.array_equal(table.tied, tied)
     exact = [sum(Fraction(a) * Fraction(b) for a, b in zip(queries_QD[0].tolist(), p.tolist(), strict=True))
@@ -196,7 +196,7 @@ def test_one_unit_in_the_last_place_decides(width):
 
 def test_a_collapsed_model_ties_with_everything():
     benchmark, queries_QD, passages_ND = world(3)
-    table = rank(queries_QD, torch.ones_like(passages_ND), benchmark)
+    table = rank_benchmark(queries_QD, torch.ones_like(passages_ND), benchmark)
     present = table.relevant >= 0
     assert table.above.sum() == 0 and (table.tied[present, EVERY] == 39).all()
 
@@ -206,7 +206,7 @@ def test_zero_vectors_tie_and_are_not_above_all(zero):
     """A mean that is subtracted from its only vector leaves one."""
     benchmark, queries_QD, passages_ND = world(3)
     {"queries": queries_QD, "passages": passages_ND, "one query": queries_QD[:1]}[zero].zero_()
-    table = rank(queries_QD, passages_ND, benchmark)
+    table = rank_benchmark(queries_QD, passages_ND, benchmark)
     above, tied, _ = brute_force(benchmark, queries_QD, passages_ND)
     assert np.array_equal(table.above, above) and np.array_equal(table.tied, tied)
 
@@ -217,20 +217,20 @@ def test_paired_dots_are_exact_and_do_not_depend_on_their_neighbours(seed, width
     rng = np.random.default_rng(seed)
     left, right = torch.from_numpy(rng.normal(size=(2, 9, width)).astype(np.float32))
     rows = torch.arange(9)
-    together = paired_dots(left, right, rows, rows)
-    assert together.tolist() == [paired_dots(left, right, row[None], row[None]).item() for row in rows]
+    together = compute_paired_dots(left, right, rows, rows)
+    assert together.tolist() == [compute_paired_dots(left, right, row[None], row[None]).item() for row in rows]
     for row in range(9):
         exact = math.fsum((left[row].double() * right[row].double()).tolist())
-        assert abs(together[row].item() - exact) <= error_bound(width) * left[row].norm() * right[row].norm()
+        assert abs(together[row].item() - exact) <= bound_rounding_error(width) * left[row].norm() * right[row].norm()
 
 
 @given(st.lists(st.tuples(st.integers(-2, 2), st.integers(-2, 2)), min_size=1, max_size=12))
 @settings(max_examples=50, deadline=None)
 def test_equal_vectors_find_their_first(rows):
     vectors = torch.tensor(rows, dtype=torch.float64)
-    assert first_equal(vectors).tolist() == [rows.index(row) for row in rows]
+    assert find_first_equal(vectors).tolist() == [rows.index(row) for row in rows]
     # these two have the same signature, yet they differ
-    assert first_equal(torch.tensor([[2.0, 0, 0, 0], [0, 0, 0, 1]])).tolist() == [0, 1]
+    assert find_first_equal(torch.tensor([[2.0, 0, 0, 0], [0, 0, 0, 1]])).tolist() == [0, 1]
 
 
 @settings(max_examples=20, deadline=None)
@@ -238,7 +238,7 @@ def test_equal_vectors_find_their_first(rows):
 def test_losses_are_infonce_of_each_relevant_passage_against_the_rest(seed, temperature):
     benchmark, queries_QD, passages_ND = world(seed)
     scores_QN = brute_force(benchmark, queries_QD, passages_ND)[2] / temperature
-    losses = rank(queries_QD, passages_ND, benchmark, temperature).losses
+    losses = rank_benchmark(queries_QD, passages_ND, benchmark, temperature).losses
     for q, rows in enumerate(benchmark.relevant):
         rest = np.delete(scores_QN[q], rows)
         expected = [np.logaddexp.reduce([scores_QN[q, row], *rest]) - scores_QN[q, row] for row in rows]
@@ -254,7 +254,7 @@ def test_non_finite_embeddings_are_refused_with_their_first_row(what, value):
     benchmark, queries_QD, passages_ND = world(4)
     (queries_QD if what == "query" else passages_ND)[[5, 6], 2] = value
     with pytest.raises(ValueError, match=r"embeddings hold NaN or infinity, first at row [56]"):
-        rank(queries_QD, passages_ND, benchmark)
+        rank_benchmark(queries_QD, passages_ND, benchmark)
 
 
 def test_forgotten_and_repeated_passages_are_refused():
@@ -271,6 +271,6 @@ def test_forgotten_and_repeated_passages_are_refused():
 def test_wrong_numbers_of_embeddings_are_refused():
     benchmark, queries_QD, passages_ND = world(6)
     with pytest.raises(ValueError, match="39 embeddings for the 40 passages"):
-        rank(queries_QD, passages_ND[:-1], benchmark)
+        rank_benchmark(queries_QD, passages_ND[:-1], benchmark)
     with pytest.raises(ValueError, match="6 query embeddings for the 7 queries"):
-        rank(queries_QD[:-1], passages_ND, benchmark)
+        rank_benchmark(queries_QD[:-1], passages_ND, benchmark)

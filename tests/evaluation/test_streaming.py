@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.evaluation.rank_counter import rank
+from hybrid_ir.evaluation.rank_counter import rank_benchmark
 from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.types import Benchmark, Source
 
@@ -63,7 +63,7 @@ def test_nothing_relevant_is_nothing_to_measure(asked):
 @settings(max_examples=20, deadline=None)
 def test_order_and_batches_do_not_matter(seed, order):
     benchmark, queries, passages = problem(seed)
-    table = rank(queries, passages, benchmark, 0.05)
+    table = rank_benchmark(queries, passages, benchmark, 0.05)
     results = streamed(benchmark, queries, passages, order, temperature=0.05)
     again = streamed(benchmark, queries, passages, order + 1, temperature=0.05)
     assert results.summary() == pytest.approx(again.summary(), abs=1e-12)

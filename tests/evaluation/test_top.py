@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_ir.evaluation.rank_counter import RankCounter
-from hybrid_ir.evaluation.relevant_passages import padded, relevant_rows
-from hybrid_ir.evaluation.trec_runs import word, write_runs
-from hybrid_ir.evaluation.top_k import Top
+from hybrid_ir.evaluation.relevant_passages import pad_rows, list_relevant_rows
+from hybrid_ir.evaluation.trec_runs import quote_blanks, write_trec_runs
+from hybrid_ir.evaluation.top_k import TopK
 from tests.evaluation.test_ranking import world
 
 
 def filled(benchmark, queries, passages, order, tops) -> None:
-    relevant_QR = padded(benchmark.relevant)
-    rows = relevant_rows(relevant_QR)
+    relevant_QR = pad_rows(benchmark.relevant)
+    rows = list_relevant_rows(relevant_QR)
     counter = RankCounter(queries, benchmark.query_languages, relevant_QR, passages[rows], benchmark.passage_languages[rows],
                           benchmark.languages, listeners=tops)
     for part in np.array_split(order, 3):
@@ -31,7 +31,7 @@ def filled(benchmark, queries, passages, order, tops) -> None:
 @settings(max_examples=40, deadline=None)
 def test_the_top_is_that_of_a_sort(seed, depth, kind):
     benchmark, queries, passages = world(seed, kind=kind)
-    every, own = Top(7, depth), Top(7, depth, benchmark.query_languages)
+    every, own = TopK(7, depth), TopK(7, depth, benchmark.query_languages)
     filled(benchmark, queries, passages, np.random.default_rng(seed).permutation(40), [every, own])
     scores = np.round((queries.double() @ passages.double().T).numpy(), 12)
     for q in range(7):
@@ -48,7 +48,7 @@ def test_the_top_is_that_of_a_sort(seed, depth, kind):
 def test_ties_at_the_edge_share_the_places_that_are_left(pool, k):
     """The mean over all orders of the tied passages."""
     scores, languages = np.array([s for s, _ in pool], float), np.array([code for _, code in pool])
-    top = Top(1, 12)
+    top = TopK(1, 12)
     for language in range(3):
         rows = np.flatnonzero(languages == language)
         if len(rows):
@@ -61,7 +61,7 @@ def test_ties_at_the_edge_share_the_places_that_are_left(pool, k):
 @pytest.mark.parametrize(("k", "expected"), [(1, [1, 0]), (2, [0.5, 0.5]), (3, [2 / 3, 1 / 3]), (4, [2 / 3, 1 / 3])])
 def test_shares_of_all_that_is_kept_and_of_fewer(k, expected):
     """Three passages that do not tie, in a top as deep as is asked for; a query that found nothing has no shares."""
-    top = Top(2, k)
+    top = TopK(2, k)
     top.take(1, torch.tensor([[0.9, 0.1]]), torch.tensor([4, 5]), 0)
     top.take(1, torch.tensor([[0.5]]), torch.tensor([2]), 1)
     assert top.language_shares(k, 2)[1] == pytest.approx(expected)
@@ -70,7 +70,7 @@ def test_shares_of_all_that_is_kept_and_of_fewer(k, expected):
 
 def test_ids_with_blanks_are_one_word_each_and_stay_different():
     ids = ["a b", "a_b", "a\tb", "a%20b", "a\u00a0b", "ab", "100%"]
-    words = [word(name) for name in ids]
+    words = [quote_blanks(name) for name in ids]
     assert len(set(words)) == len(ids) and all(len(one.split()) == 1 for one in words)
     assert [unquote(one) for one in words] == ids
 
@@ -79,9 +79,9 @@ def test_run_files_are_read_by_pytrec_eval(tmp_path):
     pytrec_eval = pytest.importorskip("pytrec_eval")
     benchmark, queries, passages = world(3, queries=12, kind="plain")
     benchmark = replace(benchmark, grades=[np.arange(1.0, 1 + len(rows)) for rows in benchmark.relevant])
-    tops = {"multi": Top(12, 40)}
+    tops = {"multi": TopK(12, 40)}
     filled(benchmark, queries, passages, np.arange(40), tops.values())
-    write_runs(tops, benchmark, "made up", tmp_path)
+    write_trec_runs(tops, benchmark, "made up", tmp_path)
     with open(tmp_path / "qrels.multi.trec") as qrels, open(tmp_path / "run.multi.trec") as run:
         judged, ranked = pytrec_eval.parse_qrel(qrels), pytrec_eval.parse_run(run)
     values = pytrec_eval.RelevanceEvaluator(judged, {"map"}).evaluate(ranked)

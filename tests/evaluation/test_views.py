@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.evaluation.rank_counter import rank
+from hybrid_ir.evaluation.rank_counter import rank_benchmark
 from hybrid_ir.evaluation.results import ALL, RETRIEVAL, VIEWS, Results
 from hybrid_ir.types import Benchmark, Source
 
@@ -27,7 +27,7 @@ def world(seed: int, queries: int = 24, passages: int = 150, graded: bool = Fals
         passage_languages=rng.integers(0, 3, passages), passage_ids=[f"p{i}" for i in range(passages)],
         relevant=relevant, source=Source("world", "", "", ""),
         grades=[rng.integers(1, 4, len(rows)).astype(float) for rows in relevant] if graded else None)
-    return benchmark, rank(queries_QD, passages_ND, benchmark), (queries_QD.double() @ passages_ND.double().T).numpy()
+    return benchmark, rank_benchmark(queries_QD, passages_ND, benchmark), (queries_QD.double() @ passages_ND.double().T).numpy()
 
 
 def rankings(benchmark, scores_QN):
@@ -170,7 +170,7 @@ def test_a_monolingual_benchmark_has_no_cross_lingual_numbers():
             for q, rows in enumerate(benchmark.relevant)]
     alone = Benchmark(**{**vars(benchmark), "relevant": keep})
     vectors = torch.nn.functional.normalize(torch.randn(200, 4, generator=torch.Generator().manual_seed(0)), dim=1)
-    results = Results.of(rank(vectors[:24], vectors[24:174], alone, temperature=0.05), alone)
+    results = Results.of(rank_benchmark(vectors[:24], vectors[24:174], alone, temperature=0.05), alone)
     assert results.left_out["mono"] == one.left_out["mono"] and not (results.view == VIEWS.index("cross")).any()
     assert np.isnan(results.macro("cross")["map"]) and not any(name.startswith("cross") for name in results.summary())
     assert results.summary()["loss"] > 0

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_ir.files import download as module
-from hybrid_ir.files.download import Part, Promise, download
+from hybrid_ir.files.download import PartialFile, ServerPromise, download
 from tests.web import serving
 
 PAGE = b"".join(hashlib.sha256(bytes([i])).digest() for i in range(200)) * 40  # 256 kB without repeats in sight
@@ -70,7 +70,7 @@ def test_a_file_that_changes_between_the_tries_is_the_new_one(tmp_path, honest):
     with serving(pages={"/page": PAGE}, cuts=[100_000] + [0] * module.TRIES) as web:
         with pytest.raises(ValueError, match="could not be had"):
             download(f"{web.url}/page", tmp_path / "page", pause=0)
-        assert Part(tmp_path / "page").size == 100_000
+        assert PartialFile(tmp_path / "page").size == 100_000
         web.cuts.clear()
         web.pages["/page"], web.if_range = new, honest
         download(f"{web.url}/page", tmp_path / "page", pause=0)
@@ -79,8 +79,8 @@ def test_a_file_that_changes_between_the_tries_is_the_new_one(tmp_path, honest):
 
 
 def test_a_part_longer_than_the_file_starts_over(tmp_path):
-    part = Part(tmp_path / "page")
-    part.start(Promise(etag='"x"', size=len(PAGE) + 9))
+    part = PartialFile(tmp_path / "page")
+    part.start(ServerPromise(etag='"x"', size=len(PAGE) + 9))
     part.data.write_bytes(b"z" * (len(PAGE) + 5))
     with serving(pages={"/page": PAGE}, headers={"ETag": '"x"'}) as web:
         download(f"{web.url}/page", tmp_path / "page", pause=0)
@@ -88,7 +88,7 @@ def test_a_part_longer_than_the_file_starts_over(tmp_path):
 
 
 def test_a_damaged_note_starts_over(tmp_path):
-    part = Part(tmp_path / "page")
+    part = PartialFile(tmp_path / "page")
     part.data.write_bytes(b"old bytes")
     part.note.write_text('{"etag": "')
     with serving(pages={"/page": PAGE}) as web:
@@ -98,8 +98,8 @@ def test_a_damaged_note_starts_over(tmp_path):
 
 
 def test_a_whole_part_is_checked_without_asking_again(tmp_path):
-    part = Part(tmp_path / "page")
-    part.start(Promise(etag='"x"', size=len(PAGE), sha256=SHA))
+    part = PartialFile(tmp_path / "page")
+    part.start(ServerPromise(etag='"x"', size=len(PAGE), sha256=SHA))
     part.data.write_bytes(PAGE)
     download("http://127.0.0.1:9/page", tmp_path / "page")
     assert (tmp_path / "page").read_bytes() == PAGE and hidden(tmp_path) == []
@@ -192,7 +192,7 @@ def test_a_killed_download_leaves_no_file_under_its_name_and_the_next_call_goes_
         code = f"from pathlib import Path; from hybrid_ir.files.download import download; download({web.url + '/page'!r}, " \
                f"Path({str(place)!r}))"
         process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
-        part = Part(place)
+        part = PartialFile(place)
         deadline = time.monotonic() + 20
         while part.size < 20_000 and time.monotonic() < deadline:
             assert not place.exists()

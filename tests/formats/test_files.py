@@ -10,7 +10,7 @@ import pytest
 from hybrid_ir.evaluation.benchmarks import mlqa_r
 
 from hybrid_ir.evaluation.benchmarks import xquad_r
-from hybrid_ir.files.fetching import LOCK, RemoteFile, fetch, mirrored, on_github, on_hub, read_lock, verify
+from hybrid_ir.files.fetching import LOCK, RemoteFile, fetch_files, replace_server, github_file, hub_file, read_file_list, verify_files
 from tests.web import serving
 
 PAGES = {"/a/one.txt": b"one", "/a/sub/two.txt": b"two two", "/three.txt": b"three"}
@@ -26,7 +26,7 @@ def record(url: str, known: bool = True) -> list[RemoteFile]:
 
 
 def statuses(files, folder) -> list[str]:
-    return [verdict.status for verdict in verify(files, folder)]
+    return [verdict.status for verdict in verify_files(files, folder)]
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -34,10 +34,10 @@ def test_fetch_gets_what_is_missing_and_a_second_call_asks_for_nothing(tmp_path,
     with serving(pages=PAGES) as web:
         files = record(web.url, known)
         assert set(statuses(files, tmp_path)) == {"missing"}
-        assert fetch(files, tmp_path) == [file.path for file in files]
-        assert fetch(files, tmp_path) == [] and len(web.asked) == 3
+        assert fetch_files(files, tmp_path) == [file.path for file in files]
+        assert fetch_files(files, tmp_path) == [] and len(web.asked) == 3
         (tmp_path / "a/sub/two.txt").unlink()
-        assert fetch(files, tmp_path) == ["a/sub/two.txt"]
+        assert fetch_files(files, tmp_path) == ["a/sub/two.txt"]
     assert statuses(files, tmp_path) == ["ok"] * 3
     lock = json.loads((tmp_path / LOCK).read_text())["files"]
     assert [row["path"] for row in lock] == sorted(file.path for file in files)
@@ -50,11 +50,11 @@ def test_fetch_gets_what_is_missing_and_a_second_call_asks_for_nothing(tmp_path,
 def test_verify_says_of_each_file_what_is_wrong(tmp_path):
     with serving(pages=PAGES) as web:
         files = record(web.url, known=False)
-        fetch(files, tmp_path)
+        fetch_files(files, tmp_path)
     (tmp_path / "a/one.txt").write_bytes(b"eno")
     (tmp_path / "a/sub/two.txt").write_bytes(b"two")
     (tmp_path / "three.txt").unlink()
-    verdicts = verify(files, tmp_path)
+    verdicts = verify_files(files, tmp_path)
     assert [verdict.status for verdict in verdicts] == ["wrong sha256", "wrong size", "missing"]
     assert sha(b"one") in verdicts[0].detail and sha(b"eno") in verdicts[0].detail
     assert verdicts[1].detail == "3 bytes, expected 7" and all(verdict.wrong for verdict in verdicts)
@@ -62,7 +62,7 @@ def test_verify_says_of_each_file_what_is_wrong(tmp_path):
 
 def test_the_released_checksum_wins_over_the_lock(tmp_path):
     (tmp_path / "x").write_bytes(b"other")
-    fetch([RemoteFile("x", "http://127.0.0.1:9/x")], tmp_path)
+    fetch_files([RemoteFile("x", "http://127.0.0.1:9/x")], tmp_path)
     assert statuses([RemoteFile("x", "", 5, sha(b"right"))], tmp_path) == ["wrong sha256"]
 
 
@@ -70,7 +70,7 @@ def test_files_put_by_hand_are_locked_and_later_changes_seen(tmp_path):
     (tmp_path / "x").write_bytes(b"mine")
     files = [RemoteFile("x", "http://127.0.0.1:9/x")]
     assert statuses(files, tmp_path) == ["no known checksum"]
-    assert fetch(files, tmp_path) == [] and read_lock(tmp_path)["x"]["origin"] == "put here by hand"
+    assert fetch_files(files, tmp_path) == [] and read_file_list(tmp_path)["x"]["origin"] == "put here by hand"
     assert statuses(files, tmp_path) == ["ok"]
     (tmp_path / "x").write_bytes(b"ours")
     assert statuses(files, tmp_path) == ["wrong sha256"]
@@ -80,7 +80,7 @@ def test_fetch_overwrites_nothing(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/one.txt").write_bytes(b"something else")
     with serving(pages=PAGES) as web, pytest.raises(ValueError, match="1 files are not the released ones; delete") as raised:
-        fetch(record(web.url), tmp_path)
+        fetch_files(record(web.url), tmp_path)
     assert "one.txt: wrong size, 14 bytes, expected 3" in str(raised.value) and web.asked == []
     assert (tmp_path / "a/one.txt").read_bytes() == b"something else"
 
@@ -89,32 +89,32 @@ def test_what_was_fetched_before_an_error_stays_and_is_locked(tmp_path):
     with serving(pages={"/a/one.txt": b"one"}) as web:
         files = record(web.url, known=False)
         with pytest.raises(ValueError, match="two.txt: 404"):
-            fetch(files, tmp_path, pause=0)
-        assert set(read_lock(tmp_path)) == {"a/one.txt"}
+            fetch_files(files, tmp_path, pause=0)
+        assert set(read_file_list(tmp_path)) == {"a/one.txt"}
         web.pages = PAGES
-        assert fetch(files, tmp_path) == ["a/sub/two.txt", "three.txt"]
+        assert fetch_files(files, tmp_path) == ["a/sub/two.txt", "three.txt"]
 
 
 def test_a_mirror_has_the_same_paths(tmp_path):
     with serving(pages={"/pre/fix" + path: data for path, data in PAGES.items()}) as web:
         files = record("https://example.invalid")
-        assert len(fetch(files, tmp_path, mirror=f"{web.url}/pre/fix/")) == 3
-    assert read_lock(tmp_path)["three.txt"]["origin"] == f"{web.url}/pre/fix/three.txt"
-    assert mirrored("https://a.org/b/c", None) == "https://a.org/b/c"
+        assert len(fetch_files(files, tmp_path, mirror=f"{web.url}/pre/fix/")) == 3
+    assert read_file_list(tmp_path)["three.txt"]["origin"] == f"{web.url}/pre/fix/three.txt"
+    assert replace_server("https://a.org/b/c", None) == "https://a.org/b/c"
     for wrong in ("somewhere", "ftp://x.org", "http://"):
         with pytest.raises(ValueError, match=f"mirror={wrong} must be the address of a server"):
-            mirrored("https://a.org/b/c", wrong)
+            replace_server("https://a.org/b/c", wrong)
 
 
 def test_a_damaged_lock_is_one_clear_error(tmp_path):
     for text in ("{", "[]", '{"files": [{}]}'):
         (tmp_path / LOCK).write_text(text)
         with pytest.raises(ValueError, match=r"files.json is damaged .* delete it"):
-            fetch([], tmp_path)
+            fetch_files([], tmp_path)
 
 
 def fetch_all(url: str, folder: str, got) -> None:
-    got.put(len(fetch(record(url), Path(folder))))
+    got.put(len(fetch_files(record(url), Path(folder))))
 
 
 def test_two_processes_fetch_each_file_once(tmp_path):
@@ -132,17 +132,17 @@ def test_two_processes_fetch_each_file_once(tmp_path):
 
 def test_addresses_are_pinned(monkeypatch):
     monkeypatch.delenv("HF_ENDPOINT", raising=False)
-    assert on_hub("o/r", "abc", "d/f.x").url == "https://huggingface.co/datasets/o/r/resolve/abc/d/f.x"
+    assert hub_file("o/r", "abc", "d/f.x").url == "https://huggingface.co/datasets/o/r/resolve/abc/d/f.x"
     monkeypatch.setenv("HF_ENDPOINT", "http://hub.local/")
-    assert on_hub("o/r", "abc", "d/f.x").url == "http://hub.local/datasets/o/r/resolve/abc/d/f.x"
-    file = on_github("o/r", "abc", "d/f.x", "f.x", 3, "s")
+    assert hub_file("o/r", "abc", "d/f.x").url == "http://hub.local/datasets/o/r/resolve/abc/d/f.x"
+    file = github_file("o/r", "abc", "d/f.x", "f.x", 3, "s")
     assert file == RemoteFile("f.x", "https://raw.githubusercontent.com/o/r/abc/d/f.x", 3, "s")
 
 
 @pytest.mark.parametrize(("module", "name", "languages"), [(xquad_r, "xquad-r", 11), (mlqa_r, "mlqa-r", 7)])
 def test_the_released_files_have_the_recorded_checksums(shared, module, name, languages):
     files = module.files()
-    assert len(files) == languages + 1 and {verdict.status for verdict in verify(files, shared / "data" / name)} == {"ok"}
+    assert len(files) == languages + 1 and {verdict.status for verdict in verify_files(files, shared / "data" / name)} == {"ok"}
     assert [file.path for file in module.files(["en", "de"])] == ["LICENSE", "de.json", "en.json"]
     with pytest.raises(ValueError, match=r"languages=\['xx'\] must be some of \['ar', 'de'"):
         module.files("xx")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hybrid_ir.files.lareqa import read_folder
+from hybrid_ir.files.lareqa import read_lareqa_folder
 
 ORIGIN = "the place of the data"
 
@@ -24,13 +24,13 @@ def write(folder, *paragraphs: dict, language: str = "en") -> None:
 
 def errors(folder, *languages: str) -> str:
     with pytest.raises(ValueError) as raised:
-        read_folder(folder, languages or ["en"], ORIGIN)
+        read_lareqa_folder(folder, languages or ["en"], ORIGIN)
     return str(raised.value)
 
 
 def test_the_answer_sentence_holds_the_start_and_not_the_end(tmp_path):
     write(tmp_path, paragraph(("a", 0), ("b", 3), ("c", 4), ("d", 12)), paragraph())
-    first, second = read_folder(tmp_path, ["en"], ORIGIN)["en"]
+    first, second = read_lareqa_folder(tmp_path, ["en"], ORIGIN)["en"]
     assert [(q.id, q.answer_sentence) for q in first.questions] == [("a", 0), ("b", 0), ("c", 1), ("d", 2)]
     assert first.article == "Numbers" and first.sentences == ("One.", "Two.", "3rd.") and second.questions == ()
 
@@ -39,14 +39,14 @@ def test_overlapping_sentences_give_the_first(tmp_path):
     one = paragraph(("a", 3))
     one["sentence_breaks"][1] = [2, 8]
     write(tmp_path, one)
-    assert read_folder(tmp_path, ["en"], ORIGIN)["en"][0].questions[0].answer_sentence == 0
+    assert read_lareqa_folder(tmp_path, ["en"], ORIGIN)["en"][0].questions[0].answer_sentence == 0
 
 
 def test_of_several_answers_the_first_counts(tmp_path):
     one = paragraph(("a", 5))
     one["qas"][0]["answers"].append({"answer_start": 0, "text": "?"})
     write(tmp_path, one)
-    assert read_folder(tmp_path, ["en"], ORIGIN)["en"][0].questions[0].answer_sentence == 1
+    assert read_lareqa_folder(tmp_path, ["en"], ORIGIN)["en"][0].questions[0].answer_sentence == 1
 
 
 @pytest.mark.parametrize("start", [8, 13, -1])

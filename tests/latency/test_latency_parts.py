@@ -16,18 +16,18 @@ from hybrid_ir.latency.backends import agrees, contestant, with_encode
 from hybrid_ir.latency.measure import count_tokens
 from hybrid_ir.latency.pools import bytes_needed, check_memory, passage_vectors, random_units, repeated
 from hybrid_ir.latency.search import exact, hnsw, overlap
-from hybrid_ir.latency.session import run
-from hybrid_ir.latency.settings import Settings, Unavailable
-from hybrid_ir.runs.folder import whole
-from hybrid_ir.model.adapters import BiEncoderTexts
+from hybrid_ir.latency.session import run_latency_session
+from hybrid_ir.latency.settings import LatencySettings, Unavailable
+from hybrid_ir.runs.folder import write_atomically
+from hybrid_ir.model.adapters import BiEncoderAdapter
 
 CPU = torch.device("cpu")
 QUERIES = ["what money do people pay with in kabul?", "中国", "a", "ποιο νόμισμα έχει η Ελλάδα;"]
 
 
 @pytest.fixture
-def texts(encoder) -> BiEncoderTexts:
-    return BiEncoderTexts(encoder, "small")
+def texts(encoder) -> BiEncoderAdapter:
+    return BiEncoderAdapter(encoder, "small")
 
 
 def test_every_backend_gives_the_vectors_of_the_encoder(texts):
@@ -42,7 +42,7 @@ def test_every_backend_gives_the_vectors_of_the_encoder(texts):
 
 
 def test_a_backend_of_other_vectors_is_left_out(texts):
-    other = BiEncoderTexts(with_encode(texts, lambda ids_BT, mask_BT: texts.encoder._encode(ids_BT.flip(0), mask_BT)), "other")
+    other = BiEncoderAdapter(with_encode(texts, lambda ids_BT, mask_BT: texts.encoder._encode(ids_BT.flip(0), mask_BT)), "other")
     with pytest.raises(Unavailable, match="not those of torch_fp32: cosine"):
         agrees(texts, other)
     agrees(texts, texts)
@@ -51,15 +51,15 @@ def test_a_backend_of_other_vectors_is_left_out(texts):
 def test_what_is_not_installed_is_said_and_the_others_go_on(texts, monkeypatch, numbers_benchmark, capsys):
     for name in ("onnxruntime", "faiss"):
         monkeypatch.setitem(sys.modules, name, None)  # what an import of a package that is not there meets
-    asked = Settings(batch_sizes=[1], pools=[20], backends=["torch_fp32", "onnx"], search=["exact", "hnsw"], rounds=1, warmup=0)
-    study, card, left_out = run({"small": texts}, numbers_benchmark, asked, Console())
+    asked = LatencySettings(batch_sizes=[1], pools=[20], backends=["torch_fp32", "onnx"], search=["exact", "hnsw"], rounds=1, warmup=0)
+    study, card, left_out = run_latency_session({"small": texts}, numbers_benchmark, asked, Console())
     assert study.contestants == [("small", "torch_fp32")] and [search.kind for search in study.searches] == ["exact"]
     assert study.table().num_rows == len(numbers_benchmark.queries) and "passages of texts made" not in card["vectors"]
     assert left_out == ["small: onnx: onnxruntime is not installed: pip install onnxruntime onnxscript",
                         "hnsw, 20 vectors: hnsw: faiss is not installed: pip install faiss-cpu"]
     assert all(f"left out: {line}" in capsys.readouterr().out for line in left_out[:1])
     with pytest.raises(ValueError, match="nothing is left to measure: small: onnx"):
-        run({"small": texts}, numbers_benchmark, Settings(backends=["onnx"], pools=[20]), Console())
+        run_latency_session({"small": texts}, numbers_benchmark, LatencySettings(backends=["onnx"], pools=[20]), Console())
 
 
 def test_tokens_are_those_that_are_read(texts, numbers_benchmark):
@@ -106,7 +106,7 @@ def test_hnsw_finds_nearly_what_exact_search_finds():
 
 
 def test_a_pool_that_does_not_fit_is_refused_with_its_bytes(monkeypatch):
-    asked = Settings(pools=[1_000, 10_000_000], search=["exact", "hnsw"], batch_sizes=[1])
+    asked = LatencySettings(pools=[1_000, 10_000_000], search=["exact", "hnsw"], batch_sizes=[1])
     exact_bytes, index_bytes = bytes_needed(asked, [384], "float32")
     assert exact_bytes == 10_000_000 * (384 * 4 + 4) and index_bytes > 10_001_000 * 384 * 4
     monkeypatch.setattr(pools, "available_bytes", lambda device: 10**9)
@@ -133,22 +133,22 @@ def test_memory_is_asked_of_the_system():
 ])
 def test_wrong_choices_are_named_all_at_once(choices, said):
     with pytest.raises(ValueError) as error:
-        Settings(**choices)
+        LatencySettings(**choices)
     assert said in str(error.value)
 
 
 def test_a_benchmark_without_queries_is_refused(texts):
     empty = SimpleNamespace(queries=[], name="nothing")
     with pytest.raises(ValueError, match="benchmark=nothing has no queries"):
-        run({"small": texts}, empty, Settings(), Console())
+        run_latency_session({"small": texts}, empty, LatencySettings(), Console())
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):
     path = tmp_path / "latency.parquet"
-    with pytest.raises(OSError, match="disk full"), whole(path) as file:
+    with pytest.raises(OSError, match="disk full"), write_atomically(path) as file:
         file.write_bytes(b"half")
         raise OSError("disk full")
     assert list(tmp_path.iterdir()) == []
-    with whole(path) as file:
+    with write_atomically(path) as file:
         file.write_bytes(b"whole")
     assert [p.name for p in tmp_path.iterdir()] == ["latency.parquet"]

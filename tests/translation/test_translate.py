@@ -12,9 +12,9 @@ import pytest
 
 from hybrid_ir.runs.errors import USER_ERRORS
 from hybrid_ir.cli import translate as translate_command
-from hybrid_ir.corpora.stored import load, read_card
+from hybrid_ir.corpora.stored import load_corpus_folder, read_corpus_card
 from hybrid_ir.translation.families import Translator, family_of
-from hybrid_ir.translation.quality import Filters, is_copy, loop
+from hybrid_ir.translation.quality import QualityFilters, is_copy, loop
 from tests.command_line import hybrid_ir, start_hybrid_ir
 from tests.test_processes import until
 from tests.translation.number_words import in_words, tokenizer, trained
@@ -56,7 +56,7 @@ def whole(tmp_path_factory, model, numbers) -> Path:
 
 
 def test_every_text_is_translated_as_it_should_be(whole, numbers):
-    corpus, records = load(whole), [json.loads(line) for line in numbers.read_text().splitlines()]
+    corpus, records = load_corpus_folder(whole), [json.loads(line) for line in numbers.read_text().splitlines()]
     assert corpus.languages == ("de", "en", "es") and len(corpus) == COUNT
     for query, passage in corpus.pairs:
         record = records[int(query)]
@@ -74,7 +74,7 @@ def test_where_a_text_is_from_and_what_was_rejected_is_kept(whole):
         assert origin == (None if text.startswith("von Hand") else "translated from en by numbers")
     rejects = pq.read_table(whole / "rejects-passage-de.parquet").to_pylist()
     assert len(rejects) == 8 and {row["reason"] for row in rejects} == {"too long"} and rejects[0]["source"].startswith("0 1 2 3")
-    card = read_card(whole)
+    card = read_corpus_card(whole)
     assert card["report"]["translated query de"] == COUNT * 9 // 10 and card["report"]["rejected passage es: too long"] == 8
     assert "translated from en into de, es by numbers" in card["source"]["description"]
 
@@ -93,7 +93,7 @@ def test_killed_and_started_again_it_ends_with_the_same_corpus(tmp_path, model, 
     done = hybrid_ir(tmp_path, *arguments)
     assert done.returncode == 0, done.stderr
     assert all((work / name).stat().st_mtime_ns == moment for name, moment in kept.items())  # nothing was done twice
-    one, other = read_card(whole), read_card(tmp_path / "to")
+    one, other = read_corpus_card(whole), read_corpus_card(tmp_path / "to")
     assert {**one["sha256"]} == {**other["sha256"]} and one["report"] == other["report"]
     other_job = hybrid_ir(tmp_path, *translate(tmp_path, model, numbers, "to"), "beams=2")
     assert other_job.returncode == 0  # it is there: shown, and not made again
@@ -149,21 +149,21 @@ def test_families_are_told_apart_and_others_refused():
     ("FIFA 1998", ("FIFA 1998", True), None),
 ])
 def test_reasons(source, made, reason):
-    filters = Filters(languages=("en", "de", "es"))
+    filters = QualityFilters(languages=("en", "de", "es"))
     usual = [("what is the capital of France?", ("was ist die Hauptstadt von Frankreich?", True))] * 9
     sources, translations = zip(*usual, (source, made), strict=True)
     assert filters.reasons(sources, translations, "de") == [None] * 9 + [reason]
 
 
 def test_one_translation_of_many_texts_is_none():
-    filters = Filters(language_letters=0, identical=3)
+    filters = QualityFilters(language_letters=0, identical=3)
     sources = ["yes", "Yes", "sure", "a question of some length", "another question of that length", "a third one that is longer"]
     made = [("ja", True)] * 3 + [("immer das gleiche hier", True)] * 3
     assert filters.reasons(sources, made, "de") == [None] * 3 + ["same as others"] * 3  # "yes" is asked twice, and "ja" to two
 
 
 def test_what_is_too_long_tells_nothing_of_what_is_typical():
-    filters = Filters(language_letters=0)
+    filters = QualityFilters(language_letters=0)
     sources = ["a question of some length", "another question of this length", *["x " * 400] * 6]
     made = [("eine Frage einer Länge", True), ("noch eine Frage dieser Länge", True), *[("", False)] * 6]
     assert filters.reasons(sources, made, "de") == [None, None, *["too long"] * 6]
@@ -174,7 +174,7 @@ def test_real_questions_are_identified_as_of_their_language(shared):
         articles = json.loads((shared / "data" / "xquad-r" / f"{code}.json").read_text())["data"]
         return [qa["question"] for article in articles for paragraph in article["paragraphs"] for qa in paragraph["qas"]][:150]
     languages = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
-    filters, english = Filters(length_ratio=0, languages=languages), questions("en")
+    filters, english = QualityFilters(length_ratio=0, languages=languages), questions("en")
     for code in languages:
         whole = [(text, True) for text in questions(code)]
         accepted = filters.reasons(english, whole, code) if code != "en" else filters.reasons(questions("de"), whole, "en")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hybrid_ir.cldr.factset import build_fact_set, source
+from hybrid_ir.cldr.factset import build_fact_set, describe_source
 from hybrid_ir.cldr.texts import take
 from hybrid_ir.data.corpus import ParallelCorpus
 
@@ -19,5 +19,5 @@ def load(languages: str | Sequence[str] | None = "xquad") -> ParallelCorpus:
     pairs = np.stack([np.arange(len(questions)), new_id[facts.question_passage[questions]]], axis=1)
     negatives = new_id[facts.hard_negatives[facts.question_passage[questions]]]
     negatives = np.take_along_axis(negatives, np.argsort(negatives < 0, axis=1, kind="stable"), axis=1)  # fillers last
-    return ParallelCorpus(take(facts.questions, questions), take(facts.passages, passages), pairs, source(facts),
+    return ParallelCorpus(take(facts.questions, questions), take(facts.passages, passages), pairs, describe_source(facts),
                           negatives)

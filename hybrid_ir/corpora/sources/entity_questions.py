@@ -11,11 +11,11 @@ from itertools import combinations
 from pathlib import Path
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.corpora.sources.released import released, require, states
+from hybrid_ir.corpora.sources.released import build_released_corpus, require_counts_of_release, describe_files
 from hybrid_ir.files.fetching import RemoteFile
-from hybrid_ir.files.json_lines import lines
+from hybrid_ir.files.json_lines import read_lines
 from hybrid_ir.files.problems import Problems
-from hybrid_ir.files.records import Records, of_pairs
+from hybrid_ir.files.records import Records, build_pair_records
 from hybrid_ir.types import Source
 
 SOURCE = Source(
@@ -68,10 +68,10 @@ def load(folder: str, cache: str, passages: str, languages: str | Sequence[str] 
 
     def read(problems: Problems) -> Iterator[Records]:
         questions = list(asked(Path(folder) / ARCHIVE.path, problems))
-        require(SOURCE.name, {"en": len(questions)}, {"en": COUNT} if require_counts and not problems.files else None)
+        require_counts_of_release(SOURCE.name, {"en": len(questions)}, {"en": COUNT} if require_counts and not problems.files else None)
         rows = [(line, question.name, question.text, text) for question, line, text in found(questions, place, problems)]
-        yield of_pairs(f"{place}, line", "en", rows)
-    return released(SOURCE, files(), folder, cache, [read], key={"passages": states([place]), "counts": require_counts},
+        yield build_pair_records(f"{place}, line", "en", rows)
+    return build_released_corpus(SOURCE, files(), folder, cache, [read], key={"passages": describe_files([place]), "counts": require_counts},
                     languages=languages)
 
 
@@ -100,7 +100,7 @@ def found(questions: Sequence[Question], passages: Path, problems: Problems) -> 
         for entity in question.entities:
             waiting.setdefault(entity, []).append(number)
     best: dict[int, tuple[int, str, int]] = {}
-    for line, row in lines(passages, problems):
+    for line, row in read_lines(passages, problems):
         try:
             _, text, title = next(csv.reader([row], delimiter="\t", strict=True))
         except (ValueError, csv.Error) as error:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.corpora.sources.released import paths_of, released, some_of
-from hybrid_ir.files.fetching import RemoteFile, on_hub
-from hybrid_ir.files.json_lines import objects
+from hybrid_ir.corpora.sources.released import find_files, build_released_corpus, choose_languages
+from hybrid_ir.files.fetching import RemoteFile, hub_file
+from hybrid_ir.files.json_lines import read_objects
 from hybrid_ir.files.problems import Problems
-from hybrid_ir.files.records import SIZE, Records, of_pairs
+from hybrid_ir.files.records import RECORDS_PER_BLOCK, Records, build_pair_records
 from hybrid_ir.types import Source
 
 SOURCE = Source(
@@ -26,31 +26,31 @@ LANGUAGES = ("cs", "da", "de", "en", "es", "fi", "fr", "he", "hr", "hu", "id", "
 
 def files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
     """The pages of each language."""
-    return [on_hub("clips/mfaq", SOURCE.revision, f"data/{code}/train.jsonl") for code in some_of("mfaq", languages, LANGUAGES)]
+    return [hub_file("clips/mfaq", SOURCE.revision, f"data/{code}/train.jsonl") for code in choose_languages("mfaq", languages, LANGUAGES)]
 
 
 def load(folder: str, cache: str, languages: str | Sequence[str] | None = ("en",)) -> ParallelCorpus:
     """Pairs in one language each, so it serves monolingual batches; arXiv 2408.10536 takes the English ones."""
-    chosen = some_of("mfaq", languages, LANGUAGES)
-    places = paths_of("mfaq", files(chosen), folder)
+    chosen = choose_languages("mfaq", languages, LANGUAGES)
+    places = find_files("mfaq", files(chosen), folder)
     parts = [partial(pages, place, code) for place, code in zip(places, chosen, strict=True)]
-    return released(SOURCE, files(chosen), folder, cache, parts)
+    return build_released_corpus(SOURCE, files(chosen), folder, cache, parts)
 
 
 def pages(path: Path, language: str, problems: Problems) -> Iterator[Records]:
     """The pairs of the pages, each of which is a line."""
     rows: list[tuple[int, str, str, str]] = []
-    for number, page in objects(path, problems):
+    for number, page in read_objects(path, problems):
         pairs = page.get("qa_pairs")
         if not isinstance(pairs, list) or not all(map(is_pair, pairs)):
             problems.add(f"{path}, line {number}: 'qa_pairs' is {pairs!r:.40}, need a list of objects with question and answer")
             continue
         rows += [(number, f"{language} {number} {i}", pair["question"], pair["answer"]) for i, pair in enumerate(pairs)]
-        if len(rows) >= SIZE:
-            yield of_pairs(f"{path}, line", language, rows)
+        if len(rows) >= RECORDS_PER_BLOCK:
+            yield build_pair_records(f"{path}, line", language, rows)
             rows = []
     if rows:
-        yield of_pairs(f"{path}, line", language, rows)
+        yield build_pair_records(f"{path}, line", language, rows)
 
 
 def is_pair(pair: Any) -> bool:

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.files.lareqa import MLQA_R, MLQA_R_ORIGIN, Paragraph, read_folder
-from hybrid_ir.types import codes
+from hybrid_ir.files.lareqa import MLQA_R_SOURCE, MLQA_R_ORIGIN, Paragraph, read_lareqa_folder
+from hybrid_ir.types import parse_languages
 
 LANGUAGES = ("ar", "de", "en", "es", "hi", "vi", "zh")
 IN_XQUAD_R = ("Prime_number", "Harvard_University")
@@ -23,18 +23,18 @@ def load(
     question is in the English file too, so its SQuAD id finds it in all the others. ValueError for broken files,
     unknown languages, and articles that are not there.
     """
-    chosen = tuple(sorted(LANGUAGES if languages is None else set(codes(languages))))
+    chosen = tuple(sorted(LANGUAGES if languages is None else set(parse_languages(languages))))
     unknown = [language for language in chosen if language not in LANGUAGES]
     if unknown or not chosen:
         raise ValueError(f"languages={list(chosen)} of mlqa_r: name at least one and only some of {list(LANGUAGES)}.")
-    paragraphs = read_folder(folder, sorted({*chosen, "en"}), MLQA_R_ORIGIN)
+    paragraphs = read_lareqa_folder(folder, sorted({*chosen, "en"}), MLQA_R_ORIGIN)
     left_out = questions_of(paragraphs["en"], exclude_articles)
     answered = {language: _answers(paragraphs[language], left_out) for language in chosen}
     ids = list(dict.fromkeys(name for language in ("en", *chosen) for name in answered.get(language, ())))
     assert not left_out & set(ids)
     queries = {language: [answered[language].get(name, (None, None))[0] for name in ids] for language in chosen}
     passages = {language: [answered[language].get(name, (None, None))[1] for name in ids] for language in chosen}
-    source = replace(MLQA_R, description=DESCRIPTION, choices={"exclude_articles": ", ".join(exclude_articles) or "none"})
+    source = replace(MLQA_R_SOURCE, description=DESCRIPTION, choices={"exclude_articles": ", ".join(exclude_articles) or "none"})
     return ParallelCorpus(queries, passages, np.repeat(np.arange(len(ids))[:, None], 2, axis=1), source)
 
 

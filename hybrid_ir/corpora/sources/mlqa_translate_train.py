@@ -8,12 +8,12 @@ from pathlib import Path
 
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.corpora.sources import squad
-from hybrid_ir.corpora.sources.released import paths_of, released, some_of
+from hybrid_ir.corpora.sources.released import find_files, build_released_corpus, choose_languages
 from hybrid_ir.files.fetching import RemoteFile
-from hybrid_ir.files.joining import joined
+from hybrid_ir.files.joining import join_languages
 from hybrid_ir.files.problems import Problems
-from hybrid_ir.files.records import Records, of_pairs
-from hybrid_ir.files.tables import parquet
+from hybrid_ir.files.records import Records, build_pair_records
+from hybrid_ir.files.tables import read_parquet_records
 from hybrid_ir.types import Source
 
 SOURCE = Source(
@@ -30,22 +30,22 @@ COUNTS = {"ar": 78_058, "de": 80_069, "en": squad.TABLES.rows, "es": 81_810, "hi
 
 def files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
     """SQuAD for English, and one archive for all others."""
-    chosen = some_of("mlqa_translate_train", languages, COUNTS)
+    chosen = choose_languages("mlqa_translate_train", languages, COUNTS)
     return squad.files() * ("en" in chosen) + [ARCHIVE] * bool({*chosen} - {"en"})
 
 
 def load(folder: str, cache: str, languages: str | Sequence[str] | None = None, require_counts: bool = True) -> ParallelCorpus:
     """Questions and their paragraphs; a translation that MLQA left out is missing in that language."""
-    chosen = some_of("mlqa_translate_train", languages, COUNTS)
-    places = {path.name: path for path in paths_of("mlqa_translate_train", files(chosen), folder)}
+    chosen = choose_languages("mlqa_translate_train", languages, COUNTS)
+    places = {path.name: path for path in find_files("mlqa_translate_train", files(chosen), folder)}
 
     def read(problems: Problems) -> Iterator[Records]:
         readers = {code: partial(translated, places[ARCHIVE.path], code, problems) for code in chosen if code != "en"}
         if "en" in chosen:
-            readers["en"] = partial(parquet, places["train-00000-of-00001.parquet"], squad.TABLES.columns, problems)
-        return joined(readers, problems, Path(cache))
+            readers["en"] = partial(read_parquet_records, places["train-00000-of-00001.parquet"], squad.TABLES.columns, problems)
+        return join_languages(readers, problems, Path(cache))
     counts = {code: COUNTS[code] for code in chosen}
-    return released(SOURCE, files(chosen), folder, cache, [read], counts if require_counts else None, {"languages": chosen})
+    return build_released_corpus(SOURCE, files(chosen), folder, cache, [read], counts if require_counts else None, {"languages": chosen})
 
 
 def translated(archive: Path, language: str, problems: Problems) -> Iterator[Records]:
@@ -58,7 +58,7 @@ def translated(archive: Path, language: str, problems: Problems) -> Iterator[Rec
             rows = [row for paragraph in paragraphs for row in questions(paragraph)]
     except (KeyError, TypeError, ValueError, EOFError, OSError, tarfile.TarError) as error:
         return problems.add(f"{archive}: {member} cannot be read ({error}): fetch the archive again", whole_file=True)
-    yield of_pairs(f"{archive.name}/{member}, question", language, [(number, *row) for number, row in enumerate(rows, 1)])
+    yield build_pair_records(f"{archive.name}/{member}, question", language, [(number, *row) for number, row in enumerate(rows, 1)])
     return None
 
 

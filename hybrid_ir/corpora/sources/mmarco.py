@@ -13,12 +13,12 @@ from pyarrow import csv
 from rich.progress import track
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.corpora.sources.released import paths_of, require, some_of, states
-from hybrid_ir.corpora.stored import built
-from hybrid_ir.data.language_view import in_languages
+from hybrid_ir.corpora.sources.released import find_files, require_counts_of_release, choose_languages, describe_files
+from hybrid_ir.corpora.stored import build_cached_corpus
+from hybrid_ir.data.language_view import restrict_languages
 from hybrid_ir.corpora.writing import CorpusWriter
-from hybrid_ir.files.arrow_texts__chunks import taken
-from hybrid_ir.files.fetching import RemoteFile, on_hub
+from hybrid_ir.files.arrow_texts__chunks import take_rows
+from hybrid_ir.files.fetching import RemoteFile, hub_file
 from hybrid_ir.types import Source
 
 SOURCE = Source(
@@ -38,10 +38,10 @@ Rows = Literal["pairs", "triples"]
 
 def files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
     """The triples of ids, and questions and passages of each language."""
-    names = [NAMES[code] for code in some_of("mmarco", languages, NAMES)]
+    names = [NAMES[code] for code in choose_languages("mmarco", languages, NAMES)]
     paths = [TRIPLES, *(f"data/google/queries/train/{name}_queries.train.tsv" for name in names),
              *(f"data/google/collections/{name}_collection.tsv" for name in names)]
-    return [on_hub("unicamp-dl/mmarco", SOURCE.revision, path) for path in paths]
+    return [hub_file("unicamp-dl/mmarco", SOURCE.revision, path) for path in paths]
 
 
 def load(folder: str, cache: str, languages: str | Sequence[str] | None = None, rows: Rows = "pairs", negatives: int = 8,
@@ -54,10 +54,10 @@ def load(folder: str, cache: str, languages: str | Sequence[str] | None = None, 
         negatives: of a pair; a triple has one.
         require_counts: refuse another number of triples, questions or passages than released.
     """
-    chosen, count = some_of("mmarco", languages, NAMES), 1 if rows == "triples" else negatives
+    chosen, count = choose_languages("mmarco", languages, NAMES), 1 if rows == "triples" else negatives
     if rows not in ("pairs", "triples") or negatives < 0:
         raise ValueError(f"rows={rows!r} must be pairs or triples, and negatives={negatives} 0 or more")
-    triples, *texts = paths_of("mmarco", files(chosen), folder)
+    triples, *texts = find_files("mmarco", files(chosen), folder)
     sides = {"query": texts[: len(chosen)], "passage": texts[len(chosen) :]}
 
     def build(writer: CorpusWriter) -> None:
@@ -69,9 +69,9 @@ def load(folder: str, cache: str, languages: str | Sequence[str] | None = None, 
                     writer.write(role, code, texts_of(place, ids[role], COUNTS[role] if require_counts else None))
         at = np.stack([np.searchsorted(ids["query"], pairs[:, 0]), np.searchsorted(ids["passage"], pairs[:, 1])], axis=1)
         writer.finish(SOURCE, at, np.where(wrong < 0, -1, np.searchsorted(ids["passage"], wrong)))
-    key = {"files": states([triples, *texts]), "rows": rows, "negatives": count, "revision": SOURCE.revision,
+    key = {"files": describe_files([triples, *texts]), "rows": rows, "negatives": count, "revision": SOURCE.revision,
            "counts": require_counts}
-    return in_languages(built(cache, "mmarco", key, build), languages)
+    return restrict_languages(build_cached_corpus(cache, "mmarco", key, build), languages)
 
 
 def pairs_of(triples: Path, rows: Rows, negatives: int, require_counts: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +83,7 @@ def pairs_of(triples: Path, rows: Rows, negatives: int, require_counts: bool) ->
     except pa.ArrowInvalid as error:
         raise ValueError(f"{triples}: need three ids between tabs on each line ({error}): fetch it again") from error
     if require_counts:
-        require("mmarco", {"triples": len(table)}, {"triples": COUNTS["triples"]})
+        require_counts_of_release("mmarco", {"triples": len(table)}, {"triples": COUNTS["triples"]})
     query, passage, negative = (column.to_numpy() for column in table.columns)
     if rows == "triples":
         return np.stack([query, passage], axis=1), negative[:, None]
@@ -104,12 +104,12 @@ def texts_of(place: Path, ids: np.ndarray, count: int | None) -> list[pa.Array]:
         found_ids.append(numbers.filter(kept))
         found.append(texts.filter(kept))
     if count is not None:
-        require("mmarco", {place.name: lines}, {place.name: count})
+        require_counts_of_release("mmarco", {place.name: lines}, {place.name: count})
     if len(ids) and not sum(map(len, found)):
         raise ValueError(f"{place} has none of the {len(ids):,} texts that the triples name: is it the right file?")
     known = pa.chunked_array(found_ids, pa.int64()).combine_chunks()
     texts = pa.chunked_array(found, pa.large_string())
-    return [taken(texts, part) for part in slices(pc.index_in(wanted, value_set=known))]
+    return [take_rows(texts, part) for part in slices(pc.index_in(wanted, value_set=known))]
 
 
 def rows_of(place: Path) -> Iterator[tuple[pa.Array, pa.Array]]:

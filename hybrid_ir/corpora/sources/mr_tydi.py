@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.corpora.sources.released import paths_of, released, some_of
-from hybrid_ir.files.fetching import RemoteFile, on_hub
-from hybrid_ir.files.json_lines import objects
+from hybrid_ir.corpora.sources.released import find_files, build_released_corpus, choose_languages
+from hybrid_ir.files.fetching import RemoteFile, hub_file
+from hybrid_ir.files.json_lines import read_objects
 from hybrid_ir.files.problems import Problems
-from hybrid_ir.files.records import SIZE, Records, of_pairs, titled
+from hybrid_ir.files.records import RECORDS_PER_BLOCK, Records, build_pair_records, join_title
 from hybrid_ir.types import Source
 
 SOURCE = Source(
@@ -28,24 +28,24 @@ COUNTS = {"ar": 12_377, "bn": 1_719, "en": 3_547, "fi": 6_561, "id": 4_902, "ja"
 
 def files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
     """The training questions of each language."""
-    return [on_hub("castorini/mr-tydi", SOURCE.revision, f"mrtydi-v1.1-{NAMES[code]}/train.jsonl.gz")
-            for code in some_of("mr_tydi", languages, NAMES)]
+    return [hub_file("castorini/mr-tydi", SOURCE.revision, f"mrtydi-v1.1-{NAMES[code]}/train.jsonl.gz")
+            for code in choose_languages("mr_tydi", languages, NAMES)]
 
 
 def load(folder: str, cache: str, languages: str | Sequence[str] | None = None, negatives: int = 8,
          require_counts: bool = True) -> ParallelCorpus:
     """Pairs in one language each, so it serves monolingual batches; with the first hard negatives of each question."""
-    chosen = some_of("mr_tydi", languages, NAMES)
-    places = paths_of("mr_tydi", files(chosen), folder)
+    chosen = choose_languages("mr_tydi", languages, NAMES)
+    places = find_files("mr_tydi", files(chosen), folder)
     parts = [partial(questions, place, code, negatives) for place, code in zip(places, chosen, strict=True)]
     counts = {code: COUNTS[code] for code in chosen} if require_counts else None
-    return released(SOURCE, files(chosen), folder, cache, parts, counts, {"negatives": negatives})
+    return build_released_corpus(SOURCE, files(chosen), folder, cache, parts, counts, {"negatives": negatives})
 
 
 def questions(path: Path, language: str, negatives: int, problems: Problems) -> Iterator[Records]:
     """A record for each passage that answers a question, which is a line."""
     rows: list[tuple[int, str, str, str, list[str]]] = []
-    for number, row in objects(path, problems):
+    for number, row in read_objects(path, problems):
         try:
             wrong = [text(passage) for passage in row["negative_passages"][:negatives] if text(passage)]
             rows += [(number, f"{language} {row['query_id']} {passage['docid']}", a_text(row["query"]), text(passage), wrong)
@@ -53,16 +53,16 @@ def questions(path: Path, language: str, negatives: int, problems: Problems) -> 
         except (KeyError, TypeError) as error:
             problems.add(f"{path}, line {number}: no {error}; need query_id, query, and in positive_passages and "
                          "negative_passages docid, title, text")
-        if len(rows) >= SIZE:
-            yield of_pairs(f"{path}, line", language, rows)
+        if len(rows) >= RECORDS_PER_BLOCK:
+            yield build_pair_records(f"{path}, line", language, rows)
             rows = []
     if rows:
-        yield of_pairs(f"{path}, line", language, rows)
+        yield build_pair_records(f"{path}, line", language, rows)
 
 
 def text(passage: dict[str, str | None]) -> str:
     """Title and text; TypeError where they are no texts."""
-    return titled(a_text(passage["title"] or ""), a_text(passage["text"] or ""))
+    return join_title(a_text(passage["title"] or ""), a_text(passage["text"] or ""))
 
 
 def a_text(value: Any) -> str:

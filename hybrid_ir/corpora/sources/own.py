@@ -7,19 +7,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hybrid_ir.corpora.checking import HUGE, Rules
+from hybrid_ir.corpora.checking import MAX_CHARACTERS, Rules
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.corpora.importing import Importer, Part
-from hybrid_ir.corpora.stored import built, load, write_to
-from hybrid_ir.data.language_view import in_languages
+from hybrid_ir.corpora.stored import build_cached_corpus, load_corpus_folder, write_corpus
+from hybrid_ir.data.language_view import restrict_languages
 from hybrid_ir.corpora.writing import CorpusWriter
-from hybrid_ir.files.fetching import fetch, hub_files, on_hub
-from hybrid_ir.files.joining import beir, joined
-from hybrid_ir.files.languages import wrong_code
+from hybrid_ir.files.fetching import fetch_files, list_hub_files, hub_file
+from hybrid_ir.files.joining import read_beir_pairs, join_languages
+from hybrid_ir.files.languages import explain_wrong_code
 from hybrid_ir.files.problems import Problems
-from hybrid_ir.files.records import FORMS, Records, json_lines, matching, tab_separated
-from hybrid_ir.files.tables import column_map, parquet
-from hybrid_ir.types import Source, codes
+from hybrid_ir.files.records import FILE_ENDINGS, Records, read_json_line_records, find_matching_files, read_tsv_records
+from hybrid_ir.files.tables import parse_column_map, read_parquet_records
+from hybrid_ir.types import Source, parse_languages
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Options:
     to: str | None = None
     languages: str | Sequence[str] | None = None
     twins: bool | None = None
-    max_characters: int = HUGE
+    max_characters: int = MAX_CHARACTERS
     errors: str = "stop"
 
     def imported(self, path: str, files: Sequence[Path], parts: Sequence[Part], key: Mapping[str, Any] | None = None,
@@ -51,7 +51,7 @@ class Options:
         states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         named = ", ".join(file.name for file in files[:5]) + " ..." * (len(files) > 5)
 
-        if told := [told for language in codes(self.languages) or () if (told := wrong_code(language))]:
+        if told := [told for language in parse_languages(self.languages) or () if (told := explain_wrong_code(language))]:
             raise ValueError(f"corpus.languages: {'; '.join(told)}")
 
         def build(writer: CorpusWriter) -> None:
@@ -61,12 +61,12 @@ class Options:
             if problems.number:
                 print(problems.tell())
         decides = {"files": states, "rules": vars(rules), **(key or {})}
-        corpus = write_to(self.to, build, decides) if self.to else built(self.cache, name, decides, build)
-        return in_languages(corpus, self.languages)
+        corpus = write_corpus(self.to, build, decides) if self.to else build_cached_corpus(self.cache, name, decides, build)
+        return restrict_languages(corpus, self.languages)
 
     def _require_languages(self, importer: Importer) -> None:
         found = {language for _, language in importer.columns}
-        if unknown := sorted(set(codes(self.languages) or ()) - found):
+        if unknown := sorted(set(parse_languages(self.languages) or ()) - found):
             raise ValueError(f"languages={unknown}: the data has {sorted(found)}")
 
 
@@ -75,28 +75,28 @@ def from_jsonl(path: str, **options: Any) -> ParallelCorpus:
 
     The path is a file, a folder with .jsonl or .jsonl.gz files, or a pattern with *.
     """
-    files = matching(path, FORMS["jsonl"])
-    return Options(**options).imported(path, files, [partial(json_lines, file) for file in files])
+    files = find_matching_files(path, FILE_ENDINGS["jsonl"])
+    return Options(**options).imported(path, files, [partial(read_json_line_records, file) for file in files])
 
 
 def from_parquet(path: str, columns: Mapping[str, Any] | None = None, **options: Any) -> ParallelCorpus:
     """Rows of Parquet files; `columns` says which are what (see ColumnMap), or they are named query_LL and passage_LL."""
-    files, chosen = matching(path, FORMS["parquet"]), column_map(columns)
-    return Options(**options).imported(path, files, [partial(parquet, file, chosen) for file in files], {"columns": columns})
+    files, chosen = find_matching_files(path, FILE_ENDINGS["parquet"]), parse_column_map(columns)
+    return Options(**options).imported(path, files, [partial(read_parquet_records, file, chosen) for file in files], {"columns": columns})
 
 
 def from_tsv(path: str, **options: Any) -> ParallelCorpus:
     """`id <tab> query <tab> passage` on each line of LL.tsv, a file for each language; the ids join them."""
-    found = matching(path, FORMS["tsv"])
+    found = find_matching_files(path, FILE_ENDINGS["tsv"])
     files = {file.name.partition(".")[0]: file for file in found}
     if len(files) < len(found):
         raise ValueError(f"corpus.path={path}: more than one file of a language among {', '.join(map(str, found))}")
-    if told := [f"{file}: {told}" for language, file in files.items() if (told := wrong_code(language))]:
+    if told := [f"{file}: {told}" for language, file in files.items() if (told := explain_wrong_code(language))]:
         raise ValueError(f"corpus.path={path}: a file is called by its language, as en.tsv: {'; '.join(told)}")
 
     def read(problems: Problems) -> Iterable[Records]:
-        parts = {language: partial(tab_separated, file, language, problems) for language, file in files.items()}
-        return joined(parts, problems, Path(chosen.cache))
+        parts = {language: partial(read_tsv_records, file, language, problems) for language, file in files.items()}
+        return join_languages(parts, problems, Path(chosen.cache))
     chosen = Options(**options)
     return chosen.imported(path, list(files.values()), [read], twins=len(files) > 1)
 
@@ -116,8 +116,8 @@ def from_beir(path: str, language: str | None = None, split: str = "train", **op
                          f"{', but there are such folders inside: leave language= out' if inside and language else ''}")
 
     def read(problems: Problems) -> Iterable[Records]:
-        parts = {code: partial(beir, folder, code, split, problems) for code, folder in folders.items()}
-        return joined(parts, problems, Path(chosen.cache)) if len(parts) > 1 else next(iter(parts.values()))()
+        parts = {code: partial(read_beir_pairs, folder, code, split, problems) for code, folder in folders.items()}
+        return join_languages(parts, problems, Path(chosen.cache)) if len(parts) > 1 else next(iter(parts.values()))()
     chosen = Options(**options)
     return chosen.imported(path, files, [read], {"split": split, "languages": sorted(folders)}, twins=len(folders) > 1)
 
@@ -128,17 +128,17 @@ def from_hub(repository: str, files: str | Sequence[str], columns: Mapping[str, 
     wanted = [files] if isinstance(files, str) else list(files)
     paths = wanted
     if any("*" in path for path in wanted):
-        listing = hub_files(repository, revision)
+        listing = list_hub_files(repository, revision)
         paths = [path for path in listing if any(fnmatch(path, pattern) for pattern in wanted)]
         if not paths:
             raise ValueError(f"corpus.files={wanted}: {repository} at {revision} has no such file, but "
                              f"{', '.join(listing[:20])}{' ...' * (len(listing) > 20)}")
     place = Path(folder) / repository.replace("/", "--") / revision.replace("/", "--")
-    fetch([on_hub(repository, revision.replace("/", "%2F"), path) for path in paths], place)
-    here, chosen = [place / path for path in paths], column_map(columns)
-    return Options(**options).imported(repository, here, [partial(parquet, file, chosen) for file in here], {"columns": columns})
+    fetch_files([hub_file(repository, revision.replace("/", "%2F"), path) for path in paths], place)
+    here, chosen = [place / path for path in paths], parse_column_map(columns)
+    return Options(**options).imported(repository, here, [partial(read_parquet_records, file, chosen) for file in here], {"columns": columns})
 
 
 def from_folder(path: str, languages: str | Sequence[str] | None = None) -> ParallelCorpus:
     """A corpus that `hybrid-ir data import` or CorpusWriter has written."""
-    return in_languages(load(path), languages)
+    return restrict_languages(load_corpus_folder(path), languages)

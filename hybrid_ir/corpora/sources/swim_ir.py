@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.corpora.sources.released import paths_of, released, some_of
-from hybrid_ir.files.fetching import RemoteFile, on_hub
+from hybrid_ir.corpora.sources.released import find_files, build_released_corpus, choose_languages
+from hybrid_ir.files.fetching import RemoteFile, hub_file
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import Records
-from hybrid_ir.files.tables import ColumnMap, parquet
+from hybrid_ir.files.tables import ColumnMap, read_parquet_records
 from hybrid_ir.types import Source
 
 SOURCE = Source(
@@ -36,22 +36,22 @@ COUNTS = {"monolingual": {"ar": 277_651, "bn": 106_816, "de": 446_918, "en": 501
 def files(variant: Variant = "cross_lingual", languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
     """The Parquet files of each language."""
     repository, count = f"nthakur/swim-ir-{variant.replace('_', '-')}", SHARDS[variant]
-    return [on_hub(repository, REVISIONS[variant], f"{code}/train-{shard:05d}-of-{count:05d}.parquet")
-            for code in some_of("swim_ir", languages, LANGUAGES[variant]) for shard in range(count)]
+    return [hub_file(repository, REVISIONS[variant], f"{code}/train-{shard:05d}-of-{count:05d}.parquet")
+            for code in choose_languages("swim_ir", languages, LANGUAGES[variant]) for shard in range(count)]
 
 
 def load(folder: str, cache: str, variant: Variant = "cross_lingual", languages: str | Sequence[str] | None = None,
          require_counts: bool = True) -> ParallelCorpus:
     """Queries in many languages with passages in English, or both in one language; an example has no other translation."""
-    chosen = some_of("swim_ir", languages, LANGUAGES[variant])
+    chosen = choose_languages("swim_ir", languages, LANGUAGES[variant])
     wanted = files(variant, chosen)
-    places = paths_of("swim_ir", wanted, folder)
+    places = find_files("swim_ir", wanted, folder)
     codes = [code for code in chosen for _ in range(SHARDS[variant])]
     parts = [partial(rows, place, code, variant) for place, code in zip(places, codes, strict=True)]
     counts = {code: count for code, count in COUNTS[variant].items() if code in chosen} if require_counts else None
-    return released(SOURCE, wanted, folder, cache, parts, counts, {"variant": variant})
+    return build_released_corpus(SOURCE, wanted, folder, cache, parts, counts, {"variant": variant})
 
 
 def rows(path: Path, language: str, variant: Variant, problems: Problems) -> Iterator[Records]:
     told = "en" if variant == "cross_lingual" else language
-    yield from parquet(path, ColumnMap({language: "query"}, {told: ["title", "text"]}, id=None), problems)
+    yield from read_parquet_records(path, ColumnMap({language: "query"}, {told: ["title", "text"]}, id=None), problems)

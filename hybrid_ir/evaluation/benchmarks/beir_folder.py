@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from hybrid_ir.evaluation.benchmarks.judged import Query, Unknown, assemble, chosen_languages, gathered, option
-from hybrid_ir.files.arrow_texts import Row, Stored, stored
-from hybrid_ir.files.json_lines import Judgement, field, judgements, objects
+from hybrid_ir.files.arrow_texts import PassageRow, ConvertedPassages, load_or_convert_passages
+from hybrid_ir.files.json_lines import Judgement, get_text_field, read_judgements, read_objects
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.types import Benchmark, Source
 
@@ -71,10 +71,10 @@ def either(folder: Path, name: str) -> Path:
 
 
 def _read(folder: Path, language: str, prefix: str, split: str, title: bool, cache: Path,
-          problems: Problems) -> tuple[Stored | None, list[Query], list[Judgement]]:
+          problems: Problems) -> tuple[ConvertedPassages | None, list[Query], list[Judgement]]:
     """Passages, queries and judgements of one folder; the prefix makes ids of several folders distinct."""
     read = partial(_passages, language=language, prefix=prefix, title=title)
-    passages = stored([either(folder, "corpus.jsonl")], f"beir {language} {prefix} {title}", read, cache, problems)
+    passages = load_or_convert_passages([either(folder, "corpus.jsonl")], f"beir {language} {prefix} {title}", read, cache, problems)
     queries = list(_queries(either(folder, "queries.jsonl"), language, prefix, problems))
     split_file = folder / "qrels" / f"{split}.tsv"
     qrels = split_file if split_file.parent.is_dir() else folder / "qrels.tsv"
@@ -87,15 +87,15 @@ def _read(folder: Path, language: str, prefix: str, split: str, title: bool, cac
         return passages, queries, []
     return passages, queries, [
         Judgement(prefix + one.query_id, prefix + one.passage_id, one.score, one.where)
-        for one in judgements(qrels, False, problems)]
+        for one in read_judgements(qrels, False, problems)]
 
 
-def _passages(path: Path, problems: Problems, language: str, prefix: str, title: bool) -> Iterator[Row]:
+def _passages(path: Path, problems: Problems, language: str, prefix: str, title: bool) -> Iterator[PassageRow]:
     firsts: dict[bool, int] = {}
-    for line, row in objects(path, problems):
+    for line, row in read_objects(path, problems):
         where = f"{path}, line {line}"
-        name, text = field(row, "_id", where, problems), field(row, "text", where, problems, blank=True)
-        headline = field(row, "title", where, problems, default="", blank=True)
+        name, text = get_text_field(row, "_id", where, problems), get_text_field(row, "text", where, problems, blank=True)
+        headline = get_text_field(row, "title", where, problems, default="", blank=True)
         code = _language(row, language, where, problems, firsts, line)
         if None not in (name, text, headline, code):
             yield code, prefix + name, f"{headline} {text}".strip() if title else text, line
@@ -104,11 +104,11 @@ def _passages(path: Path, problems: Problems, language: str, prefix: str, title:
 
 def _queries(path: Path, language: str, prefix: str, problems: Problems) -> Iterator[Query]:
     firsts: dict[bool, int] = {}
-    for line, row in objects(path, problems):
+    for line, row in read_objects(path, problems):
         where = f"{path}, line {line}"
-        name, text = field(row, "_id", where, problems), field(row, "text", where, problems)
+        name, text = get_text_field(row, "_id", where, problems), get_text_field(row, "text", where, problems)
         code = _language(row, language, where, problems, firsts, line)
-        question = field(row, "question_id", where, problems) if "question_id" in row else f"{code}:{name}"
+        question = get_text_field(row, "question_id", where, problems) if "question_id" in row else f"{code}:{name}"
         if None not in (name, text, code, question):
             yield Query(code, prefix + name, text, question, where)
     _all_or_none(path, firsts, problems)
@@ -116,7 +116,7 @@ def _queries(path: Path, language: str, prefix: str, problems: Problems) -> Iter
 
 def _language(row: dict, language: str, where: str, problems: Problems, firsts: dict[bool, int], line: int) -> str | None:
     firsts.setdefault("language" in row, line)
-    return field(row, "language", where, problems) if "language" in row else language
+    return get_text_field(row, "language", where, problems) if "language" in row else language
 
 
 def _all_or_none(path: Path, firsts: dict[bool, int], problems: Problems) -> None:

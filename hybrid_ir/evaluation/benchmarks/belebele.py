@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from hybrid_ir.evaluation.benchmarks.judged import Query, chosen_languages, some
-from hybrid_ir.files.fetching import RemoteFile, on_hub
-from hybrid_ir.files.json_lines import field, objects
+from hybrid_ir.files.fetching import RemoteFile, hub_file
+from hybrid_ir.files.json_lines import get_text_field, read_objects
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.types import Benchmark, Source
 
@@ -48,7 +48,7 @@ class Variant:
 def files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
     """One file per variant."""
     chosen = chosen_languages("belebele", languages, VARIANTS, None)
-    return [on_hub(REPOSITORY, REVISION, f"data/{name}.jsonl") for name in chosen]
+    return [hub_file(REPOSITORY, REVISION, f"data/{name}.jsonl") for name in chosen]
 
 
 def load(folder: str, languages: str | list[str] | None = None, max_queries: int | None = None) -> Benchmark:
@@ -72,9 +72,9 @@ def load(folder: str, languages: str | list[str] | None = None, max_queries: int
 
 def _read(path: Path, name: str, problems: Problems) -> Variant:
     before, variant, seen = problems.number, Variant({}, [], []), {}
-    for line, row in objects(path, problems):
+    for line, row in read_objects(path, problems):
         where = f"{path}, line {line}"
-        link, text, question = (field(row, key, where, problems) for key in ("link", "flores_passage", "question"))
+        link, text, question = (get_text_field(row, key, where, problems) for key in ("link", "flores_passage", "question"))
         number = row.get("question_number")
         if not isinstance(number, int | str):
             problems.add(f"{where}: 'question_number' is {number!r:.40}, need a number")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hybrid_ir.cldr.factset import FactSet, build_fact_set, source
+from hybrid_ir.cldr.factset import FactSet, build_fact_set, describe_source
 from hybrid_ir.types import Benchmark
 
 SUBSET_SEED = 11
@@ -62,4 +62,4 @@ def _benchmark(facts: FactSet, questions: np.ndarray, searched: np.ndarray) -> B
         passage_languages=np.array([language for language, _ in passages], dtype=np.int64),
         passage_ids=[f"{facts.languages[language]}:{fact}" for language, fact in passages],
         relevant=[relevant[int(facts.question_passage[question])] for _, question in queries],
-        source=source(facts))
+        source=describe_source(facts))

@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from hybrid_ir.files.arrow_texts import Passages, Stored, joined
+from hybrid_ir.files.arrow_texts import StoredPassages, ConvertedPassages, concatenate_passages
 from hybrid_ir.files.json_lines import Judgement
 from hybrid_ir.files.problems import Problems
-from hybrid_ir.types import Benchmark, Source, codes
+from hybrid_ir.types import Benchmark, Source, parse_languages
 
 Unknown = Literal["error", "drop"]
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def chosen_languages(name: str, languages: str | Iterable[str] | None, known: It
                      wrong: Sequence[str] = ()) -> tuple[str, ...]:
     """The languages to load, sorted; ValueError for these two choices of every benchmark, and what else is `wrong`."""
     known, wrong = sorted(known), list(wrong)
-    chosen = tuple(known if languages is None else sorted(set(codes(languages))))
+    chosen = tuple(known if languages is None else sorted(set(parse_languages(languages))))
     if not chosen or not set(chosen) <= set(known):
         wrong.append(f"languages={list(chosen)} must be at least one and only some of {known}")
     if max_queries is not None and max_queries < 1:
@@ -58,7 +58,7 @@ def some(queries: Sequence[Query], max_queries: int | None) -> list[Query]:
     return [query for query in queries if query.question_id in kept[query.language]]
 
 
-def assemble(source: Source, languages: Sequence[str], queries: Sequence[Query], passages: Stored,
+def assemble(source: Source, languages: Sequence[str], queries: Sequence[Query], passages: ConvertedPassages,
              judgements: Iterable[Judgement], problems: Problems, max_queries: int | None = None,
              unknown_passages: Unknown = "error") -> Benchmark:
     """Join by the ids in the judgements, language by language; only `languages` come into the Benchmark.
@@ -82,7 +82,7 @@ def assemble(source: Source, languages: Sequence[str], queries: Sequence[Query],
         problems.add("no query has a relevant passage: are these the judgements (qrels) of this data, with scores above 0?")
     problems.stop()
     asked = [query for language in languages for query in some([q for q in queries if q.language == language], max_queries)]
-    everything, found = joined(pools), [sorted(relevant.get(query.id, {}).items()) for query in asked]
+    everything, found = concatenate_passages(pools), [sorted(relevant.get(query.id, {}).items()) for query in asked]
     graded = len({grade for pairs in found for _, grade in pairs}) > 1
     choices = counted(max_queries, dropped, passages.empty, source.name) | ({"relevance": "graded"} if graded else {})
     return Benchmark(
@@ -108,7 +108,7 @@ def unique(queries: Sequence[Query], problems: Problems) -> dict[str, Query]:
     return by_id
 
 
-def lacking(languages: Sequence[str], queries: Mapping[str, Query], passages: Stored, problems: Problems) -> None:
+def lacking(languages: Sequence[str], queries: Mapping[str, Query], passages: ConvertedPassages, problems: Problems) -> None:
     asked = {query.language for query in queries.values()}
     for language in languages:
         if language not in asked:
@@ -153,17 +153,17 @@ def counted(max_queries: int | None, dropped: int, empty: int, name: str) -> dic
     return choices
 
 
-def gathered(parts: Sequence[Stored | None], problems: Problems) -> Stored:
+def gathered(parts: Sequence[ConvertedPassages | None], problems: Problems) -> ConvertedPassages:
     """The passages of several conversions, a language in one of them; raises `problems` where one could not be made."""
     if None in parts:
         problems.stop()
-    merged: dict[str, Passages] = {}
+    merged: dict[str, StoredPassages] = {}
     for part in parts:
         merged |= part.languages
-    return Stored(merged, sum(part.empty for part in parts))
+    return ConvertedPassages(merged, sum(part.empty for part in parts))
 
 
-def require_released(source: Source, expected: Mapping[str, tuple[int, int]], queries: Sequence[Query], passages: Stored,
+def require_released(source: Source, expected: Mapping[str, tuple[int, int]], queries: Sequence[Query], passages: ConvertedPassages,
                      problems: Problems) -> None:
     """A problem for every language whose numbers of queries and passages are not the released ones."""
     for language, released in expected.items():

@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from hybrid_ir.files.fetching import RemoteFile, on_github
-from hybrid_ir.files.lareqa import Paragraph, Question, read_folder
-from hybrid_ir.types import Benchmark, Source, Text, codes
+from hybrid_ir.files.fetching import RemoteFile, github_file
+from hybrid_ir.files.lareqa import Paragraph, Question, read_lareqa_folder
+from hybrid_ir.types import Benchmark, Source, Text, parse_languages
 
 REPOSITORY, REVISION = "google-research-datasets/lareqa", "354d67d1cd066854cdfbf5ad0e6105528976141d"
 Queries = Literal["all", "distinct_text"]
@@ -28,10 +28,10 @@ class Counts:
 
 def lareqa_files(folder: str, known: Mapping[str, tuple[int, str]], languages: str | Iterable[str] | None) -> list[RemoteFile]:
     """Files of a folder of the repository, with the size and sha256 that are known; those of all languages or only some."""
-    wanted = None if languages is None else {"LICENSE", *(f"{language}.json" for language in codes(languages))}
+    wanted = None if languages is None else {"LICENSE", *(f"{language}.json" for language in parse_languages(languages))}
     if wanted is not None and wanted - set(known):
-        raise ValueError(f"languages={list(codes(languages))} must be some of {[Path(name).stem for name in known][1:]}")
-    return [on_github(REPOSITORY, REVISION, f"{folder}/{name}", name, size, sha256)
+        raise ValueError(f"languages={list(parse_languages(languages))} must be some of {[Path(name).stem for name in known][1:]}")
+    return [github_file(REPOSITORY, REVISION, f"{folder}/{name}", name, size, sha256)
             for name, (size, sha256) in known.items() if wanted is None or name in wanted]
 
 
@@ -49,7 +49,7 @@ def load_lareqa(
     wrong = [f"queries={queries} must be all or distinct_text"] if queries not in ("all", "distinct_text") else []
     if candidates not in ("sentence", "sentence_context_pair", "paragraph"):
         wrong.append(f"candidates={candidates} must be sentence, sentence_context_pair or paragraph")
-    chosen = tuple(sorted(expected if languages is None else set(codes(languages))))
+    chosen = tuple(sorted(expected if languages is None else set(parse_languages(languages))))
     unknown = [language for language in chosen if language not in expected]
     if unknown or not chosen:
         wrong.append(f"languages={list(chosen)} must be at least one and only some of {sorted(expected)}")
@@ -57,7 +57,7 @@ def load_lareqa(
         wrong.append(f"max_queries={max_queries} must be at least 1, or null for all")
     if wrong:
         raise ValueError(f"{source.name}: " + "; ".join(wrong))
-    paragraphs = read_folder(folder, chosen, origin)
+    paragraphs = read_lareqa_folder(folder, chosen, origin)
     require_counts(paragraphs, expected, folder, origin)
     choices = {"queries": queries, "candidates": candidates, "max_queries": str(max_queries or "all")}
     return assemble(paragraphs, replace(source, choices=choices), queries, candidates, max_queries)

@@ -8,10 +8,10 @@ from typing import Literal
 
 from hybrid_ir.evaluation.benchmarks.judged import Query, Unknown, assemble, chosen_languages, gathered, option, require_released
 from hybrid_ir.evaluation.benchmarks.miracl_parquet import read_passages, read_queries_and_judgements
-from hybrid_ir.files.arrow_texts import Row, Stored, stored
-from hybrid_ir.files.fetching import RemoteFile, on_hub
-from hybrid_ir.files.json_lines import Judgement, columns, field, judgements, objects
-from hybrid_ir.files.miracl import CORPUS, SHARDS, TOPICS, shards, topics
+from hybrid_ir.files.arrow_texts import PassageRow, ConvertedPassages, load_or_convert_passages
+from hybrid_ir.files.fetching import RemoteFile, hub_file
+from hybrid_ir.files.json_lines import Judgement, read_columns, get_text_field, read_judgements, read_objects
+from hybrid_ir.files.miracl import MIRACL_CORPUS, MIRACL_SHARDS, MIRACL_TOPICS, list_passage_files, list_topic_files
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.types import Benchmark, Source
 
@@ -33,19 +33,19 @@ SOURCE = Source(
     licence="Apache 2.0 (Wikipedia's texts CC BY-SA)",
     citation="Zhang et al. 2023, MIRACL: A Multilingual Retrieval Dataset Covering 18 Diverse Languages, arXiv 2210.09984",
 )
-REVISIONS = {"full": f"{TOPICS[0]}@{TOPICS[1][:7]}, {CORPUS[0]}@{CORPUS[1][:7]}",
+REVISIONS = {"full": f"{MIRACL_TOPICS[0]}@{MIRACL_TOPICS[1][:7]}, {MIRACL_CORPUS[0]}@{MIRACL_CORPUS[1][:7]}",
              "hard_negatives": f"{HARD_NEGATIVES[0]}@{HARD_NEGATIVES[1][:7]}"}
 
 
 def files(languages: str | Sequence[str] | None = None, split: str = "dev", pool: Pool = "full") -> list[RemoteFile]:
     """Topics, judgements and corpus of each language; in the parquet of the hard negatives each is one file."""
     found = []
-    for name in chosen_languages("miracl", languages, SHARDS, None, _wrong(pool, split)):
+    for name in chosen_languages("miracl", languages, MIRACL_SHARDS, None, _wrong(pool, split)):
         if pool == "full":
-            found += [on_hub(*TOPICS, path) for path in topics(name, split)]
-            found += [on_hub(*CORPUS, path) for path in shards(name)]
+            found += [hub_file(*MIRACL_TOPICS, path) for path in list_topic_files(name, split)]
+            found += [hub_file(*MIRACL_CORPUS, path) for path in list_passage_files(name)]
         else:
-            found += [on_hub(*HARD_NEGATIVES, f"{name}-{part}/dev-00000-of-00001.parquet")
+            found += [hub_file(*HARD_NEGATIVES, f"{name}-{part}/dev-00000-of-00001.parquet")
                       for part in ("corpus", "queries", "qrels")]
     return found
 
@@ -74,7 +74,7 @@ def load(
         max_queries: so many a language.
     """
     wrong = _wrong(pool, split) + option("unknown_passages", unknown_passages, ("error", "drop"))
-    chosen = chosen_languages("miracl", languages, SHARDS, max_queries, wrong)
+    chosen = chosen_languages("miracl", languages, MIRACL_SHARDS, max_queries, wrong)
     name = "miracl" if pool == "full" else "miracl_hard_negatives"
     problems = Problems(f"{folder} (hybrid-ir data fetch {name} gets it)")
     read = _read_full if pool == "full" else _read_hard_negatives
@@ -95,29 +95,29 @@ def _wrong(pool: str, split: str) -> list[str]:
 
 
 def _read_full(folder: Path, language: str, split: str, title: bool, cache: Path,
-               problems: Problems) -> tuple[Stored | None, list[Query], list[Judgement]]:
+               problems: Problems) -> tuple[ConvertedPassages | None, list[Query], list[Judgement]]:
     read = partial(_passages, language=language, title=title)
-    passages = stored([folder / path for path in shards(language)], f"miracl {language} {title}", read, cache, problems)
-    asked, qrels = (folder / path for path in topics(language, split))
+    passages = load_or_convert_passages([folder / path for path in list_passage_files(language)], f"miracl {language} {title}", read, cache, problems)
+    asked, qrels = (folder / path for path in list_topic_files(language, split))
     queries = [Query(language, f"{language}:{name}", text, f"{language}:{name}", where)
-               for where, (name, text) in columns(asked, 2, problems)]
+               for where, (name, text) in read_columns(asked, 2, problems)]
     return passages, queries, [replace(one, query_id=f"{language}:{one.query_id}", passage_id=f"{language}:{one.passage_id}")
-                               for one in judgements(qrels, True, problems)]
+                               for one in read_judgements(qrels, True, problems)]
 
 
-def _passages(path: Path, problems: Problems, language: str, title: bool) -> Iterator[Row]:
-    for line, row in objects(path, problems):
+def _passages(path: Path, problems: Problems, language: str, title: bool) -> Iterator[PassageRow]:
+    for line, row in read_objects(path, problems):
         where = f"{path}, line {line}"
-        name, headline, text = field(row, "docid", where, problems), "", field(row, "text", where, problems, blank=True)
+        name, headline, text = get_text_field(row, "docid", where, problems), "", get_text_field(row, "text", where, problems, blank=True)
         if title:
-            headline = field(row, "title", where, problems, blank=True)
+            headline = get_text_field(row, "title", where, problems, blank=True)
         if None not in (name, headline, text):
             yield language, f"{language}:{name}", f"{headline} {text}".strip(), line
 
 
 def _read_hard_negatives(folder: Path, language: str, split: str, title: bool, cache: Path,
-                         problems: Problems) -> tuple[Stored | None, list[Query], list[Judgement]]:
+                         problems: Problems) -> tuple[ConvertedPassages | None, list[Query], list[Judgement]]:
     read = partial(read_passages, language=language, title=title)
     corpus = folder / f"{language}-corpus" / f"{split}-00000-of-00001.parquet"
-    passages = stored([corpus], f"miracl parquet {language} {title}", read, cache, problems)
+    passages = load_or_convert_passages([corpus], f"miracl parquet {language} {title}", read, cache, problems)
     return passages, *read_queries_and_judgements(folder, language, split, problems)

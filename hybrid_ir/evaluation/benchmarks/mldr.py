@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from hybrid_ir.evaluation.benchmarks.judged import Query, Unknown, assemble, chosen_languages, gathered, option, require_released
-from hybrid_ir.files.arrow_texts import Row, stored
-from hybrid_ir.files.fetching import RemoteFile, on_hub
-from hybrid_ir.files.json_lines import Judgement, field, objects
+from hybrid_ir.files.arrow_texts import PassageRow, load_or_convert_passages
+from hybrid_ir.files.fetching import RemoteFile, hub_file
+from hybrid_ir.files.json_lines import Judgement, get_text_field, read_objects
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.types import Benchmark, Source
 
@@ -28,7 +28,7 @@ SOURCE = Source(
 def files(languages: str | Sequence[str] | None = None, split: str = "test") -> list[RemoteFile]:
     """Queries and corpus of each language."""
     chosen = chosen_languages("mldr", languages, DOCUMENTS, None, option("split", split, SPLITS))
-    return [on_hub(REPOSITORY, REVISION, f"mldr-v1.0-{name}/{part}.jsonl.gz") for name in chosen for part in (split, "corpus")]
+    return [hub_file(REPOSITORY, REVISION, f"mldr-v1.0-{name}/{part}.jsonl.gz") for name in chosen for part in (split, "corpus")]
 
 
 def released(language: str, split: str) -> tuple[int, int]:
@@ -54,7 +54,7 @@ def load(
     problems = Problems(f"{folder} (hybrid-ir data fetch mldr gets it)")
     folders = {name: Path(folder) / f"mldr-v1.0-{name}" for name in chosen}
     passages = gathered([
-        stored([path / "corpus.jsonl.gz"], f"mldr {name}", partial(_passages, language=name), Path(cache), problems)
+        load_or_convert_passages([path / "corpus.jsonl.gz"], f"mldr {name}", partial(_passages, language=name), Path(cache), problems)
         for name, path in folders.items()], problems)
     queries, judgements = [], []
     for name, path in folders.items():
@@ -67,23 +67,23 @@ def load(
     return assemble(source, chosen, queries, passages, judgements, problems, max_queries, unknown_passages)
 
 
-def _passages(path: Path, problems: Problems, language: str) -> Iterator[Row]:
-    for line, row in objects(path, problems):
+def _passages(path: Path, problems: Problems, language: str) -> Iterator[PassageRow]:
+    for line, row in read_objects(path, problems):
         where = f"{path}, line {line}"
-        name, text = field(row, "docid", where, problems), field(row, "text", where, problems, blank=True)
+        name, text = get_text_field(row, "docid", where, problems), get_text_field(row, "text", where, problems, blank=True)
         if None not in (name, text):
             yield language, f"{language}:{name}", text, line
 
 
 def _queries(path: Path, language: str, problems: Problems) -> Iterator[tuple[Query, list[Judgement]]]:
-    for line, row in objects(path, problems):
+    for line, row in read_objects(path, problems):
         where = f"{path}, line {line}"
-        name, text = field(row, "query_id", where, problems), field(row, "query", where, problems)
+        name, text = get_text_field(row, "query_id", where, problems), get_text_field(row, "query", where, problems)
         positives = row.get("positive_passages")
         if not isinstance(positives, list) or not all(isinstance(one, dict) for one in positives):
             problems.add(f"{where}: 'positive_passages' is {positives!r:.40}, need a list of objects with a docid")
             continue
-        ids = [field(one, "docid", where, problems) for one in positives]
+        ids = [get_text_field(one, "docid", where, problems) for one in positives]
         if None not in (name, text, *ids):
             query_id = f"{language}:{name}"
             yield (Query(language, query_id, text, query_id, where),

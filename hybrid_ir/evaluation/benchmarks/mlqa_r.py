@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hybrid_ir.evaluation.benchmarks.lareqa import Candidates, Counts, Queries, lareqa_files, load_lareqa
 from hybrid_ir.files.fetching import RemoteFile
-from hybrid_ir.files.lareqa import MLQA_R, MLQA_R_ORIGIN
+from hybrid_ir.files.lareqa import MLQA_R_SOURCE, MLQA_R_ORIGIN
 from hybrid_ir.types import Benchmark
 
 DESCRIPTION = "MLQA-R: 4,199 questions and 20,534 candidate sentences in 7 languages, 2 to 4 of them parallel"
@@ -45,5 +45,5 @@ def load(
 
     ValueError when files are missing, broken or not the released ones.
     """
-    source = replace(MLQA_R, description=DESCRIPTION)
+    source = replace(MLQA_R_SOURCE, description=DESCRIPTION)
     return load_lareqa(folder, source, MLQA_R_ORIGIN, EXPECTED, queries, candidates, languages, max_queries)

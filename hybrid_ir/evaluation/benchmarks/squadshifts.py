@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from hybrid_ir.evaluation.benchmarks.judged import Query, chosen_languages, option, some
-from hybrid_ir.files.fetching import RemoteFile, on_github
-from hybrid_ir.files.json_lines import field
+from hybrid_ir.files.fetching import RemoteFile, github_file
+from hybrid_ir.files.json_lines import get_text_field
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.types import Benchmark, Source
 
@@ -31,7 +31,7 @@ SOURCE = Source(
 
 def files(domains: str | Sequence[str] | None = None) -> list[RemoteFile]:
     """One file per domain."""
-    return [on_github(REPOSITORY, REVISION, f"datasets/{name}", None, size, sha256)
+    return [github_file(REPOSITORY, REVISION, f"datasets/{name}", None, size, sha256)
             for name, size, sha256, _ in (DOMAINS[domain] for domain in chosen_domains(domains, None))]
 
 
@@ -120,7 +120,7 @@ def _paragraphs(path: Path, domain: str, problems: Problems) -> list[tuple[str, 
         if not isinstance(paragraph, dict) or not isinstance(paragraph.get("qas"), list):
             problems.add(f"{where}: need an object with context and qas")
             continue
-        context = field(paragraph, "context", where, problems)
+        context = get_text_field(paragraph, "context", where, problems)
         queries = [query for one in paragraph["qas"] if (query := _query(one, domain, where, problems))]
         if context is not None:
             found.append((context, queries))
@@ -131,5 +131,5 @@ def _query(raw: dict, domain: str, where: str, problems: Problems) -> Query | No
     if not isinstance(raw, dict):
         problems.add(f"{where}: {raw!r:.40} is not a question")
         return None
-    name, text = field(raw, "id", where, problems), field(raw, "question", where, problems)
+    name, text = get_text_field(raw, "id", where, problems), get_text_field(raw, "question", where, problems)
     return None if name is None or text is None else Query("en", f"{domain}:{name}", text, f"{domain}:{name}", where)
