@@ -18,8 +18,8 @@ from sentence_transformers.sentence_transformer.evaluation import InformationRet
 
 from hybrid_ir.evaluation.benchmarks.xquad_r import load
 from hybrid_ir.evaluation.rank_counter import rank_benchmark
-from hybrid_ir.evaluation.vector_shards import read_shards
 from hybrid_ir.evaluation.results import Results
+from hybrid_ir.evaluation.vector_shards import read_shards
 
 ROUNDS = 2
 
@@ -46,12 +46,21 @@ class LookUp:
 def one_setting(benchmark, model: LookUp, asked: int, answered: int | None) -> float:
     """mAP of one language pair, or of the pool of all languages."""
     queries = np.flatnonzero(benchmark.query_languages == asked)
-    pool = np.arange(len(benchmark.passages)) if answered is None else np.flatnonzero(benchmark.passage_languages == answered)
+    pool = (
+        np.arange(len(benchmark.passages))
+        if answered is None
+        else np.flatnonzero(benchmark.passage_languages == answered)
+    )
     known = set(pool.tolist())
     evaluator = InformationRetrievalEvaluator(
-        {f"q{q}": f"q{q}" for q in queries}, {f"p{p}": f"p{p}" for p in pool},
+        {f"q{q}": f"q{q}" for q in queries},
+        {f"p{p}": f"p{p}" for p in pool},
         {f"q{q}": {f"p{p}" for p in benchmark.relevant[q] if p in known} for q in queries},
-        show_progress_bar=False, write_csv=False, main_score_function="cosine", score_functions={"cosine": model.similarity})
+        show_progress_bar=False,
+        write_csv=False,
+        main_score_function="cosine",
+        score_functions={"cosine": model.similarity},
+    )
     return evaluator(model)["cosine_map@100"]
 
 
@@ -60,23 +69,37 @@ def main(data: str, embeddings: str) -> None:
     benchmark, found = load(data), {"query": {}, "passage": {}}
     for part in read_shards(Path(embeddings)):
         found[part.role] |= dict(zip(part.rows_N.tolist(), part.vectors_ND, strict=True))
-    queries, passages = (torch.stack([rows[row] for row in range(len(rows))]) for rows in found.values())
-    model = LookUp({f"q{row}": v for row, v in found["query"].items()} | {f"p{row}": v for row, v in found["passage"].items()})
+    queries, passages = (
+        torch.stack([rows[row] for row in range(len(rows))]) for rows in found.values()
+    )
+    model = LookUp(
+        {f"q{row}": v for row, v in found["query"].items()}
+        | {f"p{row}": v for row, v in found["passage"].items()}
+    )
     languages = range(len(benchmark.languages))
-    settings = {"mono": [(i, i) for i in languages], "cross": [(i, j) for i in languages for j in languages if i != j],
-                "multi": [(i, None) for i in languages]}
+    settings = {
+        "mono": [(i, i) for i in languages],
+        "cross": [(i, j) for i in languages for j in languages if i != j],
+        "multi": [(i, None) for i in languages],
+    }
     for number in range(ROUNDS):
         started = time.perf_counter()
         results = Results.of(rank_benchmark(queries, passages, benchmark), benchmark)
         ours = time.perf_counter() - started
-        print(f"round {number}: one pass, all 132 settings and every measure: {ours:.1f} s", flush=True)
+        print(
+            f"round {number}: one pass, all 132 settings and every measure: {ours:.1f} s",
+            flush=True,
+        )
         theirs = 0.0
         for view, pairs in settings.items():
             started = time.perf_counter()
             value = np.mean([one_setting(benchmark, model, *pair) for pair in pairs])
             theirs += (seconds := time.perf_counter() - started)
-            print(f"  {len(pairs):>3} evaluators for {view}: {seconds:.1f} s, mAP@100 {value:.4f}, ours "
-                  f"{results.macro(view)['map']:.4f} over the whole pool", flush=True)
+            print(
+                f"  {len(pairs):>3} evaluators for {view}: {seconds:.1f} s, mAP@100 {value:.4f}, ours "
+                f"{results.macro(view)['map']:.4f} over the whole pool",
+                flush=True,
+            )
         print(f"  132 evaluators: {theirs:.1f} s, ratio {theirs / ours:.0f}", flush=True)
 
 

@@ -26,33 +26,54 @@ def write(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for variant in VARIANTS:
         own = random.Random(variant)
-        words = ["".join(own.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(own.randrange(3, 8))) for _ in range(WORDS)]
+        words = [
+            "".join(own.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(own.randrange(3, 8)))
+            for _ in range(WORDS)
+        ]
         with open(folder / f"{variant}.jsonl", "w", encoding="utf-8") as file:
             for number, passage in enumerate(passages):
                 for question in range(asked[number]):
                     chosen = random.Random(7 * number + question).sample(passage, ASKED)
-                    file.write(json.dumps({
-                        "link": f"made-up/{number}", "question_number": question + 1,
-                        "flores_passage": " ".join(words[word] for word in passage),
-                        "question": " ".join(words[word] for word in chosen) + "?"}) + "\n")
+                    file.write(
+                        json.dumps(
+                            {
+                                "link": f"made-up/{number}",
+                                "question_number": question + 1,
+                                "flores_passage": " ".join(words[word] for word in passage),
+                                "question": " ".join(words[word] for word in chosen) + "?",
+                            }
+                        )
+                        + "\n"
+                    )
 
 
 def timed(*arguments: str) -> None:
     """Run a command of ours; its processor time, and the largest memory of any so far."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", "from hybrid_ir.cli.main import main; main()", *arguments], check=True,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-c", "from hybrid_ir.cli.main import main; main()", *arguments],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"{arguments[0]:10s} {seconds:7.0f} s of one core   peak so far {after.ru_maxrss / 1024:,.0f} MB", flush=True)
+    print(
+        f"{arguments[0]:10s} {seconds:7.0f} s of one core   peak so far {after.ru_maxrss / 1024:,.0f} MB",
+        flush=True,
+    )
 
 
 def main() -> None:
     run, folder = sys.argv[1], Path(sys.argv[2])
     write(folder / "belebele" / "data")
     result, other = folder / "out" / "belebele", folder / "other" / "belebele"
-    timed("evaluate", f"checkpoint={run}", "benchmark=[belebele]", f"benchmark.belebele.folder={folder / 'belebele'}",
-          f"out={result.parent}")
+    timed(
+        "evaluate",
+        f"checkpoint={run}",
+        "benchmark=[belebele]",
+        f"benchmark.belebele.folder={folder / 'belebele'}",
+        f"out={result.parent}",
+    )
     shutil.copytree(result, other)  # as if it were another system
     card = json.loads((other / "evaluation_card.json").read_text())
     card["training"]["sampler"] = "x_y"

@@ -1,6 +1,6 @@
 """XQuAD-R's whole pass, all three views and every metric, given the embeddings: seconds and memory.
 
-    python benchmarks/rank_counting.py data/xquad-r intfloat/multilingual-e5-small
+python benchmarks/rank_counting.py data/xquad-r intfloat/multilingual-e5-small
 """
 
 import multiprocessing
@@ -14,19 +14,23 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hybrid_ir.data.batching import Chunks
-from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.evaluation.benchmarks.xquad_r import load
 from hybrid_ir.evaluation.rank_counter import rank_benchmark
 from hybrid_ir.evaluation.results import Results
+from hybrid_ir.model.encoder import BiEncoder
 
 REPEATS = 5
 
 
 def encode(data: str, model: str, written: Path) -> None:
     benchmark = load(data)
-    encoder = BiEncoder(model, query_prefix="query: ", passage_prefix="passage: ", tokens_per_slice=2048).eval()
-    vectors = {"queries": torch.empty(len(benchmark.queries), encoder.width),
-               "passages": torch.empty(len(benchmark.passages), encoder.width)}
+    encoder = BiEncoder(
+        model, query_prefix="query: ", passage_prefix="passage: ", tokens_per_slice=2048
+    ).eval()
+    vectors = {
+        "queries": torch.empty(len(benchmark.queries), encoder.width),
+        "passages": torch.empty(len(benchmark.passages), encoder.width),
+    }
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         chunks = Chunks(benchmark, encoder.tokenizers, written.parent)
         for chunk in (chunks[i] for i in range(len(chunks))):
@@ -41,11 +45,15 @@ def main(data: str, model: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "vectors.safetensors"
         # in a process of its own, so that the memory measured here is not the model's
-        child = multiprocessing.get_context("spawn").Process(target=encode, args=(data, model, written))
+        child = multiprocessing.get_context("spawn").Process(
+            target=encode, args=(data, model, written)
+        )
         child.start()
         child.join()
         queries, passages = (load_file(written)[side] for side in ("queries", "passages"))
-    print(f"{len(queries):,} queries, {len(passages):,} passages, width {queries.shape[1]}, {torch.get_num_threads()} threads")
+    print(
+        f"{len(queries):,} queries, {len(passages):,} passages, width {queries.shape[1]}, {torch.get_num_threads()} threads"
+    )
     before = peak()
     for _ in range(REPEATS):
         started = time.perf_counter()
@@ -53,9 +61,13 @@ def main(data: str, model: str) -> None:
         counted = time.perf_counter()
         results = Results.of(table, benchmark)
         means = [f"{results.macro(view)['map']:.4f}" for view in ("mono", "cross", "multi")]
-        print(f"ranks {counted - started:.2f} s + metrics {time.perf_counter() - counted:.2f} s "
-              f"= {time.perf_counter() - started:.2f} s, mAP {' / '.join(means)}")
-    print(f"peak memory of the process {peak():.0f} MB, of which {before:.0f} MB before the pass: libraries, texts, vectors")
+        print(
+            f"ranks {counted - started:.2f} s + metrics {time.perf_counter() - counted:.2f} s "
+            f"= {time.perf_counter() - started:.2f} s, mAP {' / '.join(means)}"
+        )
+    print(
+        f"peak memory of the process {peak():.0f} MB, of which {before:.0f} MB before the pass: libraries, texts, vectors"
+    )
 
 
 def peak() -> float:

@@ -1,6 +1,6 @@
 """What grows with the number of processes: gathering, mask, loss and memory, over gloo on one machine.
 
-    python benchmarks/scaling.py                  # 1, 2 and 4 processes; global batches of 1,024 and 8,192, width 384
+python benchmarks/scaling.py                  # 1, 2 and 4 processes; global batches of 1,024 and 8,192, width 384
 """
 
 import json
@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from hybrid_ir.distributed import gather
+from hybrid_ir.system.processes import Ranks
 from hybrid_ir.training.labels import Labels, mark_false_negatives
 from hybrid_ir.training.losses import InfoNCE
-from hybrid_ir.system.processes import Ranks
 
 WIDTH, ROUNDS = 384, 9
 
@@ -32,12 +32,19 @@ def one_rank(size: int, ranks: int, folder: Path) -> None:
     own, random = size // ranks, torch.Generator().manual_seed(first)
     ids = torch.arange(size)
     labels, loss = Labels(ids, ids, ids, first), InfoNCE()
-    vectors = torch.nn.functional.normalize(torch.randn(2, own, WIDTH, generator=random), dim=-1).requires_grad_()
-    before, seconds = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, {"gather": [], "mask": [], "loss": []}
+    vectors = torch.nn.functional.normalize(
+        torch.randn(2, own, WIDTH, generator=random), dim=-1
+    ).requires_grad_()
+    before, seconds = (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        {"gather": [], "mask": [], "loss": []},
+    )
     for _ in range(ROUNDS):
-        for name, do in (("gather", lambda: gather(vectors[1]).sum().backward()),
-                         ("mask", lambda: mark_false_negatives(labels, own, "translations")),
-                         ("loss", lambda: loss(vectors[0], vectors[1], labels).backward())):
+        for name, do in (
+            ("gather", lambda: gather(vectors[1]).sum().backward()),
+            ("mask", lambda: mark_false_negatives(labels, own, "translations")),
+            ("loss", lambda: loss(vectors[0], vectors[1], labels).backward()),
+        ):
             if ranks > 1:
                 torch.distributed.barrier()
             started = time.perf_counter()
@@ -50,15 +57,20 @@ def one_rank(size: int, ranks: int, folder: Path) -> None:
 
 
 def main() -> None:
-    print("| global batch | processes | gather, both ways | mask | whole loss, both ways | memory added, each |")
+    print(
+        "| global batch | processes | gather, both ways | mask | whole loss, both ways | memory added, each |"
+    )
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         for size in (1024, 8192):
             for ranks in (1, 2, 4):
                 Ranks(ranks).start([sys.executable, __file__, str(size), str(ranks), name]).wait()
                 found = json.loads((Path(name) / f"{size}-{ranks}.json").read_text())
-                print(f"| {size:,} | {ranks} | {found['gather']:.1f} ms | {found['mask']:.1f} ms | {found['loss']:.0f} ms | "
-                      f"{found['memory']:.0f} MiB |", flush=True)
+                print(
+                    f"| {size:,} | {ranks} | {found['gather']:.1f} ms | {found['mask']:.1f} ms | {found['loss']:.0f} ms | "
+                    f"{found['memory']:.0f} MiB |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -34,14 +34,22 @@ class Numbered:
 def measure(passages: int) -> None:
     from hybrid_ir.evaluation.streaming import StreamedRanking
     from hybrid_ir.types import Benchmark, Source
+
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     relevant = [np.sort(rng.choice(passages, RELEVANT, replace=False)) for _ in range(QUERIES)]
     found = np.unique(np.concatenate(relevant))
     benchmark = Benchmark(
-        tuple(f"l{i}" for i in range(LANGUAGES)), Numbered(QUERIES), np.arange(QUERIES) % LANGUAGES, Numbered(QUERIES),
-        Numbered(passages), (np.arange(passages) * LANGUAGES // passages).astype(np.int8), Numbered(passages), relevant,
-        Source("random", "", "", ""))
+        tuple(f"l{i}" for i in range(LANGUAGES)),
+        Numbered(QUERIES),
+        np.arange(QUERIES) % LANGUAGES,
+        Numbered(QUERIES),
+        Numbered(passages),
+        (np.arange(passages) * LANGUAGES // passages).astype(np.int8),
+        Numbered(passages),
+        relevant,
+        Source("random", "", "", ""),
+    )
     ranking = StreamedRanking(benchmark, whole=True)
     ranking.take("queries", np.arange(QUERIES), vectors(QUERIES, 1))
     ranking.take("relevant", found, vectors(len(found), 2))
@@ -51,12 +59,16 @@ def measure(passages: int) -> None:
         ranking.take("others", rows, vectors(len(rows), start + 3))
     results = ranking.results()
     seconds = time.perf_counter() - started
-    print(f"{passages:>9,} passages  {seconds:7.1f} s  {1e9 * seconds / passages / QUERIES:5.1f} ns a query and passage  "
-          f"peak {peak():5.0f} MB ({before:.0f} before)  mAP {results.micro('multi')['map']:.6f}")
+    print(
+        f"{passages:>9,} passages  {seconds:7.1f} s  {1e9 * seconds / passages / QUERIES:5.1f} ns a query and passage  "
+        f"peak {peak():5.0f} MB ({before:.0f} before)  mAP {results.micro('multi')['map']:.6f}"
+    )
 
 
 def vectors(size: int, seed: int) -> torch.Tensor:
-    return F.normalize(torch.randn(size, WIDTH, generator=torch.Generator().manual_seed(seed)), dim=1)
+    return F.normalize(
+        torch.randn(size, WIDTH, generator=torch.Generator().manual_seed(seed)), dim=1
+    )
 
 
 def peak() -> float:

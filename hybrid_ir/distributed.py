@@ -23,8 +23,10 @@ reduce_scatter_single = getattr(dist, "reduce_scatter_single", None) or dist.red
 def is_lost_peer_error(error: BaseException) -> bool:
     """Whether an error only says that another process of the run has ended or does not answer."""
     said = str(error).lower()
-    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and any(
-        word in said for word in ("gloo", "nccl", "connection closed", "connection reset")))
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError)
+        and any(word in said for word in ("gloo", "nccl", "connection closed", "connection reset"))
+    )
 
 
 def get_world_size() -> int:
@@ -46,7 +48,9 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient_ND: torch.Tensor) -> torch.Tensor:
-        own_BD = gradient_ND.new_empty((len(gradient_ND) // get_world_size(), *gradient_ND.shape[1:]))
+        own_BD = gradient_ND.new_empty(
+            (len(gradient_ND) // get_world_size(), *gradient_ND.shape[1:])
+        )
         reduce_scatter_single(own_BD, gradient_ND.contiguous())
         return own_BD
 
@@ -75,8 +79,12 @@ class FullySharded(ModelParallelStrategy):
     """Lightning's strategy for FSDP2, over all processes of the run, and saving whole checkpoints."""
 
     def __init__(self, timeout: timedelta | None = None, process_group_backend: str | None = None):
-        super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False, timeout=timeout or timedelta(minutes=30),
-                         process_group_backend=process_group_backend)
+        super().__init__(
+            tensor_parallel_size=1,
+            save_distributed_checkpoint=False,
+            timeout=timeout or timedelta(minutes=30),
+            process_group_backend=process_group_backend,
+        )
 
     def setup_environment(self) -> None:
         self._data_parallel_size = self.num_nodes * self.num_processes
@@ -105,7 +113,9 @@ def to_full_tensor(value: torch.Tensor) -> torch.Tensor:
 
 
 def _sendable(own: torch.Tensor) -> torch.Tensor:
-    return own.cuda() if dist.get_backend() == "nccl" else own  # NCCL takes nothing that lies in main memory
+    return (
+        own.cuda() if dist.get_backend() == "nccl" else own
+    )  # NCCL takes nothing that lies in main memory
 
 
 def sum_over_ranks(own: torch.Tensor) -> torch.Tensor:

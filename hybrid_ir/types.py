@@ -37,7 +37,9 @@ class Source:
     licence: str
     citation: str
     revision: str = ""  # upstream version, commit or file hash
-    choices: dict[str, str] = field(default_factory=dict)  # named protocol choices, e.g. {"queries": "distinct_text"}
+    choices: dict[str, str] = field(
+        default_factory=dict
+    )  # named protocol choices, e.g. {"queries": "distinct_text"}
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,17 @@ class Benchmark:
     passage_ids: Sequence[str]  # N, unique
     relevant: Sequence[np.ndarray]  # Q arrays of rows of passages, each sorted and without repeats
     source: Source
-    grades: Sequence[np.ndarray] | None = None  # Q, gains of `relevant` where some are more relevant than others
+    grades: Sequence[np.ndarray] | None = (
+        None  # Q, gains of `relevant` where some are more relevant than others
+    )
 
     def __post_init__(self):
-        assert len(self.queries) == len(self.query_languages) == len(self.question_ids) == len(self.relevant)
+        assert (
+            len(self.queries)
+            == len(self.query_languages)
+            == len(self.question_ids)
+            == len(self.relevant)
+        )
         assert self.grades is None or list(map(len, self.grades)) == list(map(len, self.relevant))
         assert len(self.passages) == len(self.passage_languages) == len(self.passage_ids)
 
@@ -89,7 +98,9 @@ class TextEncoder(Protocol):
     precision: str
     similarity: str  # "cosine": vectors have length 1; "dot": as they are
     texts_read: dict[Role, int]
-    texts_cut: dict[Role, int | None]  # of them, longer than the encoder reads; None where nobody counts
+    texts_cut: dict[
+        Role, int | None
+    ]  # of them, longer than the encoder reads; None where nobody counts
 
     def read(self, texts: Sequence[Text], role: Role) -> list[Hashable]:
         """What the encoder sees of each text; equal items get equal vectors."""

@@ -1,8 +1,8 @@
 """Where Hydra looks for plugins: our launchers and our sweeper, for conf/hydra."""
 
 from hybrid_ir.runs.launchers import JobLauncher as Jobs
+from hybrid_ir.runs.launchers import SlurmLauncher as Slurm
 from hybrid_ir.runs.optuna_search import OptunaSearch as Search
-from hybrid_ir.runs.launchers__slurm import SlurmLauncher as Slurm
 
 
 class JobLauncher(Jobs):

@@ -14,10 +14,16 @@ from tests.small_run import numbers_benchmark, numbers_corpus, started  # noqa: 
 
 # where HYBRID_IR_SHARED says, or beside the repository: real data and a real pretrained encoder, which no user has
 SHARED = Path(os.environ.get("HYBRID_IR_SHARED", Path(__file__).parents[2] / "shared"))
-TEXTS = ["what money do people pay with in kabul?", "kabul, currency: afghani",
-         "ποιο νόμισμα έχει η Ελλάδα;", "中国的货币是什么？"] * 5
+TEXTS = [
+    "what money do people pay with in kabul?",
+    "kabul, currency: afghani",
+    "ποιο νόμισμα έχει η Ελλάδα;",
+    "中国的货币是什么？",
+] * 5
 
-RECIPE = FromScratch(vocab_size=400, width=32, layers=2, heads=2, intermediate=48, max_positions=64, seed=1)
+RECIPE = FromScratch(
+    vocab_size=400, width=32, layers=2, heads=2, intermediate=48, max_positions=64, seed=1
+)
 
 torch.set_num_threads(1)
 

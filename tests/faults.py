@@ -19,12 +19,17 @@ class Fault(Callback):
         self.kind, self.step, self.rank, self.times = kind, step, rank, times
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx: int) -> None:
-        if trainer.global_rank == self.rank and self.step <= trainer.global_step < self.step + self.times:
+        if (
+            trainer.global_rank == self.rank
+            and self.step <= trainer.global_step < self.step + self.times
+        ):
             getattr(self, self.kind)(module)
 
     def on_after_backward(self, trainer, module) -> None:
         if self.kind == "gradient" and trainer.global_step == self.step:
-            next(module.parameters()).grad.view(-1)[0] = torch.inf  # as on all ranks: they have exchanged them
+            next(module.parameters()).grad.view(-1)[0] = (
+                torch.inf
+            )  # as on all ranks: they have exchanged them
 
     def fails(self, module) -> None:
         raise RuntimeError("the disk is on fire")
@@ -43,7 +48,10 @@ class Fault(Callback):
 
     def fills(self, module) -> None:
         """Leaves the disk of the run without a free byte."""
-        with open(Path(module.trainer.default_root_dir) / "filler", "wb", buffering=0) as file, suppress(OSError):
+        with (
+            open(Path(module.trainer.default_root_dir) / "filler", "wb", buffering=0) as file,
+            suppress(OSError),
+        ):
             while file.write(bytes(4096)):
                 pass
 

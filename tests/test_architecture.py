@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted(path.relative_to(ROOT) for path in [*(ROOT / "hybrid_ir").rglob("*.py"), ROOT / "train.py"])
+FILES = sorted(
+    path.relative_to(ROOT) for path in [*(ROOT / "hybrid_ir").rglob("*.py"), ROOT / "train.py"]
+)
 
 
 def imports(path: Path) -> set[str]:
@@ -35,7 +37,11 @@ def test_walls(path):
     if place == "hybrid_ir/types.py":
         forbidden += ["hybrid_ir"]
     if place.startswith("hybrid_ir/data/"):
-        forbidden += ["hybrid_ir.evaluation", "hybrid_ir.training.retriever", "hybrid_ir.model.encoder"]
+        forbidden += [
+            "hybrid_ir.evaluation",
+            "hybrid_ir.training.retriever",
+            "hybrid_ir.model.encoder",
+        ]
     if place.startswith("hybrid_ir/evaluation/"):
         forbidden += ["hybrid_ir.data", "hybrid_ir.training.retriever", "hybrid_ir.model.encoder"]
     if place.startswith(("hybrid_ir/cldr/", "hybrid_ir/formats/")):
@@ -50,7 +56,9 @@ def test_size(path):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
-            assert node.end_lineno - first.lineno < 40, f"{path}: {node.name} is longer than 40 lines"
+            assert node.end_lineno - first.lineno < 40, (
+                f"{path}: {node.name} is longer than 40 lines"
+            )
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
@@ -71,5 +79,6 @@ def test_ci_has_the_real_data(shared):
 @pytest.mark.skipif(not os.environ.get("CI"), reason="only CI promises to have the real data")
 def test_ci_does_not_skip_the_real_data():
     from tests.conftest import SHARED
+
     assert (SHARED / "data" / "xquad-r" / "en.json").is_file()
     assert (SHARED / "models" / "e5-small-pruned.tar.xz").is_file()

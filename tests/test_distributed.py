@@ -21,10 +21,19 @@ def ran(tmp_path_factory):
         if (what, ranks) not in done:
             folder = place / f"{what}-{ranks}"
             folder.mkdir()
-            command = [sys.executable, "-m", "tests.rank", what, str(folder), str(place / "cache"), str(ranks)]
+            command = [
+                sys.executable,
+                "-m",
+                "tests.rank",
+                what,
+                str(folder),
+                str(place / "cache"),
+                str(ranks),
+            ]
             Ranks(ranks, environment(place, PYTHONPATH=str(ROOT))).start(command).wait()
             done[what, ranks] = folder
         return done[what, ranks]
+
     return run
 
 
@@ -34,7 +43,11 @@ def weights(folder: Path, rank: int = 0) -> dict[str, dict[str, torch.Tensor]]:
 
 def furthest(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
     assert one.keys() == other.keys()
-    return max(float((one[name].double() - other[name].double()).abs().max()) for name in one if name != "losses")
+    return max(
+        float((one[name].double() - other[name].double()).abs().max())
+        for name in one
+        if name != "losses"
+    )
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
@@ -60,7 +73,9 @@ def test_cached_gradients_are_the_plain_ones_with_dropout(ran, ranks):
     trained = weights(ran("dropout", ranks))
     for name, most in (("float64", 1e-12), ("float32", 1e-5), ("hard", 1e-5), ("bf16", 1e-3)):
         plain, cached = trained[f"{name}, plain"], trained[f"{name}, cached"]
-        assert torch.allclose(plain["losses"], cached["losses"], rtol=1e-3 if name == "bf16" else 1e-5), name
+        assert torch.allclose(
+            plain["losses"], cached["losses"], rtol=1e-3 if name == "bf16" else 1e-5
+        ), name
         assert furthest(plain, cached) < most, name
 
 

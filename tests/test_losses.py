@@ -23,10 +23,16 @@ def problems(draw):
         if i % (1 + negatives) and draw(st.booleans()):
             content[i] = -1
     text = draw(st.lists(st.integers(0, 2), min_size=passages, max_size=passages))
-    labels = Labels(torch.tensor(draw(st.lists(ids, min_size=queries, max_size=queries))), torch.tensor(content),
-                    torch.tensor([10 * c + t for c, t in zip(content, text, strict=True)]))
+    labels = Labels(
+        torch.tensor(draw(st.lists(ids, min_size=queries, max_size=queries))),
+        torch.tensor(content),
+        torch.tensor([10 * c + t for c, t in zip(content, text, strict=True)]),
+    )
     generator = torch.Generator().manual_seed(draw(st.integers(0, 999)))
-    vectors = [F.normalize(torch.randn(n, 8, generator=generator, dtype=torch.float64), dim=1) for n in (queries, passages)]
+    vectors = [
+        F.normalize(torch.randn(n, 8, generator=generator, dtype=torch.float64), dim=1)
+        for n in (queries, passages)
+    ]
     return *vectors, labels
 
 
@@ -53,7 +59,9 @@ def brute_force(queries, passages, labels, temperature, negatives, mask, symmetr
             rest = [j for j in rest if j % columns]
         forward.append(-math.log(score[i][own] / (score[i][own] + sum(score[i][j] for j in rest))))
         others = [k for k in range(size) if k != i and not is_false(k, own)]
-        backward.append(-math.log(score[i][own] / (score[i][own] + sum(score[k][own] for k in others))))
+        backward.append(
+            -math.log(score[i][own] / (score[i][own] + sum(score[k][own] for k in others)))
+        )
     total = sum(forward) / size
     return (total + sum(backward) / size) / 2 if symmetric else total
 
@@ -91,10 +99,28 @@ def test_gradients_are_those_of_float64_and_none_reaches_what_is_masked(problem,
 
 def test_twins_are_masked_and_strangers_are_not():
     """Query 0 and 1 share a passage in two languages, 2 repeats the text of 0, 3 asks what 0 asks, 4 is a stranger."""
-    labels = Labels(torch.tensor([7, 8, 9, 7, 6]), torch.tensor([1, 1, 1, 4, 5]), torch.tensor([10, 11, 10, 40, 50]))
-    expected = {"translations": [[0, 1, 1, 1, 0], [1, 0, 1, 0, 0], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]],
-                "exact": [[0, 0, 1, 1, 0], [0, 0, 0, 0, 0], [1, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]],
-                "none": [[0] * 5] * 5}
+    labels = Labels(
+        torch.tensor([7, 8, 9, 7, 6]),
+        torch.tensor([1, 1, 1, 4, 5]),
+        torch.tensor([10, 11, 10, 40, 50]),
+    )
+    expected = {
+        "translations": [
+            [0, 1, 1, 1, 0],
+            [1, 0, 1, 0, 0],
+            [1, 1, 0, 0, 0],
+            [1, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0],
+        ],
+        "exact": [
+            [0, 0, 1, 1, 0],
+            [0, 0, 0, 0, 0],
+            [1, 0, 0, 0, 0],
+            [1, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0],
+        ],
+        "none": [[0] * 5] * 5,
+    }
     for mask, rows in expected.items():
         assert mark_false_negatives(labels, 5, mask).int().tolist() == rows
 
@@ -116,7 +142,10 @@ def test_half_precision_vectors_are_compared_in_float32():
     with torch.autocast("cpu", torch.bfloat16):
         loss = InfoNCE(0.01)(vectors.bfloat16(), vectors.bfloat16(), labels)
     assert loss.dtype == torch.float32
-    assert loss.item() == InfoNCE(0.01)(vectors.bfloat16().float(), vectors.bfloat16().float(), labels).item()
+    assert (
+        loss.item()
+        == InfoNCE(0.01)(vectors.bfloat16().float(), vectors.bfloat16().float(), labels).item()
+    )
 
 
 def test_a_learnt_temperature_learns_and_a_fixed_one_does_not():
@@ -124,7 +153,10 @@ def test_a_learnt_temperature_learns_and_a_fixed_one_does_not():
     labels = Labels(torch.arange(4), torch.arange(4), torch.arange(4))
     learnt = InfoNCE(0.07, learn_temperature=True)
     learnt(vectors, vectors, labels).backward()
-    assert learnt.log_temperature.grad != 0 and learnt.log_temperature.exp().item() == pytest.approx(0.07)
+    assert (
+        learnt.log_temperature.grad != 0
+        and learnt.log_temperature.exp().item() == pytest.approx(0.07)
+    )
     assert not InfoNCE(0.07).log_temperature.requires_grad
 
 

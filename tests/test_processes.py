@@ -33,24 +33,62 @@ def little_grace(monkeypatch):
     monkeypatch.setattr(processes, "GRACE", 1)
 
 
-@pytest.mark.parametrize(("body", "said", "code"), [
-    (f"if rank: fail('the disk is on fire', 7)\n{WAITS}", "error: rank 1 at step 7: the disk is on fire", 1),
-    (f"if rank: fail('a wrong key', code=2)\n{WAITS}", "error: rank 1 at step 7: a wrong key", 2),
-    (f"if rank: os.kill(os.getpid(), signal.SIGKILL)\n{WAITS}", "rank 1 at step 7: it was killed by signal 9 (SIGKILL)", 1),
-    (f"if rank: sys.exit(0)\n{WAITS}", "error: rank 1 at step 7: it ended before the others", 1),
-    (f"if rank: sys.exit('no such thing')\n{WAITS}", "error: rank 1 at step 7: no such thing", 1),
-    ("if rank: os.kill(os.getpid(), signal.SIGSTOP)\ntime.sleep(30)", "rank 1: it was stopped (SIGSTOP) and did not go on", 1),
-    ("if rank: time.sleep(60)\nfail('timed out', 7, secondary=True)", "error: rank 1 at step 7: it did not answer the others", 1),
-    ("fail('lost', rank, secondary=True)", "error: rank", 1),
-])
+@pytest.mark.parametrize(
+    ("body", "said", "code"),
+    [
+        (
+            f"if rank: fail('the disk is on fire', 7)\n{WAITS}",
+            "error: rank 1 at step 7: the disk is on fire",
+            1,
+        ),
+        (
+            f"if rank: fail('a wrong key', code=2)\n{WAITS}",
+            "error: rank 1 at step 7: a wrong key",
+            2,
+        ),
+        (
+            f"if rank: os.kill(os.getpid(), signal.SIGKILL)\n{WAITS}",
+            "rank 1 at step 7: it was killed by signal 9 (SIGKILL)",
+            1,
+        ),
+        (
+            f"if rank: sys.exit(0)\n{WAITS}",
+            "error: rank 1 at step 7: it ended before the others",
+            1,
+        ),
+        (
+            f"if rank: sys.exit('no such thing')\n{WAITS}",
+            "error: rank 1 at step 7: no such thing",
+            1,
+        ),
+        (
+            "if rank: os.kill(os.getpid(), signal.SIGSTOP)\ntime.sleep(30)",
+            "rank 1: it was stopped (SIGSTOP) and did not go on",
+            1,
+        ),
+        (
+            "if rank: time.sleep(60)\nfail('timed out', 7, secondary=True)",
+            "error: rank 1 at step 7: it did not answer the others",
+            1,
+        ),
+        ("fail('lost', rank, secondary=True)", "error: rank", 1),
+    ],
+)
 def test_the_first_that_fails_is_named_and_all_end(body, said, code):
     started = time.monotonic()
     running = ranks(body)
     with pytest.raises(RanksEnded) as ended:
         running.wait()
-    assert said in str(ended.value) and ended.value.code == code and len(str(ended.value).splitlines()) == 1
+    assert (
+        said in str(ended.value)
+        and ended.value.code == code
+        and len(str(ended.value).splitlines()) == 1
+    )
     assert time.monotonic() - started < 10
-    assert all(process.poll() is not None for process in running.processes) and not running.folder.exists()
+    assert (
+        all(process.poll() is not None for process in running.processes)
+        and not running.folder.exists()
+    )
 
 
 def test_all_well_is_no_error():
@@ -59,12 +97,16 @@ def test_all_well_is_no_error():
 
 def test_a_traceback_comes_before_the_message():
     with pytest.raises(RanksEnded, match=r"(?s)^Traceback.*\nerror: rank 1: RuntimeError: no$"):
-        ranks("if rank: report_failure(Failure(1, 'RuntimeError: no', details='Traceback ...\\n')); sys.exit(1)").wait()
+        ranks(
+            "if rank: report_failure(Failure(1, 'RuntimeError: no', details='Traceback ...\\n')); sys.exit(1)"
+        ).wait()
 
 
 def test_signals_are_passed_on_and_a_stop_is_no_failure():
-    body = (f"signal.signal(signal.SIGUSR1, lambda *_: sys.exit(0 if rank else {REQUEUE_EXIT_CODE}))\n"
-            "open(sys.argv[1] + str(rank), 'w')\ntime.sleep(30)")
+    body = (
+        f"signal.signal(signal.SIGUSR1, lambda *_: sys.exit(0 if rank else {REQUEUE_EXIT_CODE}))\n"
+        "open(sys.argv[1] + str(rank), 'w')\ntime.sleep(30)"
+    )
     running = Ranks(2, {"PYTHONPATH": str(ROOT)})
     running.start([sys.executable, "-c", HEAD + body, str(running.folder / "ready")])
     child = os.fork()
@@ -81,10 +123,14 @@ def test_signals_are_passed_on_and_a_stop_is_no_failure():
 
 def test_ranks_end_when_the_process_that_watches_them_is_killed(tmp_path):
     body = "open(sys.argv[1] + str(rank), 'w').write(str(os.getpid()))\ntime.sleep(60)"
-    watching = ("import sys; from hybrid_ir.system.processes import Ranks\n"
-                f"Ranks(2).start([sys.executable, '-c', {HEAD + body!r}, sys.argv[1]]).wait()")
-    watcher = subprocess.Popen([sys.executable, "-c", watching, str(tmp_path / "pid")],
-                               env={**os.environ, "PYTHONPATH": str(ROOT)})
+    watching = (
+        "import sys; from hybrid_ir.system.processes import Ranks\n"
+        f"Ranks(2).start([sys.executable, '-c', {HEAD + body!r}, sys.argv[1]]).wait()"
+    )
+    watcher = subprocess.Popen(
+        [sys.executable, "-c", watching, str(tmp_path / "pid")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     files = [tmp_path / "pid0", tmp_path / "pid1"]
     until(lambda: all(file.exists() and file.read_text() for file in files))
     pids = [int(file.read_text()) for file in files]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hybrid_ir.runs.identity__samplers_by_name import SAMPLER_NUMBERS, name_sampler
+from hybrid_ir.runs.identity import SAMPLER_NUMBERS, name_sampler
 from tests.test_conf import OPTIONS, composed
 
 
@@ -14,5 +14,7 @@ def test_every_sampler_of_conf_has_its_name_back(name):
 
 
 def test_shares_between_keep_the_name_of_their_level():
-    assert name_sampler(0.3, "batch") == "hybrid" and name_sampler(0.3, "example") == "hybrid_example"
+    assert (
+        name_sampler(0.3, "batch") == "hybrid" and name_sampler(0.3, "example") == "hybrid_example"
+    )
     assert name_sampler(0, "example") == "x_y"

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from hybrid_ir.training.loggers import JsonlLogger, FailSafeLogger
+from hybrid_ir.training.loggers import FailSafeLogger, JsonlLogger
 from tests.faults import BrokenLogger, Fault
 
 
@@ -26,10 +26,13 @@ def test_a_step_that_is_not_finite_can_be_skipped(started, tmp_path, kind, what)
     assert pick["query_language"] in ("de", "en", "zh")
 
 
-
 def test_a_skipped_step_moves_no_weight(started):
     before = started(max_steps=3).fit().weights
-    skipped = started(max_steps=3, module={"nonfinite": "skip"}, callbacks=[Fault("gradient", step=0, rank=0, times=1)])
+    skipped = started(
+        max_steps=3,
+        module={"nonfinite": "skip"},
+        callbacks=[Fault("gradient", step=0, rank=0, times=1)],
+    )
     untrained = skipped.weights
     with pytest.warns(UserWarning, match="skipped"):
         skipped.trainer.fit_loop.epoch_loop.max_steps = 1
@@ -38,14 +41,18 @@ def test_a_skipped_step_moves_no_weight(started):
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run(started, tmp_path):
-    with pytest.raises(ValueError, match=r"the gradient norm is (inf|nan) at step 2 \(batch 2\).*nonfinite=skip"):
+    with pytest.raises(
+        ValueError, match=r"the gradient norm is (inf|nan) at step 2 \(batch 2\).*nonfinite=skip"
+    ):
         started(max_steps=6, callbacks=[Fault("gradient", step=2, rank=0)]).fit()
     assert steps(tmp_path)[0]["step"] == 2
 
 
 def test_all_batches_of_a_step_are_written_down(started, tmp_path):
     with pytest.raises(ValueError, match="at step 1"):
-        started(max_steps=3, accumulate_grad_batches=2, callbacks=[Fault("gradient", step=1, rank=0)]).fit()
+        started(
+            max_steps=3, accumulate_grad_batches=2, callbacks=[Fault("gradient", step=1, rank=0)]
+        ).fit()
     assert [batch["batch"] for batch in steps(tmp_path)[0]["batches"]] == [2, 3]
 
 
@@ -55,9 +62,17 @@ def test_a_choice_that_does_not_exist_is_refused(started):
 
 
 def test_a_logger_that_fails_is_left_out(started, tmp_path):
-    with pytest.warns(UserWarning, match="BrokenLogger failed .ConnectionError: the .* service is gone.*metrics.jsonl") as told:
-        run = started(max_steps=4, logger=[JsonlLogger(tmp_path), FailSafeLogger(BrokenLogger())]).fit()
-    assert run.trainer.global_step == 4 and len([warning for warning in told if "BrokenLogger" in str(warning.message)]) == 1
+    with pytest.warns(
+        UserWarning,
+        match="BrokenLogger failed .ConnectionError: the .* service is gone.*metrics.jsonl",
+    ) as told:
+        run = started(
+            max_steps=4, logger=[JsonlLogger(tmp_path), FailSafeLogger(BrokenLogger())]
+        ).fit()
+    assert (
+        run.trainer.global_step == 4
+        and len([warning for warning in told if "BrokenLogger" in str(warning.message)]) == 1
+    )
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 4
 
 
@@ -80,4 +95,9 @@ def test_a_sturdy_logger_passes_everything_on():
     logger.save()
     logger.finalize("success")
     assert seen == [({"a": 1.0}, 3), "success"]
-    assert (logger.name, logger.version, logger.save_dir, logger.experiment) == ("broken", "0", "there", "it")
+    assert (logger.name, logger.version, logger.save_dir, logger.experiment) == (
+        "broken",
+        "0",
+        "there",
+        "it",
+    )

@@ -18,8 +18,12 @@ class Web:
     ranges: bool = True  # honour Range
     if_range: bool = True  # honour If-Range
     from_start: bool = False  # answer every range with one that starts at 0
-    headers: dict[str, str] = field(default_factory=dict)  # instead of the right ones; "" leaves one out
-    redirect: str | None = None  # every answer is a redirect to this server, with the hub's X-Linked headers
+    headers: dict[str, str] = field(
+        default_factory=dict
+    )  # instead of the right ones; "" leaves one out
+    redirect: str | None = (
+        None  # every answer is a redirect to this server, with the hub's X-Linked headers
+    )
     linked: dict[str, str] = field(default_factory=dict)
     pause: float = 0.0  # after every `step` bytes
     step: int = 1 << 16
@@ -78,12 +82,18 @@ def answer(web: Web, path: str, asked) -> tuple[int, bytes, dict[str, str]]:
     etag = web.headers.get("ETag", f'"{hashlib.md5(page).hexdigest()}"')
     current = asked.get("If-Range", etag) == etag or not web.if_range
     if web.from_start and "Range" in asked:
-        whole = {"Content-Range": f"bytes 0-{len(page) - 1}/{len(page)}", "Content-Length": str(len(page))}
+        whole = {
+            "Content-Range": f"bytes 0-{len(page) - 1}/{len(page)}",
+            "Content-Length": str(len(page)),
+        }
         return 206, page, {"ETag": etag, **whole}
     if web.ranges and current and "Range" in asked:
         start = int(asked["Range"].removeprefix("bytes=").removesuffix("-"))
         if start >= len(page):
             return 416, b"", {"Content-Length": "0", "Content-Range": f"bytes */{len(page)}"}
-        whole = {"Content-Range": f"bytes {start}-{len(page) - 1}/{len(page)}", "Content-Length": str(len(page) - start)}
+        whole = {
+            "Content-Range": f"bytes {start}-{len(page) - 1}/{len(page)}",
+            "Content-Length": str(len(page) - start),
+        }
         return 206, page[start:], {"ETag": etag, **whole, **web.headers}
     return 200, page, {"ETag": etag, "Content-Length": str(len(page)), **web.headers}

@@ -9,8 +9,18 @@ from hybrid_ir.cldr import places, vocabulary
 from hybrid_ir.cldr.entities import Entity
 
 # Asked by a city of the territory, query and passage share no name: matching strings cannot answer such a question.
-ASKED_BY_CITY = ("currency", "currency_since", "old_currency", "official_language", "continent", "first_day", "weekend")
-ASKED_BY_ONLY_CITY = ("time_zone",)  # where there are more, each has a time zone of its own to be asked for
+ASKED_BY_CITY = (
+    "currency",
+    "currency_since",
+    "old_currency",
+    "official_language",
+    "continent",
+    "first_day",
+    "weekend",
+)
+ASKED_BY_ONLY_CITY = (
+    "time_zone",
+)  # where there are more, each has a time zone of its own to be asked for
 
 
 class Fact(NamedTuple):
@@ -37,8 +47,14 @@ def all_facts() -> tuple[Fact, ...]:
     statements = {**places.statements(), **vocabulary.statements()}
     facts = []
     for turn, ((kind, subject), values) in enumerate(sorted(statements.items())):
-        cities = places.cities_by_territory().get(subject.code, ()) if subject.noun == "territory" else ()
+        cities = (
+            places.cities_by_territory().get(subject.code, ())
+            if subject.noun == "territory"
+            else ()
+        )
         asked = kind in ASKED_BY_CITY or (kind in ASKED_BY_ONLY_CITY and len(cities) == 1)
-        city = (cities[turn % len(cities)],) if asked and cities else ()  # in turns, so that every city is asked by
+        city = (
+            (cities[turn % len(cities)],) if asked and cities else ()
+        )  # in turns, so that every city is asked by
         facts.append(Fact(kind, subject, tuple(values), (subject, *city)))
     return tuple(facts)

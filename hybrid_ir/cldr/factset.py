@@ -68,21 +68,26 @@ def _build(languages: tuple[str, ...]) -> FactSet:
         return _assemble(write(all_facts(), wordings, minimum=len(languages)), languages)
     wordings = {language: Keywords(language) for language in languages}
     facts = [fact for fact in all_facts() if fact.kind in TOLD_BY_VALUE]
-    return _assemble(write(facts, wordings, minimum=max(1, round(NAMED_IN * len(languages)))), languages)
+    return _assemble(
+        write(facts, wordings, minimum=max(1, round(NAMED_IN * len(languages)))), languages
+    )
 
 
 def _assemble(written: Written, languages: tuple[str, ...]) -> FactSet:
     facts, questions = written.facts, written.questions
     fact_id = {fact: i for i, fact in enumerate(facts)}
     return FactSet(
-        languages=languages, passages=written.passages, questions=written.asked,
+        languages=languages,
+        passages=written.passages,
+        questions=written.asked,
         question_passage=np.array([fact_id[row.fact] for row in questions], dtype=np.int64),
         question_style=np.array([row.style for row in questions]),
         asked_by=tuple(":".join(row.asker) for row in questions),
         fact_split=np.array([split_of()[fact] for fact in facts]),
         fact_kind=tuple(fact.kind for fact in facts),
         entity=tuple(":".join(fact.home) for fact in facts),
-        hard_negatives=facts_of_same_entity([fact.home for fact in facts]))
+        hard_negatives=facts_of_same_entity([fact.home for fact in facts]),
+    )
 
 
 def describe_source(fact_set: FactSet) -> Source:
@@ -91,10 +96,14 @@ def describe_source(fact_set: FactSet) -> Source:
     return Source(
         name="cldr_facts",
         description=f"{len(fact_set.fact_kind):,} facts of CLDR (territories, cities, languages, scripts, currencies, "
-                    "time zones, calendar, units) as questions and passages in "
-                    f"{len(fact_set.languages)} languages, built at run time from the locale data of babel",
+        "time zones, calendar, units) as questions and passages in "
+        f"{len(fact_set.languages)} languages, built at run time from the locale data of babel",
         licence="data: Unicode License V3; babel: BSD-3-Clause",
         citation="Unicode Common Locale Data Repository (CLDR), https://cldr.unicode.org, by way of Babel, "
-                 "https://babel.pocoo.org",
+        "https://babel.pocoo.org",
         revision=f"babel {version('babel')}, CLDR {get_cldr_version()}",
-        choices={"evaluated_questions": style, "held_out": "facts: 12 % test, 5 % dev, of known entities"})
+        choices={
+            "evaluated_questions": style,
+            "held_out": "facts: 12 % test, 5 % dev, of known entities",
+        },
+    )

@@ -15,8 +15,13 @@ CURRENCY = Locale("en").currencies
 def things() -> tuple[Entity, ...]:
     """Territories, languages, currencies, months and days."""
     months, days = (map(str, range(start, stop)) for start, stop in ((1, 13), (0, 7)))
-    return (*entities("territory", territory_codes()), *entities("language", LANGUAGE), *entities("currency", CURRENCY),
-            *entities("month", months), *entities("day", days))
+    return (
+        *entities("territory", territory_codes()),
+        *entities("language", LANGUAGE),
+        *entities("currency", CURRENCY),
+        *entities("month", months),
+        *entities("day", days),
+    )
 
 
 @cache

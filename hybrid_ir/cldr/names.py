@@ -19,8 +19,12 @@ class Names:
     Thai names Danish and Denmark with one word, so `{"language": "ภาษา{}"}`.
     """
 
-    def __init__(self, language: str, quantities: Mapping[str, str] | None = None,
-                 forms: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        language: str,
+        quantities: Mapping[str, str] | None = None,
+        forms: Mapping[str, str] | None = None,
+    ):
         self.locale = Locale.parse(language)
         self.quantities, self.forms = quantities or {}, forms or {}
         self.latin = likely(language)[1] == "Latn"
@@ -70,7 +74,10 @@ class Names:
 
     def _zone(self, code: str) -> str | None:
         forms = self.locale.meta_zones.get(code, {}).get("long", {})
-        return next((forms[form] for form in ("generic", "standard") if isinstance(forms.get(form), str)), None)
+        return next(
+            (forms[form] for form in ("generic", "standard") if isinstance(forms.get(form), str)),
+            None,
+        )
 
     def _month(self, number: str) -> str | None:
         return self.calendar["months"]["stand-alone"]["wide"].get(int(number))

@@ -40,7 +40,11 @@ def statements() -> Statements:
     for code in territory_codes():
         subject = Entity("territory", code)
         by_kind = money(code) | tongues(code) | time(code) | week(code)
-        found |= {(kind, subject): values for kind, values in by_kind.items() if 0 < len(values) <= LONGEST_LIST}
+        found |= {
+            (kind, subject): values
+            for kind, values in by_kind.items()
+            if 0 < len(values) <= LONGEST_LIST
+        }
     for territory, cities in cities_by_territory().items():
         for city in cities:
             found["country", city] = [Entity("territory", territory)]
@@ -55,19 +59,29 @@ def money(territory: str) -> dict[str, list[Entity]]:
     history = get_territory_currencies(territory, date.min, date.max, include_details=True)
     now = [row for row in history if row["to"] is None]
     old = {row["currency"] for row in history} - {row["currency"] for row in now}
-    since = [str(now[0]["from"].year)] if len(now) == 1 and now[0]["from"] else []  # of two, "since" would mean neither
-    return {"currency": entities("currency", (row["currency"] for row in now)),
-            "currency_since": entities("year", since),
-            "old_currency": entities("currency", old if len(old) <= MOST_OLD_CURRENCIES else ())}
+    since = (
+        [str(now[0]["from"].year)] if len(now) == 1 and now[0]["from"] else []
+    )  # of two, "since" would mean neither
+    return {
+        "currency": entities("currency", (row["currency"] for row in now)),
+        "currency_since": entities("year", since),
+        "old_currency": entities("currency", old if len(old) <= MOST_OLD_CURRENCIES else ()),
+    }
 
 
 def tongues(territory: str) -> dict[str, list[Entity]]:
     """Languages of the state, and the others that more than a few people speak; scripts ("uz_Arab") are cut off."""
     official = [code.split("_")[0] for code in get_official_languages(territory, de_facto=True)]
-    spoken = [code.split("_")[0] for code, row in get_territory_language_info(territory).items()
-              if row["population_percent"] >= SPOKEN_BY_PERCENT]
+    spoken = [
+        code.split("_")[0]
+        for code, row in get_territory_language_info(territory).items()
+        if row["population_percent"] >= SPOKEN_BY_PERCENT
+    ]
     others = set(spoken) - set(official) if official else ()
-    return {"official_language": entities("language", official), "other_language": entities("language", others)}
+    return {
+        "official_language": entities("language", official),
+        "other_language": entities("language", others),
+    }
 
 
 def time(territory: str) -> dict[str, list[Entity]]:
@@ -75,23 +89,34 @@ def time(territory: str) -> dict[str, list[Entity]]:
     cities = cities_by_territory().get(territory, ())
     zones = {meta_zone(city.code) for city in cities}
     continents = {city.code.split("/")[0] for city in cities}
-    known = continents <= set(CONTINENTS) and len(continents) == 1 and territory not in TWO_CONTINENTS
-    return {"zone_city": list(cities) if len(cities) == 1 else [],
-            "time_zone": entities("zone", zones) if len(zones) == 1 and None not in zones else [],
-            "continent": entities("territory", (CONTINENTS[name] for name in continents)) if known else []}
+    known = (
+        continents <= set(CONTINENTS) and len(continents) == 1 and territory not in TWO_CONTINENTS
+    )
+    return {
+        "zone_city": list(cities) if len(cities) == 1 else [],
+        "time_zone": entities("zone", zones) if len(zones) == 1 and None not in zones else [],
+        "continent": entities("territory", (CONTINENTS[name] for name in continents))
+        if known
+        else [],
+    }
 
 
 def week(territory: str) -> dict[str, list[Entity]]:
     """First day and weekend, where the locales of the territory's two most spoken languages agree on them."""
     spoken = get_territory_language_info(territory)
     by_speakers = sorted(spoken, key=lambda code: (-spoken[code]["population_percent"], code))
-    locales = [Locale.parse(name) for code in by_speakers if has_own_week(name := f"{code}_{territory}")][:2]
+    locales = [
+        Locale.parse(name) for code in by_speakers if has_own_week(name := f"{code}_{territory}")
+    ][:2]
     days = {(locale.first_week_day, locale.weekend_start, locale.weekend_end) for locale in locales}
     if len(days) != 1:
         return {}
     first, start, end = days.pop()
     free = [start] if start == end else [start, end]
-    return {"first_day": [Entity("day", str(first))], "weekend": [Entity("day", str(day)) for day in free]}
+    return {
+        "first_day": [Entity("day", str(first))],
+        "weekend": [Entity("day", str(day)) for day in free],
+    }
 
 
 def has_own_week(locale: str) -> bool:

@@ -28,16 +28,29 @@ class Written(NamedTuple):
     asked: Texts
 
 
-def write(facts: Sequence[Fact], wordings: Mapping[str, Templates | Keywords], minimum: int) -> Written:
+def write(
+    facts: Sequence[Fact], wordings: Mapping[str, Templates | Keywords], minimum: int
+) -> Written:
     """All that at least `minimum` languages can say without ambiguity; a fact that nobody can ask for is left out."""
     styles = next(iter(wordings.values())).styles
-    questions = [Question(fact, asker, style) for fact in facts for asker in fact.askers for style in styles]
-    passages = {language: [words.passage(fact) for fact in facts] for language, words in wordings.items()}
+    questions = [
+        Question(fact, asker, style) for fact in facts for asker in fact.askers for style in styles
+    ]
+    passages = {
+        language: [words.passage(fact) for fact in facts] for language, words in wordings.items()
+    }
     drop_shared(passages, facts)
     asked: Texts = {}
-    for language, words in wordings.items():  # where the passage is missing, the question asks for nothing
-        answered = {fact for fact, text in zip(facts, passages[language], strict=True) if text is not None}
-        asked[language] = [words.question(*row) if row.fact in answered else None for row in questions]
+    for (
+        language,
+        words,
+    ) in wordings.items():  # where the passage is missing, the question asks for nothing
+        answered = {
+            fact for fact, text in zip(facts, passages[language], strict=True) if text is not None
+        }
+        asked[language] = [
+            words.question(*row) if row.fact in answered else None for row in questions
+        ]
     drop_shared(asked, [row.fact for row in questions])
     return keep(Written(list(facts), questions, passages, asked), minimum)
 
@@ -47,7 +60,10 @@ def drop_shared(texts: Texts, owners: Sequence[Fact]) -> None:
 
     "Which country is Saint John's in?" has two answers; a held-out text must not be seen in training as another's.
     """
-    keys = {language: [text and text.casefold() for text in column] for language, column in texts.items()}
+    keys = {
+        language: [text and text.casefold() for text in column]
+        for language, column in texts.items()
+    }
     owner_of: dict[str, Fact | None] = {}
     for column in keys.values():
         for owner, key in zip(owners, column, strict=True):

@@ -21,14 +21,18 @@ class Templates:
         self.language, data = language, templates(language)
         self.frame, self.kinds = data["passage"], data["kinds"]
         self.names = Names(language, data["quantities"], data.get("forms"))
-        self.articles = {code: word for word, codes in data.get("articles", {}).items() for code in codes}
+        self.articles = {
+            code: word for word, codes in data.get("articles", {}).items() for code in codes
+        }
 
     def passage(self, fact: Fact) -> str | None:
         values = self.names.join(fact.values)
         if values is None or not says_something(self.names, fact):
             return None
         label = self.kinds[fact.kind]["label"]
-        return self._sentence(self.frame.format(name=self.names(fact.subject), label=label, values=values))
+        return self._sentence(
+            self.frame.format(name=self.names(fact.subject), label=label, values=values)
+        )
 
     def question(self, fact: Fact, asker: Entity, style: str) -> str | None:
         """In the `natural` style as people speak, with the article that a name needs; `telegraphic` as they type."""
@@ -55,7 +59,11 @@ class Keywords:
 
     def passage(self, fact: Fact) -> str | None:
         values = self.names.join(fact.values)
-        return f"{self.names(fact.subject)}: {values}" if values and says_something(self.names, fact) else None
+        return (
+            f"{self.names(fact.subject)}: {values}"
+            if values and says_something(self.names, fact)
+            else None
+        )
 
     def question(self, fact: Fact, asker: Entity, style: str) -> str | None:
         name, value = self.names(asker), self.names(fact.values[0])

@@ -7,18 +7,18 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hybrid_ir.runs.errors import find_conf_folder, require_benchmarks
-from hybrid_ir.runs.building import build
 from hybrid_ir.cli.config import parse_list, parse_paths, set_plain_texts, split_plain_texts
 from hybrid_ir.comparison.everything import compare, write_tables
 from hybrid_ir.comparison.formats import to_rich_table
 from hybrid_ir.comparison.grid import Resampling
 from hybrid_ir.comparison.page import write_report_page
-from hybrid_ir.comparison.results import read_results, list_unfinished_jobs
+from hybrid_ir.comparison.results import list_unfinished_jobs, read_results
 from hybrid_ir.comparison.section import build_sections
 from hybrid_ir.comparison.texts import attach_texts
+from hybrid_ir.runs.building import build
+from hybrid_ir.runs.conf import find_conf_folder, require_benchmarks
 from hybrid_ir.runs.folder import require_no_results
-from hybrid_ir.training.loggers__wandb_tables import log_results_to_wandb
+from hybrid_ir.training.loggers import log_results_to_wandb
 
 SHOWN = ("difference", "95% from", "to", "p Holm")  # of the tested differences, on a terminal
 LOGGERS = ("none", "wandb")
@@ -38,25 +38,43 @@ def main(arguments: list[str]) -> None:
         elif key in lists:
             lists[key] = parse_list(value)
     if not lists["runs"]:
-        raise ValueError("runs=[A,B,...] must name at least one folder with results: a run, a sweep or an evaluation")
+        raise ValueError(
+            "runs=[A,B,...] must name at least one folder with results: a run, a sweep or an evaluation"
+        )
     require_benchmarks("benchmark", lists["benchmark"])
-    rest, texts = split_plain_texts([argument for argument in arguments if argument.partition("=")[0] not in lists], TEXTS)
+    rest, texts = split_plain_texts(
+        [argument for argument in arguments if argument.partition("=")[0] not in lists], TEXTS
+    )
     with initialize_config_dir(find_conf_folder(), version_base="1.3"):
-        cfg = compose("compare", [*(f"+benchmark@benchmark.{name}={name}" for name in lists["benchmark"]), *rest])
+        cfg = compose(
+            "compare",
+            [*(f"+benchmark@benchmark.{name}={name}" for name in lists["benchmark"]), *rest],
+        )
         set_plain_texts(cfg, texts)
         cfg.logger = lists["logger"][0] if lists["logger"] else "none"
         run(cfg, lists["runs"])
 
 
 def run(cfg: DictConfig, places: list[str]) -> None:
-    wrong = [f"{key}={cfg[key]!r} must be a whole number from {least}" for key, least in
-             (("flips", 1), ("resamples", 1), ("seed", 0)) if type(cfg[key]) is not int or cfg[key] < least]
+    wrong = [
+        f"{key}={cfg[key]!r} must be a whole number from {least}"
+        for key, least in (("flips", 1), ("resamples", 1), ("seed", 0))
+        if type(cfg[key]) is not int or cfg[key] < least
+    ]
     wrong += [f"logger={cfg.logger!r} must be none or wandb"] if cfg.logger not in LOGGERS else []
-    wrong += [f"paper={cfg.paper!r} must be true or false"] if not isinstance(cfg.paper, bool) else []
+    wrong += (
+        [f"paper={cfg.paper!r} must be true or false"] if not isinstance(cfg.paper, bool) else []
+    )
     if wrong:
         raise ValueError("; ".join(wrong))
-    out = Path(cfg.out) if cfg.out else Path(cfg.paths.output_dir) / "compare" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
-    require_no_results(out, "comparison.json", "report.html")  # tables of other systems would stay among the new ones
+    out = (
+        Path(cfg.out)
+        if cfg.out
+        else Path(cfg.paths.output_dir) / "compare" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+    )
+    require_no_results(
+        out, "comparison.json", "report.html"
+    )  # tables of other systems would stay among the new ones
     console = Console()
     measured = build_sections(read_results(places), cfg.baseline)
     parts = attach_texts(measured, {name: build(config) for name, config in cfg.benchmark.items()})
@@ -73,5 +91,9 @@ def run(cfg: DictConfig, places: list[str]) -> None:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     if cfg.logger == "wandb":
         log_results_to_wandb(out, out.name)
-    console.print(f"report in {out}: report.html, tables.md, tables.tex, a CSV per table, comparison.json, figures",
-                  soft_wrap=True, markup=False, highlight=False)
+    console.print(
+        f"report in {out}: report.html, tables.md, tables.tex, a CSV per table, comparison.json, figures",
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
+    )

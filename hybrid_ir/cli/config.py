@@ -7,14 +7,25 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.runs.errors import find_conf_folder
+from hybrid_ir.runs.conf import find_conf_folder
 
-PLAIN_ENCODER_KEYS = ("backbone", "query_prefix", "passage_prefix", "revision", "device", "out", "paths.data_dir", "paths.cache_dir",
-                 "paths.output_dir")  # keys whose values are plain texts, in every command that reads conf/encoder
+PLAIN_ENCODER_KEYS = (
+    "backbone",
+    "query_prefix",
+    "passage_prefix",
+    "revision",
+    "device",
+    "out",
+    "paths.data_dir",
+    "paths.cache_dir",
+    "paths.output_dir",
+)  # keys whose values are plain texts, in every command that reads conf/encoder
 PATH = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^,]*))\s*(?:,|$)""")
 
 
-def split_plain_texts(arguments: Sequence[str], keys: Iterable[str]) -> tuple[list[str], dict[str, str | None]]:
+def split_plain_texts(
+    arguments: Sequence[str], keys: Iterable[str]
+) -> tuple[list[str], dict[str, str | None]]:
     """The overrides for Hydra, and the values of `keys` (and of any `*.folder`) as they stand; `null` is None."""
     rest, texts, keys = [], {}, set(keys)
     for argument in arguments:
@@ -59,4 +70,8 @@ def parse_paths(value: str) -> list[str]:
 
 def parse_list(value: str) -> list[str]:
     """The items of `[a,b]`, or of `a` alone, as they stand."""
-    return [item.strip().strip("'\"") for item in value.strip().removeprefix("[").removesuffix("]").split(",") if item.strip()]
+    return [
+        item.strip().strip("'\"")
+        for item in value.strip().removeprefix("[").removesuffix("]").split(",")
+        if item.strip()
+    ]

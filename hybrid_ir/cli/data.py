@@ -11,17 +11,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Plain
 
-from hybrid_ir.cli import data_clean
-
-from hybrid_ir.cli import data_import
-
-from hybrid_ir.runs.errors import find_conf_folder, list_options
-from hybrid_ir.runs.building import build
-from hybrid_ir.cli.data_describe import batches, describe_benchmark, describe_corpus, describe_source
+from hybrid_ir.cli import data_clean, data_import
 from hybrid_ir.cli.config import set_plain_texts, split_plain_texts
+from hybrid_ir.cli.data_describe import (
+    batches,
+    describe_benchmark,
+    describe_corpus,
+    describe_source,
+)
 from hybrid_ir.files import fetching as files
+from hybrid_ir.runs.building import build
+from hybrid_ir.runs.conf import find_conf_folder, list_options
 
-PATHS = ("corpus.path", "paths.data_dir", "paths.cache_dir")  # as they stand, as every *.folder: Hydra stops at a blank
+PATHS = (
+    "corpus.path",
+    "paths.data_dir",
+    "paths.cache_dir",
+)  # as they stand, as every *.folder: Hydra stops at a blank
 
 USAGE = """hybrid-ir data describe NAME [KEY=VALUE ...]           what a corpus or benchmark holds, and its first planned batches
 hybrid-ir data fetch NAME [mirror=URL] [KEY=VALUE ...]  get its files once
@@ -48,8 +54,14 @@ def usage(chosen: Sequence[str]) -> None:
     print(USAGE, end="")
     for group in ("corpus", "benchmark"):
         for name in {*chosen} & {*list_options(group)}:
-            print(f"\n{group}.KEY=VALUE" + (", in import without corpus." if name in data_import.FORMS else ""))
-            print((Path(find_conf_folder()) / group / f"{name}.yaml").read_text(encoding="utf-8"), end="")
+            print(
+                f"\n{group}.KEY=VALUE"
+                + (", in import without corpus." if name in data_import.FORMS else "")
+            )
+            print(
+                (Path(find_conf_folder()) / group / f"{name}.yaml").read_text(encoding="utf-8"),
+                end="",
+            )
 
 
 def composed(name: str, overrides: Sequence[str]) -> dict[str, DictConfig]:
@@ -60,22 +72,30 @@ def composed(name: str, overrides: Sequence[str]) -> dict[str, DictConfig]:
     groups = [group for group in ("corpus", "benchmark") if name in list_options(group)]
     groups += ["experiment"] * (not groups and name in list_options("experiment"))
     if not groups:
-        raise ValueError(f"no data set {name!r}: corpora are {', '.join(list_options('corpus'))}; "
-                         f"benchmarks are {', '.join(list_options('benchmark'))}; experiments are {', '.join(list_options('experiment'))}")
+        raise ValueError(
+            f"no data set {name!r}: corpora are {', '.join(list_options('corpus'))}; "
+            f"benchmarks are {', '.join(list_options('benchmark'))}; experiments are {', '.join(list_options('experiment'))}"
+        )
     with initialize_config_dir(find_conf_folder(), version_base="1.3"):
         rest, texts = split_plain_texts(overrides, PATHS)
         for text in (*rest, *texts):
             key = text.partition("=")[0]
             if meant := [f"{group}.{key}=..." for group in groups if key in keys_of(group, name)]:
                 raise ValueError(f"{text}: the keys of a data set are {' and '.join(meant)} here")
-        cfg = set_plain_texts(compose("train", overrides=[*(f"{group}={name}" for group in groups), *rest]), texts)
+        cfg = set_plain_texts(
+            compose("train", overrides=[*(f"{group}={name}" for group in groups), *rest]), texts
+        )
     found = ["corpus", "benchmark", "validation"] if groups == ["experiment"] else groups
     return {group: cfg[group] for group in (*found, "sampler")}
 
 
 def keys_of(group: str, name: str) -> set[str]:
     """Those of an option of a group of conf/."""
-    return {*OmegaConf.load(Path(find_conf_folder()) / group / f"{name}.yaml")} - {"_target_"} if group != "experiment" else set()
+    return (
+        {*OmegaConf.load(Path(find_conf_folder()) / group / f"{name}.yaml")} - {"_target_"}
+        if group != "experiment"
+        else set()
+    )
 
 
 def describe(name: str, overrides: Sequence[str]) -> None:
@@ -84,9 +104,13 @@ def describe(name: str, overrides: Sequence[str]) -> None:
     if "corpus" in cfg:
         try:
             corpus = build(cfg["corpus"])
-        except Exception:  # no files yet, or a key not given: what is known without them is said all the same
+        except (
+            Exception
+        ):  # no files yet, or a key not given: what is known without them is said all the same
             module = import_module(cfg["corpus"]._target_.rpartition(".")[0])
-            if known := getattr(module, "SOURCE", None) or getattr(getattr(module, "TABLES", None), "source", None):
+            if known := getattr(module, "SOURCE", None) or getattr(
+                getattr(module, "TABLES", None), "source", None
+            ):
                 describe_source(known, "corpus", console)
             raise
         describe_corpus(corpus, console)
@@ -97,10 +121,16 @@ def describe(name: str, overrides: Sequence[str]) -> None:
 
 def fetch(name: str, overrides: Sequence[str]) -> None:
     """Get the files that are missing; `mirror=URL` gets them from a server with the same paths."""
-    mirror = next((text.partition("=")[2] for text in overrides if text.startswith("mirror=")), None)
-    for title, wanted, folder in sets_of(name, [text for text in overrides if not text.startswith("mirror=")]):
+    mirror = next(
+        (text.partition("=")[2] for text in overrides if text.startswith("mirror=")), None
+    )
+    for title, wanted, folder in sets_of(
+        name, [text for text in overrides if not text.startswith("mirror=")]
+    ):
         got = files.fetch(wanted, folder, mirror)
-        print(f"{title}: {len(got)} files fetched, {len(wanted) - len(got)} were there, in {folder}")
+        print(
+            f"{title}: {len(got)} files fetched, {len(wanted) - len(got)} were there, in {folder}"
+        )
 
 
 def verify(name: str, overrides: Sequence[str]) -> None:
@@ -116,8 +146,10 @@ def verify(name: str, overrides: Sequence[str]) -> None:
         Console().print(table)
         checked, wrong = checked + len(verdicts), wrong + sum(verdict.wrong for verdict in verdicts)
     if wrong:
-        raise ValueError(f"{wrong} of {checked} files are missing or wrong: delete the wrong ones, then "
-                         f"`hybrid-ir data fetch {name}` gets them")
+        raise ValueError(
+            f"{wrong} of {checked} files are missing or wrong: delete the wrong ones, then "
+            f"`hybrid-ir data fetch {name}` gets them"
+        )
 
 
 def sets_of(name: str, overrides: Sequence[str]) -> list[tuple[str, list[files.RemoteFile], Path]]:
@@ -130,9 +162,15 @@ def sets_of(name: str, overrides: Sequence[str]) -> list[tuple[str, list[files.R
             if callable(record):
                 plain = OmegaConf.to_container(own, resolve=True)
                 chosen = {key: plain[key] for key in signature(record).parameters if key in plain}
-                title = name if name in list_options("corpus") + list_options("benchmark") else target.rpartition(".")[2]
+                title = (
+                    name
+                    if name in list_options("corpus") + list_options("benchmark")
+                    else target.rpartition(".")[2]
+                )
                 _, wanted, _ = found.setdefault(plain["folder"], (title, [], Path(plain["folder"])))
                 wanted += [file for file in record(**chosen) if file not in wanted]
     if not found:
-        raise ValueError(f"{name} has no files to fetch: it comes with the package, or it is a folder of your own")
+        raise ValueError(
+            f"{name} has no files to fetch: it comes with the package, or it is a folder of your own"
+        )
     return list(found.values())

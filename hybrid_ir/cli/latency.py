@@ -10,27 +10,35 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from hybrid_ir.cli import models
-
-from hybrid_ir.runs.errors import find_conf_folder, prepare_process, require_benchmarks
-from hybrid_ir.runs.building import build
 from hybrid_ir.cli.config import PLAIN_ENCODER_KEYS, parse_paths, set_plain_texts, split_plain_texts
 from hybrid_ir.latency.card import build_latency_card
 from hybrid_ir.latency.report import write_latency_report
 from hybrid_ir.latency.session import run_latency_session
 from hybrid_ir.latency.settings import LatencySettings
+from hybrid_ir.runs.building import build
+from hybrid_ir.runs.conf import find_conf_folder, require_benchmarks
 from hybrid_ir.runs.folder import require_no_results
+from hybrid_ir.system.setup import prepare_process
 from hybrid_ir.types import Benchmark, TextEncoder, parse_languages
 
-LISTS, VALUES = ("batch_sizes", "pools", "backends", "search"), (
-    "top_k", "margin", "rounds", "warmup", "pool_dtype", "pool_vectors", "pool_passages", "seed")
+LISTS, VALUES = (
+    ("batch_sizes", "pools", "backends", "search"),
+    ("top_k", "margin", "rounds", "warmup", "pool_dtype", "pool_vectors", "pool_passages", "seed"),
+)
 
 
 def main(arguments: list[str]) -> None:
     helping = {"-h", "--help"} & set(arguments)
     with initialize_config_dir(find_conf_folder(), version_base="1.3"):
-        asked = [value for key, _, value in (argument.partition("=") for argument in arguments) if key == "benchmark"]
+        asked = [
+            value
+            for key, _, value in (argument.partition("=") for argument in arguments)
+            if key == "benchmark"
+        ]
         require_benchmarks("benchmark", asked, but="none")
-        rest, texts = split_plain_texts([] if helping else arguments, (*PLAIN_ENCODER_KEYS, "checkpoints"))
+        rest, texts = split_plain_texts(
+            [] if helping else arguments, (*PLAIN_ENCODER_KEYS, "checkpoints")
+        )
         places = texts.pop("checkpoints", None)
         cfg = set_plain_texts(compose("latency", overrides=rest), texts)
         cfg.checkpoints = parse_paths(places or "")
@@ -44,7 +52,9 @@ def main(arguments: list[str]) -> None:
         benchmark = benchmark_of(cfg)
         loaded = loaded_of(cfg)
     console = Console()
-    study, pools, left_out = run_latency_session({label: encoder for label, (encoder, _) in loaded.items()}, benchmark, settings, console)
+    study, pools, left_out = run_latency_session(
+        {label: encoder for label, (encoder, _) in loaded.items()}, benchmark, settings, console
+    )
     card = build_latency_card(settings, benchmark, loaded, pools, left_out)
     write_latency_report(study, card, settings.margin, settings.seed, out, console)
 
@@ -58,7 +68,9 @@ def threads_of_tokenizers(threads: int) -> None:
 def settings_of(cfg: DictConfig) -> LatencySettings:
     """The checked choices; a list of one may be given without its brackets."""
     if cfg.precision != "fp32":
-        raise ValueError(f"precision={cfg.precision!r}: here backends say it, backends=[torch_fp32,torch_bf16] measures both")
+        raise ValueError(
+            f"precision={cfg.precision!r}: here backends say it, backends=[torch_fp32,torch_bf16] measures both"
+        )
     lists = {key: list(cfg[key]) if OmegaConf.is_list(cfg[key]) else [cfg[key]] for key in LISTS}
     return LatencySettings(**lists, **{key: cfg[key] for key in VALUES})
 
@@ -77,8 +89,10 @@ def loaded_of(cfg: DictConfig) -> dict[str, tuple[TextEncoder, dict[str, Any]]]:
     """Every checkpoint with its card, by a label that tells them apart; all that cannot be loaded are named at once."""
     places = parse_languages(cfg.checkpoints)
     if not places:
-        raise ValueError("checkpoints=[] has nothing to measure: give run folders, .ckpt files, names in conf/model, folders or "
-                         "hub ids, for example checkpoints=[RUN_A,RUN_B]")
+        raise ValueError(
+            "checkpoints=[] has nothing to measure: give run folders, .ckpt files, names in conf/model, folders or "
+            "hub ids, for example checkpoints=[RUN_A,RUN_B]"
+        )
     loaded, wrong = {}, []
     for place in places:
         try:
@@ -95,8 +109,16 @@ def loaded_of(cfg: DictConfig) -> dict[str, tuple[TextEncoder, dict[str, Any]]]:
 def label_of(card: dict[str, Any], taken: dict[str, Any]) -> str:
     """What a run trained, or a model's name; numbered where it is taken."""
     training = card["training"]
-    share = f" {training['monolingual_share']:g}" if training and training["sampler"].startswith("hybrid") else ""
-    label = f"{training['model']} {training['sampler']}{share} seed{training['seed']}" if training else card["model"]["name"]
+    share = (
+        f" {training['monolingual_share']:g}"
+        if training and training["sampler"].startswith("hybrid")
+        else ""
+    )
+    label = (
+        f"{training['model']} {training['sampler']}{share} seed{training['seed']}"
+        if training
+        else card["model"]["name"]
+    )
     same = sum(name == label or name.startswith(f"{label} #") for name in taken)
     return f"{label} #{same + 1}" if same else label
 

@@ -4,7 +4,9 @@ import runpy
 import sys
 from importlib import import_module
 
-from hybrid_ir.runs.errors import report_errors_clearly, silence_libraries, find_shipped_file
+from hybrid_ir.runs.conf import find_shipped_file
+from hybrid_ir.runs.errors import report_errors_clearly
+from hybrid_ir.system.setup import silence_libraries
 
 USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by language
 
@@ -21,7 +23,11 @@ USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by langu
   hybrid-ir mine checkpoint=RUN corpus=NAME to=FOLDER            hard negatives found by an encoder, chosen by language
   hybrid-ir translate corpus=NAME model=NLLB to=FOLDER ...       make a corpus parallel by machine translation
 """
-SHORT = {"slots": "hydra.launcher.slots", "devices": "hydra.launcher.devices", "folder": "hydra.sweep.dir"}
+SHORT = {
+    "slots": "hydra.launcher.slots",
+    "devices": "hydra.launcher.devices",
+    "folder": "hydra.sweep.dir",
+}
 COMMANDS = ("compare", "data", "doctor", "evaluate", "latency", "mine", "translate")
 
 
@@ -40,7 +46,10 @@ def main() -> None:
     if command in ("-h", "--help"):
         print(USAGE, end="")
     elif command in ("train", "sweep"):
-        sys.argv = [str(find_shipped_file("train.py")), *(["-m", *map(launcher_key, rest)] if command == "sweep" else rest)]
+        sys.argv = [
+            str(find_shipped_file("train.py")),
+            *(["-m", *map(launcher_key, rest)] if command == "sweep" else rest),
+        ]
         runpy.run_path(sys.argv[0], run_name="__main__")
     elif command in COMMANDS:
         silence_libraries()

@@ -7,7 +7,12 @@ from babel.core import get_global
 
 # individual languages of ISO 639-3 whose macrolanguage has the code that corpora use; CLDR keeps them apart
 MACRO = {"acm": "ar", "apc": "ar", "ars": "ar", "ary": "ar", "arz": "ar", "pbt": "ps", "fuv": "ff"}
-NO_LANGUAGE = {"und", "mul", "mis", "zxx"}  # CLDR's codes for undetermined, several, uncoded and none
+NO_LANGUAGE = {
+    "und",
+    "mul",
+    "mis",
+    "zxx",
+}  # CLDR's codes for undetermined, several, uncoded and none
 
 
 @cache

@@ -6,7 +6,11 @@ from typing import Any
 from hybrid_ir.comparison.identity import ALPHA_KEYS, SETTING, TRAINING, UNTRAINED
 from hybrid_ir.comparison.systems import System
 
-PLANS = {*ALPHA_KEYS, "training/level", "setting/sampler.level"}  # differ between a system and its baseline by intention
+PLANS = {
+    *ALPHA_KEYS,
+    "training/level",
+    "setting/sampler.level",
+}  # differ between a system and its baseline by intention
 
 
 def is_named(systems: Sequence[System], baseline: str | None) -> bool:
@@ -19,12 +23,19 @@ def require_named(groups: Sequence[Sequence[System]], baseline: str | None) -> N
     if baseline is None or any(is_named(systems, baseline) for systems in groups):
         return
     everyone = [system for systems in groups for system in systems]
-    labels, samplers = dict.fromkeys(s.label for s in everyone), sorted({s.sampler for s in everyone})
-    raise ValueError(f"baseline={baseline!r} is no system of these runs: choose a label ({'; '.join(labels)}) or a sampler "
-                     f"({', '.join(samplers)})")
+    labels, samplers = (
+        dict.fromkeys(s.label for s in everyone),
+        sorted({s.sampler for s in everyone}),
+    )
+    raise ValueError(
+        f"baseline={baseline!r} is no system of these runs: choose a label ({'; '.join(labels)}) or a sampler "
+        f"({', '.join(samplers)})"
+    )
 
 
-def baselines_of(systems: Sequence[System], baseline: str | None) -> tuple[list[int | None], list[str]]:
+def baselines_of(
+    systems: Sequence[System], baseline: str | None
+) -> tuple[list[int | None], list[str]]:
     """For each system the one it is tested against: the system of that label, or of that sampler and its own model.
 
     Without a choice: x_x_mono where there is one, else the untrained encoder, else the first system; where several of a
@@ -34,25 +45,38 @@ def baselines_of(systems: Sequence[System], baseline: str | None) -> tuple[list[
         ValueError: no system has that label or sampler, or several of a model do.
     """
     require_named([systems], baseline)
-    labels, long_labels, samplers = ([getattr(s, kind) for s in systems] for kind in ("label", "long_label", "sampler"))
-    name = baseline if baseline is not None else next((one for one in ("x_x_mono", UNTRAINED) if one in samplers), labels[0])
+    labels, long_labels, samplers = (
+        [getattr(s, kind) for s in systems] for kind in ("label", "long_label", "sampler")
+    )
+    name = (
+        baseline
+        if baseline is not None
+        else next((one for one in ("x_x_mono", UNTRAINED) if one in samplers), labels[0])
+    )
     only = next((i for i, s in enumerate(systems) if name in (s.label, s.long_label)), None)
     if only is not None:
         return [None if i == only else only for i in range(len(systems))], []
     chosen, told = [], []
     for i, system in enumerate(systems):
-        theirs = [j for j, other in enumerate(systems) if other.model == system.model and other.sampler == name]
+        theirs = [
+            j
+            for j, other in enumerate(systems)
+            if other.model == system.model and other.sampler == name
+        ]
         plain = [j for j in theirs if long_labels[j] == f"{name} / {system.model}"]
         mine = (plain or theirs or [None])[0]
         if len(theirs) > 1 and not plain:
             if baseline is not None:
-                raise ValueError(f"baseline={baseline!r} could be any of {'; '.join(labels[j] for j in theirs)}: give the whole "
-                                 "label, in quotes")
+                raise ValueError(
+                    f"baseline={baseline!r} could be any of {'; '.join(labels[j] for j in theirs)}: give the whole "
+                    "label, in quotes"
+                )
             mine = most_alike(systems, i, theirs)
             told += [f"{system.label} is tested against {labels[mine]}"] if mine != i else []
         chosen.append(None if mine == i else mine)
-    return chosen, [f"several systems could be the baseline and none was named: {'; '.join(told)}; baseline=LABEL names one"
-                    ] if told else []
+    return chosen, [
+        f"several systems could be the baseline and none was named: {'; '.join(told)}; baseline=LABEL names one"
+    ] if told else []
 
 
 def most_alike(systems: Sequence[System], system: int, candidates: Sequence[int]) -> int:
@@ -69,9 +93,17 @@ def most_alike(systems: Sequence[System], system: int, candidates: Sequence[int]
 
 def untrained_part(identity: dict[str, Any]) -> dict[str, Any]:
     """How a model is read and corrected; where a released one comes from, no trained one says."""
-    return {key: value for key, value in identity.items() if not key.startswith((TRAINING, SETTING, "released/"))}
+    return {
+        key: value
+        for key, value in identity.items()
+        if not key.startswith((TRAINING, SETTING, "released/"))
+    }
 
 
 def other_training(mine: dict[str, Any], theirs: dict[str, Any]) -> int:
     """How many keys of the training differ, those of the sampler's plan excepted."""
-    return sum(mine.get(key) != theirs.get(key) for key in {*mine, *theirs} - PLANS if key.startswith((TRAINING, SETTING)))
+    return sum(
+        mine.get(key) != theirs.get(key)
+        for key in {*mine, *theirs} - PLANS
+        if key.startswith((TRAINING, SETTING))
+    )

@@ -30,9 +30,15 @@ def examples(section: Section, system: int, metric: str, most: int = 3) -> list[
     if base is None or section.texts is None:
         return []
     view = next((view for view in ("multi", "mono") if section.mask(view).any()), None)
-    chosen_V = section.mask(view)[section.rows.setting_V] if view else np.zeros(len(section.rows.query_V), bool)
-    mine_V, theirs_V = (np.mean([section.values(result, metric) for result in section.systems[i].results], axis=0)
-                        for i in (system, base))
+    chosen_V = (
+        section.mask(view)[section.rows.setting_V]
+        if view
+        else np.zeros(len(section.rows.query_V), bool)
+    )
+    mine_V, theirs_V = (
+        np.mean([section.values(result, metric) for result in section.systems[i].results], axis=0)
+        for i in (system, base)
+    )
     change_V = (mine_V - theirs_V) * (-1 if metric in LOWER_IS_BETTER else 1)
     rows = np.flatnonzero(chosen_V & ~np.isnan(change_V))
     order = rows[np.argsort(-change_V[rows], kind="stable")]
@@ -45,6 +51,14 @@ def examples(section: Section, system: int, metric: str, most: int = 3) -> list[
             if (question := int(section.rows.cluster_V[row])) not in met:
                 met.add(question)
                 _, language, pool = section.rows.settings[section.rows.setting_V[row]]
-                found.append(Example(language, pool, section.texts[section.rows.query_V[row]], write(float(mine_V[row])),
-                                     write(float(theirs_V[row])), sign > 0))
+                found.append(
+                    Example(
+                        language,
+                        pool,
+                        section.texts[section.rows.query_V[row]],
+                        write(float(mine_V[row])),
+                        write(float(theirs_V[row])),
+                        sign > 0,
+                    )
+                )
     return found

@@ -26,13 +26,21 @@ def forest(head: Headline, looks: Mapping[str, dict]) -> Figure | None:
     wanted = [(grid, k) for grid, k in head.cells if not np.isnan(grid.difference[:, k]).all()]
     if not systems or not wanted:
         return None
-    titles = [f"{WORDS[grid.cells[k]]} {TITLES.get(grid.metric, grid.metric)}" for grid, k in wanted]
+    titles = [
+        f"{WORDS[grid.cells[k]]} {TITLES.get(grid.metric, grid.metric)}" for grid, k in wanted
+    ]
     figure, axes = panels(titles, 0.26 * len(systems) + 0.95, sharey=True)
     for one, (grid, k) in zip(axes, wanted, strict=True):
         for place, i in enumerate(systems):
             style, value = looks[section.systems[i].label], grid.difference[i, k]
             filled = style["color"] if grid.adjusted[i, k] < ALPHA else "white"
-            one.plot([grid.low[i, k], grid.high[i, k]], [place, place], color=style["color"], lw=2, solid_capstyle="butt")
+            one.plot(
+                [grid.low[i, k], grid.high[i, k]],
+                [place, place],
+                color=style["color"],
+                lw=2,
+                solid_capstyle="butt",
+            )
             one.plot(value, place, style["marker"], color=style["color"], mfc=filled, ms=6, mew=1.3)
         one.axvline(0, color=INK, lw=0.8)
         one.grid(axis="x")
@@ -58,10 +66,17 @@ def pair_heat_map(section: Section, system: int, grid: Grid) -> Figure | None:
         return None
     limit = float(np.nanmax(np.abs(cells))) or 1.0
     inches = min(max(3.4, 0.42 * size + 1.2), 9.0)
-    figure = Figure(figsize=(inches + 0.9, inches), layout="compressed")  # for axes of fixed aspect: nothing is cut off
+    figure = Figure(
+        figsize=(inches + 0.9, inches), layout="compressed"
+    )  # for axes of fixed aspect: nothing is cut off
     axes = figure.subplots()
-    image = axes.pcolormesh(cells, cmap="RdBu" if grid.higher_is_better else "RdBu_r", vmin=-limit, vmax=limit,
-                            rasterized=size > NUMBERS_UP_TO)
+    image = axes.pcolormesh(
+        cells,
+        cmap="RdBu" if grid.higher_is_better else "RdBu_r",
+        vmin=-limit,
+        vmax=limit,
+        rasterized=size > NUMBERS_UP_TO,
+    )
     axes.set_aspect("equal")
     axes.invert_yaxis()
     letters = min(9.0, 60 * inches / size)
@@ -79,15 +94,24 @@ def pair_heat_map(section: Section, system: int, grid: Grid) -> Figure | None:
     return figure
 
 
-def write_differences(axes: Axes, cells: np.ndarray, strong: np.ndarray, limit: float, metric: str) -> None:
+def write_differences(
+    axes: Axes, cells: np.ndarray, strong: np.ndarray, limit: float, metric: str
+) -> None:
     """In hundredths where the measure is a share."""
     share = "rank" not in metric or "normalised" in metric
     for (row, column), value in np.ndenumerate(cells):
         if not np.isnan(value):
             text = f"{100 * value:+.1f}" if share else f"{value:+.0f}"
-            axes.text(column + 0.5, row + 0.5, text.replace("-", "−"), ha="center", va="center", fontsize=6.5,
-                      fontweight="bold" if strong[row, column] else "normal",
-                      color="white" if abs(value) > 0.6 * limit else "black")
+            axes.text(
+                column + 0.5,
+                row + 0.5,
+                text.replace("-", "−"),
+                ha="center",
+                va="center",
+                fontsize=6.5,
+                fontweight="bold" if strong[row, column] else "normal",
+                color="white" if abs(value) > 0.6 * limit else "black",
+            )
 
 
 @styled
@@ -96,20 +120,32 @@ def distance_distribution(section: Section, looks: Mapping[str, dict]) -> Figure
     figure, (axes,) = panels(["Rank distance in the multilingual pool"], 3.4)
     figure.set_size_inches(0.8 * figure.get_size_inches()[0] / 0.62, 3.9)
     for system in section.systems:
-        values = np.concatenate([section.values(result, "rank_distance") for result in system.results])
+        values = np.concatenate(
+            [section.values(result, "rank_distance") for result in system.results]
+        )
         values = np.sort(values[~np.isnan(values)])
         if not len(values):
             return None
         shares = np.linspace(0, 1, min(POINTS, len(values)))
         style = looks[system.label]
-        axes.plot(np.maximum(np.quantile(values, shares, method="inverted_cdf"), 1), shares, label=system.label,
-                  drawstyle="steps-post", color=style["color"], linestyle=style["linestyle"])
+        axes.plot(
+            np.maximum(np.quantile(values, shares, method="inverted_cdf"), 1),
+            shares,
+            label=system.label,
+            drawstyle="steps-post",
+            color=style["color"],
+            linestyle=style["linestyle"],
+        )
         middle = float(np.median(values))
         axes.plot(max(middle, 1), 0.5, style["marker"], color=style["color"], ms=5)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.xaxis.set_minor_formatter("")
-    axes.set(xlabel="rank distance (log scale); marker: median", ylabel="share of queries at or below", ylim=(0, 1))
+    axes.set(
+        xlabel="rank distance (log scale); marker: median",
+        ylabel="share of queries at or below",
+        ylim=(0, 1),
+    )
     axes.grid()
     legend_below(figure, [axes])
     return figure
@@ -119,7 +155,9 @@ def median_distances(section: Section) -> str:
     """The distribution in words, for readers who do not see the picture."""
     write, told = Formatted("rank_distance"), []
     for system in section.systems:
-        values = np.concatenate([section.values(result, "rank_distance") for result in system.results])
+        values = np.concatenate(
+            [section.values(result, "rank_distance") for result in system.results]
+        )
         if not np.isnan(values).all():
             told.append(f"{system.label}: median {write(float(np.nanmedian(values)))}")
     return "; ".join(told)

@@ -56,6 +56,12 @@ def require_form(form: TypeAdapter, found: dict[str, Any], path: Path) -> None:
     try:
         form.validate_python(found)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))} is {one['input']!r:.60}: {one['msg']}" if one["type"] != "missing"
-                          else f"no key {'.'.join(map(str, one['loc']))}" for one in error.errors())
-        raise ValueError(f"{path} is not as an evaluation writes it ({wrong}): measure the model again") from error
+        wrong = "; ".join(
+            f"{'.'.join(map(str, one['loc']))} is {one['input']!r:.60}: {one['msg']}"
+            if one["type"] != "missing"
+            else f"no key {'.'.join(map(str, one['loc']))}"
+            for one in error.errors()
+        )
+        raise ValueError(
+            f"{path} is not as an evaluation writes it ({wrong}): measure the model again"
+        ) from error

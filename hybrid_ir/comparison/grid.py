@@ -9,9 +9,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hybrid_ir.comparison.section import Section
-from hybrid_ir.evaluation.significance import ClusteredValues, compute_bootstrap_interval, compute_effect, adjust_holm, test_by_randomisation
+from hybrid_ir.evaluation.significance import (
+    ClusteredValues,
+    adjust_holm,
+    compute_bootstrap_interval,
+    compute_effect,
+    test_by_randomisation,
+)
 
-LOWER_IS_BETTER = ("rank_distance", "rank_distance_excess", "rank_distance_normalised", "max_rank", "tie_rate")
+LOWER_IS_BETTER = (
+    "rank_distance",
+    "rank_distance_excess",
+    "rank_distance_normalised",
+    "max_rank",
+    "tie_rate",
+)
 
 
 @dataclass(frozen=True)
@@ -52,11 +64,21 @@ class Grid:
     def best(self, column: int) -> float:
         """NaN where nothing is defined."""
         values = self.mean[:, column][~np.isnan(self.mean[:, column])]
-        return float("nan") if not len(values) else float(values.max() if self.higher_is_better else values.min())
+        return (
+            float("nan")
+            if not len(values)
+            else float(values.max() if self.higher_is_better else values.min())
+        )
 
 
-def measure(section: Section, metric: str, cells: Mapping[str, np.ndarray], chance: Resampling, micro: bool = False,
-            intervals: bool = False) -> Grid:
+def measure(
+    section: Section,
+    metric: str,
+    cells: Mapping[str, np.ndarray],
+    chance: Resampling,
+    micro: bool = False,
+    intervals: bool = False,
+) -> Grid:
     """Test every system against its baseline in every cell; a cell is a mask (S) of settings.
 
     macro: the mean over a cell's settings of the mean over their rows. micro: the mean over all rows of the cell.
@@ -65,11 +87,24 @@ def measure(section: Section, metric: str, cells: Mapping[str, np.ndarray], chan
     counts_S = measured.averaged[0].counts_CS.sum(0)
     weights_SK = cells_SK * (counts_S[:, None] if micro else (counts_S > 0)[:, None])
     total_K = weights_SK.sum(0)
-    seeds = [np.where(total_K > 0, np.nan_to_num(means) @ weights_SK / np.maximum(total_K, 1), np.nan)
-             for means in measured.seeds]  # A arrays (seeds, K)
+    seeds = [
+        np.where(total_K > 0, np.nan_to_num(means) @ weights_SK / np.maximum(total_K, 1), np.nan)
+        for means in measured.seeds
+    ]  # A arrays (seeds, K)
     shape = (len(section.systems), len(cells))
-    found = {name: np.full(shape, np.nan) for name in
-             ("difference", "p", "adjusted", "low", "high", "standardised", "better", "worse")}
+    found = {
+        name: np.full(shape, np.nan)
+        for name in (
+            "difference",
+            "p",
+            "adjusted",
+            "low",
+            "high",
+            "standardised",
+            "better",
+            "worse",
+        )
+    }
     tests = sum(base is not None for base in section.baselines) * len(cells)
     for i, base in enumerate(section.baselines):
         if base is None:
@@ -79,14 +114,28 @@ def measure(section: Section, metric: str, cells: Mapping[str, np.ndarray], chan
         if micro:
             paired, chosen = paired.pooled(cells_SK), np.eye(len(cells), dtype=bool)
         rng = np.random.default_rng(chance.seed)
-        found["p"][i] = test_by_randomisation(paired.contributions(chosen), rng, chance.flips_for(tests))
+        found["p"][i] = test_by_randomisation(
+            paired.contributions(chosen), rng, chance.flips_for(tests)
+        )
         if intervals:
-            found["low"][i], found["high"][i] = compute_bootstrap_interval(paired, chosen, rng, chance.resamples, chance.level)
+            found["low"][i], found["high"][i] = compute_bootstrap_interval(
+                paired, chosen, rng, chance.resamples, chance.level
+            )
         sizes = compute_effect(paired, chosen, metric not in LOWER_IS_BETTER)
         for name in ("difference", "standardised", "better", "worse"):
             found[name][i] = getattr(sizes, name)
-    return Grid(metric, tuple(cells), mean=np.array([rows.mean(0) for rows in seeds]),
-                sd=np.array([rows.std(0, ddof=1) if len(rows) > 1 else np.full(len(cells), np.nan) for rows in seeds]), **found)
+    return Grid(
+        metric,
+        tuple(cells),
+        mean=np.array([rows.mean(0) for rows in seeds]),
+        sd=np.array(
+            [
+                rows.std(0, ddof=1) if len(rows) > 1 else np.full(len(cells), np.nan)
+                for rows in seeds
+            ]
+        ),
+        **found,
+    )
 
 
 def differences_only(section: Section, metric: str, cells: Mapping[str, int]) -> Grid:
@@ -95,14 +144,25 @@ def differences_only(section: Section, metric: str, cells: Mapping[str, int]) ->
     seeds = [means[:, places] for means in section.measure(metric).seeds]  # A arrays (seeds, K)
     mean = np.array([rows.mean(0) for rows in seeds])
     nothing = np.full(mean.shape, np.nan)
-    difference = np.array([nothing[i] if base is None else mean[i] - mean[base] for i, base in enumerate(section.baselines)])
-    sd = np.array([rows.std(0, ddof=1) if len(rows) > 1 else nothing[i] for i, rows in enumerate(seeds)])
+    difference = np.array(
+        [
+            nothing[i] if base is None else mean[i] - mean[base]
+            for i, base in enumerate(section.baselines)
+        ]
+    )
+    sd = np.array(
+        [rows.std(0, ddof=1) if len(rows) > 1 else nothing[i] for i, rows in enumerate(seeds)]
+    )
     return Grid(metric, tuple(cells), mean, sd, difference, *[nothing] * 7)
 
 
 def adjust(grids: Sequence[Grid]) -> list[Grid]:
     """Holm over all tests of these grids: one family."""
-    adjusted = adjust_holm(np.concatenate([grid.p.ravel() for grid in grids])) if grids else np.empty(0)
+    adjusted = (
+        adjust_holm(np.concatenate([grid.p.ravel() for grid in grids])) if grids else np.empty(0)
+    )
     ends = np.cumsum([grid.p.size for grid in grids])[:-1]
-    return [replace(grid, adjusted=part.reshape(grid.p.shape))
-            for grid, part in zip(grids, np.split(adjusted, ends), strict=True)]
+    return [
+        replace(grid, adjusted=part.reshape(grid.p.shape))
+        for grid, part in zip(grids, np.split(adjusted, ends), strict=True)
+    ]

@@ -8,19 +8,33 @@ from importlib.resources import files
 from typing import Any
 
 MODELS = {"xlmr": "XLM-R", "labse": "LaBSE"}
-NAMES = {"xlmr": "xlmr", "xlm-roberta-base": "xlmr", "labse": "labse", "LaBSE": "labse"}  # of models on our cards
+NAMES = {
+    "xlmr": "xlmr",
+    "xlm-roberta-base": "xlmr",
+    "labse": "labse",
+    "LaBSE": "labse",
+}  # of models on our cards
 SAMPLERS = ("x_x_mono", "x_y", "hybrid")
 # what the paper measured: the choices its numbers are for, and the paper of the data, which a card cites
 LAREQA = ({"candidates": "sentence", "max_queries": "all"}, "2004.05484")
-BENCHMARKS = {"xquad_r": LAREQA, "mlqa_r": LAREQA,
-              "miracl": ({"pool": "full", "split": "dev", "max_queries": "all"}, "2210.09984")}
+BENCHMARKS = {
+    "xquad_r": LAREQA,
+    "mlqa_r": LAREQA,
+    "miracl": ({"pool": "full", "split": "dev", "max_queries": "all"}, "2210.09984"),
+}
 OTHER_POOL = "_hard_negatives"  # ends the name of a benchmark with the queries of the paper's and fewer passages
-RECALL = {"mono": "recall@1", "cross": "recall@1", "multi": "recall@10"}  # of the paper's tables 3 to 6
+RECALL = {
+    "mono": "recall@1",
+    "cross": "recall@1",
+    "multi": "recall@10",
+}  # of the paper's tables 3 to 6
 
 
 @cache
 def load_paper_numbers() -> dict[str, Any]:
-    return json.loads(files("hybrid_ir.comparison").joinpath("elmahdy2024.json").read_text(encoding="utf-8"))
+    return json.loads(
+        files("hybrid_ir.comparison").joinpath("elmahdy2024.json").read_text(encoding="utf-8")
+    )
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,11 @@ class PaperSystem:
             return self._at("miracl", self.model, language, metric, self.sampler)
         if metric == "map":
             return self._at("map", self.model, benchmark, language, view, self.sampler)
-        return self._at("recall", self.model, benchmark, language, view, self.sampler) if RECALL[view] == metric else None
+        return (
+            self._at("recall", self.model, benchmark, language, view, self.sampler)
+            if RECALL[view] == metric
+            else None
+        )
 
     @staticmethod
     def _at(*path: str) -> float | None:
@@ -92,26 +110,54 @@ def beside(measured: Mapping[str, Any], record: Mapping[str, Any]) -> Beside:
     choices, cited = BENCHMARKS[name]
     said = measured.get("choices") or {}
     if cited not in record.get("citation", cited):
-        return Beside(False, False, "The paper's numbers are left out: this is other data of the same name.")
-    wrong = [f"{key}={value}, not {said.get(key, 'given')}" for key, value in choices.items() if said.get(key) != value]
+        return Beside(
+            False, False, "The paper's numbers are left out: this is other data of the same name."
+        )
+    wrong = [
+        f"{key}={value}, not {said.get(key, 'given')}"
+        for key, value in choices.items()
+        if said.get(key) != value
+    ]
     if wrong:
-        return Beside(False, False, f"The paper's numbers are left out: they are for {' and '.join(wrong)}.")
+        return Beside(
+            False, False, f"The paper's numbers are left out: they are for {' and '.join(wrong)}."
+        )
     theirs, ours = languages(name), set(measured["languages"])
     lacking = sorted(theirs - ours)
     if name == "miracl":
-        note = (f"The paper's mean is left out: it is over {len(theirs)} languages, of which {', '.join(lacking)} were not "
-                "measured.")
-        more = f"The paper's mean is over {len(theirs)} languages, ours over {len(ours)}." if ours > theirs else ""
+        note = (
+            f"The paper's mean is left out: it is over {len(theirs)} languages, of which {', '.join(lacking)} were not "
+            "measured."
+        )
+        more = (
+            f"The paper's mean is over {len(theirs)} languages, ours over {len(ours)}."
+            if ours > theirs
+            else ""
+        )
         return Beside(True, not lacking, note if lacking else more)
     if ours != theirs:
-        return Beside(False, False, f"The paper's numbers are left out: the paper measured all {len(theirs)} languages, "
-                      f"these are {len(ours)}.")
+        return Beside(
+            False,
+            False,
+            f"The paper's numbers are left out: the paper measured all {len(theirs)} languages, "
+            f"these are {len(ours)}.",
+        )
     once = said.get("queries") == "distinct_text"
-    return Beside(True, True, "" if once else "The paper ranked each distinct question text once, here every question is ranked "
-                  f"(queries={said.get('queries')}).")
+    return Beside(
+        True,
+        True,
+        ""
+        if once
+        else "The paper ranked each distinct question text once, here every question is ranked "
+        f"(queries={said.get('queries')}).",
+    )
 
 
 def languages(benchmark: str) -> set[str]:
     """Of the queries in the paper's tables by language."""
-    tables = load_paper_numbers()["miracl"].values() if benchmark == "miracl" else [found[benchmark] for found in load_paper_numbers()["map"].values()]
+    tables = (
+        load_paper_numbers()["miracl"].values()
+        if benchmark == "miracl"
+        else [found[benchmark] for found in load_paper_numbers()["map"].values()]
+    )
     return {language for table in tables for language in table} - {"mean", "median"}

@@ -63,7 +63,14 @@ class Section:
     @property
     def sha256(self) -> str | None:
         """Of the benchmark's content, where a card tells."""
-        return next((found for result in self.results if (found := (result.card.get("benchmark") or {}).get("sha256"))), None)
+        return next(
+            (
+                found
+                for result in self.results
+                if (found := (result.card.get("benchmark") or {}).get("sha256"))
+            ),
+            None,
+        )
 
     @property
     def results(self) -> list[Result]:
@@ -73,19 +80,31 @@ class Section:
     def languages(self) -> list[str]:
         return self.first.metrics["benchmark"]["languages"]
 
-    def mask(self, view: str, asked: Iterable[str] | None = None, pool: Iterable[str] | None = None) -> np.ndarray:
+    def mask(
+        self, view: str, asked: Iterable[str] | None = None, pool: Iterable[str] | None = None
+    ) -> np.ndarray:
         """True (S) for the settings of a view whose query and passage languages are among those given."""
-        return np.array([v == view and (asked is None or q in asked) and (pool is None or p in pool)
-                         for v, q, p in self.rows.settings])
+        return np.array(
+            [
+                v == view and (asked is None or q in asked) and (pool is None or p in pool)
+                for v, q, p in self.rows.settings
+            ]
+        )
 
     def metrics(self) -> list[str]:
-        return [name for name in pq.read_schema(self.first.folder / "per_query.parquet").names if name not in KEYS]
+        return [
+            name
+            for name in pq.read_schema(self.first.folder / "per_query.parquet").names
+            if name not in KEYS
+        ]
 
     def values(self, result: Result, metric: str) -> np.ndarray:
         """The metric of every row (V) of one result."""
         path = result.folder / "per_query.parquet"
         if metric not in pq.read_schema(path).names:
-            raise ValueError(f"{path} has no column {metric!r}: choose one of {', '.join(self.metrics())}")
+            raise ValueError(
+                f"{path} has no column {metric!r}: choose one of {', '.join(self.metrics())}"
+            )
         column = read_columns(path, [metric])[metric].to_numpy()
         return column.astype(float)[self.orders[result.folder]]
 
@@ -95,16 +114,34 @@ class Section:
             shape = (len(self.rows.questions), len(self.rows.settings))
             averaged, seeds = [], []
             for system in self.systems:
-                found = [ClusteredValues.of(self.values(result, metric), self.rows.cluster_V, self.rows.setting_V, shape)
-                         for result in system.results]
+                found = [
+                    ClusteredValues.of(
+                        self.values(result, metric), self.rows.cluster_V, self.rows.setting_V, shape
+                    )
+                    for result in system.results
+                ]
                 for result, one in zip(system.results, found, strict=True):
                     if not np.array_equal(one.counts_CS, (averaged or found)[0].counts_CS):
-                        raise ValueError(f"{metric} is not defined for the same rows in {result.folder} and {self.first.folder}: "
-                                         "measure both with the same version")
-                averaged.append(ClusteredValues(sum(one.sums_CS for one in found) / len(found), found[0].counts_CS))
+                        raise ValueError(
+                            f"{metric} is not defined for the same rows in {result.folder} and {self.first.folder}: "
+                            "measure both with the same version"
+                        )
+                averaged.append(
+                    ClusteredValues(
+                        sum(one.sums_CS for one in found) / len(found), found[0].counts_CS
+                    )
+                )
                 counts_S = found[0].counts_CS.sum(0)
-                seeds.append(np.array([np.where(counts_S > 0, one.sums_CS.sum(0) / np.maximum(counts_S, 1), np.nan)
-                                       for one in found]))
+                seeds.append(
+                    np.array(
+                        [
+                            np.where(
+                                counts_S > 0, one.sums_CS.sum(0) / np.maximum(counts_S, 1), np.nan
+                            )
+                            for one in found
+                        ]
+                    )
+                )
             require_metrics_json(self, metric, seeds)
             self._measured[metric] = Measured(tuple(averaged), tuple(seeds))
         return self._measured[metric]
@@ -120,27 +157,54 @@ def build_sections(results: Sequence[Result], baseline: str | None = None) -> li
     one_model = len({identity_of(result)["model"] for result in results}) == 1
     groups = [group(part.results, one_model) for part in parts]
     require_named([systems for systems, _ in groups], baseline)
-    return [build_section(part, systems, notes, baseline) for part, (systems, notes) in zip(parts, groups, strict=True)]
+    return [
+        build_section(part, systems, notes, baseline)
+        for part, (systems, notes) in zip(parts, groups, strict=True)
+    ]
 
 
-def build_section(part: Measurements, systems: Sequence[System], notes: Sequence[str], baseline: str | None) -> Section:
+def build_section(
+    part: Measurements, systems: Sequence[System], notes: Sequence[str], baseline: str | None
+) -> Section:
     """Where no system is the baseline that was named for another benchmark, as if none was named."""
-    rows = {result.folder: read_rows(result.folder / "per_query.parquet") for system in systems for result in system.results}
+    rows = {
+        result.folder: read_rows(result.folder / "per_query.parquet")
+        for system in systems
+        for result in system.results
+    }
     (first, base), *others = rows.items()
-    wrong = [f"{folder} and {first} do not hold the same queries, questions and pools: measure both the same way"
-             for folder, one in others if not base.same(one)]
+    wrong = [
+        f"{folder} and {first} do not hold the same queries, questions and pools: measure both the same way"
+        for folder, one in others
+        if not base.same(one)
+    ]
     if wrong:
         raise ValueError("; ".join(wrong))
     orders, notes = {folder: one.order_V for folder, one in rows.items()}, list(notes)
-    unknown = [str(result.folder) for result in part.results if not (result.card.get("benchmark") or {}).get("sha256")]
+    unknown = [
+        str(result.folder)
+        for result in part.results
+        if not (result.card.get("benchmark") or {}).get("sha256")
+    ]
     if unknown and len(part.results) > 1:
-        notes.append(f"nobody wrote down a hash of the data of {', '.join(unknown)}: only choices and pool sizes were compared")
+        notes.append(
+            f"nobody wrote down a hash of the data of {', '.join(unknown)}: only choices and pool sizes were compared"
+        )
     if baseline is not None and not is_named(systems, baseline):
-        notes.append(f"{part.name}: baseline={baseline} is no system here, so the baseline is chosen as if none was named")
+        notes.append(
+            f"{part.name}: baseline={baseline} is no system here, so the baseline is chosen as if none was named"
+        )
         baseline = None
     baselines, told = baselines_of(systems, baseline)
-    made = Section(part.name, part.stem, tuple(systems), tuple(baselines), base, orders,
-                   (*notes, *(f"{part.name}: {note}" for note in told)))
+    made = Section(
+        part.name,
+        part.stem,
+        tuple(systems),
+        tuple(baselines),
+        base,
+        orders,
+        (*notes, *(f"{part.name}: {note}" for note in told)),
+    )
     for metric in CHECKED:
         made.measure(metric)
     return made
@@ -156,8 +220,12 @@ def require_metrics_json(section: Section, metric: str, seeds: Sequence[np.ndarr
                     continue
                 mine, said = row_S[section.mask(view)], means[metric]
                 mine = mine[~np.isnan(mine)]
-                if (said is None) != (not len(mine)) or (said is not None and abs(mine.mean() - said) > 1e-6 * max(1, said)):
-                    wrong.append(f"{result.folder}: {view} {metric} is {said} in metrics.json but "
-                                 f"{mine.mean() if len(mine) else None} over the rows of per_query.parquet: measure it again")
+                if (said is None) != (not len(mine)) or (
+                    said is not None and abs(mine.mean() - said) > 1e-6 * max(1, said)
+                ):
+                    wrong.append(
+                        f"{result.folder}: {view} {metric} is {said} in metrics.json but "
+                        f"{mine.mean() if len(mine) else None} over the rows of per_query.parquet: measure it again"
+                    )
     if wrong:
         raise ValueError("; ".join(wrong))

@@ -33,15 +33,21 @@ def split(results: Sequence[Result]) -> list[Measurements]:
     named = {}
     for benchmark, variants in found.items():
         chosen = [choices_of(theirs[0]) for theirs in variants.values()]
-        differing = [key for key in dict.fromkeys(key for one in chosen for key in one)
-                     if len({json.dumps(one.get(key), default=str) for one in chosen}) > 1]
+        differing = [
+            key
+            for key in dict.fromkeys(key for one in chosen for key in one)
+            if len({json.dumps(one.get(key), default=str) for one in chosen}) > 1
+        ]
         for one, theirs in zip(chosen, variants.values(), strict=True):
             told = ", ".join(f"{key}={one.get(key, 'none')}" for key in differing)
             named[f"{benchmark} ({told})" if told else benchmark] = theirs
     wrong = [line for theirs in named.values() for line in differences(theirs)]
     if wrong:
         raise ValueError("; ".join(wrong))
-    return [Measurements(name, stem, theirs) for (name, theirs), stem in zip(named.items(), stems(named), strict=True)]
+    return [
+        Measurements(name, stem, theirs)
+        for (name, theirs), stem in zip(named.items(), stems(named), strict=True)
+    ]
 
 
 def choices_of(result: Result) -> dict[str, Any]:
@@ -64,9 +70,15 @@ def stems(names: Iterable[str]) -> list[str]:
 
 def differences(results: Sequence[Result]) -> list[str]:
     """Why results are not comparable with the first; what nobody wrote down is not compared."""
+
     def facts(result: Result) -> dict:
         card, measured = result.card.get("benchmark") or {}, result.metrics["benchmark"]
-        return {"sha256": card.get("sha256"), "pool": measured["pool"], "queries": measured["queries"]}
+        return {
+            "sha256": card.get("sha256"),
+            "pool": measured["pool"],
+            "queries": measured["queries"],
+        }
+
     wrong, known = [], {}
     for result in results:
         for key, value in facts(result).items():
@@ -74,7 +86,9 @@ def differences(results: Sequence[Result]) -> list[str]:
                 continue
             first, where = known.setdefault(key, (value, result.folder))
             if first != value:
-                wrong.append(f"{result.benchmark}: {key} is {value} in {result.folder} but {first} in {where}: these numbers "
-                             "cannot stand in one table, measure both the same way or compare them apart")
+                wrong.append(
+                    f"{result.benchmark}: {key} is {value} in {result.folder} but {first} in {where}: these numbers "
+                    "cannot stand in one table, measure both the same way or compare them apart"
+                )
                 break
     return wrong

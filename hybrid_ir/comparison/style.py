@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from hybrid_ir.runs.folder import write_text_atomically
+from hybrid_ir.files.atomic import write_text_atomically
 
 INK = "#20242a"  # lines and letters; the page swaps it for its own colour, so that a dark page has light letters
 # Okabe and Ito (2008), told apart by colour-blind readers; yellow left out, which white paper swallows
@@ -20,12 +20,31 @@ MARKERS = "osD^vPX"
 LINES = ("-", "--", ":", "-.")
 WIDTH = 6.6  # inches: the text width of a paper
 STYLE = {
-    "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
     "font.family": "DejaVu Sans",  # comes with matplotlib and has the letters of Greek, Cyrillic, Arabic codes and arrows
-    "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
-    "axes.titlecolor": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7, "axes.facecolor": "none",
-    "figure.facecolor": "none", "grid.color": "#8888884d", "grid.linewidth": 0.6, "axes.axisbelow": True,
-    "svg.fonttype": "path", "pdf.fonttype": 42, "legend.frameon": False, "lines.linewidth": 1.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.titlecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "grid.color": "#8888884d",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,
+    "legend.frameon": False,
+    "lines.linewidth": 1.5,
     "text.parse_math": False,  # a dollar sign in a label is a dollar sign
 }
 
@@ -35,6 +54,7 @@ def styled(draw: Callable[..., Figure | None]) -> Callable[..., Figure | None]:
     def drawn(*arguments, **choices):
         with rc_context(STYLE):
             return draw(*arguments, **choices)
+
     return drawn
 
 
@@ -42,8 +62,11 @@ def look(labels: Iterable[str]) -> dict[str, dict]:
     """Colour, marker and line of each system, the same in every picture of a report."""
     found: dict[str, dict] = {}
     for i, label in enumerate(dict.fromkeys(labels)):
-        found[label] = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)],
-                        "linestyle": LINES[i // len(COLOURS) % len(LINES)]}
+        found[label] = {
+            "color": COLOURS[i % len(COLOURS)],
+            "marker": MARKERS[i % len(MARKERS)],
+            "linestyle": LINES[i // len(COLOURS) % len(LINES)],
+        }
     return found
 
 
@@ -51,9 +74,11 @@ def panels(titles: Sequence[str], height: float, sharey: bool = False) -> tuple[
     """Two panels in a row, as a phone and a column of a paper can show them; each `height` inches."""
     rows = -(-len(titles) // 2)
     columns = min(2, len(titles))
-    figure = Figure(figsize=(WIDTH if columns == 2 else 0.62 * WIDTH, height * rows), layout="constrained")
+    figure = Figure(
+        figsize=(WIDTH if columns == 2 else 0.62 * WIDTH, height * rows), layout="constrained"
+    )
     axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel().tolist()
-    for one in axes[len(titles):]:
+    for one in axes[len(titles) :]:
         one.set_visible(False)
     for one, title in zip(axes, titles, strict=False):
         one.set_title(title, loc="left", fontweight="bold")
@@ -62,9 +87,18 @@ def panels(titles: Sequence[str], height: float, sharey: bool = False) -> tuple[
 
 def legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
     """One legend for all panels, under them, so that it covers nothing."""
-    handles = {label: handle for one in axes for handle, label in zip(*one.get_legend_handles_labels(), strict=True)}
+    handles = {
+        label: handle
+        for one in axes
+        for handle, label in zip(*one.get_legend_handles_labels(), strict=True)
+    }
     if len(handles) > 1:
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2 if len(handles) > 1 else 1)
+        figure.legend(
+            handles.values(),
+            handles.keys(),
+            loc="outside lower center",
+            ncols=2 if len(handles) > 1 else 1,
+        )
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
@@ -90,7 +124,7 @@ def inline_svg(text: str, name: str, alt: str) -> str:
 
     `alt` must be escaped already.
     """
-    text = text[text.index("<svg"):]
+    text = text[text.index("<svg") :]
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
     text = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', text)
@@ -99,4 +133,6 @@ def inline_svg(text: str, name: str, alt: str) -> str:
     width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text).groups()
     head = f'<svg viewBox="0 0 {width} {height}" width="{width}pt" height="{height}pt" role="img" aria-label="{alt}" '
     head += 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
-    return re.sub(r"<svg.*?>", lambda _: f"{head}<title>{alt}</title>", text, count=1, flags=re.DOTALL)
+    return re.sub(
+        r"<svg.*?>", lambda _: f"{head}<title>{alt}</title>", text, count=1, flags=re.DOTALL
+    )

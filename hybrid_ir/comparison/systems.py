@@ -8,7 +8,7 @@ from typing import Any
 
 from hybrid_ir.comparison.identity import UNTRAINED, distinct_labels, identity_of
 from hybrid_ir.comparison.results import Result
-from hybrid_ir.runs.identity__samplers_by_name import SAMPLER_NUMBERS
+from hybrid_ir.runs.identity import SAMPLER_NUMBERS
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +18,9 @@ class System:
     label: str
     results: tuple[Result, ...]
     identity: dict[str, Any] = field(repr=False)
-    long_label: str = ""  # with the model, which the label leaves out where all systems have the same
+    long_label: str = (
+        ""  # with the model, which the label leaves out where all systems have the same
+    )
 
     @property
     def sampler(self) -> str:
@@ -56,7 +58,9 @@ def group(results: Iterable[Result], one_model: bool = False) -> tuple[list[Syst
         key = json.dumps(identity, sort_keys=True, default=str)
         identities[key] = identity
         members[key].append(result)
-    labels, long_labels = (distinct_labels(list(identities.values()), short) for short in (one_model, False))
+    labels, long_labels = (
+        distinct_labels(list(identities.values()), short) for short in (one_model, False)
+    )
     systems, notes, wrong = [], [], []
     for label, long_label, (key, found) in zip(labels, long_labels, members.items(), strict=True):
         seeds: dict[int | None, Result] = {}
@@ -66,7 +70,12 @@ def group(results: Iterable[Result], one_model: bool = False) -> tuple[list[Syst
                 same = first.metrics["settings"] == result.metrics["settings"]
                 (notes if same else wrong).append(
                     f"{first.folder} and {result.folder} are both {label}, seed {result.seed}, "
-                    + ("with the same numbers: counted once" if same else "with different numbers: leave one of them out"))
+                    + (
+                        "with the same numbers: counted once"
+                        if same
+                        else "with different numbers: leave one of them out"
+                    )
+                )
         ordered = sorted(seeds.values(), key=lambda result: (result.seed is None, result.seed or 0))
         systems.append(System(label, tuple(ordered), identities[key], long_label))
     if wrong:
@@ -77,4 +86,9 @@ def group(results: Iterable[Result], one_model: bool = False) -> tuple[list[Syst
 def place_in_tables(system: System) -> tuple:
     order = [UNTRAINED, *SAMPLER_NUMBERS]
     alpha = -1.0 if system.alpha is None else -system.alpha
-    return (system.model, order.index(system.sampler) if system.sampler in order else len(order), alpha, system.label)
+    return (
+        system.model,
+        order.index(system.sampler) if system.sampler in order else len(order),
+        alpha,
+        system.label,
+    )

@@ -8,8 +8,16 @@ from hybrid_ir.comparison.grid import Grid
 from hybrid_ir.evaluation.report import format_number
 
 ALPHA = 0.05
-TITLES = {"map": "mAP", "rank_distance": "rank distance", "ndcg@10": "nDCG@10", "mrr@10": "MRR@10", "recall@1": "R@1",
-          "recall@10": "R@10", "recall@100": "R@100", "lpr@1": "own language first"}
+TITLES = {
+    "map": "mAP",
+    "rank_distance": "rank distance",
+    "ndcg@10": "nDCG@10",
+    "mrr@10": "MRR@10",
+    "recall@1": "R@1",
+    "recall@10": "R@10",
+    "recall@100": "R@100",
+    "lpr@1": "own language first",
+}
 VIEW_TITLES = {"mono": "M", "cross": "C", "multi": "Mul"}
 NOTHING = "·"
 
@@ -31,7 +39,9 @@ class Cell:
 
     @property
     def plain(self) -> str:
-        return self.text + (f" ± {self.sd_text}" if self.sd_text else "") + (" *" if self.star else "")
+        return (
+            self.text + (f" ± {self.sd_text}" if self.sd_text else "") + (" *" if self.star else "")
+        )
 
 
 @dataclass(frozen=True)
@@ -62,17 +72,21 @@ class Table:
     rows: tuple[Row, ...]
     note: str = ""
     marks: bool = False  # whether stars and bold mean something here
-    shown: int | None = None  # rows on paper, where the CSV has more: half of the top, half of the bottom
+    shown: int | None = (
+        None  # rows on paper, where the CSV has more: half of the top, half of the bottom
+    )
 
     @property
     def short(self) -> "Table":
         """The table as people see it."""
         if self.shown is None or len(self.rows) <= self.shown:
             return self
-        top, bottom = self.rows[: self.shown // 2], self.rows[-(self.shown // 2):]
+        top, bottom = self.rows[: self.shown // 2], self.rows[-(self.shown // 2) :]
         gap = Row(("…",) + ("",) * (len(self.heads) - 1), tuple(Cell("") for _ in self.columns))
         note = f"{self.note} {self.shown} of {len(self.rows)} rows; all are in {self.file}.csv.".strip()
-        return Table(self.file, self.title, self.heads, self.columns, (*top, gap, *bottom), note, self.marks)
+        return Table(
+            self.file, self.title, self.heads, self.columns, (*top, gap, *bottom), note, self.marks
+        )
 
     def only(self, *names: str) -> "Table":
         """The table with some of its columns: a terminal is narrow."""
@@ -110,8 +124,14 @@ def cell_of(grid: Grid, system: int, column: int, mark: bool = True) -> Cell:
     if math.isnan(value):
         return Cell()
     write = Formatted(grid.metric)
-    return Cell(write(value), value, None if math.isnan(sd) else sd, "" if math.isnan(sd) else write(sd),
-                None if math.isnan(p) else p, mark and len(grid.mean) > 1 and write(value) == write(grid.best(column)))
+    return Cell(
+        write(value),
+        value,
+        None if math.isnan(sd) else sd,
+        "" if math.isnan(sd) else write(sd),
+        None if math.isnan(p) else p,
+        mark and len(grid.mean) > 1 and write(value) == write(grid.best(column)),
+    )
 
 
 def plain_cell(value: float | None, metric: str, signed: bool = False) -> Cell:
@@ -122,15 +142,21 @@ def plain_cell(value: float | None, metric: str, signed: bool = False) -> Cell:
 def p_cell(p: float) -> Cell:
     if math.isnan(p):
         return Cell()
-    return Cell("<.0001" if p < 0.0001 else f"{p:.4f}".removeprefix("0") if p < 1 else "1", float(p))
+    return Cell(
+        "<.0001" if p < 0.0001 else f"{p:.4f}".removeprefix("0") if p < 1 else "1", float(p)
+    )
 
 
 def text_cell(text: str) -> Cell:
     return Cell(text, text)
 
 
-def without_empty_columns(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[tuple[Column, ...], tuple[Row, ...]]:
+def without_empty_columns(
+    columns: Sequence[Column], rows: Sequence[Row]
+) -> tuple[tuple[Column, ...], tuple[Row, ...]]:
     """Leave out columns in which no row has a value: a monolingual benchmark has no cross-lingual ones."""
     kept = [i for i in range(len(columns)) if any(row.cells[i].value is not None for row in rows)]
-    return (tuple(columns[i] for i in kept),
-            tuple(Row(row.labels, tuple(row.cells[i] for i in kept), row.ours) for row in rows))
+    return (
+        tuple(columns[i] for i in kept),
+        tuple(Row(row.labels, tuple(row.cells[i] for i in kept), row.ours) for row in rows),
+    )

@@ -24,12 +24,16 @@ def attach_texts(sections: Sequence[Section], benchmarks: Mapping[str, Benchmark
                 found[i] = replace(sections[i], texts=benchmark.queries)
         if not places:
             is_called = "" if key == benchmark.name else f", which is called {benchmark.name}"
-            wrong.append(f"benchmark={key}{is_called}: none of these runs was measured on it, only on "
-                         f"{', '.join(section.name for section in sections)}")
+            wrong.append(
+                f"benchmark={key}{is_called}: none of these runs was measured on it, only on "
+                f"{', '.join(section.name for section in sections)}"
+            )
         elif all(reasons.values()):
             told = "; ".join(", ".join(reason) for reason in reasons.values())
-            wrong.append(f"benchmark={key}: {told}: give the keys that the results were measured with, such as "
-                         f"benchmark.{key}.max_queries")
+            wrong.append(
+                f"benchmark={key}: {told}: give the keys that the results were measured with, such as "
+                f"benchmark.{key}.max_queries"
+            )
     if wrong:
         raise ValueError("; ".join(wrong))
     return found
@@ -40,8 +44,16 @@ def unlike(section: Section, benchmark: Benchmark, digest: str | None) -> list[s
     if digest is not None and digest == section.sha256:
         return []
     said = section.first.metrics["benchmark"]
-    mine = {"choices": benchmark.source.choices, "queries": len(benchmark.queries), "languages": list(benchmark.languages)}
-    wrong = [f"{key} is {value} here but {said[key]} in the results" for key, value in mine.items() if value != said[key]]
+    mine = {
+        "choices": benchmark.source.choices,
+        "queries": len(benchmark.queries),
+        "languages": list(benchmark.languages),
+    }
+    wrong = [
+        f"{key} is {value} here but {said[key]} in the results"
+        for key, value in mine.items()
+        if value != said[key]
+    ]
     if not wrong and digest is not None and section.sha256 is not None:
         wrong = [f"the sha256 of its content is {digest} here but {section.sha256} in the results"]
     return wrong

@@ -47,7 +47,9 @@ class Checker:
     def judge(self, records: Records) -> tuple[np.ndarray, np.ndarray]:
         """Which records have nothing wrong, and which are in one language only; adds what the others have."""
         verdict = RecordFindings(records)
-        verdict.wrong(find_blank_texts(records.ids) | ~to_mask(pc.is_valid(records.ids)), "an empty id")
+        verdict.wrong(
+            find_blank_texts(records.ids) | ~to_mask(pc.is_valid(records.ids)), "an empty id"
+        )
         there = {role: np.zeros(len(records), np.int64) for role in ROLES}
         for (role, language), texts in records.columns.items():
             there[role] += to_mask(pc.is_valid(texts))
@@ -58,36 +60,70 @@ class Checker:
             verdict.wrong(there[role] == 0, f"no {role} in any language for the id", records.ids)
         alone = np.maximum(*there.values()) == 1
         if self.rules.twins:
-            verdict.wrong(verdict.good & alone, "no twin in another language (twins=false takes it without) for the id",
-                          records.ids)
+            verdict.wrong(
+                verdict.good & alone,
+                "no twin in another language (twins=false takes it without) for the id",
+                records.ids,
+            )
         for row, problem in sorted(dict.fromkeys(verdict.found)):
             self.problems.add(f"{records.where(row)}: {problem}")
         return verdict.good, alone
 
-    def _judge_texts(self, verdict: "RecordFindings", role: str, language: str, texts: pa.Array) -> None:
+    def _judge_texts(
+        self, verdict: "RecordFindings", role: str, language: str, texts: pa.Array
+    ) -> None:
         sizes = pc.utf8_length(texts)
         verdict.wrong(find_blank_texts(texts), f"an empty {role} in '{language}'")
-        verdict.wrong(to_mask(pc.match_substring(texts, "\0")), f"a NUL character in a {role} in '{language}'")
-        verdict.wrong(to_mask(pc.greater(sizes, self.rules.max_characters)),
-                      f"a {role} in '{language}' has more characters than max_characters={self.rules.max_characters}", sizes)
-        if role == "query" and (passages := verdict.records.columns.get(("passage", language))) is not None:
-            verdict.wrong(to_mask(pc.equal(texts, passages)), f"the query is its passage in '{language}'", texts)
+        verdict.wrong(
+            to_mask(pc.match_substring(texts, "\0")), f"a NUL character in a {role} in '{language}'"
+        )
+        verdict.wrong(
+            to_mask(pc.greater(sizes, self.rules.max_characters)),
+            f"a {role} in '{language}' has more characters than max_characters={self.rules.max_characters}",
+            sizes,
+        )
+        if (
+            role == "query"
+            and (passages := verdict.records.columns.get(("passage", language))) is not None
+        ):
+            verdict.wrong(
+                to_mask(pc.equal(texts, passages)),
+                f"the query is its passage in '{language}'",
+                texts,
+            )
         if told := explain_wrong_code(language):
             verdict.wrong(to_mask(pc.is_valid(texts)), told)
 
     def _judge_negatives(self, verdict: "RecordFindings", language: str, texts: pa.Array) -> None:
         lists = [[text for text in row or () if text is not None] for row in texts.to_pylist()]
-        passages = verdict.records.columns.get(("passage", language), pa.nulls(len(lists), pa.string()))
+        passages = verdict.records.columns.get(
+            ("passage", language), pa.nulls(len(lists), pa.string())
+        )
 
         def wrong(rows: Iterable[bool], problem: str, detail: pa.Array | None = None) -> None:
             verdict.wrong(np.fromiter(rows, bool), problem, detail)
-        wrong((len(row or ()) > MOST_NEGATIVES for row in texts.to_pylist()), f"more than {MOST_NEGATIVES:,} negatives")
-        wrong((any(not text.strip() for text in row) for row in lists), f"an empty negative in '{language}'")
-        wrong((any("\0" in text for text in row) for row in lists), f"a NUL character in a negative in '{language}'")
-        wrong((any(len(text) > self.rules.max_characters for text in row) for row in lists),
-              f"a negative in '{language}' has more characters than max_characters={self.rules.max_characters}")
-        wrong((passage in row for passage, row in zip(passages.to_pylist(), lists, strict=True)),
-              f"a negative in '{language}' is the passage", passages)
+
+        wrong(
+            (len(row or ()) > MOST_NEGATIVES for row in texts.to_pylist()),
+            f"more than {MOST_NEGATIVES:,} negatives",
+        )
+        wrong(
+            (any(not text.strip() for text in row) for row in lists),
+            f"an empty negative in '{language}'",
+        )
+        wrong(
+            (any("\0" in text for text in row) for row in lists),
+            f"a NUL character in a negative in '{language}'",
+        )
+        wrong(
+            (any(len(text) > self.rules.max_characters for text in row) for row in lists),
+            f"a negative in '{language}' has more characters than max_characters={self.rules.max_characters}",
+        )
+        wrong(
+            (passage in row for passage, row in zip(passages.to_pylist(), lists, strict=True)),
+            f"a negative in '{language}' is the passage",
+            passages,
+        )
         if told := explain_wrong_code(language):
             wrong(map(bool, lists), told)
 
@@ -100,8 +136,10 @@ class RecordFindings:
         self.found: list[tuple[int, str]] = []
 
     def wrong(self, rows: np.ndarray, problem: str, detail: pa.Array | None = None) -> None:
-        self.found.extend((row, problem if detail is None else f"{problem}: {detail[row].as_py()!r:.60}")
-                          for row in np.flatnonzero(rows))
+        self.found.extend(
+            (row, problem if detail is None else f"{problem}: {detail[row].as_py()!r:.60}")
+            for row in np.flatnonzero(rows)
+        )
         self.good &= ~rows
 
 

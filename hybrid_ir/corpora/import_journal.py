@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from hybrid_ir.files.atomic import flush_to_disk, write_text_atomically
 from hybrid_ir.files.records import ROLES
-from hybrid_ir.runs.folder import flush_to_disk, write_text_atomically
 
 PAUSE = 1.0  # seconds between notes of how far it is
-LOG_ROW = np.dtype([("id", "<i8"), ("negatives", "<i2"), ("alone", "?")])  # hash of its id, how many, whether in one language
+LOG_ROW = np.dtype(
+    [("id", "<i8"), ("negatives", "<i2"), ("alone", "?")]
+)  # hash of its id, how many, whether in one language
 LEFT_OUT = -1  # in place of a number of negatives
 
 
@@ -26,8 +28,9 @@ class ImportState:
     taken: int = 0  # Records of the next one
     logged: int = 0  # records in the log
     sizes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ROLES, 0))
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(
-        ("records", "records left out"), 0))
+    counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("records", "records left out"), 0)
+    )
     queries: dict[str, int] = field(default_factory=dict)  # read, by language
     columns: dict[str, tuple[int, int]] = field(default_factory=dict)  # rows and bytes of each
     problems: dict[str, Any] = field(default_factory=dict)
@@ -46,8 +49,10 @@ class ImportJournal:
         if self.path.exists():
             state = ImportState(**json.loads(self.path.read_text(encoding="utf-8")))
             if self._has(self.log, state.logged * LOG_ROW.itemsize) and all(
-                    self._has(self.path.with_name(f"{name}.arrow.writing"), size) or
-                    self._has(self.path.with_name(f"{name}.arrow"), size) for name, (_, size) in state.columns.items()):
+                self._has(self.path.with_name(f"{name}.arrow.writing"), size)
+                or self._has(self.path.with_name(f"{name}.arrow"), size)
+                for name, (_, size) in state.columns.items()
+            ):
                 os.truncate(self.log, state.logged * LOG_ROW.itemsize)
                 return state
             self.path.unlink()

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.corpora.writing import CorpusWriter
+from hybrid_ir.data.corpus import ParallelCorpus
 
 PART = 1 << 16  # texts
 
@@ -25,17 +25,39 @@ def iterate_blocks(texts: Sequence[str | None], size: int = PART) -> Iterator[li
         yield list(texts[start : start + size])
 
 
-def rewrite_corpus(corpus: ParallelCorpus, writer: CorpusWriter, pairs: np.ndarray, negatives: np.ndarray, about: str,
-            report: Mapping[str, Any]) -> None:
+def rewrite_corpus(
+    corpus: ParallelCorpus,
+    writer: CorpusWriter,
+    pairs: np.ndarray,
+    negatives: np.ndarray,
+    about: str,
+    report: Mapping[str, Any],
+) -> None:
     """The texts of a corpus with other pairs (P, 2) and negatives (P, K) of its ids; `about` says what was done.
 
     Texts that none of them names are left out, so that nothing that learns from the corpus meets them.
     """
-    used = {"query": np.unique(pairs[:, 0]), "passage": np.unique(np.concatenate([pairs[:, 1], negatives[negatives >= 0]]))}
+    used = {
+        "query": np.unique(pairs[:, 0]),
+        "passage": np.unique(np.concatenate([pairs[:, 1], negatives[negatives >= 0]])),
+    }
     for role, texts in (("query", corpus.queries), ("passage", corpus.passages)):
         for language in corpus.languages:
             named = np.zeros(len(texts[language]), bool)
             named[used[role]] = True
-            writer.write(role, language, (keep_named_texts(part, named[start : start + len(part)]) for start, part in
-                                          zip(count(0, PART), iterate_blocks(texts[language]), strict=False)))
-    writer.finish(replace(corpus.source, description=f"{corpus.source.description}; {about}"), pairs, negatives, report)
+            writer.write(
+                role,
+                language,
+                (
+                    keep_named_texts(part, named[start : start + len(part)])
+                    for start, part in zip(
+                        count(0, PART), iterate_blocks(texts[language]), strict=False
+                    )
+                ),
+            )
+    writer.finish(
+        replace(corpus.source, description=f"{corpus.source.description}; {about}"),
+        pairs,
+        negatives,
+        report,
+    )

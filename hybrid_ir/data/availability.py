@@ -16,8 +16,12 @@ class LanguageSets:
         self.bits_NC, self.columns_L = bits_NC, columns_L
 
     @classmethod
-    def of(cls, texts: Mapping[str, Sequence[str | None]], languages: Sequence[str]) -> "LanguageSets":
-        there_NL = np.array([[text is not None for text in texts[language]] for language in languages]).T
+    def of(
+        cls, texts: Mapping[str, Sequence[str | None]], languages: Sequence[str]
+    ) -> "LanguageSets":
+        there_NL = np.array(
+            [[text is not None for text in texts[language]] for language in languages]
+        ).T
         return cls(np.packbits(there_NL, axis=1), np.arange(len(languages)))
 
     def __len__(self) -> int:
@@ -44,7 +48,9 @@ class Availability:
     A builder that sorts pairs by their languages (`by_languages`) makes that a few runs, whatever the number of pairs.
     """
 
-    def __init__(self, starts_R: np.ndarray, queries_RL: np.ndarray, passages_RL: np.ndarray, pairs: int):
+    def __init__(
+        self, starts_R: np.ndarray, queries_RL: np.ndarray, passages_RL: np.ndarray, pairs: int
+    ):
         self.starts_R, self.queries_RL, self.passages_RL = starts_R, queries_RL, passages_RL
         self.ends_R = np.append(starts_R[1:], pairs)
 
@@ -53,7 +59,12 @@ class Availability:
         """Of the sets of languages of each pair, as bits."""
         both_P = np.concatenate([queries_PC, passages_PC], axis=1)
         starts_R = np.flatnonzero(np.append(True, (both_P[1:] != both_P[:-1]).any(1)))
-        return cls(starts_R, unpack_language_bits(queries_PC[starts_R], languages), unpack_language_bits(passages_PC[starts_R], languages), len(both_P))
+        return cls(
+            starts_R,
+            unpack_language_bits(queries_PC[starts_R], languages),
+            unpack_language_bits(passages_PC[starts_R], languages),
+            len(both_P),
+        )
 
     def of_pairs(self, pairs_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Languages of the queries and of the passages of pairs (B, L)."""
@@ -62,7 +73,10 @@ class Availability:
 
     def view(self, columns_L: np.ndarray) -> "Availability":
         """The same for other languages, each a number of these or -1."""
-        sides = (np.where(columns_L < 0, False, side[:, columns_L]) for side in (self.queries_RL, self.passages_RL))
+        sides = (
+            np.where(columns_L < 0, False, side[:, columns_L])
+            for side in (self.queries_RL, self.passages_RL)
+        )
         return Availability(self.starts_R, *sides, self.ends_R[-1])
 
     def rows(self, chosen_R: np.ndarray) -> RowRuns:
@@ -79,6 +93,8 @@ class Availability:
 def order_by_languages(queries_PC: np.ndarray, passages_PC: np.ndarray) -> np.ndarray:
     """The order of pairs (P) that puts those with the same languages together, and keeps the order among them."""
     width = queries_PC.shape[1] + passages_PC.shape[1]
-    both_PC = np.zeros((len(queries_PC), -(-width // 8) * 8), np.uint8)  # whole words of eight bytes
+    both_PC = np.zeros(
+        (len(queries_PC), -(-width // 8) * 8), np.uint8
+    )  # whole words of eight bytes
     both_PC[:, :width] = np.concatenate([queries_PC, passages_PC], axis=1)
     return np.lexsort(both_PC.view(np.uint64).T)

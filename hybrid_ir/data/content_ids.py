@@ -14,12 +14,16 @@ MISSING_HASH = 0  # hash of no text
 
 def hash_text(text: str) -> int:
     """64 bits of a text, as a signed number."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+    return int.from_bytes(
+        hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True
+    )
 
 
 def hash_texts(texts: Iterable[str | None]) -> np.ndarray:
     """The hash of each text (N), MISSING for None."""
-    return np.fromiter((MISSING_HASH if text is None else hash_text(text) for text in texts), np.int64)
+    return np.fromiter(
+        (MISSING_HASH if text is None else hash_text(text) for text in texts), np.int64
+    )
 
 
 def assign_content_ids(hashes_by_language: Iterable[np.ndarray]) -> np.ndarray:
@@ -33,8 +37,12 @@ def assign_content_ids(hashes_by_language: Iterable[np.ndarray]) -> np.ndarray:
         links.append(np.stack([order_N[:-1][equal], order_N[1:][equal]]))
     ids, ends = np.unique(np.concatenate(links, axis=1), return_inverse=True)
     ends = ends.reshape(2, -1)
-    _, group = connected_components(coo_array((np.ones(ends.shape[1], bool), ends), shape=(len(ids), len(ids))), directed=False)
-    _, first = np.unique(group, return_index=True)  # ids ascend, so the first of a group is its smallest
+    _, group = connected_components(
+        coo_array((np.ones(ends.shape[1], bool), ends), shape=(len(ids), len(ids))), directed=False
+    )
+    _, first = np.unique(
+        group, return_index=True
+    )  # ids ascend, so the first of a group is its smallest
     content_N = np.arange(size)
     content_N[ids] = ids[first[group]]
     return content_N

@@ -27,7 +27,9 @@ class Draws:
     `streams` are the distinct sets of rows that draws go through, `stream_of_draw` (L + 1) says which, -1 for none.
     """
 
-    def __init__(self, corpus: ParallelCorpus, choice: LanguageChoice, kinds: Collection[str] = KINDS):
+    def __init__(
+        self, corpus: ParallelCorpus, choice: LanguageChoice, kinds: Collection[str] = KINDS
+    ):
         self.corpus, self.choice = corpus, choice
         self.kinds = [kind for kind in KINDS if kind in kinds]
         usable_L = choice.weights_L > 0
@@ -45,7 +47,9 @@ class Draws:
 
     def serves(self, monolingual: bool) -> bool:
         """Whether there are batches in one language, or (False) those whose examples choose theirs."""
-        return bool((self.stream_of_draw[:-1] >= 0).any() if monolingual else self.stream_of_draw[-1] >= 0)
+        return bool(
+            (self.stream_of_draw[:-1] >= 0).any() if monolingual else self.stream_of_draw[-1] >= 0
+        )
 
     def _wanted(self) -> dict[int, np.ndarray]:
         """The runs of each draw that has any."""
@@ -53,7 +57,10 @@ class Draws:
         wanted = {}
         if level == "batch" and share > 0 and "monolingual" in self.kinds:
             wanted |= dict(enumerate(self.same_RL.T))
-        needed = {*(["monolingual"] if level == "example" and share > 0 else []), *(["cross_lingual"] if share < 1 else [])}
+        needed = {
+            *(["monolingual"] if level == "example" and share > 0 else []),
+            *(["cross_lingual"] if share < 1 else []),
+        }
         if (level == "example" or share < 1) and needed <= {*self.kinds}:
             wanted[len(self.choice.weights_L)] = self._runs_for_examples()
         return {draw: runs_R for draw, runs_R in wanted.items() if runs_R.any()}
@@ -65,26 +72,41 @@ class Draws:
             usable_R &= self.same_RL.any(1)
         if self.choice.monolingual_share < 1:
             ways_R = self.queries_RL.sum(1) * self.passages_RL.sum(1)
-            usable_R &= (ways_R if self.choice.allow_same_language else ways_R - self.same_RL.sum(1)) > 0
+            usable_R &= (
+                ways_R if self.choice.allow_same_language else ways_R - self.same_RL.sum(1)
+            ) > 0
         return usable_R
 
-    def of_examples(self, pairs: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def of_examples(
+        self, pairs: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Query and passage language of each example."""
         queries_BL, passages_BL = self.corpus.availability.of_pairs(pairs)
         query_languages, passage_languages = self._two(queries_BL, passages_BL, rng)
         if self.choice.level == "example":
             same_B = rng.random(len(pairs)) < self.choice.monolingual_share
-            own_B = (choose_columns((queries_BL & passages_BL) * self.choice.weights_L, rng) if same_B.any() else query_languages)
+            own_B = (
+                choose_columns((queries_BL & passages_BL) * self.choice.weights_L, rng)
+                if same_B.any()
+                else query_languages
+            )
             query_languages = np.where(same_B, own_B, query_languages)
             passage_languages = np.where(same_B, own_B, passage_languages)
         return query_languages, passage_languages
 
-    def _two(self, queries_BL: np.ndarray, passages_BL: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _two(
+        self, queries_BL: np.ndarray, passages_BL: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         """For each pair an ordered (query, passage) language pair among those it has, by the product of weights."""
         if self.choice.monolingual_share == 1:  # nobody will look at these
             return np.zeros(len(queries_BL), np.int64), np.zeros(len(queries_BL), np.int64)
-        queries_BL, passages_BL = queries_BL * self.choice.weights_L, passages_BL * self.choice.weights_L
-        partners_BL = passages_BL.sum(1, keepdims=True) - (0 if self.choice.allow_same_language else passages_BL)
+        queries_BL, passages_BL = (
+            queries_BL * self.choice.weights_L,
+            passages_BL * self.choice.weights_L,
+        )
+        partners_BL = passages_BL.sum(1, keepdims=True) - (
+            0 if self.choice.allow_same_language else passages_BL
+        )
         query_languages = choose_columns(queries_BL * partners_BL, rng)
         if not self.choice.allow_same_language:
             passages_BL[np.arange(len(passages_BL)), query_languages] = 0
@@ -94,5 +116,7 @@ class Draws:
 def choose_columns(weights_BL: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One column per row, with probability proportional to its weight; every row needs a positive weight."""
     cumulative_BL = np.cumsum(weights_BL, axis=1)
-    drawn_B = (1.0 - rng.random(len(weights_BL))) * cumulative_BL[:, -1]  # in (0, total]: a weight of 0 is never hit
+    drawn_B = (1.0 - rng.random(len(weights_BL))) * cumulative_BL[
+        :, -1
+    ]  # in (0, total]: a weight of 0 is never hit
     return (cumulative_BL < drawn_B[:, None]).sum(1)

@@ -9,26 +9,36 @@ import numpy as np
 import pyarrow as pa
 
 
-def flatten_negatives(negatives: dict[str, pa.Array], rows: int) -> tuple[dict[str, list[str | None]], np.ndarray]:
+def flatten_negatives(
+    negatives: dict[str, pa.Array], rows: int
+) -> tuple[dict[str, list[str | None]], np.ndarray]:
     """Negatives one after another in each language, and how many each record has; an i-th one is the same in all of them."""
     languages, counts = list(negatives), np.zeros(rows, np.int64)
     texts: dict[str, list[str | None]] = {language: [] for language in languages}
-    for number, lists in enumerate(zip(*(own.to_pylist() for own in negatives.values()), strict=True)):
+    for number, lists in enumerate(
+        zip(*(own.to_pylist() for own in negatives.values()), strict=True)
+    ):
         for together in zip_longest(*(row or () for row in lists)):
             if any(text is not None for text in together):
                 counts[number] += 1
                 for language, text in zip(languages, together, strict=True):
                     texts[language].append(text)
-    return {language: own for language, own in texts.items() if any(text is not None for text in own)}, counts
+    return {
+        language: own for language, own in texts.items() if any(text is not None for text in own)
+    }, counts
 
 
-def interleave_negatives(passages_R: pa.Array, negatives: Sequence[str | None] | None, counts_R: np.ndarray) -> pa.Array:
+def interleave_negatives(
+    passages_R: pa.Array, negatives: Sequence[str | None] | None, counts_R: np.ndarray
+) -> pa.Array:
     """Passages, each with its negatives after it; all of those are missing where none are given."""
     total = int(counts_R.sum())
     if not total:
         return passages_R
     own = pa.nulls(total, pa.string()) if negatives is None else pa.array(negatives, pa.string())
-    owners = np.concatenate([np.arange(len(counts_R)), np.repeat(np.arange(len(counts_R)), counts_R)])
+    owners = np.concatenate(
+        [np.arange(len(counts_R)), np.repeat(np.arange(len(counts_R)), counts_R)]
+    )
     return pa.concat_arrays([passages_R, own]).take(pa.array(np.argsort(owners, kind="stable")))
 
 
@@ -55,13 +65,20 @@ class HardNegatives:
     def following(cls, passages_P: np.ndarray, counts_P: np.ndarray) -> "HardNegatives":
         """Those whose ids follow the passage of their pair."""
         starts = np.concatenate([[0], np.cumsum(counts_P)])
-        return cls(np.repeat(narrow_ids(passages_P + 1 - starts[:-1]), counts_P) + narrow_ids(np.arange(starts[-1])), starts)
+        return cls(
+            np.repeat(narrow_ids(passages_P + 1 - starts[:-1]), counts_P)
+            + narrow_ids(np.arange(starts[-1])),
+            starts,
+        )
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows) -> np.ndarray:
-        starts, ends = np.asarray(self.starts[:-1][rows], np.int64), np.asarray(self.starts[1:][rows], np.int64)
+        starts, ends = (
+            np.asarray(self.starts[:-1][rows], np.int64),
+            np.asarray(self.starts[1:][rows], np.int64),
+        )
         places = starts[..., None] + np.arange(self.shape[1])
         there = places < ends[..., None]
         found = np.full(places.shape, -1)
@@ -76,9 +93,16 @@ class HardNegatives:
         for start in range(0, len(order_P), size):
             rows = order_P[start : start + size]
             counts = self.starts[rows + 1] - self.starts[rows]
-            yield self.ids[np.repeat(self.starts[rows] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())]
+            yield self.ids[
+                np.repeat(self.starts[rows] - np.cumsum(counts) + counts, counts)
+                + np.arange(counts.sum())
+            ]
 
 
 def narrow_ids(ids: np.ndarray) -> np.ndarray:
     """Ids in half the bytes where they fit."""
-    return ids.astype(np.int32, copy=False) if not ids.size or ids.max() < 1 << 31 else ids.astype(np.int64, copy=False)
+    return (
+        ids.astype(np.int32, copy=False)
+        if not ids.size or ids.max() < 1 << 31
+        else ids.astype(np.int64, copy=False)
+    )

@@ -34,25 +34,53 @@ class LanguageView(ParallelCorpus):
     A mixture gives it a name.
     """
 
-    def __init__(self, corpus: ParallelCorpus, languages: Sequence[str], used: Sequence[str], kinds: Sequence[str] = KINDS,
-                 name: str | None = None):
-        own = {language: number for number, language in enumerate(corpus.languages) if language in used}
+    def __init__(
+        self,
+        corpus: ParallelCorpus,
+        languages: Sequence[str],
+        used: Sequence[str],
+        kinds: Sequence[str] = KINDS,
+        name: str | None = None,
+    ):
+        own = {
+            language: number for number, language in enumerate(corpus.languages) if language in used
+        }
         columns_L = np.array([own.get(language, -1) for language in languages])
         derived = corpus.derived
         sizes = len(derived.query_languages), len(derived.passage_languages)
-        queries, passages = ({language: texts[language] if language in own else MissingTexts(size) for language in languages}
-                             for texts, size in zip((corpus.queries, corpus.passages), sizes, strict=True))
-        super().__init__(queries, passages, corpus.pairs, replace(corpus.source, name=name or corpus.source.name),
-                         corpus.negatives, CorpusIndex(
-            derived.query_languages.view(columns_L), derived.passage_languages.view(columns_L),
-            derived.availability.view(columns_L), derived.query_content_N, derived.content_N))
+        queries, passages = (
+            {
+                language: texts[language] if language in own else MissingTexts(size)
+                for language in languages
+            }
+            for texts, size in zip((corpus.queries, corpus.passages), sizes, strict=True)
+        )
+        super().__init__(
+            queries,
+            passages,
+            corpus.pairs,
+            replace(corpus.source, name=name or corpus.source.name),
+            corpus.negatives,
+            CorpusIndex(
+                derived.query_languages.view(columns_L),
+                derived.passage_languages.view(columns_L),
+                derived.availability.view(columns_L),
+                derived.query_content_N,
+                derived.content_N,
+            ),
+        )
         self.languages, self.kinds = tuple(languages), tuple(kinds)
 
-def restrict_languages(corpus: ParallelCorpus, languages: str | Sequence[str] | None) -> ParallelCorpus:
+
+def restrict_languages(
+    corpus: ParallelCorpus, languages: str | Sequence[str] | None
+) -> ParallelCorpus:
     """The corpus in some of its languages alone, or in all; ValueError for one that it has not."""
     chosen = parse_languages(languages)
     if chosen is None:
         return corpus
     if unknown := sorted(set(chosen) - set(corpus.languages)):
-        raise ValueError(f"corpus.languages={unknown}: corpus '{corpus.source.name}' has {list(corpus.languages)}")
+        raise ValueError(
+            f"corpus.languages={unknown}: corpus '{corpus.source.name}' has {list(corpus.languages)}"
+        )
     return LanguageView(corpus, sorted(chosen), chosen)

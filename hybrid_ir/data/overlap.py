@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.corpora.rewriting import iterate_blocks
+from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.types import Benchmark
 
 SHINGLE, PERMUTATIONS = 5, 128  # characters; of MinHash
@@ -34,14 +34,23 @@ class BenchmarkTexts:
 
     @classmethod
     def of(cls, benchmark: Benchmark) -> "BenchmarkTexts":
-        rows = np.unique(np.concatenate([np.asarray(rows, np.int64) for rows in benchmark.relevant]))
+        rows = np.unique(
+            np.concatenate([np.asarray(rows, np.int64) for rows in benchmark.relevant])
+        )
         told = (benchmark.passages[int(row)] for row in rows)
         passages = [text if isinstance(text, str) else text[0] for text in told]
-        return cls(benchmark.name, normalise_texts(pa.array(list(benchmark.queries), pa.string())), normalise_texts(pa.array(passages, pa.string())))
+        return cls(
+            benchmark.name,
+            normalise_texts(pa.array(list(benchmark.queries), pa.string())),
+            normalise_texts(pa.array(passages, pa.string())),
+        )
 
     def shared(self, corpus: ParallelCorpus) -> dict[str, float]:
         """The shares of its questions and of its answers that are texts of the corpus, in whatever language."""
-        return {role: compute_shared_fraction(texts, corpus, role) for role, texts in (("queries", self.queries), ("passages", self.passages))}
+        return {
+            role: compute_shared_fraction(texts, corpus, role)
+            for role, texts in (("queries", self.queries), ("passages", self.passages))
+        }
 
 
 def compute_shared_fraction(wanted: pa.Array, corpus: ParallelCorpus, role: str) -> float:
@@ -51,15 +60,26 @@ def compute_shared_fraction(wanted: pa.Array, corpus: ParallelCorpus, role: str)
     for part in corpus.parts:
         for texts in getattr(part, role).values():
             for batch in iterate_blocks(texts):
-                hits = pc.index_in(known, value_set=normalise_texts(pa.array(batch, pa.string())).drop_null().unique())
-                found.update(np.flatnonzero(pc.is_valid(hits).to_numpy(zero_copy_only=False)).tolist())
+                hits = pc.index_in(
+                    known,
+                    value_set=normalise_texts(pa.array(batch, pa.string())).drop_null().unique(),
+                )
+                found.update(
+                    np.flatnonzero(pc.is_valid(hits).to_numpy(zero_copy_only=False)).tolist()
+                )
     return float(np.mean(np.isin(pc.index_in(wanted, value_set=known).to_numpy(), list(found))))
 
 
 def choose_band_count(threshold: float) -> int:
     """The fewest bands of LSH that find enough at the threshold: the fewer, the fewer others must be looked at."""
-    return next((bands for bands in (1, 2, 4, 8, 16, 32, 64)
-                 if 1 - (1 - threshold ** (PERMUTATIONS // bands)) ** bands >= FOUND), PERMUTATIONS)
+    return next(
+        (
+            bands
+            for bands in (1, 2, 4, 8, 16, 32, 64)
+            if 1 - (1 - threshold ** (PERMUTATIONS // bands)) ** bands >= FOUND
+        ),
+        PERMUTATIONS,
+    )
 
 
 class NearTextIndex:
@@ -69,11 +89,17 @@ class NearTextIndex:
         try:
             from rensa import RMinHash, RMinHashLSH
         except ImportError as error:
-            raise ValueError("near matches need rensa: pip install 'hybrid-ir[overlap]', or near=0 for exact ones") from error
+            raise ValueError(
+                "near matches need rensa: pip install 'hybrid-ir[overlap]', or near=0 for exact ones"
+            ) from error
         if not 0 < threshold <= 1:
-            raise ValueError(f"near={threshold} is a similarity: use more than 0 and at most 1, or 0 for exact matches alone")
+            raise ValueError(
+                f"near={threshold} is a similarity: use more than 0 and at most 1, or 0 for exact matches alone"
+            )
         self.threshold, self.hash = threshold, RMinHash
-        self.index = RMinHashLSH(threshold=threshold, num_perm=PERMUTATIONS, num_bands=choose_band_count(threshold))
+        self.index = RMinHashLSH(
+            threshold=threshold, num_perm=PERMUTATIONS, num_bands=choose_band_count(threshold)
+        )
         self.known = []
 
     def add(self, texts: Sequence[str]) -> "NearTextIndex":
@@ -87,16 +113,24 @@ class NearTextIndex:
             self.known.append(signature)
 
     def signatures(self, texts: Sequence[str]) -> list:
-        shingles = [[text[i : i + SHINGLE] for i in range(max(1, len(text) - SHINGLE + 1))] for text in texts]
+        shingles = [
+            [text[i : i + SHINGLE] for i in range(max(1, len(text) - SHINGLE + 1))]
+            for text in texts
+        ]
         return self.hash.from_token_sets(shingles, num_perm=PERMUTATIONS, seed=1)
 
     def has(self, text: str, signature) -> bool:
-        return len(text) >= SHORT and any(signature.jaccard(self.known[number]) >= self.threshold
-                                          for number in self.index.query(signature))
+        return len(text) >= SHORT and any(
+            signature.jaccard(self.known[number]) >= self.threshold
+            for number in self.index.query(signature)
+        )
 
     def have(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text nearly is one that was added."""
-        return [self.has(text, signature) for text, signature in zip(texts, self.signatures(texts), strict=True)]
+        return [
+            self.has(text, signature)
+            for text, signature in zip(texts, self.signatures(texts), strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -122,17 +156,32 @@ def find_matches(corpus: ParallelCorpus, tested: BenchmarkTexts, near: float) ->
                 own = normalise_texts(pa.array(batch, pa.string()))
                 exact = pc.is_in(own, wanted).to_pylist()
                 there = [row for row, text in enumerate(batch) if text is not None]
-                similar = finder.have([own[row].as_py() for row in there]) if finder else [False] * len(there)
+                similar = (
+                    finder.have([own[row].as_py() for row in there])
+                    if finder
+                    else [False] * len(there)
+                )
                 for row, found in zip(there, similar, strict=True):
                     if exact[row] or found:
-                        yield Match(role, language, first + row, batch[row], tested.name, "exact" if exact[row] else "near")
+                        yield Match(
+                            role,
+                            language,
+                            first + row,
+                            batch[row],
+                            tested.name,
+                            "exact" if exact[row] else "near",
+                        )
                 first += len(batch)
 
 
 def find_repeated_pairs(corpus: ParallelCorpus, near: float) -> Iterator[int]:
     """Rows of pairs that say, in their first language, what an earlier pair says; `near` as in `matches`."""
     seen, finder = set(), NearTextIndex(near) if near else None
-    content = zip(corpus.query_content[corpus.pairs[:, 0]].tolist(), corpus.content[corpus.pairs[:, 1]].tolist(), strict=True)
+    content = zip(
+        corpus.query_content[corpus.pairs[:, 0]].tolist(),
+        corpus.content[corpus.pairs[:, 1]].tolist(),
+        strict=True,
+    )
     sides = corpus.availability.of_pairs(np.arange(len(corpus)))
     asked, told = (side.argmax(1).tolist() for side in sides)
     has_both = (sides[0].any(1) & sides[1].any(1)).tolist()
@@ -142,8 +191,10 @@ def find_repeated_pairs(corpus: ParallelCorpus, near: float) -> Iterator[int]:
             continue
         seen.add(ids)
         if finder and has_both[row]:
-            texts = (corpus.queries[corpus.languages[asked[row]]][int(corpus.pairs[row, 0])],
-                     corpus.passages[corpus.languages[told[row]]][int(corpus.pairs[row, 1])])
+            texts = (
+                corpus.queries[corpus.languages[asked[row]]][int(corpus.pairs[row, 0])],
+                corpus.passages[corpus.languages[told[row]]][int(corpus.pairs[row, 1])],
+            )
             text = normalise_texts(pa.array([" ".join(texts)]))[0].as_py()
             signature = finder.signatures([text])[0]
             if finder.has(text, signature):

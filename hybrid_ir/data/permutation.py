@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 
-EXACT = 1 << 20  # rows whose order is drawn uniformly and held in memory; beyond, it is computed where it is looked at
+EXACT = (
+    1 << 20
+)  # rows whose order is drawn uniformly and held in memory; beyond, it is computed where it is looked at
 ROUNDS = 8
 AHEAD = 1 << 13  # positions that are computed together
 
@@ -43,12 +45,17 @@ class Permutation:
         start, stop, _ = part.indices(self.size)
         first, known = self.ahead
         if not first <= start <= stop <= first + len(known):
-            first, known = self.ahead = start, self._compute(start, min(self.size, max(stop, start + AHEAD)))
+            first, known = self.ahead = (
+                start,
+                self._compute(start, min(self.size, max(stop, start + AHEAD))),
+            )
         return known[start - first : stop - first]
 
     def _compute(self, start: int, stop: int) -> np.ndarray:
         found_B = self._encipher(np.arange(start, stop, dtype=np.uint64))
-        while (outside_B := found_B >= self.size).any():  # cycle walking: the domain is a little larger than size
+        while (
+            outside_B := found_B >= self.size
+        ).any():  # cycle walking: the domain is a little larger than size
             found_B[outside_B] = self._encipher(found_B[outside_B])
         return found_B.astype(np.int64)
 

@@ -17,11 +17,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.draws import LanguageChoice, Draws
+from hybrid_ir.data.draws import Draws, LanguageChoice
 from hybrid_ir.data.permutation import Permutation
 from hybrid_ir.types import PlannedBatch, parse_languages
 
-SCHEDULE_BLOCK = 4096  # steps whose draws are made together, so that counting a million earlier ones stays cheap
+SCHEDULE_BLOCK = (
+    4096  # steps whose draws are made together, so that counting a million earlier ones stays cheap
+)
 SCHEDULE, ROWS, EXAMPLES = 0, 1, 2  # separate random streams of one seed
 
 
@@ -43,16 +45,38 @@ class PairBatchSampler:
         seed: of every draw.
     """
 
-    def __init__(self, corpus: ParallelCorpus, batch_size: int, monolingual_share: float = 0.5, level: str = "batch",
-                 languages: str | Sequence[str] | None = None,
-                 language_weights: Mapping[str, float] | None = None,
-                 allow_same_language: bool = False, seed: int = 0):
-        self.corpus, self.batch_size, self.seed, languages = corpus, batch_size, seed, parse_languages(languages)
-        self.monolingual_share, self.level, self.allow_same_language = monolingual_share, level, allow_same_language
+    def __init__(
+        self,
+        corpus: ParallelCorpus,
+        batch_size: int,
+        monolingual_share: float = 0.5,
+        level: str = "batch",
+        languages: str | Sequence[str] | None = None,
+        language_weights: Mapping[str, float] | None = None,
+        allow_same_language: bool = False,
+        seed: int = 0,
+    ):
+        self.corpus, self.batch_size, self.seed, languages = (
+            corpus,
+            batch_size,
+            seed,
+            parse_languages(languages),
+        )
+        self.monolingual_share, self.level, self.allow_same_language = (
+            monolingual_share,
+            level,
+            allow_same_language,
+        )
         self._check_choices(languages, language_weights)
         self.languages = tuple(corpus.languages if languages is None else languages)
-        self.weights_L = np.array([float((language_weights or {}).get(language, 1)) if language in self.languages else 0.0
-                                   for language in corpus.languages])
+        self.weights_L = np.array(
+            [
+                float((language_weights or {}).get(language, 1))
+                if language in self.languages
+                else 0.0
+                for language in corpus.languages
+            ]
+        )
         choice = LanguageChoice(monolingual_share, level, allow_same_language, self.weights_L)
         self.parts = [Draws(part, choice, part.kinds) for part in corpus.parts]
         self._check_sizes()
@@ -75,7 +99,9 @@ class PairBatchSampler:
         number, position = divmod(batch, len(rows) // self.batch_size)
         if self._order.get(stream, (None,))[0] != number:
             self._order[stream] = number, Permutation([self.seed, ROWS, stream, number], len(rows))
-        return rows[self._order[stream][1][position * self.batch_size : (position + 1) * self.batch_size]]
+        return rows[
+            self._order[stream][1][position * self.batch_size : (position + 1) * self.batch_size]
+        ]
 
     # Draws: part, kind and language of each step, and how many earlier steps used the same rows
 
@@ -101,20 +127,35 @@ class PairBatchSampler:
         """Kind first, then the part among those that can serve it, then the language."""
         size = len(self.weights_L)
         rng = np.random.default_rng([self.seed, SCHEDULE, block])
-        monolingual_S = rng.random(SCHEDULE_BLOCK) < (self.monolingual_share if self.level == "batch" else 0)
+        monolingual_S = rng.random(SCHEDULE_BLOCK) < (
+            self.monolingual_share if self.level == "batch" else 0
+        )
         language_u, part_u = rng.random(SCHEDULE_BLOCK), rng.random(SCHEDULE_BLOCK)
-        part_S = np.where(monolingual_S, self._drawn_parts(True, part_u), self._drawn_parts(False, part_u))
+        part_S = np.where(
+            monolingual_S, self._drawn_parts(True, part_u), self._drawn_parts(False, part_u)
+        )
         draw_S = np.full(SCHEDULE_BLOCK, size)
         for number, part in enumerate(self.parts):
             mine_S = monolingual_S & (part_S == number)
             if mine_S.any():
-                draw_S[mine_S] = draw_columns(self.weights_L * (part.stream_of_draw[:-1] >= 0), language_u[mine_S])
-        streams = np.stack([part.stream_of_draw + first for part, first in zip(self.parts, self.first_stream, strict=False)])
+                draw_S[mine_S] = draw_columns(
+                    self.weights_L * (part.stream_of_draw[:-1] >= 0), language_u[mine_S]
+                )
+        streams = np.stack(
+            [
+                part.stream_of_draw + first
+                for part, first in zip(self.parts, self.first_stream, strict=False)
+            ]
+        )
         return part_S * (size + 1) + draw_S, streams[part_S, draw_S]
 
     def _drawn_parts(self, monolingual: bool, uniform_S: np.ndarray) -> np.ndarray:
         weights_M = self.part_weights(monolingual)
-        return draw_columns(weights_M, uniform_S) if weights_M.any() else np.zeros(len(uniform_S), np.int64)
+        return (
+            draw_columns(weights_M, uniform_S)
+            if weights_M.any()
+            else np.zeros(len(uniform_S), np.int64)
+        )
 
     @property
     def shares_of_kinds(self) -> tuple[float, float]:
@@ -124,12 +165,18 @@ class PairBatchSampler:
 
     def part_weights(self, monolingual: bool) -> np.ndarray:
         """How often each part is drawn for a kind, before it is divided by the sum: 0 where it cannot serve it."""
-        return np.array([weight * part.serves(monolingual)
-                         for part, weight in zip(self.parts, self.corpus.part_weights, strict=True)])
+        return np.array(
+            [
+                weight * part.serves(monolingual)
+                for part, weight in zip(self.parts, self.corpus.part_weights, strict=True)
+            ]
+        )
 
     # What can be wrong
 
-    def _check_choices(self, languages: Sequence[str] | None, weights: Mapping[str, float] | None) -> None:
+    def _check_choices(
+        self, languages: Sequence[str] | None, weights: Mapping[str, float] | None
+    ) -> None:
         known = self.corpus.languages
         wrong = [f"seed={self.seed} must be 0 or more"] if self.seed < 0 else []
         if self.batch_size < 1:
@@ -142,39 +189,69 @@ class PairBatchSampler:
         for key, named in (("languages", chosen), ("language_weights", weights or {})):
             unknown = sorted(set(named) - set(known))
             if unknown:
-                wrong.append(f"{key} has {unknown}, corpus '{self.corpus.source.name}' has {list(known)}")
-        bad = {code: weight for code, weight in (weights or {}).items() if not (weight == 0 or 1e-6 <= weight <= 1e6)}
+                wrong.append(
+                    f"{key} has {unknown}, corpus '{self.corpus.source.name}' has {list(known)}"
+                )
+        bad = {
+            code: weight
+            for code, weight in (weights or {}).items()
+            if not (weight == 0 or 1e-6 <= weight <= 1e6)
+        }
         if bad:  # two of them are multiplied
             wrong.append(f"language_weights has {bad}: use 0, or weights between 1e-6 and 1e6")
         drawn = [code for code in chosen if (weights or {}).get(code, 1.0) != 0]
         if not drawn:
-            wrong.append("languages and language_weights leave no language to draw from: name one with a weight above 0")
+            wrong.append(
+                "languages and language_weights leave no language to draw from: name one with a weight above 0"
+            )
         elif len(drawn) < 2 and self.monolingual_share < 1 and not self.allow_same_language:
-            wrong.append(f"monolingual_share={self.monolingual_share} draws two different languages, "
-                         f"only {drawn} can be drawn: name more languages or use monolingual_share=1")
+            wrong.append(
+                f"monolingual_share={self.monolingual_share} draws two different languages, "
+                f"only {drawn} can be drawn: name more languages or use monolingual_share=1"
+            )
         if wrong:
             raise ValueError("sampler: " + "; ".join(wrong))
 
     def _check_sizes(self) -> None:
         wrong = []
         for part in self.parts:
-            small = {f"'{self.corpus.languages[draw]}'" if draw < len(self.weights_L) else "language pairs":
-                     len(part.streams[stream]) for draw, stream in enumerate(part.stream_of_draw)
-                     if stream >= 0 and len(part.streams[stream]) < self.batch_size}
+            small = {
+                f"'{self.corpus.languages[draw]}'"
+                if draw < len(self.weights_L)
+                else "language pairs": len(part.streams[stream])
+                for draw, stream in enumerate(part.stream_of_draw)
+                if stream >= 0 and len(part.streams[stream]) < self.batch_size
+            }
             if small:
                 counts = ", ".join(f"{size} for {name}" for name, size in small.items())
-                wrong.append(f"batch_size={self.batch_size} is larger than the data: corpus '{part.corpus.source.name}' "
-                             f"has {counts}: use batch_size={min(small.values())} or less, or leave those languages out")
-        none = np.flatnonzero((self.weights_L > 0) & ~np.any([part.same_RL.any(0) for part in self.parts], axis=0))
+                wrong.append(
+                    f"batch_size={self.batch_size} is larger than the data: corpus '{part.corpus.source.name}' "
+                    f"has {counts}: use batch_size={min(small.values())} or less, or leave those languages out"
+                )
+        none = np.flatnonzero(
+            (self.weights_L > 0) & ~np.any([part.same_RL.any(0) for part in self.parts], axis=0)
+        )
         if self.level == "batch" and self.monolingual_share > 0 and none.size:
-            wrong.append(f"corpus '{self.corpus.source.name}' has no pair for monolingual batches in "
-                         f"{[self.corpus.languages[language] for language in none]}: leave those languages out")
-        for needed, monolingual in ((self.level == "batch" and self.monolingual_share > 0, True),
-                                    (self.level == "example" or self.monolingual_share < 1, False)):
+            wrong.append(
+                f"corpus '{self.corpus.source.name}' has no pair for monolingual batches in "
+                f"{[self.corpus.languages[language] for language in none]}: leave those languages out"
+            )
+        for needed, monolingual in (
+            (self.level == "batch" and self.monolingual_share > 0, True),
+            (self.level == "example" or self.monolingual_share < 1, False),
+        ):
             if needed and not self.part_weights(monolingual).any():
-                what = "monolingual" if monolingual else "cross-lingual" if self.level == "batch" else "example-level"
-                wrong.append(f"corpus '{self.corpus.source.name}' has no pairs for the {what} batches of "
-                             f"monolingual_share={self.monolingual_share}, level={self.level} in {list(self.languages)}")
+                what = (
+                    "monolingual"
+                    if monolingual
+                    else "cross-lingual"
+                    if self.level == "batch"
+                    else "example-level"
+                )
+                wrong.append(
+                    f"corpus '{self.corpus.source.name}' has no pairs for the {what} batches of "
+                    f"monolingual_share={self.monolingual_share}, level={self.level} in {list(self.languages)}"
+                )
         if wrong:
             raise ValueError("; ".join(wrong))
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text as Plain
 
 from hybrid_ir.evaluation.results import VIEWS, Results
-from hybrid_ir.runs.folder import PACKAGES, get_installed_version
+from hybrid_ir.system.versions import PACKAGES, get_installed_version
 from hybrid_ir.types import Benchmark
 
 HASHED_UP_TO = 5_000_000  # passages; a larger pool is known by the lock file of its raw files
@@ -28,19 +28,37 @@ def hash_benchmark(benchmark: Benchmark) -> str | None:
     if len(benchmark.passages) > HASHED_UP_TO:
         return None
     digest = hashlib.sha256()
-    rows: Iterable = ([*benchmark.languages], *zip(benchmark.query_languages.tolist(), benchmark.queries, benchmark.question_ids,
-                                                   (np.asarray(r).tolist() for r in benchmark.relevant), strict=True),
-                      *(rows.tolist() for rows in benchmark.grades or ()))
+    rows: Iterable = (
+        [*benchmark.languages],
+        *zip(
+            benchmark.query_languages.tolist(),
+            benchmark.queries,
+            benchmark.question_ids,
+            (np.asarray(r).tolist() for r in benchmark.relevant),
+            strict=True,
+        ),
+        *(rows.tolist() for rows in benchmark.grades or ()),
+    )
     for row in rows:
         digest.update(json.dumps(row, ensure_ascii=False).encode())
-    for language, text in zip(np.asarray(benchmark.passage_languages).tolist(), benchmark.passages, strict=True):
+    for language, text in zip(
+        np.asarray(benchmark.passage_languages).tolist(), benchmark.passages, strict=True
+    ):
         digest.update(json.dumps([language, text], ensure_ascii=False).encode())
     return digest.hexdigest()
 
 
-def build_evaluation_card(results: Results, digest: str | None, model: dict[str, Any], training: dict[str, Any] | None,
-                    reading: dict[str, Any], texts_cut: dict[str, float | None], long_passages: dict[str, Any],
-                    postprocess: dict[str, Any], device: str) -> dict[str, Any]:
+def build_evaluation_card(
+    results: Results,
+    digest: str | None,
+    model: dict[str, Any],
+    training: dict[str, Any] | None,
+    reading: dict[str, Any],
+    texts_cut: dict[str, float | None],
+    long_passages: dict[str, Any],
+    postprocess: dict[str, Any],
+    device: str,
+) -> dict[str, Any]:
     """Plain values only.
 
     Args:
@@ -53,26 +71,51 @@ def build_evaluation_card(results: Results, digest: str | None, model: dict[str,
     """
     benchmark, source = results.benchmark, results.benchmark.source
     return {
-        "model": model, "training": training,
+        "model": model,
+        "training": training,
         "benchmark": {
-            "name": source.name, "revision": source.revision, "licence": source.licence, "citation": source.citation,
-            "sha256": digest, "choices": source.choices, "languages": list(benchmark.languages),
-            "queries": len(benchmark.queries), "questions": len(set(benchmark.question_ids)), "pool": results.pool_sizes,
-            "pool_size": sum(results.pool_sizes.values()), "queries_without_relevant": results.left_out},
-        "reading": reading, "texts_cut": texts_cut, "long_passages": long_passages, "postprocess": postprocess,
-        "precision": reading["precision"], "similarity": reading["similarity"], "ties": TIES, "ranks": RANKS,
+            "name": source.name,
+            "revision": source.revision,
+            "licence": source.licence,
+            "citation": source.citation,
+            "sha256": digest,
+            "choices": source.choices,
+            "languages": list(benchmark.languages),
+            "queries": len(benchmark.queries),
+            "questions": len(set(benchmark.question_ids)),
+            "pool": results.pool_sizes,
+            "pool_size": sum(results.pool_sizes.values()),
+            "queries_without_relevant": results.left_out,
+        },
+        "reading": reading,
+        "texts_cut": texts_cut,
+        "long_passages": long_passages,
+        "postprocess": postprocess,
+        "precision": reading["precision"],
+        "similarity": reading["similarity"],
+        "ties": TIES,
+        "ranks": RANKS,
         "tie_rate": {view: to_json_number(results.macro(view)["tie_rate"]) for view in VIEWS},
-        "tokenizer_canary": reading["tokenizer_canary"], "device": describe_device(device), "threads": torch.get_num_threads(),
-        "platform": platform.platform(), "python": platform.python_version(),
-        "versions": {name: version for name in (*PACKAGES, "sentence-transformers", "scipy")
-                     if (version := get_installed_version(name)) is not None},
-        "date": datetime.now(UTC).isoformat(timespec="seconds"), "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "tokenizer_canary": reading["tokenizer_canary"],
+        "device": describe_device(device),
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {
+            name: version
+            for name in (*PACKAGES, "sentence-transformers", "scipy")
+            if (version := get_installed_version(name)) is not None
+        },
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
 
 
 def describe_device(device: str) -> str:
     """Which GPU, where it is one."""
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device
+    return (
+        f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device
+    )
 
 
 def to_json_number(value: float) -> float | None:
@@ -85,17 +128,24 @@ def build_card_table(card: dict[str, Any]) -> Table:
     benchmark, reading, training = card["benchmark"], card["reading"], card["training"]
     table = Table(title="evaluation card", show_header=False, title_justify="left")
     fix, where = card["postprocess"], f"{card['precision']} on {card['device']}"
-    cut = ", ".join(f"{share:.1%} of {role} texts cut" for role, share in card["texts_cut"].items() if share is not None)
+    cut = ", ".join(
+        f"{share:.1%} of {role} texts cut"
+        for role, share in card["texts_cut"].items()
+        if share is not None
+    )
     lengths = f"{reading['query_max_length']} / {reading['passage_max_length']} tokens"
     rows = {
         "model": f"{card['model']['name']} ({card['model']['kind']})",
         "trained": f"{training['sampler']}, monolingual share {training['monolingual_share']}, seed {training['seed']}, on "
-                   f"{training['corpus']}" if training else "as released",
+        f"{training['corpus']}"
+        if training
+        else "as released",
         "pool": f"{benchmark['pool_size']:,} passages, {len(benchmark['languages'])} languages; {benchmark['queries']:,} queries",
         "reads": f"{reading['query_prefix']!r} / {reading['passage_prefix']!r}, {lengths}; {cut}",
         "long passages": card["long_passages"]["policy"],
         "vectors": f"{reading['pooling']}, width {reading['width']}, {card['similarity']}, {where}",
-        "postprocess": fix["name"] + (f", estimated on {fix['estimated_on']}" if fix["estimated_on"] else ""),
+        "postprocess": fix["name"]
+        + (f", estimated on {fix['estimated_on']}" if fix["estimated_on"] else ""),
         "tokenizer": f"canary {card['tokenizer_canary']}",
     }
     for name, value in rows.items():

@@ -38,9 +38,19 @@ class EncodingPass:
         title: of the bar.
     """
 
-    def __init__(self, benchmark: Benchmark, encoder: TextEncoder, texts_per_chunk: int = 4096,
-                 window_overlap: float | None = None, title: str | None = None):
-        self.benchmark, self.encoder, self.title = benchmark, encoder, title or f"encode {benchmark.name}"
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        encoder: TextEncoder,
+        texts_per_chunk: int = 4096,
+        window_overlap: float | None = None,
+        title: str | None = None,
+    ):
+        self.benchmark, self.encoder, self.title = (
+            benchmark,
+            encoder,
+            title or f"encode {benchmark.name}",
+        )
         self.texts_per_chunk, self.window_overlap = texts_per_chunk, window_overlap
         self.relevant = np.zeros(len(benchmark.passages), bool)
         for rows in benchmark.relevant:
@@ -51,16 +61,24 @@ class EncodingPass:
     def texts_cut(self) -> dict[Role, float | None]:
         """Share of the texts read in this pass that were longer than the encoder reads; None where it does not count."""
         read, cut = self.encoder.texts_read, self.encoder.texts_cut
-        return {role: None if cut[role] is None else (cut[role] - self.cut_before[role]) / max(1, read[role] - before)
-                for role, before in self.read_before.items()}
+        return {
+            role: None
+            if cut[role] is None
+            else (cut[role] - self.cut_before[role]) / max(1, read[role] - before)
+            for role, before in self.read_before.items()
+        }
 
     def __iter__(self) -> Iterator[EncodedRows]:
         known: dict[Hashable, torch.Tensor] = {}
         with Progress(*PROGRESS_COLUMNS, transient=True) as progress:
-            task = progress.add_task(self.title, total=len(self.benchmark.queries) + len(self.benchmark.passages))
+            task = progress.add_task(
+                self.title, total=len(self.benchmark.queries) + len(self.benchmark.passages)
+            )
             for stage, role in STAGES.items():
                 for rows, texts in self._chunks(stage):
-                    rows_N, pieces = self._pieces(rows, texts) if role == "passage" else (rows, texts)
+                    rows_N, pieces = (
+                        self._pieces(rows, texts) if role == "passage" else (rows, texts)
+                    )
                     items = self.encoder.read(pieces, role)
                     vectors = self._encode(items, role, known if role == "passage" else {})
                     if stage == "relevant":
@@ -91,9 +109,13 @@ class EncodingPass:
             return rows, texts
         cut = [self.encoder.windows(text, self.window_overlap) for text in texts]
         self.windows += sum(map(len, cut)) - len(cut)
-        return np.repeat(rows, [len(windows) for windows in cut]), [window for windows in cut for window in windows]
+        return np.repeat(rows, [len(windows) for windows in cut]), [
+            window for windows in cut for window in windows
+        ]
 
-    def _encode(self, items: list[Hashable], role: Role, known: dict[Hashable, torch.Tensor]) -> torch.Tensor:
+    def _encode(
+        self, items: list[Hashable], role: Role, known: dict[Hashable, torch.Tensor]
+    ) -> torch.Tensor:
         new = list(dict.fromkeys(item for item in items if item not in known))
         place = {item: i for i, item in enumerate(new)}
         if not new:
@@ -101,7 +123,9 @@ class EncodingPass:
         encoded = self.encoder.encode(new, role)
         if encoded.device.type == "mps":  # it has no float64, on which exact counts rest
             encoded = encoded.cpu()
-        vectors = encoded[torch.tensor([place.get(item, 0) for item in items], device=encoded.device)]
+        vectors = encoded[
+            torch.tensor([place.get(item, 0) for item in items], device=encoded.device)
+        ]
         for i, item in enumerate(items):
             if item in known:
                 vectors[i] = known[item]

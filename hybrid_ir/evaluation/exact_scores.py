@@ -25,7 +25,9 @@ def compute_paired_dots(
     dots = [left_P.new_empty(0, dtype=torch.float64)]
     for start in range(0, len(left_P), step):
         rows = slice(start, start + step)
-        products = left_AD[left_P[rows]].double() * right_BD[right_P[rows]].double()  # exact for float32 inputs
+        products = (
+            left_AD[left_P[rows]].double() * right_BD[right_P[rows]].double()
+        )  # exact for float32 inputs
         products = F.pad(products, (0, padding))
         while products.shape[1] > 1:
             half = products.shape[1] // 2
@@ -40,7 +42,9 @@ def find_first_equal(vectors_AD: torch.Tensor) -> torch.Tensor:
     probe_1D = torch.arange(1, vectors_AD.shape[1] + 1, device=vectors_AD.device).sqrt()[None]
     signature_A = compute_paired_dots(vectors_AD, probe_1D, rows_A, torch.zeros_like(rows_A))
     group_A = signature_A.unique(return_inverse=True)[1]
-    first_A = rows_A.new_full((len(rows_A),), len(rows_A)).scatter_reduce(0, group_A, rows_A, "amin")[group_A]
+    first_A = rows_A.new_full((len(rows_A),), len(rows_A)).scatter_reduce(
+        0, group_A, rows_A, "amin"
+    )[group_A]
     # different vectors may share a signature: they then stand for themselves
     return torch.where((vectors_AD[first_A] == vectors_AD).all(1), first_A, rows_A)
 

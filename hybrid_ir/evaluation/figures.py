@@ -15,7 +15,11 @@ from hybrid_ir.types import Benchmark
 
 LARGEST = 16.0  # inches
 NUMBERS_UP_TO = 16  # languages whose cells have room for a number
-COLOURS = {"mono": "#0072B2", "cross": "#D55E00", "multi": "#009E73"}  # told apart by colour-blind readers
+COLOURS = {
+    "mono": "#0072B2",
+    "cross": "#D55E00",
+    "multi": "#009E73",
+}  # told apart by colour-blind readers
 
 
 def draw_heat_map(results: Results, path: Path) -> None:
@@ -54,10 +58,17 @@ def choose_figure_size(languages: int) -> tuple[float, float]:
     return size, min(10.0, 60 * size / languages)
 
 
-def draw_cells(axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequence[str], letters: float) -> AxesImage:
+def draw_cells(
+    axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequence[str], letters: float
+) -> AxesImage:
     """Shares as coloured cells, with their numbers where there is room."""
     image = axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(columns)), columns, rotation=90 if len(rows) > NUMBERS_UP_TO else 0, fontsize=letters)
+    axes.set_xticks(
+        range(len(columns)),
+        columns,
+        rotation=90 if len(rows) > NUMBERS_UP_TO else 0,
+        fontsize=letters,
+    )
     axes.set_yticks(range(len(rows)), rows, fontsize=letters)
     axes.tick_params(length=0)
     if len(rows) <= NUMBERS_UP_TO:
@@ -68,24 +79,49 @@ def draw_cells(axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Seq
 def write_numbers(axes: Axes, values: np.ndarray) -> None:
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
-            axes.text(column, row, f"{value:.2f}".lstrip("0") if value < 1 else "1.0", ha="center", va="center",
-                      fontsize=8, color="white" if value < 0.6 else "black")
+            axes.text(
+                column,
+                row,
+                f"{value:.2f}".lstrip("0") if value < 1 else "1.0",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if value < 0.6 else "black",
+            )
 
 
 def draw_training_curves(metrics: Path, path: Path) -> None:
     """Loss over steps, and the validation's mAP in the three views and rank distance, as far as they were measured."""
-    rows = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []  # a very short run
+    rows = (
+        [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
+    )  # a very short run
     logged = {name for row in rows for name in row}
-    losses = {"train/loss": ("training batches", {}), "val/loss": ("validation, whole pool", {"marker": "o"})}
-    maps = {f"val/{view}/map": (view, {"color": colour, "marker": "o"}) for view, colour in COLOURS.items()}
+    losses = {
+        "train/loss": ("training batches", {}),
+        "val/loss": ("validation, whole pool", {"marker": "o"}),
+    }
+    maps = {
+        f"val/{view}/map": (view, {"color": colour, "marker": "o"})
+        for view, colour in COLOURS.items()
+    }
     distances = {"val/multi/rank_distance": ("rank distance", {"color": "#CC79A7", "marker": "o"})}
     panels = {"loss": losses, "validation mAP": maps, "validation rank distance": distances}
-    measured = {title: curves for title, curves in panels.items() if title == "loss" or logged & curves.keys()}
+    measured = {
+        title: curves
+        for title, curves in panels.items()
+        if title == "loss" or logged & curves.keys()
+    }
     figure = Figure(figsize=(4 * len(measured) + 0.6, 3.6), layout="constrained")
-    for axes, (title, curves) in zip(figure.subplots(1, len(measured), squeeze=False)[0], measured.items(), strict=True):
+    for axes, (title, curves) in zip(
+        figure.subplots(1, len(measured), squeeze=False)[0], measured.items(), strict=True
+    ):
         for name in (name for name in curves if name in logged):
             label, style = curves[name]
-            axes.plot(*zip(*((row["step"], row[name]) for row in rows if name in row), strict=True), label=label, **style)
+            axes.plot(
+                *zip(*((row["step"], row[name]) for row in rows if name in row), strict=True),
+                label=label,
+                **style,
+            )
         axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)
         if axes.lines:

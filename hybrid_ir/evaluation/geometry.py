@@ -23,8 +23,15 @@ def compute_alignment(table: RankTable) -> dict[str, float]:
     present_QR = table.relevant_languages >= 0
     same_QR = table.relevant_languages == np.asarray(table.query_languages)[:, None]
     distance_QR = 2 - 2 * table.scores
-    groups = {"same_language": present_QR & same_QR, "other_language": present_QR & ~same_QR, "all": present_QR}
-    return {name: float(distance_QR[chosen].mean()) if chosen.any() else float("nan") for name, chosen in groups.items()}
+    groups = {
+        "same_language": present_QR & same_QR,
+        "other_language": present_QR & ~same_QR,
+        "all": present_QR,
+    }
+    return {
+        name: float(distance_QR[chosen].mean()) if chosen.any() else float("nan")
+        for name, chosen in groups.items()
+    }
 
 
 def compute_uniformity(vectors_MD: torch.Tensor) -> float:
@@ -37,7 +44,10 @@ def compute_uniformity(vectors_MD: torch.Tensor) -> float:
 
 def sample_rows(rows: np.ndarray, passage_ids: Sequence[str], size: int = SAMPLE) -> np.ndarray:
     """So many of the rows, by a hash of their ids: the same passages in any order of the corpus."""
-    keys = [(zlib.crc32(str(passage_ids[int(row)]).encode()), str(passage_ids[int(row)])) for row in rows]
+    keys = [
+        (zlib.crc32(str(passage_ids[int(row)]).encode()), str(passage_ids[int(row)]))
+        for row in rows
+    ]
     return np.sort(rows[sorted(range(len(rows)), key=keys.__getitem__)[:size]])
 
 
@@ -51,12 +61,21 @@ class NeighbourLanguages:
     def add(self, rows_N: np.ndarray, vectors_ND: torch.Tensor, languages_N: np.ndarray) -> None:
         for language in np.unique(languages_N):
             mine = languages_N == language
-            scores_MN = self.vectors_MD @ vectors_ND[torch.from_numpy(mine).to(vectors_ND.device)].double().T
-            self.top.take(0, scores_MN, torch.from_numpy(rows_N[mine]).to(vectors_ND.device), int(language))
+            scores_MN = (
+                self.vectors_MD
+                @ vectors_ND[torch.from_numpy(mine).to(vectors_ND.device)].double().T
+            )
+            self.top.take(
+                0, scores_MN, torch.from_numpy(rows_N[mine]).to(vectors_ND.device), int(language)
+            )
 
     def same_language_share(self) -> float:
         """Share of the NEIGHBOURS nearest passages of a passage that are in its language, mean over the sample."""
         found = self.top.languages_QK.numpy()
         there = found >= 0
         same = (found == self.languages_M[:, None]) & there
-        return float(np.mean(same.sum(1) / np.maximum(there.sum(1), 1))) if len(found) else float("nan")
+        return (
+            float(np.mean(same.sum(1) / np.maximum(there.sum(1), 1)))
+            if len(found)
+            else float("nan")
+        )

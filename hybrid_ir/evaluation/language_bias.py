@@ -24,20 +24,33 @@ def compute_one_target(table: RankTable) -> np.ndarray:
     What would be found if only this language had the answer. A model without bias has a flat row. NaN where nothing is.
     """
     present_QR = table.relevant_languages >= 0
-    above_QR, tied_QR = (counts[:, :, EVERY].astype(np.int64) for counts in (table.above, table.tied))
+    above_QR, tied_QR = (
+        counts[:, :, EVERY].astype(np.int64) for counts in (table.above, table.tied)
+    )
     for other in range(present_QR.shape[1]):
         both_QR = present_QR & present_QR[:, other : other + 1]
         both_QR[:, other] = False
         above_QR -= (table.scores[:, other : other + 1] > table.scores) & both_QR
         tied_QR -= (table.scores[:, other : other + 1] == table.scores) & both_QR
     query_P, place_P = present_QR.nonzero()
-    alone = Ranks(above_QR[query_P, place_P, None], tied_QR[query_P, place_P, None], np.ones((len(query_P), 1), bool),
-                  np.ones(len(query_P), int), ABOVE_OF_FILLING)
-    return average_cells(np.asarray(table.query_languages)[query_P], table.relevant_languages[query_P, place_P],
-                      average_precision(alone), len(table.languages))
+    alone = Ranks(
+        above_QR[query_P, place_P, None],
+        tied_QR[query_P, place_P, None],
+        np.ones((len(query_P), 1), bool),
+        np.ones(len(query_P), int),
+        ABOVE_OF_FILLING,
+    )
+    return average_cells(
+        np.asarray(table.query_languages)[query_P],
+        table.relevant_languages[query_P, place_P],
+        average_precision(alone),
+        len(table.languages),
+    )
 
 
-def average_cells(rows_P: np.ndarray, columns_P: np.ndarray, values_P: np.ndarray, size: int) -> np.ndarray:
+def average_cells(
+    rows_P: np.ndarray, columns_P: np.ndarray, values_P: np.ndarray, size: int
+) -> np.ndarray:
     """Mean of the values of each cell of a square matrix, NaN where there are none."""
     cells_P = rows_P * size + columns_P
     sums, counts = (np.bincount(cells_P, weights, size * size) for weights in (values_P, None))
@@ -56,7 +69,9 @@ def find_best_ranks(table: RankTable) -> np.ndarray:
     """Rank of the best relevant passage in each language (Q, L), NaN where a query has none."""
     ranks_QR = compute_expected_ranks(table)
     codes = range(len(table.languages))
-    best_QL = np.stack([np.where(table.relevant_languages == code, ranks_QR, np.inf).min(1) for code in codes], 1)
+    best_QL = np.stack(
+        [np.where(table.relevant_languages == code, ranks_QR, np.inf).min(1) for code in codes], 1
+    )
     return np.where(np.isinf(best_QL), np.nan, best_QL)
 
 
@@ -71,7 +86,11 @@ def test_friedman(table: RankTable) -> dict[str, Any]:
     whole_Q = ~np.isnan(best_QL).any(1)
     if len(languages) < 3 or not whole_Q.any():
         return {"reason": "needs queries with relevant passages in all of at least three languages"}
-    found: dict[str, Any] = {"queries": int(whole_Q.sum()), "queries_left_out": int((~whole_Q).sum()), "by_query_language": {}}
+    found: dict[str, Any] = {
+        "queries": int(whole_Q.sum()),
+        "queries_left_out": int((~whole_Q).sum()),
+        "by_query_language": {},
+    }
     for code, language in enumerate(languages):
         rows = best_QL[whole_Q & (np.asarray(table.query_languages) == code)]
         if len(rows) < 2:
@@ -82,9 +101,12 @@ def test_friedman(table: RankTable) -> dict[str, Any]:
         else:
             statistic, p = stats.friedmanchisquare(*rows.T)
         found["by_query_language"][language] = {
-            "queries": len(rows), "statistic": float(statistic), "p": float(p),
+            "queries": len(rows),
+            "statistic": float(statistic),
+            "p": float(p),
             "kendalls_w": float(statistic / (len(rows) * (len(languages) - 1))),
-            "mean_place": dict(zip(languages, places.mean(0).tolist(), strict=True))}
+            "mean_place": dict(zip(languages, places.mean(0).tolist(), strict=True)),
+        }
     values = [row["kendalls_w"] for row in found["by_query_language"].values()]
     return {**found, "kendalls_w": float(np.mean(values)) if values else float("nan")}
 
@@ -105,7 +127,9 @@ def compute_peer(table: RankTable) -> dict[str, Any]:
             continue
         values.append(compute_equal_rank_probability(ranks_R[there], languages_R[there]))
     if not values:
-        return {"reason": "no query has two relevant passages in one of at least two languages: PEER would be a constant"}
+        return {
+            "reason": "no query has two relevant passages in one of at least two languages: PEER would be a constant"
+        }
     return {"peer": float(np.mean(values)), "queries": len(values), "queries_refused": refused}
 
 
@@ -115,12 +139,18 @@ def compute_equal_rank_probability(ranks_N: np.ndarray, groups_N: np.ndarray) ->
     if total == 0:
         return 1.0
     codes = np.unique(groups_N)
-    between = sum((groups_N == code).sum() * (ranks_N[groups_N == code].mean() - ranks_N.mean()) ** 2 for code in codes)
+    between = sum(
+        (groups_N == code).sum() * (ranks_N[groups_N == code].mean() - ranks_N.mean()) ** 2
+        for code in codes
+    )
     return float(stats.chi2.sf((len(ranks_N) - 1) * between / total, len(codes) - 1))
 
 
 def compute_language_bias(table: RankTable) -> dict[str, Any]:
     """Everything above as plain values; undefined ones are NaN."""
     cells = compute_one_target(table)
-    return {"one_target": {"cells": cells.tolist(), "diagonal_gap": compute_diagonal_gap(cells)},
-            "friedman": test_friedman(table), "peer": compute_peer(table)}
+    return {
+        "one_target": {"cells": cells.tolist(), "diagonal_gap": compute_diagonal_gap(cells)},
+        "friedman": test_friedman(table),
+        "peer": compute_peer(table),
+    }

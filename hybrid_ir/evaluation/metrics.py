@@ -14,7 +14,9 @@ from functools import cached_property
 import numpy as np
 import torch
 
-ABOVE_OF_FILLING = np.iinfo(np.int32).max  # of `above` in short rows: sorted to the end, and tied with nothing
+ABOVE_OF_FILLING = np.iinfo(
+    np.int32
+).max  # of `above` in short rows: sorted to the end, and tied with nothing
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,11 @@ class Ranks:
     def group(self, place_V: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of the tie group at a place: passages above it, its size, and its relevant passages; each (V,)."""
         rows_V = np.arange(len(place_V))
-        return self.above_VR[rows_V, place_V], self.tied_VR[rows_V, place_V] + 1, self.together_VR[rows_V, place_V]
+        return (
+            self.above_VR[rows_V, place_V],
+            self.tied_VR[rows_V, place_V] + 1,
+            self.together_VR[rows_V, place_V],
+        )
 
     @property
     def first(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -65,7 +71,9 @@ class Ranks:
         """Mean over the relevant passages of each query (or some of them; NaN where none)."""
         where_VR = self.present_VR if where_VR is None else where_VR
         count_V = where_VR.sum(1)
-        return np.where(count_V > 0, np.where(where_VR, values_VR, 0.0).sum(1) / np.maximum(count_V, 1), np.nan)
+        return np.where(
+            count_V > 0, np.where(where_VR, values_VR, 0.0).sum(1) / np.maximum(count_V, 1), np.nan
+        )
 
 
 def compute_metrics(ranks: Ranks, metrics: Sequence[str]) -> dict[str, np.ndarray]:
@@ -73,11 +81,17 @@ def compute_metrics(ranks: Ranks, metrics: Sequence[str]) -> dict[str, np.ndarra
     wrong = [name for name in metrics if not is_known_metric(name)]
     if wrong:
         choice = [*PLAIN_METRICS, *(f"{family}@k" for family in CUT_OFF_METRICS)]
-        raise ValueError(f"unknown metrics {wrong}: choose from {choice}, with k a whole number from 1.")
+        raise ValueError(
+            f"unknown metrics {wrong}: choose from {choice}, with k a whole number from 1."
+        )
     values = {}
     for name in metrics:
         family, _, k = name.partition("@")
-        values[name] = PLAIN_METRICS[name](ranks) if name in PLAIN_METRICS else CUT_OFF_METRICS[family](ranks, int(k))
+        values[name] = (
+            PLAIN_METRICS[name](ranks)
+            if name in PLAIN_METRICS
+            else CUT_OFF_METRICS[family](ranks, int(k))
+        )
     return values
 
 
@@ -90,10 +104,14 @@ def average_precision(ranks: Ranks) -> np.ndarray:
     """Mean over relevant passages of precision at their rank; a closed form over each tie group."""
     above, size = ranks.above_VR.astype(float), ranks.tied_VR + 1.0
     # sum of 1 / rank over the ranks of the tie group
-    reciprocal = np.where(size == 1, 1 / (above + 1), digamma(above + size + 1) - digamma(above + 1))
+    reciprocal = np.where(
+        size == 1, 1 / (above + 1), digamma(above + size + 1) - digamma(above + 1)
+    )
     # at the i-th place of a group, expect (i - 1) of its other relevant passages times this share to be before
     share = (ranks.together_VR - 1) / np.maximum(size - 1, 1)
-    return ranks.mean(((ranks.better_VR + 1) * reciprocal + share * (size - (above + 1) * reciprocal)) / size)
+    return ranks.mean(
+        ((ranks.better_VR + 1) * reciprocal + share * (size - (above + 1) * reciprocal)) / size
+    )
 
 
 def probability_in_top(ranks: Ranks, k: int) -> np.ndarray:
@@ -119,7 +137,10 @@ def ndcg_at_k(ranks: Ranks, k: int) -> np.ndarray:
 def reciprocal_rank_at_k(ranks: Ranks, k: int) -> np.ndarray:
     """1 / rank of the first relevant passage, 0 beyond rank k."""
     above, size, relevant = ranks.first
-    value, chance = np.zeros(len(above)), relevant / size  # that the group's first relevant passage is its j-th
+    value, chance = (
+        np.zeros(len(above)),
+        relevant / size,
+    )  # that the group's first relevant passage is its j-th
     for j in range(1, k + 1):
         value += np.where(above + j <= k, chance / (above + j), 0)
         chance = chance * np.maximum(size - j - relevant + 1, 0) / np.maximum(size - j, 1)
@@ -154,7 +175,9 @@ def max_rank_normalised(ranks: Ranks) -> np.ndarray:
     """100 when the relevant passages come first, 0 when the last of them ends the ranking (2604.05684)."""
     pool = np.log2(max(ranks.pool_size, 1))
     span = pool - np.log2(ranks.count_V)
-    return np.where(span > 0, 100 * (pool - np.log2(max_rank(ranks))) / np.where(span > 0, span, 1), np.nan)
+    return np.where(
+        span > 0, 100 * (pool - np.log2(max_rank(ranks))) / np.where(span > 0, span, 1), np.nan
+    )
 
 
 def other_languages_recall_at_k(ranks: Ranks, k: int) -> np.ndarray:
@@ -165,7 +188,9 @@ def other_languages_recall_at_k(ranks: Ranks, k: int) -> np.ndarray:
 def own_language_first(ranks: Ranks) -> np.ndarray:
     """Whether the best relevant passage is in the query's language; NaN unless there are some in it and some in others."""
     own_V, other_V = ((ranks.present_VR & side).any(1) for side in (ranks.own_VR, ~ranks.own_VR))
-    return np.where(own_V & other_V, ranks.mean(ranks.own_VR, ranks.present_VR & (ranks.better_VR == 0)), np.nan)
+    return np.where(
+        own_V & other_V, ranks.mean(ranks.own_VR, ranks.present_VR & (ranks.better_VR == 0)), np.nan
+    )
 
 
 def digamma(values: np.ndarray) -> np.ndarray:
@@ -175,7 +200,9 @@ def digamma(values: np.ndarray) -> np.ndarray:
 PLAIN_METRICS: dict[str, Callable[[Ranks], np.ndarray]] = {
     "map": average_precision,
     "rank_distance": rank_distance,
-    "rank_distance_excess": lambda ranks: rank_distance(ranks) - (ranks.count_V - 1),  # over the best possible
+    "rank_distance_excess": lambda ranks: (
+        rank_distance(ranks) - (ranks.count_V - 1)
+    ),  # over the best possible
     "rank_distance_normalised": lambda ranks: rank_distance(ranks) / ranks.pool_size,
     "max_rank": max_rank,
     "max_rank_normalised": max_rank_normalised,

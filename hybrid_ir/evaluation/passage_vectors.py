@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from hybrid_ir.evaluation.exact_scores import find_first_equal, compute_paired_dots
+from hybrid_ir.evaluation.exact_scores import compute_paired_dots, find_first_equal
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,9 @@ class PassageVectors:
     count_N: torch.Tensor
 
     @classmethod
-    def of(cls, rows_W: torch.Tensor, vectors_WD: torch.Tensor) -> tuple[torch.Tensor, "PassageVectors"]:
+    def of(
+        cls, rows_W: torch.Tensor, vectors_WD: torch.Tensor
+    ) -> tuple[torch.Tensor, "PassageVectors"]:
         """The distinct rows (N) and their vectors; windows of one passage repeat its row, one after the other."""
         rows_N, count_N = rows_W.unique_consecutive(return_counts=True)
         return rows_N, cls(vectors_WD, count_N.cumsum(0) - count_N, count_N)
@@ -36,19 +38,39 @@ class PassageVectors:
         scores_BW = queries_BD.double() @ self.vectors_WD.double().T
         if self.single:
             return scores_BW
-        owner_BW = torch.arange(len(self), device=self.first_N.device).repeat_interleave(self.count_N).expand(len(queries_BD), -1)
-        return scores_BW.new_full((len(queries_BD), len(self)), -torch.inf).scatter_reduce_(1, owner_BW, scores_BW, "amax")
+        owner_BW = (
+            torch.arange(len(self), device=self.first_N.device)
+            .repeat_interleave(self.count_N)
+            .expand(len(queries_BD), -1)
+        )
+        return scores_BW.new_full((len(queries_BD), len(self)), -torch.inf).scatter_reduce_(
+            1, owner_BW, scores_BW, "amax"
+        )
 
-    def paired(self, queries_QD: torch.Tensor, query_P: torch.Tensor, passage_P: torch.Tensor) -> torch.Tensor:
+    def paired(
+        self, queries_QD: torch.Tensor, query_P: torch.Tensor, passage_P: torch.Tensor
+    ) -> torch.Tensor:
         """Scores (P) of pairs, the same to the last bit in any batch and order."""
         if self.single:
             return compute_paired_dots(queries_QD, self.vectors_WD, query_P, passage_P)
-        pair_X = torch.arange(len(passage_P), device=passage_P.device).repeat_interleave(self.count_N[passage_P])
+        pair_X = torch.arange(len(passage_P), device=passage_P.device).repeat_interleave(
+            self.count_N[passage_P]
+        )
         start_P = self.count_N[passage_P].cumsum(0) - self.count_N[passage_P]
-        window_X = self.first_N[passage_P[pair_X]] + torch.arange(len(pair_X), device=pair_X.device) - start_P[pair_X]
+        window_X = (
+            self.first_N[passage_P[pair_X]]
+            + torch.arange(len(pair_X), device=pair_X.device)
+            - start_P[pair_X]
+        )
         scores_X = compute_paired_dots(queries_QD, self.vectors_WD, query_P[pair_X], window_X)
-        return scores_X.new_full((len(passage_P),), -torch.inf).scatter_reduce_(0, pair_X, scores_X, "amax")
+        return scores_X.new_full((len(passage_P),), -torch.inf).scatter_reduce_(
+            0, pair_X, scores_X, "amax"
+        )
 
     def first_equal(self) -> torch.Tensor:
         """For each passage the first one that must score alike (N); passages of several windows stand for themselves."""
-        return find_first_equal(self.vectors_WD) if self.single else torch.arange(len(self), device=self.first_N.device)
+        return (
+            find_first_equal(self.vectors_WD)
+            if self.single
+            else torch.arange(len(self), device=self.first_N.device)
+        )

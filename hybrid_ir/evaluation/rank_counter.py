@@ -10,16 +10,18 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from hybrid_ir.evaluation.score_bands import ScoreBands
 from hybrid_ir.evaluation.exact_scores import bound_rounding_error, require_finite
 from hybrid_ir.evaluation.passage_vectors import PassageVectors
 from hybrid_ir.evaluation.rank_table import EVERY, OWN, RankTable
-from hybrid_ir.evaluation.relevant_passages import RelevantPassages, pad_rows, list_relevant_rows
+from hybrid_ir.evaluation.relevant_passages import RelevantPassages, list_relevant_rows, pad_rows
+from hybrid_ir.evaluation.score_bands import ScoreBands
 from hybrid_ir.evaluation.top_k import ScoreListener
 from hybrid_ir.types import Benchmark
 
 SCORES_AT_ONCE = 1 << 20  # scores held at once: 8 MB, measured quickest on two cores
-PASSAGES_PER_COUNT = 1 << 14  # passages gathered before they are counted: every language then has enough for a matrix product
+PASSAGES_PER_COUNT = (
+    1 << 14
+)  # passages gathered before they are counted: every language then has enough for a matrix product
 
 
 class RankCounter:
@@ -33,24 +35,46 @@ class RankCounter:
     With a temperature the table also has the InfoNCE loss, each relevant passage against all that are not relevant.
     """
 
-    def __init__(self, queries_QD: torch.Tensor, query_languages_Q: np.ndarray, relevant_QR: np.ndarray,
-                 relevant_vectors_WD: torch.Tensor, relevant_languages_U: np.ndarray, languages: Sequence[str],
-                 temperature: float | None = None, relevant_rows_W: np.ndarray | None = None,
-                 listeners: Sequence[ScoreListener] = ()):
+    def __init__(
+        self,
+        queries_QD: torch.Tensor,
+        query_languages_Q: np.ndarray,
+        relevant_QR: np.ndarray,
+        relevant_vectors_WD: torch.Tensor,
+        relevant_languages_U: np.ndarray,
+        languages: Sequence[str],
+        temperature: float | None = None,
+        relevant_rows_W: np.ndarray | None = None,
+        listeners: Sequence[ScoreListener] = (),
+    ):
         rows_U = list_relevant_rows(relevant_QR)
         rows_W = rows_U if relevant_rows_W is None else np.asarray(relevant_rows_W)
         if not len(queries_QD) == len(relevant_QR) == len(query_languages_Q):
-            raise ValueError(f"{len(queries_QD)} query embeddings for the {len(relevant_QR)} queries of the benchmark.")
-        if not len(rows_W) == len(relevant_vectors_WD) or not np.array_equal(np.unique(rows_W), rows_U):
-            raise ValueError(f"{len(relevant_vectors_WD)} embeddings for {len(rows_U)} distinct relevant passages.")
+            raise ValueError(
+                f"{len(queries_QD)} query embeddings for the {len(relevant_QR)} queries of the benchmark."
+            )
+        if not len(rows_W) == len(relevant_vectors_WD) or not np.array_equal(
+            np.unique(rows_W), rows_U
+        ):
+            raise ValueError(
+                f"{len(relevant_vectors_WD)} embeddings for {len(rows_U)} distinct relevant passages."
+            )
         require_finite(queries_QD, "query")
         require_finite(relevant_vectors_WD, "relevant passage", rows_W)
         # MPS has no float64, on which exactness rests
         self.device = torch.device("cpu") if queries_QD.device.type == "mps" else queries_QD.device
         self.queries_QD = queries_QD.to(self.device)
         self.query_languages, self.languages = np.asarray(query_languages_Q), tuple(languages)
-        known_U, vectors_U = PassageVectors.of(self._ids(rows_W), relevant_vectors_WD.to(self.device))
-        self.relevant = RelevantPassages(self._ids(relevant_QR), known_U, self.queries_QD, vectors_U, self._ids(relevant_languages_U))
+        known_U, vectors_U = PassageVectors.of(
+            self._ids(rows_W), relevant_vectors_WD.to(self.device)
+        )
+        self.relevant = RelevantPassages(
+            self._ids(relevant_QR),
+            known_U,
+            self.queries_QD,
+            vectors_U,
+            self._ids(relevant_languages_U),
+        )
         self.temperature, self.listeners = temperature, listeners
         self._finished = False
         self._waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
@@ -59,17 +83,27 @@ class RankCounter:
             "above": torch.zeros(counts, dtype=torch.int32, device=self.device),
             "tied": torch.zeros(counts, dtype=torch.int32, device=self.device),
             "pool_sizes": torch.zeros(len(self.languages), dtype=torch.int64, device=self.device),
-            "seen": torch.zeros(len(rows_U), dtype=torch.int64, device=self.device),  # must end as all ones
+            "seen": torch.zeros(
+                len(rows_U), dtype=torch.int64, device=self.device
+            ),  # must end as all ones
         }
-        if temperature is not None:  # of exp((score - best relevant score) / temperature) over what is not relevant
-            self._sums["weights"] = torch.zeros(len(queries_QD), dtype=torch.float64, device=self.device)
+        if (
+            temperature is not None
+        ):  # of exp((score - best relevant score) / temperature) over what is not relevant
+            self._sums["weights"] = torch.zeros(
+                len(queries_QD), dtype=torch.float64, device=self.device
+            )
 
     def _ids(self, values) -> torch.Tensor:
         return torch.as_tensor(values).long().to(self.device)
 
     def add(self, rows_W, vectors_WD: torch.Tensor, languages_W) -> None:
         """Take passages, given as rows in the corpus, embeddings and languages; windows of a passage stand together."""
-        rows_W, vectors_WD, languages_W = self._ids(rows_W), vectors_WD.to(self.device), self._ids(languages_W)
+        rows_W, vectors_WD, languages_W = (
+            self._ids(rows_W),
+            vectors_WD.to(self.device),
+            self._ids(languages_W),
+        )
         assert len(rows_W) == len(vectors_WD) == len(languages_W)
         require_finite(vectors_WD, "passage", rows_W)
         self._waiting.append((rows_W, vectors_WD, languages_W))
@@ -96,8 +130,13 @@ class RankCounter:
         place_QR = torch.searchsorted(ordered_N, relevant_QR).clamp_(max=len(rows_N) - 1)
         found_QR, column_QR = ordered_N[place_QR] == relevant_QR, order_N[place_QR]
         first_N = passages.first_equal()
-        margin = bound_rounding_error(passages.vectors_WD.shape[1]) * passages.vectors_WD.norm(dim=1).max()
-        tiny = torch.finfo(torch.float64).tiny  # zero vectors have no rounding, and a band without width would miss their ties
+        margin = (
+            bound_rounding_error(passages.vectors_WD.shape[1])
+            * passages.vectors_WD.norm(dim=1).max()
+        )
+        tiny = torch.finfo(
+            torch.float64
+        ).tiny  # zero vectors have no rounding, and a band without width would miss their ties
         step = max(1, SCORES_AT_ONCE // max(len(passages.vectors_WD), 2 * relevant_QR.shape[1]))
         for start in range(0, len(relevant_QR), step):
             block = slice(start, start + step)
@@ -108,17 +147,26 @@ class RankCounter:
             # relevant passages are compared with each other in table(), so none of them counts here
             query_P, relevant_P = found_QR[block].nonzero(as_tuple=True)
             scores_BN[query_P, column_QR[block][query_P, relevant_P]] = -torch.inf
-            bands = ScoreBands(self.relevant.scores_QR[block], (margin * queries_BD.norm(dim=1, keepdim=True)).clamp(min=tiny))
+            bands = ScoreBands(
+                self.relevant.scores_QR[block],
+                (margin * queries_BD.norm(dim=1, keepdim=True)).clamp(min=tiny),
+            )
             above_BR, inside = bands.count(scores_BN)
             self._tally("above", block, above_BR, language)
             # equal vectors are decided once: a collapsed model has nothing else
-            keys_P, times_P = ((inside[:, 0] + start) * len(rows_N) + first_N[inside[:, 1]]).unique(return_counts=True)
+            keys_P, times_P = ((inside[:, 0] + start) * len(rows_N) + first_N[inside[:, 1]]).unique(
+                return_counts=True
+            )
             self._settle(keys_P // len(rows_N), keys_P % len(rows_N), times_P, passages, language)
             if self.temperature is not None:
-                shifted_BN = scores_BN.sub_(self.relevant.best_Q[block, None]).div_(self.temperature)
+                shifted_BN = scores_BN.sub_(self.relevant.best_Q[block, None]).div_(
+                    self.temperature
+                )
                 self._sums["weights"][block] += shifted_BN.exp_().sum(1)
 
-    def _tally(self, name: str, queries: slice | torch.Tensor, counts_XR: torch.Tensor, language: int) -> None:
+    def _tally(
+        self, name: str, queries: slice | torch.Tensor, counts_XR: torch.Tensor, language: int
+    ) -> None:
         """Add counts of passages of a language to the pool of all languages, and where it is the relevant passage's own."""
         own_XR = (self.relevant.languages_QR[queries] == language) * counts_XR
         for pool, counted_XR in ((OWN, own_XR), (EVERY, counts_XR)):
@@ -132,7 +180,10 @@ class RankCounter:
         """Decide pairs of a query and a passage, each `times`, that are too close for the matrix product."""
         for part in torch.arange(len(query_P), device=self.device).split(SCORES_AT_ONCE // 8):
             scores_P1 = passages.paired(self.queries_QD, query_P[part], passage_P[part])[:, None]
-            relevant_PR, times_P1 = self.relevant.scores_QR[query_P[part]], times_P[part, None].int()
+            relevant_PR, times_P1 = (
+                self.relevant.scores_QR[query_P[part]],
+                times_P[part, None].int(),
+            )
             self._tally("above", query_P[part], (scores_P1 > relevant_PR) * times_P1, language)
             self._tally("tied", query_P[part], (scores_P1 == relevant_PR) * times_P1, language)
 
@@ -167,7 +218,11 @@ class RankCounter:
             )
         relevant.count_among_themselves(sums["above"], sums["tied"])
         self._finished = True
-        losses = None if self.temperature is None else relevant.losses(sums["weights"], self.temperature).cpu().numpy()
+        losses = (
+            None
+            if self.temperature is None
+            else relevant.losses(sums["weights"], self.temperature).cpu().numpy()
+        )
         return RankTable(
             above=sums["above"].cpu().numpy(),
             tied=sums["tied"].cpu().numpy(),
@@ -182,16 +237,28 @@ class RankCounter:
 
 
 def rank_benchmark(
-    queries_QD: torch.Tensor, passages_ND: torch.Tensor, benchmark: Benchmark, temperature: float | None = None
+    queries_QD: torch.Tensor,
+    passages_ND: torch.Tensor,
+    benchmark: Benchmark,
+    temperature: float | None = None,
 ) -> RankTable:
     """The table of a whole benchmark whose embeddings are in memory."""
     relevant_QR = pad_rows(benchmark.relevant)
     rows_U, languages_N = list_relevant_rows(relevant_QR), np.asarray(benchmark.passage_languages)
     if len(passages_ND) != len(languages_N):
-        raise ValueError(f"{len(passages_ND)} embeddings for the {len(languages_N)} passages of {benchmark.name}.")
+        raise ValueError(
+            f"{len(passages_ND)} embeddings for the {len(languages_N)} passages of {benchmark.name}."
+        )
     vectors_UD = passages_ND[torch.as_tensor(rows_U).to(passages_ND.device)]
-    counter = RankCounter(queries_QD, benchmark.query_languages, relevant_QR, vectors_UD, languages_N[rows_U],
-                          benchmark.languages, temperature)
+    counter = RankCounter(
+        queries_QD,
+        benchmark.query_languages,
+        relevant_QR,
+        vectors_UD,
+        languages_N[rows_U],
+        benchmark.languages,
+        temperature,
+    )
     for start in range(0, len(passages_ND), PASSAGES_PER_COUNT):
         rows = np.arange(start, min(start + PASSAGES_PER_COUNT, len(passages_ND)))
         counter.add(rows, passages_ND[start : start + PASSAGES_PER_COUNT], languages_N[rows])

@@ -17,13 +17,21 @@ BLOCK = 1 << 20  # comparisons held at once
 class RelevantPassages:
     """Relevant rows (Q, R) with their exact scores and languages; `passages_U` follow `relevant_rows`."""
 
-    def __init__(self, rows_QR: torch.Tensor, rows_U: torch.Tensor, queries_QD: torch.Tensor,
-                 passages_U: PassageVectors, languages_U: torch.Tensor):
+    def __init__(
+        self,
+        rows_QR: torch.Tensor,
+        rows_U: torch.Tensor,
+        queries_QD: torch.Tensor,
+        passages_U: PassageVectors,
+        languages_U: torch.Tensor,
+    ):
         self.rows_QR, self.rows_U = rows_QR, rows_U
         self.present_QR = rows_QR >= 0
         query_P = self.present_QR.nonzero()[:, 0]
         place_P = torch.searchsorted(rows_U, rows_QR[self.present_QR])
-        self.scores_QR = torch.full(rows_QR.shape, torch.inf, dtype=torch.float64, device=rows_QR.device)
+        self.scores_QR = torch.full(
+            rows_QR.shape, torch.inf, dtype=torch.float64, device=rows_QR.device
+        )
         self.scores_QR[self.present_QR] = passages_U.paired(queries_QD, query_P, place_P)
         self.languages_QR = torch.full_like(rows_QR, -1)
         self.languages_QR[self.present_QR] = languages_U[place_P]
@@ -37,7 +45,11 @@ class RelevantPassages:
         step = max(1, BLOCK // width**2)
         for start in range(0, queries, step):
             block = slice(start, start + step)
-            scores_BR, present_BR, languages_BR = self.scores_QR[block], self.present_QR[block], self.languages_QR[block]
+            scores_BR, present_BR, languages_BR = (
+                self.scores_QR[block],
+                self.present_QR[block],
+                self.languages_QR[block],
+            )
             both_BRR = present_BR[:, :, None] & present_BR[:, None, :] & ~itself_RR
             same_BRR = languages_BR[:, :, None] == languages_BR[:, None, :]
             higher_BRR = (scores_BR[:, None, :] > scores_BR[:, :, None]) & both_BRR
@@ -51,7 +63,9 @@ class RelevantPassages:
 
         `weights_Q` is the sum of exp((score - best relevant score) / temperature) over what is not relevant.
         """
-        own_QR = ((self.scores_QR - self.best_Q[:, None]) / temperature).masked_fill(~self.present_QR, torch.nan)
+        own_QR = ((self.scores_QR - self.best_Q[:, None]) / temperature).masked_fill(
+            ~self.present_QR, torch.nan
+        )
         return ((own_QR.exp() + weights_Q[:, None]).log() - own_QR).nanmean(1)
 
 

@@ -19,8 +19,15 @@ from hybrid_ir.types import Benchmark
 VIEWS = ("mono", "cross", "multi")
 RETRIEVAL = ("map", "ndcg@10", "recall@1", "recall@10", "recall@100", "mrr@10", "tie_rate")
 ACROSS_LANGUAGES = (
-    "rank_distance", "rank_distance_excess", "rank_distance_normalised", "max_rank", "max_rank_normalised",
-    "complete@20", "complete@100", "tlr@20", "lpr@1",
+    "rank_distance",
+    "rank_distance_excess",
+    "rank_distance_normalised",
+    "max_rank",
+    "max_rank_normalised",
+    "complete@20",
+    "complete@100",
+    "tlr@20",
+    "lpr@1",
 )
 ALL = -1  # the passage language of the multilingual pool
 
@@ -49,11 +56,15 @@ class Results:
     query_language: np.ndarray  # V, index into the languages
     passage_language: np.ndarray  # V, index into the languages, ALL in the multilingual view
     values: dict[str, np.ndarray]  # V each
-    left_out: dict[str, int]  # per view: queries (in cross: queries times other languages) with nothing relevant there
+    left_out: dict[
+        str, int
+    ]  # per view: queries (in cross: queries times other languages) with nothing relevant there
     pool_sizes: dict[str, int]  # passages per language
     table: RankTable
     loss: float | None = None  # InfoNCE over the whole corpus, mean over queries
-    observed: dict[str, Any] = field(default_factory=dict)  # what else was seen while passages streamed by
+    observed: dict[str, Any] = field(
+        default_factory=dict
+    )  # what else was seen while passages streamed by
 
     @classmethod
     def of(
@@ -73,7 +84,9 @@ class Results:
         sizes = [len(queries) for _, _, queries, _ in parts]
         query = np.concatenate([queries for _, _, queries, _ in parts])
         values = {
-            name: np.concatenate([found.get(name, np.full(len(rows), np.nan)) for *_, rows, found in parts])
+            name: np.concatenate(
+                [found.get(name, np.full(len(rows), np.nan)) for *_, rows, found in parts]
+            )
             for name in dict.fromkeys([*metrics, *metrics_across_languages])
         }
         view = np.repeat([view for view, *_ in parts], sizes)
@@ -98,22 +111,33 @@ class Results:
         """Every pair of query language and pool that has queries, in the order of views."""
         names = self.benchmark.languages
         # one number per view, query language and pool: a hundred languages make millions of rows
-        columns = np.ravel_multi_index((self.view, self.query_language, self.passage_language - ALL),
-                                       (len(VIEWS), len(names), len(names) + 1))
+        columns = np.ravel_multi_index(
+            (self.view, self.query_language, self.passage_language - ALL),
+            (len(VIEWS), len(names), len(names) + 1),
+        )
         keys, place, sizes = np.unique(columns, return_inverse=True, return_counts=True)
         order = np.argsort(place, kind="stable")
         bounds = np.cumsum(sizes)[:-1]
         cells = {name: np.split(values[order], bounds) for name, values in self.values.items()}
         return [
-            Setting(VIEWS[view], names[query], "all" if passage == ALL else names[passage], int(size),
-                    {name: mean_of_defined(cell[i]) for name, cell in cells.items()})
-            for i, (view, query, passage, size) in enumerate(zip(*split_setting_keys(keys, len(names)), sizes.tolist(), strict=True))
+            Setting(
+                VIEWS[view],
+                names[query],
+                "all" if passage == ALL else names[passage],
+                int(size),
+                {name: mean_of_defined(cell[i]) for name, cell in cells.items()},
+            )
+            for i, (view, query, passage, size) in enumerate(
+                zip(*split_setting_keys(keys, len(names)), sizes.tolist(), strict=True)
+            )
         ]
 
     def macro(self, view: str) -> dict[str, float]:
         """Mean over settings, as the paper reports."""
         rows = [setting.means for setting in self.settings if setting.view == view]
-        return {name: mean_of_defined(np.array([row[name] for row in rows])) for name in self.values}
+        return {
+            name: mean_of_defined(np.array([row[name] for row in rows])) for name in self.values
+        }
 
     def micro(self, view: str) -> dict[str, float]:
         """Mean over questions, as LAReQA reports."""
@@ -126,12 +150,16 @@ class Results:
         cells = np.full((len(row), len(row)), np.nan)
         for setting in self.settings:
             if setting.view != "multi":
-                cells[row[setting.query_language], row[setting.passage_language]] = setting.means[metric]
+                cells[row[setting.query_language], row[setting.passage_language]] = setting.means[
+                    metric
+                ]
         return cells
 
     def summary(self) -> dict[str, float]:
         """The loss and the macro means as one flat record, "mono/map" and so on; without what is undefined."""
-        found = {f"{view}/{name}": value for view in VIEWS for name, value in self.macro(view).items()}
+        found = {
+            f"{view}/{name}": value for view in VIEWS for name, value in self.macro(view).items()
+        }
         loss = {} if self.loss is None else {"loss": self.loss}
         return loss | {name: value for name, value in found.items() if not np.isnan(value)}
 
@@ -139,23 +167,36 @@ class Results:
         """How many queries of a view have no value of a metric that other queries of it have."""
         chosen = self.view == VIEWS.index(view)
         missing = {name: np.isnan(values[chosen]) for name, values in self.values.items()}
-        return {name: int(rows.sum()) for name, rows in missing.items() if rows.any() and not rows.all()}
+        return {
+            name: int(rows.sum()) for name, rows in missing.items() if rows.any() and not rows.all()
+        }
 
     def columns(self) -> pa.Table:
         """Everything per query, as columns of equal length with names instead of numbers."""
+
         def named(places: np.ndarray, names: Sequence[str]) -> pa.DictionaryArray:
-            return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), pa.array(list(names), pa.string()))
+            return pa.DictionaryArray.from_arrays(
+                pa.array(places.astype(np.int32)), pa.array(list(names), pa.string())
+            )
+
         languages = [*self.benchmark.languages, "all"]
-        questions = {name: place for place, name in enumerate(dict.fromkeys(map(str, self.benchmark.question_ids)))}
+        questions = {
+            name: place
+            for place, name in enumerate(dict.fromkeys(map(str, self.benchmark.question_ids)))
+        }
         question_of = np.array([questions[str(name)] for name in self.benchmark.question_ids])
-        return pa.table({
-            "view": named(self.view, VIEWS),
-            "query": self.query,
-            "question_id": named(question_of[self.query], questions),
-            "query_language": named(self.query_language, languages),
-            "passage_language": named(self.passage_language % len(languages), languages),  # ALL is the last
-            **self.values,
-        })
+        return pa.table(
+            {
+                "view": named(self.view, VIEWS),
+                "query": self.query,
+                "question_id": named(question_of[self.query], questions),
+                "query_language": named(self.query_language, languages),
+                "passage_language": named(
+                    self.passage_language % len(languages), languages
+                ),  # ALL is the last
+                **self.values,
+            }
+        )
 
 
 def split_setting_keys(keys: np.ndarray, languages: int) -> tuple[list[int], list[int], list[int]]:
@@ -176,19 +217,28 @@ def iterate_pools(table: RankTable) -> Iterator[tuple[str, int, np.ndarray, Rank
 
 def select_ranks(table: RankTable, language: int, asked_Q: np.ndarray) -> tuple[np.ndarray, Ranks]:
     """The queries asked that have relevant passages in the pool of a language (or ALL), and the ranks of these."""
-    present_QR = table.relevant_languages >= 0 if language == ALL else table.relevant_languages == language
+    present_QR = (
+        table.relevant_languages >= 0 if language == ALL else table.relevant_languages == language
+    )
     queries_V = (asked_Q & present_QR.any(1)).nonzero()[0]
     present_VR = present_QR[queries_V]
     above_VR, tied_VR = (
-        counts[queries_V, :, EVERY if language == ALL else OWN].astype(np.int64) for counts in (table.above, table.tied)
+        counts[queries_V, :, EVERY if language == ALL else OWN].astype(np.int64)
+        for counts in (table.above, table.tied)
     )
     count_V = present_VR.sum(1)
     above_VR = np.where(present_VR, above_VR, ABOVE_OF_FILLING)
     order_VR = np.argsort(above_VR, axis=1, kind="stable")[:, : count_V.max(initial=1)]
-    own_VR = table.relevant_languages[queries_V] == np.asarray(table.query_languages)[queries_V, None]
+    own_VR = (
+        table.relevant_languages[queries_V] == np.asarray(table.query_languages)[queries_V, None]
+    )
     pool_size = int(table.pool_sizes.sum() if language == ALL else table.pool_sizes[language])
-    grade_VR = None if table.grades is None else np.take_along_axis(table.grades[queries_V], order_VR, 1)
-    sorted_VR = (np.take_along_axis(values_VR, order_VR, 1) for values_VR in (above_VR, tied_VR, own_VR))
+    grade_VR = (
+        None if table.grades is None else np.take_along_axis(table.grades[queries_V], order_VR, 1)
+    )
+    sorted_VR = (
+        np.take_along_axis(values_VR, order_VR, 1) for values_VR in (above_VR, tied_VR, own_VR)
+    )
     return queries_V, Ranks(*sorted_VR, count_V, pool_size, grade_VR)
 
 

@@ -22,7 +22,10 @@ class ScoreBands:
         """How many scores are above each band, in none (B, R), and the pairs inside a band (P, 2: query, passage)."""
         bucket_BN = torch.searchsorted(self.edges_BT, scores_BN, out_int32=True)
         buckets = self.doubt_BT.shape[1]
-        start_B1 = torch.arange(len(scores_BN), dtype=torch.int32, device=scores_BN.device)[:, None] * buckets
+        start_B1 = (
+            torch.arange(len(scores_BN), dtype=torch.int32, device=scores_BN.device)[:, None]
+            * buckets
+        )
         counts = torch.bincount((bucket_BN + start_B1).flatten(), minlength=len(start_B1) * buckets)
         counts_BT = counts.view(-1, buckets)
         settled_BT = counts_BT.masked_fill(self.doubt_BT, 0)

@@ -22,12 +22,20 @@ class ClusteredValues:
     counts_CS: np.ndarray
 
     @classmethod
-    def of(cls, values_V: np.ndarray, cluster_V: np.ndarray, setting_V: np.ndarray, shape: tuple[int, int]) -> "ClusteredValues":
+    def of(
+        cls,
+        values_V: np.ndarray,
+        cluster_V: np.ndarray,
+        setting_V: np.ndarray,
+        shape: tuple[int, int],
+    ) -> "ClusteredValues":
         """Rows whose value is NaN are left out; `shape` is (C, S)."""
         defined_V = ~np.isnan(values_V)
         place_V = cluster_V[defined_V].astype(np.int64) * shape[1] + setting_V[defined_V]
-        sums, counts = (np.bincount(place_V, weights, shape[0] * shape[1]).reshape(shape).astype(float)
-                        for weights in (values_V[defined_V], None))
+        sums, counts = (
+            np.bincount(place_V, weights, shape[0] * shape[1]).reshape(shape).astype(float)
+            for weights in (values_V[defined_V], None)
+        )
         return cls(sums, counts)
 
     def pooled(self, cells_SK: np.ndarray) -> "ClusteredValues":
@@ -48,7 +56,9 @@ class ClusteredValues:
         return self.contributions(cells_SK).sum(0)
 
 
-def test_by_randomisation(contributions_CK: np.ndarray, rng: np.random.Generator, flips: int = 10_000) -> np.ndarray:
+def test_by_randomisation(
+    contributions_CK: np.ndarray, rng: np.random.Generator, flips: int = 10_000
+) -> np.ndarray:
     """Two-sided p (K) of the paired cluster randomisation test.
 
     Under the null hypothesis the two systems are exchangeable within a question, so the sign of each cluster's
@@ -57,7 +67,9 @@ def test_by_randomisation(contributions_CK: np.ndarray, rng: np.random.Generator
     """
     clusters, cells = contributions_CK.shape
     observed_K = np.abs(contributions_CK.sum(0))
-    limit_K = observed_K - 1e-12 * np.abs(contributions_CK).sum(0)  # sums in another order differ by rounding
+    limit_K = observed_K - 1e-12 * np.abs(contributions_CK).sum(
+        0
+    )  # sums in another order differ by rounding
     exact = clusters <= EXACT_UP_TO
     total = 2**clusters if exact else flips
     extreme_K = np.zeros(cells, np.int64)
@@ -74,7 +86,11 @@ def test_by_randomisation(contributions_CK: np.ndarray, rng: np.random.Generator
 
 
 def compute_bootstrap_interval(
-    clustered: ClusteredValues, cells_SK: np.ndarray, rng: np.random.Generator, resamples: int = 2_000, level: float = 0.95
+    clustered: ClusteredValues,
+    cells_SK: np.ndarray,
+    rng: np.random.Generator,
+    resamples: int = 2_000,
+    level: float = 0.95,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Percentile interval (K, K) of each cell's mean, resampling clusters.
 
@@ -86,7 +102,9 @@ def compute_bootstrap_interval(
     means = []
     step = max(1, AT_ONCE // max(clusters, settings))
     for start in range(0, resamples, step):
-        times_BC = rng.multinomial(clusters, np.full(clusters, 1 / clusters), min(step, resamples - start)).astype(float)
+        times_BC = rng.multinomial(
+            clusters, np.full(clusters, 1 / clusters), min(step, resamples - start)
+        ).astype(float)
         counts_BS = times_BC @ clustered.counts_CS
         ratio_BS = (times_BC @ clustered.sums_CS) / np.maximum(counts_BS, 1)
         met_BK = (counts_BS > 0).astype(float) @ cells_SK
@@ -115,12 +133,18 @@ class EffectSizes:
     """How large a difference is; K each."""
 
     difference: np.ndarray  # of the reported means
-    standardised: np.ndarray  # difference / standard deviation over clusters of the clusters' differences
-    better: np.ndarray  # share of the clusters with rows in the cell whose difference is on the good side
+    standardised: (
+        np.ndarray
+    )  # difference / standard deviation over clusters of the clusters' differences
+    better: (
+        np.ndarray
+    )  # share of the clusters with rows in the cell whose difference is on the good side
     worse: np.ndarray
 
 
-def compute_effect(difference: ClusteredValues, cells_SK: np.ndarray, higher_is_better: bool = True) -> EffectSizes:
+def compute_effect(
+    difference: ClusteredValues, cells_SK: np.ndarray, higher_is_better: bool = True
+) -> EffectSizes:
     """Effect sizes of a difference of two systems.
 
     A cluster's difference is scaled so that the mean over the clusters with rows in the cell is the reported difference.
@@ -132,8 +156,12 @@ def compute_effect(difference: ClusteredValues, cells_SK: np.ndarray, higher_is_
     mean_K = contributions_CK.sum(0)
     squares_K = np.where(there_CK, (differences_CK - mean_K) ** 2, 0).sum(0)
     spread_K = np.sqrt(squares_K / np.maximum(clusters_K - 1, 1))
-    standardised_K = np.divide(mean_K, spread_K, out=np.full_like(mean_K, np.nan), where=spread_K > 0)
+    standardised_K = np.divide(
+        mean_K, spread_K, out=np.full_like(mean_K, np.nan), where=spread_K > 0
+    )
     rounding_CK = 1e-12 * np.nanmax(np.abs(differences_CK), axis=0, initial=0)
-    up_K, down_K = ((sign * differences_CK > rounding_CK).sum(0) / np.maximum(clusters_K, 1) for sign in (1, -1))
+    up_K, down_K = (
+        (sign * differences_CK > rounding_CK).sum(0) / np.maximum(clusters_K, 1) for sign in (1, -1)
+    )
     better_K, worse_K = (up_K, down_K) if higher_is_better else (down_K, up_K)
     return EffectSizes(mean_K, standardised_K, better_K, worse_K)

@@ -24,7 +24,10 @@ class VectorShards:
         path = self.folder / f"{part.stage}-{self.written[part.stage]:05}.safetensors"
         self.written[part.stage] += 1
         beside = path.with_suffix(".writing")
-        save_file({"rows": torch.from_numpy(part.rows_N), "vectors": part.vectors_ND.cpu().contiguous()}, beside)
+        save_file(
+            {"rows": torch.from_numpy(part.rows_N), "vectors": part.vectors_ND.cpu().contiguous()},
+            beside,
+        )
         beside.rename(path)
 
     def __iter__(self) -> Iterator[EncodedRows]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import mmap
 import operator
 import os
 import tempfile
@@ -78,12 +79,20 @@ class ConvertedPassages:
 
 def concatenate_passages(parts: Sequence[StoredPassages]) -> StoredPassages:
     """One after another, without copying."""
+
     def column(texts: Callable[[StoredPassages], DiskTexts]) -> DiskTexts:
-        return DiskTexts(pa.chunked_array([chunk for part in parts for chunk in texts(part).column.chunks], pa.string()))
+        return DiskTexts(
+            pa.chunked_array(
+                [chunk for part in parts for chunk in texts(part).column.chunks], pa.string()
+            )
+        )
+
     return StoredPassages(column(lambda part: part.ids), column(lambda part: part.texts))
 
 
-def load_or_convert_passages(files: Sequence[Path], form: str, read: PassageReader, cache: Path, problems: Problems) -> ConvertedPassages | None:
+def load_or_convert_passages(
+    files: Sequence[Path], form: str, read: PassageReader, cache: Path, problems: Problems
+) -> ConvertedPassages | None:
     """The passages that `read` finds in the files, from the cache if the same files were converted alike before.
 
     `form` names everything besides the files that decides what `read` gives. None after adding to `problems`: files that
@@ -99,8 +108,16 @@ def load_or_convert_passages(files: Sequence[Path], form: str, read: PassageRead
     folder = cache / "texts"
     try:
         return load_converted_passages(folder, key)
-    except (OSError, ValueError, KeyError):  # not there yet, or damaged: make it anew (Arrow's errors are ValueErrors)
-        return load_converted_passages(folder, key) if convert_passages(files, read, folder, key, problems) else None
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+    ):  # not there yet, or damaged: make it anew (Arrow's errors are ValueErrors)
+        return (
+            load_converted_passages(folder, key)
+            if convert_passages(files, read, folder, key, problems)
+            else None
+        )
 
 
 def load_converted_passages(folder: Path, key: str) -> ConvertedPassages:
@@ -114,7 +131,9 @@ def load_converted_passages(folder: Path, key: str) -> ConvertedPassages:
     return ConvertedPassages(languages, card["empty"])
 
 
-def convert_passages(files: Sequence[Path], read: PassageReader, folder: Path, key: str, problems: Problems) -> bool:
+def convert_passages(
+    files: Sequence[Path], read: PassageReader, folder: Path, key: str, problems: Problems
+) -> bool:
     """Write the Arrow file of each language, and last the card that makes them count; False after new problems."""
     folder.mkdir(parents=True, exist_ok=True)
     before, empty, hashes = problems.number, 0, array("q")
@@ -128,7 +147,9 @@ def convert_passages(files: Sequence[Path], read: PassageReader, folder: Path, k
                     empty += 1
                     continue
                 if language not in writers:
-                    writers[language] = stack.enter_context(PassageWriter(Path(name) / f"{len(writers)}.arrow"))
+                    writers[language] = stack.enter_context(
+                        PassageWriter(Path(name) / f"{len(writers)}.arrow")
+                    )
                 writers[language].add(passage_id, text)
         stack.close()
         report_repeated_ids(files, read, hashes, problems)
@@ -136,13 +157,18 @@ def convert_passages(files: Sequence[Path], read: PassageReader, folder: Path, k
             return False
         for number, writer in enumerate(writers.values()):
             os.replace(writer.path, folder / f"{key}-{number}.arrow")
-        card = {"languages": {language: writer.rows for language, writer in writers.items()}, "empty": empty}
+        card = {
+            "languages": {language: writer.rows for language, writer in writers.items()},
+            "empty": empty,
+        }
         (Path(name) / "card.json").write_text(json.dumps(card), encoding="utf-8")
         os.replace(Path(name) / "card.json", folder / f"{key}.json")
     return True
 
 
-def report_repeated_ids(files: Sequence[Path], read: PassageReader, hashes: array, problems: Problems) -> None:
+def report_repeated_ids(
+    files: Sequence[Path], read: PassageReader, hashes: array, problems: Problems
+) -> None:
     """Name every id that comes twice, with both lines; the files are read again only if a hash came twice."""
     values, counts = np.unique(np.frombuffer(hashes, np.int64), return_counts=True)
     suspect = set(values[counts > 1].tolist())
@@ -184,6 +210,43 @@ class PassageWriter:
 
     def flush(self) -> None:
         if self.ids:
-            self.writer.write_batch(pa.record_batch([pa.array(self.ids, pa.string()), pa.array(self.texts, pa.string())],
-                                                    schema=SCHEMA))
+            self.writer.write_batch(
+                pa.record_batch(
+                    [pa.array(self.ids, pa.string()), pa.array(self.texts, pa.string())],
+                    schema=SCHEMA,
+                )
+            )
         self.ids, self.texts, self.bytes = [], [], 0
+
+
+# R rows
+def spill_to_disk(batches: Iterable[pa.RecordBatch], schema: pa.Schema, folder: Path) -> pa.Table:
+    """The batches as a memory-mapped table; its file is gone with it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(
+        dir=folder
+    ) as file:  # nothing of it is left, however the process ends
+        with pa.ipc.new_stream(file, schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        file.flush()
+        return pa.ipc.open_stream(
+            pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        ).read_all()
+
+
+def take_rows(column: pa.ChunkedArray, rows_R: pa.Array) -> pa.Array:
+    """The texts of rows, null for null; Arrow's own take copies the whole column first."""
+    rows = pc.fill_null(rows_R, -1).to_numpy(zero_copy_only=False)
+    there = np.flatnonzero(rows >= 0)
+    ends = np.cumsum([len(chunk) for chunk in column.chunks])
+    numbers = np.searchsorted(ends, rows[there], side="right")
+    order = np.argsort(numbers, kind="stable")
+    parts = [pa.array([], pa.string())]
+    for number in np.unique(numbers):
+        chunk = column.chunk(number)
+        own = rows[there[numbers == number]] - (ends[number] - len(chunk))
+        parts.append(chunk.take(pa.array(own)).cast(pa.string()))
+    places = np.full(len(rows), -1)
+    places[there[order]] = np.arange(len(there))
+    return pa.concat_arrays(parts).take(pa.array(places, mask=places < 0))

@@ -13,7 +13,9 @@ import httpx
 
 HUB = "https://huggingface.co"
 TRIES = 5  # in a row without a new byte
-OTHER_WAYS = "Name another server that has the same paths (mirror=URL), or put the file by hand at {place}."
+OTHER_WAYS = (
+    "Name another server that has the same paths (mirror=URL), or put the file by hand at {place}."
+)
 ShowProgress = Callable[[int, int | None], None]  # bytes that are here, bytes in all if known
 
 
@@ -55,7 +57,9 @@ class PartialFile:
             return ServerPromise()
 
     def start(self, promise: ServerPromise) -> None:
-        self.data.write_bytes(b"")  # first: bytes of one version never stand beside the promise of another
+        self.data.write_bytes(
+            b""
+        )  # first: bytes of one version never stand beside the promise of another
         self.note.write_text(json.dumps(asdict(promise)))
 
     def delete(self) -> None:
@@ -63,8 +67,14 @@ class PartialFile:
         self.note.unlink(missing_ok=True)
 
 
-def download(url: str, place: Path, size: int | None = None, sha256: str | None = None, pause: float = 1.0,
-             show: ShowProgress = lambda done, total: None) -> None:
+def download(
+    url: str,
+    place: Path,
+    size: int | None = None,
+    sha256: str | None = None,
+    pause: float = 1.0,
+    show: ShowProgress = lambda done, total: None,
+) -> None:
     """Get a URL to a place; `size` and `sha256` are checked where known, else what the server says of them.
 
     A part left by an earlier call is continued where the server can. Between tries it waits `pause` seconds, then twice
@@ -87,7 +97,9 @@ def download(url: str, place: Path, size: int | None = None, sha256: str | None 
                 nobody = isinstance(error, httpx.ConnectError) and not arrived
                 if failures >= TRIES or nobody or isinstance(error, lasting):
                     reason = str(error) or type(error).__name__
-                    raise ValueError(f"{url} could not be had ({reason}). {OTHER_WAYS.format(place=place)}") from error
+                    raise ValueError(
+                        f"{url} could not be had ({reason}). {OTHER_WAYS.format(place=place)}"
+                    ) from error
                 time.sleep(pause * 2 ** (failures - 1))
     check_download(part, url, size, sha256)
     os.replace(part.data, place)
@@ -99,10 +111,15 @@ def is_complete(part: PartialFile) -> bool:
     return part.size > 0 and part.size == part.promise().size
 
 
-def receive_bytes(client: httpx.Client, url: str, part: PartialFile, size: int | None, show: ShowProgress) -> None:
+def receive_bytes(
+    client: httpx.Client, url: str, part: PartialFile, size: int | None, show: ShowProgress
+) -> None:
     """Append what the server sends to the part, or start over where it cannot continue."""
     done, old = part.size, part.promise()
-    headers = {"Accept-Encoding": "identity", **build_authorization(url)}  # a compressed answer could not be continued
+    headers = {
+        "Accept-Encoding": "identity",
+        **build_authorization(url),
+    }  # a compressed answer could not be continued
     if done and old.etag:
         headers |= {"Range": f"bytes={done}-", "If-Range": old.etag}
     with client.stream("GET", url, headers=headers) as response:
@@ -110,8 +127,10 @@ def receive_bytes(client: httpx.Client, url: str, part: PartialFile, size: int |
         if response.status_code != 206:
             done, old = 0, read_promise(response)
             if None not in (size, old.size) and size != old.size:
-                raise ValueError(f"{url} has {old.size:,} bytes, expected {size:,}: it is another file than the released one. "
-                                 f"{OTHER_WAYS.format(place=part.place)}")
+                raise ValueError(
+                    f"{url} has {old.size:,} bytes, expected {size:,}: it is another file than the released one. "
+                    f"{OTHER_WAYS.format(place=part.place)}"
+                )
             part.start(old)
         elif not is_continuation(response, done, old):
             part.delete()
@@ -141,8 +160,10 @@ def raise_for_status(response: httpx.Response, url: str, part: PartialFile) -> N
     """Raise for an answer without the file."""
     status, place = response.status_code, part.place
     if status in (401, 403):
-        raise ValueError(f"{url}: {status}, access denied. If the data set is gated, accept its terms on its page and set "
-                         f"HF_TOKEN. {OTHER_WAYS.format(place=place)}")
+        raise ValueError(
+            f"{url}: {status}, access denied. If the data set is gated, accept its terms on its page and set "
+            f"HF_TOKEN. {OTHER_WAYS.format(place=place)}"
+        )
     if status == 404:
         raise ValueError(f"{url}: 404, no such file. {OTHER_WAYS.format(place=place)}")
     if status == 416:
@@ -150,18 +171,27 @@ def raise_for_status(response: httpx.Response, url: str, part: PartialFile) -> N
     if status in (408, 416, 429) or status >= 500:
         raise TransferInterrupted(f"status {status}")
     if status not in (200, 206):
-        raise ValueError(f"{url}: status {status} {response.reason_phrase}. {OTHER_WAYS.format(place=place)}")
+        raise ValueError(
+            f"{url}: status {status} {response.reason_phrase}. {OTHER_WAYS.format(place=place)}"
+        )
 
 
 def read_promise(response: httpx.Response) -> ServerPromise:
     """Size, checksum and version in the headers; the hub's own stand on the redirect to its storage."""
-    linked = {key: value for hop in (*response.history, response) for key, value in hop.headers.items()
-              if key.startswith("x-linked-")}
+    linked = {
+        key: value
+        for hop in (*response.history, response)
+        for key, value in hop.headers.items()
+        if key.startswith("x-linked-")
+    }
     length = response.headers.get("content-length", linked.get("x-linked-size", ""))
     etag = response.headers.get("etag", "")
     digests = [text.strip('"').lower() for text in (linked.get("x-linked-etag", ""), etag)]
-    return ServerPromise(etag=etag if etag.startswith('"') else None, size=int(length) if length.isdigit() else None,
-                   sha256=next((text for text in digests if re.fullmatch("[0-9a-f]{64}", text)), None))
+    return ServerPromise(
+        etag=etag if etag.startswith('"') else None,
+        size=int(length) if length.isdigit() else None,
+        sha256=next((text for text in digests if re.fullmatch("[0-9a-f]{64}", text)), None),
+    )
 
 
 def is_continuation(response: httpx.Response, done: int, old: ServerPromise) -> bool:
@@ -175,13 +205,19 @@ def check_download(part: PartialFile, url: str, size: int | None, sha256: str | 
     """ValueError, and no part any more, unless its size and checksum are as expected."""
     promise = part.promise()
     found = (part.size, compute_sha256(part.data))
-    for what, expected, got in (("bytes", size, found[0]), ("bytes", promise.size, found[0]),
-                                ("sha256", sha256, found[1]), ("sha256", promise.sha256, found[1])):
+    for what, expected, got in (
+        ("bytes", size, found[0]),
+        ("bytes", promise.size, found[0]),
+        ("sha256", sha256, found[1]),
+        ("sha256", promise.sha256, found[1]),
+    ):
         if expected is not None and expected != got:
             part.delete()
-            raise ValueError(f"{url} is not the expected file: {what} expected {expected}, found {got}. What came is deleted; "
-                             "try again, and if that gives the same, the file has changed there. "
-                             f"{OTHER_WAYS.format(place=part.place)}")
+            raise ValueError(
+                f"{url} is not the expected file: {what} expected {expected}, found {got}. What came is deleted; "
+                "try again, and if that gives the same, the file has changed there. "
+                f"{OTHER_WAYS.format(place=part.place)}"
+            )
 
 
 def compute_sha256(path: Path) -> str:

@@ -32,14 +32,19 @@ def read_lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
                 try:
                     text = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 except UnicodeDecodeError as error:
-                    problems.add(f"{path}, line {number}: not UTF-8 ({error.reason} at byte {error.start})")
+                    problems.add(
+                        f"{path}, line {number}: not UTF-8 ({error.reason} at byte {error.start})"
+                    )
                     continue
                 if text.strip():
                     yield number, text
     except FileNotFoundError:
         problems.add(f"{path} is missing", whole_file=True)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        problems.add(f"{path}, after line {number}: the compressed data is broken ({error}); fetch it again", whole_file=True)
+        problems.add(
+            f"{path}, after line {number}: the compressed data is broken ({error}); fetch it again",
+            whole_file=True,
+        )
 
 
 def read_objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -50,14 +55,21 @@ def read_objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str
         except json.JSONDecodeError as error:
             problems.add(f"{path}, line {number}, column {error.colno}: not JSON ({error.msg})")
             continue
-        except (RecursionError, ValueError) as error:  # brackets without end, a number of thousands of digits
-            problems.add(f"{path}, line {number}: not JSON that can be read ({str(error).partition(';')[0]:.80})")
+        except (
+            RecursionError,
+            ValueError,
+        ) as error:  # brackets without end, a number of thousands of digits
+            problems.add(
+                f"{path}, line {number}: not JSON that can be read ({str(error).partition(';')[0]:.80})"
+            )
             continue
         if not isinstance(row, dict):
             problems.add(f"{path}, line {number}: {text:.40} is not a JSON object")
         elif "\\ud" in text.lower() and not is_encodable(row):
             problems.add(f"{path}, line {number}: half of a surrogate pair, which is no character")
-        elif ('" :' in text or text.count('":') != count_keys(row)) and (twice := find_repeated_key(text)):  # texts may hold ": as well
+        elif ('" :' in text or text.count('":') != count_keys(row)) and (
+            twice := find_repeated_key(text)
+        ):  # texts may hold ": as well
             problems.add(f"{path}, line {number}: the key {twice!r:.40} comes twice in an object")
         else:
             yield number, row
@@ -66,8 +78,14 @@ def read_objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str
 def count_keys(value: Any) -> int:
     """How many keys all objects in it have."""
     if isinstance(value, dict):
-        return len(value) + sum(count_keys(one) for one in value.values() if isinstance(one, dict | list))
-    return sum(count_keys(one) for one in value if isinstance(one, dict | list)) if isinstance(value, list) else 0
+        return len(value) + sum(
+            count_keys(one) for one in value.values() if isinstance(one, dict | list)
+        )
+    return (
+        sum(count_keys(one) for one in value if isinstance(one, dict | list))
+        if isinstance(value, list)
+        else 0
+    )
 
 
 def find_repeated_key(text: str) -> str | None:
@@ -78,6 +96,7 @@ def find_repeated_key(text: str) -> str | None:
         names = [name for name, _ in pairs]
         found.extend(name for name in names if names.count(name) > 1)
         return {}
+
     json.loads(text, object_pairs_hook=seen)
     return found[0] if found else None
 
@@ -90,8 +109,14 @@ def is_encodable(row: dict[str, Any]) -> bool:
     return True
 
 
-def get_text_field(row: dict[str, Any], key: str, where: str, problems: Problems, default: str | None = None,
-          blank: bool = False) -> str | None:
+def get_text_field(
+    row: dict[str, Any],
+    key: str,
+    where: str,
+    problems: Problems,
+    default: str | None = None,
+    blank: bool = False,
+) -> str | None:
     """The text of a key; None after naming what is wrong with it. An id may be a number; `default` is for none at all."""
     value = default if row.get(key) is None else row[key]
     if isinstance(value, int) and not isinstance(value, bool) and key.endswith("id"):
@@ -112,7 +137,9 @@ def read_columns(path: Path, number: int, problems: Problems) -> Iterator[tuple[
         if len(found) == number and all(found):
             yield f"{path}, line {line}", found
         else:
-            problems.add(f"{path}, line {line}: {len(found)} columns, need {number} with something in each: {text!r:.60}")
+            problems.add(
+                f"{path}, line {line}: {len(found)} columns, need {number} with something in each: {text!r:.60}"
+            )
 
 
 def read_judgements(path: Path, trec: bool, problems: Problems) -> Iterator[Judgement]:
@@ -125,5 +152,7 @@ def read_judgements(path: Path, trec: bool, problems: Problems) -> Iterator[Judg
             score = math.nan
         if math.isfinite(score):
             yield Judgement(query_id, passage_id, score, where)
-        elif position or trec or not math.isnan(score) or text.lower().lstrip("+-") == "nan":  # nan and inf head no column
+        elif (
+            position or trec or not math.isnan(score) or text.lower().lstrip("+-") == "nan"
+        ):  # nan and inf head no column
             problems.add(f"{where}: the score {text!r:.40} is not a number")

@@ -19,11 +19,25 @@ def load_language_names() -> dict[str, str]:
 def explain_wrong_code(code: str) -> str | None:
     """What is wrong with a code, and what to write; None for a language, with script or region (zh, zh-Hant, pt_BR)."""
     language, *subtags = code.replace("_", "-").split("-")
-    if language in load_language_names() and language == language.lower() and all(part.isalnum() and 2 <= len(part) <= 4 for part in subtags):
+    if (
+        language in load_language_names()
+        and language == language.lower()
+        and all(part.isalnum() and 2 <= len(part) <= 4 for part in subtags)
+    ):
         return None
-    guesses = [get_global("language_aliases").get(language.lower()),
-               *(other for other, name in load_language_names().items() if name.lower() == code.lower()), language.lower(),
-               *get_close_matches(code, load_language_names())]
-    guess = next((guess for guess in guesses if guess in load_language_names() and guess not in NO_GUESS), None)
-    meant = f", did you mean {guess!r} ({load_language_names()[guess]})?" if guess in load_language_names() else ""
+    guesses = [
+        get_global("language_aliases").get(language.lower()),
+        *(other for other, name in load_language_names().items() if name.lower() == code.lower()),
+        language.lower(),
+        *get_close_matches(code, load_language_names()),
+    ]
+    guess = next(
+        (guess for guess in guesses if guess in load_language_names() and guess not in NO_GUESS),
+        None,
+    )
+    meant = (
+        f", did you mean {guess!r} ({load_language_names()[guess]})?"
+        if guess in load_language_names()
+        else ""
+    )
     return f"the language code {code!r} is not known{meant or ': use one like en, de or zh-Hant'}"

@@ -39,15 +39,21 @@ class Paragraph:
     questions: tuple[Question, ...]
 
 
-def read_lareqa_folder(folder: str | Path, languages: Iterable[str], origin: str) -> dict[str, list[Paragraph]]:
+def read_lareqa_folder(
+    folder: str | Path, languages: Iterable[str], origin: str
+) -> dict[str, list[Paragraph]]:
     """The paragraphs of `folder/{language}.json`, in the order of the file.
 
     `origin` says where the files can be had. Everything wrong in all files is reported as one ValueError.
     """
     if not Path(folder).is_dir():
-        raise ValueError(f"there is no folder {folder}: get the data from {origin}, or correct the path.")
+        raise ValueError(
+            f"there is no folder {folder}: get the data from {origin}, or correct the path."
+        )
     wrong: list[str] = []
-    paragraphs = {language: _read(Path(folder) / f"{language}.json", origin, wrong) for language in languages}
+    paragraphs = {
+        language: _read(Path(folder) / f"{language}.json", origin, wrong) for language in languages
+    }
     if wrong:
         rest = [f"... and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
         lines = "\n  ".join(wrong[:SHOWN] + rest)
@@ -59,9 +65,13 @@ def _read(path: Path, origin: str, wrong: list[str]) -> list[Paragraph]:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        wrong.append(f"{path} is missing: get it from {origin}, or name only the languages you have.")
+        wrong.append(
+            f"{path} is missing: get it from {origin}, or name only the languages you have."
+        )
     except json.JSONDecodeError as error:
-        wrong.append(f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}). {CURE}")
+        wrong.append(
+            f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}). {CURE}"
+        )
     except UnicodeDecodeError as error:
         wrong.append(f"{path}: not UTF-8 ({error}). {CURE}")
     else:
@@ -77,24 +87,40 @@ def _paragraphs(articles: list, path: Path, wrong: list[str]) -> list[Paragraph]
             before = len(wrong)
             context, sentences, breaks, questions = (
                 _get(raw, key, kind, where, wrong)
-                for key, kind in (("context", str), ("sentences", list), ("sentence_breaks", list), ("qas", list)))
+                for key, kind in (
+                    ("context", str),
+                    ("sentences", list),
+                    ("sentence_breaks", list),
+                    ("qas", list),
+                )
+            )
             if len(wrong) > before:
                 continue
             if len(sentences) != len(breaks):
-                wrong.append(f"{where}: {len(sentences)} sentences but {len(breaks)} sentence_breaks. {CURE}")
+                wrong.append(
+                    f"{where}: {len(sentences)} sentences but {len(breaks)} sentence_breaks. {CURE}"
+                )
                 continue
             if not all(isinstance(pair, list) and len(pair) == 2 for pair in breaks):
-                wrong.append(f"{where}: sentence_breaks must be pairs [start, end], got {breaks!r:.80}. {CURE}")
+                wrong.append(
+                    f"{where}: sentence_breaks must be pairs [start, end], got {breaks!r:.80}. {CURE}"
+                )
                 continue
             empty = [i for i, sentence in enumerate(sentences) if not _text(sentence)]
-            wrong += [f"{where}, sentence {i}: {sentences[i]!r} is not a text. {CURE}" for i in empty]
+            wrong += [
+                f"{where}, sentence {i}: {sentences[i]!r} is not a text. {CURE}" for i in empty
+            ]
             read = tuple(_question(question, breaks, where, seen, wrong) for question in questions)
             title = article.get("title", "")
-            paragraphs.append(Paragraph(title, context, tuple(sentences), tuple(q for q in read if q is not None)))
+            paragraphs.append(
+                Paragraph(title, context, tuple(sentences), tuple(q for q in read if q is not None))
+            )
     return paragraphs
 
 
-def _question(raw: dict, breaks: list, where: str, seen: dict[str, str], wrong: list[str]) -> Question | None:
+def _question(
+    raw: dict, breaks: list, where: str, seen: dict[str, str], wrong: list[str]
+) -> Question | None:
     """The question, or None after naming what is wrong; `seen` maps the ids of this file to their places."""
     name = _get(raw, "id", str, where, wrong)
     here = f"{where}, question {name!r}"
@@ -102,7 +128,9 @@ def _question(raw: dict, breaks: list, where: str, seen: dict[str, str], wrong: 
     if name is None or text is None or answers is None:
         return None
     if name in seen:
-        wrong.append(f"{here}: the id is also in {seen[name]}; an id belongs to one question of a language. {CURE}")
+        wrong.append(
+            f"{here}: the id is also in {seen[name]}; an id belongs to one question of a language. {CURE}"
+        )
         return None
     seen[name] = where
     start = _get(answers[0], "answer_start", int, here, wrong) if answers else None
@@ -112,7 +140,9 @@ def _question(raw: dict, breaks: list, where: str, seen: dict[str, str], wrong: 
         return None
     sentence = next((i for i, (first, end) in enumerate(breaks) if first <= start < end), None)
     if sentence is None:
-        wrong.append(f"{here}: answer_start={start} is in none of the {len(breaks)} sentences {breaks}. {CURE}")
+        wrong.append(
+            f"{here}: answer_start={start} is in none of the {len(breaks)} sentences {breaks}. {CURE}"
+        )
         return None
     return Question(name, text, sentence)
 
@@ -122,7 +152,9 @@ def _get(raw: dict, key: str, kind: type, where: str, wrong: list[str]):
     if not isinstance(raw, dict) or key not in raw:
         wrong.append(f"{where}: no key '{key}'. {CURE}")
     elif not isinstance(raw[key], kind) or (kind is str and not _text(raw[key])):
-        wrong.append(f"{where}: '{key}' is {raw[key]!r:.80}, need a {'text' if kind is str else kind.__name__}. {CURE}")
+        wrong.append(
+            f"{where}: '{key}' is {raw[key]!r:.80}, need a {'text' if kind is str else kind.__name__}. {CURE}"
+        )
     else:
         return raw[key]
     return None

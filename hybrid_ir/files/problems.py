@@ -30,14 +30,25 @@ class Problems:
             self.first.append(problem)
         elif self.everything is not None:
             self.everything.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.everything, "a" if self.number > SHOWN + 1 else "w", encoding="utf-8") as file:
-                file.write("".join(f"{line}\n" for line in ([*self.first, problem] if self.number == SHOWN + 1 else [problem])))
+            with open(
+                self.everything, "a" if self.number > SHOWN + 1 else "w", encoding="utf-8"
+            ) as file:
+                file.write(
+                    "".join(
+                        f"{line}\n"
+                        for line in (
+                            [*self.first, problem] if self.number == SHOWN + 1 else [problem]
+                        )
+                    )
+                )
 
     def tell(self) -> str:
         """How many there were, and the file that has all of them, written now if there were too few to need it."""
         if self.everything is not None and 0 < self.number <= SHOWN:
             self.everything.parent.mkdir(parents=True, exist_ok=True)
-            self.everything.write_text("".join(f"{line}\n" for line in self.first), encoding="utf-8")
+            self.everything.write_text(
+                "".join(f"{line}\n" for line in self.first), encoding="utf-8"
+            )
         counted = "1 problem" if self.number == 1 else f"{self.number:,} problems"
         return f"{counted} in {self.what}, what they were about is left out: {self.everything}"
 
@@ -48,7 +59,12 @@ class Problems:
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs for going on from here."""
-        return {"number": self.number, "files": self.files, "first": self.first, "bytes": self._bytes()}
+        return {
+            "number": self.number,
+            "files": self.files,
+            "first": self.first,
+            "bytes": self._bytes(),
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.number, self.files, self.first = state["number"], state["files"], list(state["first"])
@@ -62,8 +78,15 @@ class Problems:
     def stop(self, cure: str = "") -> None:
         """Raise what was collected, if anything; `cure` says what may be done."""
         if self.number:
-            rest = [f"... and {self.number - len(self.first)} more"] if self.number > len(self.first) else []
+            rest = (
+                [f"... and {self.number - len(self.first)} more"]
+                if self.number > len(self.first)
+                else []
+            )
             if rest and self.everything is not None:
                 rest = [f"{rest[0]}, all of them in {self.everything}"]
             errors = "1 error" if self.number == 1 else f"{self.number} errors"
-            raise ValueError(f"{errors} in {self.what}:\n  " + "\n  ".join([*self.first, *rest, *([cure] if cure else [])]))
+            raise ValueError(
+                f"{errors} in {self.what}:\n  "
+                + "\n  ".join([*self.first, *rest, *([cure] if cure else [])])
+            )

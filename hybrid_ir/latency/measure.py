@@ -47,12 +47,24 @@ class Timings:
     def stages(self, contestant: int, search: int) -> dict[str, np.ndarray]:
         """Nanoseconds (R, U) of tokenise, encode, search and their total."""
         ns_RUS = self.ns_RUVS[:, :, contestant]
-        parts = {"tokenise": ns_RUS[..., TOKENISE], "encode": ns_RUS[..., ENCODE], "search": ns_RUS[..., SEARCH + search]}
+        parts = {
+            "tokenise": ns_RUS[..., TOKENISE],
+            "encode": ns_RUS[..., ENCODE],
+            "search": ns_RUS[..., SEARCH + search],
+        }
         return {**parts, "total": sum(parts.values())}
 
 
-def measure(contestants: Sequence[Contestant], queries: Sequence[str], units: Units, rounds: int, warmup: int, seed: int,
-            advance: Callable[[], None] = lambda: None, clock: Callable[[], int] = time.perf_counter_ns) -> Timings:
+def measure(
+    contestants: Sequence[Contestant],
+    queries: Sequence[str],
+    units: Units,
+    rounds: int,
+    warmup: int,
+    seed: int,
+    advance: Callable[[], None] = lambda: None,
+    clock: Callable[[], int] = time.perf_counter_ns,
+) -> Timings:
     """Time all contestants, interleaved: on each unit one after the other, so drift of the machine hits all alike.
 
     The order of units is drawn for every round, that of contestants for every unit. `advance` is called, untimed,
@@ -112,5 +124,7 @@ def count_tokens(contestant: Contestant, queries: Sequence[str]) -> np.ndarray:
     counts = []
     for start in range(0, len(queries), COUNTED):
         inputs = contestant.inputs(list(queries[start : start + COUNTED]))
-        counts.append(inputs["attention_mask"].sum(1) if isinstance(inputs, dict) else inputs.lengths_B)
+        counts.append(
+            inputs["attention_mask"].sum(1) if isinstance(inputs, dict) else inputs.lengths_B
+        )
     return torch.cat(counts).cpu().numpy()

@@ -18,9 +18,11 @@ SearchOf = Callable[[torch.Tensor], Any]
 
 def exact(pool_ND: torch.Tensor, top_k: int) -> SearchOf:
     """Every inner product, in the dtype of the pool; the places (B, K) end in main memory."""
+
     @torch.inference_mode()
     def search(vectors_BD: torch.Tensor) -> torch.Tensor:
         return (vectors_BD.to(pool_ND.dtype) @ pool_ND.T).topk(top_k).indices.cpu()
+
     return search
 
 
@@ -39,10 +41,14 @@ def hnsw(pool_ND: torch.Tensor, top_k: int) -> SearchOf:
     index.hnsw.efConstruction, index.hnsw.efSearch = EF_CONSTRUCTION, EF_SEARCH
     for chunk_ND in pool_ND.split(10_000):
         index.add(np.ascontiguousarray(chunk_ND.float().cpu().numpy()))
-    return lambda vectors_BD: index.search(np.ascontiguousarray(vectors_BD.float().cpu().numpy()), top_k)[1]
+    return lambda vectors_BD: index.search(
+        np.ascontiguousarray(vectors_BD.float().cpu().numpy()), top_k
+    )[1]
 
 
 def overlap(found_BK: Any, expected_BK: Any) -> float:
     """Share of the expected places that were found, mean over queries."""
     pairs = zip(np.asarray(found_BK), np.asarray(expected_BK), strict=True)
-    return float(np.mean([len(set(found) & set(expected)) / len(expected) for found, expected in pairs]))
+    return float(
+        np.mean([len(set(found) & set(expected)) / len(expected) for found, expected in pairs])
+    )

@@ -57,25 +57,57 @@ class LatencySettings:
     seed: int = 1
 
     def __post_init__(self):
-        wrong = [f"{name}={value!r} must be a whole number from {least}" for name, least in
-                 (("top_k", 1), ("rounds", 1), ("warmup", 0), ("pool_passages", 1), ("seed", 0))
-                 if not whole(value := getattr(self, name), least)]
-        wrong += [f"{name}={list(values)!r} must be whole numbers from {least}" for name, values, least in
-                  (("batch_sizes", self.batch_sizes, 1), ("pools", self.pools, self.top_k if whole(self.top_k, 1) else 1))
-                  if not values or not all(whole(value, least) for value in values)]
-        wrong += [f"{name}={list(values)!r} must be among {', '.join(known)}" for name, values, known in
-                  (("backends", self.backends, BACKENDS), ("search", self.search, SEARCHES))
-                  if not values or not set(values) <= set(known)]
-        wrong += [f"{name}={value!r} must be one of {', '.join(known)}" for name, value, known in
-                  (("pool_dtype", self.pool_dtype, POOL_DTYPES), ("pool_vectors", self.pool_vectors, POOL_VECTORS))
-                  if value not in known]
-        wrong += [f"{name}={list(values)!r} names something twice" for name in ("batch_sizes", "pools", "backends", "search")
-                  if len(set(values := getattr(self, name))) < len(values)]
+        wrong = [
+            f"{name}={value!r} must be a whole number from {least}"
+            for name, least in (
+                ("top_k", 1),
+                ("rounds", 1),
+                ("warmup", 0),
+                ("pool_passages", 1),
+                ("seed", 0),
+            )
+            if not whole(value := getattr(self, name), least)
+        ]
+        wrong += [
+            f"{name}={list(values)!r} must be whole numbers from {least}"
+            for name, values, least in (
+                ("batch_sizes", self.batch_sizes, 1),
+                ("pools", self.pools, self.top_k if whole(self.top_k, 1) else 1),
+            )
+            if not values or not all(whole(value, least) for value in values)
+        ]
+        wrong += [
+            f"{name}={list(values)!r} must be among {', '.join(known)}"
+            for name, values, known in (
+                ("backends", self.backends, BACKENDS),
+                ("search", self.search, SEARCHES),
+            )
+            if not values or not set(values) <= set(known)
+        ]
+        wrong += [
+            f"{name}={value!r} must be one of {', '.join(known)}"
+            for name, value, known in (
+                ("pool_dtype", self.pool_dtype, POOL_DTYPES),
+                ("pool_vectors", self.pool_vectors, POOL_VECTORS),
+            )
+            if value not in known
+        ]
+        wrong += [
+            f"{name}={list(values)!r} names something twice"
+            for name in ("batch_sizes", "pools", "backends", "search")
+            if len(set(values := getattr(self, name))) < len(values)
+        ]
         if type(self.margin) not in (int, float) or not 0 < self.margin < 1:
             wrong.append(f"margin={self.margin!r} must be above 0 and below 1: 0.05 stands for 5 %")
         if wrong:
-            raise ValueError("; ".join(wrong) + (f" (a pool holds at least the top_k={self.top_k} that are looked for)"
-                                                 if any(w.startswith("pools=") and "whole" in w for w in wrong) else ""))
+            raise ValueError(
+                "; ".join(wrong)
+                + (
+                    f" (a pool holds at least the top_k={self.top_k} that are looked for)"
+                    if any(w.startswith("pools=") and "whole" in w for w in wrong)
+                    else ""
+                )
+            )
 
     @property
     def searches(self) -> list[Search]:

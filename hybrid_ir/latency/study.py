@@ -42,29 +42,45 @@ class Study:
     def _rows(self, timings: Timings) -> pa.Table:
         rounds, count, contestants, _ = timings.ns_RUVS.shape
         shape = (rounds, count, contestants, len(self.searches))
-        round_W, unit_W, contestant_W, search_W = (axis.ravel() for axis in np.indices(shape, np.int32))
+        round_W, unit_W, contestant_W, search_W = (
+            axis.ravel() for axis in np.indices(shape, np.int32)
+        )
         units, ns_RUVS = timings.units, timings.ns_RUVS
-        tokens_VU = np.array([[self.tokens[checkpoint][rows].sum() for rows in units.rows] for checkpoint, _ in self.contestants])
+        tokens_VU = np.array(
+            [
+                [self.tokens[checkpoint][rows].sum() for rows in units.rows]
+                for checkpoint, _ in self.contestants
+            ]
+        )
         first_U = np.array([rows[0] for rows in units.rows])
 
         def over_searches(stage: int) -> np.ndarray:
             return np.repeat(ns_RUVS[..., stage].ravel(), len(self.searches))
-        return pa.table({
-            "checkpoint": named(contestant_W, [checkpoint for checkpoint, _ in self.contestants]),
-            "backend": named(contestant_W, [backend for _, backend in self.contestants]),
-            "batch_size": np.full(len(round_W), units.batch_size, np.int32),
-            "search": named(search_W, [search.kind for search in self.searches]),
-            "pool": np.array([search.pool for search in self.searches])[search_W],
-            "round": round_W,
-            "query": first_U[unit_W],
-            "question": named(first_U[unit_W].astype(np.int32), list(self.benchmark.question_ids)),
-            "language": named(units.languages_U[unit_W].astype(np.int32), list(self.benchmark.languages)),
-            "queries": units.queries_U[unit_W],
-            "tokens": tokens_VU[contestant_W, unit_W],
-            "tokenise_ns": over_searches(TOKENISE),
-            "encode_ns": over_searches(ENCODE),
-            "search_ns": ns_RUVS[..., SEARCH:].ravel(),
-        })
+
+        return pa.table(
+            {
+                "checkpoint": named(
+                    contestant_W, [checkpoint for checkpoint, _ in self.contestants]
+                ),
+                "backend": named(contestant_W, [backend for _, backend in self.contestants]),
+                "batch_size": np.full(len(round_W), units.batch_size, np.int32),
+                "search": named(search_W, [search.kind for search in self.searches]),
+                "pool": np.array([search.pool for search in self.searches])[search_W],
+                "round": round_W,
+                "query": first_U[unit_W],
+                "question": named(
+                    first_U[unit_W].astype(np.int32), list(self.benchmark.question_ids)
+                ),
+                "language": named(
+                    units.languages_U[unit_W].astype(np.int32), list(self.benchmark.languages)
+                ),
+                "queries": units.queries_U[unit_W],
+                "tokens": tokens_VU[contestant_W, unit_W],
+                "tokenise_ns": over_searches(TOKENISE),
+                "encode_ns": over_searches(ENCODE),
+                "search_ns": ns_RUVS[..., SEARCH:].ravel(),
+            }
+        )
 
 
 def named(index_W: np.ndarray, names: list[str]) -> pa.DictionaryArray:

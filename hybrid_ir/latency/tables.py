@@ -24,9 +24,15 @@ def stages_table(study: Study, rows: list[Row]) -> Table:
         last, batch = row["batch_size"], f"{row['batch_size']}"
         if row["queries_per_unit"] < row["batch_size"]:
             batch += f" ({row['queries_per_unit']:.1f})"  # what the languages had queries for
-        table.add_row(Plain(f"{row['checkpoint']}\n{row['backend']}, {row['search']} {row['pool']:,}"), batch,
-                      *("\n".join(milliseconds(row["ms"][stage][name]) for name in ("p50", "p95", "p99")) for stage in STAGES),
-                      milliseconds(row["ms"]["per_query"]["p50"]))
+        table.add_row(
+            Plain(f"{row['checkpoint']}\n{row['backend']}, {row['search']} {row['pool']:,}"),
+            batch,
+            *(
+                "\n".join(milliseconds(row["ms"][stage][name]) for name in ("p50", "p95", "p99"))
+                for stage in STAGES
+            ),
+            milliseconds(row["ms"]["per_query"]["p50"]),
+        )
     return table
 
 
@@ -34,11 +40,23 @@ def languages_table(study: Study, rows: list[Row]) -> Table:
     """p50 of the total and tokens per query by language: smallest batch size, first backend, first search."""
     search, backend = study.searches[0], study.backends[0]
     size = min(row["batch_size"] for row in rows)
-    cells = {(row["language"], row["checkpoint"]): row for row in rows if row["batch_size"] == size
-             and row["backend"] == backend and (row["search"], row["pool"]) == search}
+    cells = {
+        (row["language"], row["checkpoint"]): row
+        for row in rows
+        if row["batch_size"] == size
+        and row["backend"] == backend
+        and (row["search"], row["pool"]) == search
+    }
     languages = by_tokens(study)
-    part = f"; first {MOST} of {len(languages)} languages, most tokens first" if len(languages) > MOST else ""
-    table = Table(title=f"batch {size}, {backend}, {search}: tokens per query, p50 in ms{part}", title_justify="left")
+    part = (
+        f"; first {MOST} of {len(languages)} languages, most tokens first"
+        if len(languages) > MOST
+        else ""
+    )
+    table = Table(
+        title=f"batch {size}, {backend}, {search}: tokens per query, p50 in ms{part}",
+        title_justify="left",
+    )
     table.add_column("query language")
     table.add_column("queries", justify="right")
     readers = readings(study)
@@ -51,11 +69,20 @@ def languages_table(study: Study, rows: list[Row]) -> Table:
         table.add_column(Plain(f"p50 {name}"), justify="right", overflow="fold")
     for language in languages[:MOST]:
         first = cells[language, checkpoints[0]]
-        tokens = [cells[language, names[0]]["tokens_per_query"] if (language, names[0]) in cells else {}
-                  for names in readers.values()]
-        table.add_row(Plain(language), f"{first['queries']:,}", *(f"{found[name]:.1f}" if found else "" for found in tokens
-                                                           for name in ("mean", "p95")),
-                      *(milliseconds(cells[language, name]["ms"]["total"]["p50"]) for name in checkpoints))
+        tokens = [
+            cells[language, names[0]]["tokens_per_query"] if (language, names[0]) in cells else {}
+            for names in readers.values()
+        ]
+        table.add_row(
+            Plain(language),
+            f"{first['queries']:,}",
+            *(
+                f"{found[name]:.1f}" if found else ""
+                for found in tokens
+                for name in ("mean", "p95")
+            ),
+            *(milliseconds(cells[language, name]["ms"]["total"]["p50"]) for name in checkpoints),
+        )
     return table
 
 
@@ -69,7 +96,10 @@ def readings(study: Study) -> dict[bytes, list[str]]:
 
 def equivalence_table(rows: list[Row], margin: float) -> Table:
     """The mean ratio and its verdict; the median is in latency.json."""
-    table = Table(title=f"how much slower, mean and 90 % interval; same means less than {margin:.1%} apart", title_justify="left")
+    table = Table(
+        title=f"how much slower, mean and 90 % interval; same means less than {margin:.1%} apart",
+        title_justify="left",
+    )
     table.add_column("one against another", overflow="fold")
     for column in ("batch", "slower", "TOST p"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -78,9 +108,13 @@ def equivalence_table(rows: list[Row], margin: float) -> Table:
         what = f"{row['search']} {row['pool']:,}: total" if row["search"] else "encode"
         slower = row["slower"]
         ratio = f"{slower['mean']:+.1%} [{slower['mean_low']:+.1%}, {slower['mean_high']:+.1%}]"
-        table.add_row(Plain(f"{row['second']}\nagainst {row['first']}\n{row['backend']}, {what}"), str(row["batch_size"]),
-                      Plain(ratio), "·" if row["p"] is None else f"{row['p']:.4f}",
-                      row["verdict"] if row["p"] is not None else "inconclusive: too few questions")
+        table.add_row(
+            Plain(f"{row['second']}\nagainst {row['first']}\n{row['backend']}, {what}"),
+            str(row["batch_size"]),
+            Plain(ratio),
+            "·" if row["p"] is None else f"{row['p']:.4f}",
+            row["verdict"] if row["p"] is not None else "inconclusive: too few questions",
+        )
     return table
 
 

@@ -42,4 +42,6 @@ def units(benchmark: Benchmark, batch_size: int) -> Units:
             batches = np.array_split(mine, -(-len(mine) // batch_size))
             rows += batches
             languages += [language] * len(batches)
-    return Units(batch_size, rows, np.array(languages), np.array([clusters_Q[batch[0]] for batch in rows]))
+    return Units(
+        batch_size, rows, np.array(languages), np.array([clusters_Q[batch[0]] for batch in rows])
+    )

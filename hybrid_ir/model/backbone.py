@@ -12,19 +12,41 @@ from pathlib import Path
 import torch
 from huggingface_hub.utils import enable_progress_bars
 from safetensors.torch import load_file
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils import cached_file, logging
 
-TANH_HEAD_FOLDER = "2_Dense"  # folder of the dense layer in a sentence-transformers release of LaBSE
+TANH_HEAD_FOLDER = (
+    "2_Dense"  # folder of the dense layer in a sentence-transformers release of LaBSE
+)
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 RECIPE_VERSION = 2  # of what a recipe makes
 
 
-def load_backbone(name: str, tanh_head: bool = False, dropout: float | None = None, attention: str | None = None,
-                  revision: str | None = None,
-                  trust_remote_code: bool = False) -> tuple[nn.Module, PreTrainedTokenizerFast, nn.Module]:
+def load_backbone(
+    name: str,
+    tanh_head: bool = False,
+    dropout: float | None = None,
+    attention: str | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> tuple[nn.Module, PreTrainedTokenizerFast, nn.Module]:
     """The encoder in float32, its tokenizer, and the head behind the pooling (identity unless `tanh_head`).
 
     Raises:
@@ -40,7 +62,13 @@ def load_backbone(name: str, tanh_head: bool = False, dropout: float | None = No
             tokenizer = AutoTokenizer.from_pretrained(name, **hub)
             # float32 masters whatever dtype the checkpoint was stored in
             model, report = AutoModel.from_pretrained(
-                name, config=config, attn_implementation=attention, dtype=torch.float32, output_loading_info=True, **hub)
+                name,
+                config=config,
+                attn_implementation=attention,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **hub,
+            )
     except (OSError, ValueError) as error:
         raise ValueError(
             f"model.backbone={name!r} could not be loaded: it is no folder with a Hugging Face checkpoint, and the hub did "
@@ -48,11 +76,21 @@ def load_backbone(name: str, tanh_head: bool = False, dropout: float | None = No
         ) from error
     missing = [key for key in report["missing_keys"] if not key.startswith("pooler.")]
     if missing:
-        raise ValueError(f"model.backbone={name!r} lacks {len(missing)} weights, first {sorted(missing)[0]!r}: "
-                         "they would be random. Use a checkpoint of an encoder.")
-    head = _tanh_head(name, model, len(missing) == len(report["missing_keys"]), revision) if tanh_head else nn.Identity()
+        raise ValueError(
+            f"model.backbone={name!r} lacks {len(missing)} weights, first {sorted(missing)[0]!r}: "
+            "they would be random. Use a checkpoint of an encoder."
+        )
+    head = (
+        _tanh_head(name, model, len(missing) == len(report["missing_keys"]), revision)
+        if tanh_head
+        else nn.Identity()
+    )
     model.pooler = None  # what no loss reaches would fail distributed training
-    return model.train(), tokenizer, head  # from_pretrained hands it over in eval mode, and Lightning would keep that
+    return (
+        model.train(),
+        tokenizer,
+        head,
+    )  # from_pretrained hands it over in eval mode, and Lightning would keep that
 
 
 @contextmanager
@@ -75,15 +113,28 @@ def _tanh_head(name: str, model: nn.Module, has_pooler: bool, revision: str | No
     width = model.config.hidden_size
     dense = nn.Linear(width, width)
     for file in ("model.safetensors", "pytorch_model.bin"):
-        path = cached_file(name, f"{TANH_HEAD_FOLDER}/{file}", revision=revision, _raise_exceptions_for_missing_entries=False,
-                           _raise_exceptions_for_connection_errors=False)
+        path = cached_file(
+            name,
+            f"{TANH_HEAD_FOLDER}/{file}",
+            revision=revision,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
         if path:
-            weights = load_file(path) if file.endswith("safetensors") else torch.load(path, weights_only=True)
-            dense.load_state_dict({key.removeprefix("linear."): value.float() for key, value in weights.items()})
+            weights = (
+                load_file(path)
+                if file.endswith("safetensors")
+                else torch.load(path, weights_only=True)
+            )
+            dense.load_state_dict(
+                {key.removeprefix("linear."): value.float() for key, value in weights.items()}
+            )
             return nn.Sequential(dense, nn.Tanh())
     if getattr(model, "pooler", None) is None or not has_pooler:
-        raise ValueError(f"model.pooling=labse needs a dense layer, and {name!r} has neither {TANH_HEAD_FOLDER}/ nor the weights "
-                         "of a pooler: use pooling=cls or mean")
+        raise ValueError(
+            f"model.pooling=labse needs a dense layer, and {name!r} has neither {TANH_HEAD_FOLDER}/ nor the weights "
+            "of a pooler: use pooling=cls or mean"
+        )
     dense.load_state_dict(model.pooler.dense.state_dict())
     return nn.Sequential(dense, nn.Tanh())
 
@@ -104,13 +155,17 @@ class FromScratch:
     seed: int = 0
 
     def __str__(self) -> str:
-        return f"from scratch ({self.layers} layers, width {self.width}, vocabulary {self.vocab_size})"
+        return (
+            f"from scratch ({self.layers} layers, width {self.width}, vocabulary {self.vocab_size})"
+        )
 
     def build(self, texts: Iterable[str], cache: Path) -> Path:
         """Folder with the model in Hugging Face form; the same recipe and texts give the same folder."""
         if not texts:
-            raise ValueError("model: a backbone from scratch needs the training texts for its tokenizer; name a checkpoint "
-                             "(model.backbone=PATH) where there are none")
+            raise ValueError(
+                "model: a backbone from scratch needs the training texts for its tokenizer; name a checkpoint "
+                "(model.backbone=PATH) where there are none"
+            )
         digest = hashlib.sha256(json.dumps([RECIPE_VERSION, asdict(self)]).encode())
         for text in texts:
             digest.update(text.encode() + b"\n")
@@ -131,9 +186,15 @@ class FromScratch:
 
     def _model(self) -> BertModel:
         config = BertConfig(
-            vocab_size=self.vocab_size, hidden_size=self.width, num_hidden_layers=self.layers,
-            num_attention_heads=self.heads, intermediate_size=self.intermediate, hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0, max_position_embeddings=self.max_positions)
+            vocab_size=self.vocab_size,
+            hidden_size=self.width,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            intermediate_size=self.intermediate,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            max_position_embeddings=self.max_positions,
+        )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             return BertModel(config)
@@ -146,16 +207,32 @@ class FromScratch:
         bytes_of_fallback = [f"<0x{byte:02X}>" for byte in range(256)]
         special = SPECIAL_TOKENS + bytes_of_fallback
         # the trainer would take all characters, however small the vocabulary
-        tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
-            vocab_size=self.vocab_size, limit_alphabet=max(0, self.vocab_size - len(special)), special_tokens=special,
-            show_progress=False))
+        tokenizer.train_from_iterator(
+            texts,
+            trainers.BpeTrainer(
+                vocab_size=self.vocab_size,
+                limit_alphabet=max(0, self.vocab_size - len(special)),
+                special_tokens=special,
+                show_progress=False,
+            ),
+        )
         # the trainer takes bytes as special tokens only; as such a text that spells one out would turn into it
         rules = json.loads(tokenizer.to_str())
-        rules["added_tokens"] = [token for token in rules["added_tokens"] if token["content"] in SPECIAL_TOKENS]
+        rules["added_tokens"] = [
+            token for token in rules["added_tokens"] if token["content"] in SPECIAL_TOKENS
+        ]
         tokenizer = Tokenizer.from_str(json.dumps(rules))
         tokenizer.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-            special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")])
+            single="[CLS] $A [SEP]",
+            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+            special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
+        )
         return PreTrainedTokenizerFast(
-            tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",
-            mask_token="[MASK]", model_max_length=self.max_positions)
+            tokenizer_object=tokenizer,
+            unk_token="[UNK]",
+            pad_token="[PAD]",
+            cls_token="[CLS]",
+            sep_token="[SEP]",
+            mask_token="[MASK]",
+            model_max_length=self.max_positions,
+        )

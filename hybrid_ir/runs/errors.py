@@ -1,15 +1,12 @@
-"""The `hybrid-ir` commands, one file each, and what they share with train.py: where things are, clear errors."""
+"""Clear errors: a mistake of the user is one line, everything else keeps its traceback."""
 
-import logging
 import os
 import sys
 import traceback
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from errno import ENOSPC
 from functools import wraps
-from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -17,71 +14,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from hybrid_ir.runs.identity import register_resolvers
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, Interrupted
 from hybrid_ir.system.processes import Failure, RanksEnded, end_with_watcher, report_failure
 
-end_with_watcher()  # before torch is imported, which takes seconds
-PACKAGE = Path(__file__).parents[1]
 USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseException)
-
-
-def find_shipped_file(name: str) -> Path:
-    """`conf` or `train.py`: inside an installed package, or beside it in a clone."""
-    return PACKAGE / name if (PACKAGE / name).exists() else PACKAGE.parent / name
-
-
-def find_conf_folder() -> str:
-    """Absolute path of conf/, for hydra.main."""
-    silence_libraries()
-    register_resolvers()
-    # a sweep must not hide what a failing job said, and one_clear_error prints it better than Hydra does
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    return str(find_shipped_file("conf"))
-
-
-def list_options(group: str) -> list[str]:
-    """The options of a group of conf/."""
-    return sorted(path.stem for path in (find_shipped_file("conf") / group).glob("*.yaml") if path.stem != "none")
-
-
-def require_benchmarks(key: str, chosen: Iterable[str], but: str | None = None) -> None:
-    """ValueError for names that are not in conf/benchmark; `but` may stand there too."""
-    known = list_options("benchmark")
-    if unknown := [name for name in chosen if name not in (but, *known)]:
-        raise ValueError(f"{key}={', '.join(unknown)} must be one of {', '.join([*([but] if but else []), *known])}")
-
-
-def silence_libraries() -> None:
-    """Lightning's advice about hardware, services and loops that we set up on purpose."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda",
-                 "lightning.fabric.utilities.distributed"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (".*LeafSpec.*", ".*does not have many workers.*", ".*smaller than the logging interval.*",
-                    ".*Total length of .* is zero.*", ".*Checkpoint directory .* exists.*",
-                    ".*callbacks used to create the checkpoint.*", ".*The dirpath has changed.*",
-                    ".*your dataloader is not resumable.*", ".*recommended to use .self.log.*sync_dist=True.*",
-                    ".*.srun. command is available.*"):
-        warnings.filterwarnings("ignore", message)
-
-
-def prepare_process(seed: int, threads: int) -> None:
-    """Seed every generator, and set the threads of torch on a CPU."""
-    wrong = [f"{name}={value!r} must be a whole number from {least} to {most}" for name, value, least, most in
-             (("seed", seed, 0, 2**32 - 1), ("threads", threads, 1, max(64, os.cpu_count() or 1)))
-             if type(value) is not int or not least <= value <= most]
-    if wrong:
-        raise ValueError("; ".join(wrong))
-    import torch  # here, so that `hybrid-ir data fetch` starts in a second
-    from lightning import seed_everything
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # else Lightning takes all cores for the processes of a machine
-    torch.set_num_threads(threads)
-    seed_everything(seed, workers=True, verbose=False)
 
 
 @contextmanager
 def report_errors_clearly() -> Iterator[None]:
     """Print a user's mistake as one line and exit with 2, say that Ctrl-C was heard; anything else keeps its traceback."""
+    end_with_watcher()
     try:
         yield
     except BrokenPipeError:  # `| head` has seen enough
@@ -95,7 +37,9 @@ def report_errors_clearly() -> Iterator[None]:
             print(ended, file=sys.stderr)
         sys.exit(ended.code)
     except Interrupted as request:
-        if get_process_rank():  # one rank asks for the requeue; a bad exit of another would have the cluster kill it
+        if (
+            get_process_rank()
+        ):  # one rank asks for the requeue; a bad exit of another would have the cluster kill it
             sys.exit(0)
         print(request, file=sys.stderr)
         sys.exit(REQUEUE_EXIT_CODE)
@@ -106,16 +50,21 @@ def report_errors_clearly() -> Iterator[None]:
             raise
         if not report_failure(failure):
             named = failure if several else failure.message
-            print(f"{failure.details}error: {named}\n(HYBRID_IR_TRACEBACK=1 shows where)", file=sys.stderr)
+            print(
+                f"{failure.details}error: {named}\n(HYBRID_IR_TRACEBACK=1 shows where)",
+                file=sys.stderr,
+            )
         sys.exit(failure.code)
 
 
 def report_run_errors_clearly(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
     """The same inside of Hydra, which would print a line of its own; in a sweep its launcher wants to see the error itself."""
+
     @wraps(task)
     def run(cfg: DictConfig) -> None:
         with report_errors_clearly() if HydraConfig.get().mode == RunMode.RUN else nullcontext():
             task(cfg)
+
     return run
 
 
@@ -128,21 +77,47 @@ def get_process_rank() -> int:
 def describe_failure(error: Exception) -> Failure:
     """What to say of an error: one line and code 2 for what users can mend, the traceback and code 1 for what they cannot."""
     others, known = False, isinstance(error, USER_ERRORS)
-    if "torch" in sys.modules:  # else it is about nobody else, and `hybrid-ir data import` ends without loading it
+    if (
+        "torch" in sys.modules
+    ):  # else it is about nobody else, and `hybrid-ir data import` ends without loading it
         from hybrid_ir.distributed import is_lost_peer_error
+
         others = is_lost_peer_error(error)
     message = describe_error(error)
-    if "can't allocate memory" in message or "out of memory" in message or isinstance(error, MemoryError):
-        known, message = True, (f"no memory left ({message.splitlines()[0][:200]}): use cache_gradients=true, a smaller "
-                                "model.tokens_per_slice, more processes or a smaller sampler.batch_size")
+    if (
+        "can't allocate memory" in message
+        or "out of memory" in message
+        or isinstance(error, MemoryError)
+    ):
+        known, message = (
+            True,
+            (
+                f"no memory left ({message.splitlines()[0][:200]}): use cache_gradients=true, a smaller "
+                "model.tokens_per_slice, more processes or a smaller sampler.batch_size"
+            ),
+        )
     elif others:
-        known, message = True, f"lost contact with another process of the run ({message.splitlines()[0][:200]})"
-    elif any(kind.__name__ == "MisconfigurationException" for kind in type(find_innermost_error(error)).__mro__):  # Lightning's word for it
-        known, message = True, message + ("; trainer=cpu trains without a GPU" if "gpu" in message else "")
+        known, message = (
+            True,
+            f"lost contact with another process of the run ({message.splitlines()[0][:200]})",
+        )
+    elif any(
+        kind.__name__ == "MisconfigurationException"
+        for kind in type(find_innermost_error(error)).__mro__
+    ):  # Lightning's word for it
+        known, message = (
+            True,
+            message + ("; trainer=cpu trains without a GPU" if "gpu" in message else ""),
+        )
     shown = not known or os.environ.get("HYBRID_IR_TRACEBACK")
-    return Failure(get_process_rank(), message if known else f"{type(error).__name__}: {message}",
-                   getattr(error, "step", None), others, 2 if known else 1,
-                   "".join(traceback.format_exception(error)) if shown else "")
+    return Failure(
+        get_process_rank(),
+        message if known else f"{type(error).__name__}: {message}",
+        getattr(error, "step", None),
+        others,
+        2 if known else 1,
+        "".join(traceback.format_exception(error)) if shown else "",
+    )
 
 
 def find_innermost_error(error: BaseException) -> BaseException:
@@ -156,9 +131,15 @@ def describe_error(error: BaseException) -> str:
     """What our own code said."""
     error = find_innermost_error(error)
     if isinstance(error, OmegaConfBaseException) and getattr(error, "full_key", None):
-        unknown = "; --help lists the keys" if isinstance(error, ConfigAttributeError | ConfigKeyError) else ""
+        unknown = (
+            "; --help lists the keys"
+            if isinstance(error, ConfigAttributeError | ConfigKeyError)
+            else ""
+        )
         return f"config key {error.full_key}: {str(error).splitlines()[0]}{unknown}"
     if isinstance(error, OSError) and error.errno == ENOSPC:
-        return (f"{error}: free some, or write to another disk with out=, to= and paths.cache_dir=. A file that has its name is "
-                "whole, a result without metrics.json is not")
+        return (
+            f"{error}: free some, or write to another disk with out=, to= and paths.cache_dir=. A file that has its name is "
+            "whole, a result without metrics.json is not"
+        )
     return str(error).strip() or type(error).__name__

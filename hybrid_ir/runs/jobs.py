@@ -15,11 +15,11 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.runs.errors import find_shipped_file
+from hybrid_ir.files.atomic import write_text_atomically
+from hybrid_ir.runs.conf import find_shipped_file
 from hybrid_ir.runs.identity import hash_config
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE
 from hybrid_ir.system.processes import WATCHER_VARIABLE
-from hybrid_ir.runs.folder import write_text_atomically
 
 PENDING, RUNNING, DONE, FAILED = "pending", "running", "done", "failed"
 JOB_STATE, JOB_LOG = "job.json", "job.log"
@@ -65,8 +65,13 @@ class Job:
         """Take over what an earlier start of the sweep left: done stays done, failed too unless it is to be tried again."""
         path = self.folder / JOB_STATE
         known = json.loads(path.read_text()) if path.exists() else {"state": PENDING}
-        if (self.folder / "metrics.json").exists() or known["state"] == DONE:  # without a benchmark there is no metrics.json
-            self.state, self.metric = DONE, read_objective(self.folder, self.config.get("objective"))
+        if (self.folder / "metrics.json").exists() or known[
+            "state"
+        ] == DONE:  # without a benchmark there is no metrics.json
+            self.state, self.metric = (
+                DONE,
+                read_objective(self.folder, self.config.get("objective")),
+            )
             self.seconds = known.get("seconds", 0.0)
         elif known["state"] == FAILED and not retry_failed:
             self.state, self.reason, self.seconds = FAILED, known["reason"], known["seconds"]
@@ -81,8 +86,19 @@ class Job:
         command = self.command()
         with open(self.folder / JOB_LOG, "ab") as log:
             # a session of its own: Ctrl-C comes to it through the launcher, as a request to save and stop
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
-                                            env={**os.environ, "COLUMNS": "150", **environment, WATCHER_VARIABLE: str(os.getpid())})
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={
+                    **os.environ,
+                    "COLUMNS": "150",
+                    **environment,
+                    WATCHER_VARIABLE: str(os.getpid()),
+                },
+            )
         self.state, self.reason, self.started_at = RUNNING, "", time.time()
         self.save()
 
@@ -96,9 +112,15 @@ class Job:
     def conclude(self, code: int) -> None:
         self.seconds = time.time() - self.started_at
         if code == 0:
-            self.state, self.metric = DONE, read_objective(self.folder, self.config.get("objective"))
+            self.state, self.metric = (
+                DONE,
+                read_objective(self.folder, self.config.get("objective")),
+            )
         elif code == REQUEUE_EXIT_CODE:
-            self.state, self.reason = PENDING, "it was asked to stop, and goes on when the sweep is started again"
+            self.state, self.reason = (
+                PENDING,
+                "it was asked to stop, and goes on when the sweep is started again",
+            )
         else:
             self.state, self.reason = FAILED, find_failure_reason(self.folder / JOB_LOG, code)
         self.save()
@@ -108,8 +130,17 @@ class Job:
 
     def row(self) -> dict[str, Any]:
         """What the table of the sweep says of it."""
-        shown = ("state", "reason", "metric", "seconds", "config_hash", "processes", "queued_as",
-                 "started_at", "overrides")
+        shown = (
+            "state",
+            "reason",
+            "metric",
+            "seconds",
+            "config_hash",
+            "processes",
+            "queued_as",
+            "started_at",
+            "overrides",
+        )
         return {"job": self.folder.name, **{key: getattr(self, key) for key in shown}}
 
 
@@ -127,7 +158,11 @@ def read_objective(folder: Path, name: str | None) -> float | None:
     path = folder / "metrics.jsonl"
     if not name or not path.exists():
         return None
-    rows = [row for row in map(json.loads, path.read_text().splitlines()) if name in row and math.isfinite(row[name])]
+    rows = [
+        row
+        for row in map(json.loads, path.read_text().splitlines())
+        if name in row and math.isfinite(row[name])
+    ]
     if not rows:
         return None
     return min(reversed(rows), key=lambda row: row.get("val/loss", 0.0))[name]
@@ -138,8 +173,20 @@ def write_job_table(folder: Path, jobs: Sequence[Job]) -> None:
     write_text_atomically(folder / "jobs.json", json.dumps([job.row() for job in jobs], indent=2))
 
 
-def build_train_command(config: dict[str, Any], place: Path, folder: Path, *more: str) -> Sequence[str]:
+def build_train_command(
+    config: dict[str, Any], place: Path, folder: Path, *more: str
+) -> Sequence[str]:
     """The command that runs a resolved config, which is written to a place, in a run folder."""
-    (place / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    return [sys.executable, str(find_shipped_file("train.py")), f"--config-dir={place.absolute()}", "--config-name=config",
-            f"hydra.run.dir='{folder.absolute()}'", "hydra.output_subdir=null", "hydra/job_logging=none", *more]
+    (place / "config.yaml").write_text(
+        yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
+    return [
+        sys.executable,
+        str(find_shipped_file("train.py")),
+        f"--config-dir={place.absolute()}",
+        "--config-name=config",
+        f"hydra.run.dir='{folder.absolute()}'",
+        "hydra.output_subdir=null",
+        "hydra/job_logging=none",
+        *more,
+    ]

@@ -2,8 +2,9 @@
 
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,19 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from rich.console import Console
 from rich.progress import Progress
 
-from hybrid_ir.runs.jobs import DONE, FAILED, PENDING, RUNNING, Job, JobFailed, write_job_table
+from hybrid_ir.runs.folder import lock_folder
+from hybrid_ir.runs.jobs import (
+    DONE,
+    FAILED,
+    JOB_LOG,
+    PENDING,
+    RUNNING,
+    Job,
+    JobFailed,
+    write_job_table,
+)
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, raise_when_asked_to_stop
 from hybrid_ir.system.progress import PROGRESS_COLUMNS
-from hybrid_ir.runs.folder import lock_folder
 
 
 class JobLauncher(Launcher):
@@ -30,7 +40,12 @@ class JobLauncher(Launcher):
         retry_failed: try jobs again that failed when the sweep was started before; those that are done are never run again.
     """
 
-    def __init__(self, slots: int | str = "auto", devices: Sequence[int | str] | str = "auto", retry_failed: bool = False):
+    def __init__(
+        self,
+        slots: int | str = "auto",
+        devices: Sequence[int | str] | str = "auto",
+        retry_failed: bool = False,
+    ):
         self.slots = count_cores() if slots == "auto" else int(slots)
         if self.slots < 1:
             raise ValueError(f"hydra.launcher.slots={slots} must be at least 1, or auto")
@@ -41,22 +56,38 @@ class JobLauncher(Launcher):
     def setup(self, *, hydra_context, task_function, config: DictConfig) -> None:
         self.hydra_context, self.config = hydra_context, config
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
         place = Path(self.config.hydra.sweep.dir)
         with lock_folder(place):
-            new = [self._job(place, overrides, initial_job_idx + i) for i, overrides in enumerate(job_overrides)]
+            new = [
+                self._job(place, overrides, initial_job_idx + i)
+                for i, overrides in enumerate(job_overrides)
+            ]
             self.jobs += new
             for job in new:
                 job.remember(self.retry_failed)
             write_job_table(place, self.jobs)
             self._say_what_is_known(place, new)
             left = self._run_and_tell([job for job in new if job.state == PENDING], place)
-            with Progress(*PROGRESS_COLUMNS, console=Console(stderr=True), transient=True) as progress, closing(left) as running:
-                task = progress.add_task("jobs", total=len(new), completed=sum(job.state in (DONE, FAILED) for job in new))
+            with (
+                Progress(
+                    *PROGRESS_COLUMNS, console=Console(stderr=True), transient=True
+                ) as progress,
+                closing(left) as running,
+            ):
+                task = progress.add_task(
+                    "jobs",
+                    total=len(new),
+                    completed=sum(job.state in (DONE, FAILED) for job in new),
+                )
                 for job in running:
                     if job.state == FAILED:
                         progress.console.print(f"[red]job {job.folder.name} failed:[/] ", end="")
-                        progress.console.print(job.reason, markup=False, highlight=False, soft_wrap=True)
+                        progress.console.print(
+                            job.reason, markup=False, highlight=False, soft_wrap=True
+                        )
                     progress.advance(task, job.state != RUNNING)
         return [to_job_return(job) for job in new]
 
@@ -83,7 +114,12 @@ class JobLauncher(Launcher):
         try:
             HydraConfig.instance().set_config(cfg)
             folder = place / str(cfg.hydra.sweep.subdir)
-            with read_write(cfg), open_dict(cfg), read_write(cfg.hydra), read_write(cfg.hydra.runtime):
+            with (
+                read_write(cfg),
+                open_dict(cfg),
+                read_write(cfg.hydra),
+                read_write(cfg.hydra.runtime),
+            ):
                 cfg.hydra.runtime.output_dir = str(folder.absolute())
             HydraConfig.instance().set_config(cfg)
             with read_write(cfg), open_dict(cfg):
@@ -111,14 +147,18 @@ class JobLauncher(Launcher):
                 job.process.wait()
                 job.conclude(job.process.returncode and REQUEUE_EXIT_CODE)
 
-    def _fill(self, waiting: list[Job], running: list[tuple[Job, str, list[int]]], free: dict[str, list]) -> Iterator[Job]:
+    def _fill(
+        self, waiting: list[Job], running: list[tuple[Job, str, list[int]]], free: dict[str, list]
+    ) -> Iterator[Job]:
         while waiting or running:
             for job in list(waiting):
                 kind, wanted, most = self.needs(job)
                 if len(free[kind]) >= min(wanted, most):
                     taken, free[kind] = free[kind][:wanted], free[kind][wanted:]
                     waiting.remove(job)
-                    job.start({"CUDA_VISIBLE_DEVICES": ",".join(map(str, taken))} if kind == "gpu" else {})
+                    job.start(
+                        {"CUDA_VISIBLE_DEVICES": ",".join(map(str, taken))} if kind == "gpu" else {}
+                    )
                     running.append((job, kind, taken))
                     yield job
             for job, kind, taken in list(running):
@@ -131,16 +171,28 @@ class JobLauncher(Launcher):
     def needs(self, job: Job) -> tuple[str, int, int]:
         """Which devices a job takes, how many, and how many there are: one that wants more gets all."""
         if job.config["trainer"]["accelerator"] in ("gpu", "cuda") or (
-                job.config["trainer"]["accelerator"] == "auto" and self.devices):
-            return "gpu", job.processes, len(self.devices)  # 0 where there are none: the job then says so
+            job.config["trainer"]["accelerator"] == "auto" and self.devices
+        ):
+            return (
+                "gpu",
+                job.processes,
+                len(self.devices),
+            )  # 0 where there are none: the job then says so
         return "cpu", job.processes * job.config["threads"], self.slots
 
 
 def to_job_return(job: Job) -> JobReturn:
     """A job as sweepers want to see it: its objective, or an error that is raised when they look."""
-    ret = JobReturn(overrides=job.overrides, cfg=OmegaConf.create(job.config), working_dir=str(job.folder), task_name="train")
+    ret = JobReturn(
+        overrides=job.overrides,
+        cfg=OmegaConf.create(job.config),
+        working_dir=str(job.folder),
+        task_name="train",
+    )
     ret.status = JobStatus.COMPLETED if job.state == DONE else JobStatus.FAILED
-    ret.return_value = job.metric if job.state == DONE else JobFailed(f"job {job.folder.name}: {job.reason}")
+    ret.return_value = (
+        job.metric if job.state == DONE else JobFailed(f"job {job.folder.name}: {job.reason}")
+    )
     return ret
 
 
@@ -157,6 +209,7 @@ def list_gpus() -> list[int | str]:
     if named := os.environ.get("CUDA_VISIBLE_DEVICES"):
         return [name.strip() for name in named.split(",")]
     import torch  # here, since Hydra loads this file whenever it starts
+
     return list(range(torch.cuda.device_count()))
 
 
@@ -164,3 +217,82 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+WATCH = 2  # seconds between two looks at the queue
+REQUEUES = 1000  # of one job whose time was over
+
+
+class RunCommand:
+    """What runs on the cluster: the process of a job; it is asked to save before its time is over, and queued again."""
+
+    def __init__(self, command: Sequence[str], log: Path):
+        self.command, self.log = list(command), log
+        self.process: subprocess.Popen | None = None
+
+    def __call__(self) -> int:
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
+        return self._end()
+
+    def _end(self) -> int:
+        while (
+            code := self.process.poll()
+        ) is None:  # not wait: its lock is held while checkpoint comes in by a signal
+            time.sleep(1)
+        return code
+
+    def checkpoint(self) -> Any:
+        from submitit.helpers import DelayedSubmission
+
+        if self.process is not None:
+            self.process.send_signal(signal.SIGUSR1)
+            self._end()
+        return DelayedSubmission(RunCommand(self.command, self.log))
+
+
+class SlurmLauncher(JobLauncher):
+    """Every job is one of SLURM's, in its queue at once; a sweep that is started again finds those that still run.
+
+    Args:
+        cluster: slurm, or local to try it without a cluster.
+        retry_failed: try jobs again that failed when the sweep was started before.
+        parameters: of submitit, for every job: slurm_partition, timeout_min, gpus_per_node, cpus_per_task, mem_gb ...
+    """
+
+    def __init__(
+        self,
+        cluster: str = "slurm",
+        retry_failed: bool = False,
+        parameters: Mapping[str, Any] | None = None,
+    ):
+        super().__init__(devices=(), retry_failed=retry_failed)
+        self.cluster, self.parameters = cluster, dict(parameters or {})
+
+    def run(self, waiting: list[Job]) -> Iterator[Job]:
+        try:
+            import submitit
+        except ImportError as error:
+            raise ValueError(
+                "jobs of SLURM need submitit: pip install 'hybrid-ir[slurm]'"
+            ) from error
+        queue = Path(self.config.hydra.sweep.dir).absolute() / "submitit"
+        executor = submitit.AutoExecutor(
+            queue, cluster=self.cluster, slurm_max_num_timeout=REQUEUES
+        )
+        executor.update_parameters(name="hybrid-ir", tasks_per_node=1, **self.parameters)
+        running = []
+        for job in waiting:
+            if job.queued_as and self.cluster == "slurm":
+                handle, job.state = submitit.SlurmJob(queue, job.queued_as), RUNNING
+            else:
+                handle = executor.submit(RunCommand(job.command(), job.folder.absolute() / JOB_LOG))
+                job.state, job.queued_as, job.started_at = RUNNING, handle.job_id, time.time()
+                job.save()
+            running.append((job, handle))
+            yield job
+        while running:
+            for job, handle in list(running):
+                if handle.done():
+                    running.remove((job, handle))
+                    job.conclude(handle.result() if handle.exception() is None else 1)
+                    yield job
+            time.sleep(WATCH)

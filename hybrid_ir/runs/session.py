@@ -9,10 +9,10 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from hybrid_ir.runs.folder import find_checkpoint, lock_folder, write_run_description
 from hybrid_ir.system.interruption import raise_when_asked_to_stop
 from hybrid_ir.system.processes import FAILURE_FOLDER_VARIABLE
-from hybrid_ir.training.checkpoints__resuming import drop_logged_steps, find_newest_checkpoint
-from hybrid_ir.runs.folder import find_checkpoint, write_run_description, lock_folder
+from hybrid_ir.training.checkpoints import drop_logged_steps, find_newest_checkpoint
 
 TAKEOVER = 10  # seconds that the processes of a killed run may take to let its folder go
 
@@ -42,7 +42,9 @@ def open_run(cfg: DictConfig, folder: Path) -> Iterator[RunStart]:
     """
     if cfg.resume not in ("never", "auto"):
         raise ValueError(f"resume={cfg.resume!r} must be never or auto")
-    find_checkpoint(None, cfg.test_checkpoint)  # a wrong choice is said before the training, not after it
+    find_checkpoint(
+        None, cfg.test_checkpoint
+    )  # a wrong choice is said before the training, not after it
     raise_when_asked_to_stop()
     main = rank_zero_only.rank == 0
     watched = FAILURE_FOLDER_VARIABLE in os.environ  # the process that watches owns the folder
@@ -59,7 +61,9 @@ def find_start(cfg: DictConfig, folder: Path, main: bool) -> RunStart:
     checkpoint = find_checkpoint(cfg.ckpt_path, "last" if cfg.fit else cfg.test_checkpoint)
     measured, newest = (folder / "metrics.json").exists(), None
     if cfg.resume == "never" and (measured or any((folder / "checkpoints").glob("*.ckpt"))):
-        raise ValueError(f"{folder} holds a run already: go on in it with resume=auto, or give another hydra.run.dir=")
+        raise ValueError(
+            f"{folder} holds a run already: go on in it with resume=auto, or give another hydra.run.dir="
+        )
     if cfg.resume == "auto" and not measured:
         newest = find_newest_checkpoint(folder, cfg.trainer.max_steps) if cfg.fit else None
         if main and cfg.fit:
@@ -67,6 +71,11 @@ def find_start(cfg: DictConfig, folder: Path, main: bool) -> RunStart:
                 left.unlink()
             drop_logged_steps(folder, newest.step if newest else 0)
             print(f"resume: {folder}, {newest or 'from the start: no checkpoint there'}")
-    return RunStart(folder, trains=cfg.fit and not (newest and newest.ended), start=str(newest.path) if newest else checkpoint,
-                 complete=measured or bool(newest and newest.ended and not cfg.benchmark), reports=main,
-                 test_checkpoint=cfg.test_checkpoint)
+    return RunStart(
+        folder,
+        trains=cfg.fit and not (newest and newest.ended),
+        start=str(newest.path) if newest else checkpoint,
+        complete=measured or bool(newest and newest.ended and not cfg.benchmark),
+        reports=main,
+        test_checkpoint=cfg.test_checkpoint,
+    )

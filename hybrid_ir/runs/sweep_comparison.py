@@ -7,32 +7,65 @@ from rich.console import Console
 from rich.table import Table
 
 from hybrid_ir.evaluation.report import format_number
-from hybrid_ir.runs.folder import write_text_atomically
+from hybrid_ir.files.atomic import write_text_atomically
 
-KEPT = (("mono", "map"), ("cross", "map"), ("multi", "map"), ("mono", "recall@1"), ("multi", "recall@10"),
-        ("multi", "rank_distance"), ("multi", "lpr@1"))
-SHOWN = {"mono": "mono/map", "cross": "cross/map", "multi": "multi/map", "distance": "multi/rank_distance",
-         "own first": "multi/lpr@1"}
+KEPT = (
+    ("mono", "map"),
+    ("cross", "map"),
+    ("multi", "map"),
+    ("mono", "recall@1"),
+    ("multi", "recall@10"),
+    ("multi", "rank_distance"),
+    ("multi", "lpr@1"),
+)
+SHOWN = {
+    "mono": "mono/map",
+    "cross": "cross/map",
+    "multi": "multi/map",
+    "distance": "multi/rank_distance",
+    "own first": "multi/lpr@1",
+}
 
 
 def print_sweep_table(folder: Path, console: Console) -> None:
     """Print one row per job of a sweep folder, failed ones included, and write the rows to comparison.json."""
     states = read_job_states(folder)
-    jobs = sorted((path.parent for path in folder.glob("*/config.yaml") if not states or path.parent.name in states),
-                  key=lambda path: job_number(path.name))
+    jobs = sorted(
+        (
+            path.parent
+            for path in folder.glob("*/config.yaml")
+            if not states or path.parent.name in states
+        ),
+        key=lambda path: job_number(path.name),
+    )
     if not jobs:
         return
-    rows = [{"job": job.name, **states.get(job.name, {}), **read_compared_means(job / "metrics.json")} for job in jobs]
+    rows = [
+        {"job": job.name, **states.get(job.name, {}), **read_compared_means(job / "metrics.json")}
+        for job in jobs
+    ]
     write_text_atomically(folder / "comparison.json", json.dumps(rows, indent=2))
-    table = Table(title=f"{len(jobs)} jobs: mAP of each view, rank distance, own language first", title_justify="left")
+    table = Table(
+        title=f"{len(jobs)} jobs: mAP of each view, rank distance, own language first",
+        title_justify="left",
+    )
     table.add_column("job", overflow="fold")  # a long name takes two lines, it is never cut
     for column in SHOWN:
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         known = SHOWN["multi"] in row
-        table.add_row(row["job"], *([format_number(row[name], name) for name in SHOWN.values()] if known else [row.get("state", "·")]))
+        table.add_row(
+            row["job"],
+            *(
+                [format_number(row[name], name) for name in SHOWN.values()]
+                if known
+                else [row.get("state", "·")]
+            ),
+        )
     console.print(table)
-    console.print(f"more in {folder}: comparison.json, and a folder per job", soft_wrap=True, highlight=False)
+    console.print(
+        f"more in {folder}: comparison.json, and a folder per job", soft_wrap=True, highlight=False
+    )
 
 
 def read_job_states(folder: Path) -> dict[str, dict[str, str]]:

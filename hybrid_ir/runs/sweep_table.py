@@ -17,7 +17,9 @@ class CompareJobs(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         if job_return.status == JobStatus.FAILED and config.hydra.mode.name == "MULTIRUN":
-            Console(stderr=True).print(f"[red]job {job_return.hydra_cfg.hydra.job.num} failed:[/] ", end="")
+            Console(stderr=True).print(
+                f"[red]job {job_return.hydra_cfg.hydra.job.num} failed:[/] ", end=""
+            )
             Console(stderr=True).print(describe_error(job_return._return_value), markup=False)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
@@ -27,4 +29,5 @@ class CompareJobs(Callback):
 
 def print_table_of_jobs(folder: Path) -> None:
     from hybrid_ir.runs.sweep_comparison import print_sweep_table
+
     print_sweep_table(folder, Console())

@@ -2,8 +2,12 @@
 
 import signal
 
-REQUEUE_EXIT_CODE = 75  # exit code of a run that was asked to stop, saved, and can go on: EX_TEMPFAIL, "try again"
-STOP_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]  # the last: submitit's
+REQUEUE_EXIT_CODE = (
+    75  # exit code of a run that was asked to stop, saved, and can go on: EX_TEMPFAIL, "try again"
+)
+STOP_SIGNALS = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+]  # the last: submitit's
 
 
 class Interrupted(Exception):
@@ -38,6 +42,7 @@ class StopRequests:
         import torch  # here: who watches processes or starts jobs needs none of it
 
         from hybrid_ir.distributed import sum_over_ranks
+
         return bool(sum_over_ranks(torch.tensor(float(self.heard))))
 
     def _note(self, *_) -> None:
@@ -51,5 +56,7 @@ def raise_when_asked_to_stop() -> None:
 
 
 def raise_interrupted(number: int, _) -> None:
-    raise Interrupted(f"asked to stop by {signal.Signals(number).name}: what was written whole stays, and the same command goes "
-                      "on (train.py with resume=auto)")
+    raise Interrupted(
+        f"asked to stop by {signal.Signals(number).name}: what was written whole stays, and the same command goes "
+        "on (train.py with resume=auto)"
+    )

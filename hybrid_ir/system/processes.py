@@ -17,8 +17,12 @@ from pathlib import Path
 
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, STOP_SIGNALS
 
-WATCHER_VARIABLE = "HYBRID_IR_WATCHED"  # environment: stdin is a pipe from the process that watches this one
-FAILURE_FOLDER_VARIABLE = "HYBRID_IR_FAILURES"  # environment: the folder where a rank leaves what went wrong
+WATCHER_VARIABLE = (
+    "HYBRID_IR_WATCHED"  # environment: stdin is a pipe from the process that watches this one
+)
+FAILURE_FOLDER_VARIABLE = (
+    "HYBRID_IR_FAILURES"  # environment: the folder where a rank leaves what went wrong
+)
 GRACE = 15  # seconds that ranks have to end by themselves, once one of them has failed
 
 
@@ -54,10 +58,12 @@ def end_with_watcher() -> None:
         return
     if watcher != str(os.getppid()):
         os._exit(1)  # it has ended already
+
     def wait() -> None:
         while os.read(0, 1):
             pass
         os._exit(1)
+
     threading.Thread(target=wait, daemon=True).start()
 
 
@@ -83,13 +89,26 @@ class Ranks:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        shared = {**self.environment, FAILURE_FOLDER_VARIABLE: self.scratch.name, WATCHER_VARIABLE: str(os.getpid()), "MASTER_ADDR": "127.0.0.1",
-                  "MASTER_PORT": str(port), "WORLD_SIZE": str(self.count), "NODE_RANK": "0"}
+        shared = {
+            **self.environment,
+            FAILURE_FOLDER_VARIABLE: self.scratch.name,
+            WATCHER_VARIABLE: str(os.getpid()),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "WORLD_SIZE": str(self.count),
+            "NODE_RANK": "0",
+        }
         for rank in range(self.count):
             with open(self.folder / f"rank-{rank}.log", "wb") as log:
-                self.processes.append(subprocess.Popen(
-                    command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, stdin=subprocess.PIPE,
-                    stdout=log if rank else None, stderr=log if rank else None))
+                self.processes.append(
+                    subprocess.Popen(
+                        command,
+                        env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                        stdin=subprocess.PIPE,
+                        stdout=log if rank else None,
+                        stderr=log if rank else None,
+                    )
+                )
         return self
 
     def wait(self) -> None:
@@ -98,7 +117,10 @@ class Ranks:
         Raises:
             RanksEnded: with what the first one said that failed, or with nothing where all have stopped as they were asked to.
         """
-        handlers = {number: signal.signal(number, self._pass_on) for number in (*STOP_SIGNALS, signal.SIGINT)}
+        handlers = {
+            number: signal.signal(number, self._pass_on)
+            for number in (*STOP_SIGNALS, signal.SIGINT)
+        }
         try:
             ended = self._watch()
             failures = [failure for rank in ended if (failure := self._failure(rank))]
@@ -137,14 +159,23 @@ class Ranks:
                         deadline = deadline or now + GRACE
                 elif rank not in ended and is_stopped(process.pid):
                     if now - stopped.setdefault(rank, now) > GRACE:
-                        self._leave(Failure(rank, f"it was stopped (SIGSTOP) and did not go on within {GRACE} s"))
+                        self._leave(
+                            Failure(
+                                rank, f"it was stopped (SIGSTOP) and did not go on within {GRACE} s"
+                            )
+                        )
                         process.kill()
                 else:
                     stopped.pop(rank, None)
             if deadline and now > deadline:
                 for rank in {*range(len(self.processes))} - {*ended}:
-                    self._leave(Failure(rank, f"it did not answer the others, and did not end within {GRACE} s of them",
-                                        secondary=self.asked))
+                    self._leave(
+                        Failure(
+                            rank,
+                            f"it did not answer the others, and did not end within {GRACE} s of them",
+                            secondary=self.asked,
+                        )
+                    )
                     self.processes[rank].kill()
             time.sleep(0.05)
         return ended
@@ -163,8 +194,11 @@ class Ranks:
         log = (self.folder / f"rank-{rank}.log").read_text(errors="replace").strip()
         if code < 0:
             memory = ", as the system does when memory runs out" if -code == 9 else ""
-            return Failure(rank, f"it was killed by signal {-code} ({signal.Signals(-code).name}){memory}",
-                           secondary=self.asked and -code in STOP_SIGNALS)
+            return Failure(
+                rank,
+                f"it was killed by signal {-code} ({signal.Signals(-code).name}){memory}",
+                secondary=self.asked and -code in STOP_SIGNALS,
+            )
         return Failure(rank, log[-2000:] or f"it ended with code {code}", code=code)
 
 
@@ -175,7 +209,9 @@ def find_root_cause(failures: Sequence[Failure], ended: Sequence[int]) -> Failur
         lost = [rank for rank in ended if rank not in {failure.rank for failure in failures}]
         first = Failure(lost[0], "it ended before the others") if lost else failures[0]
     if first.step is None:
-        first.step = max((failure.step for failure in failures if failure.step is not None), default=None)
+        first.step = max(
+            (failure.step for failure in failures if failure.step is not None), default=None
+        )
     return first
 
 

@@ -17,7 +17,9 @@ class Labels:
     """
 
     query_G: torch.Tensor  # content id of each query
-    content_N: torch.Tensor  # content id of each passage, -1 where a slot for a hard negative is empty
+    content_N: (
+        torch.Tensor
+    )  # content id of each passage, -1 where a slot for a hard negative is empty
     text_N: torch.Tensor  # hash of the very text
     first: int = 0  # the rank's first query
 
@@ -27,17 +29,26 @@ class Labels:
         return len(self.content_N) // len(self.query_G)
 
     def to(self, device, non_blocking: bool = False) -> "Labels":
-        moved = (t.to(device, non_blocking=non_blocking) for t in (self.query_G, self.content_N, self.text_N))
+        moved = (
+            t.to(device, non_blocking=non_blocking)
+            for t in (self.query_G, self.content_N, self.text_N)
+        )
         return Labels(*moved, first=self.first)
 
     def positives(self, queries: int) -> torch.Tensor:
         """Column of the positive of each of the rank's queries (B)."""
-        return torch.arange(self.first, self.first + queries, device=self.query_G.device) * self.columns
+        return (
+            torch.arange(self.first, self.first + queries, device=self.query_G.device)
+            * self.columns
+        )
 
 
 def compute_masked_share(labels: Labels, queries: int, mask: str, negatives: str) -> torch.Tensor:
     """Share of the passages that `negatives` (see InfoNCE) would compare a query with that the mask leaves out."""
-    there_BN, marked_BN = mark_compared(labels, queries, negatives), mark_false_negatives(labels, queries, mask)
+    there_BN, marked_BN = (
+        mark_compared(labels, queries, negatives),
+        mark_false_negatives(labels, queries, mask),
+    )
     return (there_BN & marked_BN).sum() / there_BN.sum().clamp(min=1)
 
 
@@ -70,9 +81,13 @@ def mark_false_negatives(labels: Labels, queries: int, mask: str) -> torch.Tenso
 def mark_false_positives(labels: Labels, queries: int, mask: str) -> torch.Tensor:
     """True (B, G) where query g must not count against the positive of the rank's query b: `false_negatives`, seen from there."""
     own = slice(labels.first, labels.first + queries)
-    marked_BG = torch.zeros(queries, len(labels.query_G), dtype=torch.bool, device=labels.query_G.device)
+    marked_BG = torch.zeros(
+        queries, len(labels.query_G), dtype=torch.bool, device=labels.query_G.device
+    )
     if mask != "none":
         ids_G = (labels.content_N if mask == "translations" else labels.text_N)[:: labels.columns]
-        marked_BG |= (ids_G[own, None] == ids_G[None, :]) | (labels.query_G[own, None] == labels.query_G[None, :])
+        marked_BG |= (ids_G[own, None] == ids_G[None, :]) | (
+            labels.query_G[own, None] == labels.query_G[None, :]
+        )
     marked_BG[torch.arange(queries), torch.arange(labels.first, labels.first + queries)] = False
     return marked_BG

@@ -1,5 +1,6 @@
 """What follows a run: metrics.jsonl, its truth, Weights & Biases that works without a key, a progress bar."""
 
+import csv
 import json
 import netrc
 import os
@@ -9,11 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import wandb
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
-from hybrid_ir.runs.folder import write_text_atomically
+from hybrid_ir.files.atomic import write_text_atomically
 
 WANDB_HOST = "api.wandb.ai"
 
@@ -39,7 +41,9 @@ class JsonlLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        values = {name: value for name, value in metrics.items() if name != "epoch"}  # batches are planned, not epochs
+        values = {
+            name: value for name, value in metrics.items() if name != "epoch"
+        }  # batches are planned, not epochs
         if values:
             with open(self.path, "a") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
@@ -58,8 +62,10 @@ class FailSafeLogger(Logger):
                 return do()
             except Exception as error:
                 self.failed = True
-                rank_zero_warn(f"{type(self.inner).__name__} failed ({type(error).__name__}: {error}): it is left out from here "
-                               "on, metrics.jsonl of the run has everything")
+                rank_zero_warn(
+                    f"{type(self.inner).__name__} failed ({type(error).__name__}: {error}): it is left out from here "
+                    "on, metrics.jsonl of the run has everything"
+                )
         return None
 
     @property
@@ -104,9 +110,17 @@ def build_wandb_logger(save_dir: str, offline: bool | None = None, **settings) -
     if offline is None:
         offline = os.environ.get("WANDB_MODE") != "online" and not has_wandb_key()
         if offline:
-            rank_zero_info("wandb: no API key found, so this run is logged offline; upload it with: "
-                           f"wandb sync {save_dir}/wandb/offline-*")
-    return WandbLogger(save_dir=save_dir, offline=offline, id=get_wandb_id(Path(save_dir)), resume="allow", **settings)
+            rank_zero_info(
+                "wandb: no API key found, so this run is logged offline; upload it with: "
+                f"wandb sync {save_dir}/wandb/offline-*"
+            )
+    return WandbLogger(
+        save_dir=save_dir,
+        offline=offline,
+        id=get_wandb_id(Path(save_dir)),
+        resume="allow",
+        **settings,
+    )
 
 
 def get_wandb_id(folder: Path) -> str:
@@ -136,3 +150,44 @@ class StepProgressBar(RichProgressBar):
     @property
     def total_train_batches(self) -> int | float:
         return self.trainer.num_training_batches  # the loader is as long as the run
+
+
+def log_results_to_wandb(folder: Path, name: str, project: str = "hybrid-ir") -> None:
+    """Log every CSV file and JSON table as a table, every PNG as an image, and the macro means as a summary.
+
+    Offline unless there is a key, as in training.
+    """
+    mode = None if has_wandb_key() else "offline"
+    with wandb.init(
+        project=project,
+        name=name,
+        dir=str(folder),
+        mode=mode,
+        job_type="evaluate",
+        reinit="create_new",
+    ) as run:
+        if (folder / "metrics.json").is_file():
+            found = json.loads((folder / "metrics.json").read_text())
+            run.summary.update(
+                {
+                    f"{view}/{metric}": value
+                    for view, means in found["macro_over_settings"].items()
+                    for metric, value in means.items()
+                    if value is not None
+                }
+            )
+            columns = list(found["settings"][0]) if found["settings"] else []
+            run.log(
+                {
+                    "settings": wandb.Table(
+                        columns, [[row[column] for column in columns] for row in found["settings"]]
+                    )
+                }
+            )
+        for path in sorted(folder.glob("*.csv")):
+            with open(path, newline="", encoding="utf-8") as file:
+                head, *rows = list(csv.reader(file)) or [[]]
+            run.log({path.stem: wandb.Table(head, rows)})
+        for path in sorted(folder.rglob("*.png")):
+            if "wandb" not in path.relative_to(folder).parts:
+                run.log({path.stem: wandb.Image(str(path))})

@@ -26,12 +26,20 @@ class InfoNCE(nn.Module):
         mask: which false negatives to leave out, see `labels.false_negatives`.
     """
 
-    def __init__(self, temperature: float = 0.05, learn_temperature: bool = False, negatives: str = "in_batch",
-                 symmetric: bool = False, mask: str = "translations"):
+    def __init__(
+        self,
+        temperature: float = 0.05,
+        learn_temperature: bool = False,
+        negatives: str = "in_batch",
+        symmetric: bool = False,
+        mask: str = "translations",
+    ):
         super().__init__()
         wrong = []
         if not LOWEST_TEMPERATURE <= temperature < math.inf:
-            wrong.append(f"temperature={temperature} must be finite and at least {LOWEST_TEMPERATURE} (0.05 is usual for cosines)")
+            wrong.append(
+                f"temperature={temperature} must be finite and at least {LOWEST_TEMPERATURE} (0.05 is usual for cosines)"
+            )
         if negatives not in ("in_batch", "explicit"):
             wrong.append(f"negatives={negatives!r} must be 'in_batch' or 'explicit'")
         if mask not in MASKS:
@@ -46,19 +54,32 @@ class InfoNCE(nn.Module):
     def temperature(self) -> torch.Tensor:
         return self.log_temperature.clamp(min=math.log(LOWEST_TEMPERATURE)).exp()
 
-    def forward(self, queries_BD: torch.Tensor, passages_MD: torch.Tensor, labels: Labels) -> torch.Tensor:
+    def forward(
+        self, queries_BD: torch.Tensor, passages_MD: torch.Tensor, labels: Labels
+    ) -> torch.Tensor:
         """Mean loss of the rank's queries among the passages of all ranks, in float32 (float64 for float64 vectors)."""
         with torch.autocast(queries_BD.device.type, enabled=False):
             exact = torch.promote_types(queries_BD.dtype, torch.float32)
-            queries_BD, passages_MD, temperature = queries_BD.to(exact), passages_MD.to(exact), self.temperature.to(exact)
+            queries_BD, passages_MD, temperature = (
+                queries_BD.to(exact),
+                passages_MD.to(exact),
+                self.temperature.to(exact),
+            )
             positive_B = labels.positives(len(queries_BD))
-            left_out_BN = mark_false_negatives(labels, len(queries_BD), self.mask) | self._uncompared(labels, positive_B)
+            left_out_BN = mark_false_negatives(
+                labels, len(queries_BD), self.mask
+            ) | self._uncompared(labels, positive_B)
             scores_BN = queries_BD @ gather(passages_MD).T / temperature
             loss = F.cross_entropy(scores_BN.masked_fill(left_out_BN, -torch.inf), positive_B)
             if self.symmetric:
                 scores_BG = passages_MD[:: labels.columns] @ gather(queries_BD).T / temperature
                 left_out_BG = mark_false_positives(labels, len(queries_BD), self.mask)
-                loss = (loss + F.cross_entropy(scores_BG.masked_fill(left_out_BG, -torch.inf), positive_B // labels.columns)) / 2
+                loss = (
+                    loss
+                    + F.cross_entropy(
+                        scores_BG.masked_fill(left_out_BG, -torch.inf), positive_B // labels.columns
+                    )
+                ) / 2
         return loss
 
     def _uncompared(self, labels: Labels, positive_B: torch.Tensor) -> torch.Tensor:
@@ -66,7 +87,11 @@ class InfoNCE(nn.Module):
         if self.negatives == "in_batch":
             return torch.zeros((), dtype=torch.bool, device=positive_B.device)
         if labels.columns == 1:
-            raise ValueError("loss.negatives=explicit needs hard negatives: set data.hard_negatives to 1 or more, "
-                             "with a corpus that has them, or use loss.negatives=in_batch")
+            raise ValueError(
+                "loss.negatives=explicit needs hard negatives: set data.hard_negatives to 1 or more, "
+                "with a corpus that has them, or use loss.negatives=in_batch"
+            )
         columns_N = torch.arange(len(labels.content_N), device=positive_B.device)
-        return (columns_N % labels.columns == 0)[None, :] & (columns_N[None, :] != positive_B[:, None])
+        return (columns_N % labels.columns == 0)[None, :] & (
+            columns_N[None, :] != positive_B[:, None]
+        )

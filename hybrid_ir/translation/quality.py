@@ -9,7 +9,14 @@ from functools import cached_property
 import numpy as np
 
 REPEATED = re.compile(r"(.{1,40}?)\1{4,}", re.DOTALL)
-OTHER_NAMES = {"fil": "tl", "nb": "no", "wuu": "zh", "yue": "zh", "arz": "ar", "ary": "ar"}  # of the identifier's languages
+OTHER_NAMES = {
+    "fil": "tl",
+    "nb": "no",
+    "wuu": "zh",
+    "yue": "zh",
+    "arz": "ar",
+    "ary": "ar",
+}  # of the identifier's languages
 
 
 @dataclass(frozen=True)
@@ -38,25 +45,45 @@ class QualityFilters:
         try:
             from py3langid.langid import MODEL_FILE, LanguageIdentifier
         except ImportError as error:
-            raise ValueError("telling languages apart needs py3langid: pip install 'hybrid-ir[translation]', or "
-                             "language_letters=0 does without") from error
+            raise ValueError(
+                "telling languages apart needs py3langid: pip install 'hybrid-ir[translation]', or "
+                "language_letters=0 does without"
+            ) from error
         found = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True, min_confidence=0.2)
-        known = {language.partition("-")[0].partition("_")[0] for language in self.languages} & set(found.nb_classes)
+        known = {language.partition("-")[0].partition("_")[0] for language in self.languages} & set(
+            found.nb_classes
+        )
         found.set_languages([*known, "zxx"])
         return found
 
-    def reasons(self, sources: Sequence[str], translations: Sequence[tuple[str, bool]], language: str) -> list[str | None]:
+    def reasons(
+        self, sources: Sequence[str], translations: Sequence[tuple[str, bool]], language: str
+    ) -> list[str | None]:
         """Why each translation is rejected, None where it is not."""
-        ratios = np.array([(len(text) + 1) / (len(source) + 1) for source, (text, _) in zip(sources, translations, strict=True)])
+        ratios = np.array(
+            [
+                (len(text) + 1) / (len(source) + 1)
+                for source, (text, _) in zip(sources, translations, strict=True)
+            ]
+        )
         whole = np.array([bool(whole and text) for text, whole in translations], bool)
         typical = float(np.median(ratios[whole])) if whole.any() else 1.0
-        sources_of = Counter(text for _, text in {(source.casefold(), text) for source, (text, _) in
-                                                  zip(sources, translations, strict=True)})
-        return [self.reason(source, text, whole, language, ratio / typical)
-                or ("same as others" if 0 < self.identical <= sources_of[text] else None)
-                for source, (text, whole), ratio in zip(sources, translations, ratios, strict=True)]
+        sources_of = Counter(
+            text
+            for _, text in {
+                (source.casefold(), text)
+                for source, (text, _) in zip(sources, translations, strict=True)
+            }
+        )
+        return [
+            self.reason(source, text, whole, language, ratio / typical)
+            or ("same as others" if 0 < self.identical <= sources_of[text] else None)
+            for source, (text, whole), ratio in zip(sources, translations, ratios, strict=True)
+        ]
 
-    def reason(self, source: str, text: str, whole: bool, language: str, ratio: float) -> str | None:
+    def reason(
+        self, source: str, text: str, whole: bool, language: str, ratio: float
+    ) -> str | None:
         if not whole:
             return "too long"
         if not text.strip():
@@ -67,7 +94,11 @@ class QualityFilters:
             return "length"
         if self.copied and is_copy(source, text, self.copied):
             return "copied source"
-        if self.language_letters and sum(map(str.isalpha, text)) >= self.language_letters and not self._is_in(text, language):
+        if (
+            self.language_letters
+            and sum(map(str.isalpha, text)) >= self.language_letters
+            and not self._is_in(text, language)
+        ):
             return "language"
         return None
 

@@ -14,18 +14,20 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import Progress
 
-from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.corpora.rewriting import iterate_blocks
 from hybrid_ir.corpora.writing import CorpusWriter
+from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.files.atomic import flush_to_disk, write_atomically
 from hybrid_ir.files.languages import explain_wrong_code
 from hybrid_ir.files.records import ROLES
 from hybrid_ir.system.progress import PROGRESS_COLUMNS
-from hybrid_ir.runs.folder import flush_to_disk, write_atomically
 from hybrid_ir.translation.families import Translator
 from hybrid_ir.translation.quality import QualityFilters
 from hybrid_ir.types import Source
 
-SCHEMA = pa.schema([("id", pa.int64()), ("source", pa.string()), ("text", pa.string()), ("reason", pa.string())])
+SCHEMA = pa.schema(
+    [("id", pa.int64()), ("source", pa.string()), ("text", pa.string()), ("reason", pa.string())]
+)
 
 
 @dataclass(frozen=True)
@@ -54,31 +56,59 @@ class TranslationJob:
         if told := [told for language in self.languages if (told := explain_wrong_code(language))]:
             raise ValueError(f"languages: {'; '.join(told)}")
         if self.source not in self.corpus.languages:
-            raise ValueError(f"source={self.source!r}: corpus '{self.corpus.source.name}' has {list(self.corpus.languages)}")
+            raise ValueError(
+                f"source={self.source!r}: corpus '{self.corpus.source.name}' has {list(self.corpus.languages)}"
+            )
         if self.source in self.languages or not self.languages:
-            raise ValueError(f"languages={list(self.languages)} must name other languages than source={self.source}")
+            raise ValueError(
+                f"languages={list(self.languages)} must name other languages than source={self.source}"
+            )
 
     def begin(self, decides: dict) -> None:
         """Note what decides the translations; ValueError where the folder has work of another job."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path, text = self.folder / "job.json", json.dumps(decides, indent=1, sort_keys=True, default=str)
+        path, text = (
+            self.folder / "job.json",
+            json.dumps(decides, indent=1, sort_keys=True, default=str),
+        )
         with FileLock(self.folder / ".job.lock"):
             if path.exists() and path.read_text() != text:
-                changed = [key for key, value in json.loads(path.read_text()).items() if value != json.loads(text).get(key)]
-                raise ValueError(f"{self.folder} has work of another job ({', '.join(changed)} differ): delete it, or name "
-                                 "another to=")
+                changed = [
+                    key
+                    for key, value in json.loads(path.read_text()).items()
+                    if value != json.loads(text).get(key)
+                ]
+                raise ValueError(
+                    f"{self.folder} has work of another job ({', '.join(changed)} differ): delete it, or name "
+                    "another to="
+                )
             path.write_text(text)
 
     def units(self) -> list[Unit]:
         found = []
         for role in ROLES:
             sets = getattr(self.corpus.derived, f"{role}_languages")
-            ids, known = np.arange(len(sets)), {code: number for number, code in enumerate(self.corpus.languages)}
+            ids, known = (
+                np.arange(len(sets)),
+                {code: number for number, code in enumerate(self.corpus.languages)},
+            )
             has_source = sets.has(ids, known[self.source])
             for language in self.languages:
-                missing = np.flatnonzero(has_source & ~(sets.has(ids, known[language]) if language in known else False))
-                found += [Unit(role, language, part, self.folder / f"{role}-{language}-{number:06d}.parquet") for number, part in
-                          enumerate(missing[start : start + self.unit_size] for start in range(0, len(missing), self.unit_size))]
+                missing = np.flatnonzero(
+                    has_source & ~(sets.has(ids, known[language]) if language in known else False)
+                )
+                found += [
+                    Unit(
+                        role,
+                        language,
+                        part,
+                        self.folder / f"{role}-{language}-{number:06d}.parquet",
+                    )
+                    for number, part in enumerate(
+                        missing[start : start + self.unit_size]
+                        for start in range(0, len(missing), self.unit_size)
+                    )
+                ]
         return found
 
     def texts(self, unit: Unit) -> list[str]:
@@ -89,7 +119,9 @@ class TranslationJob:
         """Do the units that nobody has done or is at; then wait for the others, and do what they leave."""
         units = self.units()
         with Progress(*PROGRESS_COLUMNS, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("translate", total=len(units), completed=sum(unit.path.exists() for unit in units))
+            task = progress.add_task(
+                "translate", total=len(units), completed=sum(unit.path.exists() for unit in units)
+            )
             for wait in (False, True):
                 for unit in [unit for unit in units if not unit.path.exists()]:
                     try:
@@ -103,7 +135,15 @@ class TranslationJob:
     def _do(self, unit: Unit, translator: Translator, filters: QualityFilters) -> None:
         sources = self.texts(unit)
         made = translator.translate(sources, unit.language)
-        table = pa.table([unit.ids, sources, [text for text, _ in made], filters.reasons(sources, made, unit.language)], SCHEMA)
+        table = pa.table(
+            [
+                unit.ids,
+                sources,
+                [text for text, _ in made],
+                filters.reasons(sources, made, unit.language),
+            ],
+            SCHEMA,
+        )
         with write_atomically(unit.path) as beside:
             pq.write_table(table, beside)
             flush_to_disk(beside)
@@ -116,35 +156,79 @@ class TranslationJob:
             for language in sorted({*self.corpus.languages, *self.languages}):
                 own = [unit for unit in units if (unit.role, unit.language) == (role, language)]
                 if own:
-                    self._write_translated(writer, role, language, given.get(language), own, by, counts)
+                    self._write_translated(
+                        writer, role, language, given.get(language), own, by, counts
+                    )
                 elif language in given:
                     writer.write(role, language, iterate_blocks(given[language]))
                 else:  # nothing of this role is in the source language
-                    writer.column(role, language).pad(len(getattr(self.corpus.derived, f"{role}_languages")))
+                    writer.column(role, language).pad(
+                        len(getattr(self.corpus.derived, f"{role}_languages"))
+                    )
                     writer.close(role, language)
         source = self.corpus.source
         about = f"{source.description}; translated from {self.source} into {', '.join(self.languages)} by {by}"
-        writer.finish(Source(source.name, about, source.licence, source.citation, source.revision, dict(source.choices)),
-                      np.asarray(self.corpus.pairs), self.corpus.negatives, counts)
+        writer.finish(
+            Source(
+                source.name,
+                about,
+                source.licence,
+                source.citation,
+                source.revision,
+                dict(source.choices),
+            ),
+            np.asarray(self.corpus.pairs),
+            self.corpus.negatives,
+            counts,
+        )
         return dict(counts)
 
-    def _write_translated(self, writer: CorpusWriter, role: str, language: str, given: Sequence[str | None] | None,
-                          units: Sequence[Unit], by: str, counts: Counter) -> None:
-        size, column = len(getattr(self.corpus.derived, f"{role}_languages")), writer.column(role, language, origin=True)
+    def _write_translated(
+        self,
+        writer: CorpusWriter,
+        role: str,
+        language: str,
+        given: Sequence[str | None] | None,
+        units: Sequence[Unit],
+        by: str,
+        counts: Counter,
+    ) -> None:
+        size, column = (
+            len(getattr(self.corpus.derived, f"{role}_languages")),
+            writer.column(role, language, origin=True),
+        )
         made: dict[int, str] = {}
         waiting = iter(units)  # in the order of their ids, so that few are held at a time
         last = -1
-        with pq.ParquetWriter(writer.aside / f"rejects-{role}-{language}.parquet", SCHEMA) as rejects:
+        with pq.ParquetWriter(
+            writer.aside / f"rejects-{role}-{language}.parquet", SCHEMA
+        ) as rejects:
             for start in range(0, size, 1 << 16):
                 ids = range(start, min(size, start + (1 << 16)))
                 while last < ids.stop - 1 and (unit := next(waiting, None)):
                     table, last = pq.read_table(unit.path), int(unit.ids[-1])
-                    rejected, accepted = (table.filter(keep(table["reason"])) for keep in (pc.is_valid, pc.is_null))
+                    rejected, accepted = (
+                        table.filter(keep(table["reason"])) for keep in (pc.is_valid, pc.is_null)
+                    )
                     rejects.write_table(rejected)
                     counts[f"translated {role} {language}"] += len(accepted)
-                    counts.update(f"rejected {role} {language}: {reason}" for reason in rejected["reason"].to_pylist())
-                    made |= dict(zip(accepted["id"].to_pylist(), accepted["text"].to_pylist(), strict=True))
+                    counts.update(
+                        f"rejected {role} {language}: {reason}"
+                        for reason in rejected["reason"].to_pylist()
+                    )
+                    made |= dict(
+                        zip(accepted["id"].to_pylist(), accepted["text"].to_pylist(), strict=True)
+                    )
                 new = [made.pop(row, None) for row in ids]
-                texts = [text if text is not None or given is None else given[row] for row, text in zip(ids, new, strict=True)]
-                column.add(texts, [None if text is None else f"translated from {self.source} by {by}" for text in new])
+                texts = [
+                    text if text is not None or given is None else given[row]
+                    for row, text in zip(ids, new, strict=True)
+                ]
+                column.add(
+                    texts,
+                    [
+                        None if text is None else f"translated from {self.source} by {by}"
+                        for text in new
+                    ],
+                )
         writer.close(role, language)

@@ -50,7 +50,10 @@ def test_sizes(facts):
 
 def test_every_text_is_there(facts):
     for language in facts.languages:
-        for column, size in ((facts.passages, len(facts.fact_kind)), (facts.questions, len(facts.question_passage))):
+        for column, size in (
+            (facts.passages, len(facts.fact_kind)),
+            (facts.questions, len(facts.question_passage)),
+        ):
             assert len(column[language]) == size
             assert all(text and text == text.strip() for text in column[language])
 
@@ -81,12 +84,20 @@ def test_every_held_out_entity_is_trained_on(facts):
 
 
 def test_questions_by_city_share_no_name(facts):
-    by_city = [i for i, asker in enumerate(facts.asked_by) if asker.startswith("city:")
-               and facts.entity[facts.question_passage[i]].startswith("territory:")
-               and facts.fact_kind[facts.question_passage[i]] not in ("country", "time_zone")]
+    by_city = [
+        i
+        for i, asker in enumerate(facts.asked_by)
+        if asker.startswith("city:")
+        and facts.entity[facts.question_passage[i]].startswith("territory:")
+        and facts.fact_kind[facts.question_passage[i]] not in ("country", "time_zone")
+    ]
     assert len(by_city) > 1500
-    shared = [i for i in by_city if facts.questions["en"][i].rstrip("?").split()[-1]
-              in facts.passages["en"][facts.question_passage[i]]]
+    shared = [
+        i
+        for i in by_city
+        if facts.questions["en"][i].rstrip("?").split()[-1]
+        in facts.passages["en"][facts.question_passage[i]]
+    ]
     assert len(shared) < 0.1 * len(by_city)
 
 
@@ -124,8 +135,16 @@ def test_smaller_checks_are_part_of_larger_ones():
 
 
 def test_same_on_every_machine():
-    results = [subprocess.run([sys.executable, "-c", DIGEST.format(warm=seed == "2")], capture_output=True, text=True,
-                              check=True, env=os.environ | {"PYTHONHASHSEED": seed}).stdout for seed in ("1", "2")]
+    results = [
+        subprocess.run(
+            [sys.executable, "-c", DIGEST.format(warm=seed == "2")],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    ]
     assert results[0] == results[1]
 
 
@@ -147,7 +166,9 @@ def test_all_languages():
     assert len(facts.languages) >= 100
     assert set(XQUAD) < set(facts.languages)
     assert set(facts.question_style) == {"keywords"}
-    there = [sum(text is not None for text in facts.passages[language]) for language in facts.languages]
+    there = [
+        sum(text is not None for text in facts.passages[language]) for language in facts.languages
+    ]
     assert len(facts.fact_kind) > 1500 and min(there) > 0.5 * len(facts.fact_kind)
     assert len(facts.evaluated("test")) > 200
     assert not texts(facts, "train") & texts(facts, "test")
@@ -162,7 +183,11 @@ def test_a_list_beyond_the_templates():
 
 def test_every_entity_keeps_a_fact_and_shares_are_kept():
     splits = np.array(split_facts([i // 2 for i in range(400)])).reshape(-1, 2)
-    assert (splits == "train").any(1).all() and (splits == "test").sum() == 48 and (splits == "dev").sum() == 20
+    assert (
+        (splits == "train").any(1).all()
+        and (splits == "test").sum() == 48
+        and (splits == "dev").sum() == 20
+    )
 
 
 def test_the_other_facts_of_an_entity():

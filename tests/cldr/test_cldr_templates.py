@@ -14,7 +14,14 @@ from hybrid_ir.cldr.names import Names
 from hybrid_ir.cldr.vocabulary import QUANTITIES
 from hybrid_ir.cldr.wording import templates
 
-SCRIPTS = {"ar": "ARABIC", "el": "GREEK", "hi": "DEVANAGARI", "ru": "CYRILLIC", "th": "THAI", "zh": "CJK"}
+SCRIPTS = {
+    "ar": "ARABIC",
+    "el": "GREEK",
+    "hi": "DEVANAGARI",
+    "ru": "CYRILLIC",
+    "th": "THAI",
+    "zh": "CJK",
+}
 SPACELESS = ("th", "zh")
 QUESTION_MARKS = {"ar": "؟", "el": ";", "zh": "？", "th": ""}
 
@@ -37,8 +44,10 @@ def test_templates_are_complete(language):
     for kind, wording in data["kinds"].items():
         assert set(wording) == {"label", "natural", "telegraphic"}, kind
         assert placeholders(wording["label"]) == []
-        assert placeholders(wording["natural"]) == placeholders(wording["telegraphic"]) == ["name"], kind
-        assert wording["natural"].rstrip("”»\"").endswith(QUESTION_MARKS.get(language, "?")), kind
+        assert (
+            placeholders(wording["natural"]) == placeholders(wording["telegraphic"]) == ["name"]
+        ), kind
+        assert wording["natural"].rstrip('”»"').endswith(QUESTION_MARKS.get(language, "?")), kind
 
 
 @pytest.mark.parametrize("language", XQUAD)
@@ -53,14 +62,18 @@ def test_questions_avoid_the_words_of_the_label(language):
     """At most one long word of a label in its question, and in few kinds any."""
     shared = []
     for wording in templates(language)["kinds"].values():
-        label, natural = (set(re.findall(r"\w{5,}", wording[part].casefold())) for part in ("label", "natural"))
+        label, natural = (
+            set(re.findall(r"\w{5,}", wording[part].casefold())) for part in ("label", "natural")
+        )
         shared.append(len(label & natural))
     assert max(shared) <= 1 and sum(shared) <= 2
 
 
 def test_no_placeholder_is_left(facts):
     for language in facts.languages:
-        assert not any(set("{}") & set(text) for text in facts.questions[language] + facts.passages[language])
+        assert not any(
+            set("{}") & set(text) for text in facts.questions[language] + facts.passages[language]
+        )
 
 
 @pytest.mark.parametrize("language", SCRIPTS)
@@ -78,20 +91,36 @@ def test_sentences_begin_with_a_capital(facts):
             assert not first.islower() or first != text[0], text
 
 
-@pytest.mark.parametrize("language, expected", [
-    ("de", "Persisch und Paschtu"), ("es", "persa y pastún"), ("ru", "персидский и пушту"), ("zh", "波斯语和普什图语"),
-    ("tr", "Farsça ve Peştuca"), ("en", "Persian and Pashto")])
+@pytest.mark.parametrize(
+    "language, expected",
+    [
+        ("de", "Persisch und Paschtu"),
+        ("es", "persa y pastún"),
+        ("ru", "персидский и пушту"),
+        ("zh", "波斯语和普什图语"),
+        ("tr", "Farsça ve Peştuca"),
+        ("en", "Persian and Pashto"),
+    ],
+)
 def test_lists_are_joined_as_the_language_does(language, expected):
     assert Names(language).join([Entity("language", "fa"), Entity("language", "ps")]) == expected
 
 
-@pytest.mark.parametrize("language, entity, expected", [
-    ("en", Entity("city", "Asia/Kolkata"), "Kolkata"),  # CLDR's key is the older Asia/Calcutta
-    ("ru", Entity("city", "America/Argentina/Buenos_Aires"), "Буэнос-Айрес"),
-    ("ar", Entity("city", "Asia/Kabul"), "كابول"),
-    ("vi", Entity("city", "Africa/Addis_Ababa"), "Addis Ababa"),  # no entry: the zone's name, in Latin letters
-    ("he", Entity("language", "tlh-unknown"), None),
-    ("ru", Entity("quarter", "1"), "1-й квартал")])
+@pytest.mark.parametrize(
+    "language, entity, expected",
+    [
+        ("en", Entity("city", "Asia/Kolkata"), "Kolkata"),  # CLDR's key is the older Asia/Calcutta
+        ("ru", Entity("city", "America/Argentina/Buenos_Aires"), "Буэнос-Айрес"),
+        ("ar", Entity("city", "Asia/Kabul"), "كابول"),
+        (
+            "vi",
+            Entity("city", "Africa/Addis_Ababa"),
+            "Addis Ababa",
+        ),  # no entry: the zone's name, in Latin letters
+        ("he", Entity("language", "tlh-unknown"), None),
+        ("ru", Entity("quarter", "1"), "1-й квартал"),
+    ],
+)
 def test_names(language, entity, expected):
     assert Names(language)(entity) == expected
 
@@ -109,15 +138,24 @@ def test_names_with_an_article(facts):
 
 
 def test_thai_prefix_comes_once(facts):
-    assert not any("ภาษาภาษา" in text or "อักษรอักษร" in text for text in facts.passages["th"] + facts.questions["th"])
+    assert not any(
+        "ภาษาภาษา" in text or "อักษรอักษร" in text
+        for text in facts.passages["th"] + facts.questions["th"]
+    )
 
 
 def test_known_facts(facts):
-    for sentence in ("Afghanistan, official language: Persian and Pashto.", "Kabul, country: Afghanistan.",
-                     "June, next month: July.", "Kilometers, quantity measured: length.",
-                     "Germany, former currency: German Mark."):
+    for sentence in (
+        "Afghanistan, official language: Persian and Pashto.",
+        "Kabul, country: Afghanistan.",
+        "June, next month: July.",
+        "Kilometers, quantity measured: length.",
+        "Germany, former currency: German Mark.",
+    ):
         assert sentence in facts.passages["en"]
 
 
 def test_facts_that_say_nothing_are_left_out(facts):
-    assert not {"Greek, script: Greek.", "Luxembourg, time-zone city: Luxembourg."} & set(facts.passages["en"])
+    assert not {"Greek, script: Greek.", "Luxembourg, time-zone city: Luxembourg."} & set(
+        facts.passages["en"]
+    )

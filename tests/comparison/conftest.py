@@ -19,12 +19,18 @@ def sweep(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def compared(sweep) -> Comparison:
-    return compare(build_sections(read_results([sweep])), chance=Resampling(flips=500, resamples=300))
+    return compare(
+        build_sections(read_results([sweep])), chance=Resampling(flips=500, resamples=300)
+    )
 
 
 @pytest.fixture
 def one(tmp_path):
     """Write a result: its folder's name, training, and what else differs."""
+
     def write(name, training, benchmark=SMALL, noise=0.9, seed=1, **card):
-        return write_result(tmp_path / name, benchmark, noise, 0.3, seed, card_of(benchmark, training, **card))
+        return write_result(
+            tmp_path / name, benchmark, noise, 0.3, seed, card_of(benchmark, training, **card)
+        )
+
     return write

@@ -22,7 +22,9 @@ from hybrid_ir.comparison.texts import attach_texts
 from tests.comparison.made import Tags, card_of, small_benchmark, training_of, write_result
 
 BAD = "<script>document.title='taken'</script><b>$x_1$"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
 
 
@@ -32,13 +34,25 @@ def planted(tmp_path_factory) -> Comparison:
     root = tmp_path_factory.mktemp("planted")
     benchmark = small_benchmark(6, languages=("ar", "de", "el", "en", "th", "zh"))
     source = replace(benchmark.source, choices={"queries": BAD})
-    benchmark = replace(benchmark, queries=[f"{BAD} {text}" for text in benchmark.queries], source=source)
+    benchmark = replace(
+        benchmark, queries=[f"{BAD} {text}" for text in benchmark.queries], source=source
+    )
     for name, noise in (("x_x_mono", 0.9), ("x_y", 1.2), ("hybrid", 0.7)):
         for seed in (1, 2):
-            write_result(root / f"{name}{seed}", benchmark, noise, 0.3, seed,
-                         card_of(benchmark, training_of(name, seed, model=f"e5 {BAD}")))
+            write_result(
+                root / f"{name}{seed}",
+                benchmark,
+                noise,
+                0.3,
+                seed,
+                card_of(benchmark, training_of(name, seed, model=f"e5 {BAD}")),
+            )
     measured = build_sections(read_results([root]))
-    return compare(attach_texts(measured, {"made_r": benchmark}), chance=Resampling(flips=100, resamples=100), notes=[f"note {BAD}"])
+    return compare(
+        attach_texts(measured, {"made_r": benchmark}),
+        chance=Resampling(flips=100, resamples=100),
+        notes=[f"note {BAD}"],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +80,10 @@ def test_every_picture_has_an_alternative_text_and_files(report, planted):
     page = Tags(report.read_text())
     pictures = [attributes for tag, attributes in page.tags if tag == "svg"]
     assert len(pictures) == 6  # intervals, two heat maps, distances, alpha, curves
-    assert all(len(attributes["aria-label"]) > 40 and attributes["role"] == "img" for attributes in pictures)
+    assert all(
+        len(attributes["aria-label"]) > 40 and attributes["role"] == "img"
+        for attributes in pictures
+    )
     names = {path.stem for path in (report.parent / "figures").iterdir()}
     assert len(names) == 6
     for name in names:
@@ -80,15 +97,34 @@ def test_one_seed_gives_one_picture_to_the_letter(report, planted, tmp_path):
     part, labels = planted.parts[0], [system.label for system in planted.parts[0].section.systems]
     save(forest(part.macro, look(labels)), tmp_path, "made_r_effects")
     for kind in ("svg", "pdf", "png"):
-        again, first = tmp_path / f"made_r_effects.{kind}", report.parent / "figures" / f"made_r_effects.{kind}"
+        again, first = (
+            tmp_path / f"made_r_effects.{kind}",
+            report.parent / "figures" / f"made_r_effects.{kind}",
+        )
         assert again.read_bytes() == first.read_bytes()
 
 
 def chromium(*arguments: str, folder: Path) -> str:
     done = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync", f"--user-data-dir={folder / 'user'}",
-         *arguments], capture_output=True, text=True, timeout=120, check=True)
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--hide-scrollbars",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            f"--user-data-dir={folder / 'user'}",
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     return done.stdout
 
 
@@ -113,10 +149,17 @@ def measuring(report: Path, folder: Path, width: int) -> Path:
 def test_it_fits_a_phone_and_a_desk(report, tmp_path, width):
     page = measuring(report, tmp_path, width)
     picture = tmp_path / "seen.png"
-    chromium(f"--screenshot={picture}", f"--window-size={max(width, 500)},1500", "--virtual-time-budget=4000", page.as_uri(),
-             folder=tmp_path)
+    chromium(
+        f"--screenshot={picture}",
+        f"--window-size={max(width, 500)},1500",
+        "--virtual-time-budget=4000",
+        page.as_uri(),
+        folder=tmp_path,
+    )
     dom = chromium("--dump-dom", "--virtual-time-budget=4000", page.as_uri(), folder=tmp_path)
-    scroll_width, too_wide, tables, scripts, taken = re.search(r'<p id="found">([^<]*)</p>', dom).group(1).split()
+    scroll_width, too_wide, tables, scripts, taken = (
+        re.search(r'<p id="found">([^<]*)</p>', dom).group(1).split()
+    )
     assert (int(scroll_width), int(too_wide), int(scripts), taken) == (width, 0, 0, "false")
     assert int(tables) == report.read_text().count("<table>") > 10
     pixels = np.asarray(Image.open(picture).convert("L"))[:900, :width]

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from hybrid_ir.comparison.grid import Resampling, measure
-from hybrid_ir.comparison.results import read_results, list_unfinished_jobs
+from hybrid_ir.comparison.results import list_unfinished_jobs, read_results
 from hybrid_ir.comparison.section import VIEWS, build_sections
 from hybrid_ir.comparison.systems import group
 from tests.comparison.made import change, training_of
@@ -19,7 +19,10 @@ FEW = Resampling(flips=50, resamples=50)
 
 def test_results_are_found_at_any_depth_and_once(sweep):
     assert len(read_results([sweep])) == 7
-    assert len(read_results([sweep.parent, sweep / "hybrid_seed1", sweep / "../sweep/hybrid_seed1"])) == 7
+    assert (
+        len(read_results([sweep.parent, sweep / "hybrid_seed1", sweep / "../sweep/hybrid_seed1"]))
+        == 7
+    )
     assert len(read_results([sweep / "x_y_seed1"])) == 1
 
 
@@ -33,23 +36,37 @@ def test_seeds_of_one_system_are_grouped_and_everything_else_is_told_apart(one):
     root = one("fixed", None, postprocess="center").parent
     systems, _ = group(read_results([root]))
     assert {s.label: s.seeds for s in systems} == {
-        "untrained / e5_small": [None], "untrained / e5_small / center": [None], "hybrid / e5_small / max_steps=120": [1, 2],
-        "hybrid / e5_small / max_steps=500": [1], "hybrid level=example / e5_small": [1], "hybrid alpha=0.3 / e5_small": [1, 2]}
+        "untrained / e5_small": [None],
+        "untrained / e5_small / center": [None],
+        "hybrid / e5_small / max_steps=120": [1, 2],
+        "hybrid / e5_small / max_steps=500": [1],
+        "hybrid level=example / e5_small": [1],
+        "hybrid alpha=0.3 / e5_small": [1, 2],
+    }
 
 
 def test_means_are_those_of_metrics_json_and_the_spread_is_over_seeds(sweep):
     (section,) = build_sections(read_results([sweep]))
     for metric in ("map", "recall@10", "rank_distance"):
         for micro, key in ((False, "macro_over_settings"), (True, "micro_over_questions")):
-            grid = measure(section, metric, {view: section.mask(view) for view in VIEWS}, FEW, micro)
+            grid = measure(
+                section, metric, {view: section.mask(view) for view in VIEWS}, FEW, micro
+            )
             for i, system in enumerate(section.systems):
-                said = np.array([[result.metrics[key][view][metric] or np.nan for view in VIEWS] for result in system.results])
+                said = np.array(
+                    [
+                        [result.metrics[key][view][metric] or np.nan for view in VIEWS]
+                        for result in system.results
+                    ]
+                )
                 assert grid.mean[i] == pytest.approx(said.mean(0), nan_ok=True, abs=1e-12)
                 if len(said) > 1:
                     assert grid.sd[i] == pytest.approx(said.std(0, ddof=1), nan_ok=True, abs=1e-12)
                 base = section.baselines[i]
                 if base is not None:
-                    assert grid.difference[i] == pytest.approx(grid.mean[i] - grid.mean[base], nan_ok=True, abs=1e-12)
+                    assert grid.difference[i] == pytest.approx(
+                        grid.mean[i] - grid.mean[base], nan_ok=True, abs=1e-12
+                    )
 
 
 def test_order_of_rows_and_names_of_questions_change_nothing(sweep, tmp_path):
@@ -59,12 +76,20 @@ def test_order_of_rows_and_names_of_questions_change_nothing(sweep, tmp_path):
         table = pq.read_table(path)
         table = table.take(rng.permutation(len(table)))
         names = [f"renamed {name[::-1]}" for name in table["question_id"].to_pylist()]
-        pq.write_table(table.set_column(table.column_names.index("question_id"), "question_id", [names]), path)
-    before, after = (build_sections(read_results([place]))[0] for place in (sweep, tmp_path / "copy"))
-    pair = [measure(s, "map", {"all": s.mask("cross")}, Resampling(flips=4000)) for s in (before, after)]
+        pq.write_table(
+            table.set_column(table.column_names.index("question_id"), "question_id", [names]), path
+        )
+    before, after = (
+        build_sections(read_results([place]))[0] for place in (sweep, tmp_path / "copy")
+    )
+    pair = [
+        measure(s, "map", {"all": s.mask("cross")}, Resampling(flips=4000)) for s in (before, after)
+    ]
     assert pair[0].mean == pytest.approx(pair[1].mean, abs=1e-12)
     assert pair[0].standardised == pytest.approx(pair[1].standardised, nan_ok=True)
-    assert pair[0].p == pytest.approx(pair[1].p, nan_ok=True, abs=0.05)  # other questions get the first coin
+    assert pair[0].p == pytest.approx(
+        pair[1].p, nan_ok=True, abs=0.05
+    )  # other questions get the first coin
 
 
 def test_the_same_numbers_twice_are_counted_once_and_other_numbers_are_refused(one):
@@ -73,7 +98,10 @@ def test_the_same_numbers_twice_are_counted_once_and_other_numbers_are_refused(o
     systems, notes = group(read_results([root]))
     assert len(systems) == 1 and systems[0].seeds == [1] and "counted once" in notes[0]
     one("other", training_of("hybrid", 1), noise=0.4)
-    with pytest.raises(ValueError, match=r"again and .*other are both hybrid / e5_small, seed 1, with different numbers"):
+    with pytest.raises(
+        ValueError,
+        match=r"again and .*other are both hybrid / e5_small, seed 1, with different numbers",
+    ):
         group(read_results([root]))
 
 
@@ -82,7 +110,9 @@ def test_numbers_that_are_not_those_of_their_rows_are_refused(one):
     means = json.loads((folder / "metrics.json").read_text())["macro_over_settings"]
     means["cross"]["map"] += 0.01
     change(folder / "metrics.json", macro_over_settings=means)
-    with pytest.raises(ValueError, match=r"mixed: cross map is .* in metrics.json but .* over the rows"):
+    with pytest.raises(
+        ValueError, match=r"mixed: cross map is .* in metrics.json but .* over the rows"
+    ):
         build_sections(read_results([folder]))
 
 
@@ -93,17 +123,34 @@ def test_every_measure_that_is_asked_for_is_held_against_metrics_json(one):
     place = table.column_names.index("ndcg@10")
     pq.write_table(table.set_column(place, "ndcg@10", [table["ndcg@10"].to_numpy() / 2]), path)
     (made,) = build_sections(read_results([folder]))
-    with pytest.raises(ValueError, match=r"mixed: mono ndcg@10 is .* in metrics.json but .* over the rows"):
+    with pytest.raises(
+        ValueError, match=r"mixed: mono ndcg@10 is .* in metrics.json but .* over the rows"
+    ):
         made.measure("ndcg@10")
 
 
-@pytest.mark.parametrize(("file", "keys", "said"), [
-    ("metrics.json", ["benchmark"], r"metrics.json is not as an evaluation writes it \(benchmark is None"),
-    ("metrics.json", ["benchmark", "pool"], r"metrics.json is not .*benchmark.pool is None"),
-    ("metrics.json", ["macro_over_settings", "cross"], r"metrics.json is not .*macro_over_settings.cross is None"),
-    ("evaluation_card.json", ["model"], r"evaluation_card.json is not .*model is None"),
-    ("evaluation_card.json", ["training", "monolingual_share"], r"evaluation_card.json is not .*monolingual_share is None"),
-])
+@pytest.mark.parametrize(
+    ("file", "keys", "said"),
+    [
+        (
+            "metrics.json",
+            ["benchmark"],
+            r"metrics.json is not as an evaluation writes it \(benchmark is None",
+        ),
+        ("metrics.json", ["benchmark", "pool"], r"metrics.json is not .*benchmark.pool is None"),
+        (
+            "metrics.json",
+            ["macro_over_settings", "cross"],
+            r"metrics.json is not .*macro_over_settings.cross is None",
+        ),
+        ("evaluation_card.json", ["model"], r"evaluation_card.json is not .*model is None"),
+        (
+            "evaluation_card.json",
+            ["training", "monolingual_share"],
+            r"evaluation_card.json is not .*monolingual_share is None",
+        ),
+    ],
+)
 def test_an_edited_file_is_named_with_the_key(one, file, keys, said):
     path = one("edited", training_of("hybrid", 1)) / file
     found = json.loads(path.read_text())
@@ -136,26 +183,45 @@ def test_everything_wrong_is_said_at_once(one, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError) as error:
         read_results([tmp_path, tmp_path / "empty", tmp_path / "nowhere"])
-    for said in ("no_rows has metrics.json but no per_query.parquet", "no_json/metrics.json is not JSON",
-                 "no_card has neither evaluation_card.json nor config.yaml", "empty holds no metrics.json",
-                 "nowhere does not exist"):
+    for said in (
+        "no_rows has metrics.json but no per_query.parquet",
+        "no_json/metrics.json is not JSON",
+        "no_card has neither evaluation_card.json nor config.yaml",
+        "empty holds no metrics.json",
+        "nowhere does not exist",
+    ):
         assert said in str(error.value)
 
 
 def test_an_old_run_folder_is_read_from_its_config(one):
     folder = one("old", training_of("hybrid", 1))
     (folder / "evaluation_card.json").unlink()
-    config = {"seed": 7, "fit": True, "ckpt_path": None, "center": True,
-              "sampler": {"monolingual_share": 0.3, "level": "batch", "batch_size": 64, "languages": None},
-              "corpus": {"_target_": "hybrid_ir.corpora.sources.mlqa_r.load"}, "model": {"backbone": "some/e5-small"},
-              "trainer": {"max_steps": 120, "precision": "bf16-mixed"}}
+    config = {
+        "seed": 7,
+        "fit": True,
+        "ckpt_path": None,
+        "center": True,
+        "sampler": {
+            "monolingual_share": 0.3,
+            "level": "batch",
+            "batch_size": 64,
+            "languages": None,
+        },
+        "corpus": {"_target_": "hybrid_ir.corpora.sources.mlqa_r.load"},
+        "model": {"backbone": "some/e5-small"},
+        "trainer": {"max_steps": 120, "precision": "bf16-mixed"},
+    }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     (system,), _ = group(read_results([folder]))
     assert system.label == "hybrid alpha=0.3 / e5-small / center" and system.seeds == [7]
     (folder / "config.yaml").write_text(yaml.safe_dump({**config, "fit": False}))
     assert group(read_results([folder]))[0][0].label == "untrained / e5-small / center"
-    (folder / "config.yaml").write_text(yaml.safe_dump({**config, "fit": False, "ckpt_path": "elsewhere"}))
-    with pytest.raises(ValueError, match="old measured elsewhere without training"):  # else a trained model would be "untrained"
+    (folder / "config.yaml").write_text(
+        yaml.safe_dump({**config, "fit": False, "ckpt_path": "elsewhere"})
+    )
+    with pytest.raises(
+        ValueError, match="old measured elsewhere without training"
+    ):  # else a trained model would be "untrained"
         read_results([folder])
     (folder / "config.yaml").write_text("seed: 1")
     with pytest.raises(ValueError, match=r"config.yaml lacks 'sampler'"):
@@ -163,14 +229,18 @@ def test_an_old_run_folder_is_read_from_its_config(one):
 
 
 def test_an_evaluated_checkpoint_has_the_training_curves_of_its_run(one):
-    run, measured, centred = (one(name, training_of("hybrid", 1), postprocess=fix) for name, fix in
-                              (("run", "none"), ("measured", "none"), ("centred", "center")))
+    run, measured, centred = (
+        one(name, training_of("hybrid", 1), postprocess=fix)
+        for name, fix in (("run", "none"), ("measured", "none"), ("centred", "center"))
+    )
     for folder in (measured, centred):
         (folder / "metrics.jsonl").unlink()
         model = {"name": "run", "kind": "run", "path": str(run / "checkpoints" / "best.ckpt")}
         change(folder / "evaluation_card.json", model=model)
     found = {result.folder.name: result.steps for result in read_results([measured, centred, run])}
-    assert found["run"] and found["measured"] == found["run"] and found["centred"] == []  # the run was not centred
+    assert (
+        found["run"] and found["measured"] == found["run"] and found["centred"] == []
+    )  # the run was not centred
     (run / "metrics.jsonl").unlink()
     assert read_results([measured])[0].steps == []
 
@@ -180,7 +250,9 @@ def test_a_job_without_results_is_told_and_a_half_written_step_is_dropped(one):
     (folder / "versions.json").write_text("{}")
     (folder.parent / "failed").mkdir()
     (folder.parent / "failed" / "versions.json").write_text("{}")
-    assert list_unfinished_jobs([folder.parent]) == [f"{folder.parent / 'failed'} has no results: it failed, or is not done"]
+    assert list_unfinished_jobs([folder.parent]) == [
+        f"{folder.parent / 'failed'} has no results: it failed, or is not done"
+    ]
     steps = folder / "metrics.jsonl"
     whole = len(steps.read_text().splitlines())
     steps.write_text(steps.read_text() + '{"step": 1')

@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from hybrid_ir.data.batching import Chunks, PlannedBatches, choose_hard_negatives, hash_of, select_passages
+from hybrid_ir.data.batching import (
+    Chunks,
+    PlannedBatches,
+    choose_hard_negatives,
+    hash_of,
+    select_passages,
+)
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.datamodule import RetrievalData
 from hybrid_ir.data.sampling import PairBatchSampler
@@ -20,15 +26,27 @@ PAIRS = 30
 @pytest.fixture(scope="module")
 def corpus() -> ParallelCorpus:
     """Pairs 2 i and 2 i + 1 ask for the same passage; three negatives each, the last one often missing."""
-    queries, passages = ({lang: [f"{kind} {lang} {i // each}" if each == 2 else f"{kind} {lang} {i}" for i in range(PAIRS)]
-                          for lang in "abc"} for kind, each in (("question", 1), ("answer", 2)))
+    queries, passages = (
+        {
+            lang: [
+                f"{kind} {lang} {i // each}" if each == 2 else f"{kind} {lang} {i}"
+                for i in range(PAIRS)
+            ]
+            for lang in "abc"
+        }
+        for kind, each in (("question", 1), ("answer", 2))
+    )
     negatives = np.stack([(np.arange(PAIRS) + shift) % PAIRS for shift in (2, 5, 9)], 1)
     negatives[::3, 2] = -1
-    return ParallelCorpus(queries, passages, np.repeat(np.arange(PAIRS)[:, None], 2, 1), SOURCE, negatives)
+    return ParallelCorpus(
+        queries, passages, np.repeat(np.arange(PAIRS)[:, None], 2, 1), SOURCE, negatives
+    )
 
 
 def batches(corpus, tokenizers, cache, hard_negatives=0, **choices) -> PlannedBatches:
-    sampler = PairBatchSampler(corpus, **{"batch_size": 10, "monolingual_share": 0.5, "seed": 4, **choices})
+    sampler = PairBatchSampler(
+        corpus, **{"batch_size": 10, "monolingual_share": 0.5, "seed": 4, **choices}
+    )
     return PlannedBatches(sampler, tokenizers, cache, hard_negatives)
 
 
@@ -37,13 +55,22 @@ def batches(corpus, tokenizers, cache, hard_negatives=0, **choices) -> PlannedBa
 def test_tokens_are_those_of_the_planned_texts(corpus, tokenizers, cache, step, hard_negatives):
     data = batches(corpus, tokenizers, cache, hard_negatives)
     batch, plan = data[step], data.sampler[step]
-    queries, passages = ([tokenizers["query"].tokenizer.decode(ids, skip_special_tokens=True)
-                          for ids in tokens.ids_T.split(tokens.lengths_B.tolist())] for tokens in (batch.queries, batch.passages))
+    queries, passages = (
+        [
+            tokenizers["query"].tokenizer.decode(ids, skip_special_tokens=True)
+            for ids in tokens.ids_T.split(tokens.lengths_B.tolist())
+        ]
+        for tokens in (batch.queries, batch.passages)
+    )
     assert len(queries) == 10 and len(passages) == 10 * (1 + hard_negatives)
-    for i, (pair, asked, answered) in enumerate(zip(plan.pairs, plan.query_languages, plan.passage_languages, strict=True)):
+    for i, (pair, asked, answered) in enumerate(
+        zip(plan.pairs, plan.query_languages, plan.passage_languages, strict=True)
+    ):
         query, passage = corpus.pairs[pair]
         assert queries[i].endswith(corpus.queries[corpus.languages[asked]][query])
-        assert passages[i * (1 + hard_negatives)].endswith(corpus.passages[corpus.languages[answered]][passage])
+        assert passages[i * (1 + hard_negatives)].endswith(
+            corpus.passages[corpus.languages[answered]][passage]
+        )
 
 
 @given(step=st.integers(0, 500))
@@ -63,7 +90,9 @@ def test_hard_negatives_are_the_corpus_own_distinct_and_in_the_passage_language(
 def test_missing_translations_are_no_hard_negatives():
     passages = {"a": ["p0", "p1", "p2"], "b": ["r0", None, "r2"]}
     queries = {"a": ["q0", "q1", "q2"], "b": ["s0", None, "s2"]}
-    corpus = ParallelCorpus(queries, passages, np.repeat(np.arange(3)[:, None], 2, 1), SOURCE, np.array([[1], [0], [1]]))
+    corpus = ParallelCorpus(
+        queries, passages, np.repeat(np.arange(3)[:, None], 2, 1), SOURCE, np.array([[1], [0], [1]])
+    )
     for step in range(40):
         plan = PairBatchSampler(corpus, 1, 1.0)[step]
         chosen = choose_hard_negatives(corpus, plan, 1, seed=0)
@@ -75,7 +104,10 @@ def test_labels_know_contents_and_texts(corpus):
     _, labels = select_passages(corpus, plan, 0, seed=1)
     passages = corpus.pairs[plan.pairs, 1]
     assert labels.content_N.tolist() == (passages // 2 * 2).tolist()
-    texts = [corpus.passages[corpus.languages[lang]][row] for lang, row in zip(plan.passage_languages, passages, strict=True)]
+    texts = [
+        corpus.passages[corpus.languages[lang]][row]
+        for lang, row in zip(plan.passage_languages, passages, strict=True)
+    ]
     assert labels.text_N.tolist() == [hash_of(text) for text in texts]
 
 
@@ -91,18 +123,39 @@ def test_workers_and_a_late_start_change_nothing(corpus, tokenizers, cache):
 
 
 def test_more_hard_negatives_than_there_are_is_refused(corpus, tokenizers, cache):
-    with pytest.raises(ValueError, match=r"data.hard_negatives=4, but corpus 'made' has up to 3 per question: use 0 to 3"):
+    with pytest.raises(
+        ValueError,
+        match=r"data.hard_negatives=4, but corpus 'made' has up to 3 per question: use 0 to 3",
+    ):
         RetrievalData(PairBatchSampler(corpus, 2, 0.5), tokenizers, cache=cache, hard_negatives=4)
 
 
 def test_chunks_hold_every_row_once_each_text_once_and_stages_in_order(tokenizers, cache):
     passages = ["one", "two two", "one", "three three three", "four", "two two"]
-    benchmark = Benchmark(("a",), ["q1", "q2", "q1"], np.zeros(3, int), ["1", "2", "3"], passages, np.zeros(6, int),
-                          list("uvwxyz"), [np.array([0]), np.array([3]), np.array([1])], SOURCE)
+    benchmark = Benchmark(
+        ("a",),
+        ["q1", "q2", "q1"],
+        np.zeros(3, int),
+        ["1", "2", "3"],
+        passages,
+        np.zeros(6, int),
+        list("uvwxyz"),
+        [np.array([0]), np.array([3]), np.array([1])],
+        SOURCE,
+    )
     chunks = Chunks(benchmark, tokenizers, cache, texts_per_chunk=2)
     stages = [chunks[i].stage for i in range(len(chunks))]
     assert stages == sorted(stages, key=list(STAGES).index)
-    for stage, expected in (("queries", [[0, 2], [1]]), ("relevant", [[0, 2], [1, 5], [3]]), ("others", [[4]])):
-        groups = [rows.tolist() for i in range(len(chunks)) for rows in chunks[i].rows if chunks[i].stage == stage]
+    for stage, expected in (
+        ("queries", [[0, 2], [1]]),
+        ("relevant", [[0, 2], [1, 5], [3]]),
+        ("others", [[4]]),
+    ):
+        groups = [
+            rows.tolist()
+            for i in range(len(chunks))
+            for rows in chunks[i].rows
+            if chunks[i].stage == stage
+        ]
         assert sorted(groups) == expected
     assert all(len(chunks[i].tokens) == len(chunks[i].rows) for i in range(len(chunks)))

@@ -39,10 +39,16 @@ def test_orders_look_drawn_by_chance():
         assert chisquare(np.bincount(found % bins, minlength=bins)).pvalue > 1e-3 or size % bins
     steps = np.diff(found.reshape(50, -1), axis=1).ravel() % size
     assert chisquare(np.bincount(steps * 100 // size, minlength=100)).pvalue > 1e-4
-    assert len(np.unique(found)) > 0.99 * len(found) and len({tuple(Permutation([7, i], 10)[0:10]) for i in range(50)}) > 45
+    assert (
+        len(np.unique(found)) > 0.99 * len(found)
+        and len({tuple(Permutation([7, i], 10)[0:10]) for i in range(50)}) > 45
+    )
 
 
-@given(st.lists(st.tuples(*[st.booleans()] * 6), min_size=1, max_size=60), st.tuples(*[st.booleans()] * 6))
+@given(
+    st.lists(st.tuples(*[st.booleans()] * 6), min_size=1, max_size=60),
+    st.tuples(*[st.booleans()] * 6),
+)
 def test_runs_say_of_any_pair_what_a_table_would(table, asked):
     table = np.array(table)
     for order_P in (np.arange(len(table)), None):
@@ -54,5 +60,9 @@ def test_runs_say_of_any_pair_what_a_table_would(table, asked):
         chosen_R = (np.concatenate([runs.queries_RL, runs.passages_RL], 1) == asked).any(1)
         rows = runs.rows(chosen_R)
         expected = np.flatnonzero((table[order_P] == asked).any(1))
-        assert len(rows) == len(expected) and rows[np.arange(len(rows))].tolist() == expected.tolist()
-    assert len(runs.starts_R) == len(np.unique(table, axis=0))  # sorted: one run for each set of languages
+        assert (
+            len(rows) == len(expected) and rows[np.arange(len(rows))].tolist() == expected.tolist()
+        )
+    assert len(runs.starts_R) == len(
+        np.unique(table, axis=0)
+    )  # sorted: one run for each set of languages

@@ -13,9 +13,16 @@ def with_gaps(pairs: int = 40, seed: int = 0) -> ParallelCorpus:
     """Queries and passages lack different languages, and no pair has its query's id."""
     has = np.random.default_rng(seed).random((2, pairs, 3)) < 0.7
     has[:, :8] = True
-    queries, passages = ({language: [f"{kind} {language} {i}" if there[i, j] else None for i in range(pairs)]
-                          for j, language in enumerate("abc")} for kind, there in zip("qp", has, strict=True))
-    return ParallelCorpus(queries, passages, np.stack([np.roll(np.arange(pairs), 3), np.arange(pairs)], 1), SOURCE)
+    queries, passages = (
+        {
+            language: [f"{kind} {language} {i}" if there[i, j] else None for i in range(pairs)]
+            for j, language in enumerate("abc")
+        }
+        for kind, there in zip("qp", has, strict=True)
+    )
+    return ParallelCorpus(
+        queries, passages, np.stack([np.roll(np.arange(pairs), 3), np.arange(pairs)], 1), SOURCE
+    )
 
 
 @pytest.mark.parametrize(("share", "level"), FAMILY)
@@ -25,10 +32,14 @@ def test_every_planned_text_exists(share, level, languages):
         corpus = with_gaps(seed=seed)
         sampler = PairBatchSampler(corpus, 4, share, level, languages=languages, seed=seed)
         for plan in (sampler[step] for step in range(30)):
-            for (query, passage), asked, answered in zip(corpus.pairs[plan.pairs], plan.query_languages,
-                                                         plan.passage_languages, strict=True):
+            for (query, passage), asked, answered in zip(
+                corpus.pairs[plan.pairs], plan.query_languages, plan.passage_languages, strict=True
+            ):
                 asked, answered = corpus.languages[asked], corpus.languages[answered]
-                assert corpus.queries[asked][query] is not None and corpus.passages[answered][passage] is not None
+                assert (
+                    corpus.queries[asked][query] is not None
+                    and corpus.passages[answered][passage] is not None
+                )
                 assert languages is None or {asked, answered} <= set(languages)
 
 
@@ -42,7 +53,9 @@ def test_a_pass_goes_on_from_one_block_of_draws_to_the_next(monkeypatch):
 def test_blocks_draw_differently(monkeypatch):
     monkeypatch.setattr(sampling, "SCHEDULE_BLOCK", 64)
     sampler = PairBatchSampler(parallel(), 20, 0.5, seed=1)
-    assert [sampler[k].monolingual for k in range(64)] != [sampler[64 + k].monolingual for k in range(64)]
+    assert [sampler[k].monolingual for k in range(64)] != [
+        sampler[64 + k].monolingual for k in range(64)
+    ]
 
 
 @pytest.mark.parametrize(("share", "level"), FAMILY)
@@ -55,14 +68,23 @@ def test_the_seed_moves_rows_and_languages(share, level):
 
 def test_the_seed_moves_kinds():
     one, other = (PairBatchSampler(parallel(), 20, 0.5, seed=seed) for seed in (1, 2))
-    assert [one[step].monolingual for step in range(64)] != [other[step].monolingual for step in range(64)]
+    assert [one[step].monolingual for step in range(64)] != [
+        other[step].monolingual for step in range(64)
+    ]
     one, other = (PairBatchSampler(parallel(), 20, 0.0, seed=seed) for seed in (1, 2))
     assert not np.array_equal(one[0].query_languages, other[0].query_languages)
 
 
 def test_weights_count_at_example_level():
-    sampler = PairBatchSampler(parallel(), 20, 1.0, "example", language_weights={"a": 3, "d": 0}, seed=1)
-    drawn = np.bincount(np.concatenate([sampler[step].query_languages for step in range(500)]), minlength=4) / 10_000
+    sampler = PairBatchSampler(
+        parallel(), 20, 1.0, "example", language_weights={"a": 3, "d": 0}, seed=1
+    )
+    drawn = (
+        np.bincount(
+            np.concatenate([sampler[step].query_languages for step in range(500)]), minlength=4
+        )
+        / 10_000
+    )
     assert drawn == pytest.approx([0.6, 0.2, 0.2, 0], abs=0.03)
 
 
@@ -71,7 +93,9 @@ def test_a_cross_lingual_row_needs_no_language_with_both_texts():
     passages = {"a": [None] * 4 + [f"p{i}" for i in range(4)], "b": [f"s{i}" for i in range(8)]}
     corpus = ParallelCorpus(queries, passages, np.repeat(np.arange(8)[:, None], 2, 1), SOURCE)
     sampler = PairBatchSampler(corpus, 4, 0.5, seed=1)
-    assert {row for step in range(40) if not sampler[step].monolingual for row in sampler[step].pairs} == set(range(8))
+    assert {
+        row for step in range(40) if not sampler[step].monolingual for row in sampler[step].pairs
+    } == set(range(8))
 
 
 def test_an_example_level_batch_asks_no_language_to_fill_it():

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hybrid_ir.evaluation import rank_counter as ranking
 from hybrid_ir.evaluation.metrics import Ranks, compute_metrics
 from hybrid_ir.evaluation.rank_counter import RankCounter, padded, rank_benchmark, relevant_rows
-from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.evaluation.results import ALL, Results
+from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.types import Benchmark, Source
 from tests.evaluation import test_ranking
 from tests.evaluation.test_views import rows_of, world
@@ -46,7 +46,10 @@ def test_ties_reach_the_views():
     results = Results.of(rank_benchmark(vectors[:24], vectors[24:], benchmark), benchmark)
     for i in rows_of(results, "multi", ALL):
         query = results.query[i]
-        tied = [((scores[query] - scores[query, row]).abs() < 1e-12).sum().item() > 1 for row in benchmark.relevant[query]]
+        tied = [
+            ((scores[query] - scores[query, row]).abs() < 1e-12).sum().item() > 1
+            for row in benchmark.relevant[query]
+        ]
         assert results.values["tie_rate"][i] == pytest.approx(np.mean(tied))
 
 
@@ -58,8 +61,12 @@ def test_columns_name_the_query_language_and_pools_have_their_size():
     asked = [str(benchmark.question_ids[query]) for query in columns["query"]]
     assert columns["question_id"].tolist() == asked
     multi = columns["view"] == "multi"
-    assert (columns["passage_language"][multi] == "all").all() and set(columns["passage_language"][~multi]) <= set(names)
-    assert results.pool_sizes == dict(zip(names, np.bincount(benchmark.passage_languages).tolist(), strict=True))
+    assert (columns["passage_language"][multi] == "all").all() and set(
+        columns["passage_language"][~multi]
+    ) <= set(names)
+    assert results.pool_sizes == dict(
+        zip(names, np.bincount(benchmark.passage_languages).tolist(), strict=True)
+    )
 
 
 def test_full_batches_are_counted_too(monkeypatch):
@@ -73,7 +80,10 @@ def test_full_batches_are_counted_too(monkeypatch):
 @pytest.mark.parametrize("seed", range(20))
 def test_vectors_of_any_length(seed):
     benchmark, queries, passages = test_ranking.world(seed, 10, 40, 64)
-    scales = torch.from_numpy(2.0 ** np.random.default_rng(seed).integers(0, 3, 40)).float()[:, None] * 64
+    scales = (
+        torch.from_numpy(2.0 ** np.random.default_rng(seed).integers(0, 3, 40)).float()[:, None]
+        * 64
+    )
     queries, passages = queries * 1024, passages * scales
     passages[0] /= 2**12
     above, tied, _ = test_ranking.brute_force(benchmark, queries, passages)
@@ -85,8 +95,14 @@ def test_the_first_bad_vector_is_named_by_its_row():
     benchmark, vectors = world(0)[0], unit_vectors()
     relevant_QR = padded(benchmark.relevant)
     rows = relevant_rows(relevant_QR)
-    counter = RankCounter(vectors[:24], benchmark.query_languages, relevant_QR, vectors[24:][rows],
-                          benchmark.passage_languages[rows], benchmark.languages)
+    counter = RankCounter(
+        vectors[:24],
+        benchmark.query_languages,
+        relevant_QR,
+        vectors[24:][rows],
+        benchmark.passage_languages[rows],
+        benchmark.languages,
+    )
     broken = vectors[24:].clone()
     broken[140] = torch.nan
     with pytest.raises(ValueError, match="first at row 140"):
@@ -95,18 +111,36 @@ def test_the_first_bad_vector_is_named_by_its_row():
 
 @pytest.mark.parametrize("temperature", [0.005, 0.05, 1.0])
 def test_the_loss_at_any_temperature(temperature):
-    benchmark = Benchmark(("a",), ["q"], np.zeros(1, int), ["0"], list("abc"), np.zeros(3, int), list("abc"), [np.array([2])],
-                          SOURCE)
-    query, passages = torch.tensor([[1.0, 0]]), F.normalize(torch.tensor([[0.99, 0.1], [0.98, 0.2], [-1, 0.1]]), dim=1)
+    benchmark = Benchmark(
+        ("a",),
+        ["q"],
+        np.zeros(1, int),
+        ["0"],
+        list("abc"),
+        np.zeros(3, int),
+        list("abc"),
+        [np.array([2])],
+        SOURCE,
+    )
+    query, passages = (
+        torch.tensor([[1.0, 0]]),
+        F.normalize(torch.tensor([[0.99, 0.1], [0.98, 0.2], [-1, 0.1]]), dim=1),
+    )
     scores = (query.double() @ passages.double().T)[0] / temperature
     expected = float(scores.logsumexp(0) - scores[2])
-    assert rank_benchmark(query, passages, benchmark, temperature).losses[0] == pytest.approx(expected, rel=1e-9)
+    assert rank_benchmark(query, passages, benchmark, temperature).losses[0] == pytest.approx(
+        expected, rel=1e-9
+    )
 
 
 def test_normalised_maximal_rank_of_three():
-    ranks = Ranks(np.array([[0, 1, 5]]), np.zeros((1, 3), int), np.ones((1, 3), bool), np.array([3]), 16)
+    ranks = Ranks(
+        np.array([[0, 1, 5]]), np.zeros((1, 3), int), np.ones((1, 3), bool), np.array([3]), 16
+    )
     expected = 100 * (4 - np.log2(6)) / (4 - np.log2(3))
-    assert compute_metrics(ranks, ["max_rank_normalised"])["max_rank_normalised"][0] == pytest.approx(expected)
+    assert compute_metrics(ranks, ["max_rank_normalised"])["max_rank_normalised"][
+        0
+    ] == pytest.approx(expected)
 
 
 def streamed(benchmark: Benchmark, vectors: torch.Tensor, left_out: int = 0) -> StreamedRanking:
@@ -115,7 +149,11 @@ def streamed(benchmark: Benchmark, vectors: torch.Tensor, left_out: int = 0) -> 
     ranking_ = StreamedRanking(benchmark)
     ranking_.add("queries", [np.array([i]) for i in range(24)], vectors[:24])
     for stage, wanted in (("relevant", True), ("others", False)):
-        groups = [rows for rows in (np.arange(i, i + 3) for i in range(0, 150, 3)) if bool(found & set(rows.tolist())) == wanted]
+        groups = [
+            rows
+            for rows in (np.arange(i, i + 3) for i in range(0, 150, 3))
+            if bool(found & set(rows.tolist())) == wanted
+        ]
         groups = groups[left_out:] if stage == "others" else groups
         ranking_.add(stage, groups, vectors[24:][torch.tensor([rows[0] for rows in groups])])
     return ranking_
@@ -125,6 +163,11 @@ def test_all_rows_of_a_text_get_its_vector_and_none_may_be_missing():
     benchmark, vectors = world(5)[0], unit_vectors()
     vectors[24:] = vectors[24:][torch.arange(150) // 3 * 3]
     expected = Results.of(rank_benchmark(vectors[:24], vectors[24:], benchmark), benchmark)
-    assert streamed(benchmark, vectors).results().values["map"].tolist() == expected.values["map"].tolist()
-    with pytest.raises(ValueError, match="147 of 150 passages were encoded; ranks need the whole pool"):
+    assert (
+        streamed(benchmark, vectors).results().values["map"].tolist()
+        == expected.values["map"].tolist()
+    )
+    with pytest.raises(
+        ValueError, match="147 of 150 passages were encoded; ranks need the whole pool"
+    ):
         streamed(benchmark, vectors, left_out=1).results()

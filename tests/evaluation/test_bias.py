@@ -8,16 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from hybrid_ir.evaluation.geometry import (
+    NeighbourLanguages,
+    compute_alignment,
+    compute_uniformity,
+    sample_rows,
+)
 from hybrid_ir.evaluation.language_bias import (
-    find_best_ranks,
     compute_diagonal_gap,
     compute_equal_rank_probability,
-    test_friedman,
     compute_language_bias,
     compute_one_target,
     compute_peer,
+    find_best_ranks,
+    test_friedman,
 )
-from hybrid_ir.evaluation.geometry import NeighbourLanguages, compute_alignment, sample_rows, compute_uniformity
 from hybrid_ir.evaluation.rank_counter import rank_benchmark
 from hybrid_ir.types import Benchmark, Source
 
@@ -28,16 +33,36 @@ def parallel(per_language: int = 1, others: int = 4) -> Benchmark:
     """Questions in three languages with `per_language` relevant passages in each, and some passages that nobody wants."""
     size = QUESTIONS * per_language + others
     return Benchmark(
-        LANGUAGES, [f"{language}{i}" for language in LANGUAGES for i in range(QUESTIONS)], np.repeat(range(3), QUESTIONS),
-        [str(i) for _ in LANGUAGES for i in range(QUESTIONS)], [f"{language}{i}" for language in LANGUAGES for i in range(size)],
-        np.repeat(range(3), size), [f"{language}{i}" for language in LANGUAGES for i in range(size)],
-        [np.sort([language * size + i * per_language + j for language in range(3) for j in range(per_language)])
-         for _ in LANGUAGES for i in range(QUESTIONS)], Source("made", "", "", ""))
+        LANGUAGES,
+        [f"{language}{i}" for language in LANGUAGES for i in range(QUESTIONS)],
+        np.repeat(range(3), QUESTIONS),
+        [str(i) for _ in LANGUAGES for i in range(QUESTIONS)],
+        [f"{language}{i}" for language in LANGUAGES for i in range(size)],
+        np.repeat(range(3), size),
+        [f"{language}{i}" for language in LANGUAGES for i in range(size)],
+        [
+            np.sort(
+                [
+                    language * size + i * per_language + j
+                    for language in range(3)
+                    for j in range(per_language)
+                ]
+            )
+            for _ in LANGUAGES
+            for i in range(QUESTIONS)
+        ],
+        Source("made", "", "", ""),
+    )
 
 
-def vectors(benchmark: Benchmark, seed: int, ties: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+def vectors(
+    benchmark: Benchmark, seed: int, ties: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
     rng = np.random.default_rng(seed)
-    made = [rng.normal(size=(len(texts), 6)).astype(np.float32) for texts in (benchmark.queries, benchmark.passages)]
+    made = [
+        rng.normal(size=(len(texts), 6)).astype(np.float32)
+        for texts in (benchmark.queries, benchmark.passages)
+    ]
     if ties:
         made[1] = made[1][rng.integers(0, 8, len(made[1]))]
     return tuple(F.normalize(torch.from_numpy(v), dim=1) for v in made)
@@ -57,7 +82,9 @@ def test_one_target_is_a_ranking_without_the_twins(seed, ties, per_language):
             above = (scores[q, pool] > scores[q, row]).sum()
             together = (scores[q, pool] == scores[q, row]).sum()
             value = (1 / np.arange(above + 1, above + together + 1)).mean()
-            expected[benchmark.query_languages[q], benchmark.passage_languages[row]] += value / (QUESTIONS * per_language)
+            expected[benchmark.query_languages[q], benchmark.passage_languages[row]] += value / (
+                QUESTIONS * per_language
+            )
     np.testing.assert_allclose(cells, expected, rtol=1e-10)
 
 
@@ -87,8 +114,12 @@ def biased() -> tuple[Benchmark, torch.Tensor, torch.Tensor]:
     """Every query ranks the German answer first, then the English, then the Chinese one."""
     benchmark = parallel(others=0)
     meaning = torch.eye(QUESTIONS)
-    passages = torch.cat([torch.cat([meaning * share, torch.full((QUESTIONS, 1), (1 - share**2) ** 0.5)], 1)
-                          for share in (0.9, 0.8, 0.7)])
+    passages = torch.cat(
+        [
+            torch.cat([meaning * share, torch.full((QUESTIONS, 1), (1 - share**2) ** 0.5)], 1)
+            for share in (0.9, 0.8, 0.7)
+        ]
+    )
     queries = torch.cat([meaning, torch.zeros(QUESTIONS, 1)], 1).repeat(3, 1)
     return benchmark, queries, passages
 
@@ -110,14 +141,18 @@ def test_ties_everywhere_are_no_preference():
 
 def test_friedman_needs_all_languages():
     benchmark = parallel()
-    partial = Benchmark(**{**benchmark.__dict__, "relevant": [rows[:2] for rows in benchmark.relevant]})
+    partial = Benchmark(
+        **{**benchmark.__dict__, "relevant": [rows[:2] for rows in benchmark.relevant]}
+    )
     assert "reason" in test_friedman(rank_benchmark(*vectors(partial, 0), partial))
 
 
 def test_peer_is_refused_where_it_is_constant_and_has_the_published_constant():
     benchmark = parallel()
     assert "constant" in compute_peer(rank_benchmark(*vectors(benchmark, 0), benchmark))["reason"]
-    rng = np.random.default_rng(0)  # protocol: p = .4405 for eleven languages with one passage each, whatever the ranks
+    rng = np.random.default_rng(
+        0
+    )  # protocol: p = .4405 for eleven languages with one passage each, whatever the ranks
     ranks = rng.choice(1000, 11, replace=False).astype(float)
     assert compute_equal_rank_probability(ranks, np.arange(11)) == pytest.approx(0.4405, abs=5e-5)
 
@@ -155,10 +190,17 @@ def test_renaming_languages_moves_the_cells_with_them():
     benchmark = parallel(per_language=2)
     queries, passages = vectors(benchmark, 5)
     name = np.array([2, 0, 1])
-    moved = Benchmark(**{**benchmark.__dict__, "languages": tuple(LANGUAGES[i] for i in np.argsort(name)),
-                         "query_languages": name[benchmark.query_languages],
-                         "passage_languages": name[benchmark.passage_languages]})
-    before, after = (compute_language_bias(rank_benchmark(queries, passages, b)) for b in (benchmark, moved))
+    moved = Benchmark(
+        **{
+            **benchmark.__dict__,
+            "languages": tuple(LANGUAGES[i] for i in np.argsort(name)),
+            "query_languages": name[benchmark.query_languages],
+            "passage_languages": name[benchmark.passage_languages],
+        }
+    )
+    before, after = (
+        compute_language_bias(rank_benchmark(queries, passages, b)) for b in (benchmark, moved)
+    )
     cells = np.array(after["one_target"]["cells"])[np.ix_(name, name)]
     np.testing.assert_allclose(cells, before["one_target"]["cells"])
     assert after["peer"] == pytest.approx(before["peer"])
@@ -170,12 +212,20 @@ def test_alignment_and_uniformity_by_their_definitions():
     queries, passages = vectors(benchmark, 1)
     found = compute_alignment(rank_benchmark(queries, passages, benchmark))
     pairs = [(q, row) for q, rows in enumerate(benchmark.relevant) for row in rows]
-    distances = np.array([float((queries[q].double() - passages[row].double()).square().sum()) for q, row in pairs])
-    same = np.array([benchmark.query_languages[q] == benchmark.passage_languages[row] for q, row in pairs])
+    distances = np.array(
+        [float((queries[q].double() - passages[row].double()).square().sum()) for q, row in pairs]
+    )
+    same = np.array(
+        [benchmark.query_languages[q] == benchmark.passage_languages[row] for q, row in pairs]
+    )
     assert found["all"] == pytest.approx(distances.mean(), rel=1e-6)
     assert found["same_language"] == pytest.approx(distances[same].mean(), rel=1e-6)
     assert found["other_language"] == pytest.approx(distances[~same].mean(), rel=1e-6)
-    potential = [np.exp(-2 * float((a - b).double().square().sum())) for i, a in enumerate(passages) for b in passages[:i]]
+    potential = [
+        np.exp(-2 * float((a - b).double().square().sum()))
+        for i, a in enumerate(passages)
+        for b in passages[:i]
+    ]
     assert compute_uniformity(passages) == pytest.approx(np.log(np.mean(potential)), rel=1e-5)
 
 
@@ -191,7 +241,9 @@ def test_neighbours_are_those_of_a_brute_force(seed, parts):
     scores = (passages.double() @ passages.double().T).numpy()
     np.fill_diagonal(scores, -2)
     nearest = np.argsort(-scores[rows], axis=1)[:, :10]
-    assert found.same_language_share() == pytest.approx((languages[nearest] == languages[rows][:, None]).mean())
+    assert found.same_language_share() == pytest.approx(
+        (languages[nearest] == languages[rows][:, None]).mean()
+    )
 
 
 def test_the_sample_does_not_depend_on_the_order_of_the_corpus():
@@ -199,4 +251,6 @@ def test_the_sample_does_not_depend_on_the_order_of_the_corpus():
     chosen = {ids[row] for row in sample_rows(np.arange(50), ids, 7)}
     order = np.random.default_rng(0).permutation(50)
     shuffled = [ids[i] for i in order]
-    assert {shuffled[row] for row in sample_rows(np.arange(50), shuffled, 7)} == chosen and len(chosen) == 7
+    assert {shuffled[row] for row in sample_rows(np.arange(50), shuffled, 7)} == chosen and len(
+        chosen
+    ) == 7

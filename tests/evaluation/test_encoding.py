@@ -9,14 +9,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.evaluation.card import hash_benchmark
 from hybrid_ir.evaluation.encoding import EncodingPass
-from hybrid_ir.evaluation.evaluate import EvaluationSettings, evaluate_with_corrections, select_questions
+from hybrid_ir.evaluation.evaluate import (
+    EvaluationSettings,
+    evaluate_with_corrections,
+    select_questions,
+)
 from hybrid_ir.evaluation.rank_counter import rank_benchmark
-from hybrid_ir.evaluation.vector_shards import read_shards
 from hybrid_ir.evaluation.results import Results
+from hybrid_ir.evaluation.vector_shards import read_shards
 from hybrid_ir.model.adapters import BiEncoderAdapter
+from hybrid_ir.model.encoder import BiEncoder
 from tests.small_run import PAIRS
 
 
@@ -40,16 +44,26 @@ class FromDisk(Sequence[str]):
 
 @pytest.fixture(scope="module")
 def texts(recipe, cache, numbers_corpus) -> BiEncoderAdapter:
-    model = BiEncoder(recipe, query_max_length=32, passage_max_length=32, texts=numbers_corpus.texts(), cache=cache)
+    model = BiEncoder(
+        recipe,
+        query_max_length=32,
+        passage_max_length=32,
+        texts=numbers_corpus.texts(),
+        cache=cache,
+    )
     return BiEncoderAdapter(model, "small")
 
 
 def vectors_of(benchmark, encoder, **choices) -> tuple[torch.Tensor, torch.Tensor]:
-    made = {"query": torch.full((len(benchmark.queries), 32), torch.nan),
-            "passage": torch.full((len(benchmark.passages), 32), torch.nan)}
+    made = {
+        "query": torch.full((len(benchmark.queries), 32), torch.nan),
+        "passage": torch.full((len(benchmark.passages), 32), torch.nan),
+    }
     for part in EncodingPass(benchmark, encoder, **choices):
         rows = torch.from_numpy(part.rows_N)
-        assert made[part.role][rows].isnan().all() and len(np.unique(part.rows_N)) == len(part.rows_N)
+        assert made[part.role][rows].isnan().all() and len(np.unique(part.rows_N)) == len(
+            part.rows_N
+        )
         made[part.role][rows] = part.vectors_ND
     return made["query"], made["passage"]
 
@@ -67,12 +81,20 @@ def test_every_text_is_encoded_once_in_slices(numbers_benchmark, texts, size):
 def test_a_passage_that_reads_like_a_relevant_one_gets_its_very_vector(numbers_benchmark, texts):
     """Whatever its chunk and its neighbours there: else rounding would decide a tie."""
     benchmark = replace(
-        numbers_benchmark, passages=[*numbers_benchmark.passages, *(["a long text " * 4] * 3), numbers_benchmark.passages[5]],
+        numbers_benchmark,
+        passages=[
+            *numbers_benchmark.passages,
+            *(["a long text " * 4] * 3),
+            numbers_benchmark.passages[5],
+        ],
         passage_languages=np.append(numbers_benchmark.passage_languages, [0, 0, 0, 0]),
-        passage_ids=[*numbers_benchmark.passage_ids, "x", "y", "z", "twin"])
+        passage_ids=[*numbers_benchmark.passage_ids, "x", "y", "z", "twin"],
+    )
     _, passages = vectors_of(benchmark, texts, texts_per_chunk=7)
     assert torch.equal(passages[-1], passages[5]) and torch.equal(passages[-2], passages[-3])
-    results = next(evaluate_with_corrections(benchmark, texts, EvaluationSettings(texts_per_chunk=7))).results
+    results = next(
+        evaluate_with_corrections(benchmark, texts, EvaluationSettings(texts_per_chunk=7))
+    ).results
     assert results.table.tied.max() == 1
 
 
@@ -80,16 +102,26 @@ def test_evaluate_is_encode_and_rank(numbers_benchmark, texts, tmp_path):
     queries, passages = vectors_of(numbers_benchmark, texts)
     expected = Results.of(rank_benchmark(queries, passages, numbers_benchmark), numbers_benchmark)
     for folder in (None, tmp_path / "kept"):  # streamed, and by way of files
-        found = next(evaluate_with_corrections(numbers_benchmark, texts, EvaluationSettings(), tmp_path, folder)).results
+        found = next(
+            evaluate_with_corrections(
+                numbers_benchmark, texts, EvaluationSettings(), tmp_path, folder
+            )
+        ).results
         assert found.macro("multi") == pytest.approx(expected.macro("multi"), abs=1e-9)
         assert found.observed["language_mix@10"] and found.observed["uniformity"] < 0
     kept = list(read_shards(tmp_path / "kept"))
-    assert sum(len(part.rows_N) for part in kept) == len(numbers_benchmark.queries) + len(numbers_benchmark.passages)
+    assert sum(len(part.rows_N) for part in kept) == len(numbers_benchmark.queries) + len(
+        numbers_benchmark.passages
+    )
 
 
 def test_corrections_share_one_encoding(numbers_benchmark, texts):
     before = dict(texts.texts_read)
-    found = list(evaluate_with_corrections(numbers_benchmark, texts, EvaluationSettings(postprocess=("shift", "none", "center"))))
+    found = list(
+        evaluate_with_corrections(
+            numbers_benchmark, texts, EvaluationSettings(postprocess=("shift", "none", "center"))
+        )
+    )
     assert found[1].estimated_from["query"] == {"de": PAIRS, "en": PAIRS, "zh": PAIRS}
     assert [measured.postprocess for measured in found] == ["none", "center", "shift"]
     assert [measured.estimated_on for measured in found] == [None, "test", "test"]
@@ -100,11 +132,17 @@ def test_corrections_share_one_encoding(numbers_benchmark, texts):
 def test_some_questions_come_with_all_translations_and_only_their_answers(numbers_benchmark):
     part = select_questions(numbers_benchmark, 5)
     assert len(set(part.question_ids)) == 5 and len(part.queries) == len(part.passages) == 15
-    for query, language, rows in zip(part.queries, part.query_languages, part.relevant, strict=True):
+    for query, language, rows in zip(
+        part.queries, part.query_languages, part.relevant, strict=True
+    ):
         row = numbers_benchmark.queries.index(query)
         assert numbers_benchmark.query_languages[row] == language
-        assert [part.passages[r] for r in rows] == [numbers_benchmark.passages[r] for r in numbers_benchmark.relevant[row]]
-    assert select_questions(numbers_benchmark, 10 * PAIRS).passages == list(numbers_benchmark.passages)
+        assert [part.passages[r] for r in rows] == [
+            numbers_benchmark.passages[r] for r in numbers_benchmark.relevant[row]
+        ]
+    assert select_questions(numbers_benchmark, 10 * PAIRS).passages == list(
+        numbers_benchmark.passages
+    )
 
 
 def test_the_hash_of_a_benchmark_sees_texts_languages_and_judgements(numbers_benchmark):
@@ -115,6 +153,7 @@ def test_the_hash_of_a_benchmark_sees_texts_languages_and_judgements(numbers_ben
         replace(benchmark, passage_languages=np.roll(benchmark.passage_languages, 1)),
         replace(benchmark, relevant=[benchmark.relevant[0][:1], *benchmark.relevant[1:]]),
         replace(benchmark, question_ids=["other", *benchmark.question_ids[1:]]),
-        replace(benchmark, grades=[2.0 * np.ones(len(rows)) for rows in benchmark.relevant])]
+        replace(benchmark, grades=[2.0 * np.ones(len(rows)) for rows in benchmark.relevant]),
+    ]
     hashes = [hash_benchmark(each) for each in (benchmark, *changed)]
     assert len(set(hashes)) == 7 and hashes[0] == hash_benchmark(replace(benchmark))

@@ -10,10 +10,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from hybrid_ir.evaluation.passage_vectors import PassageVectors
-from hybrid_ir.evaluation.rank_table import EVERY, OWN
 from hybrid_ir.evaluation.rank_counter import RankCounter
-from hybrid_ir.evaluation.relevant_passages import pad_rows, list_relevant_rows
-from hybrid_ir.model.tokens__windows import find_window_spans, cut_into_windows
+from hybrid_ir.evaluation.rank_table import EVERY, OWN
+from hybrid_ir.evaluation.relevant_passages import list_relevant_rows, pad_rows
+from hybrid_ir.model.tokens import cut_into_windows, find_window_spans
 from tests.evaluation.test_ranking import benchmark_of, fold
 
 
@@ -38,11 +38,26 @@ def test_counts_of_windows_are_those_of_a_brute_force(seed, parts):
     relevant_QR = pad_rows(benchmark.relevant)
     rows_U = list_relevant_rows(relevant_QR)
     known_W = np.isin(rows_W, rows_U)
-    counter = RankCounter(queries_QD, benchmark.query_languages, relevant_QR, vectors_WD[torch.from_numpy(known_W)],
-                          benchmark.passage_languages[rows_U], benchmark.languages, relevant_rows_W=rows_W[known_W])
+    counter = RankCounter(
+        queries_QD,
+        benchmark.query_languages,
+        relevant_QR,
+        vectors_WD[torch.from_numpy(known_W)],
+        benchmark.passage_languages[rows_U],
+        benchmark.languages,
+        relevant_rows_W=rows_W[known_W],
+    )
     for part in np.array_split(np.random.default_rng(seed).permutation(30), parts):
-        chosen = np.concatenate([np.flatnonzero(rows_W == row) for row in part]) if len(part) else np.zeros(0, int)
-        counter.add(rows_W[chosen], vectors_WD[torch.from_numpy(chosen)], benchmark.passage_languages[rows_W[chosen]])
+        chosen = (
+            np.concatenate([np.flatnonzero(rows_W == row) for row in part])
+            if len(part)
+            else np.zeros(0, int)
+        )
+        counter.add(
+            rows_W[chosen],
+            vectors_WD[torch.from_numpy(chosen)],
+            benchmark.passage_languages[rows_W[chosen]],
+        )
         counter.sums()
     table = counter.table()
     assert table.pool_sizes.sum() == 30
@@ -55,7 +70,10 @@ def test_counts_of_windows_are_those_of_a_brute_force(seed, parts):
 
 
 def test_paired_scores_are_the_best_windows():
-    rows, vectors = torch.tensor([4, 4, 2, 7, 7, 7]), torch.randn(6, 5, generator=torch.Generator().manual_seed(0)).double()
+    rows, vectors = (
+        torch.tensor([4, 4, 2, 7, 7, 7]),
+        torch.randn(6, 5, generator=torch.Generator().manual_seed(0)).double(),
+    )
     queries = torch.randn(3, 5, generator=torch.Generator().manual_seed(1)).double()
     known, passages = PassageVectors.of(rows, vectors)
     assert known.tolist() == [4, 2, 7]
@@ -73,14 +91,22 @@ def reader(tokenizers) -> PreTrainedTokenizerBase:
 @pytest.fixture(scope="session")
 def letters() -> PreTrainedTokenizerBase:
     """A token a letter, and one more where a text begins: a piece cut inside a word has more tokens than it had there."""
-    pieces = [("<unk>", 0.0), ("▁", -1.0), *((letter, -1.0) for letter in "abcdefgh中国:"), ("Pasge", -1.0)]
+    pieces = [
+        ("<unk>", 0.0),
+        ("▁", -1.0),
+        *((letter, -1.0) for letter in "abcdefgh中国:"),
+        ("Pasge", -1.0),
+    ]
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.3, 0.9])
-@given(words=st.lists(st.text("abcdefgh中国", min_size=1, max_size=40), min_size=1, max_size=12), length=st.integers(3, 30))
+@given(
+    words=st.lists(st.text("abcdefgh中国", min_size=1, max_size=40), min_size=1, max_size=12),
+    length=st.integers(3, 30),
+)
 @settings(max_examples=40, deadline=None)
 def test_pieces_that_get_tokens_at_their_edges_still_fit(letters, words, length, overlap):
     text, end = " ".join(words), 0
@@ -92,15 +118,23 @@ def test_pieces_that_get_tokens_at_their_edges_still_fit(letters, words, length,
     assert not text[end:].strip()
 
 
-@given(words=st.lists(st.text("abcdefgh中国", min_size=1, max_size=6), min_size=1, max_size=80), length=st.integers(16, 40),
-       overlap=st.sampled_from([0.0, 0.25, 0.5]))
+@given(
+    words=st.lists(st.text("abcdefgh中国", min_size=1, max_size=6), min_size=1, max_size=80),
+    length=st.integers(16, 40),
+    overlap=st.sampled_from([0.0, 0.25, 0.5]),
+)
 @settings(max_examples=40, deadline=None)
 def test_windows_fit_overlap_and_cover_the_text(reader, words, length, overlap):
     text, prefix = " ".join(words), "Passage: "
     spans = find_window_spans(text, reader, length, overlap, prefix)
-    assert cut_into_windows(text, reader, length, overlap, prefix) == [text[first:last] for first, last in spans]
+    assert cut_into_windows(text, reader, length, overlap, prefix) == [
+        text[first:last] for first, last in spans
+    ]
     end = 0
-    for first, last in spans:  # each begins before or where the one before it ended, and reaches at least as far
+    for (
+        first,
+        last,
+    ) in spans:  # each begins before or where the one before it ended, and reaches at least as far
         assert len(reader(prefix + text[first:last])["input_ids"]) <= length
         assert not text[end:first].strip() and last >= end
         end = last
@@ -109,8 +143,14 @@ def test_windows_fit_overlap_and_cover_the_text(reader, words, length, overlap):
         assert spans[1][0] < spans[0][1]
 
 
-@pytest.mark.parametrize(("text", "length", "overlap", "said"), [
-    (("a", "b"), 30, 0.5, "not pairs"), ("a", 30, 1.0, "window_overlap=1.0 must be"), ("a b c", 4, 0.5, "leaves no room")])
+@pytest.mark.parametrize(
+    ("text", "length", "overlap", "said"),
+    [
+        (("a", "b"), 30, 0.5, "not pairs"),
+        ("a", 30, 1.0, "window_overlap=1.0 must be"),
+        ("a b c", 4, 0.5, "leaves no room"),
+    ],
+)
 def test_impossible_windows_are_refused(reader, text, length, overlap, said):
     with pytest.raises(ValueError, match=said):
         cut_into_windows(text, reader, length, overlap, "Passage: Passage: Passage: Passage: ")

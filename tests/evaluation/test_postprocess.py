@@ -7,7 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hybrid_ir.evaluation.postprocess import EstimationSplit, apply_correction, build_correction, require_corrections, require_split
+from hybrid_ir.evaluation.postprocess import (
+    EstimationSplit,
+    apply_correction,
+    build_correction,
+    require_corrections,
+    require_split,
+)
 from tests.evaluation.test_bias import parallel
 
 
@@ -16,8 +22,14 @@ def split_with_vectors(seed: int = 0, per_language: int = 1):
     rng = np.random.default_rng(seed)
     offsets = rng.normal(size=(3, 6)) * 2
     vectors = {
-        role: F.normalize(torch.from_numpy(rng.normal(size=(len(codes), 6)) + offsets[codes]).float(), dim=1)
-        for role, codes in (("query", benchmark.query_languages), ("passage", benchmark.passage_languages))}
+        role: F.normalize(
+            torch.from_numpy(rng.normal(size=(len(codes), 6)) + offsets[codes]).float(), dim=1
+        )
+        for role, codes in (
+            ("query", benchmark.query_languages),
+            ("passage", benchmark.passage_languages),
+        )
+    }
     split = EstimationSplit(benchmark)
     for role, rows in vectors.items():
         for part in np.array_split(rng.permutation(len(rows)), 3):
@@ -27,7 +39,14 @@ def split_with_vectors(seed: int = 0, per_language: int = 1):
 
 def corrected(name: str, benchmark, vectors, split, role: str, **choices) -> np.ndarray:
     rows = np.random.default_rng(1).permutation(len(vectors[role]))
-    out = apply_correction(build_correction(name, split, **choices), benchmark, role, rows, vectors[role][torch.from_numpy(rows)], True)
+    out = apply_correction(
+        build_correction(name, split, **choices),
+        benchmark,
+        role,
+        rows,
+        vectors[role][torch.from_numpy(rows)],
+        True,
+    )
     return out.numpy()[np.argsort(rows)]
 
 
@@ -44,7 +63,9 @@ def test_centring_subtracts_the_mean_of_the_language_and_role(role):
     benchmark, vectors, split = split_with_vectors()
     rows, codes = vectors[role].double().numpy(), codes_of(benchmark, role)
     means = np.stack([rows[codes == code].mean(0) for code in range(3)])
-    np.testing.assert_allclose(corrected("center", benchmark, vectors, split, role), unit(rows - means[codes]), atol=1e-6)
+    np.testing.assert_allclose(
+        corrected("center", benchmark, vectors, split, role), unit(rows - means[codes]), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("components", [1, 3])
@@ -64,19 +85,35 @@ def test_lir_projects_the_first_singular_vectors_away(role, components):
 def test_shift_moves_passages_by_the_mean_difference_of_translations(per_language):
     benchmark, vectors, split = split_with_vectors(3, per_language)
     rows, codes = vectors["passage"].double().numpy(), benchmark.passage_languages
-    answers = {q: benchmark.relevant[q] for q in range(6)}  # the questions of one language: the others are their translations
+    answers = {
+        q: benchmark.relevant[q] for q in range(6)
+    }  # the questions of one language: the others are their translations
     expected = rows.copy()
     for code in (0, 2):
-        differences = [rows[r[codes[r] == code]].mean(0) - rows[r[codes[r] == 1]].mean(0) for r in answers.values()]
+        differences = [
+            rows[r[codes[r] == code]].mean(0) - rows[r[codes[r] == 1]].mean(0)
+            for r in answers.values()
+        ]
         expected[codes == code] -= np.mean(differences, 0)
-    np.testing.assert_allclose(corrected("shift", benchmark, vectors, split, "passage"), unit(expected), atol=1e-6)
-    np.testing.assert_allclose(corrected("shift", benchmark, vectors, split, "query"), vectors["query"], atol=1e-6)
+    np.testing.assert_allclose(
+        corrected("shift", benchmark, vectors, split, "passage"), unit(expected), atol=1e-6
+    )
+    np.testing.assert_allclose(
+        corrected("shift", benchmark, vectors, split, "query"), vectors["query"], atol=1e-6
+    )
 
 
 def test_dot_products_keep_their_lengths():
     benchmark, vectors, split = split_with_vectors()
     rows = np.arange(len(vectors["query"]))
-    out = apply_correction(build_correction("center", split), benchmark, "query", rows, vectors["query"], unit_length=False)
+    out = apply_correction(
+        build_correction("center", split),
+        benchmark,
+        "query",
+        rows,
+        vectors["query"],
+        unit_length=False,
+    )
     assert (out.norm(dim=1) < 0.999).all()
 
 
@@ -85,13 +122,40 @@ def test_what_a_split_lacks_is_named():
     split = EstimationSplit(benchmark)
     english = np.flatnonzero(benchmark.passage_languages == 1)
     split.add("passage", english, vectors["passage"][torch.from_numpy(english)])
-    with pytest.raises(ValueError, match=r"postprocess_on=made has no passage in 'de', only in \['en'\]"):
-        apply_correction(build_correction("center", split), benchmark, "passage", np.array([0]), vectors["passage"][:1], True)
+    with pytest.raises(
+        ValueError, match=r"postprocess_on=made has no passage in 'de', only in \['en'\]"
+    ):
+        apply_correction(
+            build_correction("center", split),
+            benchmark,
+            "passage",
+            np.array([0]),
+            vectors["passage"][:1],
+            True,
+        )
     split = split_with_vectors()[2]
-    with pytest.raises(ValueError, match="passages that answer one question in 'de' and in postprocess_source='fr'"):
-        apply_correction(build_correction("shift", split, source="fr"), benchmark, "passage", np.array([0]), vectors["passage"][:1], True)
-    with pytest.raises(ValueError, match="postprocess_components=9 must be at least 1 and less than"):
-        apply_correction(build_correction("lir", split, components=9), benchmark, "passage", np.array([0]), vectors["passage"][:1], True)
+    with pytest.raises(
+        ValueError, match="passages that answer one question in 'de' and in postprocess_source='fr'"
+    ):
+        apply_correction(
+            build_correction("shift", split, source="fr"),
+            benchmark,
+            "passage",
+            np.array([0]),
+            vectors["passage"][:1],
+            True,
+        )
+    with pytest.raises(
+        ValueError, match="postprocess_components=9 must be at least 1 and less than"
+    ):
+        apply_correction(
+            build_correction("lir", split, components=9),
+            benchmark,
+            "passage",
+            np.array([0]),
+            vectors["passage"][:1],
+            True,
+        )
 
 
 def test_a_correction_must_say_where_it_is_estimated():
@@ -99,7 +163,10 @@ def test_a_correction_must_say_where_it_is_estimated():
     require_corrections(["center", "none"], "test")
     with pytest.raises(ValueError, match="postprocess_on is missing"):
         require_corrections(["none", "lir"], None)
-    with pytest.raises(ValueError, match=r"postprocess=\['centre'\] must be at least one, and only some of none, center"):
+    with pytest.raises(
+        ValueError,
+        match=r"postprocess=\['centre'\] must be at least one, and only some of none, center",
+    ):
         require_corrections(["centre"], "test")
 
 
@@ -115,17 +182,28 @@ def test_what_a_split_cannot_correct_is_said_before_anything_is_encoded():
             require_split([name], benchmark, no_german_passages, 1, "en")
         with pytest.raises(ValueError, match=r"no query in \['zh'\], only in \['de', 'en'\]"):
             require_split(["shift", name], benchmark, no_chinese_queries, 1, "en")
-        require_split([name], no_german_passages, no_german_passages, 1, "en")  # asked for is only what is measured
+        require_split(
+            [name], no_german_passages, no_german_passages, 1, "en"
+        )  # asked for is only what is measured
     with pytest.raises(ValueError, match="one question in 'de' and in postprocess_source='en'"):
         require_split(["shift"], benchmark, no_german_passages, 1, "en")
     for source, lacked in (("de", "en"), ("en", "zh")):
-        split = replace(benchmark, relevant=[rows[:1] if lacked == "en" else rows[:2] for rows in benchmark.relevant])
-        with pytest.raises(ValueError, match=f"one question in '{lacked}' and in postprocess_source='{source}'"):
+        split = replace(
+            benchmark,
+            relevant=[rows[:1] if lacked == "en" else rows[:2] for rows in benchmark.relevant],
+        )
+        with pytest.raises(
+            ValueError, match=f"one question in '{lacked}' and in postprocess_source='{source}'"
+        ):
             require_split(["shift"], benchmark, split, 1, source)
         require_split(["center"], benchmark, split, 1, source)
-    require_split(["shift"], benchmark, no_chinese_queries, 0, "en")  # of passages alone, and without components
+    require_split(
+        ["shift"], benchmark, no_chinese_queries, 0, "en"
+    )  # of passages alone, and without components
     german = replace(benchmark, passage_languages=np.zeros_like(passages))
-    require_split(["shift"], german, no_german_passages, 1, "de")  # nothing to shift, and so nothing that must be parallel
+    require_split(
+        ["shift"], german, no_german_passages, 1, "de"
+    )  # nothing to shift, and so nothing that must be parallel
     with pytest.raises(ValueError, match="postprocess_components=0 must be at least 1"):
         require_split(["center", "lir"], benchmark, benchmark, 0, "en")
     require_split(["center", "shift"], benchmark, benchmark, 0, "en")

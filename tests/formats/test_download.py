@@ -18,7 +18,9 @@ from hybrid_ir.files import download as module
 from hybrid_ir.files.download import PartialFile, ServerPromise, download
 from tests.web import serving
 
-PAGE = b"".join(hashlib.sha256(bytes([i])).digest() for i in range(200)) * 40  # 256 kB without repeats in sight
+PAGE = (
+    b"".join(hashlib.sha256(bytes([i])).digest() for i in range(200)) * 40
+)  # 256 kB without repeats in sight
 SHA = hashlib.sha256(PAGE).hexdigest()
 
 
@@ -26,16 +28,31 @@ def hidden(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
 
 
-@given(cuts=st.lists(st.integers(0, len(PAGE)), max_size=8), ranges=st.booleans(), etag=st.booleans(), known=st.booleans(),
-       statuses=st.lists(st.sampled_from([429, 500, 503]), max_size=2))
+@given(
+    cuts=st.lists(st.integers(0, len(PAGE)), max_size=8),
+    ranges=st.booleans(),
+    etag=st.booleans(),
+    known=st.booleans(),
+    statuses=st.lists(st.sampled_from([429, 500, 503]), max_size=2),
+)
 @settings(max_examples=40, deadline=None)
-def test_whatever_the_cuts_the_file_is_whole_or_absent(tmp_path_factory, cuts, ranges, etag, known, statuses):
+def test_whatever_the_cuts_the_file_is_whole_or_absent(
+    tmp_path_factory, cuts, ranges, etag, known, statuses
+):
     place = tmp_path_factory.mktemp("cuts") / "page.bin"
     headers = {} if etag else {"ETag": ""}
-    with serving(pages={"/page": PAGE}, cuts=cuts, ranges=ranges, headers=headers, statuses=statuses) as web:
+    with serving(
+        pages={"/page": PAGE}, cuts=cuts, ranges=ranges, headers=headers, statuses=statuses
+    ) as web:
         for _ in range(4):  # a user who tries again
             try:
-                download(f"{web.url}/page", place, len(PAGE) if known else None, SHA if known else None, pause=0)
+                download(
+                    f"{web.url}/page",
+                    place,
+                    len(PAGE) if known else None,
+                    SHA if known else None,
+                    pause=0,
+                )
                 break
             except ValueError as error:
                 assert "could not be had" in str(error) and not place.exists()
@@ -45,10 +62,23 @@ def test_whatever_the_cuts_the_file_is_whole_or_absent(tmp_path_factory, cuts, r
 def test_a_cut_is_continued_where_it_broke_off(tmp_path):
     with serving(pages={"/page": PAGE}, cuts=[100_000, 50_000]) as web:
         seen = []
-        download(f"{web.url}/page", tmp_path / "page", pause=0, show=lambda done, total: seen.append((done, total)))
-        assert [asked.get("Range") for _, asked in web.asked] == [None, "bytes=100000-", "bytes=150000-"]
-        assert {asked["If-Range"] for _, asked in web.asked[1:]} == {f'"{hashlib.md5(PAGE).hexdigest()}"'}
-        assert seen[-1] == (len(PAGE), len(PAGE)) and [done for done, _ in seen] == sorted(done for done, _ in seen)
+        download(
+            f"{web.url}/page",
+            tmp_path / "page",
+            pause=0,
+            show=lambda done, total: seen.append((done, total)),
+        )
+        assert [asked.get("Range") for _, asked in web.asked] == [
+            None,
+            "bytes=100000-",
+            "bytes=150000-",
+        ]
+        assert {asked["If-Range"] for _, asked in web.asked[1:]} == {
+            f'"{hashlib.md5(PAGE).hexdigest()}"'
+        }
+        assert seen[-1] == (len(PAGE), len(PAGE)) and [done for done, _ in seen] == sorted(
+            done for done, _ in seen
+        )
 
 
 def test_as_many_cuts_as_you_like_if_bytes_come_between_them(tmp_path):
@@ -105,14 +135,24 @@ def test_a_whole_part_is_checked_without_asking_again(tmp_path):
     assert (tmp_path / "page").read_bytes() == PAGE and hidden(tmp_path) == []
 
 
-@pytest.mark.parametrize(("arguments", "how", "said"), [
-    ({"sha256": "0" * 64}, {}, ["sha256 expected " + "0" * 64, f"found {SHA}"]),
-    ({"size": 5}, {}, [f"has {len(PAGE):,} bytes, expected 5"]),
-    ({}, {"headers": {"ETag": f'"{"a" * 64}"'}}, ["sha256 expected " + "a" * 64]),
-    ({"size": len(PAGE) - 1}, {"headers": {"Content-Length": "", "ETag": ""}},
-     [f"bytes expected {len(PAGE) - 1}, found {len(PAGE)}"]),
-    ({"size": len(PAGE) + 1}, {"headers": {"Content-Length": "", "ETag": ""}}, ["could not be had", "bytes came"]),
-])
+@pytest.mark.parametrize(
+    ("arguments", "how", "said"),
+    [
+        ({"sha256": "0" * 64}, {}, ["sha256 expected " + "0" * 64, f"found {SHA}"]),
+        ({"size": 5}, {}, [f"has {len(PAGE):,} bytes, expected 5"]),
+        ({}, {"headers": {"ETag": f'"{"a" * 64}"'}}, ["sha256 expected " + "a" * 64]),
+        (
+            {"size": len(PAGE) - 1},
+            {"headers": {"Content-Length": "", "ETag": ""}},
+            [f"bytes expected {len(PAGE) - 1}, found {len(PAGE)}"],
+        ),
+        (
+            {"size": len(PAGE) + 1},
+            {"headers": {"Content-Length": "", "ETag": ""}},
+            ["could not be had", "bytes came"],
+        ),
+    ],
+)
 def test_another_file_than_expected_is_refused_and_deleted(tmp_path, arguments, how, said):
     with serving(pages={"/page": PAGE}, **how) as web, pytest.raises(ValueError) as raised:
         download(f"{web.url}/page", tmp_path / "page", pause=0, **arguments)
@@ -123,12 +163,18 @@ def test_another_file_than_expected_is_refused_and_deleted(tmp_path, arguments, 
         assert hidden(tmp_path) == []
 
 
-@pytest.mark.parametrize(("linked", "said"), [
-    ({"X-Linked-Size": str(len(PAGE)), "X-Linked-ETag": f'"{SHA}"'}, None),
-    ({"X-Linked-ETag": f'"{"b" * 64}"'}, "sha256 expected " + "b" * 64),
-])
+@pytest.mark.parametrize(
+    ("linked", "said"),
+    [
+        ({"X-Linked-Size": str(len(PAGE)), "X-Linked-ETag": f'"{SHA}"'}, None),
+        ({"X-Linked-ETag": f'"{"b" * 64}"'}, "sha256 expected " + "b" * 64),
+    ],
+)
 def test_the_hub_says_the_checksum_on_its_redirect(tmp_path, linked, said):
-    with serving(pages={"/page": PAGE}) as storage, serving(redirect=storage.url, linked=linked) as hub:
+    with (
+        serving(pages={"/page": PAGE}) as storage,
+        serving(redirect=storage.url, linked=linked) as hub,
+    ):
         if said is None:
             download(f"{hub.url}/page", tmp_path / "page", pause=0)
             assert (tmp_path / "page").read_bytes() == PAGE and storage.paths == ["/page"]
@@ -145,17 +191,33 @@ def test_the_token_goes_to_the_hub_and_to_nobody_else(tmp_path, monkeypatch):
         assert not any("Authorization" in asked for _, asked in hub.asked + storage.asked)
         monkeypatch.setattr(module, "HUB", hub.url)
         download(f"{hub.url}/page", tmp_path / "two", pause=0)
-        assert hub.asked[-1][1]["Authorization"] == "Bearer secret" and "Authorization" not in storage.asked[-1][1]
+        assert (
+            hub.asked[-1][1]["Authorization"] == "Bearer secret"
+            and "Authorization" not in storage.asked[-1][1]
+        )
     assert module.authorization("https://huggingface.co.example.org/x") == {}
 
 
-@pytest.mark.parametrize(("status", "said"), [
-    (404, "404, no such file"), (401, "401, access denied"), (403, "accept its terms on its page and set HF_TOKEN"),
-    (410, "status 410")])
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (404, "404, no such file"),
+        (401, "401, access denied"),
+        (403, "accept its terms on its page and set HF_TOKEN"),
+        (410, "status 410"),
+    ],
+)
 def test_an_answer_without_the_file_is_one_clear_error(tmp_path, status, said):
-    with serving(pages={"/page": PAGE}, statuses=[status]) as web, pytest.raises(ValueError, match=said) as raised:
+    with (
+        serving(pages={"/page": PAGE}, statuses=[status]) as web,
+        pytest.raises(ValueError, match=said) as raised,
+    ):
         download(f"{web.url}/page", tmp_path / "page", pause=0)
-    assert f"{web.url}/page" in str(raised.value) and "by hand at" in str(raised.value) and web.paths == ["/page"]
+    assert (
+        f"{web.url}/page" in str(raised.value)
+        and "by hand at" in str(raised.value)
+        and web.paths == ["/page"]
+    )
 
 
 def test_a_refused_connection_is_one_clear_error_at_once(tmp_path):
@@ -169,7 +231,10 @@ def test_a_refused_connection_is_one_clear_error_at_once(tmp_path):
 
 
 def test_a_server_that_stays_broken_is_given_up(tmp_path):
-    with serving(pages={"/page": PAGE}, statuses=[500] * 99) as web, pytest.raises(ValueError, match="status 500"):
+    with (
+        serving(pages={"/page": PAGE}, statuses=[500] * 99) as web,
+        pytest.raises(ValueError, match="status 500"),
+    ):
         download(f"{web.url}/page", tmp_path / "page", pause=0)
     assert len(web.asked) == module.TRIES
 
@@ -189,8 +254,10 @@ def test_an_empty_file_is_a_file(tmp_path):
 def test_a_killed_download_leaves_no_file_under_its_name_and_the_next_call_goes_on(tmp_path):
     place = tmp_path / "page"
     with serving(pages={"/page": PAGE}, pause=0.02, step=4096) as web:
-        code = f"from pathlib import Path; from hybrid_ir.files.download import download; download({web.url + '/page'!r}, " \
-               f"Path({str(place)!r}))"
+        code = (
+            f"from pathlib import Path; from hybrid_ir.files.download import download; download({web.url + '/page'!r}, "
+            f"Path({str(place)!r}))"
+        )
         process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
         part = PartialFile(place)
         deadline = time.monotonic() + 20

@@ -7,10 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_ir.evaluation.benchmarks import mlqa_r
-
-from hybrid_ir.evaluation.benchmarks import xquad_r
-from hybrid_ir.files.fetching import LOCK, RemoteFile, fetch_files, replace_server, github_file, hub_file, read_file_list, verify_files
+from hybrid_ir.evaluation.benchmarks import mlqa_r, xquad_r
+from hybrid_ir.files.fetching import (
+    LOCK,
+    RemoteFile,
+    fetch_files,
+    github_file,
+    hub_file,
+    read_file_list,
+    replace_server,
+    verify_files,
+)
 from tests.web import serving
 
 PAGES = {"/a/one.txt": b"one", "/a/sub/two.txt": b"two two", "/three.txt": b"three"}
@@ -21,8 +28,12 @@ def sha(data: bytes) -> str:
 
 
 def record(url: str, known: bool = True) -> list[RemoteFile]:
-    return [RemoteFile(path.strip("/"), url + path, len(data) if known else None, sha(data) if known else None)
-            for path, data in PAGES.items()]
+    return [
+        RemoteFile(
+            path.strip("/"), url + path, len(data) if known else None, sha(data) if known else None
+        )
+        for path, data in PAGES.items()
+    ]
 
 
 def statuses(files, folder) -> list[str]:
@@ -43,7 +54,11 @@ def test_fetch_gets_what_is_missing_and_a_second_call_asks_for_nothing(tmp_path,
     assert [row["path"] for row in lock] == sorted(file.path for file in files)
     for row in lock:
         data = PAGES["/" + row["path"]]
-        assert (row["size"], row["sha256"], row["origin"]) == (len(data), sha(data), f"{web.url}/{row['path']}")
+        assert (row["size"], row["sha256"], row["origin"]) == (
+            len(data),
+            sha(data),
+            f"{web.url}/{row['path']}",
+        )
         assert row["date"].startswith("20")
 
 
@@ -57,7 +72,9 @@ def test_verify_says_of_each_file_what_is_wrong(tmp_path):
     verdicts = verify_files(files, tmp_path)
     assert [verdict.status for verdict in verdicts] == ["wrong sha256", "wrong size", "missing"]
     assert sha(b"one") in verdicts[0].detail and sha(b"eno") in verdicts[0].detail
-    assert verdicts[1].detail == "3 bytes, expected 7" and all(verdict.wrong for verdict in verdicts)
+    assert verdicts[1].detail == "3 bytes, expected 7" and all(
+        verdict.wrong for verdict in verdicts
+    )
 
 
 def test_the_released_checksum_wins_over_the_lock(tmp_path):
@@ -70,7 +87,10 @@ def test_files_put_by_hand_are_locked_and_later_changes_seen(tmp_path):
     (tmp_path / "x").write_bytes(b"mine")
     files = [RemoteFile("x", "http://127.0.0.1:9/x")]
     assert statuses(files, tmp_path) == ["no known checksum"]
-    assert fetch_files(files, tmp_path) == [] and read_file_list(tmp_path)["x"]["origin"] == "put here by hand"
+    assert (
+        fetch_files(files, tmp_path) == []
+        and read_file_list(tmp_path)["x"]["origin"] == "put here by hand"
+    )
     assert statuses(files, tmp_path) == ["ok"]
     (tmp_path / "x").write_bytes(b"ours")
     assert statuses(files, tmp_path) == ["wrong sha256"]
@@ -79,7 +99,10 @@ def test_files_put_by_hand_are_locked_and_later_changes_seen(tmp_path):
 def test_fetch_overwrites_nothing(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/one.txt").write_bytes(b"something else")
-    with serving(pages=PAGES) as web, pytest.raises(ValueError, match="1 files are not the released ones; delete") as raised:
+    with (
+        serving(pages=PAGES) as web,
+        pytest.raises(ValueError, match="1 files are not the released ones; delete") as raised,
+    ):
         fetch_files(record(web.url), tmp_path)
     assert "one.txt: wrong size, 14 bytes, expected 3" in str(raised.value) and web.asked == []
     assert (tmp_path / "a/one.txt").read_bytes() == b"something else"
@@ -121,7 +144,9 @@ def test_two_processes_fetch_each_file_once(tmp_path):
     context = multiprocessing.get_context("spawn")
     with serving(pages=PAGES, pause=0.05) as web:
         got = context.Queue()
-        processes = [context.Process(target=fetch_all, args=(web.url, str(tmp_path), got)) for _ in range(2)]
+        processes = [
+            context.Process(target=fetch_all, args=(web.url, str(tmp_path), got)) for _ in range(2)
+        ]
         for process in processes:
             process.start()
         assert sorted([got.get(timeout=60), got.get(timeout=60)]) == [0, 3]
@@ -132,17 +157,24 @@ def test_two_processes_fetch_each_file_once(tmp_path):
 
 def test_addresses_are_pinned(monkeypatch):
     monkeypatch.delenv("HF_ENDPOINT", raising=False)
-    assert hub_file("o/r", "abc", "d/f.x").url == "https://huggingface.co/datasets/o/r/resolve/abc/d/f.x"
+    assert (
+        hub_file("o/r", "abc", "d/f.x").url
+        == "https://huggingface.co/datasets/o/r/resolve/abc/d/f.x"
+    )
     monkeypatch.setenv("HF_ENDPOINT", "http://hub.local/")
     assert hub_file("o/r", "abc", "d/f.x").url == "http://hub.local/datasets/o/r/resolve/abc/d/f.x"
     file = github_file("o/r", "abc", "d/f.x", "f.x", 3, "s")
     assert file == RemoteFile("f.x", "https://raw.githubusercontent.com/o/r/abc/d/f.x", 3, "s")
 
 
-@pytest.mark.parametrize(("module", "name", "languages"), [(xquad_r, "xquad-r", 11), (mlqa_r, "mlqa-r", 7)])
+@pytest.mark.parametrize(
+    ("module", "name", "languages"), [(xquad_r, "xquad-r", 11), (mlqa_r, "mlqa-r", 7)]
+)
 def test_the_released_files_have_the_recorded_checksums(shared, module, name, languages):
     files = module.files()
-    assert len(files) == languages + 1 and {verdict.status for verdict in verify_files(files, shared / "data" / name)} == {"ok"}
+    assert len(files) == languages + 1 and {
+        verdict.status for verdict in verify_files(files, shared / "data" / name)
+    } == {"ok"}
     assert [file.path for file in module.files(["en", "de"])] == ["LICENSE", "de.json", "en.json"]
     with pytest.raises(ValueError, match=r"languages=\['xx'\] must be some of \['ar', 'de'"):
         module.files("xx")

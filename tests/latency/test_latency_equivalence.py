@@ -15,25 +15,36 @@ CLUSTERS_U = np.tile(np.arange(QUESTIONS), LANGUAGES)
 TRIALS = 120
 
 
-def simulated(ratio: float, seed: int, noise: float = 0.08, question_noise: float = 0.15) -> tuple[np.ndarray, np.ndarray]:
+def simulated(
+    ratio: float, seed: int, noise: float = 0.08, question_noise: float = 0.15
+) -> tuple[np.ndarray, np.ndarray]:
     """Latencies (R, U) of two checkpoints; the second is `ratio` times the first, by question a little more or less."""
     rng = np.random.default_rng([7, seed])
     length_U = np.exp(rng.normal(0, 0.5, len(CLUSTERS_U)))
     effect_G = np.exp(rng.normal(np.log(ratio), question_noise, QUESTIONS))
-    first, second = (np.exp(rng.normal(16, noise, (ROUNDS, len(CLUSTERS_U)))) * length_U for _ in range(2))
+    first, second = (
+        np.exp(rng.normal(16, noise, (ROUNDS, len(CLUSTERS_U)))) * length_U for _ in range(2)
+    )
     return first, second * effect_G[CLUSTERS_U]
 
 
 def share_called(verdicts: set[str], ratio: float, **choices) -> float:
-    return np.mean([equivalence(*simulated(ratio, seed, **choices), CLUSTERS_U, resamples=300).verdict in verdicts
-                    for seed in range(TRIALS)])
+    return np.mean(
+        [
+            equivalence(*simulated(ratio, seed, **choices), CLUSTERS_U, resamples=300).verdict
+            in verdicts
+            for seed in range(TRIALS)
+        ]
+    )
 
 
 @pytest.mark.parametrize("ratio", [1.05, 1 / 1.05])
 def test_at_the_edge_of_the_margin_it_calls_equivalent_once_in_twenty(ratio):
     """The effect varies by question, so units that forgot their clusters would be called the same far too often."""
     share = share_called({"equivalent", "slightly different but within the margin"}, ratio)
-    assert 0.01 <= share <= 0.11  # 5 %, with the limits of 120 trials and a little liberty of the percentile interval
+    assert (
+        0.01 <= share <= 0.11
+    )  # 5 %, with the limits of 120 trials and a little liberty of the percentile interval
 
 
 def test_equal_checkpoints_are_found_equal():
@@ -46,7 +57,9 @@ def test_a_difference_beyond_the_margin_is_found():
 
 
 def test_a_small_difference_is_told_from_none():
-    assert share_called({"slightly different but within the margin"}, 1.02, question_noise=0.02) >= 0.9
+    assert (
+        share_called({"slightly different but within the margin"}, 1.02, question_noise=0.02) >= 0.9
+    )
 
 
 @settings(max_examples=15, deadline=None)
@@ -55,29 +68,45 @@ def test_drift_that_hits_all_checkpoints_changes_nothing(seed, drift):
     """A machine that slows down from query to query, by the same factor for both checkpoints of a visit."""
     first_RU, second_RU = simulated(1.03, seed)
     drift_U = np.exp(np.linspace(0, drift, len(CLUSTERS_U)))
-    plain, drifted = (equivalence(first_RU * d, second_RU * d, CLUSTERS_U, resamples=50) for d in (1.0, drift_U))
-    assert plain.verdict == drifted.verdict and plain.mean == pytest.approx(drifted.mean) and plain.p == drifted.p
+    plain, drifted = (
+        equivalence(first_RU * d, second_RU * d, CLUSTERS_U, resamples=50) for d in (1.0, drift_U)
+    )
+    assert (
+        plain.verdict == drifted.verdict
+        and plain.mean == pytest.approx(drifted.mean)
+        and plain.p == drifted.p
+    )
 
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 999))
 def test_swapping_the_checkpoints_changes_only_the_sign(seed):
     first_RU, second_RU = simulated(1.04, seed)
-    there, back = (equivalence(*pair, CLUSTERS_U, resamples=200) for pair in ((first_RU, second_RU), (second_RU, first_RU)))
-    assert there.mean == pytest.approx(-back.mean) and there.mean_low == pytest.approx(-back.mean_high)
+    there, back = (
+        equivalence(*pair, CLUSTERS_U, resamples=200)
+        for pair in ((first_RU, second_RU), (second_RU, first_RU))
+    )
+    assert there.mean == pytest.approx(-back.mean) and there.mean_low == pytest.approx(
+        -back.mean_high
+    )
     assert there.verdict == back.verdict
 
 
 def test_one_outlier_among_the_rounds_is_outvoted():
     first_RU, second_RU = simulated(1.0, 3)
     spoiled_RU = second_RU.copy()
-    spoiled_RU[0] = 100 * spoiled_RU[0].max()  # one round of three in which the machine did something else
+    spoiled_RU[0] = (
+        100 * spoiled_RU[0].max()
+    )  # one round of three in which the machine did something else
     clean = equivalence(first_RU, second_RU, CLUSTERS_U)
     assert abs(equivalence(first_RU, spoiled_RU, CLUSTERS_U).mean - clean.mean) < 0.1
 
 
 def test_the_value_is_the_log_ratio_of_medians():
-    first_RU, second_RU = np.array([[1.0, 10], [2, 20], [9, 90]]), np.array([[4.0, 10], [3, 50], [5, 40]])
+    first_RU, second_RU = (
+        np.array([[1.0, 10], [2, 20], [9, 90]]),
+        np.array([[4.0, 10], [3, 50], [5, 40]]),
+    )
     found = equivalence(first_RU, second_RU, np.arange(2))
     assert found.mean == pytest.approx(np.log([4 / 2, 40 / 20]).mean())
     assert found.verdict == "inconclusive" and found.p is None  # two questions say nothing
@@ -87,13 +116,21 @@ def test_the_value_is_the_log_ratio_of_medians():
 def test_interval_and_p_are_those_of_normal_theory_where_there_are_many_questions(ratio, margin):
     drawn_U = np.random.default_rng(11).normal(size=400)
     logs_U = np.log(ratio) + 0.25 * (drawn_U - drawn_U.mean()) / drawn_U.std()
-    found = equivalence(np.ones((1, 400)), np.exp(logs_U)[None], np.arange(400), margin, resamples=20_000)
+    found = equivalence(
+        np.ones((1, 400)), np.exp(logs_U)[None], np.arange(400), margin, resamples=20_000
+    )
     error = 0.25 / 20
     ends = np.log(ratio) + error * stats.norm.ppf([0.05, 0.95])
     assert (found.mean_low, found.mean_high) == pytest.approx(ends, abs=error / 15)
     beyond = stats.norm.cdf((abs(np.log(ratio)) - np.log(1 + margin)) / error)
-    assert 0.02 < beyond < 0.5 and found.p == pytest.approx(beyond, abs=0.01) and found.questions == 400
-    around = np.quantile(logs_U, 0.5 + np.array([-1.645, 1.645]) / 40)  # of the median: a binomial number is below it
+    assert (
+        0.02 < beyond < 0.5
+        and found.p == pytest.approx(beyond, abs=0.01)
+        and found.questions == 400
+    )
+    around = np.quantile(
+        logs_U, 0.5 + np.array([-1.645, 1.645]) / 40
+    )  # of the median: a binomial number is below it
     assert (found.median_low, found.median_high) == pytest.approx(around, abs=error / 3)
 
 
@@ -112,15 +149,26 @@ def test_resamples_are_those_of_repeated_clusters(sizes, seed):
     clusters_U = np.repeat(np.arange(len(sizes)), sizes)
     values_U = np.random.default_rng(seed).normal(size=len(clusters_U))
     means_B, medians_B = resampled(values_U, clusters_U, 20, np.random.default_rng(seed))
-    drawn_BG = np.random.default_rng(seed).multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), 20)
+    drawn_BG = np.random.default_rng(seed).multinomial(
+        len(sizes), np.full(len(sizes), 1 / len(sizes)), 20
+    )
     for drawn_G, mean, median in zip(drawn_BG, means_B, medians_B, strict=True):
         values = np.sort(np.repeat(values_U, drawn_G[clusters_U]))
         assert mean == pytest.approx(values.mean()) and median == values[(len(values) - 1) // 2]
 
 
-@pytest.mark.parametrize(("low", "high", "said"), [
-    (-0.01, 0.02, "equivalent"), (0.01, 0.02, "slightly different but within the margin"), (0.06, 0.09, "different"),
-    (-0.09, -0.06, "different"), (-0.06, 0.01, "inconclusive"), (0.02, 0.08, "inconclusive"), (-0.9, 0.9, "inconclusive")])
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.01, 0.02, "equivalent"),
+        (0.01, 0.02, "slightly different but within the margin"),
+        (0.06, 0.09, "different"),
+        (-0.09, -0.06, "different"),
+        (-0.06, 0.01, "inconclusive"),
+        (0.02, 0.08, "inconclusive"),
+        (-0.9, 0.9, "inconclusive"),
+    ],
+)
 def test_verdicts(low, high, said):
     assert verdict(low, high, 0.05) == said
 

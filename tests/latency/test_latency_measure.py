@@ -14,7 +14,13 @@ from hybrid_ir.latency.equivalence import equivalence
 from hybrid_ir.latency.measure import Contestant, Timings, measure
 from hybrid_ir.latency.settings import Search
 from hybrid_ir.latency.study import Study
-from hybrid_ir.latency.summary import by_tokens, equivalence_rows, language_rows, latency_rows, quantiles
+from hybrid_ir.latency.summary import (
+    by_tokens,
+    equivalence_rows,
+    language_rows,
+    latency_rows,
+    quantiles,
+)
 from hybrid_ir.latency.units import units
 
 
@@ -34,7 +40,9 @@ class Clock:
 
 def nanoseconds(checkpoint: int, stage: int, texts: list[str]) -> int:
     """A different number for every checkpoint, stage and query."""
-    return 1_000_000 * (checkpoint + 1) + 10_000 * (stage + 1) + sum(map(len, texts)) * 7 + len(texts)
+    return (
+        1_000_000 * (checkpoint + 1) + 10_000 * (stage + 1) + sum(map(len, texts)) * 7 + len(texts)
+    )
 
 
 def contestants_of(clock: Clock, count: int, searches: int) -> list[Contestant]:
@@ -45,22 +53,46 @@ def contestants_of(clock: Clock, count: int, searches: int) -> list[Contestant]:
                     clock.visits.append(checkpoint)
                 clock.take(nanoseconds(checkpoint, stage, texts))
                 return texts
+
             return take
-        return Contestant(f"checkpoint {checkpoint}", "torch_fp32", step(0), step(1), lambda: None,
-                          [step(2 + s) for s in range(searches)])
+
+        return Contestant(
+            f"checkpoint {checkpoint}",
+            "torch_fp32",
+            step(0),
+            step(1),
+            lambda: None,
+            [step(2 + s) for s in range(searches)],
+        )
+
     return [one(checkpoint) for checkpoint in range(count)]
 
 
 @settings(max_examples=20, deadline=None)
-@given(batch_size=st.integers(1, 40), count=st.integers(1, 3), searches=st.integers(1, 2), seed=st.integers(0, 99))
+@given(
+    batch_size=st.integers(1, 40),
+    count=st.integers(1, 3),
+    searches=st.integers(1, 2),
+    seed=st.integers(0, 99),
+)
 def test_every_nanosecond_is_where_it_belongs(numbers_benchmark, batch_size, count, searches, seed):
     """A swap of two checkpoints, of stages or of queries would put a wrong number somewhere."""
     cut, clock = units(numbers_benchmark, batch_size), Clock()
-    timings = measure(contestants_of(clock, count, searches), numbers_benchmark.queries, cut, 2, 1, seed, clock=clock)
+    timings = measure(
+        contestants_of(clock, count, searches),
+        numbers_benchmark.queries,
+        cut,
+        2,
+        1,
+        seed,
+        clock=clock,
+    )
     assert timings.ns_RUVS.shape == (2, len(cut), count, 2 + searches)
     for _, unit, checkpoint, stage in np.ndindex(timings.ns_RUVS.shape):
         texts = [numbers_benchmark.queries[row] for row in cut.rows[unit]]
-        assert (timings.ns_RUVS[:, unit, checkpoint, stage] == nanoseconds(checkpoint, stage, texts)).all()
+        assert (
+            timings.ns_RUVS[:, unit, checkpoint, stage] == nanoseconds(checkpoint, stage, texts)
+        ).all()
     assert gc.isenabled()
 
 
@@ -80,9 +112,15 @@ def test_what_is_waited_for_belongs_to_its_stage(numbers_benchmark):
     clock = Clock()
     pending = []
     one = contestants_of(clock, 1, 1)[0]
-    asynchronous = replace(one, inputs=lambda texts: pending.append(3) or texts,
-                           forward=lambda texts: pending.append(50) or texts, wait=lambda: clock.take(pending.pop()))
-    timings = measure([asynchronous], numbers_benchmark.queries, units(numbers_benchmark, 8), 1, 0, 0, clock=clock)
+    asynchronous = replace(
+        one,
+        inputs=lambda texts: pending.append(3) or texts,
+        forward=lambda texts: pending.append(50) or texts,
+        wait=lambda: clock.take(pending.pop()),
+    )
+    timings = measure(
+        [asynchronous], numbers_benchmark.queries, units(numbers_benchmark, 8), 1, 0, 0, clock=clock
+    )
     assert (timings.ns_RUVS[..., 0] == 3).all() and (timings.ns_RUVS[..., 1] == 50).all()
 
 
@@ -97,17 +135,26 @@ def test_units_hold_every_query_once_in_one_language(numbers_benchmark, batch_si
     for language in range(3):
         sizes = cut.queries_U[cut.languages_U == language]
         assert sizes.max() - sizes.min() <= 1
-        assert (cut.clusters_U[cut.languages_U == language] == cut.clusters_U[cut.languages_U == 0]).all()  # parallel
+        assert (
+            cut.clusters_U[cut.languages_U == language] == cut.clusters_U[cut.languages_U == 0]
+        ).all()  # parallel
 
 
 @pytest.fixture
 def study(numbers_benchmark) -> Study:
     rng = np.random.default_rng(4)
-    timings = [Timings(cut, rng.integers(1_000, 9_000_000, (3, len(cut), 2, 4)))
-               for cut in (units(numbers_benchmark, 1), units(numbers_benchmark, 7))]
+    timings = [
+        Timings(cut, rng.integers(1_000, 9_000_000, (3, len(cut), 2, 4)))
+        for cut in (units(numbers_benchmark, 1), units(numbers_benchmark, 7))
+    ]
     tokens_Q = rng.integers(3, 40, len(numbers_benchmark.queries))
-    return Study(numbers_benchmark, [("a", "onnx"), ("b", "onnx")], [Search("exact", 50), Search("exact", 90)],
-                 {"a": tokens_Q, "b": tokens_Q}, timings)
+    return Study(
+        numbers_benchmark,
+        [("a", "onnx"), ("b", "onnx")],
+        [Search("exact", 50), Search("exact", 90)],
+        {"a": tokens_Q, "b": tokens_Q},
+        timings,
+    )
 
 
 def test_tables_are_those_of_the_rows(study):
@@ -120,20 +167,34 @@ def test_tables_are_those_of_the_rows(study):
         assert len(mine) == 3 * row["units"]
         for stage in ("tokenise", "encode", "search", "total"):
             expected = np.percentile(mine[f"{stage}_ns"], [50, 95, 99]) / 1e6
-            assert [row["ms"][stage][name] for name in ("p50", "p95", "p99")] == pytest.approx(expected)
+            assert [row["ms"][stage][name] for name in ("p50", "p95", "p99")] == pytest.approx(
+                expected
+            )
             assert row["ms"][stage]["mean"] == pytest.approx(mine[f"{stage}_ns"].mean() / 1e6)
-        assert row["queries_per_second"] == pytest.approx(mine["queries"].sum() / mine["total_ns"].sum() * 1e9)
-        assert row["ms"]["per_query"]["p50"] == pytest.approx((mine["total_ns"] / mine["queries"]).median() / 1e6)
+        assert row["queries_per_second"] == pytest.approx(
+            mine["queries"].sum() / mine["total_ns"].sum() * 1e9
+        )
+        assert row["ms"]["per_query"]["p50"] == pytest.approx(
+            (mine["total_ns"] / mine["queries"]).median() / 1e6
+        )
     for row in language_rows(study):
-        mine = frame[(frame[keys] == [row[key] for key in keys]).all(axis=1) & (frame["language"] == row["language"])]
+        mine = frame[
+            (frame[keys] == [row[key] for key in keys]).all(axis=1)
+            & (frame["language"] == row["language"])
+        ]
         assert row["ms"]["total"]["p95"] == pytest.approx(np.percentile(mine["total_ns"], 95) / 1e6)
-        assert row["tokens_per_query"]["mean"] == pytest.approx(mine["tokens"].sum() / mine["queries"].sum())
+        assert row["tokens_per_query"]["mean"] == pytest.approx(
+            mine["tokens"].sum() / mine["queries"].sum()
+        )
     assert len(language_rows(study)) == 2 * 2 * 2 * 3
 
 
 def test_swapped_timings_of_two_checkpoints_are_seen(study):
     """Whoever reads b's timings as a's is found out by the comparison."""
-    slower = [replace(t, ns_RUVS=np.stack([t.ns_RUVS[:, :, 0], t.ns_RUVS[:, :, 0] * 3 // 2], axis=2)) for t in study.timings]
+    slower = [
+        replace(t, ns_RUVS=np.stack([t.ns_RUVS[:, :, 0], t.ns_RUVS[:, :, 0] * 3 // 2], axis=2))
+        for t in study.timings
+    ]
     swapped = [replace(t, ns_RUVS=t.ns_RUVS[:, :, ::-1]) for t in slower]
     for timings, sign in ((slower, 1), (swapped, -1)):
         rows = equivalence_rows(replace(study, timings=timings), 0.05, 1)
@@ -144,40 +205,64 @@ def test_swapped_timings_of_two_checkpoints_are_seen(study):
 def test_equivalence_rows_are_those_of_the_stages_that_they_name(study):
     rows = equivalence_rows(study, 0.3, 3)
     assert [(row["batch_size"], row["search"], row["pool"]) for row in rows] == [
-        (size, *search) for size in (1, 7) for search in ((None, None), ("exact", 50), ("exact", 90))]
+        (size, *search)
+        for size in (1, 7)
+        for search in ((None, None), ("exact", 50), ("exact", 90))
+    ]
     for row in rows:
         timings = next(t for t in study.timings if t.units.batch_size == row["batch_size"])
-        first, second = (study.contestants.index((row[name], row["backend"])) for name in ("first", "second"))
-        assert (first, second) == (0, 1) and row["stage"] == ("encode" if row["search"] is None else "total")
+        first, second = (
+            study.contestants.index((row[name], row["backend"])) for name in ("first", "second")
+        )
+        assert (first, second) == (0, 1) and row["stage"] == (
+            "encode" if row["search"] is None else "total"
+        )
         place = 1 if row["pool"] == 90 else 0
         ns = [timings.stages(v, place)[row["stage"]] for v in (first, second)]
         expected = equivalence(*ns, timings.units.clusters_U, 0.3, seed=3)
         for name, value in row["slower"].items():
             assert value == pytest.approx(np.exp(getattr(expected, name)) - 1)
         assert (row["p"], row["verdict"], row["questions"], row["margin"]) == (
-            expected.p, expected.verdict, expected.questions, 0.3)
+            expected.p,
+            expected.verdict,
+            expected.questions,
+            0.3,
+        )
 
 
 def test_rows_by_language_hold_the_tokens_of_their_checkpoint_most_tokens_first(study):
     benchmark = study.benchmark
-    tokens_Q = np.array([5, 9, 2])[benchmark.query_languages] + np.arange(len(benchmark.queries)) % 3
+    tokens_Q = (
+        np.array([5, 9, 2])[benchmark.query_languages] + np.arange(len(benchmark.queries)) % 3
+    )
     rows = language_rows(replace(study, tokens={"a": tokens_Q, "b": 3 * tokens_Q[::-1]}))
     for row in rows:
         mine_Q = benchmark.query_languages == benchmark.languages.index(row["language"])
         tokens = tokens_Q[mine_Q] if row["checkpoint"] == "a" else 3 * tokens_Q[::-1][mine_Q]
         assert row["queries"] == mine_Q.sum()
-        assert row["tokens_per_query"] == pytest.approx({"mean": tokens.mean(), "p95": np.percentile(tokens, 95)})
+        assert row["tokens_per_query"] == pytest.approx(
+            {"mean": tokens.mean(), "p95": np.percentile(tokens, 95)}
+        )
     order = [benchmark.languages[code] for code in (1, 0, 2)]
     assert list(dict.fromkeys(row["language"] for row in rows)) == order
     uneven_Q = np.pad([1, 2, 2], (0, len(tokens_Q) - 3))  # one, two, and all the other queries
-    fewer = replace(study, benchmark=replace(benchmark, query_languages=uneven_Q), tokens={"a": np.array([5, 9, 2])[uneven_Q]})
+    fewer = replace(
+        study,
+        benchmark=replace(benchmark, query_languages=uneven_Q),
+        tokens={"a": np.array([5, 9, 2])[uneven_Q]},
+    )
     assert by_tokens(fewer) == order
     per_unit = {row["batch_size"]: row["queries_per_unit"] for row in latency_rows(study)}
-    assert per_unit == {t.units.batch_size: pytest.approx(len(benchmark.queries) / len(t.units)) for t in study.timings}
+    assert per_unit == {
+        t.units.batch_size: pytest.approx(len(benchmark.queries) / len(t.units))
+        for t in study.timings
+    }
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(1, 10**9), min_size=1, max_size=50))
 def test_quantiles_are_numpys(ns):
     found = quantiles(np.array(ns))
-    assert [found[name] for name in ("p50", "p95", "p99")] == pytest.approx(np.percentile(ns, [50, 95, 99]) / 1e6)
+    assert [found[name] for name in ("p50", "p95", "p99")] == pytest.approx(
+        np.percentile(ns, [50, 95, 99]) / 1e6
+    )

@@ -18,6 +18,13 @@ def load(languages: str | Sequence[str] | None = "xquad") -> ParallelCorpus:
     new_id[passages] = np.arange(len(passages))
     pairs = np.stack([np.arange(len(questions)), new_id[facts.question_passage[questions]]], axis=1)
     negatives = new_id[facts.hard_negatives[facts.question_passage[questions]]]
-    negatives = np.take_along_axis(negatives, np.argsort(negatives < 0, axis=1, kind="stable"), axis=1)  # fillers last
-    return ParallelCorpus(take(facts.questions, questions), take(facts.passages, passages), pairs, describe_source(facts),
-                          negatives)
+    negatives = np.take_along_axis(
+        negatives, np.argsort(negatives < 0, axis=1, kind="stable"), axis=1
+    )  # fillers last
+    return ParallelCorpus(
+        take(facts.questions, questions),
+        take(facts.passages, passages),
+        pairs,
+        describe_source(facts),
+        negatives,
+    )

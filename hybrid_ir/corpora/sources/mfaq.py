@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hybrid_ir.corpora.sources.released import build_released_corpus, choose_languages, find_files
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.corpora.sources.released import find_files, build_released_corpus, choose_languages
 from hybrid_ir.files.fetching import RemoteFile, hub_file
 from hybrid_ir.files.json_lines import read_objects
 from hybrid_ir.files.problems import Problems
@@ -20,16 +20,42 @@ SOURCE = Source(
     citation="De Bruyn et al. 2021, MFAQ: a Multilingual FAQ Dataset, arXiv 2109.12870",
     revision="72248e10c1bbe5e3c3710e5e969a41947ca43937",
 )
-LANGUAGES = ("cs", "da", "de", "en", "es", "fi", "fr", "he", "hr", "hu", "id", "it", "nl", "no", "pl", "pt", "ro", "ru", "sv",
-             "tr", "vi")
+LANGUAGES = (
+    "cs",
+    "da",
+    "de",
+    "en",
+    "es",
+    "fi",
+    "fr",
+    "he",
+    "hr",
+    "hu",
+    "id",
+    "it",
+    "nl",
+    "no",
+    "pl",
+    "pt",
+    "ro",
+    "ru",
+    "sv",
+    "tr",
+    "vi",
+)
 
 
 def files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
     """The pages of each language."""
-    return [hub_file("clips/mfaq", SOURCE.revision, f"data/{code}/train.jsonl") for code in choose_languages("mfaq", languages, LANGUAGES)]
+    return [
+        hub_file("clips/mfaq", SOURCE.revision, f"data/{code}/train.jsonl")
+        for code in choose_languages("mfaq", languages, LANGUAGES)
+    ]
 
 
-def load(folder: str, cache: str, languages: str | Sequence[str] | None = ("en",)) -> ParallelCorpus:
+def load(
+    folder: str, cache: str, languages: str | Sequence[str] | None = ("en",)
+) -> ParallelCorpus:
     """Pairs in one language each, so it serves monolingual batches; arXiv 2408.10536 takes the English ones."""
     chosen = choose_languages("mfaq", languages, LANGUAGES)
     places = find_files("mfaq", files(chosen), folder)
@@ -43,9 +69,14 @@ def pages(path: Path, language: str, problems: Problems) -> Iterator[Records]:
     for number, page in read_objects(path, problems):
         pairs = page.get("qa_pairs")
         if not isinstance(pairs, list) or not all(map(is_pair, pairs)):
-            problems.add(f"{path}, line {number}: 'qa_pairs' is {pairs!r:.40}, need a list of objects with question and answer")
+            problems.add(
+                f"{path}, line {number}: 'qa_pairs' is {pairs!r:.40}, need a list of objects with question and answer"
+            )
             continue
-        rows += [(number, f"{language} {number} {i}", pair["question"], pair["answer"]) for i, pair in enumerate(pairs)]
+        rows += [
+            (number, f"{language} {number} {i}", pair["question"], pair["answer"])
+            for i, pair in enumerate(pairs)
+        ]
         if len(rows) >= RECORDS_PER_BLOCK:
             yield build_pair_records(f"{path}, line", language, rows)
             rows = []
@@ -54,4 +85,6 @@ def pages(path: Path, language: str, problems: Problems) -> Iterator[Records]:
 
 
 def is_pair(pair: Any) -> bool:
-    return isinstance(pair, dict) and all(isinstance(pair.get(key), str) for key in ("question", "answer"))
+    return isinstance(pair, dict) and all(
+        isinstance(pair.get(key), str) for key in ("question", "answer")
+    )

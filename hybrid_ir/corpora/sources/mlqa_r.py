@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.files.lareqa import MLQA_R_SOURCE, MLQA_R_ORIGIN, Paragraph, read_lareqa_folder
+from hybrid_ir.files.lareqa import MLQA_R_ORIGIN, MLQA_R_SOURCE, Paragraph, read_lareqa_folder
 from hybrid_ir.types import parse_languages
 
 LANGUAGES = ("ar", "de", "en", "es", "hi", "vi", "zh")
@@ -15,7 +15,9 @@ DESCRIPTION = "MLQA-R: 1,148 questions with their answer sentences, each in Engl
 
 
 def load(
-    folder: str, exclude_articles: Sequence[str] = IN_XQUAD_R, languages: str | Sequence[str] | None = None
+    folder: str,
+    exclude_articles: Sequence[str] = IN_XQUAD_R,
+    languages: str | Sequence[str] | None = None,
 ) -> ParallelCorpus:
     """One query id and one passage id per question: the question and its answer sentence in every language it has.
 
@@ -26,16 +28,32 @@ def load(
     chosen = tuple(sorted(LANGUAGES if languages is None else set(parse_languages(languages))))
     unknown = [language for language in chosen if language not in LANGUAGES]
     if unknown or not chosen:
-        raise ValueError(f"languages={list(chosen)} of mlqa_r: name at least one and only some of {list(LANGUAGES)}.")
+        raise ValueError(
+            f"languages={list(chosen)} of mlqa_r: name at least one and only some of {list(LANGUAGES)}."
+        )
     paragraphs = read_lareqa_folder(folder, sorted({*chosen, "en"}), MLQA_R_ORIGIN)
     left_out = questions_of(paragraphs["en"], exclude_articles)
     answered = {language: _answers(paragraphs[language], left_out) for language in chosen}
-    ids = list(dict.fromkeys(name for language in ("en", *chosen) for name in answered.get(language, ())))
+    ids = list(
+        dict.fromkeys(name for language in ("en", *chosen) for name in answered.get(language, ()))
+    )
     assert not left_out & set(ids)
-    queries = {language: [answered[language].get(name, (None, None))[0] for name in ids] for language in chosen}
-    passages = {language: [answered[language].get(name, (None, None))[1] for name in ids] for language in chosen}
-    source = replace(MLQA_R_SOURCE, description=DESCRIPTION, choices={"exclude_articles": ", ".join(exclude_articles) or "none"})
-    return ParallelCorpus(queries, passages, np.repeat(np.arange(len(ids))[:, None], 2, axis=1), source)
+    queries = {
+        language: [answered[language].get(name, (None, None))[0] for name in ids]
+        for language in chosen
+    }
+    passages = {
+        language: [answered[language].get(name, (None, None))[1] for name in ids]
+        for language in chosen
+    }
+    source = replace(
+        MLQA_R_SOURCE,
+        description=DESCRIPTION,
+        choices={"exclude_articles": ", ".join(exclude_articles) or "none"},
+    )
+    return ParallelCorpus(
+        queries, passages, np.repeat(np.arange(len(ids))[:, None], 2, axis=1), source
+    )
 
 
 def questions_of(paragraphs: list[Paragraph], articles: Iterable[str]) -> set[str]:
@@ -43,13 +61,23 @@ def questions_of(paragraphs: list[Paragraph], articles: Iterable[str]) -> set[st
     wanted = {title.replace("_", " ") for title in articles}
     found = {paragraph.article.replace("_", " ") for paragraph in paragraphs}
     if wanted - found:
-        raise ValueError(f"exclude_articles: {sorted(wanted - found)} not among the {len(found)} English titles of "
-                         "mlqa_r: give titles as in en.json.")
-    return {question.id for paragraph in paragraphs if paragraph.article.replace("_", " ") in wanted
-            for question in paragraph.questions}
+        raise ValueError(
+            f"exclude_articles: {sorted(wanted - found)} not among the {len(found)} English titles of "
+            "mlqa_r: give titles as in en.json."
+        )
+    return {
+        question.id
+        for paragraph in paragraphs
+        if paragraph.article.replace("_", " ") in wanted
+        for question in paragraph.questions
+    }
 
 
 def _answers(paragraphs: list[Paragraph], left_out: set[str]) -> dict[str, tuple[str, str]]:
     """Question and answer sentence by question id."""
-    return {question.id: (question.text, paragraph.sentences[question.answer_sentence])
-            for paragraph in paragraphs for question in paragraph.questions if question.id not in left_out}
+    return {
+        question.id: (question.text, paragraph.sentences[question.answer_sentence])
+        for paragraph in paragraphs
+        for question in paragraph.questions
+        if question.id not in left_out
+    }

@@ -12,6 +12,9 @@ TABLES = EnglishTables(
         citation="Kwiatkowski et al. 2019, Natural Questions: a Benchmark for Question Answering Research, TACL 7",
         revision="f9e894e1081e206e577b4eaa9ee6de2b06ae6f17",
     ),
-    "sentence-transformers/natural-questions", ["pair/train-00000-of-00001.parquet"],
-    ColumnMap({"en": "query"}, {"en": "answer"}), 100_231)
+    "sentence-transformers/natural-questions",
+    ["pair/train-00000-of-00001.parquet"],
+    ColumnMap({"en": "query"}, {"en": "answer"}),
+    100_231,
+)
 files, load = TABLES.files, TABLES.load

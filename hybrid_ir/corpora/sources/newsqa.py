@@ -12,6 +12,9 @@ TABLES = EnglishTables(
         citation="Trischler et al. 2017, NewsQA: A Machine Comprehension Dataset, arXiv 1611.09830",
         revision="728e52920b8e4ffcfaad93fa47556f26a1d82546",
     ),
-    "lucadiliello/newsqa", ["data/train-00000-of-00001-ec54fbe500fc3b5c.parquet"],
-    ColumnMap({"en": "question"}, {"en": "context"}), 74_160)
+    "lucadiliello/newsqa",
+    ["data/train-00000-of-00001-ec54fbe500fc3b5c.parquet"],
+    ColumnMap({"en": "question"}, {"en": "context"}),
+    74_160,
+)
 files, load = TABLES.files, TABLES.load

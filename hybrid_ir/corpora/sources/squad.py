@@ -12,5 +12,9 @@ TABLES = EnglishTables(
         citation="Rajpurkar et al. 2016, SQuAD: 100,000+ Questions for Machine Comprehension of Text, arXiv 1606.05250",
         revision="7b6d24c440a36b6815f21b70d25016731768db1f",
     ),
-    "rajpurkar/squad", ["plain_text/train-00000-of-00001.parquet"], ColumnMap({"en": "question"}, {"en": "context"}), 87_599)
+    "rajpurkar/squad",
+    ["plain_text/train-00000-of-00001.parquet"],
+    ColumnMap({"en": "question"}, {"en": "context"}),
+    87_599,
+)
 files, load = TABLES.files, TABLES.load

@@ -21,5 +21,10 @@ TABLES = EnglishTables(
         citation="Yang, Yih and Meek 2015, WikiQA: A Challenge Dataset for Open-Domain Question Answering, EMNLP",
         revision="3f104672b5de699878fe7907afc486f0de325eb5",
     ),
-    "microsoft/wiki_qa", ["data/train-00000-of-00001.parquet"], ColumnMap({"en": "question"}, {"en": "answer"}), 20_360, answers)
+    "microsoft/wiki_qa",
+    ["data/train-00000-of-00001.parquet"],
+    ColumnMap({"en": "question"}, {"en": "answer"}),
+    20_360,
+    answers,
+)
 files, load = TABLES.files, TABLES.load

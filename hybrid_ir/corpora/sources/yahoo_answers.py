@@ -12,6 +12,9 @@ TABLES = EnglishTables(
         citation="Zhang, Zhao and LeCun 2015, Character-level Convolutional Networks for Text Classification, NeurIPS",
         revision="93b3605c508cf93e3666c9d3e34640b5fe62b507",
     ),
-    "sentence-transformers/yahoo-answers", [f"title-answer-pair/train-0000{shard}-of-00002.parquet" for shard in range(2)],
-    ColumnMap({"en": "title"}, {"en": "answer"}), 1_198_260)
+    "sentence-transformers/yahoo-answers",
+    [f"title-answer-pair/train-0000{shard}-of-00002.parquet" for shard in range(2)],
+    ColumnMap({"en": "title"}, {"en": "answer"}),
+    1_198_260,
+)
 files, load = TABLES.files, TABLES.load

@@ -51,7 +51,9 @@ def files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
     return [hub_file(REPOSITORY, REVISION, f"data/{name}.jsonl") for name in chosen]
 
 
-def load(folder: str, languages: str | list[str] | None = None, max_queries: int | None = None) -> Benchmark:
+def load(
+    folder: str, languages: str | list[str] | None = None, max_queries: int | None = None
+) -> Benchmark:
     """Belebele from a folder with `data/VARIANT.jsonl`; variants go by their FLORES codes, for example `eng_Latn`.
 
     A question asks for its passage in every variant that is loaded. ValueError for lines that are broken and files that are
@@ -59,13 +61,17 @@ def load(folder: str, languages: str | list[str] | None = None, max_queries: int
     """
     chosen = chosen_languages("belebele", languages, VARIANTS, max_queries)
     problems = Problems(f"{folder} (hybrid-ir data fetch belebele gets it)")
-    variants = {name: _read(Path(folder) / "data" / f"{name}.jsonl", name, problems) for name in chosen}
+    variants = {
+        name: _read(Path(folder) / "data" / f"{name}.jsonl", name, problems) for name in chosen
+    }
     links = sorted({link for variant in variants.values() for link in variant.passages})
     problems.stop()
     for name, variant in variants.items():
         absent = [link for link in links if link not in variant.passages]
         if absent:
-            problems.add(f"{name} lacks {len(absent)} passages that other variants have, first {absent[0]!r}")
+            problems.add(
+                f"{name} lacks {len(absent)} passages that other variants have, first {absent[0]!r}"
+            )
     problems.stop()
     return _benchmark(variants, links, max_queries)
 
@@ -74,7 +80,10 @@ def _read(path: Path, name: str, problems: Problems) -> Variant:
     before, variant, seen = problems.number, Variant({}, [], []), {}
     for line, row in read_objects(path, problems):
         where = f"{path}, line {line}"
-        link, text, question = (get_text_field(row, key, where, problems) for key in ("link", "flores_passage", "question"))
+        link, text, question = (
+            get_text_field(row, key, where, problems)
+            for key in ("link", "flores_passage", "question")
+        )
         number = row.get("question_number")
         if not isinstance(number, int | str):
             problems.add(f"{where}: 'question_number' is {number!r:.40}, need a number")
@@ -82,24 +91,33 @@ def _read(path: Path, name: str, problems: Problems) -> Variant:
             continue
         question_id = f"{link}#{number}"
         if question_id in seen:
-            problems.add(f"{where}: question {number} on {link} is also in line {seen[question_id]}")
+            problems.add(
+                f"{where}: question {number} on {link} is also in line {seen[question_id]}"
+            )
         seen.setdefault(question_id, line)
         variant.passages.setdefault(link, text)
         variant.queries.append(Query(name, question_id, question, question_id, where))
         variant.links.append(link)
     found = (len(variant.queries), len(variant.passages))
     if problems.number == before and found != (QUESTIONS, PASSAGES):
-        problems.add(f"{path} has {found[0]} questions on {found[1]} passages, released are {QUESTIONS} on {PASSAGES}: "
-                     "fetch it again")
+        problems.add(
+            f"{path} has {found[0]} questions on {found[1]} passages, released are {QUESTIONS} on {PASSAGES}: "
+            "fetch it again"
+        )
     return variant
 
 
-def _benchmark(variants: dict[str, Variant], links: Sequence[str], max_queries: int | None) -> Benchmark:
+def _benchmark(
+    variants: dict[str, Variant], links: Sequence[str], max_queries: int | None
+) -> Benchmark:
     """Passages in the same order in every variant, so the translations of passage i stand len(links) rows apart."""
     names = tuple(variants)
     answers = {link: np.arange(len(names)) * len(links) + row for row, link in enumerate(links)}
-    link_of = {query.id: link for variant in variants.values()
-               for query, link in zip(variant.queries, variant.links, strict=True)}
+    link_of = {
+        query.id: link
+        for variant in variants.values()
+        for query, link in zip(variant.queries, variant.links, strict=True)
+    }
     asked = [query for variant in variants.values() for query in some(variant.queries, max_queries)]
     return Benchmark(
         languages=names,

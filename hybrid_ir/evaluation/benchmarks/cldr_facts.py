@@ -13,8 +13,12 @@ from hybrid_ir.types import Benchmark
 SUBSET_SEED = 11
 
 
-def load(split: str = "test", languages: str | Sequence[str] | None = "xquad", max_queries: int | None = None,
-         pool: str = "all") -> Benchmark:
+def load(
+    split: str = "test",
+    languages: str | Sequence[str] | None = "xquad",
+    max_queries: int | None = None,
+    pool: str = "all",
+) -> Benchmark:
     """Natural questions of the `dev` or `test` facts in all languages; each has its passage in all languages.
 
     Args:
@@ -28,9 +32,15 @@ def load(split: str = "test", languages: str | Sequence[str] | None = "xquad", m
     if pool not in ("all", "split"):
         raise ValueError(f"pool={pool}: search 'all' passages or those of the 'split'.")
     if max_queries is not None and max_queries < 1:
-        raise ValueError(f"max_queries={max_queries}: ask at least 1 question, or null for all of them.")
+        raise ValueError(
+            f"max_queries={max_queries}: ask at least 1 question, or null for all of them."
+        )
     facts = build_fact_set(languages)
-    searched = np.arange(len(facts.fact_split)) if pool == "all" else np.flatnonzero(facts.fact_split == split)
+    searched = (
+        np.arange(len(facts.fact_split))
+        if pool == "all"
+        else np.flatnonzero(facts.fact_split == split)
+    )
     benchmark = _benchmark(facts, _questions(facts, split, max_queries), searched)
     choices = benchmark.source.choices | {"split": split, "pool": pool}
     return replace(benchmark, source=replace(benchmark.source, choices=choices))
@@ -45,21 +55,32 @@ def _questions(facts: FactSet, split: str, max_queries: int | None) -> np.ndarra
 
 def _benchmark(facts: FactSet, questions: np.ndarray, searched: np.ndarray) -> Benchmark:
     """Language by language; texts that a language lacks are left out."""
-    passages = [(language, fact) for language in range(len(facts.languages)) for fact in searched
-                if facts.passages[facts.languages[language]][fact] is not None]
-    queries = [(language, question) for language in range(len(facts.languages)) for question in questions
-               if facts.questions[facts.languages[language]][question] is not None]
+    passages = [
+        (language, fact)
+        for language in range(len(facts.languages))
+        for fact in searched
+        if facts.passages[facts.languages[language]][fact] is not None
+    ]
+    queries = [
+        (language, question)
+        for language in range(len(facts.languages))
+        for question in questions
+        if facts.questions[facts.languages[language]][question] is not None
+    ]
     rows: dict[int, list[int]] = {}
     for row, (_, fact) in enumerate(passages):
         rows.setdefault(int(fact), []).append(row)
     relevant = {fact: np.array(found, dtype=np.int64) for fact, found in rows.items()}
     return Benchmark(
         languages=facts.languages,
-        queries=[facts.questions[facts.languages[language]][question] for language, question in queries],
+        queries=[
+            facts.questions[facts.languages[language]][question] for language, question in queries
+        ],
         query_languages=np.array([language for language, _ in queries], dtype=np.int64),
         question_ids=[str(question) for _, question in queries],
         passages=[facts.passages[facts.languages[language]][fact] for language, fact in passages],
         passage_languages=np.array([language for language, _ in passages], dtype=np.int64),
         passage_ids=[f"{facts.languages[language]}:{fact}" for language, fact in passages],
         relevant=[relevant[int(facts.question_passage[question])] for _, question in queries],
-        source=describe_source(facts))
+        source=describe_source(facts),
+    )

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from hybrid_ir.files.arrow_texts import StoredPassages, ConvertedPassages, concatenate_passages
+from hybrid_ir.files.arrow_texts import ConvertedPassages, StoredPassages, concatenate_passages
 from hybrid_ir.files.json_lines import Judgement
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.types import Benchmark, Source, parse_languages
@@ -30,8 +30,13 @@ class Query:
     where: str
 
 
-def chosen_languages(name: str, languages: str | Iterable[str] | None, known: Iterable[str], max_queries: int | None,
-                     wrong: Sequence[str] = ()) -> tuple[str, ...]:
+def chosen_languages(
+    name: str,
+    languages: str | Iterable[str] | None,
+    known: Iterable[str],
+    max_queries: int | None,
+    wrong: Sequence[str] = (),
+) -> tuple[str, ...]:
     """The languages to load, sorted; ValueError for these two choices of every benchmark, and what else is `wrong`."""
     known, wrong = sorted(known), list(wrong)
     chosen = tuple(known if languages is None else sorted(set(parse_languages(languages))))
@@ -54,13 +59,22 @@ def some(queries: Sequence[Query], max_queries: int | None) -> list[Query]:
     kept: dict[str, set[str]] = {}
     for language in dict.fromkeys(query.language for query in queries):
         ids = {query.question_id for query in queries if query.language == language}
-        kept[language] = set(sorted(ids, key=lambda name: (zlib.crc32(name.encode()), name))[:max_queries])
+        kept[language] = set(
+            sorted(ids, key=lambda name: (zlib.crc32(name.encode()), name))[:max_queries]
+        )
     return [query for query in queries if query.question_id in kept[query.language]]
 
 
-def assemble(source: Source, languages: Sequence[str], queries: Sequence[Query], passages: ConvertedPassages,
-             judgements: Iterable[Judgement], problems: Problems, max_queries: int | None = None,
-             unknown_passages: Unknown = "error") -> Benchmark:
+def assemble(
+    source: Source,
+    languages: Sequence[str],
+    queries: Sequence[Query],
+    passages: ConvertedPassages,
+    judgements: Iterable[Judgement],
+    problems: Problems,
+    max_queries: int | None = None,
+    unknown_passages: Unknown = "error",
+) -> Benchmark:
     """Join by the ids in the judgements, language by language; only `languages` come into the Benchmark.
 
     Raises everything in `problems`, and: ids of queries that come twice, judgements of what is not there, a language
@@ -70,28 +84,56 @@ def assemble(source: Source, languages: Sequence[str], queries: Sequence[Query],
     lacking(languages, by_id, passages, problems)
     if not by_id:
         problems.stop()  # of judgements without any query there is nothing to say
-    pools = [passages.languages[language] for language in languages if language in passages.languages]
-    firsts = dict(zip((language for language in languages if language in passages.languages),
-                      np.cumsum([0, *map(len, pools)]).tolist(), strict=False))
+    pools = [
+        passages.languages[language] for language in languages if language in passages.languages
+    ]
+    firsts = dict(
+        zip(
+            (language for language in languages if language in passages.languages),
+            np.cumsum([0, *map(len, pools)]).tolist(),
+            strict=False,
+        )
+    )
     judgements = list(judgements)
-    rows = {passage_id: firsts[language] + row if language in firsts else None  # None: in a language that is not chosen
-            for language, pool in passages.languages.items()
-            for passage_id, row in pool.rows(judgement.passage_id for judgement in judgements).items()}
+    rows = {
+        passage_id: firsts[language] + row
+        if language in firsts
+        else None  # None: in a language that is not chosen
+        for language, pool in passages.languages.items()
+        for passage_id, row in pool.rows(judgement.passage_id for judgement in judgements).items()
+    }
     relevant, dropped = judged(judgements, by_id, rows, unknown_passages, passages.empty, problems)
-    if not problems.number and not any(relevant.get(name) for name, query in by_id.items() if query.language in languages):
-        problems.add("no query has a relevant passage: are these the judgements (qrels) of this data, with scores above 0?")
+    if not problems.number and not any(
+        relevant.get(name) for name, query in by_id.items() if query.language in languages
+    ):
+        problems.add(
+            "no query has a relevant passage: are these the judgements (qrels) of this data, with scores above 0?"
+        )
     problems.stop()
-    asked = [query for language in languages for query in some([q for q in queries if q.language == language], max_queries)]
-    everything, found = concatenate_passages(pools), [sorted(relevant.get(query.id, {}).items()) for query in asked]
+    asked = [
+        query
+        for language in languages
+        for query in some([q for q in queries if q.language == language], max_queries)
+    ]
+    everything, found = (
+        concatenate_passages(pools),
+        [sorted(relevant.get(query.id, {}).items()) for query in asked],
+    )
     graded = len({grade for pairs in found for _, grade in pairs}) > 1
-    choices = counted(max_queries, dropped, passages.empty, source.name) | ({"relevance": "graded"} if graded else {})
+    choices = counted(max_queries, dropped, passages.empty, source.name) | (
+        {"relevance": "graded"} if graded else {}
+    )
     return Benchmark(
         languages=tuple(languages),
         queries=[query.text for query in asked],
-        query_languages=np.array([languages.index(query.language) for query in asked], dtype=np.int64),
+        query_languages=np.array(
+            [languages.index(query.language) for query in asked], dtype=np.int64
+        ),
         question_ids=[query.question_id for query in asked],
         passages=everything.texts,
-        passage_languages=np.repeat(np.arange(len(languages), dtype=np.int16), [len(pool) for pool in pools]),
+        passage_languages=np.repeat(
+            np.arange(len(languages), dtype=np.int16), [len(pool) for pool in pools]
+        ),
         passage_ids=everything.ids,
         relevant=[np.array([row for row, _ in pairs], dtype=np.int64) for pairs in found],
         source=replace(source, choices=source.choices | choices),
@@ -108,7 +150,12 @@ def unique(queries: Sequence[Query], problems: Problems) -> dict[str, Query]:
     return by_id
 
 
-def lacking(languages: Sequence[str], queries: Mapping[str, Query], passages: ConvertedPassages, problems: Problems) -> None:
+def lacking(
+    languages: Sequence[str],
+    queries: Mapping[str, Query],
+    passages: ConvertedPassages,
+    problems: Problems,
+) -> None:
     asked = {query.language for query in queries.values()}
     for language in languages:
         if language not in asked:
@@ -117,8 +164,14 @@ def lacking(languages: Sequence[str], queries: Mapping[str, Query], passages: Co
             problems.add(f"language {language} has no passages")
 
 
-def judged(judgements: Iterable[Judgement], queries: Mapping[str, Query], rows: Mapping[str, int | None],
-           unknown_passages: Unknown, empty: int, problems: Problems) -> tuple[dict[str, dict[int, float]], int]:
+def judged(
+    judgements: Iterable[Judgement],
+    queries: Mapping[str, Query],
+    rows: Mapping[str, int | None],
+    unknown_passages: Unknown,
+    empty: int,
+    problems: Problems,
+) -> tuple[dict[str, dict[int, float]], int]:
     """Grades of the relevant rows by query id, and the number of judgements that were dropped."""
     relevant: dict[str, dict[int, float]] = {}
     seen: dict[tuple[str, str], Judgement] = {}
@@ -126,17 +179,23 @@ def judged(judgements: Iterable[Judgement], queries: Mapping[str, Query], rows: 
     for judgement in judgements:
         first = seen.setdefault((judgement.query_id, judgement.passage_id), judgement)
         if first.score != judgement.score and max(first.score, judgement.score) > 0:
-            problems.add(f"{judgement.where}: passage {judgement.passage_id!r} is judged otherwise in {first.where}")
+            problems.add(
+                f"{judgement.where}: passage {judgement.passage_id!r} is judged otherwise in {first.where}"
+            )
         if judgement.query_id not in queries:
             problems.add(f"{judgement.where}: there is no query {judgement.query_id!r}")
         elif judgement.passage_id not in rows:
             dropped += 1
             if unknown_passages == "error":
                 hint = f" ({empty} without text were left out)" if empty else ""
-                problems.add(f"{judgement.where}: there is no passage {judgement.passage_id!r}{hint}; "
-                             "unknown_passages=drop leaves such judgements out")
+                problems.add(
+                    f"{judgement.where}: there is no passage {judgement.passage_id!r}{hint}; "
+                    "unknown_passages=drop leaves such judgements out"
+                )
         elif judgement.score > 0 and rows[judgement.passage_id] is not None:
-            relevant.setdefault(judgement.query_id, {})[rows[judgement.passage_id]] = judgement.score
+            relevant.setdefault(judgement.query_id, {})[rows[judgement.passage_id]] = (
+                judgement.score
+            )
     return relevant, dropped
 
 
@@ -163,11 +222,21 @@ def gathered(parts: Sequence[ConvertedPassages | None], problems: Problems) -> C
     return ConvertedPassages(merged, sum(part.empty for part in parts))
 
 
-def require_released(source: Source, expected: Mapping[str, tuple[int, int]], queries: Sequence[Query], passages: ConvertedPassages,
-                     problems: Problems) -> None:
+def require_released(
+    source: Source,
+    expected: Mapping[str, tuple[int, int]],
+    queries: Sequence[Query],
+    passages: ConvertedPassages,
+    problems: Problems,
+) -> None:
     """A problem for every language whose numbers of queries and passages are not the released ones."""
     for language, released in expected.items():
-        found = (sum(query.language == language for query in queries), len(passages.languages.get(language, ())))
+        found = (
+            sum(query.language == language for query in queries),
+            len(passages.languages.get(language, ())),
+        )
         if found != released:
-            problems.add(f"{language} has {found[0]:,} queries and {found[1]:,} passages, released are {released[0]:,} and "
-                         f"{released[1]:,}: fetch {source.name} again, or set require_counts=false to measure on a part of it")
+            problems.add(
+                f"{language} has {found[0]:,} queries and {found[1]:,} passages, released are {released[0]:,} and "
+                f"{released[1]:,}: fetch {source.name} again, or set require_counts=false to measure on a part of it"
+            )

@@ -2,12 +2,20 @@
 
 from dataclasses import replace
 
-from hybrid_ir.evaluation.benchmarks.lareqa import Candidates, Counts, Queries, lareqa_files, load_lareqa
+from hybrid_ir.evaluation.benchmarks.lareqa import (
+    Candidates,
+    Counts,
+    Queries,
+    lareqa_files,
+    load_lareqa,
+)
 from hybrid_ir.files.fetching import RemoteFile
-from hybrid_ir.files.lareqa import MLQA_R_SOURCE, MLQA_R_ORIGIN
+from hybrid_ir.files.lareqa import MLQA_R_ORIGIN, MLQA_R_SOURCE
 from hybrid_ir.types import Benchmark
 
-DESCRIPTION = "MLQA-R: 4,199 questions and 20,534 candidate sentences in 7 languages, 2 to 4 of them parallel"
+DESCRIPTION = (
+    "MLQA-R: 4,199 questions and 20,534 candidate sentences in 7 languages, 2 to 4 of them parallel"
+)
 EXPECTED = {
     "ar": Counts(517, 517, 2545),
     "de": Counts(512, 512, 2362),
@@ -46,4 +54,6 @@ def load(
     ValueError when files are missing, broken or not the released ones.
     """
     source = replace(MLQA_R_SOURCE, description=DESCRIPTION)
-    return load_lareqa(folder, source, MLQA_R_ORIGIN, EXPECTED, queries, candidates, languages, max_queries)
+    return load_lareqa(
+        folder, source, MLQA_R_ORIGIN, EXPECTED, queries, candidates, languages, max_queries
+    )

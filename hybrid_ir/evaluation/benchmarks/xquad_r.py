@@ -1,6 +1,12 @@
 """XQuAD-R: 1,190 parallel questions and their paragraphs, cut into sentences, in 11 languages (LAReQA, 2004.05484)."""
 
-from hybrid_ir.evaluation.benchmarks.lareqa import Candidates, Counts, Queries, lareqa_files, load_lareqa
+from hybrid_ir.evaluation.benchmarks.lareqa import (
+    Candidates,
+    Counts,
+    Queries,
+    lareqa_files,
+    load_lareqa,
+)
 from hybrid_ir.files.fetching import RemoteFile
 from hybrid_ir.types import Benchmark, Source
 
@@ -57,4 +63,6 @@ def load(
 
     ValueError when files are missing, broken or not the released ones.
     """
-    return load_lareqa(folder, SOURCE, ORIGIN, EXPECTED, queries, candidates, languages, max_queries)
+    return load_lareqa(
+        folder, SOURCE, ORIGIN, EXPECTED, queries, candidates, languages, max_queries
+    )

@@ -1,0 +1,71 @@
+"""Files that are whole or not there: written beside their place and moved into it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# Names of folders that a process needs only while it runs begin with this.
+SCRATCH_PREFIX = ".hybrid-ir-"
+
+
+@contextmanager
+def write_atomically(path: Path, durable: bool = False) -> Iterator[Path]:
+    """Give a place beside `path` to write a file to, and move the file to `path` if the block succeeds.
+
+    No reader ever meets half a file, and nothing is left behind when the block raises.
+
+    Args:
+        path: where the file shall be; an existing file is replaced.
+        durable: have the bytes on the disk before the move, so that a power failure cannot leave
+            an empty file under the final name.
+    """
+    temporary = path.with_name(f".{path.name}.writing")
+    try:
+        yield temporary
+        if durable:
+            flush_to_disk(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_folder_atomically(folder: Path) -> Iterator[Path]:
+    """Give an empty folder beside `folder` to fill, and move it to `folder` if the block succeeds.
+
+    A folder that is already there is replaced. What a killed process left under the temporary name
+    is deleted first, so callers that share a target must hold a lock.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text_atomically(path: Path, text: str, durable: bool = False) -> None:
+    """Write a text file in UTF-8 that no reader ever sees half written; see `write_atomically`."""
+    with write_atomically(path, durable) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def flush_to_disk(path: Path) -> None:
+    """Have the bytes of a file on the disk, not only in the memory of the system."""
+    with open(path, "r+b") as file:
+        os.fsync(file.fileno())
+
+
+def flush_folder_to_disk(folder: Path) -> None:
+    """Have the names of the files of a folder on the disk, on systems that can do so."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_DIRECTORY)
+    os.fsync(descriptor)
+    os.close(descriptor)
