@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
+from hybrid_ir.data.labels import Labels, mark_false_negatives
 from hybrid_ir.distributed import gather
 from hybrid_ir.system.processes import Ranks
-from hybrid_ir.training.labels import Labels, mark_false_negatives
 from hybrid_ir.training.losses import InfoNCE
 
 WIDTH, ROUNDS = 384, 9

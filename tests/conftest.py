@@ -9,8 +9,8 @@ import torch
 
 from hybrid_ir.model.backbone import FromScratch
 from hybrid_ir.model.encoder import BiEncoder
-from tests.command_line import place, trained  # noqa: F401  fixtures
-from tests.small_run import numbers_benchmark, numbers_corpus, started  # noqa: F401  fixtures
+from tests.support.command_line import place, trained  # noqa: F401  fixtures
+from tests.support.small_run import numbers_benchmark, numbers_corpus, started  # noqa: F401  fixtures
 
 # where HYBRID_IR_SHARED says, or beside the repository: real data and a real pretrained encoder, which no user has
 SHARED = Path(os.environ.get("HYBRID_IR_SHARED", Path(__file__).parents[2] / "shared"))

@@ -127,7 +127,7 @@ def fetch(name: str, overrides: Sequence[str]) -> None:
     for title, wanted, folder in sets_of(
         name, [text for text in overrides if not text.startswith("mirror=")]
     ):
-        got = files.fetch(wanted, folder, mirror)
+        got = files.fetch_files(wanted, folder, mirror)
         print(
             f"{title}: {len(got)} files fetched, {len(wanted) - len(got)} were there, in {folder}"
         )
@@ -137,7 +137,7 @@ def verify(name: str, overrides: Sequence[str]) -> None:
     """Hash the files again; ValueError, and so exit code 2, if any is missing or not as released or fetched."""
     checked, wrong = 0, 0
     for title, wanted, folder in sets_of(name, overrides):
-        verdicts = files.verify(wanted, folder)
+        verdicts = files.verify_files(wanted, folder)
         table = Table(title=f"{title} in {folder}", title_justify="left")
         for column in ("file", "status", "detail"):
             table.add_column(column, overflow="fold")

@@ -52,8 +52,8 @@ def describe_corpus(corpus: ParallelCorpus, console: Console) -> None:
     together = corpus.availability.counts()[2]
     for i, language in enumerate(corpus.languages):
         sides = (
-            (corpus.queries, corpus.derived.query_languages),
-            (corpus.passages, corpus.derived.passage_languages),
+            (corpus.queries, corpus.index.query_languages),
+            (corpus.passages, corpus.index.passage_languages),
         )
         counts, lengths = zip(
             *(counted(texts[language], sets.has(np.arange(len(sets)), i)) for texts, sets in sides),

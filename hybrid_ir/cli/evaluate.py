@@ -9,13 +9,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hybrid_ir.cli import models
 from hybrid_ir.cli.config import PLAIN_ENCODER_KEYS, parse_list, set_plain_texts, split_plain_texts
 from hybrid_ir.evaluation.card import build_evaluation_card, hash_benchmark
 from hybrid_ir.evaluation.evaluate import Evaluation, EvaluationSettings, evaluate_with_corrections
 from hybrid_ir.evaluation.postprocess import require_corrections
 from hybrid_ir.evaluation.report import write_report
 from hybrid_ir.evaluation.trec_runs import write_trec_runs
+from hybrid_ir.runs import encoders as models
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import find_conf_folder, list_options, require_benchmarks
 from hybrid_ir.runs.folder import lock_folder, require_no_results
@@ -76,7 +76,7 @@ def run(cfg: DictConfig) -> None:
     ]
     if cfg.out:
         require_no_results(Path(cfg.out), *results)
-    encoder, parts = models.load(str(cfg.checkpoint or cfg.place), cfg)
+    encoder, parts = models.load_any_encoder(str(cfg.checkpoint or cfg.place), cfg)
     benchmarks = {name: build(config) for name, config in cfg.benchmark.items()}
     split = benchmarks.get(cfg.postprocess_on) or next(map(build, cfg.split.values()), None)
     choices = EvaluationSettings(

@@ -9,12 +9,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from hybrid_ir.cli import models
 from hybrid_ir.cli.config import PLAIN_ENCODER_KEYS, parse_paths, set_plain_texts, split_plain_texts
 from hybrid_ir.latency.card import build_latency_card
 from hybrid_ir.latency.report import write_latency_report
 from hybrid_ir.latency.session import run_latency_session
 from hybrid_ir.latency.settings import LatencySettings
+from hybrid_ir.runs import encoders as models
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import find_conf_folder, require_benchmarks
 from hybrid_ir.runs.folder import require_no_results
@@ -96,7 +96,7 @@ def loaded_of(cfg: DictConfig) -> dict[str, tuple[TextEncoder, dict[str, Any]]]:
     loaded, wrong = {}, []
     for place in places:
         try:
-            encoder, card = models.load(str(place), cfg)
+            encoder, card = models.load_any_encoder(str(place), cfg)
         except ValueError as error:
             wrong.append(f"checkpoints: {error}")
             continue

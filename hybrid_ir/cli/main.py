@@ -54,7 +54,7 @@ def main() -> None:
     elif command in COMMANDS:
         silence_libraries()
         with report_errors_clearly():
-            import_module(f"hybrid_ir.runs.errors.{command}").main(rest)
+            import_module(f"hybrid_ir.cli.{command}").main(rest)
     else:
         print(f"error: hybrid-ir has no command {command!r}\n\n{USAGE}", end="", file=sys.stderr)
         sys.exit(2)

@@ -13,7 +13,6 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
 
-from hybrid_ir.cli import models
 from hybrid_ir.cli.config import PLAIN_ENCODER_KEYS, compose_config
 from hybrid_ir.corpora.mining import (
     group_positives,
@@ -25,6 +24,7 @@ from hybrid_ir.corpora.rewriting import rewrite_corpus
 from hybrid_ir.corpora.stored import write_corpus
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.evaluation.top_k import TopK
+from hybrid_ir.runs import encoders as models
 from hybrid_ir.runs.building import build
 from hybrid_ir.system.setup import prepare_process
 from hybrid_ir.types import Role, TextEncoder
@@ -48,7 +48,7 @@ def run(cfg: DictConfig) -> None:
         raise ValueError("; ".join(wrong) + "; hybrid-ir mine --help lists the keys")
     list_searched_languages(0, 1, cfg.languages)
     prepare_process(cfg.seed, cfg.threads)
-    encoder, _ = models.load(str(cfg.checkpoint), cfg)
+    encoder, _ = models.load_any_encoder(str(cfg.checkpoint), cfg)
     corpus = build(cfg.corpus)
     if len(corpus.parts) > 1:
         raise ValueError("a mixture has no ids of its own: mine its corpora one by one")
@@ -99,7 +99,7 @@ class Vectors:
     ):
         number, derived, self.device = (
             corpus.languages.index(language),
-            corpus.derived,
+            corpus.index,
             encoder.device,
         )
         self.query_ids, self.ids = (
@@ -153,7 +153,7 @@ def usable_in(corpus: ParallelCorpus, negatives: np.ndarray) -> np.ndarray:
     told_PL = corpus.availability.of_pairs(np.arange(len(negatives)))[1]
     return np.any(
         [
-            corpus.derived.passage_languages.has(negatives, language) & told_PL[:, language, None]
+            corpus.index.passage_languages.has(negatives, language) & told_PL[:, language, None]
             for language in range(len(corpus.languages))
         ],
         axis=0,

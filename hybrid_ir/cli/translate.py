@@ -9,10 +9,10 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from hybrid_ir.cli import models
 from hybrid_ir.cli.config import compose_config
 from hybrid_ir.corpora.stored import load_corpus_folder, read_corpus_card, write_corpus
 from hybrid_ir.data.content_ids import compute_corpus_fingerprint
+from hybrid_ir.runs import encoders as models
 from hybrid_ir.runs.building import build
 from hybrid_ir.system.interruption import raise_when_asked_to_stop
 from hybrid_ir.system.processes import FAILURE_FOLDER_VARIABLE, Ranks
@@ -113,7 +113,7 @@ def run(cfg: DictConfig) -> None:
 
 def device(cfg: DictConfig) -> str:
     """That of the config, or the GPU of this process."""
-    found = models.device(cfg)
+    found = models.choose_device(cfg)
     return (
         f"cuda:{os.environ['LOCAL_RANK']}"
         if found == "cuda" and "LOCAL_RANK" in os.environ

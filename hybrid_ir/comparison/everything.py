@@ -99,14 +99,14 @@ def write_tables(comparison: Comparison, folder: Path) -> None:
     """tables.md, tables.tex, a CSV per table, comparison.json."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text_atomically(
-        folder / "tables.md", "\n".join(map(formats.as_markdown, comparison.tables))
+        folder / "tables.md", "\n".join(map(formats.to_markdown, comparison.tables))
     )
     write_text_atomically(
         folder / "tables.tex",
-        formats.BEGINNING + "\n".join(map(formats.as_latex, comparison.tables)),
+        formats.BEGINNING + "\n".join(map(formats.to_latex, comparison.tables)),
     )
     for table in comparison.tables:
-        write_text_atomically(folder / f"{table.file}.csv", formats.as_csv(table))
+        write_text_atomically(folder / f"{table.file}.csv", formats.to_csv(table))
     write_text_atomically(
         folder / "comparison.json",
         json.dumps(comparison_to_dict(comparison), indent=2, allow_nan=False, ensure_ascii=False),
@@ -136,5 +136,5 @@ def comparison_to_dict(comparison: Comparison) -> dict:
         "chance": vars(comparison.chance),
         "notes": comparison.notes,
         "benchmarks": benchmarks,
-        "tables": {table.file: formats.as_dict(table) for table in comparison.tables},
+        "tables": {table.file: formats.table_to_dict(table) for table in comparison.tables},
     }

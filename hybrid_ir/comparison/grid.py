@@ -14,7 +14,7 @@ from hybrid_ir.evaluation.significance import (
     adjust_holm,
     compute_bootstrap_interval,
     compute_effect,
-    test_by_randomisation,
+    compute_randomisation_p_values,
 )
 
 LOWER_IS_BETTER = (
@@ -114,7 +114,7 @@ def measure(
         if micro:
             paired, chosen = paired.pooled(cells_SK), np.eye(len(cells), dtype=bool)
         rng = np.random.default_rng(chance.seed)
-        found["p"][i] = test_by_randomisation(
+        found["p"][i] = compute_randomisation_p_values(
             paired.contributions(chosen), rng, chance.flips_for(tests)
         )
         if intervals:

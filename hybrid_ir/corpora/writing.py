@@ -18,7 +18,7 @@ from hybrid_ir.data.availability import Availability, order_by_languages
 from hybrid_ir.data.content_ids import MISSING_HASH, assign_content_ids
 from hybrid_ir.data.hard_negatives import HardNegatives, narrow_ids
 from hybrid_ir.files.atomic import flush_to_disk, write_text_atomically
-from hybrid_ir.files.fetching import sha256_of
+from hybrid_ir.files.download import compute_sha256
 from hybrid_ir.system.interruption import Interrupted
 from hybrid_ir.types import Source
 
@@ -174,7 +174,7 @@ class CorpusWriter:
             "source": asdict(source),
             "report": dict(report or {}),
             "files": {name: (self.aside / name).stat().st_size for name in files},
-            "sha256": {name: sha256_of(self.aside / name) for name in files},
+            "sha256": {name: compute_sha256(self.aside / name) for name in files},
         }
         for name in files:
             flush_to_disk(self.aside / name)

@@ -13,10 +13,10 @@ from torch.utils.data import Dataset
 from hybrid_ir.data.code_switching import CodeSwitching
 from hybrid_ir.data.content_ids import hash_text
 from hybrid_ir.data.corpus import ParallelCorpus, Texts
+from hybrid_ir.data.labels import Labels
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.model.token_store import RaggedTokens, TokenStore, concatenate_tokens
 from hybrid_ir.model.tokens import RoleTokenizer
-from hybrid_ir.training.labels import Labels
 from hybrid_ir.types import STAGES, PlannedBatch, Role
 
 NEGATIVES, DROPOUT, SWITCHING = 3, 4, 5  # random streams of the seed; the sampler has 0 to 2
@@ -167,7 +167,7 @@ def choose_hard_negatives(
         (len(candidates_BC), max(0, count - candidates_BC.shape[1])), -1
     )  # another part of a mixture has more
     candidates_BC = np.concatenate([candidates_BC, missing], axis=1)
-    usable_BC = (candidates_BC >= 0) & corpus.derived.passage_languages.has(
+    usable_BC = (candidates_BC >= 0) & corpus.index.passage_languages.has(
         candidates_BC, plan.passage_languages[:, None]
     )
     order_BC = (

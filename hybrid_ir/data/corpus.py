@@ -70,7 +70,7 @@ class ParallelCorpus:
         if derived is None:
             self._check()
             derived = CorpusIndex.of(queries, passages, self.pairs, self.languages)
-        self.derived, self.availability = derived, derived.availability
+        self.index, self.availability = derived, derived.availability
         self.content = derived.content_N
         self.query_content = derived.query_content_N  # a question asked twice has two positives
 

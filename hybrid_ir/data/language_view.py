@@ -46,7 +46,7 @@ class LanguageView(ParallelCorpus):
             language: number for number, language in enumerate(corpus.languages) if language in used
         }
         columns_L = np.array([own.get(language, -1) for language in languages])
-        derived = corpus.derived
+        derived = corpus.index
         sizes = len(derived.query_languages), len(derived.passage_languages)
         queries, passages = (
             {

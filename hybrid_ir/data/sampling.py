@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.draws import Draws, LanguageChoice
+from hybrid_ir.data.language_draws import Draws, LanguageChoice
 from hybrid_ir.data.permutation import Permutation
 from hybrid_ir.types import PlannedBatch, parse_languages
 

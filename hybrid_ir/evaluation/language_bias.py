@@ -75,7 +75,7 @@ def find_best_ranks(table: RankTable) -> np.ndarray:
     return np.where(np.isinf(best_QL), np.nan, best_QL)
 
 
-def test_friedman(table: RankTable) -> dict[str, Any]:
+def run_friedman_test(table: RankTable) -> dict[str, Any]:
     """Does the language of a passage decide its place? A Friedman test over queries, passage language as factor.
 
     For each query language: statistic, p, Kendall's W (0 no preference, 1 the same order for every query) and the mean place
@@ -151,6 +151,6 @@ def compute_language_bias(table: RankTable) -> dict[str, Any]:
     cells = compute_one_target(table)
     return {
         "one_target": {"cells": cells.tolist(), "diagonal_gap": compute_diagonal_gap(cells)},
-        "friedman": test_friedman(table),
+        "friedman": run_friedman_test(table),
         "peer": compute_peer(table),
     }

@@ -42,8 +42,8 @@ def write_report(
     )
     with write_atomically(folder / "per_query.parquet") as beside:
         pq.write_table(results.columns(), beside)
-    pictures.heat_map(results, folder / "heat_map.png")
-    pictures.one_target(
+    pictures.draw_heat_map(results, folder / "heat_map.png")
+    pictures.draw_one_target(
         results.benchmark, found["language_bias"]["one_target"]["cells"], folder / "one_target.png"
     )
     write_text_atomically(
@@ -96,7 +96,7 @@ def write_training_report(
     folder: Path, steps: int, max_steps: int, console: Console | None = None
 ) -> None:
     """Draw what the steps of a training logged as curves.png, and say how far it went."""
-    pictures.training_curves(folder / "metrics.jsonl", folder / "curves.png")
+    pictures.draw_training_curves(folder / "metrics.jsonl", folder / "curves.png")
     early = "" if steps >= max_steps else f" of {max_steps:,}: stopped early"
     (console or Console()).print(
         f"trained {steps:,} steps{early}, see {folder}: metrics.jsonl, curves.png, checkpoints",

@@ -56,7 +56,7 @@ class ClusteredValues:
         return self.contributions(cells_SK).sum(0)
 
 
-def test_by_randomisation(
+def compute_randomisation_p_values(
     contributions_CK: np.ndarray, rng: np.random.Generator, flips: int = 10_000
 ) -> np.ndarray:
     """Two-sided p (K) of the paired cluster randomisation test.

@@ -14,7 +14,8 @@ import torch
 from hybrid_ir.distributed import gather_uneven, sum_over_ranks
 from hybrid_ir.evaluation.exact_scores import require_finite
 from hybrid_ir.evaluation.geometry import NeighbourLanguages, compute_uniformity, sample_rows
-from hybrid_ir.evaluation.rank_counter import RankCounter, padded, relevant_rows
+from hybrid_ir.evaluation.rank_counter import RankCounter
+from hybrid_ir.evaluation.relevant_passages import list_relevant_rows, pad_rows
 from hybrid_ir.evaluation.results import Results
 from hybrid_ir.evaluation.top_k import ScoreListener, TopK
 from hybrid_ir.types import Benchmark
@@ -133,8 +134,8 @@ class StreamedRanking:
         query_rows_Q, queries_QD = self._take("queries")
         rows_W, vectors_WD = self._take("relevant")
         benchmark = self.benchmark
-        relevant_QR = padded(benchmark.relevant)
-        rows_U = relevant_rows(relevant_QR)
+        relevant_QR = pad_rows(benchmark.relevant)
+        rows_U = list_relevant_rows(relevant_QR)
         asked_Q = benchmark.query_languages[query_rows_Q]
         if len(rows_W) > len(rows_U):  # windows, or passages that read like a relevant one
             known_W = np.isin(rows_W, rows_U)

@@ -7,11 +7,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from hybrid_ir.data.datamodule import RetrievalData
 from hybrid_ir.evaluation.card import build_evaluation_card, hash_benchmark
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.runs.folder import find_checkpoint
 from hybrid_ir.runs.identity import name_sampler
+from hybrid_ir.training.datamodule import RetrievalData
 from hybrid_ir.training.retriever import Retriever
 
 PRECISION_OF = {"32-true": "fp32", "bf16-mixed": "bf16"}  # Lightning's names

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from hybrid_ir.data.batching import get_side, select_passages, switch_texts
 from hybrid_ir.data.code_switching import CodeSwitching
-from hybrid_ir.data.draws import Draws
+from hybrid_ir.data.labels import mark_compared, mark_false_negatives
+from hybrid_ir.data.language_draws import Draws
 from hybrid_ir.data.overlap import BenchmarkTexts
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.training.labels import mark_compared, mark_false_negatives
 from hybrid_ir.types import Benchmark, Role
 
 LOOKED_AT = 20_000  # batches; a longer run is judged by its first ones
@@ -79,7 +79,7 @@ class BatchCard:
         texts = size * sum(
             len(sets)
             for part in corpus.parts
-            for sets in (part.derived.query_languages, part.derived.passage_languages)
+            for sets in (part.index.query_languages, part.index.passage_languages)
         )
         shares_LL = pairs_LL.reshape(size, size) / max(1, pairs_LL.sum())
         explicit = loss.negatives == "explicit"

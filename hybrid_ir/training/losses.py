@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from hybrid_ir.data.labels import MASKS, Labels, mark_false_negatives, mark_false_positives
 from hybrid_ir.distributed import gather
-from hybrid_ir.training.labels import MASKS, Labels, mark_false_negatives, mark_false_positives
 
 LOWEST_TEMPERATURE = 0.005  # temperature: exp(2 / temperature), the range of a softmax over cosines, has to fit into a float64
 

@@ -11,12 +11,12 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from hybrid_ir.data.batching import DROPOUT, Batch, Chunk, describe_batch
+from hybrid_ir.data.labels import compute_masked_share
 from hybrid_ir.distributed import average_over_ranks, shard_module, to_full_tensor
 from hybrid_ir.evaluation.results import Results
 from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.tokens import compute_tokenizer_canary
-from hybrid_ir.training.labels import compute_masked_share
 from hybrid_ir.training.losses import InfoNCE
 
 OptimizerOf = Callable[[Iterable], torch.optim.Optimizer]

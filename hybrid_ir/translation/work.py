@@ -87,7 +87,7 @@ class TranslationJob:
     def units(self) -> list[Unit]:
         found = []
         for role in ROLES:
-            sets = getattr(self.corpus.derived, f"{role}_languages")
+            sets = getattr(self.corpus.index, f"{role}_languages")
             ids, known = (
                 np.arange(len(sets)),
                 {code: number for number, code in enumerate(self.corpus.languages)},
@@ -163,7 +163,7 @@ class TranslationJob:
                     writer.write(role, language, iterate_blocks(given[language]))
                 else:  # nothing of this role is in the source language
                     writer.column(role, language).pad(
-                        len(getattr(self.corpus.derived, f"{role}_languages"))
+                        len(getattr(self.corpus.index, f"{role}_languages"))
                     )
                     writer.close(role, language)
         source = self.corpus.source
@@ -194,7 +194,7 @@ class TranslationJob:
         counts: Counter,
     ) -> None:
         size, column = (
-            len(getattr(self.corpus.derived, f"{role}_languages")),
+            len(getattr(self.corpus.index, f"{role}_languages")),
             writer.column(role, language, origin=True),
         )
         made: dict[int, str] = {}

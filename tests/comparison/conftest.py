@@ -8,7 +8,13 @@ from hybrid_ir.comparison.everything import Comparison, compare
 from hybrid_ir.comparison.grid import Resampling
 from hybrid_ir.comparison.results import read_results
 from hybrid_ir.comparison.section import build_sections
-from tests.comparison.made import SMALL, card_of, small_benchmark, write_result, write_sweep
+from tests.support.comparison_results import (
+    SMALL,
+    card_of,
+    small_benchmark,
+    write_result,
+    write_sweep,
+)
 
 
 @pytest.fixture(scope="session")

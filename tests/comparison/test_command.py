@@ -10,7 +10,7 @@ import pytest
 
 from hybrid_ir.cli import compare as command
 from hybrid_ir.evaluation.benchmarks.cldr_facts import load as load_cldr_facts
-from tests.comparison.made import Tags, card_of, training_of, write_result
+from tests.support.comparison_results import Tags, card_of, training_of, write_result
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,7 +113,7 @@ def test_bad_input_is_one_clear_error(sweep, arguments, said):
     ],
 )
 def test_a_comma_in_quotes_is_part_of_a_path(value, found):
-    assert command.paths(value) == found
+    assert command.parse_paths(value) == found
 
 
 def test_the_command_takes_runs_again_and_names_two_forms_of_a_benchmark_apart(tmp_path):

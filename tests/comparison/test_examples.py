@@ -9,7 +9,7 @@ from hybrid_ir.comparison.examples import examples
 from hybrid_ir.comparison.results import read_results
 from hybrid_ir.comparison.section import build_sections
 from hybrid_ir.comparison.texts import attach_texts
-from tests.comparison.made import card_of, small_benchmark, training_of, write_result
+from tests.support.comparison_results import card_of, small_benchmark, training_of, write_result
 
 
 def test_examples_are_the_greatest_gains_and_losses_each_question_once(compared):

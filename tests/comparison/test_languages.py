@@ -15,7 +15,7 @@ from hybrid_ir.comparison.results import read_results
 from hybrid_ir.comparison.section import build_sections
 from hybrid_ir.comparison.style import save
 from hybrid_ir.evaluation.benchmarks import belebele, miracl
-from tests.comparison.made import (
+from tests.support.comparison_results import (
     card_of,
     rows_of,
     small_benchmark,
@@ -126,7 +126,7 @@ def test_base_languages(code, base):
 
 def test_every_variant_of_belebele_and_every_language_of_miracl_has_a_base():
     assert all(base_language(name) for name in belebele.VARIANTS)
-    assert all(base_language(name) == name for name in miracl.SHARDS)
+    assert all(base_language(name) == name for name in miracl.MIRACL_SHARDS)
 
 
 def test_seen_languages_are_known_in_other_codes_and_what_nobody_knows_is_said(tmp_path):

@@ -19,7 +19,13 @@ from hybrid_ir.comparison.results import read_results
 from hybrid_ir.comparison.section import build_sections
 from hybrid_ir.comparison.style import look, save
 from hybrid_ir.comparison.texts import attach_texts
-from tests.comparison.made import Tags, card_of, small_benchmark, training_of, write_result
+from tests.support.comparison_results import (
+    Tags,
+    card_of,
+    small_benchmark,
+    training_of,
+    write_result,
+)
 
 BAD = "<script>document.title='taken'</script><b>$x_1$"
 CHROMIUM = (

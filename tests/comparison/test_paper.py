@@ -9,7 +9,7 @@ from hybrid_ir.comparison.results import read_results
 from hybrid_ir.comparison.section import build_sections
 from hybrid_ir.evaluation.benchmarks import miracl, xquad_r
 from hybrid_ir.files.lareqa import MLQA_R_SOURCE
-from tests.comparison.made import (
+from tests.support.comparison_results import (
     card_of,
     rows_of,
     small_benchmark,
@@ -61,12 +61,15 @@ def test_the_papers_numbers_stand_beside_ours_and_say_whose_they_are(with_paper)
         "M mAP x_y / LaBSE (paper)",
         "M mAP hybrid / LaBSE (paper)",
     ]
-    reference = paper.numbers()["map"]["labse"]["xquad_r"]
+    reference = paper.load_paper_numbers()["map"]["labse"]["xquad_r"]
     for row in beside.rows:
         assert row.cells[4].value == reference[row.labels[0]]["mono"]["hybrid"]
     assert table_named(with_paper, "xquad_r_languages_map_paper_xlmr").rows[0].ours is False
     miracl = rows_of(table_named(with_paper, "miracl_languages_miracl_paper_labse"))
-    assert miracl["ar",][0].value == paper.numbers()["miracl"]["labse"]["ar"]["ndcg@10"]["x_x_mono"]
+    assert (
+        miracl["ar",][0].value
+        == paper.load_paper_numbers()["miracl"]["labse"]["ar"]["ndcg@10"]["x_x_mono"]
+    )
     assert [name for name, _ in table_named(with_paper, "miracl_languages_miracl").groups] == [
         "nDCG@10",
         "R@100",

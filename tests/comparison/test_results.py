@@ -12,7 +12,7 @@ from hybrid_ir.comparison.grid import Resampling, measure
 from hybrid_ir.comparison.results import list_unfinished_jobs, read_results
 from hybrid_ir.comparison.section import VIEWS, build_sections
 from hybrid_ir.comparison.systems import group
-from tests.comparison.made import change, training_of
+from tests.support.comparison_results import change, training_of
 
 FEW = Resampling(flips=50, resamples=50)
 

@@ -9,7 +9,7 @@ from hybrid_ir.comparison.results import read_results
 from hybrid_ir.comparison.section import build_sections
 from hybrid_ir.comparison.splitting import stems
 from hybrid_ir.comparison.texts import attach_texts
-from tests.comparison.made import SMALL, change, small_benchmark, training_of
+from tests.support.comparison_results import SMALL, change, small_benchmark, training_of
 
 
 @pytest.mark.parametrize(("key", "value"), [("sha256", "cd" * 32), ("pool", {"ar": 3})])

@@ -11,7 +11,13 @@ from hybrid_ir.comparison.grid import Resampling
 from hybrid_ir.comparison.results import read_results
 from hybrid_ir.comparison.section import build_sections
 from hybrid_ir.comparison.systems import group
-from tests.comparison.made import card_of, small_benchmark, table_named, training_of, write_result
+from tests.support.comparison_results import (
+    card_of,
+    small_benchmark,
+    table_named,
+    training_of,
+    write_result,
+)
 
 BENCHMARK = small_benchmark(6)
 

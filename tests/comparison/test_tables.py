@@ -17,7 +17,7 @@ from hybrid_ir.comparison.results import read_results
 from hybrid_ir.comparison.section import build_sections
 from hybrid_ir.comparison.table import Cell, Column, Row, Table
 from hybrid_ir.evaluation.significance import adjust_holm
-from tests.comparison.made import (
+from tests.support.comparison_results import (
     card_of,
     rows_of,
     small_benchmark,
@@ -86,7 +86,7 @@ def test_stars_are_holm_over_tables_1_and_2_together(compared):
         for cell in row.cells
     ]
     assert sum(cell.star for cell in cells) == (adjusted < 0.05).sum() > 0
-    assert "*" in formats.as_markdown(table_named(compared, "table1_macro"))
+    assert "*" in formats.to_markdown(table_named(compared, "table1_macro"))
 
 
 def test_many_cells_still_leave_room_for_a_star(compared):
@@ -141,32 +141,34 @@ def table_of(texts: list[str]) -> Table:
 @settings(max_examples=60, deadline=None)
 def test_any_text_stays_text_in_every_format(texts):
     table = table_of(texts)
-    rows = list(csv.reader(io.StringIO(formats.as_csv(table))))
+    rows = list(csv.reader(io.StringIO(formats.to_csv(table))))
     assert (
         rows[0][0] == texts[0]
         and rows[1][:2] == [texts[0], texts[3]]
         and len({len(row) for row in rows}) == 1
     )
-    for line in formats.as_markdown(table).splitlines():
+    for line in formats.to_markdown(table).splitlines():
         if line.startswith("| "):
             assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) == 4 and "<" not in line
     latex = formats.latex_text("".join(texts))
     bare = re.sub(r"\\text\w+\{\}|\\[&%$#_{}]|\\ldots\{\}|\$\\\w+\$|\$-\$", "", latex)
     assert not set("&%$#_{}~^\\<>|") & set(bare)
-    assert json.loads(json.dumps(formats.as_dict(table)))["rows"][0]["labels"] == [texts[0]]
+    assert json.loads(json.dumps(formats.table_to_dict(table)))["rows"][0]["labels"] == [texts[0]]
 
 
 def test_rich_shows_markup_as_text(compared):
     from rich.console import Console
 
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(formats.as_rich(table_of(["[red]label[/]", "group", "[bold]", "[link]", "note"])))
+    console.print(
+        formats.to_rich_table(table_of(["[red]label[/]", "group", "[bold]", "[link]", "note"]))
+    )
     assert "[red]label[/]" in console.export_text()
 
 
 def test_latex_is_booktabs_with_as_many_cells_as_columns(compared):
     for table in compared.tables:
-        text = formats.as_latex(table)
+        text = formats.to_latex(table)
         columns = len(table.heads) + len(table.columns)
         assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
         body = text[text.rindex(r"\midrule" if r"\midrule" in text else r"\toprule") :]

@@ -11,12 +11,12 @@ from hybrid_ir.data.batching import (
     Chunks,
     PlannedBatches,
     choose_hard_negatives,
-    hash_of,
+    hash_text,
     select_passages,
 )
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.datamodule import RetrievalData
 from hybrid_ir.data.sampling import PairBatchSampler
+from hybrid_ir.training.datamodule import RetrievalData
 from hybrid_ir.types import STAGES, Benchmark, Source
 
 SOURCE = Source("made", "texts made for a test", "none", "none")
@@ -108,7 +108,7 @@ def test_labels_know_contents_and_texts(corpus):
         corpus.passages[corpus.languages[lang]][row]
         for lang, row in zip(plan.passage_languages, passages, strict=True)
     ]
-    assert labels.text_N.tolist() == [hash_of(text) for text in texts]
+    assert labels.text_N.tolist() == [hash_text(text) for text in texts]
 
 
 def test_workers_and_a_late_start_change_nothing(corpus, tokenizers, cache):

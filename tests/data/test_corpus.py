@@ -15,7 +15,7 @@ PAIRS = np.array([[0, 0], [1, 1]])
 
 
 def shared_content(texts: dict[str, list[str | None]]) -> np.ndarray:
-    return content.shared_content(map(hash_texts, texts.values()))
+    return content.assign_content_ids(map(hash_texts, texts.values()))
 
 
 def test_passages_that_share_a_text_in_any_language_share_their_content():

@@ -7,12 +7,13 @@ import torch.nn.functional as F
 
 from hybrid_ir.evaluation import rank_counter as ranking
 from hybrid_ir.evaluation.metrics import Ranks, compute_metrics
-from hybrid_ir.evaluation.rank_counter import RankCounter, padded, rank_benchmark, relevant_rows
+from hybrid_ir.evaluation.rank_counter import RankCounter, rank_benchmark
+from hybrid_ir.evaluation.relevant_passages import list_relevant_rows, pad_rows
 from hybrid_ir.evaluation.results import ALL, Results
 from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.types import Benchmark, Source
-from tests.evaluation import test_ranking
-from tests.evaluation.test_views import rows_of, world
+from tests.evaluation import test_rank_counter as test_ranking
+from tests.evaluation.test_results import rows_of, world
 
 SOURCE = Source("made", "texts made for a test", "none", "none")
 
@@ -72,7 +73,7 @@ def test_columns_name_the_query_language_and_pools_have_their_size():
 def test_full_batches_are_counted_too(monkeypatch):
     benchmark, vectors = world(0)[0], unit_vectors(1)
     whole = rank_benchmark(vectors[:24], vectors[24:], benchmark)
-    monkeypatch.setattr(ranking, "BATCH", 16)
+    monkeypatch.setattr(ranking, "PASSAGES_PER_COUNT", 16)
     cut = rank_benchmark(vectors[:24], vectors[24:], benchmark)
     assert cut.pool_sizes.sum() == 150 and np.array_equal(cut.above, whole.above)
 
@@ -93,8 +94,8 @@ def test_vectors_of_any_length(seed):
 
 def test_the_first_bad_vector_is_named_by_its_row():
     benchmark, vectors = world(0)[0], unit_vectors()
-    relevant_QR = padded(benchmark.relevant)
-    rows = relevant_rows(relevant_QR)
+    relevant_QR = pad_rows(benchmark.relevant)
+    rows = list_relevant_rows(relevant_QR)
     counter = RankCounter(
         vectors[:24],
         benchmark.query_languages,

@@ -9,7 +9,6 @@ import pytest
 
 from hybrid_ir.evaluation.benchmarks import belebele, miracl, mldr, squadshifts
 from hybrid_ir.evaluation.benchmarks.judged import Query, some
-from tests import raw_data
 from tests.evaluation.test_benchmark_loaders import (
     ASK,
     CORPUS,
@@ -20,7 +19,8 @@ from tests.evaluation.test_benchmark_loaders import (
     load_folder,
     write,
 )
-from tests.raw_data import lines
+from tests.support import raw_data
+from tests.support.raw_data import lines
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from hybrid_ir.evaluation.benchmarks.beir_folder import load as load_folder
 from hybrid_ir.files import arrow_texts as disk_texts
 from hybrid_ir.files.fetching import fetch_files, verify_files
 from hybrid_ir.types import Benchmark
-from tests import raw_data
-from tests.raw_data import lines
-from tests.web import serving
+from tests.support import raw_data
+from tests.support.raw_data import lines
+from tests.support.web import serving
 
 
 def answers(benchmark: Benchmark) -> dict[tuple[str, str], set[str]]:
@@ -562,10 +562,10 @@ def test_dropped_judgements_and_passages_without_text_stand_on_the_card(tmp_path
 def test_converted_passages_come_from_the_cache_until_the_file_changes(tmp_path, monkeypatch):
     folder, cache = write(tmp_path / "mine", [ONE], [ASK], "1\ta\t1"), tmp_path / "cache"
     load_folder(str(folder), str(cache))
-    convert = disk_texts.convert
-    monkeypatch.setattr(disk_texts, "convert", None)
+    convert = disk_texts.convert_passages
+    monkeypatch.setattr(disk_texts, "convert_passages", None)
     assert load_folder(str(folder), str(cache)).passages[0] == "one"
-    monkeypatch.setattr(disk_texts, "convert", convert)
+    monkeypatch.setattr(disk_texts, "convert_passages", convert)
     (folder / "corpus.jsonl").write_bytes(lines(ONE | {"text": "uno"}))
     assert load_folder(str(folder), str(cache)).passages[0] == "uno"
     for path in (cache / "texts").glob("*.arrow"):  # a damaged cache is made anew

@@ -21,7 +21,7 @@ from hybrid_ir.evaluation.results import Results
 from hybrid_ir.evaluation.vector_shards import read_shards
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.model.encoder import BiEncoder
-from tests.small_run import PAIRS
+from tests.support.small_run import PAIRS
 
 
 class FromDisk(Sequence[str]):

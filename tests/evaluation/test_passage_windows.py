@@ -14,7 +14,7 @@ from hybrid_ir.evaluation.rank_counter import RankCounter
 from hybrid_ir.evaluation.rank_table import EVERY, OWN
 from hybrid_ir.evaluation.relevant_passages import list_relevant_rows, pad_rows
 from hybrid_ir.model.tokens import cut_into_windows, find_window_spans
-from tests.evaluation.test_ranking import benchmark_of, fold
+from tests.evaluation.test_rank_counter import benchmark_of, fold
 
 
 def windowed(seed: int, passages: int = 30, width: int = 6):

@@ -14,7 +14,7 @@ from hybrid_ir.evaluation.postprocess import (
     require_corrections,
     require_split,
 )
-from tests.evaluation.test_bias import parallel
+from tests.evaluation.test_language_bias import parallel
 
 
 def split_with_vectors(seed: int = 0, per_language: int = 1):

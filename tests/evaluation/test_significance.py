@@ -13,7 +13,7 @@ from hybrid_ir.evaluation.significance import (
     adjust_holm,
     compute_bootstrap_interval,
     compute_effect,
-    test_by_randomisation,
+    compute_randomisation_p_values,
 )
 
 LANGUAGES = 4
@@ -55,12 +55,12 @@ def test_p_is_uniform_where_nothing_differs_and_a_test_of_rows_would_not_be():
     for _ in range(400):
         values, cluster, setting = shared_questions(rng, 40)
         by_cluster.append(
-            test_by_randomisation(
+            compute_randomisation_p_values(
                 clustered(values, cluster, setting, 40).contributions(EVERY), rng, 499
             )[0]
         )
         rows = ClusteredValues.of(values, np.arange(len(values)), setting, (len(values), LANGUAGES))
-        by_row.append(test_by_randomisation(rows.contributions(EVERY), rng, 499)[0])
+        by_row.append(compute_randomisation_p_values(rows.contributions(EVERY), rng, 499)[0])
     by_cluster, by_row = np.array(by_cluster), np.array(by_row)
     assert distance_to_uniform(by_cluster) < 1.63 and 0.02 < (by_cluster < 0.05).mean() < 0.09
     assert distance_to_uniform(by_row) > 4 and (by_row < 0.05).mean() > 0.2
@@ -71,7 +71,7 @@ def test_a_real_difference_is_found():
     values, cluster, setting = shared_questions(rng, 200)
     shifted = clustered(values + 0.5, cluster, setting, 200)
     assert (
-        test_by_randomisation(shifted.contributions(EVERY), rng, 999)[0] == 1 / 1000
+        compute_randomisation_p_values(shifted.contributions(EVERY), rng, 999)[0] == 1 / 1000
     )  # never 0: the observed signs count too
 
 
@@ -91,7 +91,7 @@ def test_exact_p_is_that_of_all_swaps_of_whole_questions(seed, clusters):
         abs(macro(values * np.array(signs)[cluster])) for signs in product([1, -1], repeat=clusters)
     ]
     expected = np.mean([value >= observed - 1e-9 for value in statistics])
-    found = test_by_randomisation(
+    found = compute_randomisation_p_values(
         clustered(values, cluster, setting, clusters).contributions(EVERY), rng
     )
     assert found[0] == pytest.approx(expected, abs=1e-12)
@@ -102,7 +102,9 @@ def test_many_flips_come_near_the_exact_p():
     contributions = rng.normal(0.3, 1, (13, 3))  # one more than is enumerated
     signs = np.array(list(product([1, -1], repeat=13)))
     exact = (np.abs(signs @ contributions) >= np.abs(contributions.sum(0)) - 1e-9).mean(0)
-    assert test_by_randomisation(contributions, rng, 20_000) == pytest.approx(exact, abs=0.015)
+    assert compute_randomisation_p_values(contributions, rng, 20_000) == pytest.approx(
+        exact, abs=0.015
+    )
 
 
 @pytest.mark.parametrize("at_once", [1, 12 * 7, 1 << 23])
@@ -111,7 +113,7 @@ def test_twelve_questions_are_enumerated_in_blocks_of_any_size(monkeypatch, at_o
     signs = np.array(list(product([1, -1], repeat=12)))
     expected = (np.abs(signs @ contributions) >= np.abs(contributions.sum(0)) - 1e-9).mean(0)
     monkeypatch.setattr(significance, "AT_ONCE", at_once)
-    assert test_by_randomisation(contributions, None) == pytest.approx(
+    assert compute_randomisation_p_values(contributions, None) == pytest.approx(
         expected, abs=1e-12
     )  # nothing is drawn
 
@@ -123,7 +125,9 @@ def test_as_many_flips_and_resamples_are_drawn_as_asked_in_blocks_of_any_size(mo
     whole = compute_bootstrap_interval(data, EVERY, np.random.default_rng(8), number)
     assert (whole[0] == whole[1]) == (number == 1)  # a single resample has no width
     monkeypatch.setattr(significance, "AT_ONCE", 20 * 13)
-    assert test_by_randomisation(np.zeros((20, 1)), np.random.default_rng(8), number)[0] == 1
+    assert (
+        compute_randomisation_p_values(np.zeros((20, 1)), np.random.default_rng(8), number)[0] == 1
+    )
     np.testing.assert_array_equal(
         compute_bootstrap_interval(data, EVERY, np.random.default_rng(8), number), whole
     )
@@ -140,9 +144,9 @@ def test_order_and_names_of_rows_and_questions_change_nothing(seed):
         clustered(values[order], names[cluster[order]], setting[order], 9),
     )
     assert first.means(EVERY) == pytest.approx(second.means(EVERY), abs=1e-12)
-    assert test_by_randomisation(first.contributions(EVERY), rng) == test_by_randomisation(
-        second.contributions(EVERY), rng
-    )
+    assert compute_randomisation_p_values(
+        first.contributions(EVERY), rng
+    ) == compute_randomisation_p_values(second.contributions(EVERY), rng)
     for name, value in vars(compute_effect(first, EVERY)).items():
         assert value == pytest.approx(vars(compute_effect(second, EVERY))[name])
 
@@ -158,7 +162,7 @@ def test_contributions_sum_to_the_mean_over_settings_without_what_is_undefined()
     expected = [np.mean(means), np.mean([means[0], means[2]]), np.nan]
     assert data.means(cells) == pytest.approx(expected, nan_ok=True)
     assert data.pooled(cells).means(np.eye(3, dtype=bool))[0] == pytest.approx(np.nanmean(values))
-    assert np.isnan(test_by_randomisation(data.contributions(cells), rng)[2])
+    assert np.isnan(compute_randomisation_p_values(data.contributions(cells), rng)[2])
     assert np.isnan(compute_bootstrap_interval(data, cells, rng, 50)[0]).tolist() == [
         False,
         False,

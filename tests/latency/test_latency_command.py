@@ -57,7 +57,7 @@ def place(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def measured(place) -> Path:
-    code = "import sys; from hybrid_ir.runs.errors import latency; latency.main(sys.argv[1:])"
+    code = "import sys; from hybrid_ir.cli import latency; latency.main(sys.argv[1:])"
     checkpoints = [str(place / "run" / "checkpoints" / f"{name}.ckpt") for name in ("best", "last")]
     done = run(
         place,

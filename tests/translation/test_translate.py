@@ -15,9 +15,9 @@ from hybrid_ir.corpora.stored import load_corpus_folder, read_corpus_card
 from hybrid_ir.runs.errors import USER_ERRORS
 from hybrid_ir.translation.families import Translator, family_of
 from hybrid_ir.translation.quality import QualityFilters, is_copy, loop
-from tests.command_line import hybrid_ir, start_hybrid_ir
-from tests.test_processes import until
-from tests.translation.number_words import in_words, tokenizer, trained
+from tests.runs.test_processes import until
+from tests.support.command_line import hybrid_ir, start_hybrid_ir
+from tests.support.number_words import in_words, tokenizer, trained
 
 COUNT = 400
 JOB = [

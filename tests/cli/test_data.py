@@ -1,0 +1,230 @@
+"""`hybrid-ir data fetch|verify`: real processes where it matters, and the real XQuAD-R over loopback."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hydra.errors import InstantiationException
+
+from hybrid_ir.cli import data
+from hybrid_ir.evaluation.benchmarks import miracl, mldr, xquad_r
+from hybrid_ir.files.download import PartialFile
+from tests.support import raw_data
+from tests.support.web import serving
+
+ROOT = Path(__file__).parents[2]
+CODE = "import sys; from hybrid_ir.cli.main import main; sys.argv[0] = 'hybrid-ir'; main()"
+
+
+def start(place: Path, *arguments: str, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", CODE, "data", *arguments],
+        cwd=place,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "COLUMNS": "200",
+            "NO_COLOR": "1",
+            **environment,
+        },
+    )
+
+
+@pytest.fixture
+def xquad_pages(shared) -> dict[str, bytes]:
+    folder = shared / "data" / "xquad-r"
+    return raw_data.at(xquad_r.files(), {path.name: path.read_bytes() for path in folder.iterdir()})
+
+
+def test_a_killed_fetch_of_the_real_xquad_r_goes_on_and_verifies(tmp_path, xquad_pages, capsys):
+    folder = tmp_path / "data" / "xquad-r"
+    with serving(pages=xquad_pages, pause=0.02, step=20_000) as web:
+        process = start(tmp_path, "fetch", "xquad_r", f"mirror={web.url}")
+        part, deadline = PartialFile(folder / "ar.json"), time.monotonic() + 120
+        while part.size < 100_000 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert (
+            part.size >= 100_000
+            and not (folder / "ar.json").exists()
+            and (folder / "LICENSE").exists()
+        )
+        web.pause = 0.0
+        web.asked.clear()
+        data.main(["fetch", "xquad_r", f"mirror={web.url}", f"paths.data_dir={tmp_path / 'data'}"])
+        assert (
+            "xquad_r: 11 files fetched, 1 were there" in capsys.readouterr().out
+            and "LICENSE" not in " ".join(web.paths)
+        )
+        assert next(asked for path, asked in web.asked if path.endswith("ar.json"))[
+            "Range"
+        ].startswith("bytes=1")
+    assert len(xquad_r.load(str(folder)).passages) == 13014
+    (folder / "el.json").write_bytes((folder / "el.json").read_bytes().replace(b"a", b"b", 1))
+    (folder / "hi.json").unlink()
+    process = start(tmp_path, "verify", "xquad_r", "benchmark.languages=[ar,el,hi]")
+    out, error = process.communicate(timeout=120)
+    assert (
+        process.returncode == 2
+        and "2 of 4 files are missing or wrong" in error
+        and "Traceback" not in error
+    )
+    found = {
+        line.split()[1]: " ".join(line.split()[3:5])
+        for line in out.splitlines()
+        if ".json" in line or "LICENSE" in line
+    }
+    assert (
+        found["el.json"] == "wrong sha256"
+        and found["hi.json"].startswith("missing")
+        and found["ar.json"].startswith("ok")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "pages", "overrides"),
+    [
+        ("miracl", miracl, raw_data.miracl_pages, ["benchmark.languages=[sw,te]"]),
+        (
+            "miracl_hard_negatives",
+            miracl,
+            raw_data.hard_negatives_pages,
+            ["benchmark.languages=[sw,te]"],
+        ),
+        ("mldr", mldr, raw_data.mldr_pages, ["benchmark.languages=[de,pt]"]),
+    ],
+)
+def test_fetch_then_verify_then_describe(
+    tmp_path, monkeypatch, capsys, name, module, pages, overrides
+):
+    """Also from the server of HF_ENDPOINT, and with the keys of the config."""
+    overrides = [
+        *overrides,
+        f"benchmark.folder={tmp_path / 'here'}",
+        f"paths.cache_dir={tmp_path / 'cache'}",
+    ]
+    with serving(pages=pages()) as web:
+        monkeypatch.setenv("HF_ENDPOINT", web.url)
+        data.main(["fetch", name, *overrides])
+        assert sorted(web.paths) == sorted(web.pages)
+        data.main(["fetch", name, *overrides])
+        assert len(web.paths) == len(web.pages)
+    data.main(["verify", name, *overrides])
+    data.main(["describe", name, *overrides, "benchmark.require_counts=false"])
+    out = capsys.readouterr().out
+    assert (
+        f"{name}: {len(pages())} files fetched, 0 were there" in out
+        and f"0 files fetched, {len(pages())} were there" in out
+    )
+    assert f"benchmark {name}" in out and "wrong" not in out
+    with pytest.raises(InstantiationException, match="released are"):
+        data.main(["describe", name, *overrides])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "(?s)usage:.*hybrid-ir data describe NAME"),
+        (["fetch"], "(?s)usage:.*mirror=URL.*belebele"),
+        (["get", "miracl"], "usage"),
+        (
+            ["fetch", "nothing"],
+            "no data set 'nothing': corpora are .*miracl.*; experiments are .*paper_mixture",
+        ),
+        (
+            ["describe", "folder", "path=x"],
+            "path=x: the keys of a data set are corpus.path=... here",
+        ),
+        (
+            ["import", "jsonl", "x.jsonl", "to=y"],
+            "'x.jsonl' has no key: write path=x.jsonl, if it is the data",
+        ),
+        (["fetch", "cldr_facts"], "cldr_facts has no files to fetch"),
+        (["verify", "beir_folder"], "beir_folder has no files to fetch"),
+        (["fetch", "miracl", "benchmark.languages=[xx]"], "languages=.* only some of"),
+        (["fetch", "mldr", "benchmark.split=train"], "split=train must be one of dev, test"),
+        (
+            [
+                "fetch",
+                "belebele",
+                "benchmark.languages=[eng_Latn]",
+                "benchmark.folder=FOLDER",
+                "mirror=somewhere",
+            ],
+            "mirror=somewhere must be the address of a server",
+        ),
+    ],
+)
+def test_wrong_calls_are_one_clear_error(tmp_path, arguments, said):
+    with pytest.raises(ValueError, match=said.replace("|", r"\|")):
+        data.main([text.replace("FOLDER", str(tmp_path)) for text in arguments])
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["describe", "swim_ir", "-h"], ["import", "jsonl", "--help"]]
+)
+def test_help_shows_the_keys_of_what_is_named(capsys, arguments):
+    data.main(arguments)
+    told = capsys.readouterr().out
+    assert "hybrid-ir data import FORM" in told
+    assert ("errors: stop" in told) == ("jsonl" in arguments) and ("variant:" in told) == (
+        "swim_ir" in arguments
+    )
+
+
+def test_an_experiment_has_the_files_of_its_corpora_and_benchmarks(tmp_path):
+    found = data.sets_of("paper_mixture", [f"paths.data_dir={tmp_path}"])
+    assert [title for title, _, _ in found] == [
+        "mmarco",
+        "mfaq",
+        "yahoo_answers",
+        "natural_questions",
+        "newsqa",
+        "duorc",
+        "mr_tydi",
+        "wiki_qa",
+        "xquad_r",
+        "squadshifts",
+    ]
+    assert (
+        len(found[0][1]) == 15 and found[0][2] == tmp_path / "mmarco"
+    )  # seven languages of mMARCO, as the experiment has them
+
+
+def test_a_folder_of_two_has_the_files_of_both(tmp_path):
+    own = [f"+corpus@corpus.parts.{name}=swim_ir" for name in ("one", "two")]
+    ((_, files, folder),) = data.sets_of(
+        "mixture",
+        [
+            *own,
+            "corpus.parts.one.languages=[bn]",
+            "corpus.parts.two.languages=[de]",
+            "corpus.parts.two.variant=monolingual",
+            f"paths.data_dir={tmp_path}",
+        ],
+    )
+    assert [file.path[:2] for file in files] == [
+        "bn",
+        "bn",
+        "de",
+    ] and folder == tmp_path / "swim_ir"
+
+
+def test_a_corpus_that_is_a_benchmark_too_has_the_files_of_the_benchmark(shared, capsys):
+    data.main(["verify", "mlqa_r", f"paths.data_dir={shared / 'data'}"])
+    assert capsys.readouterr().out.count(" ok ") == 8
+
+
+def test_a_folder_may_have_blanks_and_signs_of_hydras_grammar(tmp_path):
+    folder = tmp_path / "a b=c, (d)"
+    assert data.composed("beir_folder", [f"benchmark.folder={folder}"])["benchmark"].folder == str(
+        folder
+    )

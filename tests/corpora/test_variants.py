@@ -1,0 +1,381 @@
+"""Training-time variants: code switching, mined negatives, and what benchmarks and corpora share."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hybrid_ir.cli.mine import Vectors, mine
+from hybrid_ir.corpora.mining import select_hard_negatives
+from hybrid_ir.corpora.stored import load_corpus_folder, read_corpus_card
+from hybrid_ir.data.batching import PlannedBatches
+from hybrid_ir.data.code_switching import CodeSwitching
+from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.data.overlap import (
+    BenchmarkTexts,
+    NearTextIndex,
+    choose_band_count,
+    find_repeated_pairs,
+    normalise_texts,
+)
+from hybrid_ir.data.sampling import PairBatchSampler
+from hybrid_ir.model.adapters import BiEncoderAdapter
+from hybrid_ir.types import Benchmark, Source
+from tests.support.command_line import hybrid_ir
+
+SOURCE = Source("made", "texts made for a test", "none", "none")
+
+
+@pytest.fixture(scope="module")
+def lexicon(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lexicon")
+    (folder / "en-de.tsv").write_text("cat\tKatze\ndog\tHund\nnew york\tNeu York\n")
+    (folder / "en-es.txt").write_text("cat gato\n")
+    return folder
+
+
+def test_phrases_are_replaced_by_translations_longest_first(lexicon):
+    switching = CodeSwitching(str(lexicon), words=1.0).prepare(["en", "de"])
+    rng = np.random.default_rng(0)
+    assert (
+        switching.switched("A Cat, a dog; New York? Concat!", "en", rng)
+        == "A Katze, a Hund; Neu York? Concat!"
+    )
+    assert switching.switched("Katze", "de", rng) == "Katze"
+    both = CodeSwitching(str(lexicon), words=1.0).prepare(["en", "de", "es"])
+    assert {both.switched("cat", "en", np.random.default_rng(i)) for i in range(20)} == {
+        "Katze",
+        "gato",
+    }
+    assert (
+        CodeSwitching(str(lexicon), words=0.0).prepare(["en", "de"]).switched("cat", "en", rng)
+        == "cat"
+    )
+
+
+@given(
+    text=st.text("cat dog new york,.é中", max_size=40),
+    seed=st.integers(0, 99),
+    words=st.floats(0, 1),
+)
+@settings(max_examples=60)
+def test_nothing_else_of_a_text_changes(lexicon, text, seed, words):
+    switching = CodeSwitching(str(lexicon), words=words).prepare(["en", "de"])
+    back = re.sub(
+        r"\b(Katze|Hund|Neu York)\b",
+        lambda found: {"Katze": "cat", "Hund": "dog", "Neu York": "new york"}[found[0]],
+        switching.switched(text, "en", np.random.default_rng(seed)),
+    )
+    assert back == text
+
+
+def test_words_of_scripts_with_vowel_signs_are_whole():
+    switching = CodeSwitching(words=1.0).prepare(["hi", "en"])
+    rng = np.random.default_rng(0)
+    assert switching.switched("क्या भारतीय भारत में हैं?", "hi", rng) == "क्या भारतीय India में हैं?"
+
+
+def test_the_lexicon_of_cldr():
+    switching = CodeSwitching(words=1.0).prepare(["en", "de", "zh"])
+    said = {
+        switching.switched("the people of South Africa", "en", np.random.default_rng(i))
+        for i in range(20)
+    }
+    assert said == {"the people of Südafrika", "the people of 南非"}
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"),
+    [
+        ({"share": 2}, "share=2 is a probability"),
+        ({"words": -1}, "words=-1 is a probability"),
+        ({"sides": ["both"]}, r"sides=\['both'\] must be among"),
+        ({"lexicon": "nowhere"}, "must be cldr, or a folder"),
+    ],
+)
+def test_wrong_choices(choices, said):
+    with pytest.raises(ValueError, match=said):
+        CodeSwitching(**choices)
+
+
+def test_wrong_lexicons(lexicon, tmp_path):
+    with pytest.raises(ValueError, match="has nothing to switch between"):
+        CodeSwitching(str(lexicon)).prepare(["ru", "th"])
+    (tmp_path / "en-de.tsv").write_text("cat\tKatze\n\ndog\n")
+    with pytest.raises(ValueError, match=r"en-de.tsv, line 3: 'dog' has no translation"):
+        CodeSwitching(str(tmp_path)).prepare(["en", "de"])
+    (tmp_path / "en-de.tsv").rename(tmp_path / "english-de.tsv")
+    with pytest.raises(ValueError, match="the language code 'english' is not known"):
+        CodeSwitching(str(tmp_path)).prepare(["en", "de"])
+
+
+def animals(count: int = 24) -> ParallelCorpus:
+    queries = {
+        "en": [f"which cat is number {i}" for i in range(count)],
+        "de": [f"welche Zahl {i}" for i in range(count)],
+    }
+    passages = {code: [f"{text} indeed" for text in texts] for code, texts in queries.items()}
+    return ParallelCorpus(queries, passages, np.repeat(np.arange(count)[:, None], 2, 1), SOURCE)
+
+
+def test_batches_are_switched_alike_on_any_number_of_ranks(lexicon, tokenizers, cache):
+    sampler = PairBatchSampler(animals(), 8, 0.5, seed=3)
+
+    def data(own: slice) -> PlannedBatches:
+        return PlannedBatches(
+            sampler, tokenizers, cache, own=own, switching=CodeSwitching(str(lexicon), 0.5, 1.0)
+        )
+
+    whole, halves, never = (
+        data(slice(0, 8)),
+        [data(slice(0, 4)), data(slice(4, 8))],
+        PlannedBatches(sampler, tokenizers, cache),
+    )
+    switched = 0
+    for step in range(12):
+        batch, parts, plain_batch = whole[step], [half[step] for half in halves], never[step]
+        assert torch.equal(batch.queries.ids_T, torch.cat([part.queries.ids_T for part in parts]))
+        assert torch.equal(
+            batch.passages.ids_T, plain_batch.passages.ids_T
+        )  # queries alone are switched
+        texts = [
+            tokenizers["query"].tokenizer.decode(ids)
+            for ids in batch.queries.ids_T.split(batch.queries.lengths_B.tolist())
+        ]
+        switched += sum("katze" in text.lower() for text in texts)
+        assert torch.equal(whole[step].queries.ids_T, batch.queries.ids_T)
+    assert 15 < switched < 40  # a half of those in English, which are a half
+
+
+def test_the_best_allowed_candidates_each_content_once():
+    ids, scores = (
+        np.array([[4, 1, 2, 3, -1], [0, -1, -1, -1, -1]]),
+        np.array([[5.0, 4, 3, 2, 1], [5, 4, 3, 2, 1]]),
+    )
+    allowed = np.array([[True, True, True, True, True], [False, True, True, True, True]])
+    found, best = select_hard_negatives(ids, scores, allowed, np.array([0, 1, 1, 3, 4]), 3)
+    assert (
+        found.tolist() == [[4, 1, 3], [-1, -1, -1]]
+        and best[0].tolist() == [5, 4, 2]
+        and np.isneginf(best[1]).all()
+    )
+
+
+@pytest.mark.parametrize("where", ["same", "other", "any"])
+def test_mined_negatives_are_those_of_a_search_through_everything(
+    encoder, tmp_path, monkeypatch, where
+):
+    monkeypatch.setattr("hybrid_ir.cli.mine.BLOCK", 7)
+    monkeypatch.setattr("hybrid_ir.cli.mine.PAIRS", 3)
+    rng, count = np.random.default_rng(1), 30
+    texts = {
+        code: [f"{code} text {i} {' '.join(map(str, rng.integers(0, 9, 3)))}" for i in range(count)]
+        for code in ("en", "de")
+    }
+    texts["en"][7] = texts["en"][3]  # a repeated passage, and one that a language lacks
+    passages = {**texts, "de": [None if i == 5 else text for i, text in enumerate(texts["de"])]}
+    queries = {code: [f"ask {text}" for text in own] for code, own in texts.items()}
+    pairs = rng.permutation(
+        [*((i, i) for i in range(count)), *((i, i + 1) for i in range(0, count - 1, 2))]
+    )
+    corpus = ParallelCorpus(queries, passages, pairs, SOURCE)
+    model = BiEncoderAdapter(encoder, "tiny")
+    cfg = SimpleNamespace(count=4, depth=count, languages=where, margin=0.002)
+    vectors = {code: Vectors(corpus, code, model, tmp_path, 7) for code in corpus.languages}
+    negatives, _ = mine(corpus, vectors, cfg)
+
+    def vector(text: str, role: str) -> np.ndarray:
+        return model.encode(model.read([text], role), role)[0].double().numpy()
+
+    asked = {code: [vector(text, "query") for text in queries[code]] for code in queries}
+    told = {
+        code: [None if text is None else vector(text, "passage") for text in passages[code]]
+        for code in passages
+    }
+    for row, (query, passage) in enumerate(pairs):
+        right = {
+            corpus.content[p]
+            for q, p in pairs
+            if corpus.query_content[q] == corpus.query_content[query]
+        }
+        best: dict[int, float] = {}
+        for code in queries:
+            for other in passages:
+                if (where == "same") != (code == other) and where != "any":
+                    continue
+                positive = (
+                    told[code][passage] if told[other][passage] is None else told[other][passage]
+                )
+                limit = np.inf if positive is None else asked[code][query] @ positive - cfg.margin
+                for i in range(count):
+                    if told[other][i] is not None and corpus.content[i] not in right:
+                        score = asked[code][query] @ told[other][i]
+                        if score <= limit:
+                            content = int(corpus.content[i])
+                            best[content] = max(best.get(content, -np.inf), score)
+        expected = sorted(best.values(), reverse=True)[: cfg.count]
+        found = [best[int(corpus.content[i])] for i in negatives[row] if i >= 0]
+        assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_texts_are_compared_without_case_punctuation_and_form():
+    assert normalise_texts(pa.array(["  ＷＨＯ is “it”?!", "who IS it", None])).to_pylist() == [
+        "who is it",
+        "who is it",
+        None,
+    ]
+
+
+def benchmark(queries: list[str], passages: list[str]) -> Benchmark:
+    rows = range(len(queries))
+    return Benchmark(
+        ("en",),
+        queries,
+        np.zeros(len(queries), int),
+        [str(i) for i in rows],
+        passages,
+        np.zeros(len(passages), int),
+        [str(i) for i in range(len(passages))],
+        [np.array([i]) for i in rows],
+        SOURCE,
+    )
+
+
+def test_shares_of_a_benchmark_in_a_corpus():
+    tested = BenchmarkTexts.of(
+        benchmark(
+            ["Which cat is number 3?", "something else", "welche ZAHL 4"],
+            ["which cat is number 1, indeed", "x", "y"],
+        )
+    )
+    assert tested.shared(animals()) == {
+        "queries": pytest.approx(2 / 3),
+        "passages": pytest.approx(1 / 3),
+    }
+
+
+def test_near_matches_are_those_of_exact_jaccard_similarity():
+    rng = np.random.default_rng(0)
+    texts = [
+        " ".join(rng.choice(["alpha", "beta", "gamma", "delta", "omega", "kappa"], 12)) + f" {i}"
+        for i in range(40)
+    ]
+    changed = [text.replace("alpha", "alphas", 1) for text in texts]
+
+    def similarity(a: str, b: str) -> float:
+        one, other = ({text[i : i + 5] for i in range(len(text) - 4)} for text in (a, b))
+        return len(one & other) / len(one | other)
+
+    near = NearTextIndex(0.8).add(texts)
+    for text, found in zip(changed, near.have(changed), strict=True):
+        best = max(similarity(text, other) for other in texts)
+        assert found == (best >= 0.8) or abs(best - 0.8) < 0.1
+    assert (
+        not any(near.have(["something that is nothing like any of these texts at all"]))
+        and near.have(texts) == [True] * 40
+    )
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+def test_bands_find_what_is_at_the_threshold_and_are_no_more_than_that_takes(threshold):
+    def found(bands: int) -> float:
+        return 1 - (1 - threshold ** (128 // bands)) ** bands
+
+    assert found(choose_band_count(threshold)) >= 0.95 and (
+        choose_band_count(threshold) == 1 or found(choose_band_count(threshold) // 2) < 0.95
+    )
+
+
+def test_repeated_pairs_exactly_and_nearly():
+    long = "a question about the history of the city of Kabul and its people"
+    queries = [long, long + " today", "short", "other question altogether about rivers", long]
+    corpus = ParallelCorpus(
+        {"en": queries},
+        {"en": ["answer text one"] * 5},
+        np.repeat(np.arange(5)[:, None], 2, 1),
+        SOURCE,
+    )
+    assert list(find_repeated_pairs(corpus, 0)) == [4] and list(
+        find_repeated_pairs(corpus, 0.7)
+    ) == [1, 4]
+
+
+def test_the_real_overlap_of_mlqa_r_and_xquad_r_is_found_and_left_out(tmp_path, shared):
+    done = hybrid_ir(
+        tmp_path,
+        "data",
+        "clean",
+        "corpus=mlqa_r",
+        "corpus.exclude_articles=[]",
+        "against=[xquad_r]",
+        "to=clean",
+        f"paths.data_dir={shared / 'data'}",
+    )
+    assert done.returncode == 0 and "1,147 of 1,148 pairs are" in done.stdout, done.stderr
+    corpus, removed = (
+        load_corpus_folder(tmp_path / "clean"),
+        pq.read_table(tmp_path / "clean" / "removed.parquet").to_pylist(),
+    )
+    assert len(corpus) == 1147 and [row["reason"] for row in removed] == [
+        "passage of xquad_r (near)"
+    ]
+    assert removed[0]["query"] not in corpus.pairs[:, 0]
+    assert read_corpus_card(tmp_path / "clean")["report"] == {"passage of xquad_r (near)": 1}
+    assert "cleaned of xquad_r" in corpus.source.description
+    gone = "A natural number greater than 1 that is not prime is called a composite number."
+    assert all(
+        gone not in list(texts) for texts in corpus.passages.values()
+    )  # nor is it there without a pair
+    for arguments, said in (
+        (["against=[nothing]"], "against=nothing must be one of"),
+        (["near=3"], "near=3 is a similarity"),
+        (["duplicates=all"], "duplicates=all must be"),
+    ):
+        done = hybrid_ir(
+            tmp_path,
+            "data",
+            "clean",
+            "corpus=mlqa_r",
+            "against=[xquad_r]",
+            "to=other",
+            *arguments,
+            f"paths.data_dir={shared / 'data'}",
+        )
+        assert done.returncode == 2 and said in done.stderr and not (tmp_path / "other").exists(), (
+            done.stderr
+        )
+
+
+def test_mining_with_a_run_gives_a_corpus_to_go_on_with(tmp_path, trained):
+    lines = [
+        json.dumps(
+            {
+                "id": i,
+                "query": {"en": f"which number is {i}", "de": f"welche Zahl ist {i}"},
+                "passage": {"en": f"number {i} it is", "de": f"Zahl {i} ist es"},
+            }
+        )
+        for i in range(40)
+    ]
+    (tmp_path / "x.jsonl").write_text("\n".join(lines))
+    asked = ["mine", f"checkpoint={trained}", "corpus=jsonl", "corpus.path=x.jsonl"]
+    done = hybrid_ir(tmp_path, *asked, "to=mined", "languages=any", "margin=-1", "count=3")
+    assert done.returncode == 0 and "3.00 hard negatives a pair" in done.stdout, done.stderr
+    corpus = load_corpus_folder(tmp_path / "mined")
+    assert corpus.negatives.shape == (40, 3) and (corpus.negatives != corpus.pairs[:, 1:]).all()
+    none = hybrid_ir(tmp_path, *asked, "to=other", "margin=5")
+    assert (
+        none.returncode == 2 and "nothing is written. A lower margin or more depth" in none.stderr
+    )
+    assert not (tmp_path / "other").exists()
+    wrong = hybrid_ir(tmp_path, *asked, "to=other", "languages=none")
+    assert (
+        wrong.returncode == 2 and "languages='none' must be one of same, other, any" in wrong.stderr
+    )
