@@ -13,7 +13,8 @@ import pytrec_eval
 import torch
 from safetensors.torch import load_file
 
-from hybrid_ir.cli import evaluate
+from hybrid_ir.cli.main import run_command
+from hybrid_ir.runs import encoders
 from hybrid_ir.runs.errors import USER_ERRORS, describe_error, report_errors_clearly
 from hybrid_ir.runs.folder import lock_folder
 from tests.support.command_line import hybrid_ir
@@ -192,20 +193,21 @@ def test_ctrl_c_is_no_traceback(capsys):
 
 def test_nothing_is_overwritten_and_a_file_is_no_folder(trained, place, monkeypatch):
     """Told before a model is loaded, for a corrected result too."""
-    monkeypatch.setattr(evaluate.models, "load_any_encoder", None)
+    monkeypatch.setattr(encoders, "load_any_encoder", None)
     file = place / "taken" / "cldr_facts_dev-center" / "metrics.json"
     file.parent.mkdir(parents=True)
     file.write_text("{}")
     for out, said in ((place / "taken", "holds results already"), (file / "x", "is a file")):
         with pytest.raises(ValueError, match=said):
-            evaluate.main(
+            run_command(
+                "evaluate",
                 [
                     f"checkpoint={trained}",
                     DEV,
                     "postprocess=[center]",
                     "postprocess_on=test",
                     f"out={out}",
-                ]
+                ],
             )
 
 
@@ -260,7 +262,8 @@ def test_a_correction_estimated_on_another_split(trained, place):
 
 def test_a_split_that_is_what_is_measured_is_called_test(trained, place, monkeypatch):
     monkeypatch.setenv("HYBRID_IR_CACHE", str(place / "cache"))
-    evaluate.main(
+    run_command(
+        "evaluate",
         [
             f"checkpoint={trained}",
             DEV,
@@ -268,7 +271,7 @@ def test_a_split_that_is_what_is_measured_is_called_test(trained, place, monkeyp
             "postprocess=center",
             "postprocess_on=cldr_facts_dev",
             f"out={place / 'itself'}",
-        ]
+        ],
     )
     card = json.loads(
         (place / "itself" / "cldr_facts_dev-center" / "evaluation_card.json").read_text()
@@ -357,7 +360,7 @@ def test_a_folder_of_ones_own_and_what_it_leaves_out(trained, place):
     with open(folder / "qrels.tsv", "a") as file:
         file.write("q1\td9\t1\n")
     with pytest.raises(USER_ERRORS) as error:
-        evaluate.main([f"checkpoint={trained}", *choices, f"out={place / 'not-written'}"])
+        run_command("evaluate", [f"checkpoint={trained}", *choices, f"out={place / 'not-written'}"])
     assert "qrels.tsv, line 5: there is no passage 'd9'" in describe_error(error.value)
 
 
@@ -442,7 +445,9 @@ def test_a_damaged_run_is_one_clear_error(trained, tmp_path, file, damage, said)
     shutil.copytree(trained, tmp_path / "run")
     (tmp_path / "run" / file).write_bytes(damage(tmp_path / "run" / file))
     with pytest.raises(ValueError) as error:
-        evaluate.main([f"checkpoint={tmp_path / 'run'}", DEV, LESS, f"out={tmp_path / 'out'}"])
+        run_command(
+            "evaluate", [f"checkpoint={tmp_path / 'run'}", DEV, LESS, f"out={tmp_path / 'out'}"]
+        )
     assert said in str(error.value) and not (tmp_path / "out").exists()
 
 
@@ -513,6 +518,6 @@ def test_bad_input_is_one_clear_error(trained, place, monkeypatch, arguments, sa
     monkeypatch.setenv("HYBRID_IR_CACHE", str(place / "cache"))
     arguments = [argument.replace("RUN", str(trained)) for argument in arguments]
     with pytest.raises(USER_ERRORS) as error:
-        evaluate.main([*arguments, f"out={place / 'bad-evaluation'}"])
+        run_command("evaluate", [*arguments, f"out={place / 'bad-evaluation'}"])
     assert said in describe_error(error.value)
     assert not (place / "bad-evaluation").exists()
