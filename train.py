@@ -1,9 +1,9 @@
 """One experiment, top to bottom: plan batches by language, train on them, measure retrieval by language.
 
-    python train.py                                                embedded data, tiny model, two minutes on a laptop
-    python train.py sampler=x_y model=labse trainer=gpu            any part of conf/ by its name, any key by its path
-    python train.py -m sampler=x_x_mono,x_y,hybrid seed=1,2,3      a sweep, and one table of its jobs
-    python train.py trainer=ddp trainer.devices=8 resume=auto      eight processes, from where they were when they were killed
+python train.py                                                embedded data, tiny model, two minutes on a laptop
+python train.py sampler=x_y model=labse trainer=gpu            any part of conf/ by its name, any key by its path
+python train.py -m sampler=x_x_mono,x_y,hybrid seed=1,2,3      a sweep, and one table of its jobs
+python train.py trainer=ddp trainer.devices=8 resume=auto      eight processes, from where they were when they were killed
 """
 
 from pathlib import Path
@@ -65,7 +65,13 @@ def train(cfg: DictConfig) -> None:
         if run.needs_training:
             trainer.fit(module, data, ckpt_path=run.resume_from, weights_only=True)
         if cfg.benchmark:
-            trainer.test(module, data, ckpt_path=run.checkpoint_to_measure(), weights_only=True, verbose=False)
+            trainer.test(
+                module,
+                data,
+                ckpt_path=run.checkpoint_to_measure(),
+                weights_only=True,
+                verbose=False,
+            )
 
 
 if __name__ == "__main__":

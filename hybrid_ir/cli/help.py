@@ -43,12 +43,12 @@ def print_train_help() -> None:
         folder = conf / group.partition("@")[0]
         if not folder.is_dir() or group == "hydra":
             continue
-        print(f"# {group.partition('@')[2] or group}={' | '.join(list_all_options(folder))}")
+        key = group.partition("@")[2] or group
+        print(f"# {group}={' | '.join(list_all_options(folder, option))}")
         for name in ("default", option):
             file = folder / f"{name}.yaml"
             if file.is_file():
-                shown = indent_under(group.partition("@")[2] or group, read_visible_lines(file))
-                print(shown)
+                print(name_keys_of_group(key, read_visible_lines(file)))
                 break
 
 
@@ -68,7 +68,7 @@ def read_visible_lines(path: Path) -> str:
     return "\n".join(visible).strip("\n") + "\n"
 
 
-def indent_under(group: str, text: str) -> str:
+def name_keys_of_group(group: str, text: str) -> str:
     """Return the keys of a group with the group's name in front, as they are typed."""
     lines = []
     for line in text.splitlines():
@@ -77,11 +77,10 @@ def indent_under(group: str, text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def list_all_options(folder: Path) -> list[str]:
-    """Return the options in a folder of conf/, `none` included, `default` only where it stands alone."""
+def list_all_options(folder: Path, chosen: str | None = None) -> list[str]:
+    """Return the options in a folder of conf/, `none` included, `default` only if it is the chosen one."""
     names = sorted(path.stem for path in folder.glob("*.yaml"))
-    others = [name for name in names if name != "default"]
-    return others or names
+    return [name for name in names if name != "default" or chosen == "default"]
 
 
 def read_defaults(path: Path) -> list[tuple[str, str | None]]:

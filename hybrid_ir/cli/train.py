@@ -42,12 +42,12 @@ def run_from_command_line(train: Callable[[], None]) -> None:
     Args:
         train: what `hydra.main` has made of it; it reads the arguments itself.
     """
-    if "--help" in sys.argv[1:] or "-h" in sys.argv[1:]:
-        print_train_help()
-        return
     let_user_modules_be_found()
     with report_errors_clearly():
-        train()
+        if "--help" in sys.argv[1:] or "-h" in sys.argv[1:]:
+            print_train_help()
+        else:
+            train()
 
 
 def run_training(arguments: Sequence[str]) -> None:
