@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hybrid_ir.cldr.lexicon import names_in
+from hybrid_ir.cldr.names import collect_lexicon_names
 from hybrid_ir.data.corpus import Texts
 from hybrid_ir.files.languages import explain_wrong_code
 
@@ -179,7 +179,7 @@ def _draw_translation(translations: Mapping[str, list[str]], rng: np.random.Gene
 
 def _collect_names(languages: Collection[str], targets: Collection[str]) -> Entries:
     """Returns the names in CLDR of things in some languages, with their names in the targets."""
-    names = {language: names_in(language) for language in sorted(languages)}
+    names = {language: collect_lexicon_names(language) for language in sorted(languages)}
     entries: Entries = {}
     for language, names_of_language in names.items():
         phrases = entries.setdefault(language, {})
