@@ -1,10 +1,12 @@
-"""The records that travel between the parts; this file imports nothing of ours.
+"""Records and interfaces that the parts of the project share; this file imports nothing of ours.
 
-Shapes: Q queries, N passages, B examples of a batch, P pairs of a corpus.
+Letters of the shapes: P pairs of a corpus, B examples of a batch, Q queries and N passages of a
+benchmark, D width of a vector.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -12,110 +14,223 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-Text = str | tuple[str, str]  # a tuple is a tokenizer pair, for example (sentence, context)
+Text = str | tuple[str, str]  # a tuple is a pair for the tokenizer, such as (sentence, context)
 Role = Literal["query", "passage"]
-# the order in which a benchmark is encoded, so that a passage can be counted as soon as it is a vector
+# The order in which the texts of a benchmark are encoded. With the relevant passages first, each
+# other passage can be ranked as soon as it is encoded.
 STAGES: dict[str, Role] = {"queries": "query", "relevant": "passage", "others": "passage"}
 
 
+class RandomStream(IntEnum):
+    """The independent streams of random numbers of one seed.
+
+    A number is part of the key of a generator, as in
+    `np.random.default_rng([seed, RandomStream.ROWS, ...])`. To change one would change every plan.
+    """
+
+    SCHEDULE = 0  # the kind, part and language of each batch
+    ROWS = 1  # the order in which a pass goes through its rows
+    EXAMPLES = 2  # the languages of the examples of a batch
+    NEGATIVES = 3  # which hard negatives an example shows
+    DROPOUT = 4  # dropout of the encoder
+    SWITCHING = 5  # which words of a batch are code-switched
+
+
 def parse_languages(languages: str | Iterable[str] | None) -> list[str] | None:
-    """Language codes as a list; one alone may be given as a plain text, None stands for all."""
-    if languages is None or isinstance(languages, str):
-        return None if languages is None else [languages]
-    found = list(languages) if isinstance(languages, Iterable) else [languages]
-    if not all(isinstance(code, str) for code in found):
+    """Returns language codes as a list; a single code may be a plain text.
+
+    Returns:
+        The codes, or None for None, which stands for all languages.
+
+    Raises:
+        ValueError: If something is not a code, such as the `false` that YAML reads for `no`.
+    """
+    if languages is None:
+        return None
+    if isinstance(languages, str):
+        return [languages]
+    codes = list(languages) if isinstance(languages, Iterable) else [languages]
+    if not all(isinstance(code, str) for code in codes):
         raise ValueError(f"languages={languages!r} must be codes like en, as a list")
-    return found
+    return codes
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where data comes from, as printed by `hybrid-ir data describe` and on every card."""
+    """Where data comes from, as `hybrid-ir data describe` and every card print it.
+
+    Args:
+        name: short name, as in the config.
+        description: what the data is, in a sentence.
+        licence: of the texts.
+        citation: paper or address.
+        revision: version or commit upstream, or the hash of a file.
+        choices: what a protocol leaves open and how it was chosen, as {"queries": "distinct_text"}.
+    """
 
     name: str
     description: str
     licence: str
     citation: str
-    revision: str = ""  # upstream version, commit or file hash
-    choices: dict[str, str] = field(
-        default_factory=dict
-    )  # named protocol choices, e.g. {"queries": "distinct_text"}
+    revision: str = ""
+    choices: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Benchmark:
     """Queries and passages in several languages, and which passages are relevant to which query.
 
-    `relevant[q]` holds rows of `passages`, in any languages. `question_ids[q]` links the translations of one
-    question: it is the cluster for significance tests. A sequence of passages may read from disk lazily.
+    Args:
+        languages: codes; the language of a text is an index into them.
+        queries: Q texts.
+        query_languages: (Q), integers.
+        question_ids: Q ids that the translations of one question share. Significance tests resample
+            questions, not queries.
+        passages: N texts. The sequence may read them from disk when they are asked for.
+        passage_languages: (N), integers.
+        passage_ids: N ids, each of them once.
+        relevant: Q arrays of rows of `passages`, in any language, sorted and each row once.
+        source: where the data comes from.
+        grades: Q arrays with the gain of each row of `relevant`, for benchmarks in which one
+            passage can be more relevant than another.
+
+    Raises:
+        ValueError: If fields that belong together differ in length.
     """
 
     languages: tuple[str, ...]
-    queries: Sequence[str]  # Q
-    query_languages: np.ndarray  # Q, int index into languages
-    question_ids: Sequence[str]  # Q
-    passages: Sequence[Text]  # N
-    passage_languages: np.ndarray  # N, int index into languages
-    passage_ids: Sequence[str]  # N, unique
-    relevant: Sequence[np.ndarray]  # Q arrays of rows of passages, each sorted and without repeats
+    queries: Sequence[str]
+    query_languages: np.ndarray
+    question_ids: Sequence[str]
+    passages: Sequence[Text]
+    passage_languages: np.ndarray
+    passage_ids: Sequence[str]
+    relevant: Sequence[np.ndarray]
     source: Source
-    grades: Sequence[np.ndarray] | None = (
-        None  # Q, gains of `relevant` where some are more relevant than others
-    )
+    grades: Sequence[np.ndarray] | None = None
 
     def __post_init__(self):
-        assert (
-            len(self.queries)
-            == len(self.query_languages)
-            == len(self.question_ids)
-            == len(self.relevant)
-        )
-        assert self.grades is None or list(map(len, self.grades)) == list(map(len, self.relevant))
-        assert len(self.passages) == len(self.passage_languages) == len(self.passage_ids)
+        problems = []
+        per_query = ("queries", "query_languages", "question_ids", "relevant")
+        per_passage = ("passages", "passage_languages", "passage_ids")
+        for fields in (per_query, per_passage):
+            lengths = {name: len(getattr(self, name)) for name in fields}
+            if len(set(lengths.values())) > 1:
+                problems.append(f"{_list_lengths(lengths)}: they need equal lengths")
+        problems.extend(self._find_grade_problems())
+        if problems:
+            raise ValueError(f"benchmark '{self.name}': " + "; ".join(problems))
+
+    def _find_grade_problems(self) -> list[str]:
+        """Returns what is wrong with the grades: there must be one for each relevant passage."""
+        if self.grades is None:
+            return []
+        if len(self.grades) != len(self.relevant):
+            lengths = {"grades": len(self.grades), "relevant": len(self.relevant)}
+            return [f"{_list_lengths(lengths)}: they need equal lengths"]
+        for query, (grades, rows) in enumerate(zip(self.grades, self.relevant, strict=True)):
+            if len(grades) != len(rows):
+                return [
+                    f"grades[{query}] has {len(grades)} entries, relevant[{query}] has "
+                    f"{len(rows)}: every relevant passage needs its grade"
+                ]
+        return []
 
     @property
     def name(self) -> str:
+        """The name of its source."""
         return self.source.name
+
+
+def _list_lengths(lengths: Mapping[str, int]) -> str:
+    """Returns lengths in words: "queries has 3 entries, relevant has 2 entries"."""
+    return ", ".join(f"{name} has {length} entries" for name, length in lengths.items())
 
 
 @dataclass(frozen=True)
 class PlannedBatch:
-    """One global batch of a plan: which pair each example shows, and in which two languages."""
+    """One global batch of a plan: which pair each example shows, and in which two languages.
+
+    Args:
+        step: number of the batch in the plan, from 0.
+        monolingual: whether one language was drawn for the batch; False where the examples choose.
+        pairs: (B), rows of the pairs of the part.
+        query_languages: (B), indices into the languages of the corpus.
+        passage_languages: (B), likewise.
+        part: number of the part of a mixture that the pairs are of; 0 for a single corpus.
+    """
 
     step: int
-    monolingual: bool  # the draw of a batch-level plan; False when examples draw for themselves
-    pairs: np.ndarray  # B, rows of the part's pairs
-    query_languages: np.ndarray  # B, int index into corpus.languages
-    passage_languages: np.ndarray  # B
-    part: int = 0  # of a mixture
+    monolingual: bool
+    pairs: np.ndarray
+    query_languages: np.ndarray
+    passage_languages: np.ndarray
+    part: int = 0
+
+
+class CorpusPart(Protocol):
+    """One data set of a corpus: what batches are planned from and filled with.
+
+    `hybrid_ir.data.corpus.ParallelCorpus` is this, and computes the index from the texts.
+    """
+
+    source: Source
+    languages: tuple[str, ...]
+    kinds: Sequence[str]  # of batches that may come from it: "monolingual", "cross_lingual"
+    queries: Mapping[str, Sequence[str | None]]  # language -> text by query id
+    passages: Mapping[str, Sequence[str | None]]  # language -> text by passage id
+    pairs: np.ndarray  # (P, 2), query id and passage id
+    negatives: Any  # (P, K), ids of hard negatives, -1 for none; an array or HardNegatives
+    index: Any  # hybrid_ir.data.corpus.CorpusIndex
+
+
+class Corpus(Protocol):
+    """What a sampler needs of training data: a single corpus, or a mixture of several."""
+
+    source: Source
+    languages: tuple[str, ...]
+    parts: Sequence[CorpusPart]  # every batch comes from one of them
+    part_weights: Sequence[float]  # how often each part is drawn, relative to the others
+
+    def texts(self) -> Iterable[str]:
+        """Returns all texts, for a tokenizer that is trained from scratch."""
+
+
+class BenchmarkLoader(Protocol):
+    """A function that a config of `conf/benchmark` names as its `_target_`."""
+
+    def __call__(self, *args: Any, **choices: Any) -> Benchmark:
+        """Loads a benchmark; the choices are the other keys of its config."""
 
 
 class TextEncoder(Protocol):
-    """What an evaluation needs of a bi-encoder: ours, or anyone's."""
+    """What an evaluation needs of a bi-encoder, ours or any other.
+
+    An evaluation reads texts once (`read`) and then asks for the vectors of what was read
+    (`encode`). A latency study times the two steps of `encode` one by one: `tensors`, `forward`.
+    """
 
     name: str
     device: "torch.device"
     precision: str
-    similarity: str  # "cosine": vectors have length 1; "dot": as they are
+    similarity: str  # "cosine": vectors have length 1; "dot": they are taken as they are
     texts_read: dict[Role, int]
-    texts_cut: dict[
-        Role, int | None
-    ]  # of them, longer than the encoder reads; None where nobody counts
+    texts_cut: dict[Role, int | None]  # texts longer than the encoder reads; None: not counted
 
     def read(self, texts: Sequence[Text], role: Role) -> list[Hashable]:
-        """What the encoder sees of each text; equal items get equal vectors."""
+        """Returns what the encoder sees of each text; equal items get equal vectors."""
 
     def tensors(self, items: Sequence[Hashable], role: Role) -> Any:
-        """Items as one input of the model, on its device."""
+        """Returns items as one input of the model, on its device."""
 
     def forward(self, inputs: Any) -> "torch.Tensor":
-        """Vectors (B, D) of one such input, float32."""
+        """Returns the vectors (B, D) of one such input, float32."""
 
     def encode(self, items: Sequence[Hashable], role: Role) -> "torch.Tensor":
-        """Vectors (B, D) of any number of items, in batches of the encoder's choice, float32."""
+        """Returns the vectors (B, D) of any number of items, float32, in batches of its choice."""
 
     def windows(self, text: Text, overlap: float) -> list[Text]:
-        """Overlapping pieces of a passage that the encoder reads whole."""
+        """Returns overlapping pieces of a passage, each short enough to be read completely."""
 
     def reading(self) -> dict[str, Any]:
-        """Everything that decides which vector a text gets, besides the weights; for the card."""
+        """Returns all that decides a text's vector besides the weights, for the card."""

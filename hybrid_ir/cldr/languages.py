@@ -1,4 +1,4 @@
-"""Which languages the set can be built in."""
+"""The languages that the embedded data set can be built in."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -6,14 +6,17 @@ from functools import cache
 from babel.core import get_global
 from babel.localedata import locale_identifiers
 
-from hybrid_ir.cldr.facts import Fact, all_facts
+from hybrid_ir.cldr.facts import Fact, collect_facts
 from hybrid_ir.cldr.names import Names
 
 XQUAD = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")  # those with templates
-NAMED_SHARE = 0.6  # of the facts: a language that CLDR gives fewer names would mostly be holes
-SAMPLED = 8  # every eighth fact tells as much about 300 locales as all would, in a second
-# Kinds that a value alone tells apart: "Sunday" may be the first day of a week or a part of its end.
-TOLD_BY_VALUE = (
+# The share of the facts that a language must name; with fewer, most texts would be missing.
+REQUIRED_SHARE = 0.6
+# Every eighth fact says as much about 300 locales as all would, in a second.
+SAMPLING_STEP = 8
+# Kinds of facts that can be recognised by a value. Sunday is no such value: it may be the first day
+# of a week or a part of its end.
+KINDS_KNOWN_BY_VALUE = (
     "continent",
     "country",
     "currency",
@@ -27,36 +30,55 @@ TOLD_BY_VALUE = (
 )
 
 
-def resolve(languages: str | Sequence[str] | None) -> tuple[str, ...]:
-    """`xquad` (or None), `all` or codes, as sorted codes; ValueError names every code that CLDR does not name enough in."""
+def resolve_languages(languages: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Returns the languages of a set as sorted codes.
+
+    Args:
+        languages: `xquad` (or None), `all`, a code or a list of codes.
+
+    Raises:
+        ValueError: If CLDR does not name enough of the facts in a language.
+    """
     if languages in (None, "xquad"):
         return XQUAD
     if languages == "all":
-        return all_languages()
-    codes = tuple(sorted({languages} if isinstance(languages, str) else set(languages)))
-    unknown = [code for code in codes if code not in XQUAD and code not in all_languages()]
+        return list_supported_languages()
+    if isinstance(languages, str):
+        languages = [languages]
+    codes = tuple(sorted(set(languages)))
+    unknown = [
+        code for code in codes if code not in XQUAD and code not in list_supported_languages()
+    ]
     if unknown or not codes:
         raise ValueError(
-            f"no embedded facts in {', '.join(unknown) or 'no language at all'}: use languages=xquad "
-            f"({' '.join(XQUAD)}), languages=all, or a list of codes out of {' '.join(all_languages())}."
+            f"no embedded facts in {', '.join(unknown) or 'no language at all'}: use "
+            f"languages=xquad ({' '.join(XQUAD)}), languages=all, or a list of codes out of "
+            f"{' '.join(list_supported_languages())}."
         )
     return codes
 
 
 @cache
-def all_languages() -> tuple[str, ...]:
-    """Top-level languages of CLDR, without those that repeat another (nn, ht), that name enough of the facts."""
-    facts = [fact for fact in all_facts() if fact.kind in TOLD_BY_VALUE][::SAMPLED]
-    codes = [
-        code
-        for code in locale_identifiers()
-        if "_" not in code and code not in get_global("parent_exceptions")
-    ]
-    return tuple(code for code in sorted(codes) if named_share(code, facts) >= NAMED_SHARE)
+def list_supported_languages() -> tuple[str, ...]:
+    """Returns the languages of CLDR that name enough of the facts, sorted.
+
+    Variants with script or territory are left out, and those that repeat another one (nn, ht).
+    """
+    facts = [fact for fact in collect_facts() if fact.kind in KINDS_KNOWN_BY_VALUE]
+    sample = facts[::SAMPLING_STEP]
+    codes = []
+    for code in sorted(locale_identifiers()):
+        is_variant = "_" in code or code in get_global("parent_exceptions")
+        if not is_variant and _compute_named_share(code, sample) >= REQUIRED_SHARE:
+            codes.append(code)
+    return tuple(codes)
 
 
-def named_share(language: str, facts: Sequence[Fact]) -> float:
+def _compute_named_share(language: str, facts: Sequence[Fact]) -> float:
+    """Returns for which share of the facts a language has names of subject and first value."""
     names = Names(language)
-    return sum(
-        names(fact.subject) is not None and names(fact.values[0]) is not None for fact in facts
-    ) / len(facts)
+    named = 0
+    for fact in facts:
+        if names.find(fact.subject) is not None and names.find(fact.values[0]) is not None:
+            named += 1
+    return named / len(facts)

@@ -1,111 +1,226 @@
-"""The name of an entity in a language, straight from the locale data of `babel`."""
+"""Entities that CLDR can name, and their names in a language, from the locale data of `babel`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
+from typing import NamedTuple
 
-from babel.core import Locale, get_global
+from babel.core import Locale, UnknownLocaleError, get_global
 from babel.lists import format_list
 from babel.localedata import LocaleDataDict, load
 from babel.units import get_unit_name
 
-from hybrid_ir.cldr.entities import Entity, likely
+# The world, the unknown region, and Antarctica, which has stations but no people.
+NO_TERRITORIES = {"001", "ZZ", "AQ"}
+
+
+class Entity(NamedTuple):
+    """Something with a name in every language, as `Entity("territory", "AF")`.
+
+    Args:
+        noun: territory, city, language, script, currency, zone, month, quarter, day, unit,
+            quantity or year.
+        code: of CLDR, such as "AF", "Asia/Kabul" or "6".
+    """
+
+    noun: str
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.noun}:{self.code}"
+
+
+def list_entities(noun: str, codes: Iterable[str]) -> list[Entity]:
+    """Returns entities of one noun in the order of their codes, each of them once."""
+    return [Entity(noun, code) for code in sorted(set(codes))]
+
+
+@cache
+def list_territory_codes() -> list[str]:
+    """Returns the codes of countries and dependencies, sorted."""
+    return sorted(set(get_global("territory_zones")) - NO_TERRITORIES)
+
+
+def expand_likely_subtags(tag: str) -> tuple[str, str, str]:
+    """Returns the likely language, script and territory of a tag, such as "und_Cyrl".
+
+    They are empty where CLDR knows none; so is a territory that is no country.
+    """
+    parts = get_global("likely_subtags").get(tag, "").split("_")
+    if len(parts) != 3:
+        return "", "", ""
+    language, script, territory = parts
+    if territory not in get_global("territory_zones"):
+        territory = ""
+    return language, script, territory
 
 
 class Names:
-    """Names in one language; None where it has none of its own, never a code or a name of another language.
+    """The names of entities in one language.
 
-    `quantities` are names that CLDR does not have. `forms` tell things apart that a language calls alike, by noun:
-    Thai names Danish and Denmark with one word, so `{"language": "ภาษา{}"}`.
+    A name is None where the language has none: it is never a code or a name of another language.
+
+    Args:
+        language: code of the language.
+        quantities: names of quantities by code, which CLDR does not have.
+        patterns: by noun, for a language that gives two things the same name. Thai names Danish
+            and Denmark with one word, so `{"language": "ภาษา{}"}` makes the difference.
+
+    Raises:
+        UnknownLocaleError, ValueError: If `babel` does not know the language.
     """
 
     def __init__(
         self,
         language: str,
         quantities: Mapping[str, str] | None = None,
-        forms: Mapping[str, str] | None = None,
+        patterns: Mapping[str, str] | None = None,
     ):
-        self.locale = Locale.parse(language)
-        self.quantities, self.forms = quantities or {}, forms or {}
-        self.latin = likely(language)[1] == "Latn"
-        self.calendar = calendar_of(language)
-        self._find = cache(self._find)  # per object, so that a language's names go when it goes
-        self._join = cache(self._join)
+        self._locale = Locale.parse(language)
+        self._quantities = quantities or {}
+        self._patterns = patterns or {}
+        _, script, _ = expand_likely_subtags(language)
+        self._is_latin = script == "Latn"
+        self._calendar = _copy_calendar(language)
+        self._finders = {
+            "territory": self._find_territory,
+            "language": self._find_language,
+            "script": self._find_script,
+            "currency": self._find_currency,
+            "city": self._find_city,
+            "zone": self._find_zone,
+            "month": self._find_month,
+            "quarter": self._find_quarter,
+            "day": self._find_day,
+            "unit": self._find_unit,
+        }
+        # Cached by object, so that the names of a language are freed with it.
+        self._find_cached = cache(self._find_uncached)
+        self._join_cached = cache(self._join_uncached)
 
-    def __call__(self, entity: Entity) -> str | None:
-        return self._find(entity)
+    def find(self, entity: Entity) -> str | None:
+        """Returns the name of an entity, or None."""
+        return self._find_cached(entity)
 
-    def join(self, values: Sequence[Entity]) -> str | None:
-        """ "Persian and Pashto": a list as this language writes it; None where one name is missing."""
-        return self._join(tuple(values))
+    def join(self, entities: Sequence[Entity]) -> str | None:
+        """Returns a list as the language writes it ("Persian and Pashto").
 
-    def _join(self, values: tuple[Entity, ...]) -> str | None:
-        names = [self(value) for value in values]
-        return None if None in names else format_list(names, locale=self.locale)
+        It is None if one of the names is missing.
+        """
+        return self._join_cached(tuple(entities))
 
-    def _find(self, entity: Entity) -> str | None:
+    def _join_uncached(self, entities: tuple[Entity, ...]) -> str | None:
+        names = [self.find(entity) for entity in entities]
+        if None in names:
+            return None
+        return format_list(names, locale=self._locale)
+
+    def _find_uncached(self, entity: Entity) -> str | None:
         noun, code = entity
-        if noun in ("year", "quantity"):  # the one needs no name, the other is not CLDR's
-            return code if noun == "year" else self.quantities.get(code)
-        name = (getattr(self, f"_{noun}")(code) or "").strip()
+        if noun == "year":
+            return code
+        if noun == "quantity":
+            return self._quantities.get(code)
+        name = (self._finders[noun](code) or "").strip()
         if not name or name == code:
             return None
-        before, after = self.forms.get(noun, "{}").split("{}")
-        return name if before and name.startswith(before) else before + name + after
+        before, after = self._patterns.get(noun, "{}").split("{}")
+        if before and name.startswith(before):
+            return name
+        return before + name + after
 
-    def _territory(self, code: str) -> str | None:
-        return self.locale.territories.get(code)
+    def _find_territory(self, code: str) -> str | None:
+        return self._locale.territories.get(code)
 
-    def _language(self, code: str) -> str | None:
-        return self.locale.languages.get(code)
+    def _find_language(self, code: str) -> str | None:
+        return self._locale.languages.get(code)
 
-    def _script(self, code: str) -> str | None:
-        return self.locale.scripts.get(code)
+    def _find_script(self, code: str) -> str | None:
+        return self._locale.scripts.get(code)
 
-    def _currency(self, code: str) -> str | None:
-        return self.locale.currencies.get(code)
+    def _find_currency(self, code: str) -> str | None:
+        return self._locale.currencies.get(code)
 
-    def _city(self, zone: str) -> str | None:
-        for known in (zone, *older_names(zone)):
-            if city := self.locale.time_zones.get(known, {}).get("city"):
+    def _find_city(self, zone: str) -> str | None:
+        for known_zone in (zone, *list_older_zone_names(zone)):
+            city = self._locale.time_zones.get(known_zone, {}).get("city")
+            if city:
                 return city
-        # CLDR's rule: without an entry the name is the last part of the zone's. It is right for Latin letters only.
-        return zone.rsplit("/", 1)[1].replace("_", " ") if self.latin else None
+        # The rule of CLDR: without an entry, the city is the last part of the name of the zone.
+        # This is right for languages in Latin letters only.
+        return zone.rsplit("/", 1)[1].replace("_", " ") if self._is_latin else None
 
-    def _zone(self, code: str) -> str | None:
-        forms = self.locale.meta_zones.get(code, {}).get("long", {})
-        return next(
-            (forms[form] for form in ("generic", "standard") if isinstance(forms.get(form), str)),
-            None,
-        )
+    def _find_zone(self, code: str) -> str | None:
+        long_names = self._locale.meta_zones.get(code, {}).get("long", {})
+        for variant in ("generic", "standard"):
+            if isinstance(long_names.get(variant), str):
+                return long_names[variant]
+        return None
 
-    def _month(self, number: str) -> str | None:
-        return self.calendar["months"]["stand-alone"]["wide"].get(int(number))
+    def _find_month(self, number: str) -> str | None:
+        return self._calendar["months"]["stand-alone"]["wide"].get(int(number))
 
-    def _quarter(self, number: str) -> str | None:
-        return self.calendar["quarters"]["stand-alone"]["wide"].get(int(number))
+    def _find_quarter(self, number: str) -> str | None:
+        return self._calendar["quarters"]["stand-alone"]["wide"].get(int(number))
 
-    def _day(self, number: str) -> str | None:
-        return self.calendar["days"]["stand-alone"]["wide"].get(int(number))
+    def _find_day(self, number: str) -> str | None:
+        return self._calendar["days"]["stand-alone"]["wide"].get(int(number))
 
-    def _unit(self, code: str) -> str | None:
-        if code not in self.locale.unit_display_names:
+    def _find_unit(self, code: str) -> str | None:
+        if code not in self._locale.unit_display_names:
             return None
-        # Many languages give only the short form where it is the same as the long one.
-        name = get_unit_name(code, "long", self.locale) or get_unit_name(code, "short", self.locale)
-        return name if name and any(letter.isalpha() for letter in name) else None
+        # Many languages give only the short name where it is the same as the long one.
+        name = get_unit_name(code, "long", self._locale)
+        if not name:
+            name = get_unit_name(code, "short", self._locale)
+        has_letter = any(letter.isalpha() for letter in name or "")
+        return name if has_letter else None
 
 
 @cache
-def older_names(zone: str) -> tuple[str, ...]:
-    """IANA's former names of a zone, which CLDR keeps as its keys ("Asia/Calcutta")."""
-    return tuple(sorted(old for old, new in get_global("zone_aliases").items() if new == zone))
+def list_older_zone_names(zone: str) -> tuple[str, ...]:
+    """Returns former names of a time zone, which CLDR keeps as its keys ("Asia/Calcutta")."""
+    aliases = get_global("zone_aliases")
+    return tuple(sorted(old for old, new in aliases.items() if new == zone))
 
 
-def calendar_of(language: str) -> LocaleDataDict:
-    """Months, days and quarters, copied: babel resolves an alias in place, in data that other languages share,
+def _copy_calendar(language: str) -> LocaleDataDict:
+    """Returns the names of months, days and quarters, copied from the data of babel.
 
-    and would then give the German quarters to every language that inherits them from the root.
+    Babel resolves an alias in place, in data that other languages share. Without a copy, German
+    quarters would go to every language that inherits its own from the root.
     """
     data = load(language)
     return LocaleDataDict(deepcopy({part: data[part] for part in ("months", "days", "quarters")}))
+
+
+@cache
+def _list_lexicon_entities() -> tuple[Entity, ...]:
+    """Returns what a bilingual lexicon has: territories, languages, currencies, months, days."""
+    english = Locale("en")
+    return (
+        *list_entities("territory", list_territory_codes()),
+        *list_entities("language", english.languages),
+        *list_entities("currency", english.currencies),
+        *list_entities("month", map(str, range(1, 13))),
+        *list_entities("day", map(str, range(7))),
+    )
+
+
+@cache
+def collect_lexicon_names(language: str) -> dict[Entity, str]:
+    """Returns the names of territories, languages, currencies, months and days in a language.
+
+    They are a bilingual lexicon together with those of another language. A language that CLDR
+    does not know has none.
+    """
+    try:
+        names = Names(language)
+    except (ValueError, LookupError, UnknownLocaleError):
+        return {}
+    lexicon = {}
+    for entity in _list_lexicon_entities():
+        name = names.find(entity)
+        if name is not None:
+            lexicon[entity] = name
+    return lexicon

@@ -1,99 +1,157 @@
-"""Texts of facts, aligned over languages: one row per fact or question, None where a language lacks it."""
+"""Texts of facts and questions in many languages: one row per fact or question."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from hybrid_ir.cldr.entities import Entity
-from hybrid_ir.cldr.facts import Fact
-from hybrid_ir.cldr.split import with_training_fact
+from hybrid_ir.cldr.facts import Fact, keep_trained_entities
+from hybrid_ir.cldr.names import Entity
 from hybrid_ir.cldr.wording import Keywords, Templates
 
-Texts = dict[str, list[str | None]]  # language -> text by row
+TextsByLanguage = dict[str, list[str | None]]  # None where a language lacks a text
 
 
 class Question(NamedTuple):
-    """What a row of questions asks; the words are in every language."""
+    """What a question asks, in every language.
+
+    Args:
+        fact: the answer.
+        subject: the entity that the question names.
+        style: of the wording.
+    """
 
     fact: Fact
-    asker: Entity
+    subject: Entity
     style: str
 
 
-class Written(NamedTuple):
-    """Facts and questions in words: `passages[language]` lies along `facts`, `asked[language]` along `questions`."""
+class FactTexts(NamedTuple):
+    """Facts and questions with their texts in every language.
+
+    Args:
+        facts: the facts, each a row of `passages`.
+        questions: the questions, each a row of `question_texts`.
+        passages: the sentence of each fact by language.
+        question_texts: the text of each question by language.
+    """
 
     facts: list[Fact]
     questions: list[Question]
-    passages: Texts
-    asked: Texts
+    passages: TextsByLanguage
+    question_texts: TextsByLanguage
 
 
-def write(
+def write_texts(
     facts: Sequence[Fact], wordings: Mapping[str, Templates | Keywords], minimum: int
-) -> Written:
-    """All that at least `minimum` languages can say without ambiguity; a fact that nobody can ask for is left out."""
-    styles = next(iter(wordings.values())).styles
-    questions = [
-        Question(fact, asker, style) for fact in facts for asker in fact.askers for style in styles
-    ]
-    passages = {
-        language: [words.passage(fact) for fact in facts] for language, words in wordings.items()
-    }
-    drop_shared(passages, facts)
-    asked: Texts = {}
-    for (
-        language,
-        words,
-    ) in wordings.items():  # where the passage is missing, the question asks for nothing
-        answered = {
+) -> FactTexts:
+    """Writes facts and questions that at least `minimum` languages can say without ambiguity.
+
+    A fact without a question is left out.
+
+    Args:
+        facts: to write.
+        wordings: language -> how it puts facts into words; all of them in the same way.
+        minimum: number of languages.
+    """
+    questions = _list_questions(facts, wordings)
+    passages: TextsByLanguage = {}
+    for language, wording in wordings.items():
+        passages[language] = [wording.write_passage(fact) for fact in facts]
+    _drop_shared_texts(passages, facts)
+
+    question_texts: TextsByLanguage = {}
+    for language, wording in wordings.items():
+        written = {
             fact for fact, text in zip(facts, passages[language], strict=True) if text is not None
         }
-        asked[language] = [
-            words.question(*row) if row.fact in answered else None for row in questions
-        ]
-    drop_shared(asked, [row.fact for row in questions])
-    return keep(Written(list(facts), questions, passages, asked), minimum)
+        column = []
+        for question in questions:
+            # Where the passage is missing, the question would ask for nothing.
+            text = wording.write_question(*question) if question.fact in written else None
+            column.append(text)
+        question_texts[language] = column
+    _drop_shared_texts(question_texts, [question.fact for question in questions])
+    return _drop_rare_rows(FactTexts(list(facts), questions, passages, question_texts), minimum)
 
 
-def drop_shared(texts: Texts, owners: Sequence[Fact]) -> None:
-    """Remove every text that two facts share, in one language or two, and what one fact repeats in a language.
+def _list_questions(
+    facts: Sequence[Fact], wordings: Mapping[str, Templates | Keywords]
+) -> list[Question]:
+    """Returns all questions: every style of the wordings for every subject of a fact."""
+    first_wording = next(iter(wordings.values()))
+    questions = []
+    for fact in facts:
+        for subject in fact.question_subjects:
+            for style in first_wording.styles:
+                questions.append(Question(fact, subject, style))
+    return questions
 
-    "Which country is Saint John's in?" has two answers; a held-out text must not be seen in training as another's.
+
+def _drop_shared_texts(texts: TextsByLanguage, facts: Sequence[Fact]) -> None:
+    """Removes texts that two facts share in any languages, and repetitions in one language.
+
+    "Which country is Saint John's in?" has two answers; and a held-out text must not be seen in
+    training as the text of another fact.
+
+    Args:
+        texts: changed in place.
+        facts: the fact of each row.
     """
-    keys = {
-        language: [text and text.casefold() for text in column]
-        for language, column in texts.items()
-    }
-    owner_of: dict[str, Fact | None] = {}
-    for column in keys.values():
-        for owner, key in zip(owners, column, strict=True):
-            if key is not None and owner_of.setdefault(key, owner) is not owner:
-                owner_of[key] = None
-    for language, column in keys.items():
+    keys_by_language: TextsByLanguage = {}
+    for language, column in texts.items():
+        keys_by_language[language] = [None if text is None else text.casefold() for text in column]
+    fact_of_key: dict[str, Fact] = {}
+    shared = set()
+    for keys in keys_by_language.values():
+        for fact, key in zip(facts, keys, strict=True):
+            if key is not None and fact_of_key.setdefault(key, fact) is not fact:
+                shared.add(key)
+    for language, keys in keys_by_language.items():
         seen: set[str] = set()
-        for i, key in enumerate(column):
-            if key is not None and (key in seen or owner_of[key] is None):
-                texts[language][i] = None
+        for row, key in enumerate(keys):
+            if key is None:
+                continue
+            if key in shared or key in seen:
+                texts[language][row] = None
             seen.add(key)
 
 
-def keep(written: Written, minimum: int) -> Written:
-    """Only rows in at least `minimum` languages, facts with a question, and entities with a fact to train on."""
-    known = {written.facts[i] for i in rows_in(written.passages, minimum)}
-    rows = [i for i in rows_in(written.asked, minimum) if written.questions[i].fact in known]
-    asked_for = {written.questions[i].fact for i in rows}
-    facts = with_training_fact([fact for fact in written.facts if fact in asked_for])
-    fact_set, position = set(facts), {fact: i for i, fact in enumerate(written.facts)}
-    rows = [i for i in rows if written.questions[i].fact in fact_set]
-    passages = take(written.passages, [position[fact] for fact in facts])
-    return Written(facts, [written.questions[i] for i in rows], passages, take(written.asked, rows))
+def _drop_rare_rows(texts: FactTexts, minimum: int) -> FactTexts:
+    """Keeps rows in at least `minimum` languages.
+
+    Facts without a question, and entities without a fact to train on, are dropped as well.
+    """
+    common_facts = {texts.facts[row] for row in _find_common_rows(texts.passages, minimum)}
+    question_rows = []
+    for row in _find_common_rows(texts.question_texts, minimum):
+        if texts.questions[row].fact in common_facts:
+            question_rows.append(row)
+    facts_with_question = {texts.questions[row].fact for row in question_rows}
+    facts = keep_trained_entities([fact for fact in texts.facts if fact in facts_with_question])
+
+    kept = set(facts)
+    question_rows = [row for row in question_rows if texts.questions[row].fact in kept]
+    row_of_fact = {fact: row for row, fact in enumerate(texts.facts)}
+    fact_rows = [row_of_fact[fact] for fact in facts]
+    return FactTexts(
+        facts,
+        [texts.questions[row] for row in question_rows],
+        select_rows(texts.passages, fact_rows),
+        select_rows(texts.question_texts, question_rows),
+    )
 
 
-def rows_in(texts: Texts, minimum: int) -> list[int]:
-    """Rows with a text in at least so many languages."""
-    rows = zip(*texts.values(), strict=True)
-    return [i for i, row in enumerate(rows) if sum(text is not None for text in row) >= minimum]
+def _find_common_rows(texts: TextsByLanguage, minimum: int) -> list[int]:
+    """Returns the rows that have a text in at least `minimum` languages."""
+    rows = []
+    for row, translations in enumerate(zip(*texts.values(), strict=True)):
+        if sum(text is not None for text in translations) >= minimum:
+            rows.append(row)
+    return rows
 
 
-def take(texts: Texts, rows: Sequence[int]) -> Texts:
-    return {language: [column[i] for i in rows] for language, column in texts.items()}
+def select_rows(texts: TextsByLanguage, rows: Sequence[int]) -> TextsByLanguage:
+    """Returns the texts of some rows in all languages."""
+    selected = {}
+    for language, column in texts.items():
+        selected[language] = [column[row] for row in rows]
+    return selected

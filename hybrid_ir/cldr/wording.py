@@ -1,81 +1,116 @@
-"""How a language puts facts into words: by its templates, or without any."""
+"""How a language puts facts into words: by its templates, or by names only."""
 
 from functools import cache
 from importlib.resources import files
 
 import yaml
 
-from hybrid_ir.cldr.entities import Entity
 from hybrid_ir.cldr.facts import Fact
-from hybrid_ir.cldr.names import Names
+from hybrid_ir.cldr.names import Entity, Names
 
 TEMPLATES = files("hybrid_ir.cldr") / "templates"
 
 
 class Templates:
-    """Questions and passages from `templates/{language}.yaml`; None where the language cannot name a part."""
+    """Sentences from `templates/{language}.yaml`.
 
-    styles = ("natural", "telegraphic")
+    A text is None where the language cannot name a part of it.
+    """
+
+    styles = ("natural", "telegraphic")  # of questions
 
     def __init__(self, language: str):
-        self.language, data = language, templates(language)
-        self.frame, self.kinds = data["passage"], data["kinds"]
-        self.names = Names(language, data["quantities"], data.get("forms"))
-        self.articles = {
-            code: word for word, codes in data.get("articles", {}).items() for code in codes
-        }
+        self.language = language
+        data = load_templates(language)
+        self._passage = data["passage"]
+        self._kinds = data["kinds"]
+        self._names = Names(language, data["quantities"], data.get("forms"))
+        self._article_of_territory: dict[str, str] = {}
+        for article, codes in data.get("articles", {}).items():
+            for code in codes:
+                self._article_of_territory[code] = article
 
-    def passage(self, fact: Fact) -> str | None:
-        values = self.names.join(fact.values)
-        if values is None or not says_something(self.names, fact):
+    def write_passage(self, fact: Fact) -> str | None:
+        """Returns the sentence that states a fact."""
+        values = self._names.join(fact.values)
+        if values is None or not _is_informative(self._names, fact):
             return None
-        label = self.kinds[fact.kind]["label"]
-        return self._sentence(
-            self.frame.format(name=self.names(fact.subject), label=label, values=values)
-        )
+        name = self._names.find(fact.subject)
+        label = self._kinds[fact.kind]["label"]
+        return self._capitalise(self._passage.format(name=name, label=label, values=values))
 
-    def question(self, fact: Fact, asker: Entity, style: str) -> str | None:
-        """In the `natural` style as people speak, with the article that a name needs; `telegraphic` as they type."""
-        name = self.names(asker)
+    def write_question(self, fact: Fact, subject: Entity, style: str) -> str | None:
+        """Returns a question that a fact answers.
+
+        Args:
+            fact: the answer.
+            subject: the entity that the question names.
+            style: `natural`, as people speak, with the article that a name needs; or
+                `telegraphic`, as people type.
+        """
+        name = self._names.find(subject)
         if name is None:
             return None
-        if style == "natural" and asker.noun == "territory" and asker.code in self.articles:
-            name = f"{self.articles[asker.code]} {name}"
-        return self._sentence(self.kinds[fact.kind][style].format(name=name))
+        if style == "natural" and subject.noun == "territory":
+            article = self._article_of_territory.get(subject.code)
+            if article is not None:
+                name = f"{article} {name}"
+        return self._capitalise(self._kinds[fact.kind][style].format(name=name))
 
-    def _sentence(self, text: str) -> str:
-        """With a capital letter, for the languages that write "persa" or "персидский" inside a sentence."""
-        first = "İ" if self.language == "tr" and text[0] == "i" else text[0].upper()
+    def _capitalise(self, text: str) -> str:
+        """Returns the text with a capital letter first.
+
+        Some languages write names like "persa" or "персидский" without one inside a sentence.
+        """
+        first = text[0].upper()
+        if self.language == "tr" and text[0] == "i":
+            first = "İ"
         return first + text[1:]
 
 
 class Keywords:
-    """Without templates, for any language: a name and one value ask for the line with the name and all values."""
+    """Lines of names, for languages without templates.
 
-    styles = ("keywords",)
+    A question is a name and one value; it asks for the line with the name and all its values.
+    """
+
+    styles = ("keywords",)  # of questions
 
     def __init__(self, language: str):
-        self.names = Names(language)
+        self._names = Names(language)
 
-    def passage(self, fact: Fact) -> str | None:
-        values = self.names.join(fact.values)
-        return (
-            f"{self.names(fact.subject)}: {values}"
-            if values and says_something(self.names, fact)
-            else None
-        )
+    def write_passage(self, fact: Fact) -> str | None:
+        """Returns the line that states a fact; None where the language cannot name a part."""
+        values = self._names.join(fact.values)
+        if values is None or not _is_informative(self._names, fact):
+            return None
+        return f"{self._names.find(fact.subject)}: {values}"
 
-    def question(self, fact: Fact, asker: Entity, style: str) -> str | None:
-        name, value = self.names(asker), self.names(fact.values[0])
-        return None if name is None or value is None else f"{value} {name}"
+    def write_question(self, fact: Fact, subject: Entity, style: str) -> str | None:
+        """Returns the words that ask for a fact; None where the language cannot name a part.
+
+        Args:
+            fact: the answer.
+            subject: the entity that the question names.
+            style: always `keywords`.
+        """
+        name = self._names.find(subject)
+        value = self._names.find(fact.values[0])
+        if name is None or value is None:
+            return None
+        return f"{value} {name}"
 
 
-def says_something(names: Names, fact: Fact) -> bool:
-    """Not "Guatemala, time-zone city: Guatemala": the subject has a name, and it is no answer."""
-    name = names(fact.subject)
-    return name is not None and all(names(value) != name for value in fact.values)
+def _is_informative(names: Names, fact: Fact) -> bool:
+    """Returns whether the subject has a name, and this is not the answer, too.
+
+    "Guatemala, time-zone city: Guatemala" says nothing.
+    """
+    name = names.find(fact.subject)
+    return name is not None and all(names.find(value) != name for value in fact.values)
 
 
 @cache
-def templates(language: str) -> dict:
+def load_templates(language: str) -> dict:
+    """Loads the sentences of one language."""
     return yaml.safe_load((TEMPLATES / f"{language}.yaml").read_text(encoding="utf-8"))

@@ -2,7 +2,7 @@
 
 # P pairs, K hard negatives
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -10,19 +10,11 @@ from typing import Any
 import numpy as np
 
 from hybrid_ir.corpora.writing import CorpusWriter
-from hybrid_ir.data.corpus import ParallelCorpus
-
-PART = 1 << 16  # texts
+from hybrid_ir.data.corpus import TEXTS_PER_BLOCK, ParallelCorpus, iterate_blocks
 
 
 def keep_named_texts(texts: Sequence[str | None], named: np.ndarray) -> list[str | None]:
     return [text if there else None for text, there in zip(texts, named, strict=True)]
-
-
-def iterate_blocks(texts: Sequence[str | None], size: int = PART) -> Iterator[list[str | None]]:
-    """Texts some at a time."""
-    for start in range(0, len(texts), size):
-        yield list(texts[start : start + size])
 
 
 def rewrite_corpus(
@@ -51,7 +43,7 @@ def rewrite_corpus(
                 (
                     keep_named_texts(part, named[start : start + len(part)])
                     for start, part in zip(
-                        count(0, PART), iterate_blocks(texts[language]), strict=False
+                        count(0, TEXTS_PER_BLOCK), iterate_blocks(texts[language]), strict=False
                     )
                 ),
             )

@@ -2,7 +2,7 @@
 
 corpus.json says what is there; `query-LL.arrow` and `passage-LL.arrow` hold the texts of a language by id (null where it
 lacks one), `pairs.npy` ids, `negative_ids.npy` and `negative_starts.npy` hard negatives (see Negatives), and the other arrays
-what follows from the texts (see Derived).
+what follows from the texts (see CorpusIndex).
 `CorpusWriter` writes it.
 """
 
@@ -58,7 +58,7 @@ def load_corpus_folder(folder: str | Path) -> ParallelCorpus:
         LanguageSets(load_array(folder, f"{role}_languages"), np.arange(len(languages)))
         for role in texts
     )
-    derived = CorpusIndex(
+    index = CorpusIndex(
         *sets, runs, load_array(folder, "query_content"), load_array(folder, "content")
     )
     negatives = None
@@ -69,7 +69,7 @@ def load_corpus_folder(folder: str | Path) -> ParallelCorpus:
             card["most_negatives"],
         )
     return ParallelCorpus(
-        texts["query"], texts["passage"], pairs, Source(**card["source"]), negatives, derived
+        texts["query"], texts["passage"], pairs, Source(**card["source"]), negatives, index=index
     )
 
 

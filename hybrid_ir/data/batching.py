@@ -1,6 +1,7 @@
 """From planned batches to token tensors, and from benchmarks to chunks of texts to encode."""
 
-# B examples of the rank's slice, N passages of the global batch (1 + K per example)
+# G examples of the global batch, K hard negatives of an example, C candidates for them, M texts of
+# an example: its query, or its 1 + K passages
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,19 +13,24 @@ from torch.utils.data import Dataset
 
 from hybrid_ir.data.code_switching import CodeSwitching
 from hybrid_ir.data.content_ids import hash_text
-from hybrid_ir.data.corpus import ParallelCorpus, Texts
+from hybrid_ir.data.corpus import Texts
 from hybrid_ir.data.labels import Labels
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.model.token_store import RaggedTokens, TokenStore, concatenate_tokens
 from hybrid_ir.model.tokens import RoleTokenizer
-from hybrid_ir.types import STAGES, PlannedBatch, Role
-
-NEGATIVES, DROPOUT, SWITCHING = 3, 4, 5  # random streams of the seed; the sampler has 0 to 2
+from hybrid_ir.types import STAGES, Corpus, CorpusPart, PlannedBatch, RandomStream, Role
 
 
-@dataclass  # not frozen: Lightning takes what is in a batch apart for double precision
+@dataclass  # not frozen: for double precision, Lightning sets the fields of a batch one by one
 class Batch:
-    """The rank's slice of global batch `step`, ready to encode; the labels speak of the whole global batch."""
+    """The slice of a global batch that one process encodes, as tokens.
+
+    Args:
+        step: number of the global batch.
+        queries: of the examples of this process.
+        passages: of the same examples, each positive followed by its hard negatives.
+        labels: of all examples of the global batch.
+    """
 
     step: int
     queries: RaggedTokens
@@ -32,15 +38,28 @@ class Batch:
     labels: Labels
 
     def to(self, device, non_blocking: bool = False) -> "Batch":
-        moved = {
-            name: getattr(self, name).to(device, non_blocking)
-            for name in ("queries", "passages", "labels")
-        }
-        return replace(self, **moved)
+        """Returns the batch on a device."""
+        return Batch(
+            self.step,
+            self.queries.to(device, non_blocking),
+            self.passages.to(device, non_blocking),
+            self.labels.to(device, non_blocking),
+        )
 
 
 class PlannedBatches(Dataset):
-    """`self[k]` is the rank's `own` slice of global batch k as tokens: no state, so a loader resumes by starting at k."""
+    """`self[k]` is the slice of global batch k that one process encodes, as tokens.
+
+    It has no state, so a loader resumes by starting at batch k.
+
+    Args:
+        sampler: plans the batches.
+        tokenizers: `query` and `passage`.
+        cache: folder for tokenised texts.
+        hard_negatives: how many hard negatives each example shows.
+        rank_slice: which examples of a global batch are those of this process.
+        switching: replaces words of the texts by translations; None leaves them as they are.
+    """
 
     def __init__(
         self,
@@ -48,51 +67,66 @@ class PlannedBatches(Dataset):
         tokenizers: Mapping[str, RoleTokenizer],
         cache: Path,
         hard_negatives: int = 0,
-        own: slice = slice(None),
+        rank_slice: slice = slice(None),
         switching: CodeSwitching | None = None,
     ):
-        self.sampler, self.corpus, self.hard_negatives = sampler, sampler.corpus, hard_negatives
-        self.own, self.tokenizers = own, tokenizers
-        self.switching = None if switching is None else switching.prepare(self.corpus.languages)
-        self.stores = [
-            {
-                role: [
-                    tokenizers[role].store(texts[language], cache)
-                    for language in self.corpus.languages
-                ]
-                for role, texts in (("query", part.queries), ("passage", part.passages))
+        self.sampler = sampler
+        self.corpus = sampler.corpus
+        self.tokenizers = tokenizers
+        self.hard_negatives = hard_negatives
+        self.rank_slice = rank_slice
+        self.switching = None
+        if switching is not None:
+            self.switching = switching.prepare(self.corpus.languages)
+        # One store for each part, role and language.
+        self.stores: list[dict[Role, list[TokenStore]]] = []
+        for part in self.corpus.parts:
+            stores_of_part = {
+                "query": self._tokenise("query", part.queries, cache),
+                "passage": self._tokenise("passage", part.passages, cache),
             }
-            for part in self.corpus.parts
-        ]
+            self.stores.append(stores_of_part)
+
+    def _tokenise(self, role: Role, texts: Texts, cache: Path) -> list[TokenStore]:
+        """Returns the tokens of all texts of one role by the number of their language."""
+        tokenizer = self.tokenizers[role]
+        return [tokenizer.store(texts[language], cache) for language in self.corpus.languages]
 
     def __getitem__(self, step: int) -> Batch:
         plan = self.sampler[step]
-        corpus = self.corpus.parts[plan.part]
-        passages_G1K, labels = select_passages(corpus, plan, self.hard_negatives, self.sampler.seed)
-        queries_G1 = np.asarray(corpus.pairs[plan.pairs, :1], np.int64)
+        part = self.corpus.parts[plan.part]
+        queries_G1 = np.asarray(part.pairs[plan.pairs, :1], np.int64)
+        passages_GM, labels = select_passages(part, plan, self.hard_negatives, self.sampler.seed)
         return Batch(
             step,
-            self._tokens("query", plan, plan.query_languages, queries_G1),
-            self._tokens("passage", plan, plan.passage_languages, passages_G1K),
-            replace(labels, first=self.own.start or 0),
+            self._collect_tokens("query", plan, plan.query_languages, queries_G1),
+            self._collect_tokens("passage", plan, plan.passage_languages, passages_GM),
+            replace(labels, first=self.rank_slice.start or 0),
         )
 
-    def _tokens(
-        self, role: Role, plan: PlannedBatch, languages_G: np.ndarray, ids_GK: np.ndarray
+    def _collect_tokens(
+        self, role: Role, plan: PlannedBatch, languages_G: np.ndarray, ids_GM: np.ndarray
     ) -> RaggedTokens:
-        """Of the rank's own texts, some of them code-switched; which ones, and how, does not depend on the rank."""
+        """Returns the tokens of the texts of this process, some of them code-switched.
+
+        Which texts are switched, and how, is the same for any number of processes.
+        """
         stores = self.stores[plan.part][role]
-        found = [
-            [stores[language][row] for row in rows]
-            for language, rows in zip(languages_G[self.own], ids_GK[self.own], strict=True)
-        ]
+        tokens_of_example: dict[int, list[np.ndarray]] = {}
+        for example in range(len(ids_GM))[self.rank_slice]:
+            store = stores[languages_G[example]]
+            tokens_of_example[example] = [store[row] for row in ids_GM[example]]
         if self.switching is not None and role in self.switching.sides:
-            switched = switch_texts(self.switching, self.sampler, plan, role, ids_GK, self.own)
-            for number, texts in switched.items():
-                found[number - (self.own.start or 0)] = [
-                    np.array(ids, np.int32) for ids in self.tokenizers[role].read(texts)[0]
-                ]
-        return concatenate_tokens([text for row in found for text in row])
+            switched = switch_texts(
+                self.switching, self.sampler, plan, role, ids_GM, self.rank_slice
+            )
+            for example, texts in switched.items():
+                ids_of_texts, _ = self.tokenizers[role].read(texts)
+                tokens_of_example[example] = [np.array(ids, np.int32) for ids in ids_of_texts]
+        tokens = []
+        for tokens_of_texts in tokens_of_example.values():
+            tokens.extend(tokens_of_texts)
+        return concatenate_tokens(tokens)
 
 
 def switch_texts(
@@ -100,102 +134,147 @@ def switch_texts(
     sampler: PairBatchSampler,
     plan: PlannedBatch,
     role: Role,
-    ids_GK: np.ndarray,
-    own: slice = slice(None),
+    ids_GM: np.ndarray,
+    rank_slice: slice = slice(None),
 ) -> dict[int, list[str]]:
-    """The code-switched texts of a planned batch, by example."""
+    """Returns the code-switched texts of a planned batch, by the number of their example.
+
+    Args:
+        switching: prepared for the languages of the corpus.
+        sampler: that planned the batch.
+        plan: the batch.
+        role: whether to switch queries or passages.
+        ids_GM: the ids of the texts of each example.
+        rank_slice: which examples are wanted.
+    """
     texts, languages_G = get_side(sampler.corpus.parts[plan.part], plan, role)
-    return switching.of_batch(
-        texts, languages_G, ids_GK, [sampler.seed, SWITCHING, plan.step, role == "passage"], own
-    )
+    side = 1 if role == "passage" else 0
+    key = [sampler.seed, RandomStream.SWITCHING, plan.step, side]
+    return switching.switch_batch(texts, languages_G, ids_GM, key, rank_slice)
 
 
-def get_side(part: ParallelCorpus, plan: PlannedBatch, role: Role) -> tuple[Texts, list[str]]:
-    """Queries or passages of a part by language, and the language of each example of a batch in them."""
-    texts, numbers_G = (
-        (part.queries, plan.query_languages)
-        if role == "query"
-        else (part.passages, plan.passage_languages)
-    )
+def get_side(part: CorpusPart, plan: PlannedBatch, role: Role) -> tuple[Texts, list[str]]:
+    """Returns the queries or passages of a part, and the language of each example of a batch (G).
+
+    Args:
+        part: the part of the corpus that the batch comes from.
+        plan: the batch.
+        role: queries or passages.
+    """
+    if role == "query":
+        texts = part.queries
+        numbers_G = plan.query_languages
+    else:
+        texts = part.passages
+        numbers_G = plan.passage_languages
     return texts, [part.languages[number] for number in numbers_G]
 
 
-def require_enough_negatives(corpus: ParallelCorpus, hard_negatives: int) -> None:
-    """ValueError for more than any part of a corpus has."""
+def require_enough_negatives(corpus: Corpus, hard_negatives: int) -> None:
+    """Raises a ValueError if no part of a corpus has as many hard negatives per pair."""
     available = max(part.negatives.shape[1] for part in corpus.parts)
     if not 0 <= hard_negatives <= available:
         raise ValueError(
-            f"data.hard_negatives={hard_negatives}, but corpus '{corpus.source.name}' has up to {available} per "
-            f"question: use 0 to {available}, or have `hybrid-ir mine` find some"
+            f"data.hard_negatives={hard_negatives}, but corpus '{corpus.source.name}' has up to "
+            f"{available} per question: use 0 to {available}, or have `hybrid-ir mine` find some"
         )
 
 
 def select_passages(
-    corpus: ParallelCorpus, plan: PlannedBatch, hard_negatives: int, seed: int
+    part: CorpusPart, plan: PlannedBatch, hard_negatives: int, seed: int
 ) -> tuple[np.ndarray, Labels]:
-    """Passage ids to encode (B, 1 + K), and the labels of the batch; an empty slot repeats the positive, labelled -1.
+    """Selects the passages of a batch, and labels them.
 
-    The corpus is the part of a mixture that the plan is of.
+    Where an example has too few hard negatives, its positive stands in for each missing one, and
+    the label of such an empty slot is -1.
+
+    Args:
+        part: the part of the corpus that the batch comes from.
+        plan: the batch.
+        hard_negatives: K.
+        seed: of the sampler.
+
+    Returns:
+        The ids of the passages (G, M), positives first, and the labels of the global batch.
     """
-    query_ids, positives = np.asarray(corpus.pairs[plan.pairs], np.int64).T
-    chosen_BK = choose_hard_negatives(corpus, plan, hard_negatives, seed)
-    passages_BN = np.concatenate(
-        [positives[:, None], np.where(chosen_BK < 0, positives[:, None], chosen_BK)], axis=1
+    query_ids, positives = np.asarray(part.pairs[plan.pairs], np.int64).T
+    negatives_GK = choose_hard_negatives(part, plan, hard_negatives, seed)
+    empty_GK = negatives_GK < 0
+    positives_G1 = positives[:, None]
+    passages_GM = np.concatenate(
+        [positives_G1, np.where(empty_GK, positives_G1, negatives_GK)], axis=1
     )
-    content_BN = np.asarray(corpus.content[passages_BN], np.int64)
-    content_BN[:, 1:][chosen_BK < 0] = -1
-    texts = [
-        corpus.passages[corpus.languages[language]][row]
-        for language, rows in zip(plan.passage_languages, passages_BN, strict=True)
-        for row in rows
-    ]
-    return passages_BN, Labels(
-        query_G=torch.from_numpy(np.asarray(corpus.query_content[query_ids], np.int64)),
-        content_N=torch.from_numpy(content_BN.reshape(-1)),
-        text_N=torch.tensor([hash_text(text) for text in texts], dtype=torch.long),
+    content_GM = np.asarray(part.index.content_N[passages_GM], np.int64)
+    content_GM[:, 1:][empty_GK] = -1
+    query_content_G = np.asarray(part.index.query_content_N[query_ids], np.int64)
+    labels = Labels(
+        query_G=torch.from_numpy(query_content_G),
+        content_N=torch.from_numpy(content_GM.reshape(-1)),
+        text_N=torch.tensor(_hash_passages(part, plan, passages_GM), dtype=torch.long),
     )
+    return passages_GM, labels
+
+
+def _hash_passages(part: CorpusPart, plan: PlannedBatch, passages_GM: np.ndarray) -> list[int]:
+    """Returns the hash of every passage of a batch, example by example."""
+    texts, languages_G = get_side(part, plan, "passage")
+    hashes = []
+    for language, rows in zip(languages_G, passages_GM, strict=True):
+        for row in rows:
+            hashes.append(hash_text(texts[language][row]))
+    return hashes
 
 
 def choose_hard_negatives(
-    corpus: ParallelCorpus, plan: PlannedBatch, count: int, seed: int
+    part: CorpusPart, plan: PlannedBatch, count: int, seed: int
 ) -> np.ndarray:
-    """Up to `count` distinct hard negatives per example (B, K), in the language of its positive; -1 where there are too few."""
+    """Draws distinct hard negatives for each example, in the language of its positive.
+
+    Args:
+        part: the part of the corpus that the batch comes from.
+        plan: the batch.
+        count: K.
+        seed: of the sampler.
+
+    Returns:
+        Ids of passages (G, K), -1 where an example has too few.
+    """
     if not count:
         return np.empty((len(plan.pairs), 0), np.int64)
-    candidates_BC = np.asarray(corpus.negatives[plan.pairs], np.int64)
-    missing = np.full(
-        (len(candidates_BC), max(0, count - candidates_BC.shape[1])), -1
-    )  # another part of a mixture has more
-    candidates_BC = np.concatenate([candidates_BC, missing], axis=1)
-    usable_BC = (candidates_BC >= 0) & corpus.index.passage_languages.has(
-        candidates_BC, plan.passage_languages[:, None]
+    candidates_GC = np.asarray(part.negatives[plan.pairs], np.int64)
+    # Another part of a mixture may have more candidates: C is at least K.
+    missing = max(0, count - candidates_GC.shape[1])
+    candidates_GC = np.concatenate(
+        [candidates_GC, np.full((len(candidates_GC), missing), -1)], axis=1
     )
-    order_BC = (
-        np.random.default_rng([seed, NEGATIVES, plan.step]).random(candidates_BC.shape) + ~usable_BC
-    )
-    first_BK = np.argsort(order_BC, axis=1)[:, :count]
-    return np.where(
-        np.take_along_axis(usable_BC, first_BK, 1),
-        np.take_along_axis(candidates_BC, first_BK, 1),
-        -1,
-    )
+    languages_G1 = plan.passage_languages[:, None]
+    has_text_GC = part.index.passage_languages.has(candidates_GC, languages_G1)
+    usable_GC = (candidates_GC >= 0) & has_text_GC
+    rng = np.random.default_rng([seed, RandomStream.NEGATIVES, plan.step])
+    random_GC = rng.random(candidates_GC.shape)
+    # Usable candidates come first, in random order.
+    chosen_GK = np.argsort(np.where(usable_GC, random_GC, random_GC + 1), axis=1)[:, :count]
+    is_usable_GK = np.take_along_axis(usable_GC, chosen_GK, 1)
+    return np.where(is_usable_GK, np.take_along_axis(candidates_GC, chosen_GK, 1), -1)
 
 
-def describe_batch(corpus: ParallelCorpus, plan: PlannedBatch) -> dict:
-    """What a planned batch shows, in words."""
-    part, shown = corpus.parts[plan.part], []
-    for pair, asked, told in zip(
+def describe_batch(corpus: Corpus, plan: PlannedBatch) -> dict:
+    """Returns the texts and languages of a planned batch, for a file that people read."""
+    part = corpus.parts[plan.part]
+    shown = []
+    for pair, query_language, passage_language in zip(
         plan.pairs, plan.query_languages, plan.passage_languages, strict=True
     ):
-        query, passage = part.pairs[pair]
-        languages = corpus.languages[asked], corpus.languages[told]
+        query_id, passage_id = part.pairs[pair]
+        query_code = corpus.languages[query_language]
+        passage_code = corpus.languages[passage_language]
         shown.append(
             {
                 "pair": int(pair),
-                "query_language": languages[0],
-                "query": part.queries[languages[0]][query],
-                "passage_language": languages[1],
-                "passage": part.passages[languages[1]][passage],
+                "query_language": query_code,
+                "query": part.queries[query_code][query_id],
+                "passage_language": passage_code,
+                "passage": part.passages[passage_code][passage_id],
             }
         )
     return {"batch": plan.step, "corpus": part.source.name, "picks": shown}

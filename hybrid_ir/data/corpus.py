@@ -1,4 +1,4 @@
-"""ParallelCorpus: texts by (language, content id) and the pairs to train on."""
+"""ParallelCorpus: texts by language and content id, and the pairs to train on."""
 
 # P pairs, N ids of queries or passages, K hard negatives
 
@@ -11,17 +11,25 @@ import numpy as np
 from hybrid_ir.data.availability import Availability, LanguageSets
 from hybrid_ir.data.content_ids import assign_content_ids, hash_texts
 from hybrid_ir.data.hard_negatives import HardNegatives
-from hybrid_ir.types import Source
+from hybrid_ir.types import CorpusPart, Source
 
-Texts = Mapping[
-    str, Sequence[str | None]
-]  # language -> text by id; None where this language lacks it
+# Language -> text by id; None where this language lacks the text.
+Texts = Mapping[str, Sequence[str | None]]
 KINDS = ("monolingual", "cross_lingual")  # of batches
+TEXTS_PER_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
 class CorpusIndex:
-    """What follows from the texts of a corpus; a corpus on disk has it in its files."""
+    """What follows from the texts of a corpus; a corpus on disk has it in its files.
+
+    Args:
+        query_languages: the languages of each query id.
+        passage_languages: the languages of each passage id.
+        availability: the languages of both sides of each pair.
+        query_content_N: content id of each query, see `assign_content_ids`.
+        content_N: content id of each passage.
+    """
 
     query_languages: LanguageSets
     passage_languages: LanguageSets
@@ -33,24 +41,63 @@ class CorpusIndex:
     def of(
         cls, queries: Texts, passages: Texts, pairs: np.ndarray, languages: Sequence[str]
     ) -> "CorpusIndex":
-        sets = [LanguageSets.of(texts, languages) for texts in (queries, passages)]
-        contents = [
-            assign_content_ids(map(hash_texts, texts.values())) for texts in (queries, passages)
-        ]
-        of_pairs = [side.bits_NC[ids] for side, ids in zip(sets, pairs.T, strict=True)]
-        return cls(*sets, Availability.of(*of_pairs, len(languages)), *contents)
+        """Computes the index of texts and pairs (P, 2)."""
+        query_languages = LanguageSets.of(queries, languages)
+        passage_languages = LanguageSets.of(passages, languages)
+        availability = Availability.of(
+            query_languages.bits_NC[pairs[:, 0]],
+            passage_languages.bits_NC[pairs[:, 1]],
+            len(languages),
+        )
+        return cls(
+            query_languages,
+            passage_languages,
+            availability,
+            query_content_N=assign_content_ids(map(hash_texts, queries.values())),
+            content_N=assign_content_ids(map(hash_texts, passages.values())),
+        )
+
+    def view(self, columns_L: np.ndarray) -> "CorpusIndex":
+        """Returns the index of the same texts for another list of L languages.
+
+        Args:
+            columns_L: the number that each new language has here, -1 for one that is not here.
+        """
+        return CorpusIndex(
+            self.query_languages.view(columns_L),
+            self.passage_languages.view(columns_L),
+            self.availability.view(columns_L),
+            self.query_content_N,
+            self.content_N,
+        )
 
 
 class ParallelCorpus:
-    """Question-passage pairs whose ids do not know the language: a translation has the id of its original.
+    """Question-passage pairs whose ids do not depend on the language.
 
-    `queries[language][query_id]` and `passages[language][passage_id]` are the texts, `pairs` (P, 2) the ids that
-    belong together, `negatives` (P, K) ids of passages known not to answer the query (-1 fills short rows).
-    `content[passage_id]` is equal for passages that share a text in some language, so that neither a twin nor a
-    repeated passage is ever taken for a negative. Everything wrong is reported at once, as one ValueError.
+    A translation has the id of its original. `content[passage_id]` is equal for passages that share
+    a text in some language, so neither a translation of the relevant passage nor a repeated passage
+    is ever used as a negative. `query_content` does the same for queries: a question that was asked
+    twice has two relevant passages.
 
-    A corpus that was checked when it was written gives what is `derived` from its texts, and is taken as it is.
+    Args:
+        queries: `queries[language][query_id]` is a text, or None where the language lacks it.
+        passages: `passages[language][passage_id]`, likewise.
+        pairs: (P, 2), ids of a query and of a passage that answers it.
+        source: where the data comes from.
+        negatives: (P, K), ids of passages that are known not to answer the query; -1 fills rows
+            that have fewer.
+        index: what follows from the texts, for a corpus that was checked when it was written. The
+            texts are then neither read nor checked.
+
+    Raises:
+        ValueError: If something is wrong with the texts, pairs or negatives; it names all of it.
     """
+
+    # Of a mixture these differ, see Mixture and LanguageView.
+    kinds: Sequence[str] = KINDS  # of batches that may come from this corpus
+    part_weights: Sequence[float] = (1.0,)  # how often each part is drawn, relative to the others
+    left_out: Mapping[str, str] = MappingProxyType({})  # name of a missing part -> the reason
 
     def __init__(
         self,
@@ -59,93 +106,112 @@ class ParallelCorpus:
         pairs: np.ndarray,
         source: Source,
         negatives: np.ndarray | HardNegatives | None = None,
-        derived: CorpusIndex | None = None,
+        index: CorpusIndex | None = None,
     ):
         self.languages = tuple(sorted(queries))
-        self.queries, self.passages, self.source = queries, passages, source
+        self.queries = queries
+        self.passages = passages
+        self.source = source
         self.pairs = np.asarray(pairs).reshape(-1, 2)
-        self.negatives = (
-            np.empty((len(self.pairs), 0), np.int64) if negatives is None else negatives
-        )
-        if derived is None:
-            self._check()
-            derived = CorpusIndex.of(queries, passages, self.pairs, self.languages)
-        self.index, self.availability = derived, derived.availability
-        self.content = derived.content_N
-        self.query_content = derived.query_content_N  # a question asked twice has two positives
+        if negatives is None:
+            negatives = np.empty((len(self.pairs), 0), np.int64)
+        self.negatives = negatives
+        if index is None:
+            self._require_valid()
+            index = CorpusIndex.of(queries, passages, self.pairs, self.languages)
+        self.index = index
+        self.availability = index.availability
+        self.content = index.content_N
+        self.query_content = index.query_content_N
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     @property
     def usable(self) -> int:
-        """Pairs that have a query and a passage in its languages."""
+        """The number of pairs that have a query and a passage in languages of the corpus."""
         runs = self.availability
-        return len(runs.rows(runs.queries_RL.any(1) & runs.passages_RL.any(1)))
-
-    kinds = KINDS  # of batches, that it may serve
-    part_weights = (1.0,)  # of being drawn for a batch
-    left_out: Mapping[str, str] = MappingProxyType(
-        {}
-    )  # what a mixture should have and has not, and why
+        has_both_R = runs.queries_RL.any(1) & runs.passages_RL.any(1)
+        return len(runs.rows(has_both_R))
 
     @property
     def parts(self) -> tuple["ParallelCorpus", ...]:
-        """Of a mixture, its corpora; every batch is of one of them."""
+        """The corpora that batches are drawn from: here this one alone, several in a mixture."""
         return (self,)
 
     def texts(self) -> "AllTexts":
-        """All texts of queries and passages, for a tokenizer to train on."""
+        """Returns all texts of queries and passages, for a tokenizer to train on."""
         return AllTexts(self.parts)
 
-    def _check(self) -> None:
-        wrong = []
+    def _require_valid(self) -> None:
+        """Raises a ValueError that names everything that is wrong."""
+        problems = []
         if set(self.queries) != set(self.passages):
-            wrong.append(
-                f"queries are in {sorted(self.queries)}, passages in {sorted(self.passages)}: name both alike"
+            problems.append(
+                f"queries are in {sorted(self.queries)}, passages in {sorted(self.passages)}: "
+                "name both alike"
             )
         if not len(self.pairs):
-            wrong.append("there is no pair to train on")
-        for kind, texts, ids in (
-            ("query", self.queries, self.pairs[:, 0]),
-            ("passage", self.passages, self.pairs[:, 1]),
-        ):
-            sizes = {language: len(rows) for language, rows in texts.items()}
-            if len(set(sizes.values())) > 1:
-                wrong.append(
-                    f"every language needs one entry per {kind} id (None where missing), got {sizes}"
-                )
-            elif len(ids) and not 0 <= ids.min() <= ids.max() < min(sizes.values(), default=0):
-                wrong.append(
-                    f"{kind} ids of pairs reach from {ids.min()} to {ids.max()}, texts have {sizes}"
-                )
-            for language, rows in texts.items():
-                empty = [i for i, text in enumerate(rows) if text is not None and not text.strip()]
-                if empty:
-                    wrong.append(
-                        f"{len(empty)} empty {kind} texts in '{language}', first at id {empty[0]}: use None or a text"
-                    )
-        known = np.asarray(self.negatives)
-        if known.shape[:1] != self.pairs.shape[:1] or known.ndim != 2:
-            wrong.append(f"negatives have shape {known.shape}, need ({len(self.pairs)}, K)")
+            problems.append("there is no pair to train on")
+        problems += _find_text_problems("query", self.queries, self.pairs[:, 0])
+        problems += _find_text_problems("passage", self.passages, self.pairs[:, 1])
+        problems += self._find_negative_problems()
+        if problems:
+            raise ValueError(f"corpus '{self.source.name}': " + "; ".join(problems))
+
+    def _find_negative_problems(self) -> list[str]:
+        """Returns what is wrong with the hard negatives."""
+        problems = []
+        negatives = np.asarray(self.negatives)
+        if negatives.ndim != 2 or len(negatives) != len(self.pairs):
+            problems.append(f"negatives have shape {negatives.shape}, need ({len(self.pairs)}, K)")
         size = min(map(len, self.passages.values()), default=0)
-        if known.size and not -1 <= known.min() <= known.max() < size:
-            wrong.append(
-                f"passage ids of negatives reach from {known.min()} to {known.max()}, there are "
-                f"{size} passages and -1 for none"
+        if negatives.size and not -1 <= negatives.min() <= negatives.max() < size:
+            problems.append(
+                f"passage ids of negatives reach from {negatives.min()} to {negatives.max()}, "
+                f"there are {size} passages and -1 for none"
             )
-        if wrong:
-            raise ValueError(f"corpus '{self.source.name}': " + "; ".join(wrong))
+        return problems
+
+
+def _find_text_problems(role: str, texts: Texts, ids: np.ndarray) -> list[str]:
+    """Returns what is wrong with the texts of one role, and with the ids that pairs have of it."""
+    problems = []
+    sizes = {language: len(column) for language, column in texts.items()}
+    if len(set(sizes.values())) > 1:
+        problems.append(
+            f"every language needs one entry per {role} id (None where missing), got {sizes}"
+        )
+    elif len(ids) and not 0 <= ids.min() <= ids.max() < min(sizes.values(), default=0):
+        problems.append(
+            f"{role} ids of pairs reach from {ids.min()} to {ids.max()}, texts have {sizes}"
+        )
+    for language, column in texts.items():
+        empty = [i for i, text in enumerate(column) if text is not None and not text.strip()]
+        if empty:
+            problems.append(
+                f"{len(empty)} empty {role} texts in '{language}', first at id {empty[0]}: "
+                "use None or a text"
+            )
+    return problems
 
 
 class AllTexts:
-    """The texts of corpora one after another, read anew each time."""
+    """The texts of corpora one after another; they are read again at every iteration."""
 
-    def __init__(self, corpora: Sequence[ParallelCorpus]):
+    def __init__(self, corpora: Sequence[CorpusPart]):
         self.corpora = corpora
 
     def __iter__(self) -> Iterator[str]:
         for corpus in self.corpora:
-            for texts in (corpus.queries, corpus.passages):
+            for side in (corpus.queries, corpus.passages):
                 for language in corpus.languages:
-                    yield from (text for text in texts[language] if text is not None)
+                    yield from (text for text in side[language] if text is not None)
+
+
+def iterate_blocks(
+    texts: Sequence[str | None], size: int = TEXTS_PER_BLOCK
+) -> Iterator[list[str | None]]:
+    """Yields consecutive texts as lists of at most `size`."""
+    for start in range(0, len(texts), size):
+        yield list(texts[start : start + size])

@@ -1,6 +1,7 @@
-"""Which passages of a global batch are no negatives of a query."""
+"""Which passages of a global batch must not count as negatives of a query."""
 
-# G queries of the global batch, N passages of it (one positive and K hard negatives per query), B queries of a rank
+# G queries of the global batch, N passages of it (one positive and K hard negatives per query),
+# B queries of one process
 
 from dataclasses import dataclass
 
@@ -9,85 +10,132 @@ import torch
 MASKS = ("translations", "exact", "none")
 
 
-@dataclass  # not frozen: Lightning takes what is in a batch apart for double precision
+@dataclass  # not frozen: for double precision, Lightning sets the fields of a batch one by one
 class Labels:
-    """Language-free ids of all examples of a global batch; every rank plans them, so nobody gathers them.
+    """Ids of all queries and passages of a global batch, which do not depend on the language.
 
-    Passages lie example by example: the positive of query g is column g * (1 + K), its hard negatives follow.
+    Every process plans the whole batch, so they need not be gathered. The passages lie example by
+    example: the positive of query g is column g * (1 + K), and its hard negatives follow.
+
+    Args:
+        query_G: content id of each query.
+        content_N: content id of each passage, -1 for an empty slot of a hard negative.
+        text_N: hash of the text of each passage, which is another one in every language.
+        first: number of the first query of this process.
     """
 
-    query_G: torch.Tensor  # content id of each query
-    content_N: (
-        torch.Tensor
-    )  # content id of each passage, -1 where a slot for a hard negative is empty
-    text_N: torch.Tensor  # hash of the very text
-    first: int = 0  # the rank's first query
+    query_G: torch.Tensor
+    content_N: torch.Tensor
+    text_N: torch.Tensor
+    first: int = 0
 
     @property
     def columns(self) -> int:
-        """1 + K, passages per query."""
+        """The number of passages per query, 1 + K."""
         return len(self.content_N) // len(self.query_G)
 
     def to(self, device, non_blocking: bool = False) -> "Labels":
-        moved = (
-            t.to(device, non_blocking=non_blocking)
-            for t in (self.query_G, self.content_N, self.text_N)
+        """Returns the labels on a device."""
+        return Labels(
+            self.query_G.to(device, non_blocking=non_blocking),
+            self.content_N.to(device, non_blocking=non_blocking),
+            self.text_N.to(device, non_blocking=non_blocking),
+            first=self.first,
         )
-        return Labels(*moved, first=self.first)
 
     def positives(self, queries: int) -> torch.Tensor:
-        """Column of the positive of each of the rank's queries (B)."""
-        return (
-            torch.arange(self.first, self.first + queries, device=self.query_G.device)
-            * self.columns
-        )
+        """Returns the column of the positive of each query of this process (B).
+
+        Args:
+            queries: B.
+        """
+        numbers_B = torch.arange(self.first, self.first + queries, device=self.query_G.device)
+        return numbers_B * self.columns
+
+    def get_passage_ids(self, mask: str) -> torch.Tensor:
+        """Returns the ids (N) that a mask compares: of contents, or of the very texts."""
+        return self.content_N if mask == "translations" else self.text_N
 
 
 def compute_masked_share(labels: Labels, queries: int, mask: str, negatives: str) -> torch.Tensor:
-    """Share of the passages that `negatives` (see InfoNCE) would compare a query with that the mask leaves out."""
-    there_BN, marked_BN = (
-        mark_compared(labels, queries, negatives),
-        mark_false_negatives(labels, queries, mask),
-    )
-    return (there_BN & marked_BN).sum() / there_BN.sum().clamp(min=1)
+    """Computes which share of the negatives of a process the mask leaves out.
+
+    Args:
+        labels: of the global batch.
+        queries: B, how many of its queries this process has.
+        mask: see `mark_false_negatives`.
+        negatives: which passages a query is compared with, see InfoNCE.
+    """
+    compared_BN = mark_compared(labels, queries, negatives)
+    masked_BN = mark_false_negatives(labels, queries, mask)
+    return (compared_BN & masked_BN).sum() / compared_BN.sum().clamp(min=1)
 
 
 def mark_compared(labels: Labels, queries: int, negatives: str) -> torch.Tensor:
-    """True (B, N) for the passages that a query would be compared with if none were masked: no empty slots, not its positive."""
+    """Marks the passages (B, N) that would be negatives of a query if none were masked.
+
+    These are all but its positive and empty slots, or for `explicit` negatives only the hard
+    negatives of any query.
+
+    Args:
+        labels: of the global batch.
+        queries: B, how many of its queries this process has.
+        negatives: which passages a query is compared with, see InfoNCE.
+    """
     columns_N = torch.arange(len(labels.content_N), device=labels.content_N.device)
-    there_N = labels.content_N >= 0
+    filled_N = labels.content_N >= 0
     if negatives == "explicit":
-        there_N = there_N & (columns_N % labels.columns > 0)
-    return there_N[None, :] & (columns_N[None, :] != labels.positives(queries)[:, None])
+        filled_N = filled_N & (columns_N % labels.columns > 0)
+    is_other_BN = columns_N[None, :] != labels.positives(queries)[:, None]
+    return filled_N[None, :] & is_other_BN
 
 
 def mark_false_negatives(labels: Labels, queries: int, mask: str) -> torch.Tensor:
-    """True (B, N) where a passage must not count as a negative; the query's own positive is never marked.
+    """Marks the passages (B, N) that must not count as negatives of a query.
 
-    `translations` marks passages with the content of the query's positive, in whatever language, `exact` only those with
-    its very text, both also the positives of other occurrences of the query. `none` marks nothing but empty slots.
+    Args:
+        labels: of the global batch.
+        queries: B, how many of its queries this process has.
+        mask: `translations` marks passages with the content of the positive, in any language;
+            `exact` marks only those with the very text of the positive; both also mark the
+            positives of other occurrences of the query. `none` marks nothing but empty slots.
+
+    Returns:
+        Booleans; the query's own positive is never marked.
     """
     positive_B = labels.positives(queries)
-    marked_BN = (labels.content_N < 0)[None, :].expand(queries, -1).clone()
+    empty_N = labels.content_N < 0
+    marked_BN = empty_N[None, :].expand(queries, -1).clone()
     if mask != "none":
-        ids_N = labels.content_N if mask == "translations" else labels.text_N
+        ids_N = labels.get_passage_ids(mask)
         marked_BN |= ids_N[positive_B][:, None] == ids_N[None, :]
-        mine_B = labels.query_G[labels.first : labels.first + queries]
-        marked_BN[:, :: labels.columns] |= mine_B[:, None] == labels.query_G[None, :]
+        query_B = labels.query_G[labels.first : labels.first + queries]
+        is_same_query_BG = query_B[:, None] == labels.query_G[None, :]
+        marked_BN[:, :: labels.columns] |= is_same_query_BG
     marked_BN[torch.arange(queries, device=marked_BN.device), positive_B] = False
     return marked_BN
 
 
 def mark_false_positives(labels: Labels, queries: int, mask: str) -> torch.Tensor:
-    """True (B, G) where query g must not count against the positive of the rank's query b: `false_negatives`, seen from there."""
-    own = slice(labels.first, labels.first + queries)
-    marked_BG = torch.zeros(
-        queries, len(labels.query_G), dtype=torch.bool, device=labels.query_G.device
-    )
+    """Marks the queries (B, G) that must not count as negatives of the positive of a query.
+
+    This is `mark_false_negatives` seen from the passages, for a symmetric loss.
+
+    Args:
+        labels: of the global batch.
+        queries: B, how many of its queries this process has.
+        mask: see `mark_false_negatives`.
+
+    Returns:
+        Booleans; the query itself is never marked.
+    """
+    rank_slice = slice(labels.first, labels.first + queries)
+    device = labels.query_G.device
+    marked_BG = torch.zeros(queries, len(labels.query_G), dtype=torch.bool, device=device)
     if mask != "none":
-        ids_G = (labels.content_N if mask == "translations" else labels.text_N)[:: labels.columns]
-        marked_BG |= (ids_G[own, None] == ids_G[None, :]) | (
-            labels.query_G[own, None] == labels.query_G[None, :]
-        )
-    marked_BG[torch.arange(queries), torch.arange(labels.first, labels.first + queries)] = False
+        positive_G = labels.get_passage_ids(mask)[:: labels.columns]
+        marked_BG |= positive_G[rank_slice, None] == positive_G[None, :]
+        marked_BG |= labels.query_G[rank_slice, None] == labels.query_G[None, :]
+    numbers_B = torch.arange(queries)
+    marked_BG[numbers_B, numbers_B + labels.first] = False
     return marked_BG

@@ -1,4 +1,4 @@
-"""A corpus seen as one of other languages: fewer of its own, or those of a mixture."""
+"""A corpus seen as one of other languages: of fewer than it has, or of all those of a mixture."""
 
 # L languages of the view
 
@@ -8,15 +8,16 @@ from itertools import repeat
 
 import numpy as np
 
-from hybrid_ir.data.corpus import KINDS, CorpusIndex, ParallelCorpus
+from hybrid_ir.data.corpus import KINDS, ParallelCorpus, Texts
 from hybrid_ir.types import parse_languages
 
 
 class MissingTexts(Sequence[None]):
-    """The texts of a language that a corpus has not."""
+    """The texts of a language that a corpus does not have: `size` times None."""
 
     def __init__(self, size: int):
-        self.size, self.fingerprint = size, f"nothing {size}"
+        self.size = size
+        self.fingerprint = f"nothing {size}"
 
     def __len__(self) -> int:
         return self.size
@@ -25,13 +26,20 @@ class MissingTexts(Sequence[None]):
         return repeat(None, self.size)
 
     def __getitem__(self, key):
-        return [None] * len(range(self.size)[key]) if isinstance(key, slice) else None
+        if isinstance(key, slice):
+            return [None] * len(range(self.size)[key])
+        return None
 
 
 class LanguageView(ParallelCorpus):
-    """A corpus as one of some languages, of which it gives those that are used, for the kinds of batches that it may serve.
+    """A corpus presented with another list of languages; its texts are not copied.
 
-    A mixture gives it a name.
+    Args:
+        corpus: any corpus that is no mixture.
+        languages: codes that the view has. It has no text in those that are not used.
+        used: codes of the corpus whose texts the view shows.
+        kinds: of batches that may come from the view.
+        name: of the view, as in a mixture; None for the name of the corpus.
     """
 
     def __init__(
@@ -42,45 +50,52 @@ class LanguageView(ParallelCorpus):
         kinds: Sequence[str] = KINDS,
         name: str | None = None,
     ):
-        own = {
-            language: number for number, language in enumerate(corpus.languages) if language in used
-        }
-        columns_L = np.array([own.get(language, -1) for language in languages])
-        derived = corpus.index
-        sizes = len(derived.query_languages), len(derived.passage_languages)
-        queries, passages = (
-            {
-                language: texts[language] if language in own else MissingTexts(size)
-                for language in languages
-            }
-            for texts, size in zip((corpus.queries, corpus.passages), sizes, strict=True)
-        )
+        numbers = {}  # of the languages that are used, in the corpus
+        for number, language in enumerate(corpus.languages):
+            if language in used:
+                numbers[language] = number
+        columns_L = np.array([numbers.get(language, -1) for language in languages], np.int64)
         super().__init__(
-            queries,
-            passages,
+            _select_languages(
+                corpus.queries, languages, numbers, size=len(corpus.index.query_languages)
+            ),
+            _select_languages(
+                corpus.passages, languages, numbers, size=len(corpus.index.passage_languages)
+            ),
             corpus.pairs,
             replace(corpus.source, name=name or corpus.source.name),
             corpus.negatives,
-            CorpusIndex(
-                derived.query_languages.view(columns_L),
-                derived.passage_languages.view(columns_L),
-                derived.availability.view(columns_L),
-                derived.query_content_N,
-                derived.content_N,
-            ),
+            index=corpus.index.view(columns_L),
         )
-        self.languages, self.kinds = tuple(languages), tuple(kinds)
+        self.languages = tuple(languages)
+        self.kinds = tuple(kinds)
+
+
+def _select_languages(
+    texts: Texts, languages: Sequence[str], used: dict[str, int], size: int
+) -> Texts:
+    """Returns the texts of the languages that are used, and missing ones (`size`) of the others."""
+    selected = {}
+    for language in languages:
+        selected[language] = texts[language] if language in used else MissingTexts(size)
+    return selected
 
 
 def restrict_languages(
     corpus: ParallelCorpus, languages: str | Sequence[str] | None
 ) -> ParallelCorpus:
-    """The corpus in some of its languages alone, or in all; ValueError for one that it has not."""
+    """Returns the corpus with only the chosen languages, or with all of them for None.
+
+    Raises:
+        ValueError: If the corpus does not have one of the languages.
+    """
     chosen = parse_languages(languages)
     if chosen is None:
         return corpus
-    if unknown := sorted(set(chosen) - set(corpus.languages)):
+    unknown = sorted(set(chosen) - set(corpus.languages))
+    if unknown:
         raise ValueError(
-            f"corpus.languages={unknown}: corpus '{corpus.source.name}' has {list(corpus.languages)}"
+            f"corpus.languages={unknown}: corpus '{corpus.source.name}' has "
+            f"{list(corpus.languages)}"
         )
     return LanguageView(corpus, sorted(chosen), chosen)

@@ -1,6 +1,4 @@
-"""Mixture: several corpora as one; every batch is of one of them, drawn by its size."""
-
-# L languages of all corpora together, N ids
+"""Mixture: several corpora as one, where every batch comes from one of them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,22 +8,30 @@ from hybrid_ir.types import Source, parse_languages
 
 
 class Mixture:
-    """Kind of batch first, then the corpus among those that can serve it, by size ** tau times its weight, then the languages.
+    """Several corpora as one, drawn by size ** tau times weight.
 
-    With tau = 1 that is "sampled based on dataset size" (arXiv 2408.10536, section 4.1). A batch is of one corpus, whose rows
-    come without replacement within a pass over it.
+    For each batch a sampler draws the kind (monolingual or not) first, then the corpus among those
+    that can serve this kind, then the languages. The rows of a corpus come without replacement
+    within a pass over it. With tau = 1, batches are "sampled based on dataset size" (arXiv
+    2408.10536, section 4.1).
 
     Args:
-        parts: corpora by name.
-        tau: 1 draws by the number of pairs, 0 all alike.
-        sizes: name -> pairs to count it with, instead of those that it has.
-        weights: name -> factor on top, 1 for those not named.
+        parts: name -> corpus.
+        tau: 1 draws the corpora by their numbers of pairs, 0 draws all of them equally often.
+        sizes: name -> number of pairs to count a corpus with, instead of those that it has.
+        weights: name -> factor on top, 1 for a corpus that is not named.
         languages: codes to use, all by default.
-        languages_of: name -> codes to use of it, all for those not named.
-        kinds: name -> of `monolingual` and `cross_lingual` batches those that it may serve, both for those not named.
-        left_out: name -> why the mixture has it not; on every card.
+        languages_of: name -> codes to use of this corpus, all for one that is not named.
+        kinds: name -> `monolingual`, `cross_lingual` or both: the batches that may come from this
+            corpus; both for one that is not named.
+        left_out: name -> why a corpus is missing from the mixture; every card shows it.
         name: of the mixture.
+
+    Raises:
+        ValueError: If a choice is not valid (it names all problems), or if no pair can be drawn.
     """
+
+    negatives = None  # each part has its own
 
     def __init__(
         self,
@@ -39,114 +45,157 @@ class Mixture:
         left_out: Mapping[str, str] | None = None,
         name: str = "mixture",
     ):
-        never = {
-            part for part in parts if (sizes or {}).get(part) == 0 or (weights or {}).get(part) == 0
-        }
-        self.left_out, self.negatives = (
-            dict(left_out or {}) | dict.fromkeys(sorted(never), "drawn with weight 0"),
-            None,
-        )
-        chosen = {
-            part: parse_languages((languages_of or {}).get(part))
-            for part in {*parts, *(languages_of or {})}
-        }
-        served = {
-            part: parse_languages((kinds or {}).get(part)) or list(KINDS)
-            for part in {*parts, *(kinds or {})}
-        }
-        require_valid_mixture(
-            parts, tau, sizes or {}, weights or {}, parse_languages(languages), chosen, served
-        )
-        parts = {part: corpus for part, corpus in parts.items() if part not in never}
-        used = {
-            part: [
-                code
-                for code in chosen[part] or corpus.languages
-                if code in (parse_languages(languages) or corpus.languages)
-            ]
-            for part, corpus in parts.items()
-        }
-        self.languages = tuple(sorted({language for own in used.values() for language in own}))
-        self.parts = tuple(
-            LanguageView(corpus, self.languages, used[part], served[part], part)
-            for part, corpus in parts.items()
-        )
-        if not any(part.usable for part in self.parts):
+        sizes = dict(sizes or {})
+        weights = dict(weights or {})
+        languages_of = dict(languages_of or {})
+        kinds = dict(kinds or {})
+        choices = {"sizes": sizes, "weights": weights, "kinds": kinds, "languages_of": languages_of}
+        codes = parse_languages(languages)
+        codes_of = {part: parse_languages(value) for part, value in languages_of.items()}
+        kinds_of = {part: parse_languages(value) or list(KINDS) for part, value in kinds.items()}
+        problems = _find_part_problems(parts, tau, choices)
+        problems += _find_language_problems(parts, codes, codes_of)
+        problems += _find_kind_problems(kinds_of)
+        if problems:
+            raise ValueError("mixture: " + "; ".join(problems))
+
+        # Corpora that would never be drawn are left out.
+        never = {part for part in parts if sizes.get(part) == 0 or weights.get(part) == 0}
+        self.left_out = dict(left_out or {}) | dict.fromkeys(sorted(never), "drawn with weight 0")
+        drawn = {part: corpus for part, corpus in parts.items() if part not in never}
+
+        # Every other corpus is shown with the languages of the whole mixture.
+        used = {}
+        for part, corpus in drawn.items():
+            used[part] = _choose_languages(corpus, codes, codes_of.get(part))
+        self.languages = tuple(sorted(set().union(*used.values())))
+        views = {}
+        for part, corpus in drawn.items():
+            part_kinds = kinds_of.get(part, KINDS)
+            views[part] = LanguageView(corpus, self.languages, used[part], part_kinds, name=part)
+        self.parts = tuple(views.values())
+        if not any(view.usable for view in self.parts):
             raise ValueError(
                 "mixture: no corpus with a weight above 0 has a pair in the chosen languages"
             )
-        counted = [
-            (sizes or {}).get(given, part.usable)
-            for given, part in zip(parts, self.parts, strict=True)
-        ]
-        self.part_weights = tuple(
-            (size / max(counted)) ** tau * float((weights or {}).get(given, 1)) if size else 0.0
-            for given, size in zip(parts, counted, strict=True)
-        )
-        choices = {"sizes": sizes, "weights": weights, "kinds": kinds, "languages_of": languages_of}
-        shares = {
-            part: weight / sum(self.part_weights)
-            for part, weight in zip(parts, self.part_weights, strict=True)
-        }
-        self.source = Source(
-            name,
-            f"a mixture of {', '.join(parts)}, drawn by size ** {tau}",
-            "those of its corpora",
-            "those of its corpora",
-            choices={
-                "tau": str(tau),
-                **{key: str(dict(value)) for key, value in choices.items() if value},
-                "drawn": ", ".join(f"{part} {share:.2%}" for part, share in shares.items())
-                + ", where they serve the kind of batch",
-            },
-        )
+
+        counted = {part: sizes.get(part, view.usable) for part, view in views.items()}
+        part_weights = _weigh_parts(counted, tau, weights)
+        self.part_weights = tuple(part_weights.values())
+        self.source = _describe_mixture(name, tau, part_weights, choices)
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
 
     def texts(self) -> AllTexts:
-        """All texts, for a tokenizer to train on."""
+        """Returns the texts of all parts, for a tokenizer to train on."""
         return AllTexts(self.parts)
 
 
-def require_valid_mixture(
-    parts: Mapping[str, ParallelCorpus],
+def _choose_languages(
+    corpus: ParallelCorpus, codes: Sequence[str] | None, codes_of_part: Sequence[str] | None
+) -> list[str]:
+    """Returns the languages to use of a corpus: those chosen for it and for the whole mixture."""
+    allowed = codes or corpus.languages
+    return [code for code in codes_of_part or corpus.languages if code in allowed]
+
+
+def _weigh_parts(
+    counted: Mapping[str, int], tau: float, weights: Mapping[str, float]
+) -> dict[str, float]:
+    """Returns how often each part is drawn, relative to the others: (size / largest) ** tau.
+
+    Args:
+        counted: name -> the number of pairs that a part counts with.
+        tau: exponent.
+        weights: name -> factor on top.
+    """
+    largest = max(counted.values())
+    part_weights = {}
+    for part, size in counted.items():
+        if size:
+            part_weights[part] = (size / largest) ** tau * float(weights.get(part, 1))
+        else:
+            part_weights[part] = 0.0
+    return part_weights
+
+
+def _describe_mixture(
+    name: str,
     tau: float,
-    sizes: Mapping[str, int],
-    weights: Mapping[str, float],
-    overall: Sequence[str] | None,
-    languages: Mapping[str, Sequence[str] | None],
-    kinds: Mapping[str, Sequence[str]],
-) -> None:
-    """Raise everything wrong at once."""
-    wrong = [] if parts else ["it has no corpus: add one, as in +corpus@corpus.parts.NAME=NAME"]
+    part_weights: Mapping[str, float],
+    choices: Mapping[str, Mapping],
+) -> Source:
+    """Returns what the cards say of a mixture: its parts, how often each is drawn, the choices."""
+    shown = {"tau": str(tau)}
+    for key, value in choices.items():
+        if value:
+            shown[key] = str(value)
+    total = sum(part_weights.values())
+    shares = [f"{part} {weight / total:.2%}" for part, weight in part_weights.items()]
+    shown["drawn"] = ", ".join(shares) + ", where they serve the kind of batch"
+    return Source(
+        name,
+        f"a mixture of {', '.join(part_weights)}, drawn by size ** {tau}",
+        licence="those of its corpora",
+        citation="those of its corpora",
+        choices=shown,
+    )
+
+
+def _find_part_problems(
+    parts: Mapping[str, ParallelCorpus], tau: float, choices: Mapping[str, Mapping]
+) -> list[str]:
+    """Returns what is wrong with tau, the names of parts, and the numbers that are chosen for them.
+
+    Args:
+        parts: name -> corpus.
+        tau: see Mixture.
+        choices: `sizes`, `weights`, `kinds` and `languages_of`, each by the name of a part.
+    """
+    problems = []
+    if not parts:
+        problems.append("it has no corpus: add one, as in +corpus@corpus.parts.NAME=NAME")
     if not 0 <= tau <= 100:
-        wrong.append(f"tau={tau} must be between 0 and 100")
-    for key, named in (
-        ("sizes", sizes),
-        ("weights", weights),
-        ("languages_of", languages),
-        ("kinds", kinds),
-    ):
-        if unknown := sorted(set(named) - set(parts)):
-            wrong.append(f"{key} names {unknown}, it has {sorted(parts)}")
-    for key, numbers in (("sizes", sizes), ("weights", weights)):
-        if bad := {
-            name: number
-            for name, number in numbers.items()
-            if not (number == 0 or 1e-12 <= number <= 1e12)
-        }:
-            wrong.append(f"{key} has {bad}: use 0, or numbers between 1e-12 and 1e12")
-    if unknown := sorted(
-        set(overall or ()) - {code for corpus in parts.values() for code in corpus.languages}
-    ):
-        wrong.append(f"languages has {unknown}, which none of its corpora has")
-    for name, own in languages.items():
-        if name in parts and own and (unknown := sorted(set(own) - set(parts[name].languages))):
-            wrong.append(
-                f"languages_of.{name} has {unknown}, that corpus has {list(parts[name].languages)}"
-            )
-    if bad := {name: list(own) for name, own in kinds.items() if not own or set(own) - set(KINDS)}:
-        wrong.append(f"kinds has {bad}: use one or both of {list(KINDS)}")
-    if wrong:
-        raise ValueError("mixture: " + "; ".join(wrong))
+        problems.append(f"tau={tau} must be between 0 and 100")
+    for key, by_part in choices.items():
+        unknown = sorted(set(by_part) - set(parts))
+        if unknown:
+            problems.append(f"{key} names {unknown}, it has {sorted(parts)}")
+    for key in ("sizes", "weights"):
+        invalid = {}
+        for part, number in choices[key].items():
+            if number != 0 and not 1e-12 <= number <= 1e12:
+                invalid[part] = number
+        if invalid:
+            problems.append(f"{key} has {invalid}: use 0, or numbers between 1e-12 and 1e12")
+    return problems
+
+
+def _find_language_problems(
+    parts: Mapping[str, ParallelCorpus],
+    codes: Sequence[str] | None,
+    codes_of: Mapping[str, Sequence[str] | None],
+) -> list[str]:
+    """Returns which chosen languages the corpora do not have."""
+    problems = []
+    known = set()
+    for corpus in parts.values():
+        known.update(corpus.languages)
+    unknown = sorted(set(codes or ()) - known)
+    if unknown:
+        problems.append(f"languages has {unknown}, which none of its corpora has")
+    for part, chosen in codes_of.items():
+        if part not in parts or not chosen:
+            continue
+        available = list(parts[part].languages)
+        unknown = sorted(set(chosen) - set(available))
+        if unknown:
+            problems.append(f"languages_of.{part} has {unknown}, that corpus has {available}")
+    return problems
+
+
+def _find_kind_problems(kinds_of: Mapping[str, Sequence[str]]) -> list[str]:
+    """Returns which kinds of batches do not exist."""
+    invalid = {part: kinds for part, kinds in kinds_of.items() if set(kinds) - set(KINDS)}
+    return [f"kinds has {invalid}: use one or both of {list(KINDS)}"] if invalid else []

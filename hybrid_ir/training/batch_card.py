@@ -13,8 +13,8 @@ from rich.table import Table
 from hybrid_ir.data.batching import get_side, select_passages, switch_texts
 from hybrid_ir.data.code_switching import CodeSwitching
 from hybrid_ir.data.labels import mark_compared, mark_false_negatives
-from hybrid_ir.data.language_draws import Draws
 from hybrid_ir.data.overlap import BenchmarkTexts
+from hybrid_ir.data.row_streams import RowStreams
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.types import Benchmark, Role
 
@@ -222,12 +222,12 @@ class BatchCard:
         return table
 
 
-def describe_served_kinds(draws: Draws) -> str:
+def describe_served_kinds(streams: RowStreams) -> str:
     """Which batches of the plan a corpus can serve, in words."""
     kinds = [
         name
         for name, monolingual in (("monolingual", True), ("mixed", False))
-        if draws.serves(monolingual)
+        if streams.serves(monolingual)
     ]
     return " and ".join(kinds) + " alone" * (len(kinds) == 1) if kinds else "none of this plan"
 

@@ -10,7 +10,7 @@ from lightning import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
-from hybrid_ir.data.batching import DROPOUT, Batch, Chunk, describe_batch
+from hybrid_ir.data.batching import Batch, Chunk, describe_batch
 from hybrid_ir.data.labels import compute_masked_share
 from hybrid_ir.distributed import average_over_ranks, shard_module, to_full_tensor
 from hybrid_ir.evaluation.results import Results
@@ -18,6 +18,7 @@ from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.tokens import compute_tokenizer_canary
 from hybrid_ir.training.losses import InfoNCE
+from hybrid_ir.types import RandomStream
 
 OptimizerOf = Callable[[Iterable], torch.optim.Optimizer]
 SchedulerOf = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
@@ -62,7 +63,7 @@ class Retriever(LightningModule):
         torch.manual_seed(
             int(
                 np.random.SeedSequence(
-                    [self.seed, DROPOUT, batch_idx, self.global_rank]
+                    [self.seed, RandomStream.DROPOUT, batch_idx, self.global_rank]
                 ).generate_state(1)[0]
             )
         )

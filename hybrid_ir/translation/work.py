@@ -14,9 +14,8 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import Progress
 
-from hybrid_ir.corpora.rewriting import iterate_blocks
 from hybrid_ir.corpora.writing import CorpusWriter
-from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.data.corpus import ParallelCorpus, iterate_blocks
 from hybrid_ir.files.atomic import flush_to_disk, write_atomically
 from hybrid_ir.files.languages import explain_wrong_code
 from hybrid_ir.files.records import ROLES

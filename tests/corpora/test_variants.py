@@ -45,17 +45,17 @@ def test_phrases_are_replaced_by_translations_longest_first(lexicon):
     switching = CodeSwitching(str(lexicon), words=1.0).prepare(["en", "de"])
     rng = np.random.default_rng(0)
     assert (
-        switching.switched("A Cat, a dog; New York? Concat!", "en", rng)
+        switching.switch_words("A Cat, a dog; New York? Concat!", "en", rng)
         == "A Katze, a Hund; Neu York? Concat!"
     )
-    assert switching.switched("Katze", "de", rng) == "Katze"
+    assert switching.switch_words("Katze", "de", rng) == "Katze"
     both = CodeSwitching(str(lexicon), words=1.0).prepare(["en", "de", "es"])
-    assert {both.switched("cat", "en", np.random.default_rng(i)) for i in range(20)} == {
+    assert {both.switch_words("cat", "en", np.random.default_rng(i)) for i in range(20)} == {
         "Katze",
         "gato",
     }
     assert (
-        CodeSwitching(str(lexicon), words=0.0).prepare(["en", "de"]).switched("cat", "en", rng)
+        CodeSwitching(str(lexicon), words=0.0).prepare(["en", "de"]).switch_words("cat", "en", rng)
         == "cat"
     )
 
@@ -71,7 +71,7 @@ def test_nothing_else_of_a_text_changes(lexicon, text, seed, words):
     back = re.sub(
         r"\b(Katze|Hund|Neu York)\b",
         lambda found: {"Katze": "cat", "Hund": "dog", "Neu York": "new york"}[found[0]],
-        switching.switched(text, "en", np.random.default_rng(seed)),
+        switching.switch_words(text, "en", np.random.default_rng(seed)),
     )
     assert back == text
 
@@ -79,13 +79,13 @@ def test_nothing_else_of_a_text_changes(lexicon, text, seed, words):
 def test_words_of_scripts_with_vowel_signs_are_whole():
     switching = CodeSwitching(words=1.0).prepare(["hi", "en"])
     rng = np.random.default_rng(0)
-    assert switching.switched("क्या भारतीय भारत में हैं?", "hi", rng) == "क्या भारतीय India में हैं?"
+    assert switching.switch_words("क्या भारतीय भारत में हैं?", "hi", rng) == "क्या भारतीय India में हैं?"
 
 
 def test_the_lexicon_of_cldr():
     switching = CodeSwitching(words=1.0).prepare(["en", "de", "zh"])
     said = {
-        switching.switched("the people of South Africa", "en", np.random.default_rng(i))
+        switching.switch_words("the people of South Africa", "en", np.random.default_rng(i))
         for i in range(20)
     }
     assert said == {"the people of Südafrika", "the people of 南非"}
@@ -130,7 +130,11 @@ def test_batches_are_switched_alike_on_any_number_of_ranks(lexicon, tokenizers, 
 
     def data(own: slice) -> PlannedBatches:
         return PlannedBatches(
-            sampler, tokenizers, cache, own=own, switching=CodeSwitching(str(lexicon), 0.5, 1.0)
+            sampler,
+            tokenizers,
+            cache,
+            rank_slice=own,
+            switching=CodeSwitching(str(lexicon), 0.5, 1.0),
         )
 
     whole, halves, never = (

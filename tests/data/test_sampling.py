@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.language_draws import choose_columns
+from hybrid_ir.data.language_choice import choose_columns
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.types import Source
 

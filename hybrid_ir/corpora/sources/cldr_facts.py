@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hybrid_ir.cldr.factset import build_fact_set, describe_source
-from hybrid_ir.cldr.texts import take
+from hybrid_ir.cldr.fact_set import build_fact_set, describe_source
+from hybrid_ir.cldr.texts import select_rows
 from hybrid_ir.data.corpus import ParallelCorpus
 
 
@@ -22,8 +22,8 @@ def load(languages: str | Sequence[str] | None = "xquad") -> ParallelCorpus:
         negatives, np.argsort(negatives < 0, axis=1, kind="stable"), axis=1
     )  # fillers last
     return ParallelCorpus(
-        take(facts.questions, questions),
-        take(facts.passages, passages),
+        select_rows(facts.questions, questions),
+        select_rows(facts.passages, passages),
         pairs,
         describe_source(facts),
         negatives,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hybrid_ir.cldr.factset import FactSet, build_fact_set, describe_source
+from hybrid_ir.cldr.fact_set import FactSet, build_fact_set, describe_source
 from hybrid_ir.types import Benchmark
 
 SUBSET_SEED = 11
@@ -48,7 +48,7 @@ def load(
 
 def _questions(facts: FactSet, split: str, max_queries: int | None) -> np.ndarray:
     """Question ids; subsets of different size nest, so a longer check contains the shorter one."""
-    ids = facts.evaluated(split)
+    ids = facts.find_evaluated_questions(split)
     drawn = np.random.default_rng(SUBSET_SEED).permutation(ids)
     return np.sort(drawn[:max_queries])
 
