@@ -14,7 +14,7 @@ from hybrid_ir.evaluation.card import build_evaluation_card, hash_benchmark
 from hybrid_ir.evaluation.evaluate import Evaluation, EvaluationSettings, evaluate_with_corrections
 from hybrid_ir.evaluation.postprocess import require_corrections
 from hybrid_ir.evaluation.report import write_report
-from hybrid_ir.evaluation.trec_runs import write_trec_runs
+from hybrid_ir.evaluation.top_k import write_trec_runs
 from hybrid_ir.runs import encoders as models
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import find_conf_folder, list_options, require_benchmarks

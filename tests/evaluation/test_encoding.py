@@ -18,7 +18,7 @@ from hybrid_ir.evaluation.evaluate import (
 )
 from hybrid_ir.evaluation.rank_counter import rank_benchmark
 from hybrid_ir.evaluation.results import Results
-from hybrid_ir.evaluation.vector_shards import read_shards
+from hybrid_ir.evaluation.encoding import read_shards
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.model.encoder import BiEncoder
 from tests.support.small_run import PAIRS
@@ -100,7 +100,7 @@ def test_a_passage_that_reads_like_a_relevant_one_gets_its_very_vector(numbers_b
 
 def test_evaluate_is_encode_and_rank(numbers_benchmark, texts, tmp_path):
     queries, passages = vectors_of(numbers_benchmark, texts)
-    expected = Results.of(rank_benchmark(queries, passages, numbers_benchmark), numbers_benchmark)
+    expected = Results.from_table(rank_benchmark(queries, passages, numbers_benchmark), numbers_benchmark)
     for folder in (None, tmp_path / "kept"):  # streamed, and by way of files
         found = next(
             evaluate_with_corrections(
@@ -108,7 +108,7 @@ def test_evaluate_is_encode_and_rank(numbers_benchmark, texts, tmp_path):
             )
         ).results
         assert found.macro("multi") == pytest.approx(expected.macro("multi"), abs=1e-9)
-        assert found.observed["language_mix@10"] and found.observed["uniformity"] < 0
+        assert found.geometry["language_mix@10"] and found.geometry["uniformity"] < 0
     kept = list(read_shards(tmp_path / "kept"))
     assert sum(len(part.rows_N) for part in kept) == len(numbers_benchmark.queries) + len(
         numbers_benchmark.passages

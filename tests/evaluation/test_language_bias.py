@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hybrid_ir.evaluation.geometry import (
+from hybrid_ir.evaluation.language_bias import (
     NeighbourLanguages,
     compute_alignment,
     compute_uniformity,

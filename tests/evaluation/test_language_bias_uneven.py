@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hybrid_ir.evaluation.geometry import NeighbourLanguages, compute_alignment, compute_uniformity
+from hybrid_ir.evaluation.language_bias import NeighbourLanguages, compute_alignment, compute_uniformity
 from hybrid_ir.evaluation.language_bias import (
     compute_diagonal_gap,
     compute_expected_ranks,

@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from hybrid_ir.evaluation.passage_vectors import PassageVectors
 from hybrid_ir.evaluation.rank_counter import RankCounter
-from hybrid_ir.evaluation.rank_table import EVERY, OWN
-from hybrid_ir.evaluation.relevant_passages import list_relevant_rows, pad_rows
+from hybrid_ir.evaluation.rank_table import ALL_LANGUAGES, OWN_LANGUAGE
+from hybrid_ir.evaluation.rank_table import list_relevant_rows, pad_rows
 from hybrid_ir.model.tokens import cut_into_windows, find_window_spans
 from tests.evaluation.test_rank_counter import benchmark_of, fold
 
@@ -64,7 +64,7 @@ def test_counts_of_windows_are_those_of_a_brute_force(seed, parts):
     for q, rows in enumerate(benchmark.relevant):
         for r, row in enumerate(rows):
             own = benchmark.passage_languages == benchmark.passage_languages[row]
-            for kind, pool in ((OWN, own), (EVERY, np.ones(30, bool))):
+            for kind, pool in ((OWN_LANGUAGE, own), (ALL_LANGUAGES, np.ones(30, bool))):
                 assert table.above[q, r, kind] == (scores_QN[q, pool] > scores_QN[q, row]).sum()
                 assert table.tied[q, r, kind] == (scores_QN[q, pool] == scores_QN[q, row]).sum() - 1
 
@@ -75,12 +75,12 @@ def test_paired_scores_are_the_best_windows():
         torch.randn(6, 5, generator=torch.Generator().manual_seed(0)).double(),
     )
     queries = torch.randn(3, 5, generator=torch.Generator().manual_seed(1)).double()
-    known, passages = PassageVectors.of(rows, vectors)
+    known, passages = PassageVectors.from_windows(rows, vectors)
     assert known.tolist() == [4, 2, 7]
     expected = torch.stack([(queries @ vectors[rows == row].T).amax(1) for row in known], 1)
-    torch.testing.assert_close(passages.scores(queries), expected)
+    torch.testing.assert_close(passages.compute_scores(queries), expected)
     query, passage = torch.tensor([0, 2, 2, 1]), torch.tensor([2, 0, 1, 2])
-    torch.testing.assert_close(passages.paired(queries, query, passage), expected[query, passage])
+    torch.testing.assert_close(passages.compute_paired_scores(queries, query, passage), expected[query, passage])
 
 
 @pytest.fixture(scope="session")

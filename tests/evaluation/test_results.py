@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_ir.evaluation.rank_counter import rank_benchmark
-from hybrid_ir.evaluation.results import ALL, RETRIEVAL, VIEWS, Results
+from hybrid_ir.evaluation.results import RETRIEVAL, VIEWS, Results
 from hybrid_ir.types import Benchmark, Source
 
 LANGUAGES = ("de", "en", "zh")
@@ -49,8 +49,8 @@ def world(seed: int, queries: int = 24, passages: int = 150, graded: bool = Fals
 def rankings(benchmark, scores_QN):
     """Qrels and run of every view as the oracles want them: (view, passage language) -> (qrels, run)."""
     for view in VIEWS:
-        for language in [ALL] if view == "multi" else range(3):
-            pool = (benchmark.passage_languages == language) | (language == ALL)
+        for language in [MULTILINGUAL] if view == "multi" else range(3):
+            pool = (benchmark.passage_languages == language) | (language == MULTILINGUAL)
             qrels, run = {}, {}
             for q, rows in enumerate(benchmark.relevant):
                 grade = dict(
@@ -77,7 +77,7 @@ def rankings(benchmark, scores_QN):
 def case(request):
     seed, graded = request.param
     benchmark, table, scores_QN = world(seed, graded=graded)
-    return Results.of(table, benchmark, METRICS), list(rankings(benchmark, scores_QN))
+    return Results.from_table(table, benchmark, METRICS), list(rankings(benchmark, scores_QN))
 
 
 def rows_of(results: Results, view: str, language: int) -> np.ndarray:
@@ -134,7 +134,7 @@ def test_values_are_those_of_ranx(case, ranx):
 def test_rank_distance_is_last_minus_first_rank(case):
     results, cases = case
     *_, qrels, run = cases[-1]
-    rows = rows_of(results, "multi", ALL)
+    rows = rows_of(results, "multi", MULTILINGUAL)
     for row, (q, relevant) in zip(rows, qrels.items(), strict=True):
         order = sorted(run[q], key=run[q].get, reverse=True)
         ranks = sorted(order.index(passage) + 1 for passage in relevant)
@@ -149,7 +149,7 @@ def test_rank_distance_is_last_minus_first_rank(case):
 @given(st.integers(0, 10**6))
 def test_macro_is_the_mean_of_settings_and_micro_of_questions(seed):
     benchmark, table, _ = world(seed)
-    results = Results.of(table, benchmark)
+    results = Results.from_table(table, benchmark)
     for view in VIEWS:
         rows = results.view == VIEWS.index(view)
         settings_ = [setting for setting in results.settings if setting.view == view]
@@ -169,7 +169,7 @@ def test_macro_is_the_mean_of_settings_and_micro_of_questions(seed):
 @given(st.integers(0, 10**6))
 def test_every_query_is_in_a_view_or_counted_as_left_out(seed):
     benchmark, table, _ = world(seed)
-    results = Results.of(table, benchmark)
+    results = Results.from_table(table, benchmark)
     has = np.array(
         [
             [(benchmark.passage_languages[rows] == language).any() for language in range(3)]
@@ -181,12 +181,12 @@ def test_every_query_is_in_a_view_or_counted_as_left_out(seed):
     possible = {"mono": len(has), "cross": 2 * len(has), "multi": len(has)}
     for number, view in enumerate(VIEWS):
         assert (results.view == number).sum() == expected[view]
-        assert results.left_out[view] == possible[view] - expected[view]
+        assert results.queries_without_relevant[view] == possible[view] - expected[view]
 
 
 def test_matrix_has_monolingual_means_on_the_diagonal():
     benchmark, table, _ = world(0)
-    results = Results.of(table, benchmark)
+    results = Results.from_table(table, benchmark)
     matrix, cells = (
         results.matrix("map"),
         {(s.query_language, s.passage_language, s.view): s for s in results.settings},
@@ -199,8 +199,8 @@ def test_matrix_has_monolingual_means_on_the_diagonal():
 
 def test_columns_name_every_query_and_the_summary_is_flat():
     benchmark, table, _ = world(1)
-    results = Results.of(table, benchmark)
-    columns = results.columns().to_pandas()
+    results = Results.from_table(table, benchmark)
+    columns = results.to_arrow().to_pandas()
     assert len(columns) == len(results.view)
     assert set(columns["view"]) == set(VIEWS) and set(columns["passage_language"]) == {
         *LANGUAGES,
@@ -219,17 +219,17 @@ def test_columns_name_every_query_and_the_summary_is_flat():
 
 def test_what_is_undefined_is_counted():
     benchmark, table, _ = world(1)
-    results = Results.of(table, benchmark)
+    results = Results.from_table(table, benchmark)
     single = sum(len(rows) == 1 for rows in benchmark.relevant)
-    assert single and results.undefined("multi")["rank_distance"] == single
+    assert single and results.count_undefined_queries("multi")["rank_distance"] == single
     assert (
-        "map" not in results.undefined("multi") and results.undefined("mono") == {}
+        "map" not in results.count_undefined_queries("multi") and results.count_undefined_queries("mono") == {}
     )  # of no row of that view
 
 
 def test_a_monolingual_benchmark_has_no_cross_lingual_numbers():
     benchmark, table, _ = world(2)
-    one = Results.of(table, benchmark)
+    one = Results.from_table(table, benchmark)
     keep = [
         np.array(
             [
@@ -245,11 +245,11 @@ def test_a_monolingual_benchmark_has_no_cross_lingual_numbers():
     vectors = torch.nn.functional.normalize(
         torch.randn(200, 4, generator=torch.Generator().manual_seed(0)), dim=1
     )
-    results = Results.of(
+    results = Results.from_table(
         rank_benchmark(vectors[:24], vectors[24:174], alone, temperature=0.05), alone
     )
     assert (
-        results.left_out["mono"] == one.left_out["mono"]
+        results.queries_without_relevant["mono"] == one.queries_without_relevant["mono"]
         and not (results.view == VIEWS.index("cross")).any()
     )
     assert np.isnan(results.macro("cross")["map"]) and not any(

@@ -112,7 +112,7 @@ def test_twelve_questions_are_enumerated_in_blocks_of_any_size(monkeypatch, at_o
     contributions = np.random.default_rng(6).normal(0.4, 1, (12, 2))
     signs = np.array(list(product([1, -1], repeat=12)))
     expected = (np.abs(signs @ contributions) >= np.abs(contributions.sum(0)) - 1e-9).mean(0)
-    monkeypatch.setattr(significance, "AT_ONCE", at_once)
+    monkeypatch.setattr(significance, "VALUES_AT_ONCE", at_once)
     assert compute_randomisation_p_values(contributions, None) == pytest.approx(
         expected, abs=1e-12
     )  # nothing is drawn
@@ -124,7 +124,7 @@ def test_as_many_flips_and_resamples_are_drawn_as_asked_in_blocks_of_any_size(mo
     data = clustered(*shared_questions(np.random.default_rng(7), 20), 20)
     whole = compute_bootstrap_interval(data, EVERY, np.random.default_rng(8), number)
     assert (whole[0] == whole[1]) == (number == 1)  # a single resample has no width
-    monkeypatch.setattr(significance, "AT_ONCE", 20 * 13)
+    monkeypatch.setattr(significance, "VALUES_AT_ONCE", 20 * 13)
     assert (
         compute_randomisation_p_values(np.zeros((20, 1)), np.random.default_rng(8), number)[0] == 1
     )

@@ -57,7 +57,7 @@ def streamed(benchmark, queries, passages, seed, **choices):
 @settings(max_examples=15, deadline=None)
 def test_languages_at_the_top_are_those_of_each_query_language(seed):
     benchmark, queries, passages = problem(seed)
-    found = streamed(benchmark, queries, passages, seed, whole=True).observed["language_mix@10"]
+    found = streamed(benchmark, queries, passages, seed, with_geometry=True).geometry["language_mix@10"]
     order = np.argsort(-(queries.double() @ passages.double().T).numpy(), axis=1)[:, :10]
     for code in range(2):
         mine = benchmark.passage_languages[order[benchmark.query_languages == code]]

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_ir.evaluation.rank_counter import RankCounter
-from hybrid_ir.evaluation.relevant_passages import list_relevant_rows, pad_rows
+from hybrid_ir.evaluation.rank_table import list_relevant_rows, pad_rows
 from hybrid_ir.evaluation.top_k import TopK
-from hybrid_ir.evaluation.trec_runs import quote_blanks, write_trec_runs
+from hybrid_ir.evaluation.top_k import quote_blanks, write_trec_runs
 from tests.evaluation.test_rank_counter import world
 
 
