@@ -99,7 +99,9 @@ def test_batching_order_and_shards_change_nothing(seed, data):
         patch.setattr(exact_scores, "PRODUCTS_AT_ONCE", products_at_once)
         counters = [create_counter(benchmark, queries_QD, passages_ND) for _ in range(shards)]
         for number, start in enumerate(range(0, PASSAGES, batch)):
-            add_rows(counters[number % shards], order[start : start + batch], benchmark, passages_ND)
+            add_rows(
+                counters[number % shards], order[start : start + batch], benchmark, passages_ND
+            )
         for other in counters[1:]:
             counters[0].merge(other)
         require_equal_tables(counters[0].table(), expected)
@@ -191,7 +193,9 @@ def test_one_unit_in_the_last_place_decides(width):
     require_counts(table, benchmark, queries_QD, passages_ND)
     exact = [float(compute_fraction(queries_QD[0], passage)) for passage in passages_ND]
     scores = compute_all_scores(queries_QD, passages_ND)[0]
-    np.testing.assert_array_equal(np.argsort(exact, kind="stable"), np.argsort(scores, kind="stable"))
+    np.testing.assert_array_equal(
+        np.argsort(exact, kind="stable"), np.argsort(scores, kind="stable")
+    )
 
 
 def compute_fraction(left_D: torch.Tensor, right_D: torch.Tensor) -> Fraction:
