@@ -1,4 +1,4 @@
-"""Passages of several windows score as the best of them: against a brute force, whatever the batches."""
+"""Passages of several windows score as the best of them, and windows cover a text."""
 
 import numpy as np
 import pytest
@@ -98,7 +98,10 @@ def reader(tokenizers) -> PreTrainedTokenizerBase:
 
 @pytest.fixture(scope="session")
 def letters() -> PreTrainedTokenizerBase:
-    """A token a letter, and one more where a text begins: a piece cut inside a word has more tokens than it had there."""
+    """A token a letter, and one more where a text begins.
+
+    A piece that is cut inside a word has more tokens than it had there.
+    """
     pieces = [
         ("<unk>", 0.0),
         ("▁", -1.0),
@@ -117,11 +120,13 @@ def letters() -> PreTrainedTokenizerBase:
 )
 @settings(max_examples=40, deadline=None)
 def test_pieces_that_get_tokens_at_their_edges_still_fit(letters, words, length, overlap):
-    text, end = " ".join(words), 0
-    spans = find_window_spans(text, letters, length, overlap)
-    for first, last in spans:
+    text = " ".join(words)
+    end = 0
+    for first, last in find_window_spans(text, letters, length, overlap):
         assert len(letters(text[first:last])["input_ids"]) <= length
-        assert not text[end:first].strip() and last >= end and last > first
+        assert not text[end:first].strip()
+        assert last >= end
+        assert last > first
         end = last
     assert not text[end:].strip()
 
@@ -133,18 +138,17 @@ def test_pieces_that_get_tokens_at_their_edges_still_fit(letters, words, length,
 )
 @settings(max_examples=40, deadline=None)
 def test_windows_fit_overlap_and_cover_the_text(reader, words, length, overlap):
-    text, prefix = " ".join(words), "Passage: "
+    text = " ".join(words)
+    prefix = "Passage: "
     spans = find_window_spans(text, reader, length, overlap, prefix)
-    assert cut_into_windows(text, reader, length, overlap, prefix) == [
-        text[first:last] for first, last in spans
-    ]
+    windows = cut_into_windows(text, reader, length, overlap, prefix)
+    assert windows == [text[first:last] for first, last in spans]
+    # each begins before or where the one before it ended, and reaches at least as far
     end = 0
-    for (
-        first,
-        last,
-    ) in spans:  # each begins before or where the one before it ended, and reaches at least as far
+    for first, last in spans:
         assert len(reader(prefix + text[first:last])["input_ids"]) <= length
-        assert not text[end:first].strip() and last >= end
+        assert not text[end:first].strip()
+        assert last >= end
         end = last
     assert not text[end:].strip()
     if len(spans) > 1 and overlap == 0.5:
@@ -152,13 +156,13 @@ def test_windows_fit_overlap_and_cover_the_text(reader, words, length, overlap):
 
 
 @pytest.mark.parametrize(
-    ("text", "length", "overlap", "said"),
+    ("text", "length", "overlap", "message"),
     [
         (("a", "b"), 30, 0.5, "not pairs"),
         ("a", 30, 1.0, "window_overlap=1.0 must be"),
         ("a b c", 4, 0.5, "leaves no room"),
     ],
 )
-def test_impossible_windows_are_refused(reader, text, length, overlap, said):
-    with pytest.raises(ValueError, match=said):
+def test_impossible_windows_are_refused(reader, text, length, overlap, message):
+    with pytest.raises(ValueError, match=message):
         cut_into_windows(text, reader, length, overlap, "Passage: Passage: Passage: Passage: ")
