@@ -261,27 +261,18 @@ def evaluate_with_corrections(
             split.
     """
     names = sorted(dict.fromkeys(settings.postprocess), key=CORRECTION_NAMES.index)
-    has_corrections = names != ["none"]
     require_relevant_passages(benchmark)
-    other_benchmark = None
-    if has_corrections and settings.postprocess_on is not None:
-        other_benchmark = select_questions(settings.postprocess_on, SPLIT_QUESTIONS)
-    split = EstimationSplit(benchmark if other_benchmark is None else other_benchmark)
-    if has_corrections:
-        components = settings.postprocess_components
-        require_split(names, benchmark, split.benchmark, components, settings.postprocess_source)
-    if other_benchmark is not None:
-        chunks = _read_chunks(other_benchmark, encoder, settings)
-        for encoded in EncodingPass(chunks, f"encode {other_benchmark.name} for postprocess"):
-            split.add(encoded)
+    split = None
+    if names != ["none"]:
+        split = _prepare_split(names, benchmark, encoder, settings)
     chunks = _read_chunks(benchmark, encoder, settings)
     vectors: Iterable[EncodedRows] = EncodingPass(chunks)
     with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=scratch) as folder:
-        if has_corrections or embeddings is not None:
+        if split is not None or embeddings is not None:
             shards = VectorShards(embeddings or Path(folder), str(encoder.device))
             for encoded in vectors:
                 shards.write(encoded)
-                if has_corrections and other_benchmark is None:
+                if split is not None and settings.postprocess_on is None:
                     split.add(encoded)
             vectors = shards
         for name in names:
@@ -289,12 +280,9 @@ def evaluate_with_corrections(
                 name, split, settings.postprocess_components, settings.postprocess_source
             )
             ranking = rank_vectors(benchmark, vectors, encoder, settings, correction)
-            estimated_on = None
-            if correction is not None:
-                estimated_on = "test" if other_benchmark is None else other_benchmark.name
             yield Evaluation(
                 postprocess=name,
-                estimated_on=estimated_on,
+                estimated_on=None if correction is None else _name_split(settings),
                 estimated_from=None if correction is None else split.counts(),
                 results=ranking.results(),
                 windows=chunks.windows,
@@ -307,6 +295,31 @@ def evaluate_with_corrections(
                 postprocess_components=settings.postprocess_components,
                 postprocess_source=settings.postprocess_source,
             )
+
+
+def _prepare_split(
+    names: Sequence[str], benchmark: Benchmark, encoder: TextEncoder, settings: EvaluationSettings
+) -> EstimationSplit:
+    """The split on which corrections are estimated.
+
+    It is filled here if it is of another benchmark, else while the benchmark itself is encoded.
+    """
+    if settings.postprocess_on is None:
+        split = EstimationSplit(benchmark)
+    else:
+        split = EstimationSplit(select_questions(settings.postprocess_on, SPLIT_QUESTIONS))
+    components = settings.postprocess_components
+    require_split(names, benchmark, split.benchmark, components, settings.postprocess_source)
+    if settings.postprocess_on is not None:
+        chunks = _read_chunks(split.benchmark, encoder, settings)
+        for encoded in EncodingPass(chunks, f"encode {split.name} for postprocess"):
+            split.add(encoded)
+    return split
+
+
+def _name_split(settings: EvaluationSettings) -> str:
+    """What the card says of the split: `test` are the very texts that are measured."""
+    return "test" if settings.postprocess_on is None else settings.postprocess_on.name
 
 
 def rank_vectors(
