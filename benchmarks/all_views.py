@@ -17,9 +17,9 @@ import torch
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
 from hybrid_ir.evaluation.benchmarks.xquad_r import load
+from hybrid_ir.evaluation.encoding import read_shards
 from hybrid_ir.evaluation.rank_counter import rank_benchmark
 from hybrid_ir.evaluation.results import Results
-from hybrid_ir.evaluation.vector_shards import read_shards
 
 ROUNDS = 2
 
@@ -84,7 +84,7 @@ def main(data: str, embeddings: str) -> None:
     }
     for number in range(ROUNDS):
         started = time.perf_counter()
-        results = Results.of(rank_benchmark(queries, passages, benchmark), benchmark)
+        results = Results.from_table(rank_benchmark(queries, passages, benchmark), benchmark)
         ours = time.perf_counter() - started
         print(
             f"round {number}: one pass, all 132 settings and every measure: {ours:.1f} s",

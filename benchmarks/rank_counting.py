@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from hybrid_ir.data.batching import Chunks
 from hybrid_ir.evaluation.benchmarks.xquad_r import load
+from hybrid_ir.evaluation.encoding import TokenChunks
 from hybrid_ir.evaluation.rank_counter import rank_benchmark
 from hybrid_ir.evaluation.results import Results
 from hybrid_ir.model.encoder import BiEncoder
@@ -32,11 +32,11 @@ def encode(data: str, model: str, written: Path) -> None:
         "passages": torch.empty(len(benchmark.passages), encoder.width),
     }
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        chunks = Chunks(benchmark, encoder.tokenizers, written.parent)
+        chunks = TokenChunks(benchmark, encoder.tokenizers, written.parent)
         for chunk in (chunks[i] for i in range(len(chunks))):
             into = vectors["queries" if chunk.stage == "queries" else "passages"]
-            for rows, vector in zip(chunk.rows, encoder(chunk.tokens), strict=True):
-                into[torch.from_numpy(rows)] = vector
+            encoded = chunk.assign(encoder(chunk.inputs))
+            into[torch.from_numpy(encoded.rows_N)] = encoded.vectors_ND
     save_file(vectors, written)
 
 
@@ -59,7 +59,7 @@ def main(data: str, model: str) -> None:
         started = time.perf_counter()
         table = rank_benchmark(queries, passages, benchmark)
         counted = time.perf_counter()
-        results = Results.of(table, benchmark)
+        results = Results.from_table(table, benchmark)
         means = [f"{results.macro(view)['map']:.4f}" for view in ("mono", "cross", "multi")]
         print(
             f"ranks {counted - started:.2f} s + metrics {time.perf_counter() - counted:.2f} s "

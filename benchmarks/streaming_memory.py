@@ -32,6 +32,7 @@ class Numbered:
 
 
 def measure(passages: int) -> None:
+    from hybrid_ir.evaluation.encoding import EncodedRows
     from hybrid_ir.evaluation.streaming import StreamedRanking
     from hybrid_ir.types import Benchmark, Source
 
@@ -50,13 +51,13 @@ def measure(passages: int) -> None:
         relevant,
         Source("random", "", "", ""),
     )
-    ranking = StreamedRanking(benchmark, whole=True)
-    ranking.take("queries", np.arange(QUERIES), vectors(QUERIES, 1))
-    ranking.take("relevant", found, vectors(len(found), 2))
+    ranking = StreamedRanking(benchmark, with_geometry=True)
+    ranking.add(EncodedRows("queries", np.arange(QUERIES), vectors(QUERIES, 1)))
+    ranking.add(EncodedRows("relevant", found, vectors(len(found), 2)))
     before, started = peak(), time.perf_counter()
     for start in range(0, passages, BATCH):
         rows = np.setdiff1d(np.arange(start, min(start + BATCH, passages)), found)
-        ranking.take("others", rows, vectors(len(rows), start + 3))
+        ranking.add(EncodedRows("others", rows, vectors(len(rows), start + 3)))
     results = ranking.results()
     seconds = time.perf_counter() - started
     print(

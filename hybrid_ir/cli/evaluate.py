@@ -17,7 +17,7 @@ from hybrid_ir.evaluation.evaluate import (
 )
 from hybrid_ir.evaluation.postprocess import require_corrections
 from hybrid_ir.evaluation.report import write_report
-from hybrid_ir.evaluation.trec_runs import write_trec_runs
+from hybrid_ir.evaluation.top_k import write_trec_runs
 from hybrid_ir.runs import encoders
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import list_options

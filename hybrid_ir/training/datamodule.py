@@ -7,9 +7,10 @@ from typing import Any
 from lightning import LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 
-from hybrid_ir.data.batching import Chunks, PlannedBatches, require_enough_negatives
+from hybrid_ir.data.batching import PlannedBatches, require_enough_negatives
 from hybrid_ir.data.code_switching import CodeSwitching
 from hybrid_ir.data.sampling import PairBatchSampler
+from hybrid_ir.evaluation.encoding import TokenChunks
 from hybrid_ir.model.tokens import RoleTokenizer
 from hybrid_ir.system.interruption import ignore_stop_signals
 from hybrid_ir.types import Benchmark
@@ -118,7 +119,7 @@ class RetrievalData(LightningDataModule):
             Path(cache),
         )
         self.distinct_batches, self.code_switching = distinct_batches, code_switching
-        self._chunks: dict[str, Chunks] = {}
+        self._chunks: dict[str, TokenChunks] = {}
 
     @property
     def described(self) -> dict[str, Any]:
@@ -165,10 +166,7 @@ class RetrievalData(LightningDataModule):
 
     def texts_cut(self, stage: str) -> dict[str, float]:
         """Share of a benchmark's queries and passages that are longer than the encoder reads."""
-        return {
-            role: store.card["truncated"] / max(1, len(store))
-            for role, store in self._chunks[stage].stores.items()
-        }
+        return self._chunks[stage].texts_cut()
 
     def _batches(self, own: slice = slice(None)) -> PlannedBatches:
         return PlannedBatches(
@@ -177,7 +175,7 @@ class RetrievalData(LightningDataModule):
 
     def _encoding(self, stage: str) -> DataLoader:
         if stage not in self._chunks:
-            self._chunks[stage] = Chunks(
+            self._chunks[stage] = TokenChunks(
                 self.benchmarks[stage],
                 self.tokenizers,
                 self.cache,

@@ -10,9 +10,10 @@ from lightning import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
-from hybrid_ir.data.batching import Batch, Chunk, describe_batch
+from hybrid_ir.data.batching import Batch, describe_batch
 from hybrid_ir.data.labels import compute_masked_share
 from hybrid_ir.distributed import average_over_ranks, shard_module, to_full_tensor
+from hybrid_ir.evaluation.encoding import Chunk
 from hybrid_ir.evaluation.results import Results
 from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.model.encoder import BiEncoder
@@ -168,7 +169,7 @@ class Retriever(LightningModule):
         self._start("test")
 
     def validation_step(self, chunk: Chunk, _: int) -> None:
-        self.ranking.add(chunk.stage, chunk.rows, self.encoder(chunk.tokens).float())
+        self.ranking.add(chunk.assign(self.encoder(chunk.inputs).float()))
 
     test_step = validation_step
 
@@ -189,7 +190,7 @@ class Retriever(LightningModule):
             )
         benchmark = self.trainer.datamodule.benchmarks[stage]
         self.ranking = StreamedRanking(
-            benchmark, temperature=float(self.loss.temperature), whole=stage == "test"
+            benchmark, temperature=float(self.loss.temperature), with_geometry=stage == "test"
         )
 
     def _finish(self, stage: str, prefix: str) -> None:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from hybrid_ir.data.batching import (
-    Chunks,
     PlannedBatches,
     choose_hard_negatives,
     hash_text,
@@ -17,7 +16,7 @@ from hybrid_ir.data.batching import (
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.training.datamodule import RetrievalData
-from hybrid_ir.types import STAGES, Benchmark, Source
+from hybrid_ir.types import Source
 
 SOURCE = Source("made", "texts made for a test", "none", "none")
 PAIRS = 30
@@ -128,34 +127,3 @@ def test_more_hard_negatives_than_there_are_is_refused(corpus, tokenizers, cache
         match=r"data.hard_negatives=4, but corpus 'made' has up to 3 per question: use 0 to 3",
     ):
         RetrievalData(PairBatchSampler(corpus, 2, 0.5), tokenizers, cache=cache, hard_negatives=4)
-
-
-def test_chunks_hold_every_row_once_each_text_once_and_stages_in_order(tokenizers, cache):
-    passages = ["one", "two two", "one", "three three three", "four", "two two"]
-    benchmark = Benchmark(
-        ("a",),
-        ["q1", "q2", "q1"],
-        np.zeros(3, int),
-        ["1", "2", "3"],
-        passages,
-        np.zeros(6, int),
-        list("uvwxyz"),
-        [np.array([0]), np.array([3]), np.array([1])],
-        SOURCE,
-    )
-    chunks = Chunks(benchmark, tokenizers, cache, texts_per_chunk=2)
-    stages = [chunks[i].stage for i in range(len(chunks))]
-    assert stages == sorted(stages, key=list(STAGES).index)
-    for stage, expected in (
-        ("queries", [[0, 2], [1]]),
-        ("relevant", [[0, 2], [1, 5], [3]]),
-        ("others", [[4]]),
-    ):
-        groups = [
-            rows.tolist()
-            for i in range(len(chunks))
-            for rows in chunks[i].rows
-            if chunks[i].stage == stage
-        ]
-        assert sorted(groups) == expected
-    assert all(len(chunks[i].tokens) == len(chunks[i].rows) for i in range(len(chunks)))

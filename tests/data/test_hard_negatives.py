@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.data.batching import Chunks, PlannedBatches, choose_hard_negatives, select_passages
+from hybrid_ir.data.batching import PlannedBatches, choose_hard_negatives, select_passages
 from hybrid_ir.data.content_ids import hash_text
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.hard_negatives import HardNegatives
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.training.batch_card import BatchCard
 from hybrid_ir.training.losses import InfoNCE
-from hybrid_ir.types import Benchmark, Source
+from hybrid_ir.types import Source
 
 SOURCE = Source("made", "texts made for a test", "none", "none")
 PAIRS = 12
@@ -100,29 +100,6 @@ def test_labels_follow_the_query_of_a_pair_not_its_row():
 
 def test_a_text_has_the_same_hash_in_every_process():
     assert hash_text("Kabul") == 8867130010577433881
-
-
-def test_chunks_go_from_long_to_short_texts(tokenizers, cache):
-    passages = ["a", "b " * 30, "c", "d " * 20, "e"]
-    benchmark = Benchmark(
-        ("a",),
-        ["q"],
-        np.zeros(1, int),
-        ["1"],
-        passages,
-        np.zeros(5, int),
-        list("vwxyz"),
-        [np.array([0])],
-        SOURCE,
-    )
-    chunks = Chunks(benchmark, tokenizers, cache, 2)
-    lengths = [
-        length
-        for chunk in (chunks[i] for i in range(len(chunks)))
-        if chunk.stage == "others"
-        for length in chunk.tokens.lengths_B.tolist()
-    ]
-    assert len(lengths) == 4 and lengths == sorted(lengths, reverse=True)
 
 
 def test_the_card_counts_what_the_loss_compares(corpus):

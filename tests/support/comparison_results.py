@@ -5,7 +5,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
@@ -73,7 +72,7 @@ def results_of(
     queries = vectors(
         meaning[[ids[name] for name in benchmark.question_ids]], benchmark.query_languages
     )
-    return Results.of(
+    return Results.from_table(
         rank_benchmark(queries, vectors(passages, benchmark.passage_languages), benchmark, 0.05),
         benchmark,
     )
@@ -118,7 +117,7 @@ def write_result(
     folder.mkdir(parents=True)
     results = results_of(benchmark, noise, bias, seed)
     (folder / "metrics.json").write_text(json.dumps(results_to_dict(results)))
-    pq.write_table(pa.table(results.columns()), folder / "per_query.parquet")
+    pq.write_table(results.to_arrow(), folder / "per_query.parquet")
     (folder / "evaluation_card.json").write_text(json.dumps(card))
     if card["training"]:
         rows = [

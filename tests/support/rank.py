@@ -113,7 +113,7 @@ def measure(folder: Path, cache: Path, ranks: int) -> None:
         results = run.module.results["test"]
         found[name] = {
             "summary": results.summary(),
-            "observed": results.observed,
+            "observed": results.geometry,
             "above": results.table.above.tolist(),
             "tied": results.table.tied.tolist(),
         }
