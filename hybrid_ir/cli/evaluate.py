@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hybrid_ir.cli.config import require_choice, require_whole_numbers
-from hybrid_ir.evaluation.card import build_evaluation_card, hash_benchmark
+from hybrid_ir.evaluation.card import hash_benchmark
 from hybrid_ir.evaluation.evaluate import (
     Evaluation,
     EvaluationSettings,
@@ -139,32 +139,10 @@ def write_result(
     folder: Path,
 ) -> None:
     """Write one result folder and print its tables; docs/evaluation.md lists the files."""
-    encoder = loaded.encoder
-    is_lir = evaluation.postprocess == "lir"
-    is_shift = evaluation.postprocess == "shift"
-    has_windows = cfg.long_passages == "max_passage"
-    card = build_evaluation_card(
-        evaluation.results,
-        digest,
-        reading=encoder.reading(),
-        texts_cut=evaluation.texts_cut,
-        device=str(encoder.device),
-        long_passages={
-            "policy": cfg.long_passages,
-            "window_overlap": cfg.window_overlap if has_windows else None,
-            "windows": evaluation.windows,
-        },
-        postprocess={
-            "name": evaluation.postprocess,
-            "estimated_on": evaluation.estimated_on,
-            "estimated_from": evaluation.estimated_from,
-            "components": cfg.postprocess_components if is_lir else None,
-            "source": cfg.postprocess_source if is_shift else None,
-        },
-        **loaded.describe(),
-    )
+    card = evaluation.build_card(model=loaded.model, training=loaded.training, digest=digest)
     folder.mkdir(parents=True, exist_ok=True)
-    write_trec_runs(evaluation.runs, evaluation.results.benchmark, encoder.name, folder)
+    name = loaded.encoder.name
+    write_trec_runs(evaluation.runs, evaluation.results.benchmark, name, folder)
     write_report(evaluation.results, card, folder, Console())
     if cfg.logger == "wandb":
-        log_results_to_wandb(folder, f"{encoder.name}_{folder.name}")
+        log_results_to_wandb(folder, f"{name}_{folder.name}")

@@ -16,7 +16,7 @@ from hybrid_ir.data.content_ids import hash_text
 from hybrid_ir.data.corpus import Texts
 from hybrid_ir.data.labels import Labels
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.model.token_store import RaggedTokens, concatenate_tokens
+from hybrid_ir.model.token_store import RaggedTokens, TokenStore, concatenate_tokens
 from hybrid_ir.model.tokens import RoleTokenizer
 from hybrid_ir.types import Corpus, CorpusPart, PlannedBatch, RandomStream, Role
 
