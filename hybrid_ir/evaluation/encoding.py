@@ -206,12 +206,16 @@ class TextChunks:
         self._texts_cut_before = dict(encoder.texts_cut)
 
     def __iter__(self) -> Iterator[Chunk]:
-        for rows, texts in self._read_queries():
-            yield self._make_chunk("queries", rows, texts)
-        for rows, texts in self._read_relevant():
-            yield self._make_chunk("relevant", *self._split_into_windows(rows, texts))
-        for rows, texts in self._read_others():
-            yield self._make_chunk("others", *self._split_into_windows(rows, texts))
+        readers = {
+            "queries": self._read_queries,
+            "relevant": self._read_relevant,
+            "others": self._read_others,
+        }
+        for stage, role in STAGES.items():
+            for rows, texts in readers[stage]():
+                if role == "passage" and self.window_overlap is not None:
+                    rows, texts = self._split_into_windows(rows, texts)
+                yield self._make_chunk(stage, rows, texts)
 
     def texts_cut(self) -> dict[Role, float | None]:
         """Returns the share of the texts read here that were longer than the encoder reads.
@@ -259,9 +263,7 @@ class TextChunks:
     def _split_into_windows(
         self, rows: np.ndarray, texts: Sequence[Text]
     ) -> tuple[np.ndarray, Sequence[Text]]:
-        """The windows of passages, each with the row of its passage, if windows are wanted."""
-        if self.window_overlap is None:
-            return rows, texts
+        """The windows of passages, each with the row of its passage."""
         windows: list[Text] = []
         windows_per_text: list[int] = []
         for text in texts:

@@ -88,16 +88,7 @@ class Evaluation:
         The passage language of the multilingual view is "all". A pandas DataFrame where pandas is
         installed, else a pyarrow Table.
         """
-        rows = []
-        for setting in self.results.settings:
-            row = {
-                "view": setting.view,
-                "query_language": setting.query_language,
-                "passage_language": setting.passage_language,
-                "queries": setting.queries,
-            }
-            row.update(setting.means)
-            rows.append(row)
+        rows = [setting.to_row() for setting in self.results.settings]
         return _to_data_frame(pa.Table.from_pylist(rows))
 
     def build_card(
@@ -290,7 +281,7 @@ def evaluate_with_corrections(
                 runs=ranking.runs,
                 encoder_name=encoder.name,
                 device=str(encoder.device),
-                reading=encoder.reading(),
+                reading=_describe_reading(encoder),
                 window_overlap=settings.window_overlap,
                 postprocess_components=settings.postprocess_components,
                 postprocess_source=settings.postprocess_source,
@@ -342,6 +333,17 @@ def rank_vectors(
             encoded = apply_correction(correction, benchmark, encoded, unit_length)
         ranking.add(encoded)
     return ranking
+
+
+def _describe_reading(encoder: TextEncoder) -> dict[str, Any]:
+    """How texts become vectors, with what a card needs even if the encoder does not say it."""
+    reading = {
+        "precision": encoder.precision,
+        "similarity": encoder.similarity,
+        "tokenizer_canary": None,
+    }
+    reading.update(encoder.reading())
+    return reading
 
 
 def _read_chunks(

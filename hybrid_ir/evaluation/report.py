@@ -131,16 +131,6 @@ def write_training_report(
 def results_to_dict(results: Results) -> dict[str, Any]:
     """Returns everything but the per-query values as plain values; None is what is undefined."""
     source = results.benchmark.source
-    settings = []
-    for setting in results.settings:
-        row = {
-            "view": setting.view,
-            "query_language": setting.query_language,
-            "passage_language": setting.passage_language,
-            "queries": setting.queries,
-        }
-        row.update(setting.means)
-        settings.append(row)
     record = {
         "benchmark": {
             "name": source.name,
@@ -155,7 +145,7 @@ def results_to_dict(results: Results) -> dict[str, Any]:
         "macro_over_settings": {view: results.macro(view) for view in VIEWS},
         "micro_over_questions": {view: results.micro(view) for view in VIEWS},
         "undefined_queries": {view: results.count_undefined_queries(view) for view in VIEWS},
-        "settings": settings,
+        "settings": [setting.to_row() for setting in results.settings],
         "language_bias": measure_language_bias(results),
     }
     return replace_nan(record)

@@ -46,6 +46,17 @@ class Setting:
     queries: int
     means: dict[str, float]
 
+    def to_row(self) -> dict[str, Any]:
+        """Returns the setting as one flat row of a table."""
+        row = {
+            "view": self.view,
+            "query_language": self.query_language,
+            "passage_language": self.passage_language,
+            "queries": self.queries,
+        }
+        row.update(self.means)
+        return row
+
 
 @dataclass(frozen=True)
 class Results:

@@ -62,17 +62,7 @@ class BagOfLetters:
         return [text]
 
     def reading(self) -> dict[str, Any]:
-        return {
-            "pooling": "sum",
-            "query_prefix": "",
-            "passage_prefix": "",
-            "query_max_length": None,
-            "passage_max_length": None,
-            "similarity": self.similarity,
-            "width": 64,
-            "precision": self.precision,
-            "tokenizer_canary": None,
-        }
+        return {"pooling": "sum"}
 
 
 @pytest.fixture
@@ -173,6 +163,8 @@ def test_saved_files_hold_the_numbers_and_what_decides_them(evaluation, tmp_path
     assert card["benchmark"]["sha256"] == hash_benchmark(evaluation.results.benchmark)
     assert card["texts_cut"] == {"query": None, "passage": None}
     assert card["postprocess"]["name"] == "none"
+    assert card["reading"]["pooling"] == "sum"
+    assert card["precision"] == "fp32"
     assert card["long_passages"] == {"policy": "truncate", "window_overlap": None, "windows": 0}
 
 
