@@ -9,7 +9,7 @@ import pytest
 
 from hybrid_ir.evaluation.benchmarks import mlqa_r, xquad_r
 from hybrid_ir.files.fetching import (
-    LOCK,
+    FILE_LIST,
     RemoteFile,
     fetch_files,
     github_file,
@@ -50,7 +50,7 @@ def test_fetch_gets_what_is_missing_and_a_second_call_asks_for_nothing(tmp_path,
         (tmp_path / "a/sub/two.txt").unlink()
         assert fetch_files(files, tmp_path) == ["a/sub/two.txt"]
     assert statuses(files, tmp_path) == ["ok"] * 3
-    lock = json.loads((tmp_path / LOCK).read_text())["files"]
+    lock = json.loads((tmp_path / FILE_LIST).read_text())["files"]
     assert [row["path"] for row in lock] == sorted(file.path for file in files)
     for row in lock:
         data = PAGES["/" + row["path"]]
@@ -131,7 +131,7 @@ def test_a_mirror_has_the_same_paths(tmp_path):
 
 def test_a_damaged_lock_is_one_clear_error(tmp_path):
     for text in ("{", "[]", '{"files": [{}]}'):
-        (tmp_path / LOCK).write_text(text)
+        (tmp_path / FILE_LIST).write_text(text)
         with pytest.raises(ValueError, match=r"files.json is damaged .* delete it"):
             fetch_files([], tmp_path)
 

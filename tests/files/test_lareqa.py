@@ -146,7 +146,7 @@ def test_an_id_occurs_once_in_a_language(tmp_path):
     write(tmp_path, paragraph(("a", 0)), paragraph(("a", 4)))
     write(tmp_path, paragraph(("a", 0)), language="de")
     message = errors(tmp_path, "de", "en")
-    assert "1 errors" in message and "paragraph 1, question 'a': the id is also in" in message
+    assert "1 error in" in message and "paragraph 1, question 'a': the id is also in" in message
 
 
 def test_all_errors_come_together_and_no_more_than_ten_are_listed(tmp_path):
