@@ -74,7 +74,7 @@ class Problems:
         return {
             "number": self.number,
             "files": self.files,
-            "first": self.first,
+            "first": list(self.first),
             "bytes": self._log_size(),
         }
 
