@@ -1,4 +1,4 @@
-"""The columns of a progress bar: what is done, how much of it, how long it took and how long it will take."""
+"""The columns that every progress bar has."""
 
 from rich.progress import (
     BarColumn,
@@ -8,6 +8,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+# What is done, how much of it, how long it took and how long it will take.
 PROGRESS_COLUMNS = (
     TextColumn("{task.description}"),
     BarColumn(),

@@ -1,50 +1,60 @@
-"""How a process is set up: seeds, threads, and libraries that say only what users need."""
+"""Sets up a process: seeds, threads, and libraries that print only what users need."""
 
 import logging
 import os
 import warnings
 
+# Loggers of Lightning's advice about hardware, services and loops that are set up on purpose.
+QUIET_LOGGERS = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.pytorch.accelerators.cuda",
+    "lightning.fabric.utilities.distributed",
+)
+IGNORED_WARNINGS = (
+    ".*LeafSpec.*",
+    ".*does not have many workers.*",
+    ".*smaller than the logging interval.*",
+    ".*Total length of .* is zero.*",
+    ".*Checkpoint directory .* exists.*",
+    ".*callbacks used to create the checkpoint.*",
+    ".*The dirpath has changed.*",
+    ".*your dataloader is not resumable.*",
+    ".*recommended to use .self.log.*sync_dist=True.*",
+    ".*.srun. command is available.*",
+)
+
 
 def silence_libraries() -> None:
-    """Lightning's advice about hardware, services and loops that we set up on purpose."""
-    for name in (
-        "lightning.pytorch.utilities.rank_zero",
-        "lightning.pytorch.accelerators.cuda",
-        "lightning.fabric.utilities.distributed",
-    ):
+    """Hides advice and warnings of Lightning about what is done on purpose."""
+    for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (
-        ".*LeafSpec.*",
-        ".*does not have many workers.*",
-        ".*smaller than the logging interval.*",
-        ".*Total length of .* is zero.*",
-        ".*Checkpoint directory .* exists.*",
-        ".*callbacks used to create the checkpoint.*",
-        ".*The dirpath has changed.*",
-        ".*your dataloader is not resumable.*",
-        ".*recommended to use .self.log.*sync_dist=True.*",
-        ".*.srun. command is available.*",
-    ):
+    for message in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message)
 
 
 def prepare_process(seed: int, threads: int) -> None:
-    """Seed every generator, and set the threads of torch on a CPU."""
-    wrong = [
-        f"{name}={value!r} must be a whole number from {least} to {most}"
-        for name, value, least, most in (
-            ("seed", seed, 0, 2**32 - 1),
-            ("threads", threads, 1, max(64, os.cpu_count() or 1)),
-        )
-        if type(value) is not int or not least <= value <= most
-    ]
-    if wrong:
-        raise ValueError("; ".join(wrong))
-    import torch  # here, so that `hybrid-ir data fetch` starts in a second
+    """Seeds every random generator and sets the number of threads of torch on a CPU.
+
+    Raises:
+        ValueError: if a value is no whole number or out of range.
+    """
+    most_threads = max(64, os.cpu_count() or 1)
+    errors = []
+    if not _is_whole_number(seed, 0, 2**32 - 1):
+        errors.append(f"seed={seed!r} must be a whole number from 0 to {2**32 - 1}")
+    if not _is_whole_number(threads, 1, most_threads):
+        errors.append(f"threads={threads!r} must be a whole number from 1 to {most_threads}")
+    if errors:
+        raise ValueError("; ".join(errors))
+    # Imported here, so that commands that do without torch start in a second.
+    import torch
     from lightning import seed_everything
 
-    os.environ["OMP_NUM_THREADS"] = str(
-        threads
-    )  # else Lightning takes all cores for the processes of a machine
+    # Without it, Lightning divides all cores among the processes of a machine.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     torch.set_num_threads(threads)
     seed_everything(seed, workers=True, verbose=False)
+
+
+def _is_whole_number(value: int, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most

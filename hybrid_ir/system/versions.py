@@ -1,4 +1,4 @@
-"""The versions that a result depends on: packages and the commit of the checkout."""
+"""The versions that a result depends on: those of packages, and the commit of the checkout."""
 
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +19,7 @@ PACKAGES = (
 
 
 def get_installed_version(package: str) -> str | None:
-    """The version of an installed package, None where it is not installed."""
+    """Returns the version of an installed package, or None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -27,17 +27,20 @@ def get_installed_version(package: str) -> str | None:
 
 
 def read_git_state(folder: Path) -> dict | None:
-    """Commit and uncommitted files of the checkout that a folder belongs to; None outside of git."""
+    """Returns the commit and the uncommitted files of the checkout that a folder belongs to.
+
+    Returns None if the folder is in no checkout, or if there is no git.
+    """
     try:
-        commit = run_git(folder, "rev-parse", "HEAD")
-        uncommitted = run_git(folder, "status", "--porcelain")
+        commit = _run_git(folder, "rev-parse", "HEAD")
+        uncommitted = _run_git(folder, "status", "--porcelain")
     except (OSError, subprocess.CalledProcessError):
         return None
     return {"commit": commit, "uncommitted": uncommitted.splitlines()}
 
 
-def run_git(folder: Path, *arguments: str) -> str:
-    """What a git command prints, without the blanks at its ends."""
+def _run_git(folder: Path, *arguments: str) -> str:
+    """Returns what a git command prints, without blanks at the ends."""
     command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    completed = subprocess.run(command, capture_output=True, text=True, check=True)
+    return completed.stdout.strip()
