@@ -12,7 +12,7 @@ from hydra import main
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from hybrid_ir.evaluation.report import write_batch_card, write_report, write_training_report
+from hybrid_ir.evaluation.report import write_report
 from hybrid_ir.runs.building import build, build_all
 from hybrid_ir.runs.conf import find_conf_folder
 from hybrid_ir.runs.errors import report_errors_clearly, report_run_errors_clearly
@@ -20,7 +20,7 @@ from hybrid_ir.runs.ranks import run_in_processes
 from hybrid_ir.runs.session import open_run
 from hybrid_ir.runs.training_record import build_card_of_run
 from hybrid_ir.system.setup import prepare_process
-from hybrid_ir.training.batch_card import BatchCard
+from hybrid_ir.training.callbacks import BatchCardReport, TrainingReport
 from hybrid_ir.training.loggers import FailSafeLogger, JsonlLogger
 from hybrid_ir.training.retriever import Retriever
 
@@ -53,17 +53,16 @@ def train(cfg: DictConfig) -> None:
         )
         loggers = [JsonlLogger(folder), *map(FailSafeLogger, build_all(cfg.logger))]
         trainer = build(cfg.trainer)(
-            callbacks=build_all(cfg.callbacks), logger=loggers, default_root_dir=folder
+            callbacks=[
+                *build_all(cfg.callbacks),
+                BatchCardReport(folder),
+                TrainingReport(folder),
+            ],
+            logger=loggers,
+            default_root_dir=folder,
         )
         if run.trains:
-            if run.reports:
-                steps, batches = trainer.max_steps, trainer.accumulate_grad_batches
-                write_batch_card(
-                    BatchCard.of(sampler, steps, batches, module.loss, **data.described), folder
-                )
             trainer.fit(module, data, ckpt_path=run.start, weights_only=True)
-            if run.reports:
-                write_training_report(folder, trainer.global_step, trainer.max_steps)
         if benchmarks["test"]:
             trainer.test(
                 module, data, ckpt_path=run.measured(cfg.fit), weights_only=True, verbose=False

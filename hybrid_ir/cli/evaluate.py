@@ -20,7 +20,7 @@ from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import find_conf_folder, list_options, require_benchmarks
 from hybrid_ir.runs.folder import lock_folder, require_no_results
 from hybrid_ir.system.setup import prepare_process
-from hybrid_ir.training.loggers import log_results_to_wandb
+from hybrid_ir.training.wandb_logging import log_results_to_wandb
 from hybrid_ir.types import TextEncoder
 
 TEXTS = (*PLAIN_ENCODER_KEYS, "checkpoint", "place")

@@ -86,25 +86,6 @@ def describe_exclusions(results: Results) -> list[str]:
     ]
 
 
-def write_batch_card(card, folder: Path, console: Console | None = None) -> None:
-    """Print the batch card and write it as batch_card.json."""
-    write_text_atomically(folder / "batch_card.json", json.dumps(card.as_dict(), indent=2))
-    card.show(console or Console())
-
-
-def write_training_report(
-    folder: Path, steps: int, max_steps: int, console: Console | None = None
-) -> None:
-    """Draw what the steps of a training logged as curves.png, and say how far it went."""
-    pictures.draw_training_curves(folder / "metrics.jsonl", folder / "curves.png")
-    early = "" if steps >= max_steps else f" of {max_steps:,}: stopped early"
-    (console or Console()).print(
-        f"trained {steps:,} steps{early}, see {folder}: metrics.jsonl, curves.png, checkpoints",
-        soft_wrap=True,
-        highlight=False,
-    )
-
-
 def results_to_dict(results: Results) -> dict:
     """Everything but the per-query values, as plain values; what is undefined is null."""
 
