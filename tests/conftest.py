@@ -10,7 +10,11 @@ import torch
 from hybrid_ir.model.backbone import FromScratch
 from hybrid_ir.model.encoder import BiEncoder
 from tests.support.command_line import place, trained  # noqa: F401  fixtures
-from tests.support.small_run import numbers_benchmark, numbers_corpus, started  # noqa: F401  fixtures
+from tests.support.small_run import (  # noqa: F401  fixtures
+    build_training,
+    numbers_benchmark,
+    numbers_corpus,
+)
 
 # where HYBRID_IR_SHARED says, or beside the repository: real data and a real pretrained encoder, which no user has
 SHARED = Path(os.environ.get("HYBRID_IR_SHARED", Path(__file__).parents[2] / "shared"))

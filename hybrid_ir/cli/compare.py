@@ -18,7 +18,7 @@ from hybrid_ir.comparison.texts import attach_texts
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import find_conf_folder, require_benchmarks
 from hybrid_ir.runs.folder import require_no_results
-from hybrid_ir.training.loggers import log_results_to_wandb
+from hybrid_ir.training.wandb_logging import log_results_to_wandb
 
 SHOWN = ("difference", "95% from", "to", "p Holm")  # of the tested differences, on a terminal
 LOGGERS = ("none", "wandb")

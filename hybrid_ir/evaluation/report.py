@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text as Plain
 
 from hybrid_ir.evaluation.card import build_card_table
-from hybrid_ir.evaluation.figures import draw_heat_map, draw_one_target, draw_training_curves
+from hybrid_ir.evaluation.figures import draw_heat_map, draw_one_target
 from hybrid_ir.evaluation.language_bias import compute_alignment, compute_language_bias
 from hybrid_ir.evaluation.rank_table import VIEWS
 from hybrid_ir.evaluation.results import Results
@@ -107,25 +107,6 @@ def describe_exclusions(results: Results) -> list[str]:
             "multilingual view"
         )
     return lines
-
-
-def write_batch_card(card, folder: Path, console: Console | None = None) -> None:
-    """Prints the batch card and writes it as batch_card.json."""
-    write_text_atomically(folder / "batch_card.json", json.dumps(card.as_dict(), indent=2))
-    card.show(console or Console())
-
-
-def write_training_report(
-    folder: Path, steps: int, max_steps: int, console: Console | None = None
-) -> None:
-    """Draws what the steps of a training logged as curves.png, and says how far it went."""
-    draw_training_curves(folder / "metrics.jsonl", folder / "curves.png")
-    early = "" if steps >= max_steps else f" of {max_steps:,}: stopped early"
-    (console or Console()).print(
-        f"trained {steps:,} steps{early}, see {folder}: metrics.jsonl, curves.png, checkpoints",
-        soft_wrap=True,
-        highlight=False,
-    )
 
 
 def results_to_dict(results: Results) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def describe_training(run: DictConfig, folder: Path) -> dict[str, Any]:
         "model": name_backbone(run.model),
         "batch_size": sampler.batch_size,
         "max_steps": run.trainer.max_steps,
-        "temperature": run.loss.temperature,
+        "temperature": run.loss.get("temperature"),
         "learning_rate": run.optimizer.lr,
         "settings": settings,
     }
