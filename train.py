@@ -33,7 +33,7 @@ def train(cfg: DictConfig) -> None:
     if run_in_processes(cfg, folder):
         return
     with open_run(cfg, folder) as run:
-        if run.complete:
+        if run.is_complete:
             return
         corpus = build(cfg.corpus)
         sampler = build(cfg.sampler)(corpus=corpus)
@@ -55,20 +55,24 @@ def train(cfg: DictConfig) -> None:
         trainer = build(cfg.trainer)(
             callbacks=build_all(cfg.callbacks), logger=loggers, default_root_dir=folder
         )
-        if run.trains:
-            if run.reports:
+        if run.needs_training:
+            if trainer.is_global_zero:
                 steps, batches = trainer.max_steps, trainer.accumulate_grad_batches
                 write_batch_card(
                     BatchCard.of(sampler, steps, batches, module.loss, **data.described), folder
                 )
-            trainer.fit(module, data, ckpt_path=run.start, weights_only=True)
-            if run.reports:
+            trainer.fit(module, data, ckpt_path=run.resume_from, weights_only=True)
+            if trainer.is_global_zero:
                 write_training_report(folder, trainer.global_step, trainer.max_steps)
         if benchmarks["test"]:
             trainer.test(
-                module, data, ckpt_path=run.measured(cfg.fit), weights_only=True, verbose=False
+                module,
+                data,
+                ckpt_path=run.checkpoint_to_measure(),
+                weights_only=True,
+                verbose=False,
             )
-            if run.reports:
+            if trainer.is_global_zero:
                 write_report(
                     module.results["test"], build_card_of_run(module, data, cfg, folder), folder
                 )

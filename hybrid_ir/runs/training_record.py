@@ -7,40 +7,16 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
+from hybrid_ir.data.sampler_names import name_sampler
 from hybrid_ir.evaluation.card import build_evaluation_card, hash_benchmark
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.runs.folder import find_checkpoint
-from hybrid_ir.runs.identity import name_sampler
+from hybrid_ir.system.experiment_keys import distinguishes_systems
 from hybrid_ir.training.datamodule import RetrievalData
 from hybrid_ir.training.retriever import Retriever
 
 PRECISION_OF = {"32-true": "fp32", "bf16-mixed": "bf16"}  # Lightning's names
 PARTS = ("loss", "sampler", "optimizer", "scheduler", "model", "corpus", "data", "trainer")
-# keys of these parts that make no other experiment
-RUNTIME = {
-    "_target_",
-    "_partial_",
-    "seed",
-    "cache",
-    "folder",
-    "tokens_per_slice",
-    "gradient_checkpointing",
-    "fused",
-    "attention",
-    "num_workers",
-    "texts_per_chunk",
-    "accelerator",
-    "devices",
-    "val_check_interval",
-    "limit_val_batches",
-    "check_val_every_n_epoch",
-    "num_sanity_val_steps",
-    "log_every_n_steps",
-    "use_distributed_sampler",
-    "enable_model_summary",
-    "max_epochs",
-    "profiler",
-}
 
 
 def describe_training(run: DictConfig, folder: Path) -> dict[str, Any]:
@@ -112,7 +88,7 @@ def flatten_settings(node: Any, name: str) -> dict[str, Any]:
     return {
         key: value
         for child in node
-        if child not in RUNTIME
+        if distinguishes_systems(child)
         for key, value in flatten_settings(node[child], f"{name}.{child}").items()
     }
 
