@@ -86,14 +86,8 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Options:
-    """The arguments of the command.
-
-    Attributes:
-        overrides: keys of train.py that all runs shall have.
-        processes: how many processes are compared with one.
-        out: where the findings are written to as JSON.
-    """
+class DoctorOptions:
+    """The arguments: keys of all runs, how many processes are compared with one, a JSON file."""
 
     overrides: list[str]
     processes: int = 2
@@ -117,7 +111,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(1)
 
 
-def parse_options(arguments: Sequence[str]) -> Options:
+def parse_options(arguments: Sequence[str]) -> DoctorOptions:
     """Reads the arguments of the command; ValueError says which there are."""
     overrides = []
     processes = 2
@@ -132,7 +126,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
             raise ValueError(USAGE)
         else:
             overrides.append(argument)
-    return Options(overrides, processes, out)
+    return DoctorOptions(overrides, processes, out)
 
 
 def build_table(findings: Sequence[Finding], seconds: float) -> Table:
