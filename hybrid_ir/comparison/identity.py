@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_ir.comparison.results import Result
-from hybrid_ir.runs.identity import SAMPLER_NUMBERS
+from hybrid_ir.data.sampler_names import SAMPLER_NUMBERS
 
 UNTRAINED = "untrained"
 TRAINING, SETTING = (

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from hybrid_ir.comparison.forms import CARD, METRICS, require_form
-from hybrid_ir.runs.identity import name_sampler
+from hybrid_ir.data.sampler_names import name_sampler
 
 
 @dataclass(frozen=True)

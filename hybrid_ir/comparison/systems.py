@@ -8,7 +8,7 @@ from typing import Any
 
 from hybrid_ir.comparison.identity import UNTRAINED, distinct_labels, identity_of
 from hybrid_ir.comparison.results import Result
-from hybrid_ir.runs.identity import SAMPLER_NUMBERS
+from hybrid_ir.data.sampler_names import SAMPLER_NUMBERS
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,41 +10,17 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
+from hybrid_ir.data.sampler_names import name_sampler
 from hybrid_ir.evaluation.card import build_evaluation_card, hash_benchmark
 from hybrid_ir.evaluation.report import write_report
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.runs.folder import find_checkpoint
-from hybrid_ir.runs.identity import name_sampler
+from hybrid_ir.system.experiment_keys import distinguishes_systems
 
 # Lightning's names of precisions, and ours.
 PRECISION_NAMES = {"32-true": "fp32", "bf16-mixed": "bf16"}
 RUN_KEYS = ("seed", "corpus", "sampler", "loss", "optimizer", "model", "trainer")
 PARTS = ("loss", "sampler", "optimizer", "scheduler", "model", "corpus", "data", "trainer")
-# keys of these parts that make no other experiment
-RUNTIME = {
-    "_target_",
-    "_partial_",
-    "seed",
-    "cache",
-    "folder",
-    "tokens_per_slice",
-    "gradient_checkpointing",
-    "fused",
-    "attention",
-    "num_workers",
-    "texts_per_chunk",
-    "accelerator",
-    "devices",
-    "val_check_interval",
-    "limit_val_batches",
-    "check_val_every_n_epoch",
-    "num_sanity_val_steps",
-    "log_every_n_steps",
-    "use_distributed_sampler",
-    "enable_model_summary",
-    "max_epochs",
-    "profiler",
-}
 
 
 def describe_training(run: DictConfig, folder: Path) -> dict[str, Any]:
@@ -135,7 +111,7 @@ def flatten_settings(node: Any, name: str) -> dict[str, Any]:
         return {name: node}
     settings = {}
     for child in node:
-        if child not in RUNTIME:
+        if distinguishes_systems(child):
             settings.update(flatten_settings(node[child], f"{name}.{child}"))
     return settings
 
@@ -162,9 +138,9 @@ class ResultReport(Callback):
         self.cfg = cfg
         self.folder = folder
 
-    def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Write the result files on the first rank."""
-        if trainer.is_global_zero:
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        """Write the result files on the first rank, when the progress bar has gone."""
+        if stage == "test" and trainer.is_global_zero:
             card = self._build_card(trainer, module)
             write_report(module.results["test"], card, self.folder)
 

@@ -23,7 +23,7 @@ from hybrid_ir.files import records
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, Interrupted
 from hybrid_ir.types import Source
-from tests.support.command_line import hybrid_ir, start, start_hybrid_ir
+from tests.support.command_line import hybrid_ir, read_output, start, start_hybrid_ir
 
 SOURCE = Source("s", "d", "l", "c")
 TEXT = st.sampled_from(["a", "b", "中", " ", "same"])
@@ -292,7 +292,7 @@ def test_a_run_that_is_asked_to_stop_while_it_imports_can_be_queued_again(tmp_pa
         ]:
             time.sleep(0.01)
         asked.send_signal(signal.SIGTERM)
-    assert asked.returncode == REQUEUE_EXIT_CODE, (tmp_path / "said").read_text()
+    assert asked.returncode == REQUEUE_EXIT_CODE, read_output(tmp_path)
     assert not [*(tmp_path / "cache").glob("corpora/*two*")] and not [
         *(tmp_path / "cache").glob("corpora/one-*")
     ]

@@ -15,8 +15,7 @@ from hybrid_ir.corpora.stored import load_corpus_folder, read_corpus_card
 from hybrid_ir.runs.errors import USER_ERRORS
 from hybrid_ir.translation.families import Translator, family_of
 from hybrid_ir.translation.quality import QualityFilters, is_copy, loop
-from tests.runs.test_processes import until
-from tests.support.command_line import hybrid_ir, start_hybrid_ir
+from tests.support.command_line import hybrid_ir, start_hybrid_ir, wait_until
 from tests.support.number_words import in_words, tokenizer, trained
 
 COUNT = 400
@@ -115,11 +114,10 @@ def test_killed_and_started_again_it_ends_with_the_same_corpus(tmp_path, model, 
     done_before = 0
     for _ in range(2):
         running = start_hybrid_ir(tmp_path, *arguments)
-        until(
+        wait_until(
             lambda: (
                 len(list(work.glob("*.parquet"))) > done_before + 3 or running.poll() is not None
-            ),
-            120,
+            )
         )  # noqa: B023
         running.send_signal(signal.SIGKILL)
         running.wait()
