@@ -8,13 +8,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hybrid_ir.cli.config import parse_list, parse_paths, set_plain_texts, split_plain_texts
-from hybrid_ir.comparison.everything import compare, write_tables
-from hybrid_ir.comparison.formats import to_rich_table
-from hybrid_ir.comparison.grid import Resampling
-from hybrid_ir.comparison.page import write_report_page
-from hybrid_ir.comparison.results import list_unfinished_jobs, read_results
-from hybrid_ir.comparison.section import build_sections
-from hybrid_ir.comparison.texts import attach_texts
+from hybrid_ir.comparison.comparison import compare
+from hybrid_ir.comparison.load import load_results
+from hybrid_ir.comparison.rendering import to_rich_table
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import find_conf_folder, require_benchmarks
 from hybrid_ir.runs.folder import require_no_results
@@ -75,19 +71,27 @@ def run(cfg: DictConfig, places: list[str]) -> None:
     require_no_results(
         out, "comparison.json", "report.html"
     )  # tables of other systems would stay among the new ones
+    if cfg.benchmark:
+        # Errors in the results are reported before the benchmarks load, which can take minutes.
+        load_results(places)
+    comparison = compare(
+        places,
+        metric=cfg.metric,
+        baseline=cfg.baseline,
+        paper=cfg.paper,
+        benchmarks={name: build(config) for name, config in cfg.benchmark.items()},
+        flips=cfg.flips,
+        resamples=cfg.resamples,
+        seed=cfg.seed,
+    )
+    comparison.save(out)
     console = Console()
-    measured = build_sections(read_results(places), cfg.baseline)
-    parts = attach_texts(measured, {name: build(config) for name, config in cfg.benchmark.items()})
-    chance = Resampling(cfg.seed, cfg.flips, cfg.resamples)
-    comparison = compare(parts, cfg.metric, cfg.paper, chance, list_unfinished_jobs(places))
-    write_tables(comparison, out)
-    write_report_page(comparison, out)
     for table in comparison.overview:
         console.print(to_rich_table(table))
-    for part in comparison.parts:
-        for table in part.tables["effects"][:1]:
-            console.print(to_rich_table(table.only(*SHOWN)))
-    for note in [*comparison.notes, *(note for section in parts for note in section.notes)]:
+    for benchmark in comparison.benchmarks:
+        for table in benchmark.tables["effects"][:1]:
+            console.print(to_rich_table(table.select_columns(SHOWN)))
+    for note in comparison.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     if cfg.logger == "wandb":
         log_results_to_wandb(out, out.name)
