@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from hybrid_ir.comparison.everything import Comparison, compare
-from hybrid_ir.comparison.figures import forest
 from hybrid_ir.comparison.grid import Resampling
 from hybrid_ir.comparison.page import write_report_page
 from hybrid_ir.comparison.results import read_results
+from hybrid_ir.comparison.texts import attach_texts
+from PIL import Image
+
+from hybrid_ir.comparison.figures import forest
 from hybrid_ir.comparison.section import build_sections
 from hybrid_ir.comparison.style import look, save
-from hybrid_ir.comparison.texts import attach_texts
 from tests.support.comparison_results import (
     Tags,
     card_of,
