@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from hybrid_ir.runs.conf import find_conf_folder
+from hybrid_ir.runs.conf import compose_config
 
 ROOT = Path(__file__).parents[2]
 HYBRID_IR = "import sys; from hybrid_ir.cli.main import main; sys.argv[0] = 'hybrid-ir'; main()"
@@ -108,8 +107,7 @@ def is_alive(pid: int) -> bool:
 
 def compose_train_config(*overrides: str) -> DictConfig:
     """Returns the config of train.py with some keys changed."""
-    with initialize_config_dir(find_conf_folder(), version_base="1.3"):
-        return compose("train", overrides=list(overrides))
+    return compose_config("train", list(overrides))
 
 
 @pytest.fixture(scope="session")
