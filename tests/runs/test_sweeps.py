@@ -14,6 +14,7 @@ from hybrid_ir.runs.ranks import count_processes_to_start
 from hybrid_ir.runs.sweep_table import print_sweep_table
 from tests.support.command_line import (
     HANG_SECONDS,
+    ROOT,
     compose_train_config,
     hybrid_ir,
     is_alive,
@@ -178,7 +179,8 @@ def test_a_search_that_is_started_again_finds_its_jobs_done(place):
 
 def test_hydra_loads_the_plugins_without_torch():
     command = "import hydra_plugins.hybrid_ir, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", command]).returncode == 0
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", command], env=variables).returncode == 0
 
 
 def test_a_job_that_is_done_is_not_run_again(tmp_path):
