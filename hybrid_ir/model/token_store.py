@@ -27,7 +27,7 @@ WAIT_FOREVER = -1  # seconds, as FileLock has them
 Tokenise = Callable[[Sequence[Text | None]], tuple[list[list[int]], int]]
 
 
-@dataclass  # not frozen: Lightning takes what is in a batch apart for double precision
+@dataclass  # not frozen: Lightning rewrites the fields of a batch for double precision
 class RaggedTokens:
     """Token ids of several texts without padding.
 

@@ -1,4 +1,4 @@
-"""How texts become tokens: of a role, in windows, and a hash that tells tokenizers apart."""
+"""Tokenises the texts of a role, cuts long ones into windows, and hashes tokenizers."""
 
 import hashlib
 import json
@@ -171,7 +171,7 @@ CANARY_TEXTS = (
 def compute_tokenizer_canary(tokenizer: PreTrainedTokenizerBase) -> str:
     """Returns sixteen hex digits of the hash of all token ids of CANARY_TEXTS.
 
-    Tokenizers with the same canary may be taken for the same.
+    Tokenizers with the same canary are treated as the same.
     """
     # Not verbose, as that would warn of a text longer than the model takes.
     ids = tokenizer(list(CANARY_TEXTS), verbose=False)["input_ids"]

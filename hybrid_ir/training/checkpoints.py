@@ -1,4 +1,4 @@
-"""Checkpoints: written completely or not at all, read only if undamaged, for their own encoder."""
+"""Checkpoints are written completely or not at all, and read only if they are undamaged."""
 
 import json
 import os

@@ -42,7 +42,7 @@ class NonFiniteGuard:
 
         Args:
             quantity: what the value is, `loss` or `gradient norm`.
-            value: a scalar that is equal on all ranks, so that all decide alike.
+            value: a scalar that is equal on all ranks, so that all decide the same.
             trainer: knows the step, the run folder and the plan of batches.
 
         Raises:

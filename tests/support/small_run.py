@@ -98,6 +98,26 @@ class BatchWatcher(Callback):
         self.losses.append(float(outputs["loss"]))
 
 
+def build_trainer(callbacks: list[Callback], **arguments) -> Trainer:
+    """Builds a silent trainer on the CPU, with further arguments of Trainer."""
+    defaults = {
+        "accelerator": "cpu",
+        "max_epochs": -1,
+        "check_val_every_n_epoch": None,
+        "val_check_interval": 4,
+        "num_sanity_val_steps": 0,
+        "logger": False,
+        "log_every_n_steps": 1,
+        "gradient_clip_val": 1.0,
+        "use_distributed_sampler": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "callbacks": callbacks,
+        "enable_checkpointing": any(isinstance(one, Checkpoint) for one in callbacks),
+    }
+    return Trainer(**{**defaults, **arguments})
+
+
 class SmallTraining:
     """A training of a small transformer, ready to be started.
 
@@ -164,27 +184,12 @@ class SmallTraining:
             **(data or {}),
         )
         self.watcher = BatchWatcher()
-        callbacks = [self.watcher, *(callbacks or [])]
-        trainer_arguments = {
-            "accelerator": "cpu",
-            "max_steps": max_steps,
-            "max_epochs": -1,
-            "check_val_every_n_epoch": None,
-            "val_check_interval": 4,
-            "limit_val_batches": 1.0 if benchmark else 0,
-            "num_sanity_val_steps": 0,
-            "logger": False,
-            "log_every_n_steps": 1,
-            "gradient_clip_val": 1.0,
-            "use_distributed_sampler": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "default_root_dir": folder,
-            "callbacks": callbacks,
-            "enable_checkpointing": any(isinstance(one, Checkpoint) for one in callbacks),
-        }
-        trainer_arguments.update(trainer)
-        self.trainer = Trainer(**trainer_arguments)
+        self.trainer = build_trainer(
+            [self.watcher, *(callbacks or [])],
+            max_steps=max_steps,
+            default_root_dir=folder,
+            **{"limit_val_batches": 1.0 if benchmark else 0, **trainer},
+        )
 
     def fit(self, **arguments) -> "SmallTraining":
         """Trains, with arguments of Trainer.fit."""
