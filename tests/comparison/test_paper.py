@@ -113,9 +113,7 @@ def describe_benchmark(name, choices, languages=XQUAD_LANGUAGES):
             "",
         ),
         (
-            describe_benchmark(
-                "miracl", MIRACL_CHOICES, (*MIRACL_LANGUAGES, "de", "en", "yo")
-            ),
+            describe_benchmark("miracl", MIRACL_CHOICES, (*MIRACL_LANGUAGES, "de", "en", "yo")),
             "mean is over 15 languages, ours over 18",
         ),
     ],

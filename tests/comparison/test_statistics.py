@@ -114,8 +114,6 @@ def test_systems_that_are_identical_get_no_star(tmp_path):
     assert np.nanmin(comparison.benchmarks[0].macro.views.p) == 1
 
 
-@pytest.mark.parametrize(
-    ("tests", "flips"), [(0, 1000), (10, 1000), (11, 1100), (200, 20_000)]
-)
+@pytest.mark.parametrize(("tests", "flips"), [(0, 1000), (10, 1000), (11, 1100), (200, 20_000)])
 def test_large_families_get_more_flips_than_asked_for(tests, flips):
     assert Resampling(flips=1000).count_flips(tests) == flips
