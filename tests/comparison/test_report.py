@@ -1,4 +1,4 @@
-"""The report in a real browser, its pictures, and the command in a real process."""
+"""The report's page in a parser and in a real browser, and the files of its figures."""
 
 import html
 import re
@@ -9,174 +9,218 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hybrid_ir.comparison.everything import Comparison, compare
-from hybrid_ir.comparison.grid import Resampling
-from hybrid_ir.comparison.page import write_report_page
-from hybrid_ir.comparison.results import read_results
-from hybrid_ir.comparison.texts import attach_texts
 from PIL import Image
 
-from hybrid_ir.comparison.figures import forest
-from hybrid_ir.comparison.section import build_sections
-from hybrid_ir.comparison.style import look, save
+from hybrid_ir.comparison.comparison import Comparison, compare
+from hybrid_ir.comparison.figures import draw_intervals
+from hybrid_ir.comparison.style import choose_styles, save_figure
 from tests.support.comparison_results import (
-    Tags,
-    card_of,
-    small_benchmark,
-    training_of,
+    PageContent,
+    build_benchmark,
+    build_card,
+    build_training,
     write_result,
 )
 
-BAD = "<script>document.title='taken'</script><b>$x_1$"
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+MARKUP = "<script>document.title='taken'</script><b>$x_1$"
+LANGUAGES = ("ar", "de", "el", "en", "th", "zh")
+NOISE = {"x_x_mono": 0.9, "x_y": 1.2, "hybrid": 0.7}
+WIDTHS = (390, 1200)  # pixels: a phone and a desk
+HEIGHT = 900  # pixels
+HANG = 600  # seconds, against a browser that never ends
+CHROMIUM_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
 )
+# Shows the report in a frame of each width, and writes down what it measures there.
+MEASURING_PAGE = """<!doctype html><body style="margin:0">
+FRAMES
+<script>onload = () => {
+  for (const frame of document.querySelectorAll("iframe")) {
+    const inside = frame.contentDocument;
+    const width = Number(frame.width);
+    inside.querySelectorAll("details").forEach(one => one.open = true);
+    const parts = [...inside.querySelectorAll("svg, h1, h2, p, nav, figure, details, .scroll")];
+    const wide = parts.filter(one => one.getBoundingClientRect().right > width + 1);
+    document.getElementById("measured" + width).textContent = [
+      inside.documentElement.scrollWidth, wide.length, inside.querySelectorAll("table").length,
+      inside.querySelectorAll("script").length, inside.title.includes("taken")].join(" ");
+  }
+}</script>"""
+
+
+def find_chromium() -> str | None:
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if shutil.which(name):
+            return shutil.which(name)
+    return None
+
+
+CHROMIUM = find_chromium()
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory) -> Comparison:
-    """Markup in the name of a model, of a choice and in every question."""
-    root = tmp_path_factory.mktemp("planted")
-    benchmark = small_benchmark(6, languages=("ar", "de", "el", "en", "th", "zh"))
-    source = replace(benchmark.source, choices={"queries": BAD})
+def with_markup(tmp_path_factory) -> Comparison:
+    """A comparison with markup in the name of a model, of a choice and in every question."""
+    root = tmp_path_factory.mktemp("markup")
+    benchmark = build_benchmark(6, languages=LANGUAGES)
     benchmark = replace(
-        benchmark, queries=[f"{BAD} {text}" for text in benchmark.queries], source=source
+        benchmark,
+        queries=[f"{MARKUP} {text}" for text in benchmark.queries],
+        source=replace(benchmark.source, choices={"queries": MARKUP}),
     )
-    for name, noise in (("x_x_mono", 0.9), ("x_y", 1.2), ("hybrid", 0.7)):
+    for sampler, noise in NOISE.items():
         for seed in (1, 2):
-            write_result(
-                root / f"{name}{seed}",
-                benchmark,
-                noise,
-                0.3,
-                seed,
-                card_of(benchmark, training_of(name, seed, model=f"e5 {BAD}")),
-            )
-    measured = build_sections(read_results([root]))
-    return compare(
-        attach_texts(measured, {"made_r": benchmark}),
-        chance=Resampling(flips=100, resamples=100),
-        notes=[f"note {BAD}"],
-    )
+            card = build_card(benchmark, build_training(sampler, seed, model=f"e5 {MARKUP}"))
+            write_result(root / f"{sampler}{seed}", benchmark, card, noise=noise, seed=seed)
+    comparison = compare([root], benchmarks={"made_r": benchmark}, flips=100, resamples=100)
+    return replace(comparison, job_notes=[f"note {MARKUP}"])
 
 
 @pytest.fixture(scope="module")
-def report(planted, tmp_path_factory) -> Path:
+def report(with_markup, tmp_path_factory) -> Path:
+    """The page of that comparison."""
     folder = tmp_path_factory.mktemp("report")
-    write_report_page(planted, folder)
+    with_markup.save(folder)
     return folder / "report.html"
 
 
-def test_the_page_needs_nothing_from_outside_and_planted_markup_is_text(report):
-    page = Tags(report.read_text())
-    assert not {"script", "link", "iframe", "object", "img"} & {tag for tag, _ in page.tags}
-    assert [tag for tag, _ in page.tags].count("b") == 0
+def test_the_page_needs_nothing_from_outside(report):
+    page = PageContent(report.read_text())
+    tags = {tag for tag, _ in page.tags}
+
+    assert not {"script", "link", "iframe", "object", "img"} & tags
     for _, attributes in page.tags:
         assert not any(name.startswith("on") for name in attributes)
         for name in ("href", "xlink:href", "src"):
-            assert attributes.get(name, "#").startswith(("#", "data:"))  # big heat maps are pixels
+            # The pixels of big heat maps are in the page.
+            assert attributes.get(name, "#").startswith(("#", "data:"))
     assert not re.search(r"url\((?!#)", report.read_text())
-    assert page.text.count(BAD) > 20
+
+
+def test_markup_in_names_and_questions_is_text(report):
+    page = PageContent(report.read_text())
+
+    assert "b" not in {tag for tag, _ in page.tags}
+    assert page.text.count(MARKUP) > 20
+
+
+def test_links_of_the_page_lead_to_ids_that_are_unique(report):
+    page = PageContent(report.read_text())
+    targets = {attributes["href"][1:] for tag, attributes in page.tags if tag == "a"}
+
     assert len(page.ids) == len(set(page.ids))
-    assert {attributes["href"][1:] for tag, attributes in page.tags if tag == "a"} <= set(page.ids)
+    assert targets <= set(page.ids)
 
 
-def test_every_picture_has_an_alternative_text_and_files(report, planted):
-    page = Tags(report.read_text())
-    pictures = [attributes for tag, attributes in page.tags if tag == "svg"]
-    assert len(pictures) == 6  # intervals, two heat maps, distances, alpha, curves
-    assert all(
-        len(attributes["aria-label"]) > 40 and attributes["role"] == "img"
-        for attributes in pictures
-    )
+def test_every_figure_has_a_description_and_files(report):
+    page = PageContent(report.read_text())
+    figures = [attributes for tag, attributes in page.tags if tag == "svg"]
     names = {path.stem for path in (report.parent / "figures").iterdir()}
-    assert len(names) == 6
+
+    # Intervals, two heat maps, distances, alpha and training curves.
+    assert len(figures) == len(names) == 6
+    for attributes in figures:
+        assert len(attributes["aria-label"]) > 40
+        assert attributes["role"] == "img"
     for name in names:
-        files = [report.parent / "figures" / f"{name}.{kind}" for kind in ("pdf", "svg", "png")]
-        assert files[0].read_bytes().startswith(b"%PDF") and "<svg" in files[1].read_text()
-        pixels = np.asarray(Image.open(files[2]).convert("L"))
-        assert pixels.std() > 5 and pixels.max() == 255
+        path = report.parent / "figures" / name
+        assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+        assert "<svg" in path.with_suffix(".svg").read_text()
+        pixels = np.asarray(Image.open(path.with_suffix(".png")).convert("L"))
+        assert pixels.std() > 5
+        assert pixels.max() == 255
 
 
-def test_one_seed_gives_one_picture_to_the_letter(report, planted, tmp_path):
-    part, labels = planted.parts[0], [system.label for system in planted.parts[0].section.systems]
-    save(forest(part.macro, look(labels)), tmp_path, "made_r_effects")
+def test_a_figure_is_drawn_the_same_again(report, with_markup, tmp_path):
+    benchmark = with_markup.benchmarks[0]
+    styles = choose_styles(system.label for system in benchmark.section.systems)
+
+    save_figure(draw_intervals(benchmark.macro, styles), tmp_path, "made_r_effects")
+
     for kind in ("svg", "pdf", "png"):
-        again, first = (
-            tmp_path / f"made_r_effects.{kind}",
-            report.parent / "figures" / f"made_r_effects.{kind}",
-        )
-        assert again.read_bytes() == first.read_bytes()
+        file = f"made_r_effects.{kind}"
+        first = report.parent / "figures" / file
+        assert (tmp_path / file).read_bytes() == first.read_bytes()
 
 
-def chromium(*arguments: str, folder: Path) -> str:
-    done = subprocess.run(
-        [
-            CHROMIUM,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--hide-scrollbars",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            f"--user-data-dir={folder / 'user'}",
-            *arguments,
-        ],
+def run_chromium(*arguments: str, folder: Path) -> str:
+    """Returns what the browser prints."""
+    completed = subprocess.run(
+        [CHROMIUM, *CHROMIUM_FLAGS, f"--user-data-dir={folder / 'user'}", *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG,
         check=True,
     )
-    return done.stdout
+    return completed.stdout
 
 
-def measuring(report: Path, folder: Path, width: int) -> Path:
-    """A page that shows the report in a frame of a width, and writes down what it measures there."""
-    page = folder / f"measure_{width}.html"
-    page.write_text(f"""<!doctype html><body style="margin:0"><p id="found"></p>
-<iframe id="frame" style="border:0" width="{width}" height="900" srcdoc="{html.escape(report.read_text())}"></iframe>
-<script>onload = () => {{
-  const inside = document.getElementById("frame").contentDocument, root = inside.documentElement;
-  inside.querySelectorAll("details").forEach(one => one.open = true);
-  const wide = [...inside.querySelectorAll("svg, h1, h2, p, nav, figure, details, .scroll")].filter(
-    one => one.getBoundingClientRect().right > {width} + 1);
-  document.getElementById("found").textContent = [root.scrollWidth, wide.length, inside.querySelectorAll("table").length,
-    inside.querySelectorAll("script").length, inside.title.includes("taken")].join(" ");
-}}</script>""")
+@pytest.fixture(scope="module")
+def measuring_page(report, tmp_path_factory) -> Path:
+    """A page with the report in a frame of each width, one below the other."""
+    source = html.escape(report.read_text())
+    frames = ""
+    for width in WIDTHS:
+        frames += f"""<iframe style="border:0; display:block" width="{width}" height="{HEIGHT}"
+          srcdoc="{source}"></iframe>"""
+    for width in WIDTHS:
+        frames += f'<p id="measured{width}"></p>'
+    page = tmp_path_factory.mktemp("measuring") / "measure.html"
+    page.write_text(MEASURING_PAGE.replace("FRAMES", frames))
     return page
 
 
 @needs_chromium
-@pytest.mark.parametrize("width", [390, 1200])
-def test_it_fits_a_phone_and_a_desk(report, tmp_path, width):
-    page = measuring(report, tmp_path, width)
-    picture = tmp_path / "seen.png"
-    chromium(
-        f"--screenshot={picture}",
-        f"--window-size={max(width, 500)},1500",
-        "--virtual-time-budget=4000",
-        page.as_uri(),
-        folder=tmp_path,
+def test_the_page_fits_a_phone_and_a_desk(report, measuring_page, tmp_path):
+    dom = run_chromium(
+        "--dump-dom", "--virtual-time-budget=4000", measuring_page.as_uri(), folder=tmp_path
     )
-    dom = chromium("--dump-dom", "--virtual-time-budget=4000", page.as_uri(), folder=tmp_path)
-    scroll_width, too_wide, tables, scripts, taken = (
-        re.search(r'<p id="found">([^<]*)</p>', dom).group(1).split()
-    )
-    assert (int(scroll_width), int(too_wide), int(scripts), taken) == (width, 0, 0, "false")
-    assert int(tables) == report.read_text().count("<table>") > 10
-    pixels = np.asarray(Image.open(picture).convert("L"))[:900, :width]
-    assert len(np.unique(pixels)) > 20 and pixels.std() > 10
+
+    for width in WIDTHS:
+        measured = re.search(rf'<p id="measured{width}">([^<]*)</p>', dom).group(1)
+        scroll_width, too_wide, tables, scripts, is_title_changed = measured.split()
+        assert int(scroll_width) == width
+        assert int(too_wide) == 0
+        assert int(tables) == report.read_text().count("<table>") > 10
+        assert int(scripts) == 0
+        assert is_title_changed == "false"
 
 
 @needs_chromium
-def test_the_browser_reads_the_tables_as_written(report, tmp_path, planted):
-    dom = chromium("--dump-dom", report.as_uri(), folder=tmp_path)
-    page = Tags(dom)
-    for table in planted.overview:
-        assert table.title in page.text
-        assert all(cell.text in page.text for row in table.rows for cell in row.cells)
+def test_the_browser_draws_the_page_at_both_widths(measuring_page, tmp_path):
+    screenshot = tmp_path / "screenshot.png"
+
+    run_chromium(
+        f"--screenshot={screenshot}",
+        f"--window-size={max(WIDTHS)},{len(WIDTHS) * HEIGHT}",
+        "--virtual-time-budget=4000",
+        measuring_page.as_uri(),
+        folder=tmp_path,
+    )
+
+    pixels = np.asarray(Image.open(screenshot).convert("L"))
+    for place, width in enumerate(WIDTHS):
+        frame = pixels[place * HEIGHT : (place + 1) * HEIGHT, :width]
+        assert len(np.unique(frame)) > 20
+        assert frame.std() > 10
+
+
+@needs_chromium
+def test_the_browser_reads_the_tables_as_written(report, tmp_path, with_markup):
+    dom = run_chromium("--dump-dom", report.as_uri(), folder=tmp_path)
+
+    page = PageContent(dom)
     assert "script" not in {tag for tag, _ in page.tags}
+    for table in with_markup.overview:
+        assert table.title in page.text
+        for row in table.rows:
+            assert all(cell.text in page.text for cell in row.cells)

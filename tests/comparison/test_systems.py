@@ -1,4 +1,4 @@
-"""Systems: which results are seeds of one, what they are called, and what they are tested against."""
+"""Systems: which results are seeds of one, how they are called, and their baselines."""
 
 import shutil
 from pathlib import Path
