@@ -37,7 +37,7 @@ def build(folder: Path, pairs: int, gaps: bool) -> None:
     with CorpusWriter(folder) as writer:
         for role in ("query", "passage"):
             for language in LANGUAGES:
-                writer.write(role, language, column(role, language))
+                writer.write_column(role, language, column(role, language))
         print(f"texts written after {time.perf_counter() - started:.0f} s", flush=True)
         writer.finish(Source("made", "made", "none", "none"), np.stack([np.arange(pairs)] * 2, 1))
     print(

@@ -108,9 +108,7 @@ def describe(name: str, overrides: Sequence[str]) -> None:
             Exception
         ):  # no files yet, or a key not given: what is known without them is said all the same
             module = import_module(cfg["corpus"]._target_.rpartition(".")[0])
-            if known := getattr(module, "SOURCE", None) or getattr(
-                getattr(module, "TABLES", None), "source", None
-            ):
+            if known := getattr(module, "SOURCE", None):
                 describe_source(known, "corpus", console)
             raise
         describe_corpus(corpus, console)
@@ -158,7 +156,7 @@ def sets_of(name: str, overrides: Sequence[str]) -> list[tuple[str, list[files.R
     for group, cfg in composed(name, overrides).items():
         for own in cfg.parts.values() if cfg and "parts" in cfg else [cfg]:
             target = own._target_.rpartition(".")[0] if own and group != "sampler" else None
-            record = getattr(import_module(target), "files", None) if target else None
+            record = getattr(import_module(target), "list_files", None) if target else None
             if callable(record):
                 plain = OmegaConf.to_container(own, resolve=True)
                 chosen = {key: plain[key] for key in signature(record).parameters if key in plain}
