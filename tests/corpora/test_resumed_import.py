@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from hybrid_ir.corpora import import_journal as journal
 from hybrid_ir.corpora import importing
-from hybrid_ir.corpora.checking import Rules
+from hybrid_ir.corpora.checking import RecordRules
 from hybrid_ir.corpora.importing import Importer
 from hybrid_ir.corpora.stored import load_corpus_folder, write_corpus
 from hybrid_ir.files import records
@@ -49,10 +49,10 @@ def small():
     """As if these few records were millions."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name, value in (
-            (records, "SIZE", 2),
-            (importing, "STRIDE", 4),
-            (importing, "FEW", 1),
-            (journal, "PAUSE", 0),
+            (records, "RECORDS_PER_BLOCK", 2),
+            (importing, "SAVE_EVERY", 4),
+            (importing, "SAVE_AFTER_PART", 1),
+            (journal, "SAVE_INTERVAL", 0),
         ):
             patch.setattr(module, name, value)
         yield
@@ -98,7 +98,7 @@ def imported(paths: list[Path], to: Path, errors: str, budget: int = 10**9) -> b
     def build(writer):
         parts = [stopping(partial(records.read_json_line_records, path), budgets) for path in paths]
         Importer(
-            writer, parts, Rules(errors=errors), Problems("x", to.with_suffix(".problems.txt"))
+            writer, parts, RecordRules(errors=errors), Problems("x", to.with_suffix(".problems.txt"))
         ).run(SOURCE)
 
     try:
@@ -169,10 +169,10 @@ def test_what_was_read_is_not_checked_again(tmp_path, monkeypatch):
         )
     )
     checked = []
-    good = importing.Checker.judge
+    good = importing.RecordChecker.check
     monkeypatch.setattr(
-        importing.Checker,
-        "judge",
+        importing.RecordChecker,
+        "check",
         lambda self, found: checked.append(found.numbers[0]) or good(self, found),
     )
     with small():
@@ -240,7 +240,7 @@ def test_many_small_files_are_noted_too(tmp_path, monkeypatch):
     for i, path in enumerate(paths):
         path.write_text(f'{{"id": {i}, "query": {{"en": "q {i}"}}, "passage": {{"en": "p"}}}}\n')
     with small():
-        monkeypatch.setattr(importing, "FEW", 6)
+        monkeypatch.setattr(importing, "SAVE_AFTER_PART", 6)
         assert not imported(paths, tmp_path / "to", "stop", budget=22)
         assert json.loads((tmp_path / ".to.building" / "import.json").read_text())["parts"] >= 6
         assert (

@@ -251,7 +251,7 @@ def pages(
         for choice in choices
         if choice.startswith("languages")
     ]
-    wanted = module.files(*([] if name != "swim_ir" else ["cross_lingual"]), *chosen)
+    wanted = module.list_files(*([] if name != "swim_ir" else ["cross_lingual"]), *chosen)
     wanted = [replace(file, size=None, sha256=None) for file in wanted]  # not those of the release
     if name == "mlqa_translate_train":
         monkeypatch.setattr(module, "ARCHIVE", replace(module.ARCHIVE, size=None, sha256=None))
@@ -392,7 +392,7 @@ def test_entity_questions_find_their_passages_in_a_given_corpus(tmp_path, capsys
             json.dumps([{"question": "Whose is Ada King Bridge?", "answers": ["Kent"]}]),
         )
         archive.writestr("__MACOSX/dataset/train/._P19.train.json", b"\0")
-    wanted = import_module("hybrid_ir.corpora.sources.entity_questions").files()
+    wanted = import_module("hybrid_ir.corpora.sources.entity_questions").list_files()
     with serving(pages=at(wanted, {"dataset.zip": file.getvalue()})) as web:
         data.main(
             [

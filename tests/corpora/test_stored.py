@@ -28,7 +28,7 @@ def written(folder, corpus: ParallelCorpus) -> ParallelCorpus:
     with CorpusWriter(folder) as writer:
         for role, texts in (("query", corpus.queries), ("passage", corpus.passages)):
             for language in corpus.languages:
-                writer.write(role, language, [texts[language][:2], texts[language][2:]])
+                writer.write_column(role, language, [texts[language][:2], texts[language][2:]])
         writer.finish(corpus.source, corpus.pairs, corpus.negatives)
     return load_corpus_folder(folder)
 
@@ -150,8 +150,8 @@ import os, sys
 from pathlib import Path
 from hybrid_ir.corpora.writing import CorpusWriter
 with CorpusWriter(Path(sys.argv[1]), "key") as writer:
-    writer.write("query", "a", [["q"]])
-    writer.column("passage", "a").add(["half"])
+    writer.write_column("query", "a", [["q"]])
+    writer.open_column("passage", "a").add(["half"])
     os.kill(os.getpid(), 9)
 """
 
@@ -163,9 +163,9 @@ def test_a_build_that_was_killed_goes_on_with_the_columns_that_are_whole(tmp_pat
     )
     assert not (tmp_path / "c").exists()
     with CorpusWriter(tmp_path / "c", "key") as writer:
-        assert writer.has("query", "a") and not writer.has("passage", "a")
-        writer.write("query", "a", pytest.fail)  # not called
-        writer.write("passage", "a", [["p"]])
+        assert writer.has_column("query", "a") and not writer.has_column("passage", "a")
+        writer.write_column("query", "a", pytest.fail)  # not called
+        writer.write_column("passage", "a", [["p"]])
         writer.finish(SOURCE, np.array([[0, 0]]))
     assert list(load_corpus_folder(tmp_path / "c").passages["a"]) == ["p"]
 
@@ -177,8 +177,8 @@ def test_what_a_stopped_import_left_is_in_no_other(tmp_path):
     )
 
     def build(writer):
-        writer.write("query", "b", [["q"]])
-        writer.write("passage", "b", [["p"]])
+        writer.write_column("query", "b", [["q"]])
+        writer.write_column("passage", "b", [["p"]])
         writer.finish(SOURCE, np.array([[0, 0]]))
 
     assert write_corpus(str(tmp_path / "c"), build).languages == ("b",)
@@ -191,8 +191,8 @@ def test_two_at_once_do_not_write_the_same_folder(tmp_path):
     def build(writer):
         with pytest.raises(ValueError, match="another process is writing it"):
             write_corpus(str(tmp_path / "c"), pytest.fail)
-        writer.write("query", "b", [["q"]])
-        writer.write("passage", "b", [["p"]])
+        writer.write_column("query", "b", [["q"]])
+        writer.write_column("passage", "b", [["p"]])
         writer.finish(SOURCE, np.array([[0, 0]]))
 
     assert len(write_corpus(str(tmp_path / "c"), build)) == 1
@@ -200,7 +200,7 @@ def test_two_at_once_do_not_write_the_same_folder(tmp_path):
 
 def test_a_build_that_fails_leaves_nothing(tmp_path):
     def build(writer):
-        writer.write("query", "a", [["q"]])
+        writer.write_column("query", "a", [["q"]])
         raise ValueError("bad data")
 
     with pytest.raises(ValueError, match="bad data"):
@@ -213,8 +213,8 @@ def test_it_is_built_once(tmp_path):
 
     def build(writer):
         calls.append(1)
-        writer.write("query", "a", [["q"]])
-        writer.write("passage", "a", [["p"]])
+        writer.write_column("query", "a", [["q"]])
+        writer.write_column("passage", "a", [["p"]])
         writer.finish(SOURCE, np.array([[0, 0]]))
 
     for key in (1, 1, 2):
@@ -223,13 +223,13 @@ def test_it_is_built_once(tmp_path):
 
 
 def test_texts_longer_than_a_batch_of_a_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("hybrid_ir.corpora.writing.ROWS", 3)
-    monkeypatch.setattr("hybrid_ir.corpora.writing.BYTES", 50)
+    monkeypatch.setattr("hybrid_ir.corpora.text_columns.BATCH_ROWS", 3)
+    monkeypatch.setattr("hybrid_ir.corpora.text_columns.BATCH_BYTES", 50)
     texts = [None if i % 4 == 3 else "x" * i for i in range(20)]
     with CorpusWriter(tmp_path / "c") as writer:
-        writer.write("query", "a", [pa.array(texts, pa.large_string())])
-        writer.column("passage", "a").pad(5)
-        writer.column("passage", "a").add(texts[5:])
+        writer.write_column("query", "a", [pa.array(texts, pa.large_string())])
+        writer.open_column("passage", "a").pad_to(5)
+        writer.open_column("passage", "a").add(texts[5:])
         writer.finish(SOURCE, np.stack([np.arange(20)] * 2, 1))
     corpus = load_corpus_folder(tmp_path / "c")
     assert (
