@@ -112,9 +112,7 @@ def test_a_wrong_record_stops_the_import_or_is_left_out_alone(tmp_path, line, pr
 )
 def test_a_repeated_id_is_named_even_if_one_record_is_wrong_otherwise(tmp_path, line, problem):
     path = write_json_lines(tmp_path / "x.jsonl", line, *RECORDS)
-    errors = (
-        rf"2 errors .*\n.*{problem}\n.*line 2: the id '1' is also in .*line 1\n.*errors=skip"
-    )
+    errors = rf"2 errors .*\n.*{problem}\n.*line 2: the id '1' is also in .*line 1\n.*errors=skip"
     with pytest.raises(ValueError, match=errors):
         own.from_jsonl(str(path), cache=str(tmp_path))
     # The other record is good.

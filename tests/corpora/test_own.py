@@ -270,9 +270,7 @@ def test_everything_wrong_in_tab_separated_files_is_said(tmp_path):
 
 def test_a_tab_separated_file_must_be_named_by_its_language(tmp_path):
     (tmp_path / "eng.tsv").write_text("1\tq\tp\n")
-    problem = (
-        r"called by its language, as en\.tsv: .*eng\.tsv: the language code 'eng' .*mean 'en'"
-    )
+    problem = r"called by its language, as en\.tsv: .*eng\.tsv: the language code 'eng' .*mean 'en'"
     with pytest.raises(ValueError, match=problem):
         own.from_tsv(str(tmp_path / "eng.tsv"), cache=str(tmp_path))
 
