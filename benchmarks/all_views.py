@@ -19,9 +19,9 @@ import torch
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
 from hybrid_ir.evaluation.benchmarks.xquad_r import load
+from hybrid_ir.evaluation.encoding import read_shards
 from hybrid_ir.evaluation.rank_counter import rank_benchmark
 from hybrid_ir.evaluation.results import Results
-from hybrid_ir.evaluation.encoding import read_shards
 from hybrid_ir.types import Benchmark
 
 ALL_LANGUAGES = None  # the passage language of a setting whose pool has all languages

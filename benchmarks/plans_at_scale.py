@@ -46,7 +46,9 @@ def write_corpus(folder: Path, pairs: int, gaps: bool) -> None:
         for role in ("query", "passage"):
             for language in LANGUAGES:
                 missing_share = MISSING_SHARE if gaps and language != "en" else 0
-                writer.write(role, language, make_texts(role, language, pairs, missing_share, rng))
+                writer.write_column(
+                    role, language, make_texts(role, language, pairs, missing_share, rng)
+                )
         print(f"texts written after {time.perf_counter() - started:.0f} s", flush=True)
         numbers = np.arange(pairs)
         source = Source("made", "made", "none", "none")

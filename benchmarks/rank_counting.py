@@ -15,8 +15,8 @@ import torch
 from memory import read_peak_memory
 from safetensors.torch import load_file, save_file
 
-from hybrid_ir.evaluation.encoding import TokenChunks
 from hybrid_ir.evaluation.benchmarks.xquad_r import load
+from hybrid_ir.evaluation.encoding import TokenChunks
 from hybrid_ir.evaluation.rank_counter import rank_benchmark
 from hybrid_ir.evaluation.results import Results
 from hybrid_ir.model.encoder import BiEncoder

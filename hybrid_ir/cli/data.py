@@ -130,9 +130,6 @@ def print_known_source(config: DictConfig, console: Console) -> None:
     """Print what the module of a corpus says of its source, if it says anything."""
     module = import_module(config._target_.rpartition(".")[0])
     source = getattr(module, "SOURCE", None)
-    tables = getattr(module, "TABLES", None)
-    if source is None and tables is not None:
-        source = tables.source
     if source is not None:
         print_source(source, "corpus", console)
 

@@ -1,20 +1,15 @@
-"""A corpus written anew: with fewer pairs, or with other negatives."""
+"""Writes a corpus anew: with fewer pairs, or with other hard negatives."""
 
 # P pairs, K hard negatives
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 from typing import Any
 
 import numpy as np
 
 from hybrid_ir.corpora.writing import CorpusWriter
-from hybrid_ir.data.corpus import TEXTS_PER_BLOCK, ParallelCorpus, iterate_blocks
-
-
-def keep_named_texts(texts: Sequence[str | None], named: np.ndarray) -> list[str | None]:
-    return [text if there else None for text, there in zip(texts, named, strict=True)]
+from hybrid_ir.data.corpus import ParallelCorpus, iterate_blocks
 
 
 def rewrite_corpus(
@@ -22,34 +17,38 @@ def rewrite_corpus(
     writer: CorpusWriter,
     pairs: np.ndarray,
     negatives: np.ndarray,
-    about: str,
+    change: str,
     report: Mapping[str, Any],
 ) -> None:
-    """The texts of a corpus with other pairs (P, 2) and negatives (P, K) of its ids; `about` says what was done.
+    """Writes the texts of a corpus with other pairs and hard negatives.
 
-    Texts that none of them names are left out, so that nothing that learns from the corpus meets them.
+    Texts that no pair names are left out, so that nothing that learns from the corpus sees them.
+
+    Args:
+        corpus: the corpus to start from.
+        writer: writes the new corpus.
+        pairs: ids of query and passage of each new pair (P, 2).
+        negatives: passage ids of its hard negatives (P, K), -1 for none.
+        change: what was done to the corpus, for its description.
+        report: counts of what was done, for its card.
     """
-    used = {
-        "query": np.unique(pairs[:, 0]),
-        "passage": np.unique(np.concatenate([pairs[:, 1], negatives[negatives >= 0]])),
-    }
-    for role, texts in (("query", corpus.queries), ("passage", corpus.passages)):
-        for language in corpus.languages:
-            named = np.zeros(len(texts[language]), bool)
-            named[used[role]] = True
-            writer.write(
-                role,
-                language,
-                (
-                    keep_named_texts(part, named[start : start + len(part)])
-                    for start, part in zip(
-                        count(0, TEXTS_PER_BLOCK), iterate_blocks(texts[language]), strict=False
-                    )
-                ),
-            )
-    writer.finish(
-        replace(corpus.source, description=f"{corpus.source.description}; {about}"),
-        pairs,
-        negatives,
-        report,
-    )
+    passage_ids = np.concatenate([pairs[:, 1], negatives[negatives >= 0]])
+    for language in corpus.languages:
+        queries = _keep_texts(corpus.queries[language], pairs[:, 0])
+        writer.write_column("query", language, queries)
+    for language in corpus.languages:
+        passages = _keep_texts(corpus.passages[language], passage_ids)
+        writer.write_column("passage", language, passages)
+    description = f"{corpus.source.description}; {change}"
+    writer.finish(replace(corpus.source, description=description), pairs, negatives, report)
+
+
+def _keep_texts(texts: Sequence[str | None], ids: np.ndarray) -> Iterator[list[str | None]]:
+    """Yields texts in blocks, with None in place of those whose id is not among `ids`."""
+    is_kept = np.zeros(len(texts), bool)
+    is_kept[ids] = True
+    start = 0
+    for block in iterate_blocks(texts):
+        kept = is_kept[start : start + len(block)]
+        yield [text if keep else None for text, keep in zip(block, kept, strict=True)]
+        start += len(block)
