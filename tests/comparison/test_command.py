@@ -18,7 +18,6 @@ from tests.support.comparison_results import (
     write_result,
 )
 
-
 RUNS = ("x=y (1)/x_y_seed1", "x=y (1)/hybrid_seed1")
 ENVIRONMENT = {
     "COLUMNS": "150",
