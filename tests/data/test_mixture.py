@@ -21,10 +21,11 @@ def list_plans(mixture: Mixture, share: float, steps: int = 3000) -> list:
 def test_corpora_of_a_mixture_are_drawn_by_size(tau):
     sizes = (90, 40, 10)
     mixture = Mixture({str(size): make_corpus(size) for size in sizes}, tau, weights={"10": 2})
-    for monolingual, share in ((True, 1.0), (False, 0.0)):
-        drawn = np.bincount([plan.part for plan in list_plans(mixture, share)], minlength=3) / 3000
-        expected = np.array(sizes) ** tau * [1, 1, 2]
-        assert drawn == pytest.approx(expected / expected.sum(), abs=0.04), monolingual
+    expected = np.array(sizes) ** tau * [1, 1, 2]
+    for monolingual_share in (1.0, 0.0):
+        parts = [plan.part for plan in list_plans(mixture, monolingual_share)]
+        drawn = np.bincount(parts, minlength=3) / len(parts)
+        assert drawn == pytest.approx(expected / expected.sum(), abs=0.04)
 
 
 def test_a_corpus_in_one_language_serves_monolingual_batches_alone():
@@ -36,15 +37,15 @@ def test_a_corpus_in_one_language_serves_monolingual_batches_alone():
     )
     mixture = Mixture({"english": english, "parallel": make_corpus(50)})
     assert mixture.languages == ("a", "b", "c")
-    found = list_plans(mixture, 0.5)
-    assert {plan.part for plan in found if plan.monolingual} == {0, 1}
-    assert {plan.part for plan in found if not plan.monolingual} == {1}
-    assert {plan.query_languages[0] for plan in found if plan.part == 0} == {1}
-    for plan in found[:200]:
+    plans = list_plans(mixture, 0.5)
+    assert {plan.part for plan in plans if plan.monolingual} == {0, 1}
+    assert {plan.part for plan in plans if not plan.monolingual} == {1}
+    assert {plan.query_languages[0] for plan in plans if plan.part == 0} == {1}
+    for plan in plans[:200]:
         part = mixture.parts[plan.part]
         for pair, language in zip(plan.pairs, plan.query_languages, strict=True):
             assert part.queries[mixture.languages[language]][int(part.pairs[pair, 0])]
-    monolingual = np.mean([plan.part for plan in found if plan.monolingual])
+    monolingual = np.mean([plan.part for plan in plans if plan.monolingual])
     assert monolingual == pytest.approx(0.5, abs=0.05)  # both have 50 pairs
 
 
@@ -54,12 +55,14 @@ def test_kinds_and_languages_of_a_corpus_in_a_mixture():
         languages_of={"x": ["a", "c"]},
         kinds={"y": ["cross_lingual"]},
     )
-    found = list_plans(mixture, 0.5)
-    assert {plan.part for plan in found if plan.monolingual} == {0}
-    of_x = [plan for plan in found if plan.part == 0]
-    assert {
-        int(code) for plan in of_x for code in {*plan.query_languages, *plan.passage_languages}
-    } == {0, 2}
+    plans = list_plans(mixture, 0.5)
+    assert {plan.part for plan in plans if plan.monolingual} == {0}
+    languages = set()
+    for plan in plans:
+        if plan.part == 0:
+            languages.update(plan.query_languages.tolist())
+            languages.update(plan.passage_languages.tolist())
+    assert languages == {0, 2}
 
 
 @pytest.mark.parametrize(("share", "level"), [(0.5, "batch"), (0.3, "example"), (1.0, "batch")])
@@ -75,29 +78,22 @@ def test_the_card_of_a_mixture_has_its_names_and_the_expected_shares(share, leve
         PairBatchSampler(mixture, 4, share, level=level, seed=3), 6000, 1, InfoNCE(mask="none")
     )
     assert [part["corpus"] for part in card.parts] == ["one", "two", "three"]
-    assert card.parts[0]["pairs"] == mixture.parts[0].usable and sum(
-        part["expected"] for part in card.parts
-    ) == pytest.approx(1)
+    assert card.parts[0]["pairs"] == mixture.parts[0].usable
+    assert sum(part["expected"] for part in card.parts) == pytest.approx(1)
     for part in card.parts:
         assert part["monolingual"] + part["mixed"] == pytest.approx(part["expected"], abs=0.03)
-    assert (card.parts[2]["expected"] == 0) == (
-        level == "example"
-    )  # whose batches have both kinds of examples
+    # The batches of this level have both kinds of examples.
+    assert (card.parts[2]["expected"] == 0) == (level == "example")
 
 
 def test_passes_of_a_mixture_repeat_no_pair():
     mixture = Mixture({"x": make_corpus(40), "y": make_corpus(24, seed=1)})
-    rows = {
-        part: np.concatenate([plan.pairs for plan in list_plans(mixture, 0.0) if plan.part == part])
-        for part in (0, 1)
-    }
-    usable = {
-        part: len(PairBatchSampler(mixture, 4, 0.0).parts[part].streams[0]) // 4 * 4
-        for part in rows
-    }
-    for part, seen in rows.items():
-        for start in range(0, len(seen) - usable[part], usable[part]):
-            assert len(set(seen[start : start + usable[part]].tolist())) == usable[part]
+    plans = list_plans(mixture, 0.0)
+    for part in (0, 1):
+        pairs = np.concatenate([plan.pairs for plan in plans if plan.part == part])
+        size = len(PairBatchSampler(mixture, 4, 0.0).parts[part].streams[0]) // 4 * 4
+        for start in range(0, len(pairs) - size, size):
+            assert len(set(pairs[start : start + size].tolist())) == size
 
 
 @pytest.mark.parametrize(
@@ -132,7 +128,8 @@ def test_a_sampler_that_nothing_can_serve_is_refused():
 
 def test_a_corpus_with_weight_0_is_not_in_the_mixture_and_none_is_an_error():
     mixture = Mixture({"x": make_corpus(50), "y": make_corpus(3, seed=1)}, weights={"y": 0})
-    assert len(mixture.parts) == 1 and mixture.left_out == {"y": "drawn with weight 0"}
+    assert len(mixture.parts) == 1
+    assert mixture.left_out == {"y": "drawn with weight 0"}
     assert PairBatchSampler(mixture, 16, 0.5)[0].part == 0  # more than the other has
     with pytest.raises(
         ValueError, match="no corpus with a weight above 0 has a pair in the chosen languages"
@@ -141,11 +138,16 @@ def test_a_corpus_with_weight_0_is_not_in_the_mixture_and_none_is_an_error():
 
 
 def test_passes_are_over_the_pairs_that_are_used():
-    whole, part = make_corpus(40), Mixture({"x": make_corpus(40)}, languages_of={"x": ["b"]})
-    for corpus, pairs in ((whole, 40), (part, part.parts[0].usable)):
-        card = BatchCard.of(PairBatchSampler(corpus, 4, 1.0, languages=["b"]), 10, 1, InfoNCE())
+    whole = make_corpus(40)
+    mixture = Mixture({"x": make_corpus(40)}, languages_of={"x": ["b"]})
+    usable = mixture.parts[0].usable
+    assert usable < 40
+    for corpus, pairs in ((whole, 40), (mixture, usable)):
+        sampler = PairBatchSampler(corpus, 4, 1.0, languages=["b"])
+        card = BatchCard.of(sampler, 10, 1, InfoNCE())
         assert card.passes == pytest.approx(40 / pairs)
-    assert (
-        part.parts[0].usable < 40
-        and BatchCard.of(PairBatchSampler(whole, 4, 1.0), 0, 1, InfoNCE()).masked_share == 0
-    )
+
+
+def test_the_card_of_no_batches_has_no_masked_share():
+    sampler = PairBatchSampler(make_corpus(40), 4, 1.0)
+    assert BatchCard.of(sampler, 0, 1, InfoNCE()).masked_share == 0
