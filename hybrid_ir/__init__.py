@@ -1,6 +1,7 @@
-"""hybrid-ir trains multilingual dense retrievers with batches planned by language, and measures what that does.
+"""hybrid-ir trains multilingual dense retrievers and measures what that does to retrieval.
 
-The public names are imported when they are first used, so that importing this package takes no time.
+Its batches are planned by language. The public names are imported when they are first used, so that
+importing this package takes no time.
 """
 
 from importlib import import_module
@@ -53,7 +54,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from the module that defines it."""
+    """Imports a public name from the module that defines it."""
     if name == "__version__":
         from hybrid_ir.system.versions import get_installed_version
 
@@ -67,5 +68,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names besides those of the module itself."""
+    """Lists the public names besides those of the module itself."""
     return sorted({*globals(), *__all__})

@@ -16,7 +16,8 @@ from tests.support.small_run import (  # noqa: F401  fixtures
     numbers_corpus,
 )
 
-# where HYBRID_IR_SHARED says, or beside the repository: real data and a real pretrained encoder, which no user has
+# Where HYBRID_IR_SHARED says, or beside the repository: real data and a real pretrained encoder,
+# which no user has.
 SHARED = Path(os.environ.get("HYBRID_IR_SHARED", Path(__file__).parents[2] / "shared"))
 TEXTS = [
     "what money do people pay with in kabul?",

@@ -1,4 +1,4 @@
-"""`hybrid-ir compare`: the paper's tables, significance, pictures and one HTML report of measured models."""
+"""`hybrid-ir compare`: tables, significance and pictures of measured models, in one HTML report."""
 
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ LOGGERS = ("none", "wandb")
 
 
 def run(cfg: DictConfig) -> None:
-    """Compare the results of a config, write the report and print its first tables."""
+    """Compares the results of a config, write the report and print its first tables."""
     require_valid_values(cfg)
     runs = list(cfg.runs)
     out = choose_folder(cfg)
@@ -46,7 +46,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def require_valid_values(cfg: DictConfig) -> None:
-    """Raise a ValueError that names every value of a wrong type or out of range."""
+    """Raises a ValueError that names every value of a wrong type or out of range."""
     if not cfg.runs:
         raise ValueError(
             "runs=[A,B,...] must name at least one folder with results: a run, a sweep or an "
@@ -61,14 +61,14 @@ def require_valid_values(cfg: DictConfig) -> None:
 
 
 def choose_folder(cfg: DictConfig) -> Path:
-    """Return the folder of the report, by default a new one."""
+    """Returns the folder of the report, by default a new one."""
     if cfg.out:
         return Path(cfg.out)
     return Path(cfg.paths.output_dir) / "compare" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
 
 
 def print_comparison(comparison: Comparison, out: Path) -> None:
-    """Print the main tables, the notes, and where the rest is."""
+    """Prints the main tables, the notes, and where the rest is."""
     console = Console()
     for table in comparison.overview:
         console.print(to_rich_table(table))

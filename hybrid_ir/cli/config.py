@@ -1,8 +1,8 @@
 """The one way from the arguments of a command to its config.
 
-Every command takes KEY=VALUE arguments over conf/COMMAND.yaml. Most are Hydra's overrides. Three kinds
-are read here instead, since Hydra's grammar would strip blanks, split paths at commas, or take the key
-for a group of conf/: plain texts, lists of paths, and lists of benchmarks.
+Every command takes KEY=VALUE arguments over conf/COMMAND.yaml. Most are Hydra's overrides. Three
+kinds are read here instead, since Hydra's grammar would strip blanks, split paths at commas, or
+take the key for a group of conf/: plain texts, lists of paths, and lists of benchmarks.
 """
 
 import re
@@ -79,7 +79,7 @@ class Arguments:
 
 
 def wants_help(arguments: Sequence[str]) -> bool:
-    """Return whether a user asks what a command takes."""
+    """Returns whether a user asks what a command takes."""
     return "-h" in arguments or "--help" in arguments
 
 
@@ -89,7 +89,7 @@ def parse_command_line(
     benchmark_list: str | None = None,
     benchmark_keys: Mapping[str, str] = MappingProxyType({}),
 ) -> DictConfig | None:
-    """Compose the config of a command from its arguments.
+    """Composes the config of a command from its arguments.
 
     Args:
         command: names conf/COMMAND.yaml.
@@ -121,7 +121,7 @@ def parse_command_line(
 def sort_arguments(
     arguments: Sequence[str], benchmark_list: str | None = None, groups: Sequence[str] = ()
 ) -> Arguments:
-    """Sort the arguments of a command by how they are read; see `Arguments`.
+    """Sorts the arguments of a command by how they are read; see `Arguments`.
 
     Args:
         arguments: KEY=VALUE each, or `--config-dir FOLDER`.
@@ -134,7 +134,8 @@ def sort_arguments(
         key, equals, value = argument.partition("=")
         if not equals and not argument.startswith("~"):
             raise ValueError(
-                f"{argument!r} has no value: write KEY=VALUE, as in out=FOLDER; --help lists the keys"
+                f"{argument!r} has no value: write KEY=VALUE, as in out=FOLDER; --help lists "
+                "the keys"
             )
         if "model" not in groups and key.removeprefix("model.") in ENCODER_KEYS:
             key = key.removeprefix("model.")
@@ -151,20 +152,20 @@ def sort_arguments(
 
 
 def list_default_groups(command: str) -> list[str]:
-    """Return the groups of conf/ that a command chooses an option of."""
+    """Returns the groups of conf/ that a command chooses an option of."""
     defaults = read_defaults(find_shipped_file("conf") / f"{command}.yaml")
     return [group for group, _ in defaults]
 
 
 def is_plain_text(key: str) -> bool:
-    """Return whether the value of a key is taken as it stands."""
+    """Returns whether the value of a key is taken as it stands."""
     if key in PLAIN_TEXT_KEYS or key.startswith("paths."):
         return True
     return key.endswith(PLAIN_TEXT_ENDINGS)
 
 
 def parse_plain_text(value: str) -> str | None:
-    """Return a text without the quotes around it; None for `null`."""
+    """Returns a text without the quotes around it; None for `null`."""
     if value == "null":
         return None
     is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
@@ -172,7 +173,7 @@ def parse_plain_text(value: str) -> str | None:
 
 
 def parse_list(value: str) -> list[str]:
-    """Return the items of `[a,b]`, or of `a` alone."""
+    """Returns the items of `[a,b]`, or of `a` alone."""
     inside = value.strip().removeprefix("[").removesuffix("]")
     items = []
     for item in inside.split(","):
@@ -182,7 +183,7 @@ def parse_list(value: str) -> list[str]:
 
 
 def parse_paths(value: str) -> list[str]:
-    """Return the paths of `[a,b]`, or of `a` alone; a comma inside quotes is part of a path."""
+    """Returns the paths of `[a,b]`, or of `a` alone; a comma inside quotes is part of a path."""
     inside = value.strip()
     if inside.startswith("[") and inside.endswith("]"):
         inside = inside[1:-1]
@@ -195,7 +196,7 @@ def parse_paths(value: str) -> list[str]:
 
 
 def require_whole_numbers(cfg: DictConfig, least: dict[str, int]) -> list[str]:
-    """Return what is wrong with values that must be whole numbers, each from its least one on."""
+    """Returns what is wrong with values that must be whole numbers, each from its least one on."""
     problems = []
     for key, smallest in least.items():
         if type(cfg[key]) is not int or cfg[key] < smallest:
@@ -204,14 +205,14 @@ def require_whole_numbers(cfg: DictConfig, least: dict[str, int]) -> list[str]:
 
 
 def require_choice(cfg: DictConfig, key: str, known: Sequence[Any]) -> list[str]:
-    """Return what is wrong with a value that must be one of some."""
+    """Returns what is wrong with a value that must be one of some."""
     if cfg[key] in known:
         return []
     return [f"{key}={cfg[key]!r} must be one of {', '.join(map(str, known))}"]
 
 
 def require_given(cfg: DictConfig, command: str, *keys: str) -> None:
-    """Raise a ValueError that names the keys which have no default and were not given."""
+    """Raises a ValueError that names the keys which have no default and were not given."""
     missing = [key for key in keys if OmegaConf.is_missing(cfg, key)]
     if missing:
         raise ValueError(
@@ -220,14 +221,14 @@ def require_given(cfg: DictConfig, command: str, *keys: str) -> None:
 
 
 def read_languages(value: Any) -> list[str] | None:
-    """Return the language codes of a config value; see `parse_languages`."""
+    """Returns the language codes of a config value; see `parse_languages`."""
     if OmegaConf.is_config(value):
         value = OmegaConf.to_object(value)
     return parse_languages(value)
 
 
 def _take_config_folders(arguments: Sequence[str], folders: list[str]) -> list[str]:
-    """Put the folders of `--config-dir` into a list, and return the other arguments.
+    """Puts the folders of `--config-dir` into a list, and return the other arguments.
 
     Raises:
         ValueError: another option, or `--config-dir` without a folder.
@@ -255,7 +256,7 @@ def _take_config_folders(arguments: Sequence[str], folders: list[str]) -> list[s
 
 
 def _choose_benchmarks(arguments: Arguments, place: str) -> None:
-    """Turn the chosen benchmarks, and keys for all of them, into overrides."""
+    """Turns the chosen benchmarks, and keys for all of them, into overrides."""
     names = arguments.benchmarks
     require_options(place, "benchmark", names, arguments.config_folders)
     choices = [f"+benchmark@{place}.{name}={name}" for name in names]
@@ -272,7 +273,7 @@ def _choose_benchmarks(arguments: Arguments, place: str) -> None:
 
 
 def _add_single_benchmarks(arguments: Arguments, benchmark_keys: Mapping[str, str]) -> None:
-    """Add the config of a benchmark that is the value of a key, unless it is `test` or `null`."""
+    """Adds the config of a benchmark that is the value of a key, unless it is `test` or `null`."""
     for override in list(arguments.overrides):
         key, _, name = override.partition("=")
         if key in benchmark_keys and name not in ("test", "null"):
@@ -283,7 +284,7 @@ def _add_single_benchmarks(arguments: Arguments, benchmark_keys: Mapping[str, st
 def _spread_over_benchmarks(
     override: str, place: str, names: Sequence[str], config_folders: Sequence[str]
 ) -> list[str]:
-    """Make `benchmark.KEY=VALUE` an override of each chosen benchmark that has the key.
+    """Makes `benchmark.KEY=VALUE` an override of each chosen benchmark that has the key.
 
     Raises:
         ValueError: none of them has it.
@@ -306,7 +307,7 @@ def _spread_over_benchmarks(
 
 
 def read_option_keys(group: str, name: str, config_folders: Sequence[str | Path] = ()) -> set[str]:
-    """Return the keys that the YAML file of an option sets."""
+    """Returns the keys that the YAML file of an option sets."""
     for folder in (*map(Path, config_folders), find_shipped_file("conf")):
         path = folder / group / f"{name}.yaml"
         if path.is_file():

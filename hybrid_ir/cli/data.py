@@ -1,4 +1,4 @@
-"""`hybrid-ir data describe|fetch|verify|import|clean`: what a data set is, get its files, check them."""
+"""`hybrid-ir data describe|fetch|verify|import|clean`: data sets, their files, and your own."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -23,10 +23,11 @@ from hybrid_ir.runs.conf import compose_config, find_shipped_file, list_options,
 from hybrid_ir.runs.data_sets import DataSetFiles, list_data_set_files
 from hybrid_ir.runs.suggestions import suggest
 
-USAGE = """hybrid-ir data describe NAME [KEY=VALUE ...]           what a corpus or benchmark holds, and its first planned batches
+USAGE = """hybrid-ir data describe NAME [KEY=VALUE ...]           what it holds, its first batches
 hybrid-ir data fetch NAME [mirror=URL] [KEY=VALUE ...]  get its files once
 hybrid-ir data verify NAME [KEY=VALUE ...]              hash them again
-hybrid-ir data import FORM path=FILES to=FOLDER         your own pairs as a corpus; FORM is jsonl, parquet, tsv, beir or hub
+hybrid-ir data import FORM path=FILES to=FOLDER         your own pairs as a corpus
+    FORM is jsonl, parquet, tsv, beir or hub
 hybrid-ir data clean corpus=NAME against=[BENCHMARK] to=FOLDER
 
 hybrid-ir data --help NAME shows the keys of a data set, hybrid-ir data clean --help those of clean.
@@ -35,7 +36,7 @@ GROUPS = ("corpus", "benchmark")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the command with its arguments."""
+    """Runs the command with its arguments."""
     verb = arguments[0] if arguments else ""
     if verb == "clean":
         data_clean.main(arguments[1:])
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def print_usage(names: Sequence[str]) -> None:
-    """Print the commands, and the keys of the data sets that are named."""
+    """Prints the commands, and the keys of the data sets that are named."""
     print(USAGE, end="")
     shown = list(names)
     if "import" in names and not set(names) & set(data_import.FORMS):
@@ -71,10 +72,11 @@ def print_usage(names: Sequence[str]) -> None:
 
 
 def compose_data_set(name: str, arguments: Sequence[str]) -> dict[str, DictConfig]:
-    """Return the config of a data set by group, and that of the sampler.
+    """Returns the config of a data set by group, and that of the sampler.
 
     Args:
-        name: in conf/corpus, conf/benchmark or both; or an experiment, for its corpus and benchmarks.
+        name: in conf/corpus, conf/benchmark or both; or an experiment, for its corpus and its
+            benchmarks.
         arguments: KEY=VALUE as of train.py, or `--config-dir FOLDER`.
 
     Raises:
@@ -110,7 +112,7 @@ def compose_data_set(name: str, arguments: Sequence[str]) -> dict[str, DictConfi
 
 
 def describe(name: str, arguments: Sequence[str]) -> None:
-    """Print everything that is known of a data set."""
+    """Prints everything that is known of a data set."""
     cfg = compose_data_set(name, arguments)
     console = Console()
     if "corpus" in cfg:
@@ -127,7 +129,7 @@ def describe(name: str, arguments: Sequence[str]) -> None:
 
 
 def print_known_source(config: DictConfig, console: Console) -> None:
-    """Print what the module of a corpus says of its source, if it says anything."""
+    """Prints what the module of a corpus says of its source, if it says anything."""
     module = import_module(config._target_.rpartition(".")[0])
     source = getattr(module, "SOURCE", None)
     if source is not None:
@@ -135,7 +137,7 @@ def print_known_source(config: DictConfig, console: Console) -> None:
 
 
 def fetch(name: str, arguments: Sequence[str]) -> None:
-    """Get the files that are missing; `mirror=URL` gets them from a server with the same paths."""
+    """Gets the files that are missing; `mirror=URL` gets them from a server with the same paths."""
     mirror = None
     rest = []
     for argument in arguments:
@@ -153,7 +155,7 @@ def fetch(name: str, arguments: Sequence[str]) -> None:
 
 
 def verify(name: str, arguments: Sequence[str]) -> None:
-    """Hash the files again.
+    """Hashes the files again.
 
     Raises:
         ValueError: any is missing, or not as released or fetched.
@@ -179,7 +181,7 @@ def verify(name: str, arguments: Sequence[str]) -> None:
 
 
 def find_files(name: str, arguments: Sequence[str]) -> list[DataSetFiles]:
-    """Return the files of the data sets behind a name, for the chosen languages.
+    """Returns the files of the data sets behind a name, for the chosen languages.
 
     Raises:
         ValueError: it has no files to fetch.
@@ -192,6 +194,7 @@ def find_files(name: str, arguments: Sequence[str]) -> list[DataSetFiles]:
     data_sets = list_data_set_files(configs, title=name if named else None)
     if not data_sets:
         raise ValueError(
-            f"{name} has no files to fetch: it comes with the package, or it is a folder of your own"
+            f"{name} has no files to fetch: it comes with the package, or it is a folder of "
+            "your own"
         )
     return data_sets

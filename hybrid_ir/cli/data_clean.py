@@ -22,7 +22,7 @@ from hybrid_ir.runs.building import build
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the command with its arguments."""
+    """Runs the command with its arguments."""
     cfg = parse_command_line("clean", arguments, benchmark_list="against")
     if cfg is not None:
         _clean(cfg)

@@ -1,4 +1,4 @@
-"""What a data set is, as tables on the terminal: licence, sizes by language, samples, the first planned batches."""
+"""What a data set is, as tables: licence, sizes by language, samples, the first planned batches."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ TEXTS_FOR_LENGTH = 20_000  # a larger corpus is sampled for the mean length of i
 
 
 def print_source(source: Source, kind: str, console: Console) -> None:
-    """Print where a data set comes from, under its name."""
+    """Prints where a data set comes from, under its name."""
     table = Table(title=f"{kind} {source.name}", show_header=False, title_justify="left")
     for key in ("description", "licence", "citation", "revision"):
         value = getattr(source, key)
@@ -34,7 +34,7 @@ def print_source(source: Source, kind: str, console: Console) -> None:
 
 
 def print_corpus(corpus: ParallelCorpus, console: Console) -> None:
-    """Print the source, the sizes and some pairs of a corpus, or of each corpus of a mixture."""
+    """Prints the source, the sizes and some pairs of a corpus, or of each corpus of a mixture."""
     print_source(corpus.source, "corpus", console)
     for name, reason in corpus.left_out.items():
         console.print(PlainText(f"left out: {name}: {reason}"))
@@ -47,11 +47,12 @@ def print_corpus(corpus: ParallelCorpus, console: Console) -> None:
 
 
 def build_size_table(corpus: ParallelCorpus) -> Table:
-    """Return a table of pairs, texts and their mean lengths by language."""
+    """Returns a table of pairs, texts and their mean lengths by language."""
     contents = len(np.unique(corpus.content))
     negatives = corpus.negatives.shape[1]
     table = Table(
-        title=f"{len(corpus):,} pairs, {contents:,} distinct contents, up to {negatives} hard negatives",
+        title=f"{len(corpus):,} pairs, {contents:,} distinct contents, up to {negatives} hard "
+        "negatives",
         title_justify="left",
     )
     table.add_column("language")
@@ -84,7 +85,7 @@ def build_size_table(corpus: ParallelCorpus) -> Table:
 def measure_texts(
     texts: Sequence[str | None], sets: LanguageSets, language: int
 ) -> tuple[int, str]:
-    """Return how many texts a language has, and their mean length in characters ("" for none)."""
+    """Returns how many texts a language has, and their mean length in characters ("" for none)."""
     is_there = sets.has(np.arange(len(sets)), language)
     rows = np.flatnonzero(is_there)
     if not len(rows):
@@ -97,7 +98,7 @@ def measure_texts(
 
 
 def build_pair_table(corpus: ParallelCorpus) -> Table:
-    """Return a table of some pairs in every language that has both texts, or in any two."""
+    """Returns a table of some pairs in every language that has both texts, or in any two."""
     table = Table(title="sample pairs", title_justify="left", show_lines=True)
     for column in ("pair", "query", "passage"):
         table.add_column(column)
@@ -126,7 +127,7 @@ def build_pair_table(corpus: ParallelCorpus) -> Table:
 def print_planned_batches(
     sampler_config: DictConfig, corpus: ParallelCorpus, console: Console
 ) -> None:
-    """Print the first batches as the sampler plans them; where it cannot, those of one kind, and why."""
+    """Prints the first batches that the sampler plans; if it cannot, those of one kind, and why."""
     problem = None
     for share in (sampler_config.monolingual_share, 1.0, 0.0):
         try:
@@ -144,7 +145,7 @@ def print_planned_batches(
 
 
 def print_first_batches(sampler: PairBatchSampler, console: Console) -> None:
-    """Print the first examples of the first batches that a sampler plans."""
+    """Prints the first examples of the first batches that a sampler plans."""
     corpus = sampler.corpus
     title = (
         f"first batches, monolingual_share={sampler.monolingual_share}, level={sampler.level}, "
@@ -172,7 +173,7 @@ def print_first_batches(sampler: PairBatchSampler, console: Console) -> None:
 
 
 def print_benchmark(benchmark: Benchmark, console: Console) -> None:
-    """Print the source, the sizes and some queries of a benchmark."""
+    """Prints the source, the sizes and some queries of a benchmark."""
     print_source(benchmark.source, "benchmark", console)
     questions = len(set(benchmark.question_ids))
     table = Table(
@@ -194,7 +195,7 @@ def print_benchmark(benchmark: Benchmark, console: Console) -> None:
 
 
 def build_query_table(benchmark: Benchmark) -> Table:
-    """Return a table of some queries, each with its first relevant passages."""
+    """Returns a table of some queries, each with its first relevant passages."""
     table = Table(
         title="sample queries, each with its first relevant passages",
         title_justify="left",
@@ -215,7 +216,7 @@ def build_query_table(benchmark: Benchmark) -> Table:
 
 
 def shorten_passage(passage: Text) -> str:
-    """Return a passage as one text that is short enough for a table."""
+    """Returns a passage as one text that is short enough for a table."""
     text = passage if isinstance(passage, str) else " | ".join(passage)
     if len(text) <= SAMPLE_CHARACTERS:
         return text

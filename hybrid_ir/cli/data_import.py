@@ -1,4 +1,4 @@
-"""`hybrid-ir data import FORM path=... to=FOLDER`: your own pairs, checked line by line, as a corpus in a folder."""
+"""`hybrid-ir data import FORM path=... to=FOLDER`: your own pairs, checked, as a corpus."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ USAGE = (
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the command with its arguments."""
+    """Runs the command with its arguments."""
     form = arguments[0] if arguments else ""
     if form not in FORMS:
         meant = suggest(form, FORMS)
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def print_import(folder: str, corpus: ParallelCorpus) -> None:
-    """Print what was imported, and how to go on from there."""
+    """Prints what was imported, and how to go on from there."""
     report = read_corpus_card(Path(folder).expanduser())["report"]
     table = Table(title=f"{folder}: {len(corpus):,} pairs", title_justify="left")
     table.add_column("language")

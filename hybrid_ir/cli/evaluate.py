@@ -1,4 +1,4 @@
-"""`hybrid-ir evaluate`: measure any bi-encoder on any benchmarks, with a card beside every number."""
+"""`hybrid-ir evaluate`: measures any bi-encoder on any benchmarks, a card beside every number."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,7 +31,7 @@ LOGGERS = ("none", "wandb")
 
 
 def run(cfg: DictConfig) -> None:
-    """Measure the encoder of a config on its benchmarks, one after the other."""
+    """Measures the encoder of a config on its benchmarks, one after the other."""
     if not cfg.benchmark:
         known = ", ".join(list_options("benchmark"))
         raise ValueError(f"benchmark=[A,B,...] must name at least one of {known}")
@@ -67,14 +67,14 @@ def run(cfg: DictConfig) -> None:
 
 
 def list_corrections(cfg: DictConfig) -> list[str]:
-    """Return the names of the corrections; one may be given without brackets."""
+    """Returns the names of the corrections; one may be given without brackets."""
     if isinstance(cfg.postprocess, str):
         return [cfg.postprocess]
     return list(cfg.postprocess or ())
 
 
 def require_valid_values(cfg: DictConfig) -> None:
-    """Raise a ValueError that names every value of a wrong type or out of range."""
+    """Raises a ValueError that names every value of a wrong type or out of range."""
     problems = require_whole_numbers(
         cfg, {"run_depth": 0, "texts_per_chunk": 1, "postprocess_components": 1}
     )
@@ -95,7 +95,7 @@ def require_valid_values(cfg: DictConfig) -> None:
 
 
 def find_split(cfg: DictConfig, benchmarks: dict[str, Benchmark]) -> Benchmark | None:
-    """Return the benchmark on which corrections are estimated; None for the one that is measured."""
+    """Returns the benchmark that estimates corrections; None for the one that is measured."""
     if cfg.postprocess_on in benchmarks:
         return benchmarks[cfg.postprocess_on]
     for config in cfg.split.values():
@@ -106,7 +106,7 @@ def find_split(cfg: DictConfig, benchmarks: dict[str, Benchmark]) -> Benchmark |
 def read_evaluation_settings(
     cfg: DictConfig, corrections: Sequence[str], split: Benchmark | None
 ) -> EvaluationSettings:
-    """Return how a benchmark is measured, from the keys of conf/evaluate.yaml."""
+    """Returns how a benchmark is measured, from the keys of conf/evaluate.yaml."""
     settings = EvaluationSettings(
         postprocess=corrections,
         postprocess_on=split,
@@ -121,13 +121,13 @@ def read_evaluation_settings(
 
 
 def choose_result_folder(cfg: DictConfig, encoder_name: str) -> Path:
-    """Return a new folder for the results of an encoder."""
+    """Returns a new folder for the results of an encoder."""
     name = f"{encoder_name}_{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
     return Path(cfg.paths.output_dir) / "evaluate" / name
 
 
 def name_result_folder(benchmark: str, correction: str) -> str:
-    """Return the name of the folder with the results of a benchmark under a correction."""
+    """Returns the name of the folder with the results of a benchmark under a correction."""
     return benchmark if correction == "none" else f"{benchmark}-{correction}"
 
 
@@ -138,7 +138,7 @@ def write_result(
     cfg: DictConfig,
     folder: Path,
 ) -> None:
-    """Write one result folder and print its tables; docs/evaluation.md lists the files."""
+    """Writes one result folder and print its tables; docs/evaluation.md lists the files."""
     card = evaluation.build_card(model=loaded.model, training=loaded.training, digest=digest)
     folder.mkdir(parents=True, exist_ok=True)
     name = loaded.encoder.name

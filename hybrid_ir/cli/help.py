@@ -10,17 +10,17 @@ from hybrid_ir.runs.conf import find_shipped_file, list_options
 # Lines that name code, and the lists of defaults, are no keys that a user sets.
 HIDDEN = re.compile(r"^\s*(_target_|_partial_|# @package)\b")
 TRAIN_USAGE = """python train.py [KEY=VALUE ...]        the same as hybrid-ir train [KEY=VALUE ...]
-python train.py -m KEY=A,B ...         every combination, each in a process of its own: hybrid-ir sweep
+python train.py -m KEY=A,B ...         every combination, each in a process: hybrid-ir sweep
 python train.py --config-dir FOLDER    options of your own, in folders named like those of conf/
 python train.py --cfg job              the config that a command would run with
 
 GROUP=OPTION chooses a part of conf/ by its name, GROUP.KEY=VALUE sets a key of it. The keys of the
-default option of each group follow; `hybrid-ir data describe --help NAME` shows those of a data set.
+default option of each group follow; `hybrid-ir data --help NAME` shows those of a data set.
 """
 
 
 def print_command_help(command: str) -> None:
-    """Print the keys of conf/COMMAND.yaml and of the groups that it starts from, with their comments."""
+    """Prints the keys of conf/COMMAND.yaml and of the groups it starts from, with comments."""
     conf = find_shipped_file("conf")
     path = conf / f"{command}.yaml"
     print(read_visible_lines(path))
@@ -34,7 +34,7 @@ def print_command_help(command: str) -> None:
 
 
 def print_train_help() -> None:
-    """Print every group of a training with its options, and every key with its comment."""
+    """Prints every group of a training with its options, and every key with its comment."""
     conf = find_shipped_file("conf")
     path = conf / "train.yaml"
     print(TRAIN_USAGE)
@@ -53,7 +53,7 @@ def print_train_help() -> None:
 
 
 def read_visible_lines(path: Path) -> str:
-    """Return the lines of a YAML file, without its list of defaults and names of code."""
+    """Returns the lines of a YAML file, without its list of defaults and names of code."""
     visible = []
     inside_defaults = False
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -69,7 +69,7 @@ def read_visible_lines(path: Path) -> str:
 
 
 def name_keys_of_group(group: str, text: str) -> str:
-    """Return the keys of a group with the group's name in front, as they are typed."""
+    """Returns the keys of a group with the group's name in front, as they are typed."""
     lines = []
     for line in text.splitlines():
         is_key = bool(re.match(r"^[A-Za-z_]+:", line))
@@ -78,13 +78,13 @@ def name_keys_of_group(group: str, text: str) -> str:
 
 
 def list_all_options(folder: Path, chosen: str | None = None) -> list[str]:
-    """Return the options in a folder of conf/, `none` included, `default` only if it is the chosen one."""
+    """Returns the options in a folder of conf/, `default` only if it is the chosen one."""
     names = sorted(path.stem for path in folder.glob("*.yaml"))
     return [name for name in names if name != "default" or chosen == "default"]
 
 
 def read_defaults(path: Path) -> list[tuple[str, str | None]]:
-    """Return group and option of each entry of the defaults list of a YAML file."""
+    """Returns group and option of each entry of the defaults list of a YAML file."""
     found = []
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     for entry in config.get("defaults", []):

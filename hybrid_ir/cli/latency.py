@@ -1,4 +1,4 @@
-"""`hybrid-ir latency checkpoints=[A,B]`: what a query costs, and whether checkpoints differ in it."""
+"""`hybrid-ir latency checkpoints=[A,B]`: what a query costs, and whether checkpoints differ."""
 
 import os
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from hybrid_ir.runs.folder import require_no_results
 from hybrid_ir.system.setup import prepare_process
 from hybrid_ir.types import Benchmark
 
-# Keys of the settings: lists, of which one item may be given without its brackets, and single values.
+# Keys of the settings: lists, of which one item may be given without brackets, and single values.
 LIST_KEYS = ("batch_sizes", "pools", "backends", "search")
 VALUE_KEYS = (
     "top_k",
@@ -34,7 +34,7 @@ VALUE_KEYS = (
 
 
 def run(cfg: DictConfig) -> None:
-    """Time the queries of a benchmark with every checkpoint of a config."""
+    """Times the queries of a benchmark with every checkpoint of a config."""
     prepare_process(cfg.seed, cfg.threads)
     limit_tokenizer_threads(cfg.threads)
     settings = read_latency_settings(cfg)
@@ -51,13 +51,13 @@ def run(cfg: DictConfig) -> None:
 
 
 def limit_tokenizer_threads(threads: int) -> None:
-    """Let tokenizers have as many threads as torch; they take all cores for a batch otherwise."""
+    """Lets tokenizers have as many threads as torch; they take all cores for a batch otherwise."""
     os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"
     os.environ["RAYON_NUM_THREADS"] = str(threads)  # read once, before the first text
 
 
 def read_latency_settings(cfg: DictConfig) -> LatencySettings:
-    """Return the checked settings of a study; ValueError for what does not exist."""
+    """Returns the checked settings of a study; ValueError for what does not exist."""
     if cfg.precision != "fp32":
         raise ValueError(
             f"precision={cfg.precision!r}: here backends say it, "
@@ -70,7 +70,7 @@ def read_latency_settings(cfg: DictConfig) -> LatencySettings:
 
 
 def build_benchmark(cfg: DictConfig) -> Benchmark:
-    """Build the benchmark whose queries are timed; ValueError for none."""
+    """Builds the benchmark whose queries are timed; ValueError for none."""
     for key in ("languages", "max_queries"):
         if cfg[key] is not None and cfg.benchmark:
             cfg.benchmark[key] = cfg[key]
@@ -81,7 +81,7 @@ def build_benchmark(cfg: DictConfig) -> Benchmark:
 
 
 def load_encoders(cfg: DictConfig) -> dict[str, LoadedEncoder]:
-    """Load every checkpoint, by a label that tells them from each other.
+    """Loads every checkpoint, by a label that tells them from each other.
 
     Raises:
         ValueError: names all that cannot be loaded.
@@ -108,7 +108,7 @@ def load_encoders(cfg: DictConfig) -> dict[str, LoadedEncoder]:
 
 
 def choose_label(loaded: LoadedEncoder, labels: Mapping[str, Any]) -> str:
-    """Return what a run trained, or a model's name; with a number where another has that label."""
+    """Returns what a run trained, or a model's name; with a number where another has that label."""
     label = loaded.model["name"]
     training = loaded.training
     if training is not None:
@@ -121,7 +121,7 @@ def choose_label(loaded: LoadedEncoder, labels: Mapping[str, Any]) -> str:
 
 
 def choose_folder(cfg: DictConfig) -> Path:
-    """Return the folder of the results, by default a new one."""
+    """Returns the folder of the results, by default a new one."""
     if cfg.out:
         return Path(cfg.out)
     return Path(cfg.paths.output_dir) / "latency" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"

@@ -14,20 +14,21 @@ from hybrid_ir.system.versions import get_installed_version
 
 USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by language
 
-  hybrid-ir train [KEY=VALUE ...]                                the same as `python train.py`
-  hybrid-ir sweep KEY=A,B ... [slots=N] [retry=failed]           every combination, each in a process of its own
-  hybrid-ir doctor [KEY=VALUE ...] [processes=N]                 does this machine train what it should
-  hybrid-ir evaluate checkpoint=RUN benchmark=[xquad_r,mlqa_r]   measure a run of ours, or model=NAME: any encoder
-  hybrid-ir compare runs=[RUN,SWEEP,...]                         the paper's tables, significance, one HTML report
-  hybrid-ir latency checkpoints=[A,B,C] benchmark=xquad_r        latency per query, by stage and by language
-  hybrid-ir data describe NAME [KEY=VALUE ...]                   what a data set holds, and its first batches
-  hybrid-ir data fetch|verify NAME [mirror=URL]                  get its files once, and check them
-  hybrid-ir data import FORM path=FILES to=FOLDER                your own pairs, every line checked, as a corpus
-  hybrid-ir data clean corpus=NAME against=[BENCHMARK] to=FOLDER a corpus without what benchmarks have
-  hybrid-ir mine checkpoint=RUN corpus=NAME to=FOLDER            hard negatives found by an encoder
-  hybrid-ir translate corpus=NAME model=NLLB to=FOLDER ...       make a corpus parallel by machine translation
+  hybrid-ir train [KEY=VALUE ...]                        the same as `python train.py`
+  hybrid-ir sweep KEY=A,B ... [slots=N] [retry=failed]   every combination, each in a process
+  hybrid-ir doctor [KEY=VALUE ...] [processes=N]         does this machine train what it should
+  hybrid-ir evaluate checkpoint=RUN benchmark=[xquad_r]  measure a run, or model=NAME: any encoder
+  hybrid-ir compare runs=[RUN,SWEEP,...]                 tables, significance, one HTML report
+  hybrid-ir latency checkpoints=[A,B] benchmark=xquad_r  latency per query, by stage and language
+  hybrid-ir data describe NAME [KEY=VALUE ...]           what a data set holds
+  hybrid-ir data fetch|verify NAME [mirror=URL]          get its files once, and check them
+  hybrid-ir data import FORM path=FILES to=FOLDER        your own pairs, every line checked
+  hybrid-ir data clean corpus=NAME against=[BENCHMARK] to=FOLDER
+                                                         a corpus without what benchmarks have
+  hybrid-ir mine checkpoint=RUN corpus=NAME to=FOLDER    hard negatives found by an encoder
+  hybrid-ir translate corpus=NAME model=NLLB to=FOLDER   make a corpus parallel by translation
 
-  hybrid-ir COMMAND --help lists the keys of a command, hybrid-ir --version says which version this is.
+  hybrid-ir COMMAND --help lists the keys of a command, hybrid-ir --version says which this is.
 """
 TRAINING = {"train": train.run_training, "sweep": train.run_sweep}
 # Commands that read their arguments themselves.
@@ -36,7 +37,7 @@ OWN_ARGUMENTS = ("data", "doctor")
 
 @dataclass(frozen=True)
 class Command:
-    """A command whose config is conf/NAME.yaml; the arguments of `parse_command_line` that it needs."""
+    """A command whose config is conf/NAME.yaml, and what `parse_command_line` needs for it."""
 
     benchmark_list: str | None = None
     benchmark_keys: dict[str, str] = field(default_factory=dict)
@@ -52,7 +53,7 @@ COMMANDS = {
 
 
 def run_command(name: str, arguments: Sequence[str]) -> None:
-    """Run a command with its arguments.
+    """Runs a command with its arguments.
 
     The config is composed before the code of the command is imported, so that a misspelt key is
     refused before torch is loaded.
@@ -68,7 +69,7 @@ def run_command(name: str, arguments: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Run the command that the arguments of this process name."""
+    """Runs the command that the arguments of this process name."""
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     arguments = sys.argv[2:]
     if command in ("-h", "--help"):

@@ -9,14 +9,14 @@ from hybrid_ir.cli.help import print_train_help
 from hybrid_ir.runs.conf import find_shipped_file
 from hybrid_ir.runs.errors import report_errors_clearly
 
-SWEEP_USAGE = """hybrid-ir sweep KEY=A,B ... [slots=N] [devices=[0,1]] [folder=FOLDER] [retry=failed]
+SWEEP_USAGE = """hybrid-ir sweep KEY=A,B ... [slots=N] [devices=[0,1]] [folder=NAME] [retry=failed]
 
 slots=auto     # processes at once on CPU cores, one core for each of their threads; auto: all cores
 devices=auto   # GPUs to hand out, as a list of numbers; auto: all
 folder=...     # of the sweep; by default one that the same command finds again, and goes on in
 retry=failed   # try jobs again that failed when the sweep was started before
 
-KEY=A,B runs a job for every combination of values; every key of `hybrid-ir train --help` may be one.
+KEY=A,B runs a job for every combination of values, of any keys in `hybrid-ir train --help`.
 """
 # The keys of `hybrid-ir sweep` by their names in Hydra.
 SWEEP_KEYS = {
@@ -27,7 +27,7 @@ SWEEP_KEYS = {
 
 
 def let_user_modules_be_found() -> None:
-    """Have modules of the folder that a command is started in importable, as `python -m` has.
+    """Lets modules be imported from the folder that a command is started in, as `python -m` has.
 
     So a `_target_: my_module.MyLoss` in a config of one's own needs no PYTHONPATH. The folder comes
     last, and hides no installed package.
@@ -37,7 +37,7 @@ def let_user_modules_be_found() -> None:
 
 
 def run_from_command_line(train: Callable[[], None]) -> None:
-    """Run train.py's function for the arguments of this process: help, clear errors, exit codes.
+    """Runs train.py's function for the arguments of this process: help, clear errors, exit codes.
 
     Args:
         train: what `hydra.main` has made of it; it reads the arguments itself.
@@ -51,14 +51,14 @@ def run_from_command_line(train: Callable[[], None]) -> None:
 
 
 def run_training(arguments: Sequence[str]) -> None:
-    """Run train.py with some arguments in this process."""
+    """Runs train.py with some arguments in this process."""
     path = str(find_shipped_file("train.py"))
     sys.argv = [path, *arguments]
     runpy.run_path(path, run_name="__main__")
 
 
 def run_sweep(arguments: Sequence[str]) -> None:
-    """Run train.py for every combination of the values that the arguments list."""
+    """Runs train.py for every combination of the values that the arguments list."""
     if "--help" in arguments or "-h" in arguments:
         print(SWEEP_USAGE, end="")
         return
@@ -68,7 +68,7 @@ def run_sweep(arguments: Sequence[str]) -> None:
 
 
 def translate_sweep_argument(argument: str) -> str:
-    """Return an argument of `hybrid-ir sweep` as Hydra calls it.
+    """Returns an argument of `hybrid-ir sweep` as Hydra calls it.
 
     Raises:
         ValueError: `retry` is not `failed`.

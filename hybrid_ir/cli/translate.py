@@ -14,7 +14,7 @@ from hybrid_ir.data.content_ids import compute_corpus_fingerprint
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.encoders import choose_device
 from hybrid_ir.system.interruption import raise_when_asked_to_stop
-from hybrid_ir.system.processes import FAILURE_FOLDER_VARIABLE, Ranks
+from hybrid_ir.system.processes import FAILURE_FOLDER_VARIABLE, RankProcesses
 from hybrid_ir.system.setup import prepare_process
 from hybrid_ir.translation.families import Translator
 from hybrid_ir.translation.quality import QualityFilters
@@ -47,11 +47,13 @@ COMMAND = "from hybrid_ir.cli.main import main; main()"
 
 
 def run(cfg: DictConfig) -> None:
-    """Translate a corpus, as one of several processes where `processes` says so."""
+    """Translates a corpus, as one of several processes where `processes` says so."""
     require_given(cfg, "translate", "model", "languages", "to")
     if cfg.processes > 1 and FAILURE_FOLDER_VARIABLE not in os.environ:
         arguments = sys.argv[2:]  # every process runs the very same command
-        Ranks(cfg.processes).start([sys.executable, "-c", COMMAND, "translate", *arguments]).wait()
+        RankProcesses(cfg.processes).start(
+            [sys.executable, "-c", COMMAND, "translate", *arguments]
+        ).wait()
         return
     to = Path(cfg.to).expanduser().absolute()
     if not to.exists():

@@ -1,4 +1,4 @@
-"""Objects from config: what a `_target_` names is built, and every value that does not fit is named."""
+"""Objects from config: builds what a `_target_` names, and names every value that does not fit."""
 
 from inspect import Parameter, signature
 from pydoc import locate
@@ -16,7 +16,7 @@ from hybrid_ir.system.interruption import Interrupted
 
 
 def build(config: Any) -> Any:
-    """Build the object that a config describes, from plain lists and dictionaries.
+    """Builds the object that a config describes, from plain lists and dictionaries.
 
     Args:
         config: a config with a `_target_`; with `_partial_: true` a function is returned that takes
@@ -46,14 +46,14 @@ def build(config: Any) -> Any:
 
 
 def build_all(config: Any) -> list[Any]:
-    """Build the objects of a group of named parts, without those that are set to null."""
+    """Builds the objects of a group of named parts, without those that are set to null."""
     if not config:
         return []
     return [build(part) for part in config.values() if part is not None]
 
 
 def build_named_parts(config: DictConfig) -> dict[str, Any]:
-    """Build the object of each named config.
+    """Builds the object of each named config.
 
     Raises:
         ValueError: with what is wrong with any of them.
@@ -73,7 +73,7 @@ def build_named_parts(config: DictConfig) -> dict[str, Any]:
 
 
 def _build_from_parts(config: DictConfig) -> Any:
-    """Build an object that is made of named objects, as a mixture is of corpora.
+    """Builds an object that is made of named objects, as a mixture is of corpora.
 
     The parts are built first, so that everything wrong with them is reported together.
     """
@@ -86,7 +86,7 @@ def _build_from_parts(config: DictConfig) -> Any:
 
 
 def require_fitting_arguments(config: DictConfig) -> None:
-    """Compare the keys and values of a config with the signature of what it builds, at any depth.
+    """Compares the keys and values of a config with the signature of what it builds, at any depth.
 
     Raises:
         ValueError: names every key that is no argument, and every value of another type than the

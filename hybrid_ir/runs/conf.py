@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,7 +21,7 @@ NO_OPTIONS = ("none", "default")
 
 
 def find_shipped_file(name: str) -> Path:
-    """Return the path of `conf` or `train.py`: inside an installed package, or beside it in a clone."""
+    """Returns the path of `conf` or `train.py`: in the package, or beside it in a clone."""
     inside = PACKAGE / name
     if inside.exists():
         return inside
@@ -28,7 +29,7 @@ def find_shipped_file(name: str) -> Path:
 
 
 def prepare_hydra() -> str:
-    """Register what conf/ needs and return its absolute path, for `hydra.main`."""
+    """Registers what conf/ needs and return its absolute path, for `hydra.main`."""
     silence_libraries()
     register_resolvers()
     # Errors reach `report_errors_clearly`, which says them better than Hydra, also in a sweep.
@@ -36,8 +37,13 @@ def prepare_hydra() -> str:
     return str(find_shipped_file("conf"))
 
 
+def get_output_folder() -> Path:
+    """Returns the folder that Hydra has given to this run."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
 def list_options(group: str, config_folders: Sequence[str | Path] = ()) -> list[str]:
-    """Return the names of the options of a group.
+    """Returns the names of the options of a group.
 
     Args:
         group: a folder of conf/, such as `benchmark`.
@@ -57,7 +63,7 @@ def require_options(
     config_folders: Sequence[str | Path] = (),
     also: Sequence[str] = (),
 ) -> None:
-    """Raise a ValueError for names that are no options of a group.
+    """Raises a ValueError for names that are no options of a group.
 
     Args:
         key: what the user typed, for the message.
@@ -79,7 +85,7 @@ def require_options(
 def compose_config(
     name: str, overrides: Sequence[str] = (), config_folders: Sequence[str | Path] = ()
 ) -> DictConfig:
-    """Compose conf/NAME.yaml with overrides in Hydra's grammar, also where Hydra is running already.
+    """Composes conf/NAME.yaml with overrides in Hydra's grammar, also while Hydra is running.
 
     Args:
         name: of a file in conf/, without .yaml.
@@ -103,7 +109,7 @@ def compose_config(
 
 
 def list_keys(name: str, overrides: Sequence[str] = ()) -> list[str]:
-    """Return every dotted key of a composed config, under those of the overrides that choose options."""
+    """Returns every dotted key of a composed config, under the overrides that choose options."""
     choices = []
     for override in overrides:
         target, _, option = override.partition("=")
@@ -116,7 +122,7 @@ def list_keys(name: str, overrides: Sequence[str] = ()) -> list[str]:
 
 
 def list_keys_of(node: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return the dotted keys of nested dictionaries, those of inner ones after their own."""
+    """Returns the dotted keys of nested dictionaries, those of inner ones after their own."""
     keys = []
     for key, value in node.items():
         keys.append(prefix + str(key))
@@ -126,13 +132,13 @@ def list_keys_of(node: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def list_groups() -> list[str]:
-    """Return the groups of conf/, as they are named on the command line."""
+    """Returns the groups of conf/, as they are named on the command line."""
     conf = find_shipped_file("conf")
     return sorted(str(path.relative_to(conf)) for path in conf.rglob("*") if path.is_dir())
 
 
 def set_values(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
-    """Put values under dotted keys of a composed config, as they stand and without Hydra's grammar.
+    """Puts values under dotted keys of a composed config, without Hydra's grammar.
 
     Raises:
         ValueError: the config has no such key; with the nearest one that it has.

@@ -1,4 +1,4 @@
-"""Corpora and benchmarks by their names in conf/: built for a notebook or a script, and their files."""
+"""Corpora and benchmarks by their names in conf/: built for a notebook, and their files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from hybrid_ir.types import Benchmark
 def load_corpus(
     name: str, *, config_folders: tuple[str | Path, ...] = (), **keys: Any
 ) -> ParallelCorpus:
-    """Load a training corpus by its name in conf/corpus.
+    """Loads a training corpus by its name in conf/corpus.
 
     Args:
         name: such as `cldr_facts`, `mlqa_r`, or `jsonl` with `path=...`.
@@ -40,7 +40,7 @@ def load_corpus(
 def load_benchmark(
     name: str, *, config_folders: tuple[str | Path, ...] = (), **keys: Any
 ) -> Benchmark:
-    """Load a benchmark by its name in conf/benchmark.
+    """Loads a benchmark by its name in conf/benchmark.
 
     Args:
         name: such as `cldr_facts`, `xquad_r`, or `beir_folder` with `folder=...`.
@@ -92,10 +92,11 @@ class DataSetFiles:
 def list_data_set_files(
     configs: Sequence[DictConfig], title: str | None = None
 ) -> list[DataSetFiles]:
-    """List the files of data sets, as the modules that load them know them.
+    """Lists the files of data sets, as the modules that load them know them.
 
     Args:
-        configs: of corpora (a mixture stands for its parts) and benchmarks; empty ones are left out.
+        configs: of corpora (a mixture stands for its parts) and benchmarks; empty ones are left
+            out.
         title: of all of them; None calls each by its module.
 
     Returns:

@@ -1,4 +1,4 @@
-"""From what a user calls a model (a run, a checkpoint, a name, a folder, a hub id) to an encoder of texts."""
+"""From what a user calls a model (a run, a name, a folder, a hub id) to an encoder of texts."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -72,11 +72,11 @@ class EncoderSettings:
 
     @classmethod
     def from_config(cls, cfg: DictConfig) -> "EncoderSettings":
-        """Take the keys of conf/encoder out of the config of a command."""
+        """Takes the keys of conf/encoder out of the config of a command."""
         return cls(**{field.name: cfg[field.name] for field in fields(cls)})
 
     def require_unset(self, kind: str, *keys: str) -> None:
-        """Raise a ValueError for settings that were given and would change nothing.
+        """Raises a ValueError for settings that were given and would change nothing.
 
         Args:
             kind: what is being loaded, for the message.
@@ -94,7 +94,7 @@ class EncoderSettings:
             )
 
     def select(self, keys: tuple[str, ...]) -> dict[str, Any]:
-        """Return those of the settings that are given."""
+        """Returns those of the settings that are given."""
         chosen = {}
         for key in keys:
             if getattr(self, key) is not None:
@@ -111,12 +111,12 @@ class LoadedEncoder:
     training: dict[str, Any] | None
 
     def describe(self) -> dict[str, Any]:
-        """Return the parts `model` and `training` of an evaluation card."""
+        """Returns the parts `model` and `training` of an evaluation card."""
         return {"model": self.model, "training": self.training}
 
 
 def load_encoder(model: str | Path, **settings: Any) -> TextEncoder:
-    """Load any bi-encoder, as texts in and vectors out.
+    """Loads any bi-encoder, as texts in and vectors out.
 
     Args:
         model: a run folder, a .ckpt file, a name in conf/model, or the folder or hub id of a
@@ -138,7 +138,7 @@ def load_encoder(model: str | Path, **settings: Any) -> TextEncoder:
 
 
 def load_any_encoder(place: str, settings: EncoderSettings) -> LoadedEncoder:
-    """Load an encoder together with what a card says of it; see `load_encoder`."""
+    """Loads an encoder together with what a card says of it; see `load_encoder`."""
     if _is_run(place):
         return _load_run(place, settings)
     if place in list_options("model") and not Path(place).exists():
@@ -149,7 +149,7 @@ def load_any_encoder(place: str, settings: EncoderSettings) -> LoadedEncoder:
 
 
 def choose_device(name: str | None) -> str:
-    """Return the device of a name, or a GPU if there is one.
+    """Returns the device of a name, or a GPU if there is one.
 
     Raises:
         ValueError: this machine, or this torch, has no such device.
@@ -172,7 +172,7 @@ def _is_run(place: str) -> bool:
 
 
 def _load_run(place: str, settings: EncoderSettings) -> LoadedEncoder:
-    """Load a checkpoint of ours: encoder, weights, and the corpus of a tokenizer from scratch."""
+    """Loads a checkpoint of ours: encoder, weights, and the corpus of a tokenizer from scratch."""
     file = Path(find_checkpoint(place, settings.test_checkpoint))
     folder = file.parent.parent
     if not (folder / "config.yaml").is_file():
@@ -213,7 +213,7 @@ def _load_run(place: str, settings: EncoderSettings) -> LoadedEncoder:
 
 
 def _load_named_model(name: str, settings: EncoderSettings) -> LoadedEncoder:
-    """Load a model of conf/model, as released."""
+    """Loads a model of conf/model, as released."""
     settings.require_unset(f"model={name}, whose vectors are compared by cosine", "similarity")
     config = compose_config("train", [f"model={name}"]).model
     if OmegaConf.is_dict(config.backbone):
@@ -264,7 +264,7 @@ def _load_sentence_transformers(place: str, settings: EncoderSettings) -> Loaded
 
 
 def _load_transformers(place: str, settings: EncoderSettings) -> LoadedEncoder:
-    """Load a plain Hugging Face encoder, with no prefixes but those that are asked for."""
+    """Loads a plain Hugging Face encoder, with no prefixes but those that are asked for."""
     if settings.pooling is None:
         raise ValueError(
             f"model={place!r} is no run folder, no name in conf/model "

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import ENOSPC
 from functools import wraps
-from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
@@ -16,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from hybrid_ir.runs.conf import list_groups, list_keys
+from hybrid_ir.runs.conf import get_output_folder, list_groups, list_keys
 from hybrid_ir.runs.folder import remove_refused_run
 from hybrid_ir.runs.suggestions import describe_composition_error
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, Interrupted
@@ -91,7 +90,7 @@ def report_run_errors_clearly(task: Callable[[DictConfig], None]) -> Callable[[D
             try:
                 task(cfg)
             except Exception:
-                remove_refused_run(Path(HydraConfig.get().runtime.output_dir))
+                remove_refused_run(get_output_folder())
                 raise
 
     return run

@@ -10,7 +10,7 @@ HELP = "--help lists the keys"
 
 
 def suggest(name: str, known: Sequence[str]) -> str | None:
-    """Return the nearest of the known names, None if none is near.
+    """Returns the nearest of the known names, None if none is near.
 
     A dotted key may be meant by its last part alone, as `max_step` for `trainer.max_steps`.
     """
@@ -26,7 +26,7 @@ def suggest(name: str, known: Sequence[str]) -> str | None:
 def describe_composition_error(
     error: Exception, list_keys: Callable[[], Sequence[str]], groups: Sequence[str]
 ) -> str:
-    """Say in one line what is wrong with an override, and what may have been meant.
+    """Says in one line what is wrong with an override, and what may have been meant.
 
     Args:
         error: what Hydra raised while it composed a config.

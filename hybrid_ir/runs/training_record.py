@@ -1,4 +1,4 @@
-"""What a result says of the run that it belongs to: its training, by its resolved config and its batch card."""
+"""What a result says of the run that it belongs to, from its config and its batch card."""
 
 import json
 from pathlib import Path
@@ -16,6 +16,7 @@ from hybrid_ir.evaluation.report import write_report
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.runs.folder import find_checkpoint
 from hybrid_ir.system.experiment_keys import distinguishes_systems
+from hybrid_ir.training.callbacks import BatchCardReport, TrainingReport
 
 # Lightning's names of precisions, and ours.
 PRECISION_NAMES = {"32-true": "fp32", "bf16-mixed": "bf16"}
@@ -24,7 +25,7 @@ PARTS = ("loss", "sampler", "optimizer", "scheduler", "model", "corpus", "data",
 
 
 def describe_training(run: DictConfig, folder: Path) -> dict[str, Any]:
-    """Describe what a run was trained on and how, for its evaluation card.
+    """Describes what a run was trained on and how, for its evaluation card.
 
     Args:
         run: the resolved config of the run.
@@ -55,7 +56,7 @@ def describe_training(run: DictConfig, folder: Path) -> dict[str, Any]:
 
 
 def read_batch_card(folder: Path) -> dict[str, Any]:
-    """Read the corpus and the languages of a run's batch card.
+    """Reads the corpus and the languages of a run's batch card.
 
     Raises:
         ValueError: it is missing or damaged. It alone says what a run was trained on.
@@ -72,7 +73,7 @@ def read_batch_card(folder: Path) -> dict[str, Any]:
 
 
 def load_run_config(folder: Path) -> DictConfig:
-    """Load the resolved config of a run.
+    """Loads the resolved config of a run.
 
     Raises:
         ValueError: it is damaged, is none of a run, or was written by an older version.
@@ -102,7 +103,7 @@ def load_run_config(folder: Path) -> DictConfig:
 
 
 def flatten_settings(node: Any, name: str) -> dict[str, Any]:
-    """Return every plain value below a part of a config that makes the experiment, by dotted key."""
+    """Returns every value below a part of a config that makes the system, by dotted key."""
     if name == "model.backbone" and not OmegaConf.is_dict(node):
         return {}  # the place of a folder differs between machines; its name is training.model
     if OmegaConf.is_list(node):
@@ -117,7 +118,7 @@ def flatten_settings(node: Any, name: str) -> dict[str, Any]:
 
 
 def name_backbone(model: DictConfig) -> str:
-    """Return the name of what an encoder starts from; runs of one backbone are compared under it."""
+    """Returns the name of what an encoder starts from; runs are compared under it."""
     if OmegaConf.is_dict(model.backbone):
         return "tiny"
     return Path(str(model.backbone)).name
@@ -139,7 +140,7 @@ class ResultReport(Callback):
         self.folder = folder
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        """Write the result files on the first rank, when the progress bar has gone."""
+        """Writes the result files on the first rank, when the progress bar has gone."""
         if stage == "test" and trainer.is_global_zero:
             card = self._build_card(trainer, module)
             write_report(module.results["test"], card, self.folder)
@@ -180,3 +181,8 @@ class ResultReport(Callback):
         if not (folder / "batch_card.json").is_file():
             return None
         return describe_training(run, folder)
+
+
+def build_reports(cfg: DictConfig, folder: Path) -> list[Callback]:
+    """Builds the callbacks that report a run: before its training, after it, and after its test."""
+    return [BatchCardReport(folder), TrainingReport(folder), ResultReport(cfg, folder)]

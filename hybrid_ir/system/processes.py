@@ -111,7 +111,7 @@ class RanksEnded(Exception):
         self.code = code
 
 
-class Ranks:
+class RankProcesses:
     """The processes of one run.
 
     Args:
@@ -127,7 +127,7 @@ class Ranks:
         self.processes: list[subprocess.Popen] = []
         self.asked_to_stop = False
 
-    def start(self, command: Sequence[str]) -> "Ranks":
+    def start(self, command: Sequence[str]) -> "RankProcesses":
         """Starts the same command on every rank.
 
         Rank 0 prints as this process does; what the others print goes to logs in `folder`.

@@ -1,4 +1,4 @@
-"""Every file in conf/ composes, names a real thing with real arguments, and a misspelt key is an error."""
+"""Every file in conf/ composes and names a real thing with real arguments."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""One way from arguments to a config: what is read as it stands, what Hydra reads, and what was meant."""
+"""One way from arguments to a config: what is read as it stands, and what was meant."""
 
 import re
 import subprocess
@@ -229,7 +229,9 @@ def write_user_options(folder: Path) -> None:
         "        positives = labels.positives(len(queries))\n"
         "        return F.cross_entropy(self.scale * queries @ passages.T, positives)\n\n\n"
         "def my_benchmark(questions: int = 5):\n"
-        '    return load_benchmark("cldr_facts_dev", languages=["en", "de"], max_queries=questions)\n'
+        "    return load_benchmark(\n"
+        '        "cldr_facts_dev", languages=["en", "de"], max_queries=questions\n'
+        "    )\n"
     )
     (folder / "my_conf" / "loss").mkdir(parents=True)
     (folder / "my_conf" / "benchmark").mkdir()

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE
-from hybrid_ir.system.processes import Ranks, RanksEnded
+from hybrid_ir.system.processes import RankProcesses, RanksEnded
 from tests.support.command_line import (
     HANG_SECONDS,
     environment,
@@ -112,9 +112,9 @@ def wait_for_checkpoint_or_row(running: subprocess.Popen, folder: Path, rows: in
     wait_until(is_time, poll_seconds=0.0005)
 
 
-def start_ranks(place: Path, *arguments: str) -> Ranks:
+def start_ranks(place: Path, *arguments: str) -> RankProcesses:
     """Starts a run of two processes which this process watches instead of train.py."""
-    return Ranks(2, environment(place)).start(train_command(*TWO_PROCESSES, *arguments))
+    return RankProcesses(2, environment(place)).start(train_command(*TWO_PROCESSES, *arguments))
 
 
 def test_a_run_that_is_killed_ends_as_if_undisturbed_with_or_without_workers(place, undisturbed):

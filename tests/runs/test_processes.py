@@ -1,4 +1,4 @@
-"""Ranks live and end together, and one message says why: small real processes."""
+"""RankProcesses live and end together, and one message says why: small real processes."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ import pytest
 
 from hybrid_ir.system import processes
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE
-from hybrid_ir.system.processes import Failure, Ranks, RanksEnded, report_failure
+from hybrid_ir.system.processes import Failure, RankProcesses, RanksEnded, report_failure
 from tests.support.command_line import HANG_SECONDS, ROOT, is_alive, wait_until
 
 # What every rank begins with. Rank 0 waits for `rank 1 acts`, so that rank 1 always acts first.
@@ -49,12 +49,12 @@ if rank == 0:
 """
 
 
-def start_ranks(body: str, *arguments: str, count: int = 2) -> Ranks:
+def start_ranks(body: str, *arguments: str, count: int = 2) -> RankProcesses:
     command = [sys.executable, "-c", RANK + body, *arguments]
-    return Ranks(count, {"PYTHONPATH": str(ROOT)}).start(command)
+    return RankProcesses(count, {"PYTHONPATH": str(ROOT)}).start(command)
 
 
-def wait_for_failure(ranks: Ranks) -> RanksEnded:
+def wait_for_failure(ranks: RankProcesses) -> RanksEnded:
     with pytest.raises(RanksEnded) as ended:
         ranks.wait()
     assert all(process.poll() is not None for process in ranks.processes)
@@ -146,8 +146,8 @@ hang()
 def test_ranks_end_when_the_process_that_watches_them_is_killed(tmp_path):
     body = "(Path(sys.argv[1]) / f'pid-{rank}').write_text(str(os.getpid()))\nhang()"
     watching = (
-        "import sys\nfrom hybrid_ir.system.processes import Ranks\n"
-        f"Ranks(2).start([sys.executable, '-c', {RANK + body!r}, sys.argv[1]]).wait()"
+        "import sys\nfrom hybrid_ir.system.processes import RankProcesses\n"
+        f"RankProcesses(2).start([sys.executable, '-c', {RANK + body!r}, sys.argv[1]]).wait()"
     )
     watcher = subprocess.Popen(
         [sys.executable, "-c", watching, str(tmp_path)],

@@ -10,7 +10,7 @@ import pytest
 
 from hybrid_ir.runs.jobs import Job, JobState, read_objective
 from hybrid_ir.runs.launchers import JobLauncher, count_processes
-from hybrid_ir.runs.ranks import count_processes_to_start
+from hybrid_ir.runs.session import count_processes_to_start
 from hybrid_ir.runs.sweep_table import print_sweep_table
 from tests.support.command_line import (
     HANG_SECONDS,

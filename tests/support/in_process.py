@@ -1,4 +1,4 @@
-"""Commands in this process: the same code and the same messages as a process of their own, without its imports."""
+"""Commands in this process: the same code and messages as in one of their own, without imports."""
 
 import contextlib
 import io

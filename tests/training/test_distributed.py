@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hybrid_ir.system.processes import Ranks
+from hybrid_ir.system.processes import RankProcesses
 from tests.support.command_line import ROOT, environment
 from tests.support.distributed_rank import DOUBLE_CASES, SINGLE_CASES
 
@@ -28,7 +28,7 @@ def run_ranks(tmp_path_factory) -> Callable[[int], Path]:
             folder.mkdir()
             module = [sys.executable, "-m", "tests.support.distributed_rank"]
             command = [*module, str(folder), str(place / "cache"), str(ranks)]
-            Ranks(ranks, environment(place, PYTHONPATH=str(ROOT))).start(command).wait()
+            RankProcesses(ranks, environment(place, PYTHONPATH=str(ROOT))).start(command).wait()
         return folder
 
     return run
