@@ -8,7 +8,8 @@ from hybrid_ir.corpora.stored import load_corpus_folder, read_corpus_card
 
 
 @pytest.fixture
-def arguments(tmp_path, shared) -> list[str]:
+def arguments(tmp_path, shared, monkeypatch) -> list[str]:
+    monkeypatch.setenv("COLUMNS", "300")  # no line of the output is broken
     return [
         "clean",
         "corpus=mlqa_r",
