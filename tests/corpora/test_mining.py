@@ -138,8 +138,9 @@ def test_mined_negatives_are_those_of_a_full_search(encoder, tmp_path, monkeypat
 
 
 @pytest.fixture
-def arguments(tmp_path, trained) -> list[str]:
+def arguments(tmp_path, trained, monkeypatch) -> list[str]:
     """The arguments of the command that mines with a run of ours in a corpus of 40 pairs."""
+    monkeypatch.setenv("COLUMNS", "300")  # no line of the output is broken
     records = []
     for number in range(40):
         query = {"en": f"which number is {number}", "de": f"welche Zahl ist {number}"}

@@ -39,17 +39,14 @@ def build_archive(**rows: list[tuple[str, str, str]]) -> bytes:
     """Returns MLQA's archive of translations: id, question and paragraph of each, by language."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as archive:
-        for code, questions in rows.items():
-            paragraphs = [
-                {"context": context, "qas": [{"id": name, "question": question, "answers": []}]}
-                for name, question, context in questions
-            ]
-            content = json.dumps(
-                {"data": [{"paragraphs": paragraphs}]}, ensure_ascii=False
-            ).encode()
-            member = tarfile.TarInfo(
-                f"mlqa-translate-train/{code}_squad-translate-train-train-v1.1.json"
-            )
+        for language, questions in rows.items():
+            paragraphs = []
+            for name, question, context in questions:
+                answered = {"id": name, "question": question, "answers": []}
+                paragraphs.append({"context": context, "qas": [answered]})
+            content = json.dumps({"data": [{"paragraphs": paragraphs}]}).encode()
+            name = f"mlqa-translate-train/{language}_squad-translate-train-train-v1.1.json"
+            member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     return file.getvalue()
@@ -57,6 +54,18 @@ def build_archive(**rows: list[tuple[str, str, str]]) -> bytes:
 
 def build_passage(name: str) -> dict:
     return {"docid": name, "title": f"T{name}", "text": f"text {name}"}
+
+
+def encode_swim_ir(language: str, number: int) -> bytes:
+    """Returns a Parquet file of SWIM-IR with one question."""
+    return encode_parquet(
+        _id=[f"{language}{number}"],
+        lang=["x"],
+        code=[language],
+        query=[f"{language} asks {number}"],
+        title=["T"],
+        text=[f"tells {number}"],
+    )
 
 
 MARCO = {
@@ -149,21 +158,16 @@ SETS = {
     "swim_ir": (
         ["languages=[de,zh]"],
         {
-            f"{code}/train-{i:05d}-of-00002.parquet": encode_parquet(
-                _id=[f"{code}{i}"],
-                lang=["x"],
-                code=[code],
-                query=[f"{code} asks {i}"],
-                title=["T"],
-                text=[f"tells {i}"],
-            )
-            for code in ("de", "zh")
-            for i in range(2)
+            "de/train-00000-of-00002.parquet": encode_swim_ir("de", 0),
+            "de/train-00001-of-00002.parquet": encode_swim_ir("de", 1),
+            "zh/train-00000-of-00002.parquet": encode_swim_ir("zh", 0),
+            "zh/train-00001-of-00002.parquet": encode_swim_ir("zh", 1),
         },
         [
-            [{code: f"{code} asks {i}"}, {"en": f"T tells {i}"}, []]
-            for code in ("de", "zh")
-            for i in range(2)
+            [{"de": "de asks 0"}, {"en": "T tells 0"}, []],
+            [{"de": "de asks 1"}, {"en": "T tells 1"}, []],
+            [{"zh": "zh asks 0"}, {"en": "T tells 0"}, []],
+            [{"zh": "zh asks 1"}, {"en": "T tells 1"}, []],
         ],
     ),
     "mr_tydi": (
@@ -452,9 +456,16 @@ def test_a_damaged_file_of_a_source_is_named(tmp_path):
         load_source("squad", tmp_path)
 
 
-IN_PAPER = (
-    "mmarco mfaq yahoo_answers natural_questions newsqa duorc mr_tydi wiki_qa".split()  # noqa: SIM905
-)
+IN_PAPER = [
+    "mmarco",
+    "mfaq",
+    "yahoo_answers",
+    "natural_questions",
+    "newsqa",
+    "duorc",
+    "mr_tydi",
+    "wiki_qa",
+]
 
 
 def compose_paper_mixture(tmp_path, *overrides: str):

@@ -117,7 +117,10 @@ def test_rejected_translations_are_kept_and_counted(translated):
     assert "translated from en into de, es by numbers" in card["source"]["description"]
 
 
-def test_what_is_there_is_shown_and_not_translated_again(translated, model, records, capsys):
+def test_what_is_there_is_shown_and_not_translated_again(
+    translated, model, records, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "300")  # no line of the output is broken
     translate_command.main(list_arguments(translated.parent, model, records, "beams=2"))
     output = capsys.readouterr().out
     assert "queries translated" in output

@@ -40,8 +40,6 @@ from hybrid_ir.files.records import (
 from hybrid_ir.files.tables import parse_column_map, read_parquet_records
 from hybrid_ir.types import Source, parse_languages
 
-Languages = str | Sequence[str] | None
-
 
 def from_jsonl(
     path: str,
@@ -267,7 +265,7 @@ class _OwnData:
     files: Sequence[Path]
     parts: Sequence[PartReader]
     rules: RecordRules
-    languages: Languages
+    languages: str | Sequence[str] | None
     choices: Mapping[str, Any] | None = None
 
     def load(self, cache: str, to: str | None) -> ParallelCorpus:
