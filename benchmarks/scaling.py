@@ -20,7 +20,7 @@ from memory import read_peak_memory
 
 from hybrid_ir.data.labels import Labels, mark_false_negatives
 from hybrid_ir.distributed import gather
-from hybrid_ir.system.processes import Ranks
+from hybrid_ir.system.processes import RankProcesses
 from hybrid_ir.training.losses import InfoNCE
 
 WIDTH = 384
@@ -100,7 +100,7 @@ def main() -> None:
                 path = Path(folder) / f"{size}-{ranks}.json"
                 command = [sys.executable, __file__, "--rounds", str(options.rounds)]
                 command += ["--rank-of", str(size), str(ranks), str(path)]
-                Ranks(ranks).start(command).wait()
+                RankProcesses(ranks).start(command).wait()
                 result = json.loads(path.read_text())
                 print(
                     f"| {size:,} | {ranks} | {result['gather']:.1f} ms | {result['mask']:.1f} ms | "

@@ -1,4 +1,4 @@
-"""`hybrid-ir data fetch|verify`: real processes where it matters, and the real XQuAD-R over loopback."""
+"""`hybrid-ir data fetch|verify`: real processes where it matters, real XQuAD-R over loopback."""
 
 import os
 import signal

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from hybrid_ir.cli import mine as mine_command
+from hybrid_ir.cli.main import run_command
 from hybrid_ir.corpora import mining
 from hybrid_ir.corpora.mining import (
     HardNegativeMiner,
@@ -157,7 +157,7 @@ def arguments(tmp_path, trained, monkeypatch) -> list[str]:
 
 
 def test_mining_with_a_run_gives_a_corpus_to_train_on(tmp_path, arguments, capsys):
-    mine_command.main([*arguments, "languages=any", "margin=-1", "count=3"])
+    run_command("mine", [*arguments, "languages=any", "margin=-1", "count=3"])
     assert "3.00 hard negatives a pair" in capsys.readouterr().out
     corpus = load_corpus_folder(tmp_path / "mined")
     assert corpus.negatives.shape == (40, 3)
@@ -173,5 +173,5 @@ def test_mining_with_a_run_gives_a_corpus_to_train_on(tmp_path, arguments, capsy
 )
 def test_mining_that_finds_nothing_writes_nothing(tmp_path, arguments, choice, problem):
     with pytest.raises(ValueError, match=problem):
-        mine_command.main([*arguments, choice])
+        run_command("mine", [*arguments, choice])
     assert not (tmp_path / "mined").exists()

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hybrid_ir.cli import translate as translate_command
+from hybrid_ir.cli.main import run_command
 from hybrid_ir.corpora.stored import load_corpus_folder, read_corpus_card
 from hybrid_ir.runs.errors import USER_ERRORS
 from hybrid_ir.translation.families import Translator
@@ -72,7 +72,7 @@ def list_arguments(folder: Path, model: Path, records: Path, *choices: str) -> l
 def translated(tmp_path_factory, model, records) -> Path:
     """The corpus as one process translates it that is not stopped."""
     folder = tmp_path_factory.mktemp("whole")
-    translate_command.main(list_arguments(folder, model, records))
+    run_command("translate", list_arguments(folder, model, records))
     return folder / "to"
 
 
@@ -121,7 +121,7 @@ def test_what_is_there_is_shown_and_not_translated_again(
     translated, model, records, capsys, monkeypatch
 ):
     monkeypatch.setenv("COLUMNS", "300")  # no line of the output is broken
-    translate_command.main(list_arguments(translated.parent, model, records, "beams=2"))
+    run_command("translate", list_arguments(translated.parent, model, records, "beams=2"))
     output = capsys.readouterr().out
     assert "queries translated" in output
     assert "rejected passage de: too long: 4" in output
@@ -155,7 +155,7 @@ def test_work_of_another_job_is_not_mixed_in(tmp_path, model, records):
     (folder / "job.json").write_text(json.dumps({"beams": 3}))
     problem = r"has work of another job \(beams differ\): delete it, or name another to="
     with pytest.raises(ValueError, match=problem):
-        translate_command.main(list_arguments(tmp_path, model, records))
+        run_command("translate", list_arguments(tmp_path, model, records))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_wrong_choice_is_refused_before_there_is_any_work(
     tmp_path, model, records, choice, problem
 ):
     with pytest.raises(Exception, match=re.escape(problem)) as error:
-        translate_command.main(list_arguments(tmp_path, model, records, choice))
+        run_command("translate", list_arguments(tmp_path, model, records, choice))
     assert isinstance(error.value, USER_ERRORS)
     assert not list(tmp_path.glob(".to.translating"))
 
