@@ -134,15 +134,15 @@ def _choose_most_similar(systems: Sequence[System], place: int, candidates: Sequ
     if place in candidates:
         return candidates[0]
     identity = systems[place].identity
-    read_alike = []
+    same_reading = []
     for candidate in candidates:
         other_identity = systems[candidate].identity
         if _select_reading(other_identity) == _select_reading(identity):
-            read_alike.append(candidate)
-    if not read_alike:
+            same_reading.append(candidate)
+    if not same_reading:
         return candidates[0]
     return min(
-        read_alike,
+        same_reading,
         key=lambda candidate: _count_training_differences(systems[candidate].identity, identity),
     )
 

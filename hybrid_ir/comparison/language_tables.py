@@ -1,7 +1,7 @@
 """Tables by query language, as the paper's tables 3 to 8, 12 and 13 are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from hybrid_ir.comparison.statistics import (
 )
 from hybrid_ir.comparison.table import (
     VIEW_TITLES,
+    Cell,
     Column,
     Row,
     Table,
@@ -49,7 +50,11 @@ def build_language_tables(
     """
     tables = []
     for name, blocks in _choose_blocks(section, metric).items():
-        tables += _build_tables_of_blocks(section, name, blocks, resampling, with_paper)
+        values = _compare_languages(section, name, blocks, resampling)
+        paper_note = _describe_comparability(section, blocks) if with_paper else ""
+        tables += _build_model_tables(values, paper_note, with_paper)
+        if with_paper:
+            tables += _build_paper_tables(values, paper_note)
     return [table for table in tables if table.columns]
 
 
@@ -74,54 +79,44 @@ def _choose_blocks(section: Section, metric: str) -> dict[str, list[_Block]]:
     }
 
 
-def _build_tables_of_blocks(
-    section: Section,
-    name: str,
-    blocks: Sequence[_Block],
-    resampling: Resampling,
-    with_paper: bool,
-) -> list[Table]:
-    """Builds the tables of one kind of metric, whose tests are one family."""
+@dataclass(frozen=True, eq=False)
+class _LanguageValues:
+    """The values of all tables of one kind of metric, whose tests are one family.
+
+    Attributes:
+        section: The benchmark.
+        blocks: The groups of columns of each table.
+        grids: For each block the means by language.
+        file: The beginning of the tables' files.
+        title: The beginning of their titles.
+    """
+
+    section: Section
+    blocks: Sequence[_Block]
+    grids: Sequence[Grid]
+    file: str
+    title: str
+
+    def list_models(self) -> list[str]:
+        """Returns the models that were measured."""
+        return list(dict.fromkeys(system.model for system in self.section.systems))
+
+
+def _compare_languages(
+    section: Section, name: str, blocks: Sequence[_Block], resampling: Resampling
+) -> _LanguageValues:
     grids = []
     for block in blocks:
         cells = _select_languages(section, block.view)
         grids.append(compare_with_baselines(section, block.metric, cells, resampling))
-    grids = adjust_family(grids)
     metric_titles = dict.fromkeys(get_metric_title(block.metric) for block in blocks)
-    file = f"{section.stem}_languages_{name}"
-    title = f"{section.name}: {' and '.join(metric_titles)} by query language"
-    paper_note = _describe_comparability(section, blocks) if with_paper else ""
-    may_show_languages = _check_comparability(section).languages
-
-    models = list(dict.fromkeys(system.model for system in section.systems))
-    tables = []
-    for model, stem in zip(models, build_file_stems(models), strict=True):
-        systems = []
-        for place, system in enumerate(section.systems):
-            if system.model == model:
-                systems.append(place)
-        paper_systems = []
-        if with_paper and model in paper.MODEL_BY_CARD_NAME:
-            paper_systems = paper.list_paper_systems([paper.MODEL_BY_CARD_NAME[model]])
-        note = LANGUAGES_NOTE
-        if paper_systems or not may_show_languages:
-            note = f"{LANGUAGES_NOTE} {paper_note}".strip()
-        columns = _LanguageColumns(section, blocks, grids, systems, paper_systems)
-        model_file = f"{file}_{stem}" if len(models) > 1 else file
-        tables.append(_build_language_table(columns, model_file, f"{title}, {model}", note))
-    if with_paper:
-        measured_models = {paper.MODEL_BY_CARD_NAME.get(model) for model in models}
-        for model, model_title in paper.MODEL_TITLES.items():
-            if model in measured_models:
-                continue
-            columns = _LanguageColumns(
-                section, blocks, grids, [], paper.list_paper_systems([model])
-            )
-            paper_title = f"{title}, {model_title} in the paper"
-            tables.append(
-                _build_language_table(columns, f"{file}_paper_{model}", paper_title, paper_note)
-            )
-    return tables
+    return _LanguageValues(
+        section=section,
+        blocks=blocks,
+        grids=adjust_family(grids),
+        file=f"{section.stem}_languages_{name}",
+        title=f"{section.name}: {' and '.join(metric_titles)} by query language",
+    )
 
 
 def _select_languages(section: Section, view: str) -> dict[str, np.ndarray]:
@@ -150,58 +145,89 @@ def _describe_comparability(section: Section, blocks: Sequence[_Block]) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class _LanguageColumns:
-    """What is in a table by language.
+def _build_model_tables(values: _LanguageValues, paper_note: str, with_paper: bool) -> list[Table]:
+    """Builds a table for each measured model, with the paper's systems of the same model."""
+    has_comparable_languages = _check_comparability(values.section).languages
+    models = values.list_models()
+    tables = []
+    for model, stem in zip(models, build_file_stems(models), strict=True):
+        systems = []
+        for place, system in enumerate(values.section.systems):
+            if system.model == model:
+                systems.append(place)
+        paper_systems = []
+        if with_paper and model in paper.MODEL_BY_CARD_NAME:
+            paper_systems = paper.list_paper_systems([paper.MODEL_BY_CARD_NAME[model]])
+        note = LANGUAGES_NOTE
+        # Where the numbers are not left out, the note belongs to the tables that show them.
+        if paper_systems or not has_comparable_languages:
+            note = f"{LANGUAGES_NOTE} {paper_note}".strip()
+        table = _build_language_table(values, systems, paper_systems)
+        file = f"{values.file}_{stem}" if len(models) > 1 else values.file
+        tables.append(replace(table, file=file, title=f"{values.title}, {model}", note=note))
+    return tables
 
-    Attributes:
-        section: The benchmark.
-        blocks: The groups of columns.
-        grids: For each block the means by language.
-        systems: The places of the measured systems in each block.
-        paper_systems: The paper's systems in each block.
-    """
 
-    section: Section
-    blocks: Sequence[_Block]
-    grids: Sequence[Grid]
-    systems: Sequence[int]
-    paper_systems: Sequence[paper.PaperSystem]
+def _build_paper_tables(values: _LanguageValues, paper_note: str) -> list[Table]:
+    """Builds a table for each model of the paper that was not measured."""
+    measured_models = {paper.MODEL_BY_CARD_NAME.get(model) for model in values.list_models()}
+    tables = []
+    for model, model_title in paper.MODEL_TITLES.items():
+        if model in measured_models:
+            continue
+        table = _build_language_table(values, [], paper.list_paper_systems([model]))
+        file = f"{values.file}_paper_{model}"
+        title = f"{values.title}, {model_title} in the paper"
+        tables.append(replace(table, file=file, title=title, note=paper_note))
+    return tables
 
 
-def _build_language_table(table: _LanguageColumns, file: str, title: str, note: str) -> Table:
-    section = table.section
+def _build_language_table(
+    values: _LanguageValues,
+    systems: Sequence[int],
+    paper_systems: Sequence[paper.PaperSystem],
+) -> Table:
+    """Builds the table of some measured systems, given by their places, and some of the paper."""
     columns = []
-    for block in table.blocks:
-        columns += [Column(section.systems[place].label, block.title) for place in table.systems]
-        columns += [Column(system.label, block.title) for system in table.paper_systems]
+    for block in values.blocks:
+        for place in systems:
+            columns.append(Column(values.section.systems[place].label, block.title))
+        for paper_system in paper_systems:
+            columns.append(Column(paper_system.label, block.title))
     rows = []
-    for place, language in enumerate([*section.languages, "mean"]):
-        rows.append(_build_language_row(table, place, language))
-    return Table(
-        file=file,
-        title=title,
+    for place, language in enumerate([*values.section.languages, "mean"]):
+        cells = _build_language_cells(values, systems, paper_systems, place, language)
+        rows.append(Row((language,), tuple(cells), from_paper=not systems))
+    table = Table(
+        file=values.file,
+        title=values.title,
         heads=("query language",),
         columns=tuple(columns),
         rows=tuple(rows),
-        note=note,
-    ).drop_empty_columns()
+    )
+    return table.drop_empty_columns()
 
 
-def _build_language_row(table: _LanguageColumns, place: int, language: str) -> Row:
-    """Returns the row of a language, or of their mean, which is at a place of the grids."""
-    comparability = _check_comparability(table.section)
+def _build_language_cells(
+    values: _LanguageValues,
+    systems: Sequence[int],
+    paper_systems: Sequence[paper.PaperSystem],
+    place: int,
+    language: str,
+) -> list[Cell]:
+    """Returns the cells of a language, or of their mean, which is at a place of the grids."""
+    section = values.section
+    comparability = _check_comparability(section)
     is_comparable = comparability.means if language == "mean" else comparability.languages
-    mark_best = len(table.systems) > 1
     cells = []
-    for block, grid in zip(table.blocks, table.grids, strict=True):
-        for system in table.systems:
-            cells.append(build_mean_cell(grid, system, place, mark_best))
-        for paper_system in table.paper_systems:
+    for block, grid in zip(values.blocks, values.grids, strict=True):
+        for system in systems:
+            cells.append(build_mean_cell(grid, system, place, mark_best=len(systems) > 1))
+        for paper_system in paper_systems:
             value = None
             if is_comparable:
                 value = paper_system.get_language_value(
-                    table.section.benchmark, language, block.view, block.metric
+                    section.benchmark, language, block.view, block.metric
                 )
             cells.append(build_value_cell(value, block.metric))
-    return Row((language,), tuple(cells), from_paper=not table.systems)
+    return cells
