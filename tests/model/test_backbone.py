@@ -64,7 +64,8 @@ def test_a_killed_build_leaves_nothing_that_stays(recipe, tmp_path):
     process.join(600)
     assert process.exitcode == -signal.SIGKILL
     leftover = list_files(tmp_path / "backbones")
-    assert len(leftover) == 1 and leftover[0].endswith(".writing")
+    assert len(leftover) == 1
+    assert leftover[0].endswith(".writing")
     folder = recipe.build(TEXTS, tmp_path)
     assert list_files(tmp_path / "backbones") == [folder.name]
     AutoModel.from_pretrained(folder)
