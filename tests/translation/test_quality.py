@@ -13,6 +13,18 @@ ANSWER = "wer gewann die Fußballweltmeisterschaft 1998?"
 LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
 
 
+@pytest.fixture(scope="module")
+def filters() -> QualityFilters:
+    """Filters of a job in three languages; one object, as its identifier takes long to load."""
+    return QualityFilters(languages=("en", "de", "es"))
+
+
+@pytest.fixture(scope="module")
+def filters_by_language() -> QualityFilters:
+    """Filters of a job in all languages of XQuAD-R that reject no length."""
+    return QualityFilters(length_ratio=0, languages=LANGUAGES)
+
+
 @pytest.mark.parametrize(
     ("source", "text", "is_complete", "reason"),
     [
@@ -26,8 +38,7 @@ LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
         ("FIFA 1998", "FIFA 1998", True, None),
     ],
 )
-def test_a_translation_is_rejected_for_its_reason(source, text, is_complete, reason):
-    filters = QualityFilters(languages=("en", "de", "es"))
+def test_a_translation_is_rejected_for_its_reason(filters, source, text, is_complete, reason):
     sources = ["what is the capital of France?"] * 9 + [source]
     usual = Translation("was ist die Hauptstadt von Frankreich?", True)
     translations = [usual] * 9 + [Translation(text, is_complete)]
@@ -73,18 +84,17 @@ def read_questions(shared: Path, language: str) -> list[str]:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_real_questions_are_identified_as_of_their_language(shared, language):
-    filters = QualityFilters(length_ratio=0, languages=LANGUAGES)
+def test_real_questions_are_identified_as_of_their_language(shared, filters_by_language, language):
     sources = read_questions(shared, "de" if language == "en" else "en")
     translations = [Translation(text, True) for text in read_questions(shared, language)]
-    reasons = filters.find_reasons(sources, translations, language)
+    reasons = filters_by_language.find_reasons(sources, translations, language)
     assert reasons.count(None) >= 146
 
 
-def test_questions_in_another_language_are_rejected(shared):
-    filters = QualityFilters(length_ratio=0, languages=LANGUAGES)
+def test_questions_in_another_language_are_rejected(shared, filters_by_language):
     german = [Translation(text, True) for text in read_questions(shared, "de")]
-    reasons = filters.find_reasons(read_questions(shared, "en"), german, "es")
+    english = read_questions(shared, "en")
+    reasons = filters_by_language.find_reasons(english, german, "es")
     assert reasons.count("language") >= 140
 
 
