@@ -12,8 +12,8 @@ import torch
 
 from hybrid_ir.model.backbone import FromScratch
 from hybrid_ir.model.encoder import BiEncoder
-from tests.support.command_line import place, trained  # noqa: F401  fixtures
-from tests.support.small_run import (  # noqa: F401  fixtures
+from tests.support.command_line import place, trained
+from tests.support.small_run import (
     build_training,
     numbers_benchmark,
     numbers_corpus,

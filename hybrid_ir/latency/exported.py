@@ -38,7 +38,7 @@ def session_of(
     """
     try:
         import onnxruntime
-        import onnxscript  # noqa: F401  what torch.onnx writes the graph with
+        import onnxscript
     except ImportError as error:
         raise Unavailable(
             f"onnx: {error.name} is not installed: pip install onnxruntime onnxscript"

@@ -6,10 +6,10 @@ import sys
 
 import numpy as np
 import pytest
-
 from hybrid_ir.cldr.factset import build_fact_set
-from hybrid_ir.cldr.languages import XQUAD
 from hybrid_ir.cldr.split import facts_of_same_entity, split_facts
+
+from hybrid_ir.cldr.languages import XQUAD
 from hybrid_ir.corpora.sources import cldr_facts as corpus_source
 from hybrid_ir.evaluation.benchmarks import cldr_facts as benchmark_source
 

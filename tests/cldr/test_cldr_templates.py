@@ -5,13 +5,13 @@ import unicodedata
 
 import numpy as np
 import pytest
-
 from hybrid_ir.cldr.entities import Entity
-from hybrid_ir.cldr.facts import all_facts
 from hybrid_ir.cldr.factset import build_fact_set
+from hybrid_ir.cldr.vocabulary import QUANTITIES
+
+from hybrid_ir.cldr.facts import all_facts
 from hybrid_ir.cldr.languages import XQUAD
 from hybrid_ir.cldr.names import Names
-from hybrid_ir.cldr.vocabulary import QUANTITIES
 from hybrid_ir.cldr.wording import templates
 
 SCRIPTS = {

@@ -51,7 +51,7 @@ def test_content_is_the_finest_grouping_that_joins_equal_texts(rows):
             for i in reached
             for j in members - reached
             if {*zip("ab", rows[i])} & {*zip("ab", rows[j])}
-        }:  # noqa: B905
+        }:
             reached |= more
         assert reached == members
 
