@@ -19,7 +19,7 @@ def train(cfg):
     from hybrid_ir.runs.building import build, build_all
     from hybrid_ir.runs.session import open_run, run_in_processes
     from hybrid_ir.runs.training_record import build_reports
-    from hybrid_ir.system.setup import prepare_process
+    from hybrid_ir.system.environment import prepare_process
     from hybrid_ir.training.loggers import build_loggers
     from hybrid_ir.training.retriever import Retriever
 

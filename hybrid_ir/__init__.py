@@ -56,7 +56,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Imports a public name from the module that defines it."""
     if name == "__version__":
-        from hybrid_ir.system.versions import get_installed_version
+        from hybrid_ir.system.environment import get_installed_version
 
         value = get_installed_version("hybrid-ir")
     elif name in _MODULES:

@@ -25,8 +25,7 @@ from rich.table import Table
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.runs.conf import find_shipped_file
 from hybrid_ir.runs.launchers import count_cores
-from hybrid_ir.system.progress import PROGRESS_COLUMNS
-from hybrid_ir.system.versions import PACKAGES, get_installed_version
+from hybrid_ir.system.environment import PACKAGES, PROGRESS_COLUMNS, get_installed_version
 from hybrid_ir.training.checkpoints import read_checkpoint
 
 # Length of a run in steps, and queries per step and process.

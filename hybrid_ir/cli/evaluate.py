@@ -22,7 +22,7 @@ from hybrid_ir.runs import encoders
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import list_options
 from hybrid_ir.runs.folder import lock_folder, require_no_results
-from hybrid_ir.system.setup import prepare_process
+from hybrid_ir.system.environment import prepare_process
 from hybrid_ir.training.wandb_logging import log_results_to_wandb
 from hybrid_ir.types import Benchmark
 

@@ -16,7 +16,7 @@ from hybrid_ir.latency.settings import LatencySettings
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.encoders import EncoderSettings, LoadedEncoder, load_any_encoder
 from hybrid_ir.runs.folder import require_no_results
-from hybrid_ir.system.setup import prepare_process
+from hybrid_ir.system.environment import prepare_process
 from hybrid_ir.types import Benchmark
 
 # Keys of the settings: lists, of which one item may be given without brackets, and single values.

@@ -9,8 +9,7 @@ from hybrid_ir.cli import train
 from hybrid_ir.cli.config import parse_command_line
 from hybrid_ir.runs.errors import report_errors_clearly
 from hybrid_ir.runs.suggestions import suggest
-from hybrid_ir.system.setup import silence_libraries
-from hybrid_ir.system.versions import get_installed_version
+from hybrid_ir.system.environment import get_installed_version, silence_libraries
 
 USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by language
 

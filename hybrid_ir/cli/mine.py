@@ -10,19 +10,19 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from hybrid_ir.corpora.cleaning import rewrite_corpus
 from hybrid_ir.corpora.mining import (
     HardNegativeMiner,
     LanguageVectors,
     find_usable_negatives,
     list_searched_languages,
 )
-from hybrid_ir.corpora.rewriting import rewrite_corpus
 from hybrid_ir.corpora.stored import write_corpus
 from hybrid_ir.corpora.writing import CorpusWriter
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
-from hybrid_ir.system.setup import prepare_process
+from hybrid_ir.system.environment import prepare_process
 from hybrid_ir.types import TextEncoder
 
 

@@ -13,9 +13,9 @@ from hybrid_ir.corpora.stored import load_corpus_folder, read_corpus_card
 from hybrid_ir.data.content_ids import compute_corpus_fingerprint
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.encoders import choose_device
+from hybrid_ir.system.environment import prepare_process
 from hybrid_ir.system.interruption import raise_when_asked_to_stop
 from hybrid_ir.system.processes import FAILURE_FOLDER_VARIABLE, RankProcesses
-from hybrid_ir.system.setup import prepare_process
 from hybrid_ir.translation.families import Translator
 from hybrid_ir.translation.quality import QualityFilters
 from hybrid_ir.translation.work import (

@@ -10,7 +10,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic accepts that of typing from Python 3.12 on
 
-from hybrid_ir.data.sampler_names import name_sampler
+from hybrid_ir.data.language_choice import name_sampler
 
 
 class _BenchmarkForm(TypedDict):

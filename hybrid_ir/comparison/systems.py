@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_ir.comparison.load import Result
-from hybrid_ir.data.sampler_names import SAMPLER_NUMBERS
+from hybrid_ir.data.language_choice import SAMPLER_NUMBERS
 
 # The label of a model that this project did not train.
 UNTRAINED = "untrained"

@@ -18,7 +18,7 @@ from hybrid_ir.data.hard_negatives import HardNegatives, flatten_negatives, inte
 from hybrid_ir.files.languages import explain_wrong_code
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import ROLES, Cell, Records
-from hybrid_ir.system.progress import PROGRESS_COLUMNS
+from hybrid_ir.system.environment import PROGRESS_COLUMNS
 from hybrid_ir.types import Source
 
 # Reads a part of the data, which is a file or files that belong together; always in the same order.

@@ -16,7 +16,7 @@ from rich.text import Text as Plain
 
 from hybrid_ir.evaluation.rank_table import VIEWS
 from hybrid_ir.evaluation.results import Results
-from hybrid_ir.system.versions import PACKAGES, get_installed_version
+from hybrid_ir.system.environment import PACKAGES, get_installed_version
 from hybrid_ir.types import Benchmark
 
 HASHED_UP_TO = 5_000_000  # passages; a larger pool is known by the lock file of its raw files

@@ -33,7 +33,7 @@ from torch.utils.data import Dataset
 from hybrid_ir.files.atomic import write_atomically
 from hybrid_ir.model.token_store import TokenStore
 from hybrid_ir.model.tokens import RoleTokenizer
-from hybrid_ir.system.progress import PROGRESS_COLUMNS
+from hybrid_ir.system.environment import PROGRESS_COLUMNS
 from hybrid_ir.types import STAGES, Benchmark, Role, Text, TextEncoder
 
 

@@ -10,8 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from hybrid_ir.evaluation.exact_scores import ScoreBands, bound_rounding_error, require_finite
-from hybrid_ir.evaluation.passage_vectors import PassageVectors, RelevantPassages
+from hybrid_ir.evaluation.exact_scores import (
+    PassageVectors,
+    RelevantPassages,
+    ScoreBands,
+    bound_rounding_error,
+    require_finite,
+)
 from hybrid_ir.evaluation.rank_table import (
     ALL_LANGUAGES,
     OWN_LANGUAGE,

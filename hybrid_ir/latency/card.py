@@ -11,7 +11,7 @@ import torch
 
 from hybrid_ir.latency.backends import with_weights
 from hybrid_ir.latency.settings import LatencySettings
-from hybrid_ir.system.versions import PACKAGES, get_installed_version, read_git_state
+from hybrid_ir.system.environment import PACKAGES, get_installed_version, read_git_state
 from hybrid_ir.types import Benchmark, TextEncoder
 
 OPTIONAL = (

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hybrid_ir.runs.identity import register_resolvers
 from hybrid_ir.runs.suggestions import describe_composition_error, suggest
-from hybrid_ir.system.setup import silence_libraries
+from hybrid_ir.system.environment import silence_libraries
 
 PACKAGE = Path(__file__).parents[1]
 # Files of a group that are no choice of their own.

@@ -14,7 +14,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from hybrid_ir.files.atomic import SCRATCH_PREFIX, write_text_atomically
-from hybrid_ir.system.versions import PACKAGES, get_installed_version, read_git_state
+from hybrid_ir.system.environment import PACKAGES, get_installed_version, read_git_state
 
 # What every run writes into its folder before it builds anything.
 START_FILES = {".hydra", ".lock", "config.yaml", "train.log", "versions.json", "wandb_id"}

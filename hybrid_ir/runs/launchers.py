@@ -19,8 +19,8 @@ from rich.progress import Progress
 
 from hybrid_ir.runs.folder import lock_folder
 from hybrid_ir.runs.jobs import JOB_LOG_FILE, Job, JobFailed, JobState, write_job_table
+from hybrid_ir.system.environment import PROGRESS_COLUMNS
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, raise_when_asked_to_stop
-from hybrid_ir.system.progress import PROGRESS_COLUMNS
 
 # Seconds between two looks at the processes of this machine, and at the queue of a cluster.
 PROCESS_POLL_SECONDS = 0.1

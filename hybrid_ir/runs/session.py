@@ -21,7 +21,7 @@ from hybrid_ir.runs.folder import (
 from hybrid_ir.runs.identity import find_cluster_job_id
 from hybrid_ir.runs.jobs import Job, build_train_command
 from hybrid_ir.system.interruption import raise_when_asked_to_stop
-from hybrid_ir.system.processes import FAILURE_FOLDER_VARIABLE
+from hybrid_ir.system.processes import FAILURE_FOLDER_VARIABLE, RankProcesses
 from hybrid_ir.training.checkpoints import (
     SavedCheckpoint,
     drop_logged_steps,
@@ -141,9 +141,6 @@ def _prepare_folder(
         print(f"complete: {folder} has the results; resume=never starts a new run beside it")
     else:
         write_run_description(folder, OmegaConf.to_container(cfg, resolve=True))
-
-
-from hybrid_ir.system.processes import RankProcesses
 
 
 def count_processes_to_start(trainer: DictConfig) -> int:

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from hybrid_ir.data.sampler_names import name_sampler
+from hybrid_ir.data.language_choice import name_sampler
 from hybrid_ir.evaluation.card import build_evaluation_card, hash_benchmark
 from hybrid_ir.evaluation.report import write_report
 from hybrid_ir.model.adapters import BiEncoderAdapter

@@ -9,8 +9,7 @@ from rich.console import Console
 
 from hybrid_ir.evaluation.figures import draw_training_curves
 from hybrid_ir.files.atomic import write_text_atomically
-from hybrid_ir.training.batch_card import BatchCard
-from hybrid_ir.training.batch_card_tables import print_batch_card
+from hybrid_ir.training.batch_card import BatchCard, print_batch_card
 
 
 class StepProgressBar(RichProgressBar):

@@ -11,6 +11,7 @@ from lightning import LightningModule
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from transformers import get_linear_schedule_with_warmup
 
 from hybrid_ir.data.batching import Batch
 from hybrid_ir.data.labels import Labels, compute_masked_share
@@ -252,3 +253,21 @@ def build_parameter_groups(module: nn.Module) -> list[dict]:
     matrices = [parameter for parameter in trainable if parameter.ndim > 1]
     vectors = [parameter for parameter in trainable if parameter.ndim <= 1]
     return [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def build_linear_schedule(
+    optimizer: Optimizer, max_steps: int, warmup_share: float = 0.1
+) -> LRScheduler:
+    """Builds a schedule that rises from 0 in a straight line, and falls to 0 in another.
+
+    Args:
+        optimizer: its learning rate is the highest one of the schedule.
+        max_steps: optimiser steps of the run; there the rate is 0.
+        warmup_share: share of the steps in which the rate rises, 0 to 1.
+
+    Raises:
+        ValueError: the share is not between 0 and 1.
+    """
+    if not 0 <= warmup_share <= 1:
+        raise ValueError(f"scheduler.warmup_share={warmup_share} is a share of the run: use 0 to 1")
+    return get_linear_schedule_with_warmup(optimizer, round(warmup_share * max_steps), max_steps)

@@ -27,7 +27,7 @@ from hybrid_ir.data.corpus import ParallelCorpus, iterate_blocks
 from hybrid_ir.files.atomic import write_atomically
 from hybrid_ir.files.languages import explain_wrong_code
 from hybrid_ir.files.records import ROLES
-from hybrid_ir.system.progress import PROGRESS_COLUMNS
+from hybrid_ir.system.environment import PROGRESS_COLUMNS
 from hybrid_ir.translation.families import Translator
 from hybrid_ir.translation.quality import QualityFilters
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import compose_config, find_shipped_file
 from hybrid_ir.runs.errors import describe_error
-from hybrid_ir.system.setup import prepare_process
+from hybrid_ir.system.environment import prepare_process
 
 CONF = find_shipped_file("conf")
 # Groups that build nothing of their own, or are chosen by another group.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hybrid_ir.corpora.stored import build_cached_corpus, load_corpus_folder, write_corpus
 from hybrid_ir.corpora.writing import CorpusWriter
-from hybrid_ir.data import permutation
+from hybrid_ir.data import row_streams as permutation
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
 from tests.support.corpora import SOURCE, make_corpus, write_to_disk

@@ -8,7 +8,7 @@ from scipy.stats import chisquare
 
 from hybrid_ir.data import permutation as order
 from hybrid_ir.data.availability import Availability, order_by_languages
-from hybrid_ir.data.permutation import Permutation
+from hybrid_ir.data.row_streams import Permutation
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hybrid_ir.data.sampler_names import SAMPLER_NUMBERS, name_sampler
+from hybrid_ir.data.language_choice import SAMPLER_NUMBERS, name_sampler
 from hybrid_ir.runs.conf import list_options
 from tests.support.command_line import compose_train_config
 

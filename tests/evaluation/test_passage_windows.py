@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from hybrid_ir.evaluation.passage_vectors import PassageVectors
+from hybrid_ir.evaluation.exact_scores import PassageVectors
 from hybrid_ir.evaluation.rank_counter import RankCounter
 from hybrid_ir.evaluation.rank_table import list_relevant_rows, pad_rows
 from hybrid_ir.model.tokens import cut_into_windows, find_window_spans

@@ -9,8 +9,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from hybrid_ir.training.datamodule import RetrievalData, StepsToGo
 from hybrid_ir.training.losses import InfoNCE
-from hybrid_ir.training.retriever import Retriever, build_parameter_groups
-from hybrid_ir.training.schedules import build_linear_schedule
+from hybrid_ir.training.retriever import Retriever, build_linear_schedule, build_parameter_groups
 
 
 def test_a_resumed_run_ends_where_the_uninterrupted_one_ends(

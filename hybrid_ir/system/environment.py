@@ -1,8 +1,19 @@
-"""Sets up a process: seeds, threads, and libraries that print only what users need."""
+"""Sets up a process: seeds, threads, quiet libraries, progress bars; and says its versions."""
 
 import logging
 import os
+import subprocess
 import warnings
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 # Loggers of Lightning's advice about hardware, services and loops that are set up on purpose.
 QUIET_LOGGERS = (
@@ -58,3 +69,55 @@ def prepare_process(seed: int, threads: int) -> None:
 
 def _is_whole_number(value: int, least: int, most: int) -> bool:
     return type(value) is int and least <= value <= most
+
+
+# What is done, how much of it, how long it took and how long it will take.
+PROGRESS_COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+    TimeRemainingColumn(),
+)
+
+
+PACKAGES = (
+    "hybrid-ir",
+    "torch",
+    "lightning",
+    "transformers",
+    "tokenizers",
+    "hydra-core",
+    "omegaconf",
+    "numpy",
+    "babel",
+    "pyarrow",
+)
+
+
+def get_installed_version(package: str) -> str | None:
+    """Returns the version of an installed package, or None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def read_git_state(folder: Path) -> dict | None:
+    """Returns the commit and the uncommitted files of the checkout that a folder belongs to.
+
+    Returns None if the folder is in no checkout, or if there is no git.
+    """
+    try:
+        commit = _run_git(folder, "rev-parse", "HEAD")
+        uncommitted = _run_git(folder, "status", "--porcelain")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit, "uncommitted": uncommitted.splitlines()}
+
+
+def _run_git(folder: Path, *arguments: str) -> str:
+    """Returns what a git command prints, without blanks at the ends."""
+    command = ["git", "-C", str(folder), *arguments]
+    completed = subprocess.run(command, capture_output=True, text=True, check=True)
+    return completed.stdout.strip()
