@@ -40,7 +40,7 @@ def start(place: Path, *arguments: str, **environment: str) -> subprocess.Popen:
 @pytest.fixture
 def xquad_pages(shared) -> dict[str, bytes]:
     folder = shared / "data" / "xquad-r"
-    return raw_data.at(xquad_r.files(), {path.name: path.read_bytes() for path in folder.iterdir()})
+    return raw_data.at(xquad_r.list_files(), {path.name: path.read_bytes() for path in folder.iterdir()})
 
 
 def test_a_killed_fetch_of_the_real_xquad_r_goes_on_and_verifies(tmp_path, xquad_pages, capsys):

@@ -171,10 +171,10 @@ def test_addresses_are_pinned(monkeypatch):
     ("module", "name", "languages"), [(xquad_r, "xquad-r", 11), (mlqa_r, "mlqa-r", 7)]
 )
 def test_the_released_files_have_the_recorded_checksums(shared, module, name, languages):
-    files = module.files()
+    files = module.list_files()
     assert len(files) == languages + 1 and {
         verdict.status for verdict in verify_files(files, shared / "data" / name)
     } == {"ok"}
-    assert [file.path for file in module.files(["en", "de"])] == ["LICENSE", "de.json", "en.json"]
-    with pytest.raises(ValueError, match=r"languages=\['xx'\] must be some of \['ar', 'de'"):
-        module.files("xx")
+    assert [file.path for file in module.list_files(["en", "de"])] == ["LICENSE", "de.json", "en.json"]
+    with pytest.raises(ValueError, match=r"languages=\['xx'\] must be at least one and only some of \['ar', 'de'"):
+        module.list_files("xx")

@@ -40,7 +40,7 @@ def belebele_pages(*variants: str) -> Pages:
             for i in range(900)
         ]
         contents[f"data/{name}.jsonl"] = lines(*rows[number * 7 :], *rows[: number * 7])
-    return at(belebele.files(variants), contents)
+    return at(belebele.list_files(variants), contents)
 
 
 MIRACL = {
@@ -76,7 +76,7 @@ def miracl_pages() -> Pages:
             f"miracl-corpus-v1.0-{name}/docs-{i}.jsonl.gz": gzip.compress(lines(*shard))
             for i, shard in enumerate(shards)
         }
-    return at(miracl.files(list(MIRACL)), contents)
+    return at(miracl.list_files(list(MIRACL)), contents)
 
 
 def parquet(rows: list[dict]) -> bytes:
@@ -102,7 +102,7 @@ def hard_negatives_pages() -> Pages:
             f"{name}-{part}/dev-00000-of-00001.parquet": parquet(rows)
             for part, rows in parts.items()
         }
-    return at(miracl.files(list(MIRACL), pool="hard_negatives"), contents)
+    return at(miracl.list_files(list(MIRACL), pool="hard_negatives"), contents)
 
 
 def mldr_pages() -> Pages:
@@ -120,7 +120,7 @@ def mldr_pages() -> Pages:
         ]
         contents[f"mldr-v1.0-{name}/corpus.jsonl.gz"] = gzip.compress(lines(*documents))
         contents[f"mldr-v1.0-{name}/test.jsonl.gz"] = gzip.compress(lines(*queries))
-    return at(mldr.files(["de", "pt"]), contents)
+    return at(mldr.list_files(["de", "pt"]), contents)
 
 
 def squadshifts_pages() -> Pages:
@@ -137,4 +137,4 @@ def squadshifts_pages() -> Pages:
         {"title": "u", "paragraphs": [paragraph("one", "d"), paragraph("three")]},
     ]
     page = json.dumps({"version": "1", "data": articles}).encode()
-    return at(squadshifts.files(["nyt"]), {"datasets/nyt_v1.0.json": page})
+    return at(squadshifts.list_files(["nyt"]), {"datasets/nyt_v1.0.json": page})
