@@ -10,8 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from hybrid_ir.cli.config import PLAIN_ENCODER_KEYS, parse_paths, set_plain_texts, split_plain_texts
-from hybrid_ir.latency.card import build_latency_card
-from hybrid_ir.latency.report import write_latency_report
+from hybrid_ir.latency.report import build_latency_card, write_latency_report
 from hybrid_ir.latency.session import run_latency_session
 from hybrid_ir.latency.settings import LatencySettings
 from hybrid_ir.runs import encoders as models

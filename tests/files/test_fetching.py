@@ -175,6 +175,7 @@ def test_the_released_files_have_the_recorded_checksums(shared, module, name, la
     assert len(files) == languages + 1 and {
         verdict.status for verdict in verify_files(files, shared / "data" / name)
     } == {"ok"}
-    assert [file.path for file in module.list_files(["en", "de"])] == ["LICENSE", "de.json", "en.json"]
-    with pytest.raises(ValueError, match=r"languages=\['xx'\] must be at least one and only some of \['ar', 'de'"):
+    some_files = module.list_files(["en", "de"])
+    assert [file.path for file in some_files] == ["LICENSE", "de.json", "en.json"]
+    with pytest.raises(ValueError, match=r"languages=\['xx'\] must be .* some of \['ar', 'de'"):
         module.list_files("xx")
