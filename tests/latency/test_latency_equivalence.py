@@ -69,7 +69,8 @@ def test_drift_that_hits_all_checkpoints_changes_nothing(seed, drift):
     first_RU, second_RU = simulated(1.03, seed)
     drift_U = np.exp(np.linspace(0, drift, len(CLUSTERS_U)))
     plain, drifted = (
-        compare_latencies(first_RU * d, second_RU * d, CLUSTERS_U, resamples=50) for d in (1.0, drift_U)
+        compare_latencies(first_RU * d, second_RU * d, CLUSTERS_U, resamples=50)
+        for d in (1.0, drift_U)
     )
     assert (
         plain.verdict == drifted.verdict

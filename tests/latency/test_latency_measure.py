@@ -97,12 +97,16 @@ def test_every_nanosecond_is_where_it_belongs(numbers_benchmark, batch_size, cou
 
 def test_checkpoints_are_interleaved_in_changing_orders(numbers_benchmark):
     cut, clock = cut_into_units(numbers_benchmark, 1), Clock()
-    time_contestants(contestants_of(clock, 3, 1), numbers_benchmark.queries, cut, 2, 0, 5, clock=clock)
+    time_contestants(
+        contestants_of(clock, 3, 1), numbers_benchmark.queries, cut, 2, 0, 5, clock=clock
+    )
     visits = np.array(clock.visits).reshape(-1, 3)
     assert (np.sort(visits, axis=1) == np.arange(3)).all()  # on every unit each of them once
     assert len({tuple(order) for order in visits}) == 6
     again = Clock()
-    time_contestants(contestants_of(again, 3, 1), numbers_benchmark.queries, cut, 2, 0, 5, clock=again)
+    time_contestants(
+        contestants_of(again, 3, 1), numbers_benchmark.queries, cut, 2, 0, 5, clock=again
+    )
     assert again.visits == clock.visits
 
 
@@ -118,7 +122,13 @@ def test_what_is_waited_for_belongs_to_its_stage(numbers_benchmark):
         wait=lambda: clock.take(pending.pop()),
     )
     timings = time_contestants(
-        [asynchronous], numbers_benchmark.queries, cut_into_units(numbers_benchmark, 8), 1, 0, 0, clock=clock
+        [asynchronous],
+        numbers_benchmark.queries,
+        cut_into_units(numbers_benchmark, 8),
+        1,
+        0,
+        0,
+        clock=clock,
     )
     assert (timings.ns_RUVS[..., 0] == 3).all() and (timings.ns_RUVS[..., 1] == 50).all()
 

@@ -61,7 +61,9 @@ def test_every_backend_gives_the_vectors_of_the_encoder(texts):
 
 def test_a_backend_of_other_vectors_is_left_out(texts):
     other = BiEncoderAdapter(
-        replace_encode(texts, lambda ids_BT, mask_BT: texts.encoder._encode(ids_BT.flip(0), mask_BT)),
+        replace_encode(
+            texts, lambda ids_BT, mask_BT: texts.encoder._encode(ids_BT.flip(0), mask_BT)
+        ),
         "other",
     )
     with pytest.raises(Unavailable, match="not those of torch_fp32: cosine"):
@@ -113,7 +115,9 @@ def test_tokens_are_those_that_are_read(texts, numbers_benchmark):
         len(ids) for ids in texts.encoder.tokenizers["query"].read(numbers_benchmark.queries)[0]
     ]
     assert (
-        count_tokens(build_contestant("small", texts, "torch_fp32"), numbers_benchmark.queries).tolist()
+        count_tokens(
+            build_contestant("small", texts, "torch_fp32"), numbers_benchmark.queries
+        ).tolist()
         == expected
     )
 
@@ -157,12 +161,20 @@ def test_exact_search_is_the_sorted_products(seed, queries):
 
 def test_hnsw_finds_nearly_what_exact_search_finds():
     pool_ND, vectors_BD = (
-        repeat_with_noise(draw_unit_vectors(300, 16, torch.float32, CPU, 1), 2000, True, torch.float32, CPU, 1),
+        repeat_with_noise(
+            draw_unit_vectors(300, 16, torch.float32, CPU, 1), 2000, True, torch.float32, CPU, 1
+        ),
         None,
     )
     vectors_BD = pool_ND[:40]
     if find_spec("faiss"):
-        assert compute_overlap(build_hnsw_search(pool_ND, 10)(vectors_BD), build_exact_search(pool_ND, 10)(vectors_BD)) > 0.9
+        assert (
+            compute_overlap(
+                build_hnsw_search(pool_ND, 10)(vectors_BD),
+                build_exact_search(pool_ND, 10)(vectors_BD),
+            )
+            > 0.9
+        )
     assert compute_overlap([[1, 2, 3, 4]], [[4, 3, 9, 8]]) == 0.5
 
 
