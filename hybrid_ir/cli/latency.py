@@ -9,8 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from hybrid_ir.latency.card import build_latency_card
-from hybrid_ir.latency.report import write_latency_report
+from hybrid_ir.latency.report import build_latency_card, write_latency_report
 from hybrid_ir.latency.session import run_latency_session
 from hybrid_ir.latency.settings import LatencySettings
 from hybrid_ir.runs.building import build
