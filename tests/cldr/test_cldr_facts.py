@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hybrid_ir.cldr.factset import build_fact_set
+from hybrid_ir.cldr.fact_set import build_fact_set
 from hybrid_ir.cldr.split import facts_of_same_entity, split_facts
 
 from hybrid_ir.cldr.languages import XQUAD
@@ -15,7 +15,7 @@ from hybrid_ir.evaluation.benchmarks import cldr_facts as benchmark_source
 
 DIGEST = """
 import hashlib, json
-from hybrid_ir.cldr.factset import build_fact_set
+from hybrid_ir.cldr.fact_set import build_fact_set
 if {warm}:
     build_fact_set(["th"])  # babel shares data between languages: what came before must not show
 facts = build_fact_set(["de", "zh"])

@@ -6,7 +6,7 @@ import unicodedata
 import numpy as np
 import pytest
 from hybrid_ir.cldr.entities import Entity
-from hybrid_ir.cldr.factset import build_fact_set
+from hybrid_ir.cldr.fact_set import build_fact_set
 from hybrid_ir.cldr.vocabulary import QUANTITIES
 
 from hybrid_ir.cldr.facts import all_facts
