@@ -29,6 +29,7 @@ LAYERS = (
 )
 # Neighbours of one layer that may know each other.
 ALLOWED = {("files", "system"), ("system", "files"), ("cldr", "files"), ("cldr", "system")}
+LOADS_OF_WEIGHTS = r"torch\.load\([^)]*weights_only=True"
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 SENTENCE = re.compile(r"^[A-Z0-9`\"'(].*[.:!?)`\"]$", re.DOTALL)
 # Names that several modules share, since they are an interface.
@@ -98,10 +99,11 @@ def test_libraries_stay_where_they_belong(path):
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_files_and_functions_are_short(path):
     lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= (60 if path.name == "train.py" else 400)
+    assert len(lines) <= (60 if path == Path("train.py") else 400)
     for node in ast.walk(parse(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = node.end_lineno - node.lineno + 1
+            docstring = ast.get_docstring(node) or ""
+            length = node.end_lineno - node.lineno + 1 - len(docstring.splitlines())
             assert length <= 70, f"{path}: {node.name} has {length} lines"
 
 
@@ -185,7 +187,7 @@ def test_names_of_tests_are_short(path):
 def test_nothing_is_loaded_unsafely():
     text = "\n".join((ROOT / path).read_text(encoding="utf-8") for path in FILES)
     assert "pickle" not in text.replace("no pickle", "")
-    assert "weights_only=False" not in text
+    assert len(re.findall(r"torch\.load\(", text)) == len(re.findall(LOADS_OF_WEIGHTS, text)) > 0
 
 
 def test_the_top_level_is_the_one_that_was_asked_for():

@@ -21,9 +21,9 @@ LOGGERS = ("none", "wandb")
 
 def run(cfg: DictConfig) -> None:
     """Compares the results of a config, write the report and print its first tables."""
-    require_valid_values(cfg)
+    require_valid_comparison(cfg)
     runs = list(cfg.runs)
-    out = choose_folder(cfg)
+    out = choose_report_folder(cfg)
     # Tables of other systems would stay among the new ones.
     require_no_results(out, "comparison.json", "report.html")
     if cfg.benchmark:
@@ -45,7 +45,7 @@ def run(cfg: DictConfig) -> None:
         log_results_to_wandb(out, out.name)
 
 
-def require_valid_values(cfg: DictConfig) -> None:
+def require_valid_comparison(cfg: DictConfig) -> None:
     """Raises a ValueError that names every value of a wrong type or out of range."""
     if not cfg.runs:
         raise ValueError(
@@ -60,7 +60,7 @@ def require_valid_values(cfg: DictConfig) -> None:
         raise ValueError("; ".join(problems))
 
 
-def choose_folder(cfg: DictConfig) -> Path:
+def choose_report_folder(cfg: DictConfig) -> Path:
     """Returns the folder of the report, by default a new one."""
     if cfg.out:
         return Path(cfg.out)

@@ -38,7 +38,7 @@ def run(cfg: DictConfig) -> None:
     prepare_process(cfg.seed, cfg.threads)
     corrections = list_corrections(cfg)
     require_corrections(corrections, cfg.postprocess_on)
-    require_valid_values(cfg)
+    require_valid_evaluation(cfg)
     results = []
     for name in cfg.benchmark:
         for correction in corrections:
@@ -73,7 +73,7 @@ def list_corrections(cfg: DictConfig) -> list[str]:
     return list(cfg.postprocess or ())
 
 
-def require_valid_values(cfg: DictConfig) -> None:
+def require_valid_evaluation(cfg: DictConfig) -> None:
     """Raises a ValueError that names every value of a wrong type or out of range."""
     problems = require_whole_numbers(
         cfg, {"run_depth": 0, "texts_per_chunk": 1, "postprocess_components": 1}

@@ -37,7 +37,7 @@ def run(cfg: DictConfig) -> None:
     prepare_process(cfg.seed, cfg.threads)
     limit_tokenizer_threads(cfg.threads)
     settings = read_latency_settings(cfg)
-    out = choose_folder(cfg)
+    out = choose_latency_folder(cfg)
     require_no_results(out, "latency.json", "latency.parquet")
     benchmark = build_benchmark(cfg)
     loaded = load_encoders(cfg)
@@ -119,7 +119,7 @@ def choose_label(loaded: LoadedEncoder, labels: Mapping[str, Any]) -> str:
     return f"{label} #{len(same) + 1}" if same else label
 
 
-def choose_folder(cfg: DictConfig) -> Path:
+def choose_latency_folder(cfg: DictConfig) -> Path:
     """Returns the folder of the results, by default a new one."""
     if cfg.out:
         return Path(cfg.out)

@@ -317,7 +317,7 @@ def _draw_alpha_curve(
 
 
 @use_paper_style
-def draw_training_curves(section: Section, styles: Mapping[str, SystemStyle]) -> Figure | None:
+def draw_system_curves(section: Section, styles: Mapping[str, SystemStyle]) -> Figure | None:
     """Draws validation metrics over the steps of each training, one line for each seed."""
     logged_metrics = set()
     for result in section.results:

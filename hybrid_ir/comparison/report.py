@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from hybrid_ir.comparison import figures
 from hybrid_ir.comparison.section import Section
 from hybrid_ir.comparison.statistics import LOWER_IS_BETTER
-from hybrid_ir.comparison.style import SystemStyle, choose_styles, embed_svg, save_figure
+from hybrid_ir.comparison.style import SystemStyle, choose_styles, embed_svg, save_report_figure
 from hybrid_ir.comparison.table import format_value, get_metric_title
 from hybrid_ir.files.atomic import write_text_atomically
 
@@ -142,7 +142,7 @@ def _build_chapter(
     _add_figure(
         chapter,
         "steps",
-        figures.draw_training_curves(section, styles),
+        figures.draw_system_curves(section, styles),
         folder,
         f"{stem}_training",
         "Validation measures over the steps of training, one line a seed.",
@@ -191,7 +191,7 @@ def _add_figure(
     if figure is None:
         return
     name = re.sub(r"[^\w.-]+", "_", name)
-    save_figure(figure, folder, name)
+    save_report_figure(figure, folder, name)
     svg = (folder / f"{name}.svg").read_text(encoding="utf-8")
     embedded = Markup(embed_svg(svg, _build_anchor(name), html.escape(caption)))
     chapter.figures.setdefault(heading, []).append(ReportFigure(name, caption, embedded))

@@ -122,7 +122,7 @@ def add_legend_below(figure: Figure, panels: Sequence[Axes]) -> None:
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
 
 
-def save_figure(figure: Figure, folder: Path, name: str) -> None:
+def save_report_figure(figure: Figure, folder: Path, name: str) -> None:
     """Writes NAME.svg and NAME.pdf for people and NAME.png for trackers."""
     FigureCanvasAgg(figure)
     folder.mkdir(parents=True, exist_ok=True)

@@ -372,7 +372,7 @@ def _require_ranges(
 def _to_data_frame(table: pa.Table) -> Union["pandas.DataFrame", pa.Table]:
     """The table as a pandas DataFrame; as it is where pandas, an optional package, is missing."""
     try:
-        import pandas
+        import pandas  # noqa: F401
     except ImportError:
         return table
     return table.to_pandas()

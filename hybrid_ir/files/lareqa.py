@@ -28,7 +28,7 @@ CURE = "The files must be as released: download them again."
 
 
 @dataclass(frozen=True)
-class Question:
+class LareqaQuestion:
     """A question and the sentence of its paragraph in which the answer starts."""
 
     id: str  # SQuAD's, the same in every language
@@ -43,7 +43,7 @@ class Paragraph:
     article: str
     context: str
     sentences: tuple[str, ...]
-    questions: tuple[Question, ...]
+    questions: tuple[LareqaQuestion, ...]
 
 
 def read_lareqa_folder(
@@ -141,7 +141,7 @@ class _FileReader:
 
     def _read_question(
         self, raw: Any, breaks: Sequence[Sequence[int]], paragraph_place: str
-    ) -> Question | None:
+    ) -> LareqaQuestion | None:
         question_id = self._get(raw, "id", str, paragraph_place)
         place = f"{paragraph_place}, question {question_id!r}"
         text = self._get(raw, "question", str, place)
@@ -169,7 +169,7 @@ class _FileReader:
                 f"answer_start={start} is in none of the {len(breaks)} sentences {breaks}",
             )
             return None
-        return Question(question_id, text, sentence)
+        return LareqaQuestion(question_id, text, sentence)
 
     def _get(self, raw: Any, key: str, kind: type, place: str) -> Any:
         """Returns the value of a key, or None after adding what is wrong with it."""

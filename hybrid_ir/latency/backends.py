@@ -190,6 +190,7 @@ class _PaddedEncoder(nn.Module):
         self.encoder = encoder
 
     def forward(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """Returns the vectors (B, D) of token ids (B, T) of which `mask_BT` says which are real."""
         return self.encoder._encode(ids_BT, mask_BT)
 
 

@@ -75,7 +75,7 @@ def read_loss_options(loss: RetrievalLoss) -> LossOptions:
 
 
 class InfoNCE(nn.Module):
-    """-log of the positive's share among the passages a query is compared with.
+    """Minus the log of the positive's share among the passages a query is compared with.
 
     See equation 1 of arXiv 2408.10536.
 

@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
-from hybrid_ir.cldr.fact_set import build_fact_set
-from hybrid_ir.cldr.split import facts_of_same_entity, split_facts
 
+from hybrid_ir.cldr.fact_set import build_fact_set
+from hybrid_ir.cldr.facts import find_facts_of_same_entity, split_by_entity
 from hybrid_ir.cldr.languages import XQUAD
 from hybrid_ir.corpora.sources import cldr_facts as corpus_source
 from hybrid_ir.evaluation.benchmarks import cldr_facts as benchmark_source
@@ -19,8 +19,8 @@ from hybrid_ir.cldr.fact_set import build_fact_set
 if {warm}:
     build_fact_set(["th"])  # babel shares data between languages: what came before must not show
 facts = build_fact_set(["de", "zh"])
-state = [facts.passages, facts.questions, facts.question_passage.tolist(), facts.split.tolist(), facts.entity,
-         facts.hard_negatives.tolist()]
+numbers = [facts.question_passage, facts.split, facts.hard_negatives]
+state = [facts.passages, facts.questions, facts.entity, *(array.tolist() for array in numbers)]
 print(hashlib.sha256(json.dumps(state).encode()).hexdigest())
 """
 
@@ -43,8 +43,8 @@ def test_sizes(facts):
     assert facts.languages == XQUAD
     assert len(facts.fact_kind) > 3000
     assert (facts.split == "train").sum() > 7000
-    assert len(facts.evaluated("test")) > 450
-    assert len(facts.evaluated("dev")) > 180
+    assert len(facts.find_evaluated_questions("test")) > 450
+    assert len(facts.find_evaluated_questions("dev")) > 180
     assert len(set(facts.fact_kind)) > 18
 
 
@@ -86,7 +86,7 @@ def test_every_held_out_entity_is_trained_on(facts):
 def test_questions_by_city_share_no_name(facts):
     by_city = [
         i
-        for i, asker in enumerate(facts.asked_by)
+        for i, asker in enumerate(facts.question_subject)
         if asker.startswith("city:")
         and facts.entity[facts.question_passage[i]].startswith("territory:")
         and facts.fact_kind[facts.question_passage[i]] not in ("country", "time_zone")
@@ -170,7 +170,7 @@ def test_all_languages():
         sum(text is not None for text in facts.passages[language]) for language in facts.languages
     ]
     assert len(facts.fact_kind) > 1500 and min(there) > 0.5 * len(facts.fact_kind)
-    assert len(facts.evaluated("test")) > 200
+    assert len(facts.find_evaluated_questions("test")) > 200
     assert not texts(facts, "train") & texts(facts, "test")
 
 
@@ -182,7 +182,7 @@ def test_a_list_beyond_the_templates():
 
 
 def test_every_entity_keeps_a_fact_and_shares_are_kept():
-    splits = np.array(split_facts([i // 2 for i in range(400)])).reshape(-1, 2)
+    splits = np.array(split_by_entity([i // 2 for i in range(400)])).reshape(-1, 2)
     assert (
         (splits == "train").any(1).all()
         and (splits == "test").sum() == 48
@@ -191,4 +191,4 @@ def test_every_entity_keeps_a_fact_and_shares_are_kept():
 
 
 def test_the_other_facts_of_an_entity():
-    assert facts_of_same_entity("aba").tolist() == [[2], [-1], [0]]
+    assert find_facts_of_same_entity("aba").tolist() == [[2], [-1], [0]]

@@ -5,14 +5,12 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hybrid_ir.cldr.entities import Entity
-from hybrid_ir.cldr.fact_set import build_fact_set
-from hybrid_ir.cldr.vocabulary import QUANTITIES
 
-from hybrid_ir.cldr.facts import all_facts
+from hybrid_ir.cldr.fact_set import build_fact_set
+from hybrid_ir.cldr.facts import QUANTITIES, collect_facts
 from hybrid_ir.cldr.languages import XQUAD
-from hybrid_ir.cldr.names import Names
-from hybrid_ir.cldr.wording import templates
+from hybrid_ir.cldr.names import Entity, Names
+from hybrid_ir.cldr.wording import load_templates
 
 SCRIPTS = {
     "ar": "ARABIC",
@@ -37,10 +35,10 @@ def placeholders(text):
 
 @pytest.mark.parametrize("language", XQUAD)
 def test_templates_are_complete(language):
-    data = templates(language)
+    data = load_templates(language)
     assert sorted(placeholders(data["passage"])) == ["label", "name", "values"]
     assert set(data["quantities"]) == set(QUANTITIES)
-    assert set(data["kinds"]) == {fact.kind for fact in all_facts()}
+    assert set(data["kinds"]) == {fact.kind for fact in collect_facts()}
     for kind, wording in data["kinds"].items():
         assert set(wording) == {"label", "natural", "telegraphic"}, kind
         assert placeholders(wording["label"]) == []
@@ -52,7 +50,7 @@ def test_templates_are_complete(language):
 
 @pytest.mark.parametrize("language", XQUAD)
 def test_kinds_are_told_apart(language):
-    kinds = templates(language)["kinds"].values()
+    kinds = load_templates(language)["kinds"].values()
     for part in ("label", "natural", "telegraphic"):
         assert len({wording[part] for wording in kinds}) == len(kinds)
 
@@ -61,7 +59,7 @@ def test_kinds_are_told_apart(language):
 def test_questions_avoid_the_words_of_the_label(language):
     """At most one long word of a label in its question, and in few kinds any."""
     shared = []
-    for wording in templates(language)["kinds"].values():
+    for wording in load_templates(language)["kinds"].values():
         label, natural = (
             set(re.findall(r"\w{5,}", wording[part].casefold())) for part in ("label", "natural")
         )
@@ -78,7 +76,7 @@ def test_no_placeholder_is_left(facts):
 
 @pytest.mark.parametrize("language", SCRIPTS)
 def test_scripts(facts, language):
-    """Nearly all letters are of the language's own script; names like "Ol Chiki" or "BCEAO" may not be."""
+    """Nearly all letters are of the language's own script; a few names are not."""
     text = "".join(facts.questions[language] + facts.passages[language])
     letters = [unicodedata.name(letter, "") for letter in text if letter.isalpha()]
     assert np.mean([SCRIPTS[language] in name for name in letters]) > 0.98
@@ -122,13 +120,13 @@ def test_lists_are_joined_as_the_language_does(language, expected):
     ],
 )
 def test_names(language, entity, expected):
-    assert Names(language)(entity) == expected
+    assert Names(language).find(entity) == expected
 
 
 def test_quarters_after_german():
-    """babel resolves aliases in data that languages share: German quarters must not turn up in Russian."""
-    assert Names("de")(Entity("quarter", "3")) == "3. Quartal"
-    assert Names("ru")(Entity("quarter", "3")) == "3-й квартал"
+    """babel resolves aliases in data of all languages: German quarters must not reach Russian."""
+    assert Names("de").find(Entity("quarter", "3")) == "3. Quartal"
+    assert Names("ru").find(Entity("quarter", "3")) == "3-й квартал"
 
 
 def test_names_with_an_article(facts):

@@ -1,4 +1,4 @@
-"""train.py as users type it: a run, its files, its checkpoint measured again, and what goes wrong."""
+"""train.py as users type it: a run, its files, its checkpoint measured again, and its errors."""
 
 import json
 

@@ -14,7 +14,7 @@ from hybrid_ir.comparison.figures import draw_pair_heat_map
 from hybrid_ir.comparison.language_changes import compare_language_pairs, get_base_language
 from hybrid_ir.comparison.load import load_results
 from hybrid_ir.comparison.statistics import Resampling
-from hybrid_ir.comparison.style import save_figure
+from hybrid_ir.comparison.style import save_report_figure
 from hybrid_ir.evaluation.benchmarks import belebele, miracl
 from tests.support.comparison_results import (
     build_benchmark,
@@ -182,7 +182,7 @@ def test_no_label_of_the_heat_map_is_cut_off(compared, tmp_path, scale):
 
     figure = draw_pair_heat_map(benchmark.section, HYBRID, pairs)
 
-    save_figure(figure, tmp_path, "pairs")
+    save_report_figure(figure, tmp_path, "pairs")
     renderer = figure.canvas.get_renderer()
     for axes in figure.axes:
         for label in (axes.xaxis.label, axes.yaxis.label):

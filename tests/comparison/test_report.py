@@ -13,7 +13,7 @@ from PIL import Image
 
 from hybrid_ir.comparison.comparison import Comparison, compare
 from hybrid_ir.comparison.figures import draw_intervals
-from hybrid_ir.comparison.style import choose_styles, save_figure
+from hybrid_ir.comparison.style import choose_styles, save_report_figure
 from tests.support.comparison_results import (
     PageContent,
     build_benchmark,
@@ -144,7 +144,7 @@ def test_a_figure_is_drawn_the_same_again(report, with_markup, tmp_path):
     benchmark = with_markup.benchmarks[0]
     styles = choose_styles(system.label for system in benchmark.section.systems)
 
-    save_figure(draw_intervals(benchmark.macro, styles), tmp_path, "made_r_effects")
+    save_report_figure(draw_intervals(benchmark.macro, styles), tmp_path, "made_r_effects")
 
     for kind in ("svg", "pdf", "png"):
         file = f"made_r_effects.{kind}"

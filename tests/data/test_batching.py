@@ -24,7 +24,7 @@ PAIRS = 30
 
 @pytest.fixture(scope="module")
 def corpus() -> ParallelCorpus:
-    """Pairs 2 i and 2 i + 1 ask for the same passage; three negatives each, the last one often missing."""
+    """Pairs 2 i and 2 i + 1 ask for the same passage; three negatives, the last often missing."""
     queries, passages = (
         {
             lang: [

@@ -1,4 +1,4 @@
-"""Hard negatives and what the card says of them: usable ones, another draw each step, in the passage's language."""
+"""Hard negatives and their numbers on the card: a new draw each step, in the passage's language."""
 
 from dataclasses import replace
 

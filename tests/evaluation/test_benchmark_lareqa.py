@@ -10,7 +10,7 @@ import pytest
 from hybrid_ir.corpora.sources import mlqa_r as mlqa_r_training
 from hybrid_ir.evaluation.benchmarks import mlqa_r, xquad_r
 from hybrid_ir.evaluation.benchmarks.lareqa import build_from_paragraphs
-from hybrid_ir.files.lareqa import Paragraph, Question, read_lareqa_folder
+from hybrid_ir.files.lareqa import LareqaQuestion, Paragraph, read_lareqa_folder
 from hybrid_ir.types import Source
 from tests.support.benchmarks import find_answers
 
@@ -21,12 +21,12 @@ TINY = {
             "A",
             "Eins. Zwei. Eins.",
             ("Eins.", "Zwei.", "Eins."),
-            (Question("a", "Was?", 0), Question("b", "Was?", 1)),
+            (LareqaQuestion("a", "Was?", 0), LareqaQuestion("b", "Was?", 1)),
         )
     ],
     "en": [
-        Paragraph("A", "One. Two.", ("One.", "Two."), (Question("a", "What?", 0),)),
-        Paragraph("B", "One.", ("One.",), (Question("c", "Where?", 0),)),
+        Paragraph("A", "One. Two.", ("One.", "Two."), (LareqaQuestion("a", "What?", 0),)),
+        Paragraph("B", "One.", ("One.",), (LareqaQuestion("c", "Where?", 0),)),
     ],
 }
 
@@ -73,7 +73,11 @@ def test_distinct_text_unites_the_answers_of_equal_questions_of_a_language():
 )
 def test_rows_are_sorted_without_repeats_though_questions_share_answers(queries, expected):
     """Of three questions of one text two have the last sentence, one the first, which repeats."""
-    questions = (Question("a", "Was?", 1), Question("b", "Was?", 1), Question("c", "Was?", 0))
+    questions = (
+        LareqaQuestion("a", "Was?", 1),
+        LareqaQuestion("b", "Was?", 1),
+        LareqaQuestion("c", "Was?", 0),
+    )
     paragraphs = {
         "de": [Paragraph("A", "Eins. Zwei. Eins.", ("Eins.", "Zwei.", "Eins."), questions)],
         "en": TINY["en"],
@@ -85,7 +89,7 @@ def test_rows_are_sorted_without_repeats_though_questions_share_answers(queries,
 def split_into_two_paragraphs(language: str, names: list[str]) -> list[Paragraph]:
     paragraphs = []
     for part in (names[:5], names[5:]):
-        questions = tuple(Question(name, f"{language} {name}?", 0) for name in part)
+        questions = tuple(LareqaQuestion(name, f"{language} {name}?", 0) for name in part)
         paragraphs.append(Paragraph("A", "One.", ("One.",), questions))
     return paragraphs
 

@@ -1,4 +1,4 @@
-"""`hybrid-ir latency` as users start it: two real checkpoints, in real processes; and what goes wrong."""
+"""`hybrid-ir latency` as users start it: two real checkpoints, real processes, and its errors."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def place(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def measured(place) -> Path:
-    code = "import sys; from hybrid_ir.cli.main import run_command; run_command('latency', sys.argv[1:])"
+    code = "from hybrid_ir.cli.main import run_command as r; import sys; r('latency', sys.argv[1:])"
     checkpoints = [str(place / "run" / "checkpoints" / f"{name}.ckpt") for name in ("best", "last")]
     done = run(
         place,

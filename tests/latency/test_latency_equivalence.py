@@ -18,7 +18,7 @@ TRIALS = 120
 def simulated(
     ratio: float, seed: int, noise: float = 0.08, question_noise: float = 0.15
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Latencies (R, U) of two checkpoints; the second is `ratio` times the first, by question a little more or less."""
+    """Latencies (R, U) of two checkpoints; the second is about `ratio` times the first."""
     rng = np.random.default_rng([7, seed])
     length_U = np.exp(rng.normal(0, 0.5, len(CLUSTERS_U)))
     effect_G = np.exp(rng.normal(np.log(ratio), question_noise, QUESTIONS))
@@ -40,7 +40,7 @@ def share_called(verdicts: set[str], ratio: float, **choices) -> float:
 
 @pytest.mark.parametrize("ratio", [1.05, 1 / 1.05])
 def test_at_the_edge_of_the_margin_it_calls_equivalent_once_in_twenty(ratio):
-    """The effect varies by question, so units that forgot their clusters would be called the same far too often."""
+    """The effect varies by question: units without clusters would pass as equal far too often."""
     share = share_called({"equivalent", "slightly different but within the margin"}, ratio)
     assert (
         0.01 <= share <= 0.11
@@ -65,7 +65,7 @@ def test_a_small_difference_is_told_from_none():
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 999), drift=st.floats(0.1, 3))
 def test_drift_that_hits_all_checkpoints_changes_nothing(seed, drift):
-    """A machine that slows down from query to query, by the same factor for both checkpoints of a visit."""
+    """A machine slows down by the same factor for both checkpoints of a visit."""
     first_RU, second_RU = simulated(1.03, seed)
     drift_U = np.exp(np.linspace(0, drift, len(CLUSTERS_U)))
     plain, drifted = (
@@ -146,7 +146,7 @@ def test_p_is_never_0_and_needs_ten_questions():
 @settings(max_examples=25, deadline=None)
 @given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=8), seed=st.integers(0, 99))
 def test_resamples_are_those_of_repeated_clusters(sizes, seed):
-    """Against the plain way: draw clusters, put their values together, take the mean and the lower median."""
+    """Against the plain way: draw clusters, join their values, take mean and lower median."""
     clusters_U = np.repeat(np.arange(len(sizes)), sizes)
     values_U = np.random.default_rng(seed).normal(size=len(clusters_U))
     means_B, medians_B = resample_clusters(values_U, clusters_U, 20, np.random.default_rng(seed))

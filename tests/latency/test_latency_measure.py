@@ -1,4 +1,4 @@
-"""The timing loop under a clock of our own: every nanosecond lands at its checkpoint, stage and query."""
+"""The timing loop under a fake clock: every nanosecond lands at its checkpoint, stage and query."""
 
 # R rounds, U units, V contestants, S stages
 

@@ -1,4 +1,4 @@
-"""Backends give the same vectors, pools and searches are what they say, and what cannot be had is said."""
+"""Backends give the same vectors, pools and searches fit their names, and errors are clear."""
 
 import sys
 from importlib.util import find_spec
@@ -211,7 +211,8 @@ def test_memory_is_asked_of_the_system():
         ({"search": ["exact", "exact"]}, "names something twice"),
         (
             {"rounds": 0, "warmup": -1, "pool_dtype": "int8"},
-            "rounds=0 must be a whole number from 1; warmup=-1 must be a whole number from 0; pool_dtype='int8' must be one of float32",
+            "rounds=0 must be a whole number from 1; warmup=-1 must be a whole number from 0; "
+            "pool_dtype='int8' must be one of float32",
         ),
     ],
 )

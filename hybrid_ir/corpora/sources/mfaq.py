@@ -7,7 +7,7 @@ from typing import Any
 
 from hybrid_ir.corpora.sources.released import (
     build_released_corpus,
-    choose_languages,
+    choose_training_languages,
     require_files,
 )
 from hybrid_ir.data.corpus import ParallelCorpus
@@ -52,7 +52,7 @@ LANGUAGES = [
 def list_files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
     """Lists the file of each language."""
     files = []
-    for language in choose_languages("mfaq", languages, LANGUAGES):
+    for language in choose_training_languages("mfaq", languages, LANGUAGES):
         files.append(hub_file("clips/mfaq", SOURCE.revision, f"data/{language}/train.jsonl"))
     return files
 
@@ -67,7 +67,7 @@ def load(
         cache: the cache folder.
         languages: the languages to use; arXiv 2408.10536 takes the English pairs.
     """
-    chosen = choose_languages("mfaq", languages, LANGUAGES)
+    chosen = choose_training_languages("mfaq", languages, LANGUAGES)
     files = list_files(chosen)
     paths = require_files("mfaq", files, folder)
     parts = []

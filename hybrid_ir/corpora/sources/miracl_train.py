@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hybrid_ir.corpora.sources.released import (
     build_released_corpus,
-    choose_languages,
+    choose_training_languages,
     require_files,
 )
 from hybrid_ir.data.corpus import ParallelCorpus
@@ -58,7 +58,7 @@ def list_files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]
     The judged passages may be anywhere in the corpus.
     """
     files = []
-    for language in choose_languages("miracl_train", languages, COUNTS):
+    for language in choose_training_languages("miracl_train", languages, COUNTS):
         for path in list_topic_files(language, "train"):
             files.append(hub_file(*MIRACL_TOPICS, path))
         for path in list_passage_files(language):
@@ -84,7 +84,7 @@ def load(
         negatives: how many hard negatives a pair may have.
         require_counts: whether to refuse another number of pairs than released.
     """
-    chosen = choose_languages("miracl_train", languages, COUNTS)
+    chosen = choose_training_languages("miracl_train", languages, COUNTS)
     parts = [partial(_read_pairs, Path(folder), language, negatives) for language in chosen]
     counts = {language: COUNTS[language] for language in chosen} if require_counts else None
     files = list_files(chosen)

@@ -10,7 +10,7 @@ from typing import Any
 from hybrid_ir.corpora.sources import squad
 from hybrid_ir.corpora.sources.released import (
     build_released_corpus,
-    choose_languages,
+    choose_training_languages,
     require_files,
 )
 from hybrid_ir.data.corpus import ParallelCorpus
@@ -49,7 +49,7 @@ COUNTS = {  # questions
 
 def list_files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
     """Lists SQuAD for English, and one archive for all other languages."""
-    chosen = choose_languages("mlqa_translate_train", languages, COUNTS)
+    chosen = choose_training_languages("mlqa_translate_train", languages, COUNTS)
     files = []
     if "en" in chosen:
         files += squad.list_files()
@@ -72,7 +72,7 @@ def load(
         languages: the languages to use, all by default.
         require_counts: whether to refuse another number of questions than released.
     """
-    chosen = choose_languages("mlqa_translate_train", languages, COUNTS)
+    chosen = choose_training_languages("mlqa_translate_train", languages, COUNTS)
     files = list_files(chosen)
     require_files("mlqa_translate_train", files, folder)
 

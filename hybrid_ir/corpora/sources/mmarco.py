@@ -13,7 +13,7 @@ from pyarrow import csv
 from rich.progress import track
 
 from hybrid_ir.corpora.sources.released import (
-    choose_languages,
+    choose_training_languages,
     list_file_states,
     require_files,
     require_release_counts,
@@ -59,7 +59,7 @@ Rows = Literal["pairs", "triples"]
 
 def list_files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
     """Lists the triples of ids, then the queries of each language, then the passages of each."""
-    names = [NAMES[code] for code in choose_languages("mmarco", languages, NAMES)]
+    names = [NAMES[code] for code in choose_training_languages("mmarco", languages, NAMES)]
     paths = [TRIPLES]
     paths += [f"data/google/queries/train/{name}_queries.train.tsv" for name in names]
     paths += [f"data/google/collections/{name}_collection.tsv" for name in names]
@@ -85,7 +85,7 @@ def load(
         negatives: how many hard negatives a pair may have; a triple has one.
         require_counts: whether to refuse another number of triples or texts than released.
     """
-    chosen = choose_languages("mmarco", languages, NAMES)
+    chosen = choose_training_languages("mmarco", languages, NAMES)
     if rows not in ("pairs", "triples") or negatives < 0:
         raise ValueError(
             f"rows={rows!r} must be pairs or triples, and negatives={negatives} 0 or more"

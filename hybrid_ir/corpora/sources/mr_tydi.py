@@ -7,7 +7,7 @@ from typing import Any
 
 from hybrid_ir.corpora.sources.released import (
     build_released_corpus,
-    choose_languages,
+    choose_training_languages,
     require_files,
 )
 from hybrid_ir.data.corpus import ParallelCorpus
@@ -58,7 +58,7 @@ Row = tuple[int, str, str, str, list[str]]  # line, id, question, passage, hard 
 def list_files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
     """Lists the file with the training questions of each language."""
     files = []
-    for language in choose_languages("mr_tydi", languages, NAMES):
+    for language in choose_training_languages("mr_tydi", languages, NAMES):
         path = f"mrtydi-v1.1-{NAMES[language]}/train.jsonl.gz"
         files.append(hub_file("castorini/mr-tydi", SOURCE.revision, path))
     return files
@@ -80,7 +80,7 @@ def load(
         negatives: how many of the hard negatives of a question to use, the first ones.
         require_counts: whether to refuse another number of pairs than released.
     """
-    chosen = choose_languages("mr_tydi", languages, NAMES)
+    chosen = choose_training_languages("mr_tydi", languages, NAMES)
     files = list_files(chosen)
     paths = require_files("mr_tydi", files, folder)
     parts = []

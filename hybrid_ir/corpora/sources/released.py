@@ -23,7 +23,7 @@ from hybrid_ir.types import Source, parse_languages
 MAX_CHARACTERS = 1_000_000  # characters of a text; the plots of whole films have fewer
 
 
-def choose_languages(
+def choose_training_languages(
     name: str, languages: str | Sequence[str] | None, known: Iterable[str]
 ) -> list[str]:
     """Returns the chosen languages of a data set in alphabetical order, all by default.

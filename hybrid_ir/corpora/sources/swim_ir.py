@@ -7,7 +7,7 @@ from typing import Literal
 
 from hybrid_ir.corpora.sources.released import (
     build_released_corpus,
-    choose_languages,
+    choose_training_languages,
     require_files,
 )
 from hybrid_ir.data.corpus import ParallelCorpus
@@ -81,7 +81,7 @@ def list_files(
 ) -> list[RemoteFile]:
     """Lists the Parquet files of each language."""
     files = []
-    for language in choose_languages("swim_ir", languages, LANGUAGES[variant]):
+    for language in choose_training_languages("swim_ir", languages, LANGUAGES[variant]):
         files += _list_shards(variant, language)
     return files
 
@@ -110,7 +110,7 @@ def load(
         languages: the languages of the queries to use, all by default.
         require_counts: whether to refuse another number of queries than released.
     """
-    chosen = choose_languages("swim_ir", languages, LANGUAGES[variant])
+    chosen = choose_training_languages("swim_ir", languages, LANGUAGES[variant])
     files = list_files(variant, chosen)
     require_files("swim_ir", files, folder)
     parts = []

@@ -1,22 +1,4 @@
-"""Builds the Benchmark of every loader from its queries, passages and judgements.
-
-A benchmark of one's own is any function that returns a `hybrid_ir.types.Benchmark`:
-
-    def load(languages: list[str] | None = None, max_queries: int | None = None) -> Benchmark:
-        chosen = choose_languages("capitals", languages, ["en", "sw"], max_queries)
-        builder = BenchmarkBuilder(Source("capitals", "capitals of Africa", "CC0", citation=""))
-        builder.add_passage("en", "p1", "Nairobi is the capital of Kenya.", topics=["kenya"])
-        builder.add_passage("sw", "p2", "Nairobi ni mji mkuu wa Kenya.", topics=["kenya"])
-        english = "What is the capital of Kenya?"
-        builder.add_query(Query("en", "q1", english, question_id="1", topics=("kenya",)))
-        swahili = "Mji mkuu wa Kenya ni upi?"
-        builder.add_query(Query("sw", "q2", swahili, question_id="1", topics=("kenya",)))
-        return builder.build(chosen, max_queries)
-
-It becomes `benchmark=capitals` by a file `conf/benchmark/capitals.yaml` whose `_target_` is the
-function and whose other keys are its arguments. Where the data has qrels in place of topics,
-`add_judgements` says which passage is relevant to which query.
-"""
+"""Builds the Benchmark of every loader from queries, passages and relevance: docs/library.md."""
 
 import logging
 from collections import Counter
