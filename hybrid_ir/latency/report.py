@@ -27,7 +27,7 @@ from hybrid_ir.latency.statistics import (
     sort_languages_by_tokens,
 )
 from hybrid_ir.latency.study import Study
-from hybrid_ir.system.versions import PACKAGES, get_installed_version, read_git_state
+from hybrid_ir.system.environment import PACKAGES, get_installed_version, read_git_state
 from hybrid_ir.types import Benchmark, TextEncoder
 
 OPTIONAL_PACKAGES = (

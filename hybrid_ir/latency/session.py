@@ -29,7 +29,7 @@ from hybrid_ir.latency.search import (
 )
 from hybrid_ir.latency.settings import LatencySettings, Search, Unavailable
 from hybrid_ir.latency.study import Study, Units, cut_into_units
-from hybrid_ir.system.progress import PROGRESS_COLUMNS
+from hybrid_ir.system.environment import PROGRESS_COLUMNS
 from hybrid_ir.types import Benchmark, TextEncoder
 
 COMPARED_QUERIES = 64  # whose HNSW results are compared with exact search

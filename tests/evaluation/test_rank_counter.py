@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.evaluation import exact_scores, passage_vectors, rank_counter
+from hybrid_ir.evaluation import exact_scores, rank_counter
 from hybrid_ir.evaluation.exact_scores import (
     bound_rounding_error,
     compute_paired_dots,
@@ -94,7 +94,7 @@ def test_batching_order_and_shards_change_nothing(seed, data):
         scores_at_once = data.draw(st.sampled_from([8, 50, 200]))
         patch.setattr(rank_counter, "SCORES_AT_ONCE", scores_at_once)
         comparisons_at_once = data.draw(st.sampled_from([1, 50]))
-        patch.setattr(passage_vectors, "COMPARISONS_AT_ONCE", comparisons_at_once)
+        patch.setattr(exact_scores, "COMPARISONS_AT_ONCE", comparisons_at_once)
         products_at_once = data.draw(st.sampled_from([1, 50]))
         patch.setattr(exact_scores, "PRODUCTS_AT_ONCE", products_at_once)
         counters = [create_counter(benchmark, queries_QD, passages_ND) for _ in range(shards)]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from hybrid_ir.data import permutation as order
+from hybrid_ir.data import row_streams
 from hybrid_ir.data.availability import Availability, order_by_languages
 from hybrid_ir.data.row_streams import Permutation
 
@@ -14,8 +14,8 @@ from hybrid_ir.data.row_streams import Permutation
 @pytest.fixture(autouse=True, scope="module")
 def _computed_however_small():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(order, "EXACT", 0)
-        patch.setattr(order, "AHEAD", 7)
+        patch.setattr(row_streams, "EXACT", 0)
+        patch.setattr(row_streams, "AHEAD", 7)
         yield
 
 
