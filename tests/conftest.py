@@ -12,6 +12,8 @@ import torch
 
 from hybrid_ir.model.backbone import FromScratch
 from hybrid_ir.model.encoder import BiEncoder
+from tests.support.command_line import place, trained
+from tests.support.small_run import build_training, numbers_benchmark, numbers_corpus
 
 # Where HYBRID_IR_SHARED says, or beside the repository: real data and a real pretrained encoder,
 # which no user has.

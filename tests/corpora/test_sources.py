@@ -244,7 +244,7 @@ def compose_source(name: str, tmp_path, *choices: str):
     """Returns the config of a data set with its choices, and with folders of this test."""
     overrides = [f"corpus.{choice}" for choice in choices]
     overrides += [f"paths.data_dir={tmp_path / 'data'}", f"paths.cache_dir={tmp_path / 'cache'}"]
-    return data.composed(name, overrides)["corpus"]
+    return data.compose_data_set(name, overrides)["corpus"]
 
 
 def load_source(name: str, tmp_path, *choices: str) -> ParallelCorpus:
@@ -470,7 +470,7 @@ IN_PAPER = [
 
 def compose_paper_mixture(tmp_path, *overrides: str):
     folders = [f"paths.data_dir={tmp_path / 'data'}", f"paths.cache_dir={tmp_path / 'cache'}"]
-    return data.composed("paper_mixture", [*folders, *overrides])["corpus"]
+    return data.compose_data_set("paper_mixture", [*folders, *overrides])["corpus"]
 
 
 def test_all_missing_parts_of_the_mixture_of_the_paper_are_named(tmp_path):
