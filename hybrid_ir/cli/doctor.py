@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from hybrid_ir.cli.config import wants_help
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.runs.conf import find_shipped_file
 from hybrid_ir.runs.launchers import count_cores
@@ -60,10 +61,14 @@ ROUNDING = 1e-3
 BF16_ERROR = 0.02
 # How much of the output of a failed run is shown if it holds no error message.
 SHOWN_CHARACTERS = 300
-USAGE = (
-    "hybrid-ir doctor [KEY=VALUE of train.py, such as model=, corpus=, sampler=] "
-    "[processes=N, 2 or more] [out=FILE]; the trainer is chosen here"
-)
+USAGE = """hybrid-ir doctor [KEY=VALUE ...]
+
+Checks this machine and how it trains, and prints the cure for what does not hold.
+
+processes=2       processes of the run with several ranks, 2 or more
+out=FILE          also writes the findings to a JSON file
+KEY=VALUE         any key of train.py but trainer=, such as model=, corpus= or sampler=
+"""
 STATUS = {True: "[green]holds[/]", False: "[red]does not[/]", None: "[yellow]unknown[/]"}
 
 
@@ -95,6 +100,9 @@ class DoctorOptions:
 
 def main(arguments: list[str]) -> None:
     """Runs all checks, prints them as a table, and exits with 1 if one of them does not hold."""
+    if wants_help(arguments):
+        print(USAGE, end="")
+        return
     options = parse_options(arguments)
     started = time.monotonic()
     findings = check_machine()
@@ -121,8 +129,8 @@ def parse_options(arguments: Sequence[str]) -> DoctorOptions:
             processes = int(value)
         elif key == "out":
             out = Path(value)
-        elif key in ("processes", "trainer") or argument in ("-h", "--help"):
-            raise ValueError(USAGE)
+        elif key in ("processes", "trainer"):
+            raise ValueError(f"{argument} cannot be had here. Usage: {USAGE}")
         else:
             overrides.append(argument)
     return DoctorOptions(overrides, processes, out)

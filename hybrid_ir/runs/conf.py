@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -99,13 +100,23 @@ def compose_config(
     searched = [f"file://{Path(folder).absolute()}" for folder in config_folders]
     extra = [f"hydra.searchpath=[{','.join(searched)}]"] if searched else []
     try:
-        with initialize_config_dir(prepare_hydra(), version_base="1.3"):
-            return compose(name, overrides=[*extra, *overrides])
+        return _compose(name, [*extra, *overrides])
     except (HydraException, OmegaConfBaseException) as error:
         message = describe_composition_error(
             error, lambda: list_keys(name, overrides), list_groups()
         )
         raise ValueError(message) from error
+
+
+def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
+    """Composes a config; what a run of `hydra.main` around it has set is there again afterwards."""
+    surrounding = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(prepare_hydra(), version_base="1.3"):
+            return compose(name, overrides=list(overrides))
+    finally:
+        GlobalHydra.instance().hydra = surrounding
 
 
 def list_keys(name: str, overrides: Sequence[str] = ()) -> list[str]:
@@ -116,8 +127,7 @@ def list_keys(name: str, overrides: Sequence[str] = ()) -> list[str]:
         group = target.removeprefix("+").partition("@")[0]
         if option in list_options(group):
             choices.append(override)
-    with initialize_config_dir(prepare_hydra(), version_base="1.3"):
-        cfg = compose(name, overrides=choices)
+    cfg = _compose(name, choices)
     return list_keys_of(OmegaConf.to_container(cfg, resolve=False))
 
 
