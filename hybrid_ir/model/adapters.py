@@ -183,8 +183,7 @@ class SentenceTransformerAdapter(_EncodesTexts):
         except ImportError as error:
             raise ValueError(
                 f"{path!r} is a sentence-transformers model: pip install "
-                "'hybrid-ir[sentence-transformers]', or say loader=transformers pooling=mean to "
-                "read it as a plain Hugging Face encoder"
+                "'hybrid-ir[sentence-transformers]'"
             ) from error
         with quiet_transformers():
             self.model = SentenceTransformer(
