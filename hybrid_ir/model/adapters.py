@@ -183,7 +183,8 @@ class SentenceTransformerAdapter(_EncodesTexts):
         except ImportError as error:
             raise ValueError(
                 f"{path!r} is a sentence-transformers model: pip install "
-                "'hybrid-ir[sentence-transformers]'"
+                "'hybrid-ir[sentence-transformers]', or choose a pooling, as pooling=mean, to read "
+                "it as a plain Hugging Face encoder"
             ) from error
         with quiet_transformers():
             self.model = SentenceTransformer(

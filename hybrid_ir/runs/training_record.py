@@ -133,11 +133,16 @@ class ResultReport(Callback):
     Args:
         cfg: the config of the run.
         folder: of the run.
+
+    Raises:
+        ValueError: the run whose checkpoint shall be measured is of another version. It is said
+            here, before anything is measured.
     """
 
     def __init__(self, cfg: DictConfig, folder: Path):
         self.cfg = cfg
         self.folder = folder
+        self.trained_run, self.trained_folder = self._find_trained_run()
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         """Writes the result files on the first rank, when the progress bar has gone."""
@@ -171,16 +176,19 @@ class ResultReport(Callback):
 
     def _describe_training(self) -> dict[str, Any] | None:
         """The training of the measured weights; None for an encoder that was not trained."""
-        folder = self.folder
-        run = self.cfg
-        if not self.cfg.fit and self.cfg.ckpt_path:
-            checkpoint = find_checkpoint(self.cfg.ckpt_path, self.cfg.test_checkpoint)
-            folder = Path(checkpoint).parent.parent
-            if (folder / "config.yaml").is_file():
-                run = load_run_config(folder)
-        if not (folder / "batch_card.json").is_file():
+        if not (self.trained_folder / "batch_card.json").is_file():
             return None
-        return describe_training(run, folder)
+        return describe_training(self.trained_run, self.trained_folder)
+
+    def _find_trained_run(self) -> tuple[DictConfig, Path]:
+        """The config and the folder of the run that trained the measured weights."""
+        if self.cfg.fit or not self.cfg.ckpt_path:
+            return self.cfg, self.folder
+        checkpoint = find_checkpoint(self.cfg.ckpt_path, self.cfg.test_checkpoint)
+        folder = Path(checkpoint).parent.parent
+        if not (folder / "config.yaml").is_file():
+            return self.cfg, folder
+        return load_run_config(folder), folder
 
 
 def build_reports(cfg: DictConfig, folder: Path) -> list[Callback]:

@@ -1,6 +1,7 @@
 """train.py as users type it: a run, its files, its checkpoint measured again, and its errors."""
 
 import json
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
@@ -98,6 +99,27 @@ def test_a_model_that_is_not_to_be_had_is_one_clear_error(place, tmp_path):
     assert ended.returncode == 2
     assert "model.backbone='FacebookAI/xlm-roberta-base' could not be loaded" in ended.stderr
     assert not (tmp_path / "bad").exists()
+
+
+def test_a_run_of_another_version_is_refused_before_anything_is_measured(trained, place, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(trained, old)
+    config = (old / "config.yaml").read_text()
+    assert "hybrid_ir.model.encoder.BiEncoder" in config
+    config = config.replace("hybrid_ir.model.encoder.BiEncoder", "hybrid_ir.encoder.BiEncoder")
+    (old / "config.yaml").write_text(config)
+    arguments = (
+        "debug=smoke",
+        "fit=false",
+        f"ckpt_path={old}",
+        f"hydra.run.dir={tmp_path / 'new'}",
+    )
+    ended = train_in_process(place, *arguments)
+    assert ended.returncode == 2
+    assert (
+        "model._target_=hybrid_ir.encoder.BiEncoder does not exist in this version" in ended.stderr
+    )
+    assert not (tmp_path / "new").exists()
 
 
 def test_describe_shows_a_corpus_and_its_plan(place):
