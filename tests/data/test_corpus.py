@@ -46,7 +46,9 @@ def group_by_searching(rows: list[tuple[str, str]]) -> list[int]:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from("uvwxyz"), st.sampled_from("123456")), min_size=1, max_size=9)
+    st.lists(
+        st.tuples(st.sampled_from("uvwxyz"), st.sampled_from("123456")), min_size=1, max_size=20
+    )
 )
 @settings(deadline=None)
 def test_content_groups_are_those_of_a_search_through_all_chains(rows):
