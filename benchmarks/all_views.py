@@ -1,14 +1,16 @@
-"""XQuAD-R's 132 settings: one counting pass against sentence-transformers' InformationRetrievalEvaluator, setting by setting.
+"""XQuAD-R's 132 settings: one counting pass beside the evaluator of sentence-transformers.
 
     hybrid-ir evaluate model=MODEL benchmark=[xquad_r] save_embeddings=true out=FOLDER
     python benchmarks/all_views.py data/xquad-r FOLDER/xquad_r/embeddings
 
-Both get the same vectors: the evaluator's model is a look-up table, so its 132 encoding passes cost it nothing here. It
-computes its default measures, whose mAP is cut at rank 100; the counting pass computes all of ours, over the whole pool.
+InformationRetrievalEvaluator is run for each setting. Both get the same vectors: the evaluator's
+model is a look-up table, so its 132 encoding passes cost it nothing here. It computes its default
+measures, whose mAP is cut at rank 100; the counting pass computes all of ours over the whole pool.
 """
 
-import sys
+import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,91 +19,134 @@ import torch
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
 from hybrid_ir.evaluation.benchmarks.xquad_r import load
+from hybrid_ir.evaluation.encoding import read_shards
 from hybrid_ir.evaluation.rank_counter import rank_benchmark
 from hybrid_ir.evaluation.results import Results
-from hybrid_ir.evaluation.vector_shards import read_shards
+from hybrid_ir.types import Benchmark
 
-ROUNDS = 2
+ALL_LANGUAGES = None  # the passage language of a setting whose pool has all languages
 
 
-class LookUp:
-    """What the evaluator needs of a SentenceTransformer, with the vectors ready."""
+class VectorTable:
+    """What the evaluator needs of a SentenceTransformer: a table from texts to their vectors."""
 
     similarity_fn_name = "cosine"
     model_card_data = SimpleNamespace(set_evaluation_metrics=lambda *_: None)
 
-    def __init__(self, vectors: dict[str, torch.Tensor]):
-        self.vectors = vectors
+    def __init__(self, queries: torch.Tensor, passages: torch.Tensor):
+        self.vectors = {name_query(row): vector for row, vector in enumerate(queries)}
+        self.vectors |= {name_passage(row): vector for row, vector in enumerate(passages)}
 
-    def encode_query(self, texts, **_) -> torch.Tensor:
+    def encode_query(self, texts: Sequence[str], **_) -> torch.Tensor:
+        """Returns the vectors of queries, which are called by their names."""
         return torch.stack([self.vectors[text] for text in texts])
 
     encode_document = encode_query
 
     @staticmethod
     def similarity(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        """Returns the inner products of all pairs."""
         return left @ right.T
 
 
-def one_setting(benchmark, model: LookUp, asked: int, answered: int | None) -> float:
-    """mAP of one language pair, or of the pool of all languages."""
-    queries = np.flatnonzero(benchmark.query_languages == asked)
-    pool = (
-        np.arange(len(benchmark.passages))
-        if answered is None
-        else np.flatnonzero(benchmark.passage_languages == answered)
-    )
-    known = set(pool.tolist())
+def name_query(row: int) -> str:
+    """Returns the text that stands for a query in the table."""
+    return f"q{row}"
+
+
+def name_passage(row: int) -> str:
+    """Returns the text that stands for a passage in the table."""
+    return f"p{row}"
+
+
+def read_vectors(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Reads the vectors of all queries and of all passages, in the order of their rows."""
+    vectors: dict[str, dict[int, torch.Tensor]] = {"query": {}, "passage": {}}
+    for shard in read_shards(folder):
+        for row, vector in zip(shard.rows_N.tolist(), shard.vectors_ND, strict=True):
+            vectors[shard.role][row] = vector
+    queries = torch.stack([vectors["query"][row] for row in range(len(vectors["query"]))])
+    passages = torch.stack([vectors["passage"][row] for row in range(len(vectors["passage"]))])
+    return queries, passages
+
+
+def list_settings(languages: int) -> dict[str, list[tuple[int, int | None]]]:
+    """Returns the query language and the passage language of each setting of the three views."""
+    mono = []
+    cross = []
+    multi = []
+    for query_language in range(languages):
+        mono.append((query_language, query_language))
+        multi.append((query_language, ALL_LANGUAGES))
+        for passage_language in range(languages):
+            if passage_language != query_language:
+                cross.append((query_language, passage_language))
+    return {"mono": mono, "cross": cross, "multi": multi}
+
+
+def evaluate_setting(
+    benchmark: Benchmark, table: VectorTable, query_language: int, passage_language: int | None
+) -> float:
+    """Returns the mAP at rank 100 of one setting, by the evaluator of sentence-transformers."""
+    queries = np.flatnonzero(benchmark.query_languages == query_language)
+    if passage_language is ALL_LANGUAGES:
+        pool = np.arange(len(benchmark.passages))
+    else:
+        pool = np.flatnonzero(benchmark.passage_languages == passage_language)
+    in_pool = np.zeros(len(benchmark.passages), bool)
+    in_pool[pool] = True
+    relevant = {}
+    for query in queries:
+        rows = benchmark.relevant[query]
+        relevant[name_query(query)] = {name_passage(row) for row in rows[in_pool[rows]]}
     evaluator = InformationRetrievalEvaluator(
-        {f"q{q}": f"q{q}" for q in queries},
-        {f"p{p}": f"p{p}" for p in pool},
-        {f"q{q}": {f"p{p}" for p in benchmark.relevant[q] if p in known} for q in queries},
+        {name_query(row): name_query(row) for row in queries},
+        {name_passage(row): name_passage(row) for row in pool},
+        relevant,
         show_progress_bar=False,
         write_csv=False,
         main_score_function="cosine",
-        score_functions={"cosine": model.similarity},
+        score_functions={"cosine": table.similarity},
     )
-    return evaluator(model)["cosine_map@100"]
+    return evaluator(table)["cosine_map@100"]
 
 
-def main(data: str, embeddings: str) -> None:
+def main() -> None:
+    """Measures both, alternating, and prints their times and values."""
+    parser = argparse.ArgumentParser(description="One pass beside 132 evaluators.")
+    parser.add_argument("data", help="the folder of XQuAD-R")
+    parser.add_argument("embeddings", type=Path, help="the folder of saved embeddings")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--languages", nargs="*", help="some of the languages, for a short try")
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    benchmark, found = load(data), {"query": {}, "passage": {}}
-    for part in read_shards(Path(embeddings)):
-        found[part.role] |= dict(zip(part.rows_N.tolist(), part.vectors_ND, strict=True))
-    queries, passages = (
-        torch.stack([rows[row] for row in range(len(rows))]) for rows in found.values()
-    )
-    model = LookUp(
-        {f"q{row}": v for row, v in found["query"].items()}
-        | {f"p{row}": v for row, v in found["passage"].items()}
-    )
-    languages = range(len(benchmark.languages))
-    settings = {
-        "mono": [(i, i) for i in languages],
-        "cross": [(i, j) for i in languages for j in languages if i != j],
-        "multi": [(i, None) for i in languages],
-    }
-    for number in range(ROUNDS):
+    benchmark = load(options.data, languages=options.languages)
+    queries, passages = read_vectors(options.embeddings)
+    table = VectorTable(queries, passages)
+    settings = list_settings(len(benchmark.languages))
+    count = sum(len(pairs) for pairs in settings.values())
+    for number in range(options.rounds):
         started = time.perf_counter()
-        results = Results.of(rank_benchmark(queries, passages, benchmark), benchmark)
-        ours = time.perf_counter() - started
+        results = Results.from_table(rank_benchmark(queries, passages, benchmark), benchmark)
+        seconds = time.perf_counter() - started
         print(
-            f"round {number}: one pass, all 132 settings and every measure: {ours:.1f} s",
+            f"round {number}: one pass, all {count} settings and every measure: {seconds:.1f} s",
             flush=True,
         )
-        theirs = 0.0
+        evaluator_seconds = 0.0
         for view, pairs in settings.items():
             started = time.perf_counter()
-            value = np.mean([one_setting(benchmark, model, *pair) for pair in pairs])
-            theirs += (seconds := time.perf_counter() - started)
+            values = [evaluate_setting(benchmark, table, *pair) for pair in pairs]
+            view_seconds = time.perf_counter() - started
+            evaluator_seconds += view_seconds
             print(
-                f"  {len(pairs):>3} evaluators for {view}: {seconds:.1f} s, mAP@100 {value:.4f}, ours "
-                f"{results.macro(view)['map']:.4f} over the whole pool",
+                f"  {len(pairs):>3} evaluators for {view}: {view_seconds:.1f} s, mAP@100 "
+                f"{np.mean(values):.4f}, ours {results.macro(view)['map']:.4f} over the whole pool",
                 flush=True,
             )
-        print(f"  132 evaluators: {theirs:.1f} s, ratio {theirs / ours:.0f}", flush=True)
+        ratio = evaluator_seconds / seconds
+        print(f"  {count} evaluators: {evaluator_seconds:.1f} s, ratio {ratio:.0f}", flush=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

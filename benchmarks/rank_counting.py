@@ -1,78 +1,92 @@
-"""XQuAD-R's whole pass, all three views and every metric, given the embeddings: seconds and memory.
+"""A whole pass over XQuAD-R given the embeddings: all three views and every metric.
 
-python benchmarks/rank_counting.py data/xquad-r intfloat/multilingual-e5-small
+    python benchmarks/rank_counting.py data/xquad-r intfloat/multilingual-e5-small
+
+Prints seconds and memory.
 """
 
+import argparse
 import multiprocessing
-import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import torch
+from memory import read_peak_memory
 from safetensors.torch import load_file, save_file
 
-from hybrid_ir.data.batching import Chunks
 from hybrid_ir.evaluation.benchmarks.xquad_r import load
+from hybrid_ir.evaluation.encoding import TokenChunks
 from hybrid_ir.evaluation.rank_counter import rank_benchmark
 from hybrid_ir.evaluation.results import Results
 from hybrid_ir.model.encoder import BiEncoder
 
-REPEATS = 5
 
-
-def encode(data: str, model: str, written: Path) -> None:
-    benchmark = load(data)
+def write_vectors(data: str, model: str, languages: list[str] | None, path: Path) -> None:
+    """Encodes all queries and passages, and writes their vectors to a file."""
+    benchmark = load(data, languages=languages)
     encoder = BiEncoder(
         model, query_prefix="query: ", passage_prefix="passage: ", tokens_per_slice=2048
     ).eval()
-    vectors = {
-        "queries": torch.empty(len(benchmark.queries), encoder.width),
-        "passages": torch.empty(len(benchmark.passages), encoder.width),
-    }
+    queries = torch.empty(len(benchmark.queries), encoder.width)
+    passages = torch.empty(len(benchmark.passages), encoder.width)
+    chunks = TokenChunks(benchmark, encoder.tokenizers, path.parent)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        chunks = Chunks(benchmark, encoder.tokenizers, written.parent)
-        for chunk in (chunks[i] for i in range(len(chunks))):
-            into = vectors["queries" if chunk.stage == "queries" else "passages"]
-            for rows, vector in zip(chunk.rows, encoder(chunk.tokens), strict=True):
-                into[torch.from_numpy(rows)] = vector
-    save_file(vectors, written)
+        for number in range(len(chunks)):
+            chunk = chunks[number]
+            vectors = queries if chunk.stage == "queries" else passages
+            encoded = chunk.assign(encoder(chunk.inputs))
+            vectors[torch.from_numpy(encoded.rows_N)] = encoded.vectors_ND
+    save_file({"queries": queries, "passages": passages}, path)
 
 
-def main(data: str, model: str) -> None:
-    benchmark = load(data)
+def encode_in_own_process(
+    data: str, model: str, languages: list[str] | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Encodes in another process, so that the memory measured here is not the model's."""
     with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / "vectors.safetensors"
-        # in a process of its own, so that the memory measured here is not the model's
-        child = multiprocessing.get_context("spawn").Process(
-            target=encode, args=(data, model, written)
+        path = Path(folder) / "vectors.safetensors"
+        process = multiprocessing.get_context("spawn").Process(
+            target=write_vectors, args=(data, model, languages, path)
         )
-        child.start()
-        child.join()
-        queries, passages = (load_file(written)[side] for side in ("queries", "passages"))
+        process.start()
+        process.join()
+        vectors = load_file(path)
+    return vectors["queries"], vectors["passages"]
+
+
+def main() -> None:
+    """Measures the pass several times."""
+    parser = argparse.ArgumentParser(description="A whole pass over XQuAD-R, given the embeddings.")
+    parser.add_argument("data", help="the folder of XQuAD-R")
+    parser.add_argument("model", help="a model of the hub, or its folder")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--languages", nargs="*", help="some of the languages, for a short try")
+    options = parser.parse_args()
+    queries, passages = encode_in_own_process(options.data, options.model, options.languages)
+    benchmark = load(options.data, languages=options.languages)
     print(
-        f"{len(queries):,} queries, {len(passages):,} passages, width {queries.shape[1]}, {torch.get_num_threads()} threads"
+        f"{len(queries):,} queries, {len(passages):,} passages, width {queries.shape[1]}, "
+        f"{torch.get_num_threads()} threads"
     )
-    before = peak()
-    for _ in range(REPEATS):
+    memory_before = read_peak_memory()
+    for _ in range(options.rounds):
         started = time.perf_counter()
         table = rank_benchmark(queries, passages, benchmark)
-        counted = time.perf_counter()
-        results = Results.of(table, benchmark)
+        rank_seconds = time.perf_counter() - started
+        started = time.perf_counter()
+        results = Results.from_table(table, benchmark)
         means = [f"{results.macro(view)['map']:.4f}" for view in ("mono", "cross", "multi")]
+        metric_seconds = time.perf_counter() - started
         print(
-            f"ranks {counted - started:.2f} s + metrics {time.perf_counter() - counted:.2f} s "
-            f"= {time.perf_counter() - started:.2f} s, mAP {' / '.join(means)}"
+            f"ranks {rank_seconds:.2f} s + metrics {metric_seconds:.2f} s = "
+            f"{rank_seconds + metric_seconds:.2f} s, mAP {' / '.join(means)}"
         )
     print(
-        f"peak memory of the process {peak():.0f} MB, of which {before:.0f} MB before the pass: libraries, texts, vectors"
+        f"peak memory of the process {read_peak_memory():.0f} MB, of which {memory_before:.0f} MB "
+        "before the pass: libraries, texts, vectors"
     )
-
-
-def peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

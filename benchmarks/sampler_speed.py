@@ -3,6 +3,7 @@
 python benchmarks/sampler_speed.py
 """
 
+import argparse
 import time
 
 import numpy as np
@@ -11,9 +12,11 @@ from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.types import Source
 
-PAIRS, BATCH, STEPS = 100_000, 100, 2000
+BATCH_SIZE = 100
+FAR_STEP = 1_000_000
 LANGUAGES = ["ar", "de", "en", "es", "hi", "ru", "th", "tr", "zh"]
-FAMILY = {
+# Monolingual share and level of each sampler.
+SAMPLERS = {
     "x_x_mono": (1.0, "batch"),
     "x_y": (0.0, "batch"),
     "hybrid": (0.5, "batch"),
@@ -22,23 +25,34 @@ FAMILY = {
 }
 
 
+def build_corpus(pairs: int) -> ParallelCorpus:
+    """Builds a corpus of short texts that are there in all languages."""
+    texts = {}
+    for language in LANGUAGES:
+        texts[language] = [f"{language} {number}" for number in range(pairs)]
+    rows = np.arange(pairs)
+    source = Source("made", "", "", "")
+    return ParallelCorpus(texts, texts, np.stack([rows, rows], axis=1), source)
+
+
 def main() -> None:
-    texts = {language: [f"{language} {i}" for i in range(PAIRS)] for language in LANGUAGES}
-    corpus = ParallelCorpus(
-        texts, texts, np.repeat(np.arange(PAIRS)[:, None], 2, axis=1), Source("made", "", "", "")
-    )
-    print(f"{PAIRS:,} pairs, {len(LANGUAGES)} languages, batch {BATCH}")
-    for name, (share, level) in FAMILY.items():
-        sampler = PairBatchSampler(corpus, BATCH, share, level)
+    """Measures all samplers on one corpus."""
+    parser = argparse.ArgumentParser(description="Picks per second of every sampler.")
+    parser.add_argument("--pairs", type=int, default=100_000)
+    parser.add_argument("--steps", type=int, default=2000)
+    options = parser.parse_args()
+    corpus = build_corpus(options.pairs)
+    print(f"{options.pairs:,} pairs, {len(LANGUAGES)} languages, batch {BATCH_SIZE}")
+    for name, (share, level) in SAMPLERS.items():
+        sampler = PairBatchSampler(corpus, BATCH_SIZE, share, level)
         started = time.perf_counter()
-        for step in range(STEPS):
+        for step in range(options.steps):
             sampler[step]
-        seconds = time.perf_counter() - started
+        rate = options.steps * BATCH_SIZE / (time.perf_counter() - started)
         started = time.perf_counter()
-        PairBatchSampler(corpus, BATCH, share, level)[1_000_000]
-        print(
-            f"{name:15} {STEPS * BATCH / seconds:12,.0f} picks/s   batch 1,000,000 after {time.perf_counter() - started:.2f} s"
-        )
+        PairBatchSampler(corpus, BATCH_SIZE, share, level)[FAR_STEP]
+        far_seconds = time.perf_counter() - started
+        print(f"{name:15} {rate:12,.0f} picks/s   batch {FAR_STEP:,} after {far_seconds:.2f} s")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,72 @@
-"""Multilingual dense retrieval: batches planned by language, and retrieval measured by language."""
+"""hybrid-ir trains multilingual dense retrievers and measures what that does to retrieval.
+
+Its batches are planned by language. The public names are imported when they are first used, so that
+importing this package takes no time.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hybrid_ir.comparison.comparison import compare
+    from hybrid_ir.data.corpus import ParallelCorpus
+    from hybrid_ir.data.sampling import PairBatchSampler
+    from hybrid_ir.evaluation.evaluate import evaluate
+    from hybrid_ir.model.encoder import BiEncoder
+    from hybrid_ir.runs.data_sets import load_benchmark, load_corpus
+    from hybrid_ir.runs.encoders import load_encoder
+    from hybrid_ir.training.datamodule import RetrievalData
+    from hybrid_ir.training.losses import InfoNCE
+    from hybrid_ir.training.retriever import Retriever
+    from hybrid_ir.types import Benchmark
+
+# Public name -> module that defines it.
+_MODULES = {
+    "Benchmark": "hybrid_ir.types",
+    "BiEncoder": "hybrid_ir.model.encoder",
+    "InfoNCE": "hybrid_ir.training.losses",
+    "PairBatchSampler": "hybrid_ir.data.sampling",
+    "ParallelCorpus": "hybrid_ir.data.corpus",
+    "RetrievalData": "hybrid_ir.training.datamodule",
+    "Retriever": "hybrid_ir.training.retriever",
+    "compare": "hybrid_ir.comparison.comparison",
+    "evaluate": "hybrid_ir.evaluation.evaluate",
+    "load_benchmark": "hybrid_ir.runs.data_sets",
+    "load_corpus": "hybrid_ir.runs.data_sets",
+    "load_encoder": "hybrid_ir.runs.encoders",
+}
+
+__all__ = [
+    "Benchmark",
+    "BiEncoder",
+    "InfoNCE",
+    "PairBatchSampler",
+    "ParallelCorpus",
+    "RetrievalData",
+    "Retriever",
+    "__version__",
+    "compare",
+    "evaluate",
+    "load_benchmark",
+    "load_corpus",
+    "load_encoder",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name from the module that defines it."""
+    if name == "__version__":
+        from hybrid_ir.system.environment import get_installed_version
+
+        value = get_installed_version("hybrid-ir")
+    elif name in _MODULES:
+        value = getattr(import_module(_MODULES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Lists the public names besides those of the module itself."""
+    return sorted({*globals(), *__all__})

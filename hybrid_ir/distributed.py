@@ -1,7 +1,7 @@
 """Rank, world size and what ranks exchange: the only file that imports torch.distributed.
 
-Without a process group every function is the identity, so nobody asks whether there are several processes.
-Shapes: B rows of this rank, N rows of all ranks in the order of ranks, D width.
+Without a process group every function returns its input, so callers need not ask whether there are
+several processes. Shapes: B rows of this rank, N rows of all ranks in the order of ranks, D width.
 """
 
 from collections.abc import Iterable
@@ -15,68 +15,90 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
-# their names since torch 2.13, and before
-all_gather_single = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
-reduce_scatter_single = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
+if hasattr(dist, "all_gather_single"):  # their names since torch 2.13
+    all_gather_single = dist.all_gather_single
+    reduce_scatter_single = dist.reduce_scatter_single
+else:
+    all_gather_single = dist.all_gather_into_tensor
+    reduce_scatter_single = dist.reduce_scatter_tensor
+
+# Words of the error texts of torch that mean a lost connection.
+LOST_CONNECTION_WORDS = ("gloo", "nccl", "connection closed", "connection reset")
 
 
 def is_lost_peer_error(error: BaseException) -> bool:
-    """Whether an error only says that another process of the run has ended or does not answer."""
-    said = str(error).lower()
-    return isinstance(error, dist.DistError) or (
-        isinstance(error, RuntimeError)
-        and any(word in said for word in ("gloo", "nccl", "connection closed", "connection reset"))
-    )
+    """Returns whether an error only says that another process ended or does not answer."""
+    if isinstance(error, dist.DistError):
+        return True
+    if not isinstance(error, RuntimeError):
+        return False
+    message = str(error).lower()
+    return any(word in message for word in LOST_CONNECTION_WORDS)
 
 
 def get_world_size() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    """Returns the number of processes of the run."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_world_size()
+    return 1
 
 
 def get_rank() -> int:
+    """Returns the number of this process among the processes of the run, from 0."""
     return dist.get_rank() if get_world_size() > 1 else 0
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of all ranks, as many from each; the gradient of a row is summed over the ranks that used it."""
+    """Gathers the rows of all ranks, equally many from each.
+
+    The gradient of a row is the sum over the ranks that used it.
+    """
 
     @staticmethod
-    def forward(ctx, own_BD: torch.Tensor) -> torch.Tensor:
-        every_ND = own_BD.new_empty((get_world_size() * len(own_BD), *own_BD.shape[1:]))
-        all_gather_single(every_ND, own_BD.contiguous())
-        return every_ND
+    def forward(ctx, rows_BD: torch.Tensor) -> torch.Tensor:
+        """Returns the rows of all ranks in the order of ranks (N, D)."""
+        gathered_ND = rows_BD.new_empty((get_world_size() * len(rows_BD), *rows_BD.shape[1:]))
+        all_gather_single(gathered_ND, rows_BD.contiguous())
+        return gathered_ND
 
     @staticmethod
     def backward(ctx, gradient_ND: torch.Tensor) -> torch.Tensor:
-        own_BD = gradient_ND.new_empty(
-            (len(gradient_ND) // get_world_size(), *gradient_ND.shape[1:])
-        )
-        reduce_scatter_single(own_BD, gradient_ND.contiguous())
-        return own_BD
+        """Returns the gradient of this rank's rows, summed over all ranks (B, D)."""
+        rows_per_rank = len(gradient_ND) // get_world_size()
+        gradient_BD = gradient_ND.new_empty((rows_per_rank, *gradient_ND.shape[1:]))
+        reduce_scatter_single(gradient_BD, gradient_ND.contiguous())
+        return gradient_BD
 
 
-def gather(own_BD: torch.Tensor) -> torch.Tensor:
-    """The rows of all ranks (N, D), differentiable.
+def gather(rows_BD: torch.Tensor) -> torch.Tensor:
+    """Returns the rows of all ranks (N, D), differentiable; every rank must have equally many.
 
-    A rank's loss is the mean over its own queries. Strategies average gradients over ranks, and here the gradient of a
-    passage comes from all of them: together that is the gradient of the mean over the whole batch, with no factor anywhere.
+    A rank's loss is the mean over its own queries. Strategies average gradients over ranks, and
+    here the gradient of a passage is summed over all ranks. Together that is the gradient of the
+    mean over the whole batch, so no code needs a factor for the number of ranks.
     """
-    return _Gather.apply(own_BD) if get_world_size() > 1 else own_BD
+    return _Gather.apply(rows_BD) if get_world_size() > 1 else rows_BD
 
 
-def gather_uneven(own_BD: torch.Tensor) -> torch.Tensor:
-    """The rows of all ranks, however many each has; not differentiable."""
+def gather_uneven(rows_BD: torch.Tensor) -> torch.Tensor:
+    """Returns the rows of all ranks, however many each has; not differentiable."""
     if get_world_size() == 1:
-        return own_BD
-    sizes = gather(_sendable(torch.tensor([len(own_BD)]))).tolist()
-    padded_BD = _sendable(own_BD).new_zeros((max(1, *sizes), *own_BD.shape[1:]))
-    padded_BD[: len(own_BD)] = own_BD
-    parts = gather(padded_BD).to(own_BD.device).split(len(padded_BD))
-    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+        return rows_BD
+    sizes = gather(_move_to_sendable_device(torch.tensor([len(rows_BD)]))).tolist()
+    longest = max(1, *sizes)
+    padded_BD = _move_to_sendable_device(rows_BD).new_zeros((longest, *rows_BD.shape[1:]))
+    padded_BD[: len(rows_BD)] = rows_BD
+    blocks = gather(padded_BD).to(rows_BD.device).split(longest)
+    return torch.cat([block[:size] for block, size in zip(blocks, sizes, strict=True)])
 
 
 class FullySharded(ModelParallelStrategy):
-    """Lightning's strategy for FSDP2, over all processes of the run, and saving whole checkpoints."""
+    """Lightning's strategy for FSDP2 over all processes of the run, with complete checkpoints.
+
+    Args:
+        timeout: how long a rank waits for the others in a collective; 30 minutes by default.
+        process_group_backend: `nccl` or `gloo`; None for the one of the device.
+    """
 
     def __init__(self, timeout: timedelta | None = None, process_group_backend: str | None = None):
         super().__init__(
@@ -87,45 +109,57 @@ class FullySharded(ModelParallelStrategy):
         )
 
     def setup_environment(self) -> None:
+        """Spreads the weights over all processes before Lightning builds the device mesh."""
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
 
 
 def shard_module(module: nn.Module, layers: Iterable[nn.Module], mesh: DeviceMesh) -> None:
-    """Keep of every weight only this rank's part, and have all parts at hand when a layer is run (FSDP2)."""
-    if not isinstance(module, FSDPModule):  # as it is when it is measured after its training
-        for part in (*layers, module):
-            fully_shard(part, mesh=mesh)
+    """Keeps only this rank's part of every weight, and fetches the rest when a layer runs (FSDP2).
+
+    Args:
+        module: sharded in place; a module that is sharded already, as in a test after the
+            training, stays as it is.
+        layers: parts of the module whose weights are fetched together.
+        mesh: the ranks over which the weights are spread.
+    """
+    if isinstance(module, FSDPModule):
+        return
+    for part in (*layers, module):
+        fully_shard(part, mesh=mesh)
 
 
 def count_missing_calls(module: nn.Module, calls: int) -> int:
-    """How often the busiest rank runs a sharded module beyond the calls of this one, which has to join in; else 0."""
+    """Returns how many more calls of a sharded module the busiest rank makes than this one.
+
+    All ranks must call a sharded module equally often. The result is 0 for any other module.
+    """
     if not isinstance(module, FSDPModule):
         return 0
-    most = _sendable(torch.tensor(calls))
+    most = _move_to_sendable_device(torch.tensor(calls))
     dist.all_reduce(most, dist.ReduceOp.MAX)
     return int(most) - calls
 
 
 def to_full_tensor(value: torch.Tensor) -> torch.Tensor:
-    """A value that may be spread over ranks, as a plain tensor."""
+    """Returns a value that may be spread over ranks as a plain tensor."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def _sendable(own: torch.Tensor) -> torch.Tensor:
-    return (
-        own.cuda() if dist.get_backend() == "nccl" else own
-    )  # NCCL takes nothing that lies in main memory
-
-
-def sum_over_ranks(own: torch.Tensor) -> torch.Tensor:
-    """The sum over all ranks, a new tensor, the same to the last bit on each."""
+def sum_over_ranks(value: torch.Tensor) -> torch.Tensor:
+    """Returns the sum over all ranks, the same to the last bit on each."""
     if get_world_size() == 1:
-        return own
-    total = _sendable(own).clone()
+        return value
+    total = _move_to_sendable_device(value).clone()
     dist.all_reduce(total)
-    return total.to(own.device)
+    return total.to(value.device)
 
 
-def average_over_ranks(own: torch.Tensor) -> torch.Tensor:
-    return sum_over_ranks(own) / get_world_size()
+def average_over_ranks(value: torch.Tensor) -> torch.Tensor:
+    """Returns the mean over all ranks, the same to the last bit on each."""
+    return sum_over_ranks(value) / get_world_size()
+
+
+def _move_to_sendable_device(value: torch.Tensor) -> torch.Tensor:
+    """Returns the value where the backend can send it from: NCCL sends from GPUs only."""
+    return value.cuda() if dist.get_backend() == "nccl" else value

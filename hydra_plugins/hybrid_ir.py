@@ -1,17 +1,20 @@
-"""Where Hydra looks for plugins: our launchers and our sweeper, for conf/hydra."""
+"""Where Hydra looks for plugins: names for conf/hydra of our launchers and our sweeper.
 
-from hybrid_ir.runs.launchers import JobLauncher as Jobs
-from hybrid_ir.runs.launchers import SlurmLauncher as Slurm
-from hybrid_ir.runs.optuna_search import OptunaSearch as Search
+Hydra imports this file at every start, so nothing here may import torch.
+"""
 
+from hybrid_ir.runs import launchers, optuna_search
 
-class JobLauncher(Jobs):
-    pass
-
-
-class SlurmLauncher(Slurm):
-    pass
+# Hydra starts only plugins whose class belongs to this package, so each is derived here.
 
 
-class OptunaSearch(Search):
-    pass
+class JobLauncher(launchers.JobLauncher):
+    """Runs the jobs of a sweep as processes of this machine."""
+
+
+class SlurmLauncher(launchers.SlurmLauncher):
+    """Runs the jobs of a sweep as jobs of SLURM."""
+
+
+class OptunaSearch(optuna_search.OptunaSearch):
+    """Lets Optuna propose the jobs of a sweep."""

@@ -4,15 +4,19 @@ import os
 import tarfile
 from pathlib import Path
 
+# Read when Hugging Face's libraries are imported: no test asks the hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 import pytest
 import torch
 
 from hybrid_ir.model.backbone import FromScratch
 from hybrid_ir.model.encoder import BiEncoder
-from tests.support.command_line import place, trained  # noqa: F401  fixtures
-from tests.support.small_run import numbers_benchmark, numbers_corpus, started  # noqa: F401  fixtures
+from tests.support.command_line import place, trained
+from tests.support.small_run import build_training, numbers_benchmark, numbers_corpus
 
-# where HYBRID_IR_SHARED says, or beside the repository: real data and a real pretrained encoder, which no user has
+# Where HYBRID_IR_SHARED says, or beside the repository: real data and a real pretrained encoder,
+# which no user has.
 SHARED = Path(os.environ.get("HYBRID_IR_SHARED", Path(__file__).parents[2] / "shared"))
 TEXTS = [
     "what money do people pay with in kabul?",

@@ -1,98 +1,85 @@
-"""`hybrid-ir compare`: the paper's tables, significance, pictures and one HTML report of measured models."""
+"""`hybrid-ir compare`: tables, significance and pictures of measured models, in one HTML report."""
 
 from datetime import datetime
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hybrid_ir.cli.config import parse_list, parse_paths, set_plain_texts, split_plain_texts
-from hybrid_ir.comparison.everything import compare, write_tables
-from hybrid_ir.comparison.formats import to_rich_table
-from hybrid_ir.comparison.grid import Resampling
-from hybrid_ir.comparison.page import write_report_page
-from hybrid_ir.comparison.results import list_unfinished_jobs, read_results
-from hybrid_ir.comparison.section import build_sections
-from hybrid_ir.comparison.texts import attach_texts
+from hybrid_ir.cli.config import require_choice, require_whole_numbers
+from hybrid_ir.comparison.comparison import Comparison, compare
+from hybrid_ir.comparison.load import load_results
+from hybrid_ir.comparison.rendering import to_rich_table
 from hybrid_ir.runs.building import build
-from hybrid_ir.runs.conf import find_conf_folder, require_benchmarks
 from hybrid_ir.runs.folder import require_no_results
-from hybrid_ir.training.loggers import log_results_to_wandb
+from hybrid_ir.training.wandb_logging import log_results_to_wandb
 
-SHOWN = ("difference", "95% from", "to", "p Holm")  # of the tested differences, on a terminal
+# Columns of the tested differences that fit on a terminal.
+TERMINAL_COLUMNS = ("difference", "95% from", "to", "p Holm")
 LOGGERS = ("none", "wandb")
-TEXTS = ("out", "baseline", "metric")
 
 
-def main(arguments: list[str]) -> None:
-    if set(arguments) & {"-h", "--help"}:
-        print((Path(find_conf_folder()) / "compare.yaml").read_text())
-        return
-    # read here and not by Hydra: paths are no values of its grammar, and conf/ has groups of the other two names
-    lists = {"runs": [], "benchmark": [], "logger": ["none"]}
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key == "runs":  # may be given again, as when a shell fills in one for each folder
-            lists[key] += parse_paths(value)
-        elif key in lists:
-            lists[key] = parse_list(value)
-    if not lists["runs"]:
-        raise ValueError(
-            "runs=[A,B,...] must name at least one folder with results: a run, a sweep or an evaluation"
-        )
-    require_benchmarks("benchmark", lists["benchmark"])
-    rest, texts = split_plain_texts(
-        [argument for argument in arguments if argument.partition("=")[0] not in lists], TEXTS
+def run(cfg: DictConfig) -> None:
+    """Compares the results of a config, write the report and print its first tables."""
+    require_valid_comparison(cfg)
+    runs = list(cfg.runs)
+    out = choose_report_folder(cfg)
+    # Tables of other systems would stay among the new ones.
+    require_no_results(out, "comparison.json", "report.html")
+    if cfg.benchmark:
+        # What is wrong with results is reported before benchmarks are loaded, which takes minutes.
+        load_results(runs)
+    comparison = compare(
+        runs,
+        metric=cfg.metric,
+        baseline=cfg.baseline,
+        paper=cfg.paper,
+        benchmarks={name: build(config) for name, config in cfg.benchmark.items()},
+        flips=cfg.flips,
+        resamples=cfg.resamples,
+        seed=cfg.seed,
     )
-    with initialize_config_dir(find_conf_folder(), version_base="1.3"):
-        cfg = compose(
-            "compare",
-            [*(f"+benchmark@benchmark.{name}={name}" for name in lists["benchmark"]), *rest],
-        )
-        set_plain_texts(cfg, texts)
-        cfg.logger = lists["logger"][0] if lists["logger"] else "none"
-        run(cfg, lists["runs"])
-
-
-def run(cfg: DictConfig, places: list[str]) -> None:
-    wrong = [
-        f"{key}={cfg[key]!r} must be a whole number from {least}"
-        for key, least in (("flips", 1), ("resamples", 1), ("seed", 0))
-        if type(cfg[key]) is not int or cfg[key] < least
-    ]
-    wrong += [f"logger={cfg.logger!r} must be none or wandb"] if cfg.logger not in LOGGERS else []
-    wrong += (
-        [f"paper={cfg.paper!r} must be true or false"] if not isinstance(cfg.paper, bool) else []
-    )
-    if wrong:
-        raise ValueError("; ".join(wrong))
-    out = (
-        Path(cfg.out)
-        if cfg.out
-        else Path(cfg.paths.output_dir) / "compare" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
-    )
-    require_no_results(
-        out, "comparison.json", "report.html"
-    )  # tables of other systems would stay among the new ones
-    console = Console()
-    measured = build_sections(read_results(places), cfg.baseline)
-    parts = attach_texts(measured, {name: build(config) for name, config in cfg.benchmark.items()})
-    chance = Resampling(cfg.seed, cfg.flips, cfg.resamples)
-    comparison = compare(parts, cfg.metric, cfg.paper, chance, list_unfinished_jobs(places))
-    write_tables(comparison, out)
-    write_report_page(comparison, out)
-    for table in comparison.overview:
-        console.print(to_rich_table(table))
-    for part in comparison.parts:
-        for table in part.tables["effects"][:1]:
-            console.print(to_rich_table(table.only(*SHOWN)))
-    for note in [*comparison.notes, *(note for section in parts for note in section.notes)]:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    comparison.save(out)
+    print_comparison(comparison, out)
     if cfg.logger == "wandb":
         log_results_to_wandb(out, out.name)
+
+
+def require_valid_comparison(cfg: DictConfig) -> None:
+    """Raises a ValueError that names every value of a wrong type or out of range."""
+    if not cfg.runs:
+        raise ValueError(
+            "runs=[A,B,...] must name at least one folder with results: a run, a sweep or an "
+            "evaluation"
+        )
+    problems = require_whole_numbers(cfg, {"flips": 1, "resamples": 1, "seed": 0})
+    problems += require_choice(cfg, "logger", LOGGERS)
+    if not isinstance(cfg.paper, bool):
+        problems.append(f"paper={cfg.paper!r} must be true or false")
+    if problems:
+        raise ValueError("; ".join(problems))
+
+
+def choose_report_folder(cfg: DictConfig) -> Path:
+    """Returns the folder of the report, by default a new one."""
+    if cfg.out:
+        return Path(cfg.out)
+    return Path(cfg.paths.output_dir) / "compare" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+
+
+def print_comparison(comparison: Comparison, out: Path) -> None:
+    """Prints the main tables, the notes, and where the rest is."""
+    console = Console()
+    for table in comparison.overview:
+        console.print(to_rich_table(table))
+    for benchmark in comparison.benchmarks:
+        for table in benchmark.tables["effects"][:1]:
+            console.print(to_rich_table(table.select_columns(TERMINAL_COLUMNS)))
+    for note in comparison.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     console.print(
-        f"report in {out}: report.html, tables.md, tables.tex, a CSV per table, comparison.json, figures",
+        f"report in {out}: report.html, tables.md, tables.tex, a CSV per table, comparison.json, "
+        "figures",
         soft_wrap=True,
         markup=False,
         highlight=False,

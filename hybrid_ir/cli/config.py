@@ -1,77 +1,316 @@
-"""What users type as KEY=VALUE: texts are taken as they stand, as Hydra's grammar would strip blanks and split paths."""
+"""The one way from the arguments of a command to its config.
+
+Every command takes KEY=VALUE arguments over conf/COMMAND.yaml. Most are Hydra's overrides. Three
+kinds are read here instead, since Hydra's grammar would strip blanks, split paths at commas, or
+take the key for a group of conf/: plain texts, lists of paths, and lists of benchmarks.
+"""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.runs.conf import find_conf_folder
+from hybrid_ir.cli.help import print_command_help, read_defaults
+from hybrid_ir.runs.conf import (
+    compose_config,
+    find_shipped_file,
+    list_options,
+    require_options,
+    set_values,
+)
+from hybrid_ir.runs.suggestions import suggest
+from hybrid_ir.types import parse_languages
 
-PLAIN_ENCODER_KEYS = (
+# Keys whose values are taken as they stand, in every command that has them.
+PLAIN_TEXT_KEYS = {
     "backbone",
-    "query_prefix",
-    "passage_prefix",
-    "revision",
+    "baseline",
+    "checkpoint",
     "device",
+    "logger",
+    "metric",
+    "model",
     "out",
-    "paths.data_dir",
-    "paths.cache_dir",
-    "paths.output_dir",
-)  # keys whose values are plain texts, in every command that reads conf/encoder
-PATH = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^,]*))\s*(?:,|$)""")
+    "passage_prefix",
+    "path",
+    "query_prefix",
+    "revision",
+    "to",
+}
+PLAIN_TEXT_ENDINGS = (".folder", ".path", ".to")
+# Keys whose values are lists of paths; a list may be given in parts, as a shell fills in wildcards.
+PATH_LIST_KEYS = {"runs", "checkpoints"}
+# Keys of conf/encoder that `model.KEY=` means too, so that train and evaluate speak alike.
+ENCODER_KEYS = {
+    "backbone",
+    "passage_max_length",
+    "passage_prefix",
+    "pooling",
+    "query_max_length",
+    "query_prefix",
+    "revision",
+    "trust_remote_code",
+}
+# One item of a list of paths: in double quotes, in single quotes, or up to the next comma.
+PATH_ITEM = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^,]*))\s*(?:,|$)""")
 
 
-def split_plain_texts(
-    arguments: Sequence[str], keys: Iterable[str]
-) -> tuple[list[str], dict[str, str | None]]:
-    """The overrides for Hydra, and the values of `keys` (and of any `*.folder`) as they stand; `null` is None."""
-    rest, texts, keys = [], {}, set(keys)
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if equals and (key in keys or key.endswith(".folder")):
-            quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-            texts[key] = value[1:-1] if quoted else None if value == "null" else value
-        else:
-            rest.append(argument)
-    return rest, texts
+@dataclass
+class Arguments:
+    """The arguments of a command, sorted by how they are read.
+
+    Args:
+        config_folders: folders of the user with groups like those of conf/ (`--config-dir`).
+        overrides: in Hydra's grammar.
+        plain_texts: values by key, as they stand; None for `null`.
+        path_lists: paths by key.
+        benchmarks: names in conf/benchmark, where a command takes several.
+    """
+
+    config_folders: list[str] = field(default_factory=list)
+    overrides: list[str] = field(default_factory=list)
+    plain_texts: dict[str, str | None] = field(default_factory=dict)
+    path_lists: dict[str, list[str]] = field(default_factory=dict)
+    benchmarks: list[str] = field(default_factory=list)
 
 
-def compose_config(name: str, arguments: Sequence[str], keys: Iterable[str]) -> DictConfig | None:
-    """The config of a command that users complete by KEY=VALUE; None after printing it, where that is what they want."""
-    if set(arguments) & {"-h", "--help"} or not arguments:
-        print((Path(find_conf_folder()) / f"{name}.yaml").read_text(encoding="utf-8"), end="")
+def wants_help(arguments: Sequence[str]) -> bool:
+    """Returns whether a user asks what a command takes."""
+    return "-h" in arguments or "--help" in arguments
+
+
+def parse_command_line(
+    command: str,
+    arguments: Sequence[str],
+    benchmark_list: str | None = None,
+    benchmark_keys: Mapping[str, str] = MappingProxyType({}),
+) -> DictConfig | None:
+    """Composes the config of a command from its arguments.
+
+    Args:
+        command: names conf/COMMAND.yaml.
+        arguments: KEY=VALUE each, `--config-dir FOLDER`, or `--help`.
+        benchmark_list: the key that names any number of benchmarks, if the command has one. Each
+            becomes a config of its own under that key: `benchmark=[a,b]` gives `benchmark.a` and
+            `benchmark.b`. `benchmark.KEY=VALUE` sets a key of all that have it.
+        benchmark_keys: keys whose value may name one more benchmark, and where its config is put.
+
+    Returns:
+        The config; None after printing what the command takes, where that was asked for.
+
+    Raises:
+        ValueError: an argument without a value, an unknown key, option or benchmark.
+    """
+    if wants_help(arguments):
+        print_command_help(command)
         return None
-    rest, texts = split_plain_texts(arguments, keys)
-    with initialize_config_dir(find_conf_folder(), version_base="1.3"):
-        return set_plain_texts(compose(name, overrides=rest), texts)
-
-
-def set_plain_texts(cfg: DictConfig, texts: dict[str, str | None]) -> DictConfig:
-    """Put the texts into a composed config; ValueError for a key that it does not have."""
-    for key, value in texts.items():
-        above, _, last = key.rpartition(".")
-        parent = OmegaConf.select(cfg, above) if above else cfg
-        if not OmegaConf.is_dict(parent) or last not in parent.keys():  # noqa: SIM118  `in` is False for a key that is ???
-            raise ValueError(f"{key}: the config has no such key")
-        OmegaConf.update(cfg, key, value if value is None else value.replace("${", r"\${"))
+    sorted_arguments = sort_arguments(arguments, benchmark_list, list_default_groups(command))
+    if benchmark_list is not None:
+        _choose_benchmarks(sorted_arguments, benchmark_list)
+    _add_single_benchmarks(sorted_arguments, benchmark_keys)
+    cfg = compose_config(command, sorted_arguments.overrides, sorted_arguments.config_folders)
+    set_values(cfg, sorted_arguments.plain_texts)
+    set_values(cfg, sorted_arguments.path_lists)
     return cfg
 
 
-def parse_paths(value: str) -> list[str]:
-    """The items of `[a,b]`, or of `a` alone; a comma inside quotes is part of a path."""
-    inside = value.strip()
-    if inside.startswith("[") and inside.endswith("]"):
-        inside = inside[1:-1]
-    found = (max(match.groups(""), key=len).strip() for match in PATH.finditer(inside))
-    return [path for path in found if path]
+def sort_arguments(
+    arguments: Sequence[str], benchmark_list: str | None = None, groups: Sequence[str] = ()
+) -> Arguments:
+    """Sorts the arguments of a command by how they are read; see `Arguments`.
+
+    Args:
+        arguments: KEY=VALUE each, or `--config-dir FOLDER`.
+        benchmark_list: the key that names any number of benchmarks, if there is one.
+        groups: keys that choose an option of a group of conf/ in this command, and are overrides.
+    """
+    result = Arguments()
+    rest = _take_config_folders(arguments, result.config_folders)
+    for argument in rest:
+        key, equals, value = argument.partition("=")
+        if not equals and not argument.startswith("~"):
+            raise ValueError(
+                f"{argument!r} has no value: write KEY=VALUE, as in out=FOLDER; --help lists "
+                "the keys"
+            )
+        if "model" not in groups and key.removeprefix("model.") in ENCODER_KEYS:
+            key = key.removeprefix("model.")
+            argument = f"{key}={value}"
+        if key == benchmark_list:
+            result.benchmarks = list(dict.fromkeys(parse_list(value)))
+        elif key in PATH_LIST_KEYS:
+            result.path_lists.setdefault(key, []).extend(parse_paths(value))
+        elif is_plain_text(key) and key not in groups:
+            result.plain_texts[key] = parse_plain_text(value)
+        else:
+            result.overrides.append(argument)
+    return result
+
+
+def list_default_groups(command: str) -> list[str]:
+    """Returns the groups of conf/ that a command chooses an option of."""
+    defaults = read_defaults(find_shipped_file("conf") / f"{command}.yaml")
+    return [group for group, _ in defaults]
+
+
+def is_plain_text(key: str) -> bool:
+    """Returns whether the value of a key is taken as it stands."""
+    if key in PLAIN_TEXT_KEYS or key.startswith("paths."):
+        return True
+    return key.endswith(PLAIN_TEXT_ENDINGS)
+
+
+def parse_plain_text(value: str) -> str | None:
+    """Returns a text without the quotes around it; None for `null`."""
+    if value == "null":
+        return None
+    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    return value[1:-1] if is_quoted else value
 
 
 def parse_list(value: str) -> list[str]:
-    """The items of `[a,b]`, or of `a` alone, as they stand."""
-    return [
-        item.strip().strip("'\"")
-        for item in value.strip().removeprefix("[").removesuffix("]").split(",")
-        if item.strip()
+    """Returns the items of `[a,b]`, or of `a` alone."""
+    inside = value.strip().removeprefix("[").removesuffix("]")
+    items = []
+    for item in inside.split(","):
+        if item.strip():
+            items.append(item.strip().strip("'\""))
+    return items
+
+
+def parse_paths(value: str) -> list[str]:
+    """Returns the paths of `[a,b]`, or of `a` alone; a comma inside quotes is part of a path."""
+    inside = value.strip()
+    if inside.startswith("[") and inside.endswith("]"):
+        inside = inside[1:-1]
+    paths = []
+    for match in PATH_ITEM.finditer(inside):
+        path = max(match.groups(""), key=len).strip()
+        if path:
+            paths.append(path)
+    return paths
+
+
+def require_whole_numbers(cfg: DictConfig, least: dict[str, int]) -> list[str]:
+    """Returns what is wrong with values that must be whole numbers, each from its least one on."""
+    problems = []
+    for key, smallest in least.items():
+        if type(cfg[key]) is not int or cfg[key] < smallest:
+            problems.append(f"{key}={cfg[key]!r} must be a whole number from {smallest}")
+    return problems
+
+
+def require_choice(cfg: DictConfig, key: str, known: Sequence[Any]) -> list[str]:
+    """Returns what is wrong with a value that must be one of some."""
+    if cfg[key] in known:
+        return []
+    return [f"{key}={cfg[key]!r} must be one of {', '.join(map(str, known))}"]
+
+
+def require_given(cfg: DictConfig, command: str, *keys: str) -> None:
+    """Raises a ValueError that names the keys which have no default and were not given."""
+    missing = [key for key in keys if OmegaConf.is_missing(cfg, key)]
+    if missing:
+        raise ValueError(
+            f"{', '.join(missing)}: not given; hybrid-ir {command} --help lists the keys"
+        )
+
+
+def read_languages(value: Any) -> list[str] | None:
+    """Returns the language codes of a config value; see `parse_languages`."""
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_object(value)
+    return parse_languages(value)
+
+
+def _take_config_folders(arguments: Sequence[str], folders: list[str]) -> list[str]:
+    """Puts the folders of `--config-dir` into a list, and return the other arguments.
+
+    Raises:
+        ValueError: another option, or `--config-dir` without a folder.
+    """
+    rest = []
+    position = 0
+    while position < len(arguments):
+        argument = arguments[position]
+        position += 1
+        name, equals, value = argument.partition("=")
+        if name in ("--config-dir", "-cd"):
+            if not equals and position < len(arguments):
+                value = arguments[position]
+                position += 1
+            if not Path(value).is_dir():
+                raise ValueError(f"--config-dir={value} is no folder")
+            folders.append(value)
+        elif argument.startswith("-"):
+            meant = suggest(name, ["--config-dir", "--help"])
+            hint = f", did you mean {meant}?" if meant else ":"
+            raise ValueError(f"there is no option {argument}{hint} --help lists the keys")
+        else:
+            rest.append(argument)
+    return rest
+
+
+def _choose_benchmarks(arguments: Arguments, place: str) -> None:
+    """Turns the chosen benchmarks, and keys for all of them, into overrides."""
+    names = arguments.benchmarks
+    require_options(place, "benchmark", names, arguments.config_folders)
+    choices = [f"+benchmark@{place}.{name}={name}" for name in names]
+    overrides = []
+    for override in arguments.overrides:
+        overrides += _spread_over_benchmarks(override, place, names, arguments.config_folders)
+    arguments.overrides = choices + overrides
+    for key, value in list(arguments.plain_texts.items()):
+        spread = _spread_over_benchmarks(f"{key}=", place, names, arguments.config_folders)
+        if spread != [f"{key}="]:
+            del arguments.plain_texts[key]
+            for one in spread:
+                arguments.plain_texts[one.removesuffix("=")] = value
+
+
+def _add_single_benchmarks(arguments: Arguments, benchmark_keys: Mapping[str, str]) -> None:
+    """Adds the config of a benchmark that is the value of a key, unless it is `test` or `null`."""
+    for override in list(arguments.overrides):
+        key, _, name = override.partition("=")
+        if key in benchmark_keys and name not in ("test", "null"):
+            require_options(key, "benchmark", [name], arguments.config_folders, also=["test"])
+            arguments.overrides.append(f"+benchmark@{benchmark_keys[key]}.{name}={name}")
+
+
+def _spread_over_benchmarks(
+    override: str, place: str, names: Sequence[str], config_folders: Sequence[str]
+) -> list[str]:
+    """Makes `benchmark.KEY=VALUE` an override of each chosen benchmark that has the key.
+
+    Raises:
+        ValueError: none of them has it.
+    """
+    key, _, value = override.partition("=")
+    first, _, inner = key.removeprefix(f"{place}.").partition(".")
+    if not key.startswith(f"{place}.") or first in names or inner:
+        return [override]
+    owners = [
+        name for name in names if first in read_option_keys("benchmark", name, config_folders)
     ]
+    if not owners:
+        known = set()
+        for name in names:
+            known.update(read_option_keys("benchmark", name, config_folders))
+        meant = suggest(first, [*sorted(known), *list_options("benchmark", config_folders)])
+        hint = f", did you mean {place}.{meant}?" if meant else ":"
+        raise ValueError(f"{key}: none of {', '.join(names)} has such a key{hint}")
+    return [f"{place}.{name}.{first}={value}" for name in owners]
+
+
+def read_option_keys(group: str, name: str, config_folders: Sequence[str | Path] = ()) -> set[str]:
+    """Returns the keys that the YAML file of an option sets."""
+    for folder in (*map(Path, config_folders), find_shipped_file("conf")):
+        path = folder / group / f"{name}.yaml"
+        if path.is_file():
+            keys = set(OmegaConf.load(path))
+            return {str(key) for key in keys if not str(key).startswith("_")}
+    return set()

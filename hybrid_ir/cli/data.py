@@ -1,176 +1,200 @@
-"""`hybrid-ir data describe|fetch|verify|import|clean NAME`: what a data set is, get its files, check them."""
+"""`hybrid-ir data describe|fetch|verify|import|clean`: data sets, their files, and your own."""
 
 from collections.abc import Sequence
 from importlib import import_module
-from inspect import signature
-from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text as Plain
+from rich.text import Text as PlainText
 
 from hybrid_ir.cli import data_clean, data_import
-from hybrid_ir.cli.config import set_plain_texts, split_plain_texts
+from hybrid_ir.cli.config import read_option_keys, sort_arguments, wants_help
 from hybrid_ir.cli.data_describe import (
-    batches,
-    describe_benchmark,
-    describe_corpus,
-    describe_source,
+    print_benchmark,
+    print_corpus,
+    print_planned_batches,
+    print_source,
 )
-from hybrid_ir.files import fetching as files
+from hybrid_ir.cli.help import read_visible_lines
+from hybrid_ir.files.fetching import fetch_files, verify_files
 from hybrid_ir.runs.building import build
-from hybrid_ir.runs.conf import find_conf_folder, list_options
+from hybrid_ir.runs.conf import compose_config, find_shipped_file, list_options, set_values
+from hybrid_ir.runs.data_sets import DataSetFiles, list_data_set_files
+from hybrid_ir.runs.suggestions import suggest
 
-PATHS = (
-    "corpus.path",
-    "paths.data_dir",
-    "paths.cache_dir",
-)  # as they stand, as every *.folder: Hydra stops at a blank
-
-USAGE = """hybrid-ir data describe NAME [KEY=VALUE ...]           what a corpus or benchmark holds, and its first planned batches
+USAGE = """hybrid-ir data describe NAME [KEY=VALUE ...]           what it holds, its first batches
 hybrid-ir data fetch NAME [mirror=URL] [KEY=VALUE ...]  get its files once
 hybrid-ir data verify NAME [KEY=VALUE ...]              hash them again
-hybrid-ir data import FORM path=FILES to=FOLDER         your own pairs as a corpus; FORM is jsonl, parquet, tsv, beir or hub
+hybrid-ir data import FORM path=FILES to=FOLDER         your own pairs as a corpus
+    FORM is jsonl, parquet, tsv, beir or hub
 hybrid-ir data clean corpus=NAME against=[BENCHMARK] to=FOLDER
+
+hybrid-ir data --help NAME shows the keys of a data set, hybrid-ir data clean --help those of clean.
 """
+GROUPS = ("corpus", "benchmark")
 
 
-def main(arguments: list[str]) -> None:
-    if {*arguments} & {"-h", "--help"} and arguments[:1] != ["clean"]:
-        return usage([argument for argument in arguments[1:] if not argument.startswith("-")])
-    if arguments[:1] in (["import"], ["clean"]):
-        return {"import": data_import, "clean": data_clean}[arguments[0]].main(arguments[1:])
+def main(arguments: Sequence[str]) -> None:
+    """Runs the command with its arguments."""
+    verb = arguments[0] if arguments else ""
+    if verb == "clean":
+        data_clean.main(arguments[1:])
+        return
+    if wants_help(arguments):
+        print_usage([argument for argument in arguments if not argument.startswith("-")])
+        return
+    if verb == "import":
+        data_import.main(arguments[1:])
+        return
     verbs = {"describe": describe, "fetch": fetch, "verify": verify}
-    if len(arguments) < 2 or arguments[0] not in verbs:
-        known = ", ".join(sorted({*list_options("corpus"), *list_options("benchmark")}))
-        raise ValueError(f"usage:\n{USAGE}NAME is one of {known}")
-    return verbs[arguments[0]](arguments[1], arguments[2:])
+    if verb not in verbs or len(arguments) < 2:
+        meant = suggest(verb, [*verbs, "import", "clean"])
+        hint = f"did you mean {meant}? " if meant and meant != verb else ""
+        known = sorted({*list_options("corpus"), *list_options("benchmark")})
+        raise ValueError(f"{hint}usage:\n{USAGE}NAME is one of {', '.join(known)}")
+    verbs[verb](arguments[1], arguments[2:])
 
 
-def usage(chosen: Sequence[str]) -> None:
-    """Print the commands, and the keys of the data sets that are named."""
+def print_usage(names: Sequence[str]) -> None:
+    """Prints the commands, and the keys of the data sets that are named."""
     print(USAGE, end="")
-    for group in ("corpus", "benchmark"):
-        for name in {*chosen} & {*list_options(group)}:
-            print(
-                f"\n{group}.KEY=VALUE"
-                + (", in import without corpus." if name in data_import.FORMS else "")
-            )
-            print(
-                (Path(find_conf_folder()) / group / f"{name}.yaml").read_text(encoding="utf-8"),
-                end="",
-            )
+    shown = list(names)
+    if "import" in names and not set(names) & set(data_import.FORMS):
+        shown += data_import.FORMS
+    for group in GROUPS:
+        for name in list_options(group):
+            if name not in shown:
+                continue
+            is_form = group == "corpus" and name in data_import.FORMS
+            print(f"\n{group}.KEY=VALUE" + (", in import without corpus." if is_form else ""))
+            print(read_visible_lines(find_shipped_file("conf") / group / f"{name}.yaml"), end="")
 
 
-def composed(name: str, overrides: Sequence[str]) -> dict[str, DictConfig]:
-    """The config of a name in conf/corpus, conf/benchmark or both, and of the sampler; `overrides` are those of train.py.
+def compose_data_set(name: str, arguments: Sequence[str]) -> dict[str, DictConfig]:
+    """Returns the config of a data set by group, and that of the sampler.
 
-    Of an experiment its corpus and its benchmarks.
+    Args:
+        name: in conf/corpus, conf/benchmark or both; or an experiment, for its corpus and its
+            benchmarks.
+        arguments: KEY=VALUE as of train.py, or `--config-dir FOLDER`.
+
+    Raises:
+        ValueError: there is no such data set, or a key is given without the name of its group.
     """
-    groups = [group for group in ("corpus", "benchmark") if name in list_options(group)]
-    groups += ["experiment"] * (not groups and name in list_options("experiment"))
+    given = sort_arguments(arguments, groups=("model", "logger"))
+    folders = given.config_folders
+    groups = [group for group in GROUPS if name in list_options(group, folders)]
+    if not groups and name in list_options("experiment", folders):
+        groups = ["experiment"]
     if not groups:
+        known = {group: list_options(group, folders) for group in (*GROUPS, "experiment")}
+        meant = suggest(name, known["corpus"] + known["benchmark"] + known["experiment"])
+        hint = f", did you mean {meant}?" if meant else ":"
         raise ValueError(
-            f"no data set {name!r}: corpora are {', '.join(list_options('corpus'))}; "
-            f"benchmarks are {', '.join(list_options('benchmark'))}; experiments are {', '.join(list_options('experiment'))}"
+            f"no data set {name!r}{hint} corpora are {', '.join(known['corpus'])}; benchmarks are "
+            f"{', '.join(known['benchmark'])}; experiments are {', '.join(known['experiment'])}"
         )
-    with initialize_config_dir(find_conf_folder(), version_base="1.3"):
-        rest, texts = split_plain_texts(overrides, PATHS)
-        for text in (*rest, *texts):
-            key = text.partition("=")[0]
-            if meant := [f"{group}.{key}=..." for group in groups if key in keys_of(group, name)]:
-                raise ValueError(f"{text}: the keys of a data set are {' and '.join(meant)} here")
-        cfg = set_plain_texts(
-            compose("train", overrides=[*(f"{group}={name}" for group in groups), *rest]), texts
-        )
-    found = ["corpus", "benchmark", "validation"] if groups == ["experiment"] else groups
-    return {group: cfg[group] for group in (*found, "sampler")}
+    for argument in (*given.overrides, *given.plain_texts):
+        key = argument.partition("=")[0]
+        owners = [group for group in groups if key in read_option_keys(group, name, folders)]
+        if owners:
+            meant = " and ".join(f"{group}.{key}=..." for group in owners)
+            value = given.plain_texts.get(argument, "")
+            shown = f"{argument}={value}" if argument in given.plain_texts else argument
+            raise ValueError(f"{shown}: the keys of a data set are {meant} here")
+    choices = [f"{group}={name}" for group in groups]
+    cfg = compose_config("train", [*choices, *given.overrides], folders)
+    set_values(cfg, given.plain_texts)
+    if groups == ["experiment"]:
+        groups = ["corpus", "benchmark", "validation"]
+    return {group: cfg[group] for group in (*groups, "sampler")}
 
 
-def keys_of(group: str, name: str) -> set[str]:
-    """Those of an option of a group of conf/."""
-    return (
-        {*OmegaConf.load(Path(find_conf_folder()) / group / f"{name}.yaml")} - {"_target_"}
-        if group != "experiment"
-        else set()
-    )
-
-
-def describe(name: str, overrides: Sequence[str]) -> None:
-    """Print everything known about a data set."""
-    cfg, console = composed(name, overrides), Console()
+def describe(name: str, arguments: Sequence[str]) -> None:
+    """Prints everything that is known of a data set."""
+    cfg = compose_data_set(name, arguments)
+    console = Console()
     if "corpus" in cfg:
         try:
             corpus = build(cfg["corpus"])
-        except (
-            Exception
-        ):  # no files yet, or a key not given: what is known without them is said all the same
-            module = import_module(cfg["corpus"]._target_.rpartition(".")[0])
-            if known := getattr(module, "SOURCE", None) or getattr(
-                getattr(module, "TABLES", None), "source", None
-            ):
-                describe_source(known, "corpus", console)
+        except Exception:
+            # No files yet, or a key not given: what is known without them is shown all the same.
+            print_known_source(cfg["corpus"], console)
             raise
-        describe_corpus(corpus, console)
-        batches(cfg["sampler"], corpus, console)
+        print_corpus(corpus, console)
+        print_planned_batches(cfg["sampler"], corpus, console)
     if "benchmark" in cfg:
-        describe_benchmark(build(cfg["benchmark"]), console)
+        print_benchmark(build(cfg["benchmark"]), console)
 
 
-def fetch(name: str, overrides: Sequence[str]) -> None:
-    """Get the files that are missing; `mirror=URL` gets them from a server with the same paths."""
-    mirror = next(
-        (text.partition("=")[2] for text in overrides if text.startswith("mirror=")), None
-    )
-    for title, wanted, folder in sets_of(
-        name, [text for text in overrides if not text.startswith("mirror=")]
-    ):
-        got = files.fetch_files(wanted, folder, mirror)
+def print_known_source(config: DictConfig, console: Console) -> None:
+    """Prints what the module of a corpus says of its source, if it says anything."""
+    module = import_module(config._target_.rpartition(".")[0])
+    source = getattr(module, "SOURCE", None)
+    if source is not None:
+        print_source(source, "corpus", console)
+
+
+def fetch(name: str, arguments: Sequence[str]) -> None:
+    """Gets the files that are missing; `mirror=URL` gets them from a server with the same paths."""
+    mirror = None
+    rest = []
+    for argument in arguments:
+        if argument.startswith("mirror="):
+            mirror = argument.partition("=")[2]
+        else:
+            rest.append(argument)
+    for data_set in find_files(name, rest):
+        fetched = fetch_files(data_set.files, data_set.folder, mirror)
+        there = len(data_set.files) - len(fetched)
         print(
-            f"{title}: {len(got)} files fetched, {len(wanted) - len(got)} were there, in {folder}"
+            f"{data_set.title}: {len(fetched)} files fetched, {there} were there, "
+            f"in {data_set.folder}"
         )
 
 
-def verify(name: str, overrides: Sequence[str]) -> None:
-    """Hash the files again; ValueError, and so exit code 2, if any is missing or not as released or fetched."""
-    checked, wrong = 0, 0
-    for title, wanted, folder in sets_of(name, overrides):
-        verdicts = files.verify_files(wanted, folder)
-        table = Table(title=f"{title} in {folder}", title_justify="left")
+def verify(name: str, arguments: Sequence[str]) -> None:
+    """Hashes the files again.
+
+    Raises:
+        ValueError: any is missing, or not as released or fetched.
+    """
+    checked = 0
+    refused = 0
+    for data_set in find_files(name, arguments):
+        checks = verify_files(data_set.files, data_set.folder)
+        table = Table(title=f"{data_set.title} in {data_set.folder}", title_justify="left")
         for column in ("file", "status", "detail"):
             table.add_column(column, overflow="fold")
-        for verdict in verdicts:
-            table.add_row(Plain(verdict.path), verdict.status, Plain(verdict.detail))
+        for check in checks:
+            table.add_row(PlainText(check.path), check.status, PlainText(check.detail))
+            checked += 1
+            if check.wrong:
+                refused += 1
         Console().print(table)
-        checked, wrong = checked + len(verdicts), wrong + sum(verdict.wrong for verdict in verdicts)
-    if wrong:
+    if refused:
         raise ValueError(
-            f"{wrong} of {checked} files are missing or wrong: delete the wrong ones, then "
+            f"{refused} of {checked} files are missing or wrong: delete the wrong ones, then "
             f"`hybrid-ir data fetch {name}` gets them"
         )
 
 
-def sets_of(name: str, overrides: Sequence[str]) -> list[tuple[str, list[files.RemoteFile], Path]]:
-    """The data sets behind a name, each with its files for the chosen languages, and their folder: as its loader records them."""
-    found: dict[str, tuple[str, list[files.RemoteFile], Path]] = {}
-    for group, cfg in composed(name, overrides).items():
-        for own in cfg.parts.values() if cfg and "parts" in cfg else [cfg]:
-            target = own._target_.rpartition(".")[0] if own and group != "sampler" else None
-            record = getattr(import_module(target), "files", None) if target else None
-            if callable(record):
-                plain = OmegaConf.to_container(own, resolve=True)
-                chosen = {key: plain[key] for key in signature(record).parameters if key in plain}
-                title = (
-                    name
-                    if name in list_options("corpus") + list_options("benchmark")
-                    else target.rpartition(".")[2]
-                )
-                _, wanted, _ = found.setdefault(plain["folder"], (title, [], Path(plain["folder"])))
-                wanted += [file for file in record(**chosen) if file not in wanted]
-    if not found:
+def find_files(name: str, arguments: Sequence[str]) -> list[DataSetFiles]:
+    """Returns the files of the data sets behind a name, for the chosen languages.
+
+    Raises:
+        ValueError: it has no files to fetch.
+    """
+    named = name in list_options("corpus") + list_options("benchmark")
+    configs = []
+    for group, config in compose_data_set(name, arguments).items():
+        if group != "sampler":
+            configs.append(config)
+    data_sets = list_data_set_files(configs, title=name if named else None)
+    if not data_sets:
         raise ValueError(
-            f"{name} has no files to fetch: it comes with the package, or it is a folder of your own"
+            f"{name} has no files to fetch: it comes with the package, or it is a folder of "
+            "your own"
         )
-    return list(found.values())
+    return data_sets

@@ -1,59 +1,66 @@
-"""`hybrid-ir data import FORM path=... to=FOLDER`: your own training data, checked line by line, as a corpus in a folder."""
+"""`hybrid-ir data import FORM path=... to=FOLDER`: your own pairs, checked, as a corpus."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 
-from hybrid_ir.cli.config import set_plain_texts, split_plain_texts
+from hybrid_ir.cli.config import sort_arguments
 from hybrid_ir.corpora.stored import read_corpus_card
+from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.runs.building import build
-from hybrid_ir.runs.conf import find_conf_folder
+from hybrid_ir.runs.conf import compose_config, set_values
+from hybrid_ir.runs.suggestions import suggest
 from hybrid_ir.system.interruption import raise_when_asked_to_stop
 
 FORMS = ("jsonl", "parquet", "tsv", "beir", "hub")
-TEXTS = ("path", "to", "folder", "paths.data_dir", "paths.cache_dir")
 USAGE = (
-    f"usage: hybrid-ir data import {'|'.join(FORMS)} path=FILES to=NEW_FOLDER [errors=skip] [KEY=VALUE of "
-    "conf/corpus/FORM.yaml ...]; then train with corpus=folder corpus.path=NEW_FOLDER"
+    f"usage: hybrid-ir data import {'|'.join(FORMS)} path=FILES to=NEW_FOLDER [errors=skip] "
+    "[KEY=VALUE of conf/corpus/FORM.yaml ...]; then train with corpus=folder corpus.path=NEW_FOLDER"
 )
 
 
 def main(arguments: Sequence[str]) -> None:
-    form, overrides = (arguments[0], arguments[1:]) if arguments else (None, [])
+    """Runs the command with its arguments."""
+    form = arguments[0] if arguments else ""
     if form not in FORMS:
-        raise ValueError(USAGE)
-    if bare := [override for override in overrides if "=" not in override]:
-        raise ValueError(
-            f"{bare[0]!r} has no key: write path={bare[0]}, if it is the data. {USAGE}"
-        )
-    rest, texts = split_plain_texts(overrides, TEXTS)
-    own = {
-        key if key.startswith("paths.") else f"corpus.{key}": value for key, value in texts.items()
-    }
-    if not own.get("corpus.to"):
+        meant = suggest(form, FORMS)
+        hint = f"{form!r} is no form, did you mean {meant}? " if meant else ""
+        raise ValueError(hint + USAGE)
+    for argument in arguments[1:]:
+        if "=" not in argument:
+            raise ValueError(
+                f"{argument!r} has no key: write path={argument}, if it is the data. {USAGE}"
+            )
+    given = sort_arguments(arguments[1:])
+    if not given.plain_texts.get("to"):
         raise ValueError(f"to= names the folder that the corpus shall be in. {USAGE}")
-    with initialize_config_dir(find_conf_folder(), version_base="1.3"):
-        cfg = compose(
-            "train", overrides=[f"corpus={form}", *(f"corpus.{override}" for override in rest)]
-        )
+    overrides = [f"corpus={form}"]
+    for override in given.overrides:
+        overrides.append(f"corpus.{override}")
+    texts = {}
+    for key, value in given.plain_texts.items():
+        texts[key if key.startswith("paths.") else f"corpus.{key}"] = value
+    cfg = compose_config("train", overrides)
+    set_values(cfg, texts)
     raise_when_asked_to_stop()
-    corpus = build(set_plain_texts(cfg, own).corpus)
-    show(own["corpus.to"], len(corpus), corpus.availability.counts()[2], corpus.languages)
+    print_import(texts["corpus.to"], build(cfg.corpus))
 
 
-def show(folder: str, pairs: int, together: Sequence[int], languages: Sequence[str]) -> None:
+def print_import(folder: str, corpus: ParallelCorpus) -> None:
+    """Prints what was imported, and how to go on from there."""
     report = read_corpus_card(Path(folder).expanduser())["report"]
-    table = Table(title=f"{folder}: {pairs:,} pairs", title_justify="left")
-    for column in ("language", "pairs in it"):
-        table.add_column(column, justify="left" if column == "language" else "right")
-    for language, count in zip(languages, together, strict=True):
+    table = Table(title=f"{folder}: {len(corpus):,} pairs", title_justify="left")
+    table.add_column("language")
+    table.add_column("pairs in it", justify="right")
+    pairs_in_language = corpus.availability.counts()[2]
+    for language, count in zip(corpus.languages, pairs_in_language, strict=True):
         table.add_row(language, f"{count:,}")
     Console().print(table)
     print(", ".join(f"{count:,} {what}" for what, count in report.items()))
     print(f"train with it: python train.py corpus=folder corpus.path={folder}")
     print(
-        "measure it with benchmark=beir_folder benchmark.folder=YOURS, or benchmark=xquad_r; by default that is cldr_facts"
+        "measure it with benchmark=beir_folder benchmark.folder=YOURS, or benchmark=xquad_r; "
+        "by default that is cldr_facts"
     )

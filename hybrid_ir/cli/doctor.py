@@ -1,7 +1,8 @@
-"""`hybrid-ir doctor [KEY=VALUE ...]`: whether this machine, with the keys of a run, trains and measures what it should.
+"""`hybrid-ir doctor [KEY=VALUE ...]`: whether this machine trains and measures what it should.
 
-Real runs of a few steps, by the real train.py: what one process does, several processes, cached gradients, and a run that
-goes on from a checkpoint, compared weight by weight; the evaluation on one process and on several, number by number.
+It starts short runs by the real train.py and compares what they leave: one process, several
+processes, cached gradients and a resumed run must learn the same weights, and one process and
+several must measure the same numbers.
 """
 
 import json
@@ -10,25 +11,29 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 from rich.table import Table
 
+from hybrid_ir.cli.config import wants_help
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.runs.conf import find_shipped_file
 from hybrid_ir.runs.launchers import count_cores
-from hybrid_ir.system.versions import PACKAGES, get_installed_version
+from hybrid_ir.system.environment import PACKAGES, PROGRESS_COLUMNS, get_installed_version
 from hybrid_ir.training.checkpoints import read_checkpoint
 
-STEPS, BATCH = 4, 8
-# plain gradient descent: what a factor on the gradients does, Adam would hide
-GRADIENTS = [
+# Length of a run in steps, and queries per step and process.
+STEPS = 4
+BATCH_SIZE = 8
+# Plain gradient descent: Adam would hide a factor on the gradients.
+GRADIENT_DESCENT = [
     "~optimizer",
     "+optimizer={_target_: torch.optim.SGD, _partial_: true}",
     "++optimizer.lr=0.01",
@@ -36,7 +41,8 @@ GRADIENTS = [
     "trainer.gradient_clip_val=null",
     "trainer.precision=32-true",
 ]
-SHORT = [
+# A short run that leaves its weights in the middle (previous.ckpt) and at the end (last.ckpt).
+SHORT_RUN = [
     f"trainer.max_steps={STEPS}",
     "callbacks=last_only",
     "benchmark@validation=none",
@@ -44,265 +50,353 @@ SHORT = [
     "logger=none",
     f"callbacks.checkpoint_last.every_n_train_steps={STEPS // 2}",
 ]
-MEASURED = ["benchmark=cldr_facts_dev", "benchmark.languages=[de,en]", "benchmark.max_queries=50"]
-CLOSE = 1e-3  # relative difference of what was learnt, in float32
+SMALL_BENCHMARK = [
+    "benchmark=cldr_facts_dev",
+    "benchmark.languages=[de,en]",
+    "benchmark.max_queries=50",
+]
+# Largest relative difference of learnt weights that is rounding, in float32.
+ROUNDING = 1e-3
+# Largest relative error of a matrix product in bf16.
+BF16_ERROR = 0.02
+# How much of the output of a failed run is shown if it holds no error message.
+SHOWN_CHARACTERS = 300
+USAGE = """hybrid-ir doctor [KEY=VALUE ...]
+
+Checks this machine and how it trains, and prints the cure for what does not hold.
+
+processes=2       processes of the run with several ranks, 2 or more
+out=FILE          also writes the findings to a JSON file
+KEY=VALUE         any key of train.py but trainer=, such as model=, corpus= or sampler=
+"""
+STATUS = {True: "[green]holds[/]", False: "[red]does not[/]", None: "[yellow]unknown[/]"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that holds or does not."""
+    """The result of one check.
+
+    Attributes:
+        name: what is checked.
+        holds: whether it holds; None if it could not be checked.
+        measured: the numbers on which that rests, in words.
+        cure: what to do if it does not hold.
+    """
 
     name: str
-    holds: bool | None  # None: it could not be looked at
+    holds: bool | None
     measured: str
     cure: str = ""
 
 
+@dataclass(frozen=True)
+class DoctorOptions:
+    """The arguments: keys of all runs, how many processes are compared with one, a JSON file."""
+
+    overrides: list[str]
+    processes: int = 2
+    out: Path | None = None
+
+
 def main(arguments: list[str]) -> None:
-    given, processes, out = [], 2, None
+    """Runs all checks, prints them as a table, and exits with 1 if one of them does not hold."""
+    if wants_help(arguments):
+        print(USAGE, end="")
+        return
+    options = parse_options(arguments)
+    started = time.monotonic()
+    findings = check_machine()
+    with tempfile.TemporaryDirectory(prefix="hybrid-ir-doctor-") as folder:
+        findings += check_runs(ShortRuns(Path(folder), options.overrides), options.processes)
+    seconds = time.monotonic() - started
+    Console().print(build_table(findings, seconds))
+    if options.out is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        rows = [vars(finding) for finding in findings]
+        write_text_atomically(options.out, json.dumps(rows, indent=2))
+    if not all(finding.holds for finding in findings):
+        sys.exit(1)
+
+
+def parse_options(arguments: Sequence[str]) -> DoctorOptions:
+    """Reads the arguments of the command; ValueError says which there are."""
+    overrides = []
+    processes = 2
+    out = None
     for argument in arguments:
         key, _, value = argument.partition("=")
         if key == "processes" and value.isdigit() and int(value) > 1:
             processes = int(value)
         elif key == "out":
             out = Path(value)
-        elif key in ("processes", "trainer") or argument in ("-h", "--help"):
-            raise ValueError(
-                "hybrid-ir doctor [KEY=VALUE of train.py, such as model=, corpus=, sampler=] [processes=N, 2 or "
-                "more] [out=FILE]; the trainer is chosen here"
-            )
+        elif key in ("processes", "trainer"):
+            raise ValueError(f"{argument} cannot be had here. Usage: {USAGE}")
         else:
-            given.append(argument)
-    console, started = Console(), time.monotonic()
-    findings = [*machine(), *Runs(given, processes).findings()]
-    table = Table(
-        title=f"hybrid-ir doctor, {time.monotonic() - started:.0f} s", title_justify="left"
-    )
+            overrides.append(argument)
+    return DoctorOptions(overrides, processes, out)
+
+
+def build_table(findings: Sequence[Finding], seconds: float) -> Table:
+    """Builds the table that is printed: a row for each finding, with the cure if there is need."""
+    table = Table(title=f"hybrid-ir doctor, {seconds:.0f} s", title_justify="left")
     for column in ("", "check", "measured"):
         table.add_column(column, overflow="fold")
-    for found in findings:
-        table.add_row(
-            {True: "[green]holds[/]", False: "[red]does not[/]", None: "[yellow]unknown[/]"}[
-                found.holds
-            ],
-            found.name,
-            found.measured
-            + (f"\n[bold]cure:[/] {found.cure}" if found.cure and not found.holds else ""),
-        )
-    console.print(table)
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomically(out, json.dumps([vars(found) for found in findings], indent=2))
-    if not all(found.holds for found in findings):
-        sys.exit(1)
+    for finding in findings:
+        measured = finding.measured
+        if finding.cure and not finding.holds:
+            measured += f"\n[bold]cure:[/] {finding.cure}"
+        table.add_row(STATUS[finding.holds], finding.name, measured)
+    return table
 
 
-def machine() -> list[Finding]:
-    """Versions, devices and bf16."""
-    versions = ", ".join(f"{name} {get_installed_version(name)}" for name in PACKAGES)
-    missing = [name for name in PACKAGES if get_installed_version(name) is None]
-    gpus = [
-        f"{torch.cuda.get_device_name(i)} ({torch.cuda.get_device_properties(i).total_memory / 2**30:.0f} GiB)"
-        for i in range(torch.cuda.device_count())
-    ]
-    device = "cuda" if gpus else "cpu"
-    left, right = torch.randn(
-        2, 256, 256, device=device, generator=torch.Generator(device).manual_seed(0)
+def check_machine() -> list[Finding]:
+    """Checks versions, devices and bf16 of this machine."""
+    return [_check_versions(), _check_devices(), _check_bf16()]
+
+
+def _check_versions() -> Finding:
+    versions = {name: get_installed_version(name) for name in PACKAGES}
+    missing = [name for name, version in versions.items() if version is None]
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return Finding(
+        "versions",
+        not missing,
+        f"Python {platform.python_version()}, {listed}",
+        f"pip install -c constraints.txt -e . brings {', '.join(missing)}",
     )
+
+
+def _check_devices() -> Finding:
+    gpus = []
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        gpus.append(f"{properties.name} ({properties.total_memory / 2**30:.0f} GiB)")
+    if gpus:
+        return Finding("devices", True, ", ".join(gpus))
+    threads = torch.get_num_threads()
+    measured = f"no GPU; {count_cores()} CPU cores, torch uses {threads} threads"
+    return Finding("devices", True, measured)
+
+
+def _check_bf16() -> Finding:
+    has_gpu = torch.cuda.device_count() > 0
+    device = "cuda" if has_gpu else "cpu"
+    generator = torch.Generator(device).manual_seed(0)
+    left, right = torch.randn(2, 256, 256, device=device, generator=generator)
     exact = left @ right
-    error = float(((left.bfloat16() @ right.bfloat16()).float() - exact).norm() / exact.norm())
-    native = (
-        torch.cuda.is_bf16_supported()
-        if gpus
-        else "avx512_bf16" in cpu_flags() or "amx_bf16" in cpu_flags()
-    )
-    return [
-        Finding(
-            "versions",
-            not missing,
-            f"Python {platform.python_version()}, {versions}",
-            f"pip install -c constraints.txt -e . brings {', '.join(missing)}",
-        ),
-        Finding(
-            "devices",
-            True,
-            ", ".join(gpus)
-            or f"no GPU; {count_cores()} CPU cores, torch uses {torch.get_num_threads()} threads",
-        ),
-        Finding(
-            "bf16",
-            error < 0.02,
-            f"relative error of a product {error:.1e}; {'fast' if native else 'correct but not fast'} "
-            f"on this {device}",
-            "use trainer.precision=32-true",
-        ),
-    ]
+    rounded = (left.bfloat16() @ right.bfloat16()).float()
+    error = float((rounded - exact).norm() / exact.norm())
+    is_fast = torch.cuda.is_bf16_supported() if has_gpu else _cpu_computes_bf16()
+    speed = "fast" if is_fast else "correct but not fast"
+    measured = f"relative error of a product {error:.1e}; {speed} on this {device}"
+    return Finding("bf16", error < BF16_ERROR, measured, "use trainer.precision=32-true")
 
 
-def cpu_flags() -> str:
+def _cpu_computes_bf16() -> bool:
     path = Path("/proc/cpuinfo")
-    return path.read_text() if path.exists() else ""
+    flags = path.read_text() if path.exists() else ""
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-class Runs:
-    """The short runs, and what their checkpoints and results say about each other."""
+class ShortRuns:
+    """Short runs of train.py, each in a folder of its own.
 
-    def __init__(self, given: Sequence[str], processes: int):
-        self.given, self.processes = list(given), processes
-        gpus = torch.cuda.device_count()
-        self.device = ["trainer=gpu", "trainer.deterministic=true"] if gpus else ["trainer=cpu"]
-        # one process and several are compared on devices of one kind
-        self.alone = self.device if gpus >= processes else ["trainer=cpu"]
-        self.several = [
-            ("trainer=ddp" if gpus >= processes else "trainer=ddp_cpu"),
-            f"trainer.devices={processes}",
-        ]
-        self.failed: dict[str, str] = {}
+    Args:
+        folder: the folder of the run folders.
+        overrides: keys of train.py that all runs have.
+    """
 
-    def findings(self) -> list[Finding]:
-        with tempfile.TemporaryDirectory(prefix="hybrid-ir-doctor-") as name:
-            self.place = Path(name)
-            size = BATCH * self.processes
-            train = [*SHORT, *GRADIENTS, f"sampler.batch_size={size}"]
-            still, moving = "model.dropout=0.0", "model.dropout=0.1"
-            self._run(
-                {
-                    "one": [*self.alone, *train, still, "benchmark=none"],
-                    "several": [*self.several, *train, still, "benchmark=none"],
-                    "plain": [*self.device, *train, moving, "benchmark=none"],
-                    "cached": [
-                        *self.device,
-                        *train,
-                        moving,
-                        "benchmark=none",
-                        "cache_gradients=true",
-                    ],
-                }
-            )
-            self._run(
-                {
-                    "resumed": [
-                        *self.device,
-                        *train,
-                        moving,
-                        "benchmark=none",
-                        f"ckpt_path={self.place}/plain/checkpoints/previous.ckpt",
-                    ],
-                    **{
-                        name: [
-                            *trainer,
-                            *train,
-                            moving,
-                            *MEASURED,
-                            "fit=false",
-                            f"ckpt_path={self.place}/plain",
-                            "test_checkpoint=last",
-                        ]
-                        for name, trainer in (("alone", self.alone), ("measured", self.several))
-                    },
-                }
-            )
-            return [
-                self._finding(*check)
-                for check in (
-                    (
-                        "the tokenizer reads alike in two processes",
-                        ("one", "plain"),
-                        self._canary,
-                        "the tokenizer depends on something that changes between starts: use a saved one (model.backbone=FOLDER)",
-                    ),
-                    (
-                        f"{self.processes} processes x {BATCH} learn what 1 x {size} learns",
-                        ("one", "several"),
-                        self._learnt,
-                        "gradients differ between processes: report it with these versions, and train on one process until then",
-                    ),
-                    (
-                        "cached gradients learn what plain ones learn, with dropout",
-                        ("plain", "cached"),
-                        self._learnt,
-                        "random states are not repeated here: use cache_gradients=false",
-                    ),
-                    (
-                        "a run that goes on ends as one that was never stopped",
-                        ("plain", "resumed"),
-                        self._resumed,
-                        "this model or device is not deterministic: trainer.deterministic=true makes it so where torch can",
-                    ),
-                    (
-                        f"the evaluation is the same on 1 and {self.processes} processes",
-                        ("alone", "measured"),
-                        self._measured,
-                        "vectors depend on the process: give every process the same threads= and device",
-                    ),
-                )
-            ]
+    def __init__(self, folder: Path, overrides: Sequence[str]):
+        self.folder = folder
+        self.overrides = list(overrides)
+        self.errors: dict[str, str] = {}  # Why a run failed, by its name.
+        self.count = 0
 
-    def _run(self, runs: dict[str, list[str]]) -> None:
-        bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), transient=True
-        )
-        with bar, ThreadPoolExecutor(max(1, min(2, count_cores()))) as pool:
-            task = bar.add_task(" ".join(runs), total=len(runs))
-            for name, done in pool.map(self._one, runs.items()):
-                bar.advance(task)
-                if done.returncode:
-                    lines = [
-                        line for line in done.stderr.splitlines() if line.startswith("error: ")
-                    ] or [done.stderr[-300:]]
-                    self.failed[name] = lines[-1].removeprefix("error: ")
+    def run(self, runs: Mapping[str, Sequence[str]]) -> None:
+        """Runs train.py with these keys, by the name of the run; two runs at once on two cores."""
+        self.count += len(runs)
+        progress = Progress(*PROGRESS_COLUMNS, transient=True)
+        with progress, ThreadPoolExecutor(min(2, count_cores())) as pool:
+            task = progress.add_task(" ".join(runs), total=len(runs))
+            processes = pool.map(self._run_one, runs, runs.values())
+            for name, process in zip(runs, processes, strict=True):
+                progress.advance(task)
+                if process.returncode != 0:
+                    self.errors[name] = _find_error(process.stderr)
 
-    def _one(self, run: tuple[str, list[str]]) -> tuple[str, subprocess.CompletedProcess]:
-        name, arguments = run
+    def _run_one(self, name: str, overrides: Sequence[str]) -> subprocess.CompletedProcess:
         command = [
             sys.executable,
             str(find_shipped_file("train.py")),
-            *self.given,
-            *arguments,
-            f"hydra.run.dir={self.place}/{name}",
+            *self.overrides,
+            *overrides,
+            f"hydra.run.dir={self.folder / name}",
         ]
-        return name, subprocess.run(command, capture_output=True, text=True)
+        return subprocess.run(command, capture_output=True, text=True)
 
-    def _finding(self, name: str, runs: tuple[str, str], compare: Callable, cure: str) -> Finding:
-        failed = [f"{run}: {self.failed[run]}" for run in runs if run in self.failed]
-        if failed:
-            return Finding(
-                name, False if len(self.failed) < 7 else None, "; ".join(failed), "see the message"
-            )
-        holds, measured = compare(*runs)
-        return Finding(name, holds, measured, cure)
+    def read_checkpoint(self, run: str, file: str = "last.ckpt") -> dict[str, Any]:
+        """Reads a checkpoint of a run."""
+        return read_checkpoint(self.folder / run / "checkpoints" / file)
 
-    def _saved(self, run: str, file: str = "last.ckpt") -> dict:
-        return read_checkpoint(self.place / run / "checkpoints" / file)
+    def read_weights(self, run: str, file: str = "last.ckpt") -> torch.Tensor:
+        """Reads all weights of a checkpoint as one vector in float64."""
+        weights = self.read_checkpoint(run, file)["state_dict"]
+        vectors = [weights[name].double().flatten() for name in sorted(weights)]
+        return torch.cat(vectors)
 
-    def _canary(self, one: str, other: str) -> tuple[bool, str]:
-        canaries = {self._saved(run)["tokenizer_canary"] for run in (one, other)}
-        return len(canaries) == 1, f"canary {' and '.join(sorted(canaries))}"
-
-    def _learnt(self, one: str, other: str) -> tuple[bool, str]:
-        """Over the last two steps, of which both runs have the first and the last weights."""
-        moved = [
-            flat(self._saved(run)) - flat(self._saved(run, "previous.ckpt")) for run in (one, other)
-        ]
-        error = float((moved[0] - moved[1]).norm() / moved[0].norm())
-        return error < CLOSE, f"relative difference {error:.1e}, at most {CLOSE:.0e} is rounding"
-
-    def _resumed(self, one: str, other: str) -> tuple[bool, str]:
-        difference = float((flat(self._saved(one)) - flat(self._saved(other))).abs().max())
-        return difference == 0, f"largest difference of a weight {difference:.1e}"
-
-    def _measured(self, one: str, other: str) -> tuple[bool, str]:
-        results = [
-            json.loads((self.place / run / "metrics.json").read_text()) for run in (one, other)
-        ]
-        multi = [found["macro_over_settings"]["multi"]["map"] for found in results]
-        return results[0] == results[
-            1
-        ], f"multilingual mAP {multi[0]:.12f} and {multi[1]:.12f}, and all other numbers"
+    def read_metrics(self, run: str) -> dict[str, Any]:
+        """Reads the results of a run."""
+        return json.loads((self.folder / run / "metrics.json").read_text())
 
 
-def flat(checkpoint: dict) -> torch.Tensor:
-    """All weights as one vector, in float64."""
-    return torch.cat(
-        [value.double().flatten() for _, value in sorted(checkpoint["state_dict"].items())]
+def _find_error(output: str) -> str:
+    for line in reversed(output.splitlines()):
+        if line.startswith("error: "):
+            return line.removeprefix("error: ")
+    return output[-SHOWN_CHARACTERS:]
+
+
+def check_runs(runs: ShortRuns, processes: int) -> list[Finding]:
+    """Starts all runs and compares them in pairs.
+
+    Args:
+        runs: where the runs are started; none has been started before.
+        processes: how many processes are compared with one.
+    """
+    _start_runs(runs, processes)
+    batch_size = processes * BATCH_SIZE
+    return [
+        compare_runs(
+            runs,
+            "the tokenizer reads alike in two processes",
+            ("one", "plain"),
+            compare_tokenizers,
+            "the tokenizer depends on something that changes between starts: use a saved one "
+            "(model.backbone=FOLDER)",
+        ),
+        compare_runs(
+            runs,
+            f"{processes} processes x {BATCH_SIZE} learn what 1 x {batch_size} learns",
+            ("one", "several"),
+            compare_learning,
+            "gradients differ between processes: report it with these versions, and train on one "
+            "process until then",
+        ),
+        compare_runs(
+            runs,
+            "cached gradients learn what plain ones learn, with dropout",
+            ("plain", "cached"),
+            compare_learning,
+            "random states are not repeated here: use cache_gradients=false",
+        ),
+        compare_runs(
+            runs,
+            "a run that goes on ends as one that was never stopped",
+            ("plain", "resumed"),
+            compare_weights,
+            "this model or device is not deterministic: trainer.deterministic=true makes it so "
+            "where torch can",
+        ),
+        compare_runs(
+            runs,
+            f"the evaluation is the same on 1 and {processes} processes",
+            ("measured_by_one", "measured_by_several"),
+            compare_results,
+            "vectors depend on the process: give every process the same threads= and device",
+        ),
+    ]
+
+
+def _start_runs(runs: ShortRuns, processes: int) -> None:
+    gpus = torch.cuda.device_count()
+    device = ["trainer=gpu", "trainer.deterministic=true"] if gpus else ["trainer=cpu"]
+    # One process and several are compared on devices of one kind.
+    if gpus >= processes:
+        one_process = device
+        several_processes = ["trainer=ddp", f"trainer.devices={processes}"]
+    else:
+        one_process = ["trainer=cpu"]
+        several_processes = ["trainer=ddp_cpu", f"trainer.devices={processes}"]
+    batch_size = processes * BATCH_SIZE
+    short = [*SHORT_RUN, *GRADIENT_DESCENT, f"sampler.batch_size={batch_size}"]
+    # Several processes draw other dropout than one, so that they are compared without it.
+    without_dropout = [*short, "model.dropout=0.0", "benchmark=none"]
+    with_dropout = [*short, "model.dropout=0.1"]
+    train_with_dropout = [*device, *with_dropout, "benchmark=none"]
+    runs.run(
+        {
+            "one": [*one_process, *without_dropout],
+            "several": [*several_processes, *without_dropout],
+            "plain": train_with_dropout,
+            "cached": [*train_with_dropout, "cache_gradients=true"],
+        }
     )
+    plain = runs.folder / "plain"
+    measure = [
+        *with_dropout,
+        *SMALL_BENCHMARK,
+        "fit=false",
+        f"ckpt_path={plain}",
+        "test_checkpoint=last",
+    ]
+    middle = plain / "checkpoints" / "previous.ckpt"
+    runs.run(
+        {
+            "resumed": [*train_with_dropout, f"ckpt_path={middle}"],
+            "measured_by_one": [*one_process, *measure],
+            "measured_by_several": [*several_processes, *measure],
+        }
+    )
+
+
+def compare_runs(
+    runs: ShortRuns,
+    name: str,
+    pair: tuple[str, str],
+    compare: Callable[[ShortRuns, str, str], tuple[bool, str]],
+    cure: str,
+) -> Finding:
+    """Compares two runs, or says why they could not be compared.
+
+    Args:
+        runs: the runs, which have ended.
+        name: what is checked.
+        pair: the names of the two runs.
+        compare: returns whether the check holds for two runs, and the numbers in words.
+        cure: what to do if it does not hold.
+    """
+    errors = [f"{run}: {runs.errors[run]}" for run in pair if run in runs.errors]
+    if errors:
+        # If no run works, nothing is known of what they would have learnt.
+        holds = None if len(runs.errors) == runs.count else False
+        return Finding(name, holds, "; ".join(errors), "see the message")
+    holds, measured = compare(runs, *pair)
+    return Finding(name, holds, measured, cure)
+
+
+def compare_tokenizers(runs: ShortRuns, one: str, other: str) -> tuple[bool, str]:
+    """Compares the canaries of the tokenizers of two runs, which hash the ids of fixed texts."""
+    canaries = {runs.read_checkpoint(run)["tokenizer_canary"] for run in (one, other)}
+    return len(canaries) == 1, f"canary {' and '.join(sorted(canaries))}"
+
+
+def compare_learning(runs: ShortRuns, one: str, other: str) -> tuple[bool, str]:
+    """Compares what two runs learn from the middle to the end; differences may be rounding."""
+    learnt_by_one = runs.read_weights(one) - runs.read_weights(one, "previous.ckpt")
+    learnt_by_other = runs.read_weights(other) - runs.read_weights(other, "previous.ckpt")
+    error = float((learnt_by_one - learnt_by_other).norm() / learnt_by_one.norm())
+    return error < ROUNDING, f"relative difference {error:.1e}, at most {ROUNDING:.0e} is rounding"
+
+
+def compare_weights(runs: ShortRuns, one: str, other: str) -> tuple[bool, str]:
+    """Compares the last weights of two runs, which must be equal to the last bit."""
+    difference = float((runs.read_weights(one) - runs.read_weights(other)).abs().max())
+    return difference == 0, f"largest difference of a weight {difference:.1e}"
+
+
+def compare_results(runs: ShortRuns, one: str, other: str) -> tuple[bool, str]:
+    """Compares all numbers that two runs have measured."""
+    results = [runs.read_metrics(run) for run in (one, other)]
+    maps = [result["macro_over_settings"]["multi"]["map"] for result in results]
+    measured = f"multilingual mAP {maps[0]:.12f} and {maps[1]:.12f}, and all other numbers"
+    return results[0] == results[1], measured

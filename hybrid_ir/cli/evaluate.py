@@ -1,185 +1,148 @@
-"""`hybrid-ir evaluate`: measure any bi-encoder on any benchmarks, with a card beside every number."""
+"""`hybrid-ir evaluate`: measures any bi-encoder on any benchmarks, a card beside every number."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hybrid_ir.cli.config import PLAIN_ENCODER_KEYS, parse_list, set_plain_texts, split_plain_texts
-from hybrid_ir.evaluation.card import build_evaluation_card, hash_benchmark
-from hybrid_ir.evaluation.evaluate import Evaluation, EvaluationSettings, evaluate_with_corrections
+from hybrid_ir.cli.config import require_choice, require_whole_numbers
+from hybrid_ir.evaluation.card import hash_benchmark
+from hybrid_ir.evaluation.evaluate import (
+    Evaluation,
+    EvaluationSettings,
+    evaluate_with_corrections,
+)
 from hybrid_ir.evaluation.postprocess import require_corrections
 from hybrid_ir.evaluation.report import write_report
-from hybrid_ir.evaluation.trec_runs import write_trec_runs
-from hybrid_ir.runs import encoders as models
+from hybrid_ir.evaluation.top_k import write_trec_runs
+from hybrid_ir.runs import encoders
 from hybrid_ir.runs.building import build
-from hybrid_ir.runs.conf import find_conf_folder, list_options, require_benchmarks
+from hybrid_ir.runs.conf import list_options
 from hybrid_ir.runs.folder import lock_folder, require_no_results
-from hybrid_ir.system.setup import prepare_process
-from hybrid_ir.training.loggers import log_results_to_wandb
-from hybrid_ir.types import TextEncoder
+from hybrid_ir.system.environment import prepare_process
+from hybrid_ir.training.wandb_logging import log_results_to_wandb
+from hybrid_ir.types import Benchmark
 
-TEXTS = (*PLAIN_ENCODER_KEYS, "checkpoint", "place")
-LONG = ("truncate", "max_passage")
-
-
-def main(arguments: list[str]) -> None:
-    if set(arguments) & {"-h", "--help"}:
-        for file in ("evaluate.yaml", "encoder/default.yaml"):
-            print((Path(find_conf_folder()) / file).read_text())
-        return
-    with initialize_config_dir(find_conf_folder(), version_base="1.3"):
-        run(composed("evaluate", arguments))
-
-
-def composed(config: str, arguments: list[str]) -> DictConfig:
-    """The config with `benchmark=[a,b]` read as choices of the group benchmark, one key each: benchmark.a, benchmark.b.
-
-    A benchmark that only estimates corrections is put under split, with the same keys.
-    """
-    chosen, renamed, on = [], [], None
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key == "benchmark":
-            chosen = list(dict.fromkeys(parse_list(value)))
-        else:  # model and logger are groups of conf/, and here a place and a switch
-            renamed.append(
-                {"model": "place", "logger": "track"}.get(key, key) + argument.removeprefix(key)
-            )
-            on = value if key == "postprocess_on" and value not in ("test", "null") else on
-    if not chosen:
-        raise ValueError(
-            f"benchmark=[A,B,...] must name at least one of {', '.join(list_options('benchmark'))}"
-        )
-    require_benchmarks("benchmark", chosen)
-    require_benchmarks("postprocess_on", [on] if on else [], but="test")
-    groups = [f"+benchmark@benchmark.{name}={name}" for name in chosen] + (
-        [f"+benchmark@split.{on}={on}"] if on and on not in chosen else []
-    )
-    rest, texts = split_plain_texts(renamed, TEXTS)
-    return set_plain_texts(compose(config, overrides=[*groups, *rest]), texts)
+LONG_PASSAGE_POLICIES = ("truncate", "max_passage")
+LOGGERS = ("none", "wandb")
 
 
 def run(cfg: DictConfig) -> None:
+    """Measures the encoder of a config on its benchmarks, one after the other."""
+    if not cfg.benchmark:
+        known = ", ".join(list_options("benchmark"))
+        raise ValueError(f"benchmark=[A,B,...] must name at least one of {known}")
     prepare_process(cfg.seed, cfg.threads)
-    corrections = (
-        [cfg.postprocess] if isinstance(cfg.postprocess, str) else list(cfg.postprocess or ())
-    )
+    corrections = list_corrections(cfg)
     require_corrections(corrections, cfg.postprocess_on)
-    require_values(cfg)
-    results = [
-        f"{folder_name(name, fix)}/metrics.json" for name in cfg.benchmark for fix in corrections
-    ]
+    require_valid_evaluation(cfg)
+    results = []
+    for name in cfg.benchmark:
+        for correction in corrections:
+            results.append(f"{name_result_folder(name, correction)}/metrics.json")
     if cfg.out:
         require_no_results(Path(cfg.out), *results)
-    encoder, parts = models.load_any_encoder(str(cfg.checkpoint or cfg.place), cfg)
+    settings = encoders.EncoderSettings.from_config(cfg)
+    loaded = encoders.load_any_encoder(str(cfg.checkpoint or cfg.model), settings)
     benchmarks = {name: build(config) for name, config in cfg.benchmark.items()}
-    split = benchmarks.get(cfg.postprocess_on) or next(map(build, cfg.split.values()), None)
-    choices = EvaluationSettings(
-        corrections,
-        split,
-        cfg.postprocess_source,
-        cfg.postprocess_components,
-        cfg.window_overlap if cfg.long_passages == "max_passage" else None,
-        cfg.run_depth,
-        cfg.texts_per_chunk,
-    )
-    out = Path(
-        cfg.out
-        or Path(cfg.paths.output_dir)
-        / "evaluate"
-        / f"{encoder.name}_{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
-    )
+    split = find_split(cfg, benchmarks)
+    out = Path(cfg.out) if cfg.out else choose_result_folder(cfg, loaded.encoder.name)
     with lock_folder(out):
         require_no_results(out, *results)  # another process may have been there before this one
         for name, benchmark in benchmarks.items():
+            # A split that is what is measured is called `test`, by its name.
+            on = None if split is benchmark else split
+            evaluation_settings = read_evaluation_settings(cfg, corrections, on)
+            embeddings = out / name / "embeddings" if cfg.save_embeddings else None
+            evaluations = evaluate_with_corrections(
+                benchmark, loaded.encoder, evaluation_settings, out, embeddings
+            )
             digest = hash_benchmark(benchmark)
-            kept = out / name / "embeddings" if cfg.save_embeddings else None
-            itself = (
-                replace(choices, postprocess_on=None) if benchmark is split else choices
-            )  # then it is `test`, by its name
-            for measured in evaluate_with_corrections(benchmark, encoder, itself, out, kept):
-                write(
-                    measured,
-                    digest,
-                    encoder,
-                    parts,
-                    cfg,
-                    out / folder_name(name, measured.postprocess),
-                )
+            for evaluation in evaluations:
+                folder = out / name_result_folder(name, evaluation.postprocess)
+                write_result(evaluation, digest, loaded, cfg, folder)
 
 
-def require_values(cfg: DictConfig) -> None:
-    """ValueError naming every value that is of a wrong type or out of range."""
-    wrong = [
-        f"{key}={cfg[key]!r} must be a whole number from {least}"
-        for key, least in (("run_depth", 0), ("texts_per_chunk", 1), ("postprocess_components", 1))
-        if type(cfg[key]) is not int or cfg[key] < least
-    ]
-    wrong += [
-        f"{key}={cfg[key]!r} must be true or false"
-        for key in ("save_embeddings", "trust_remote_code")
-        if not isinstance(cfg[key], bool)
-    ]
-    wrong += [
-        f"{key}={value!r} must be one of {', '.join(known)}"
-        for key, value, known in (
-            ("long_passages", cfg.long_passages, LONG),
-            ("logger", cfg.track, ("none", "wandb")),
-        )
-        if value not in known
-    ]
+def list_corrections(cfg: DictConfig) -> list[str]:
+    """Returns the names of the corrections; one may be given without brackets."""
+    if isinstance(cfg.postprocess, str):
+        return [cfg.postprocess]
+    return list(cfg.postprocess or ())
+
+
+def require_valid_evaluation(cfg: DictConfig) -> None:
+    """Raises a ValueError that names every value of a wrong type or out of range."""
+    problems = require_whole_numbers(
+        cfg, {"run_depth": 0, "texts_per_chunk": 1, "postprocess_components": 1}
+    )
+    for key in ("save_embeddings", "trust_remote_code"):
+        if not isinstance(cfg[key], bool):
+            problems.append(f"{key}={cfg[key]!r} must be true or false")
+    problems += require_choice(cfg, "long_passages", LONG_PASSAGE_POLICIES)
+    problems += require_choice(cfg, "logger", LOGGERS)
     if type(cfg.window_overlap) not in (int, float) or not 0 <= cfg.window_overlap < 1:
-        wrong.append(f"window_overlap={cfg.window_overlap!r} must be 0 or more and below 1")
-    if (cfg.checkpoint is None) == (cfg.place is None):
-        wrong.append(
-            "say what to evaluate: checkpoint=RUN for a run of ours, or model=NAME for any other encoder, not both"
+        problems.append(f"window_overlap={cfg.window_overlap!r} must be 0 or more and below 1")
+    if (cfg.checkpoint is None) == (cfg.model is None):
+        problems.append(
+            "say what to evaluate: checkpoint=RUN for a run of ours, or model=NAME for any other "
+            "encoder, not both"
         )
-    if wrong:
-        raise ValueError("; ".join(wrong))
+    if problems:
+        raise ValueError("; ".join(problems))
 
 
-def folder_name(benchmark: str, correction: str) -> str:
-    """Of the results of a benchmark under a correction."""
+def find_split(cfg: DictConfig, benchmarks: dict[str, Benchmark]) -> Benchmark | None:
+    """Returns the benchmark that estimates corrections; None for the one that is measured."""
+    if cfg.postprocess_on in benchmarks:
+        return benchmarks[cfg.postprocess_on]
+    for config in cfg.split.values():
+        return build(config)
+    return None
+
+
+def read_evaluation_settings(
+    cfg: DictConfig, corrections: Sequence[str], split: Benchmark | None
+) -> EvaluationSettings:
+    """Returns how a benchmark is measured, from the keys of conf/evaluate.yaml."""
+    settings = EvaluationSettings(
+        postprocess=corrections,
+        postprocess_on=split,
+        postprocess_source=cfg.postprocess_source,
+        postprocess_components=cfg.postprocess_components,
+        run_depth=cfg.run_depth,
+        texts_per_chunk=cfg.texts_per_chunk,
+    )
+    if cfg.long_passages == "max_passage":
+        settings = replace(settings, window_overlap=cfg.window_overlap)
+    return settings
+
+
+def choose_result_folder(cfg: DictConfig, encoder_name: str) -> Path:
+    """Returns a new folder for the results of an encoder."""
+    name = f"{encoder_name}_{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+    return Path(cfg.paths.output_dir) / "evaluate" / name
+
+
+def name_result_folder(benchmark: str, correction: str) -> str:
+    """Returns the name of the folder with the results of a benchmark under a correction."""
     return benchmark if correction == "none" else f"{benchmark}-{correction}"
 
 
-def write(
-    measured: Evaluation,
+def write_result(
+    evaluation: Evaluation,
     digest: str | None,
-    encoder: TextEncoder,
-    parts: dict[str, Any],
+    loaded: encoders.LoadedEncoder,
     cfg: DictConfig,
     folder: Path,
 ) -> None:
-    """One result folder: see docs/evaluation.md for its files."""
-    windows = cfg.long_passages == "max_passage"
-    card = build_evaluation_card(
-        measured.results,
-        digest,
-        reading=encoder.reading(),
-        texts_cut=measured.texts_cut,
-        device=str(encoder.device),
-        long_passages={
-            "policy": cfg.long_passages,
-            "window_overlap": cfg.window_overlap if windows else None,
-            "windows": measured.windows,
-        },
-        postprocess={
-            "name": measured.postprocess,
-            "estimated_on": measured.estimated_on,
-            "estimated_from": measured.estimated_from,
-            "components": cfg.postprocess_components if measured.postprocess == "lir" else None,
-            "source": cfg.postprocess_source if measured.postprocess == "shift" else None,
-        },
-        **parts,
-    )
+    """Writes one result folder and print its tables; docs/evaluation.md lists the files."""
+    card = evaluation.build_card(model=loaded.model, training=loaded.training, digest=digest)
     folder.mkdir(parents=True, exist_ok=True)
-    write_trec_runs(measured.runs, measured.results.benchmark, encoder.name, folder)
-    write_report(measured.results, card, folder, Console())
-    if cfg.track == "wandb":
-        log_results_to_wandb(folder, f"{encoder.name}_{folder.name}")
+    name = loaded.encoder.name
+    write_trec_runs(evaluation.runs, evaluation.results.benchmark, name, folder)
+    write_report(evaluation.results, card, folder, Console())
+    if cfg.logger == "wandb":
+        log_results_to_wandb(folder, f"{name}_{folder.name}")

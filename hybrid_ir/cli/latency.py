@@ -1,81 +1,75 @@
-"""`hybrid-ir latency checkpoints=[A,B]`: what a query costs, and whether checkpoints differ in it."""
+"""`hybrid-ir latency checkpoints=[A,B]`: what a query costs, and whether checkpoints differ."""
 
 import os
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from hybrid_ir.cli.config import PLAIN_ENCODER_KEYS, parse_paths, set_plain_texts, split_plain_texts
-from hybrid_ir.latency.card import build_latency_card
-from hybrid_ir.latency.report import write_latency_report
+from hybrid_ir.latency.report import build_latency_card, write_latency_report
 from hybrid_ir.latency.session import run_latency_session
 from hybrid_ir.latency.settings import LatencySettings
-from hybrid_ir.runs import encoders as models
 from hybrid_ir.runs.building import build
-from hybrid_ir.runs.conf import find_conf_folder, require_benchmarks
+from hybrid_ir.runs.encoders import EncoderSettings, LoadedEncoder, load_any_encoder
 from hybrid_ir.runs.folder import require_no_results
-from hybrid_ir.system.setup import prepare_process
-from hybrid_ir.types import Benchmark, TextEncoder, parse_languages
+from hybrid_ir.system.environment import prepare_process
+from hybrid_ir.types import Benchmark
 
-LISTS, VALUES = (
-    ("batch_sizes", "pools", "backends", "search"),
-    ("top_k", "margin", "rounds", "warmup", "pool_dtype", "pool_vectors", "pool_passages", "seed"),
+# Keys of the settings: lists, of which one item may be given without brackets, and single values.
+LIST_KEYS = ("batch_sizes", "pools", "backends", "search")
+VALUE_KEYS = (
+    "top_k",
+    "margin",
+    "rounds",
+    "warmup",
+    "pool_dtype",
+    "pool_vectors",
+    "pool_passages",
+    "seed",
 )
 
 
-def main(arguments: list[str]) -> None:
-    helping = {"-h", "--help"} & set(arguments)
-    with initialize_config_dir(find_conf_folder(), version_base="1.3"):
-        asked = [
-            value
-            for key, _, value in (argument.partition("=") for argument in arguments)
-            if key == "benchmark"
-        ]
-        require_benchmarks("benchmark", asked, but="none")
-        rest, texts = split_plain_texts(
-            [] if helping else arguments, (*PLAIN_ENCODER_KEYS, "checkpoints")
-        )
-        places = texts.pop("checkpoints", None)
-        cfg = set_plain_texts(compose("latency", overrides=rest), texts)
-        cfg.checkpoints = parse_paths(places or "")
-        if helping:
-            print(OmegaConf.to_yaml(cfg), end="")
-            return
-        prepare_process(cfg.seed, cfg.threads)
-        threads_of_tokenizers(cfg.threads)
-        settings, out = settings_of(cfg), folder_of(cfg)
-        require_no_results(out, "latency.json", "latency.parquet")
-        benchmark = benchmark_of(cfg)
-        loaded = loaded_of(cfg)
+def run(cfg: DictConfig) -> None:
+    """Times the queries of a benchmark with every checkpoint of a config."""
+    prepare_process(cfg.seed, cfg.threads)
+    limit_tokenizer_threads(cfg.threads)
+    settings = read_latency_settings(cfg)
+    out = choose_latency_folder(cfg)
+    require_no_results(out, "latency.json", "latency.parquet")
+    benchmark = build_benchmark(cfg)
+    loaded = load_encoders(cfg)
     console = Console()
-    study, pools, left_out = run_latency_session(
-        {label: encoder for label, (encoder, _) in loaded.items()}, benchmark, settings, console
-    )
-    card = build_latency_card(settings, benchmark, loaded, pools, left_out)
+    encoders = {label: one.encoder for label, one in loaded.items()}
+    study, pools, left_out = run_latency_session(encoders, benchmark, settings, console)
+    described = {label: (one.encoder, one.describe()) for label, one in loaded.items()}
+    card = build_latency_card(settings, benchmark, described, pools, left_out)
     write_latency_report(study, card, settings.margin, settings.seed, out, console)
 
 
-def threads_of_tokenizers(threads: int) -> None:
-    """As many as torch has: a batch is tokenised on all cores otherwise, whatever `threads` says."""
+def limit_tokenizer_threads(threads: int) -> None:
+    """Lets tokenizers have as many threads as torch; they take all cores for a batch otherwise."""
     os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"
     os.environ["RAYON_NUM_THREADS"] = str(threads)  # read once, before the first text
 
 
-def settings_of(cfg: DictConfig) -> LatencySettings:
-    """The checked choices; a list of one may be given without its brackets."""
+def read_latency_settings(cfg: DictConfig) -> LatencySettings:
+    """Returns the checked settings of a study; ValueError for what does not exist."""
     if cfg.precision != "fp32":
         raise ValueError(
-            f"precision={cfg.precision!r}: here backends say it, backends=[torch_fp32,torch_bf16] measures both"
+            f"precision={cfg.precision!r}: here backends say it, "
+            "backends=[torch_fp32,torch_bf16] measures both"
         )
-    lists = {key: list(cfg[key]) if OmegaConf.is_list(cfg[key]) else [cfg[key]] for key in LISTS}
-    return LatencySettings(**lists, **{key: cfg[key] for key in VALUES})
+    values: dict[str, Any] = {key: cfg[key] for key in VALUE_KEYS}
+    for key in LIST_KEYS:
+        values[key] = list(cfg[key]) if OmegaConf.is_list(cfg[key]) else [cfg[key]]
+    return LatencySettings(**values)
 
 
-def benchmark_of(cfg: DictConfig) -> Benchmark:
+def build_benchmark(cfg: DictConfig) -> Benchmark:
+    """Builds the benchmark whose queries are timed; ValueError for none."""
     for key in ("languages", "max_queries"):
         if cfg[key] is not None and cfg.benchmark:
             cfg.benchmark[key] = cfg[key]
@@ -85,43 +79,48 @@ def benchmark_of(cfg: DictConfig) -> Benchmark:
     return benchmark
 
 
-def loaded_of(cfg: DictConfig) -> dict[str, tuple[TextEncoder, dict[str, Any]]]:
-    """Every checkpoint with its card, by a label that tells them apart; all that cannot be loaded are named at once."""
-    places = parse_languages(cfg.checkpoints)
+def load_encoders(cfg: DictConfig) -> dict[str, LoadedEncoder]:
+    """Loads every checkpoint, by a label that tells them from each other.
+
+    Raises:
+        ValueError: names all that cannot be loaded.
+    """
+    places = list(cfg.checkpoints)
     if not places:
         raise ValueError(
-            "checkpoints=[] has nothing to measure: give run folders, .ckpt files, names in conf/model, folders or "
-            "hub ids, for example checkpoints=[RUN_A,RUN_B]"
+            "checkpoints=[] has nothing to measure: give run folders, .ckpt files, names in "
+            "conf/model, folders or hub ids, for example checkpoints=[RUN_A,RUN_B]"
         )
-    loaded, wrong = {}, []
+    settings = EncoderSettings.from_config(cfg)
+    loaded: dict[str, LoadedEncoder] = {}
+    problems = []
     for place in places:
         try:
-            encoder, card = models.load_any_encoder(str(place), cfg)
+            encoder = load_any_encoder(str(place), settings)
         except ValueError as error:
-            wrong.append(f"checkpoints: {error}")
+            problems.append(f"checkpoints: {error}")
             continue
-        loaded[label_of(card, loaded)] = encoder, card
-    if wrong:
-        raise ValueError("; ".join(wrong))
+        loaded[choose_label(encoder, loaded)] = encoder
+    if problems:
+        raise ValueError("; ".join(problems))
     return loaded
 
 
-def label_of(card: dict[str, Any], taken: dict[str, Any]) -> str:
-    """What a run trained, or a model's name; numbered where it is taken."""
-    training = card["training"]
-    share = (
-        f" {training['monolingual_share']:g}"
-        if training and training["sampler"].startswith("hybrid")
-        else ""
-    )
-    label = (
-        f"{training['model']} {training['sampler']}{share} seed{training['seed']}"
-        if training
-        else card["model"]["name"]
-    )
-    same = sum(name == label or name.startswith(f"{label} #") for name in taken)
-    return f"{label} #{same + 1}" if same else label
+def choose_label(loaded: LoadedEncoder, labels: Mapping[str, Any]) -> str:
+    """Returns what a run trained, or a model's name; with a number where another has that label."""
+    label = loaded.model["name"]
+    training = loaded.training
+    if training is not None:
+        share = ""
+        if training["sampler"].startswith("hybrid"):
+            share = f" {training['monolingual_share']:g}"
+        label = f"{training['model']} {training['sampler']}{share} seed{training['seed']}"
+    same = [other for other in labels if other == label or other.startswith(f"{label} #")]
+    return f"{label} #{len(same) + 1}" if same else label
 
 
-def folder_of(cfg: DictConfig) -> Path:
-    return Path(cfg.out or f"{cfg.paths.output_dir}/latency/{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
+def choose_latency_folder(cfg: DictConfig) -> Path:
+    """Returns the folder of the results, by default a new one."""
+    if cfg.out:
+        return Path(cfg.out)
+    return Path(cfg.paths.output_dir) / "latency" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"

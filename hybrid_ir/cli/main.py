@@ -1,60 +1,91 @@
 """`hybrid-ir COMMAND ...`: finds the command and hands over."""
 
-import runpy
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 
-from hybrid_ir.runs.conf import find_shipped_file
+from hybrid_ir.cli import train
+from hybrid_ir.cli.config import parse_command_line
 from hybrid_ir.runs.errors import report_errors_clearly
-from hybrid_ir.system.setup import silence_libraries
+from hybrid_ir.runs.suggestions import suggest
+from hybrid_ir.system.environment import get_installed_version, silence_libraries
 
 USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by language
 
-  hybrid-ir train [KEY=VALUE ...]                                the same as `python train.py`; --help lists every key
-  hybrid-ir sweep KEY=A,B ... [slots=N] [retry=failed]           every combination, each in a process of its own; again: goes on
-  hybrid-ir doctor [KEY=VALUE ...] [processes=N]                 does this machine, with this config, train what it should
-  hybrid-ir evaluate checkpoint=RUN benchmark=[xquad_r,mlqa_r]   measure a run of ours, or model=NAME: any bi-encoder
-  hybrid-ir compare runs=[RUN,SWEEP,...]                         the paper's tables, significance, pictures, one HTML report
-  hybrid-ir latency checkpoints=[A,B,C] benchmark=xquad_r        latency per query: tokenise, encode, search; by language
-  hybrid-ir data describe NAME [KEY=VALUE ...]                   what a corpus or benchmark holds, and its first planned batches
-  hybrid-ir data fetch|verify NAME [mirror=URL]                  get its files once, and check them
-  hybrid-ir data import FORM path=FILES to=FOLDER                your own pairs, every line checked, as a corpus to train on
-  hybrid-ir data clean corpus=NAME against=[BENCHMARK] to=FOLDER  a corpus without what benchmarks have, and without repetitions
-  hybrid-ir mine checkpoint=RUN corpus=NAME to=FOLDER            hard negatives found by an encoder, chosen by language
-  hybrid-ir translate corpus=NAME model=NLLB to=FOLDER ...       make a corpus parallel by machine translation
+  hybrid-ir train [KEY=VALUE ...]                        the same as `python train.py`
+  hybrid-ir sweep KEY=A,B ... [slots=N] [retry=failed]   every combination, each in a process
+  hybrid-ir doctor [KEY=VALUE ...] [processes=N]         does this machine train what it should
+  hybrid-ir evaluate checkpoint=RUN benchmark=[xquad_r]  measure a run, or model=NAME: any encoder
+  hybrid-ir compare runs=[RUN,SWEEP,...]                 tables, significance, one HTML report
+  hybrid-ir latency checkpoints=[A,B] benchmark=xquad_r  latency per query, by stage and language
+  hybrid-ir data describe NAME [KEY=VALUE ...]           what a data set holds
+  hybrid-ir data fetch|verify NAME [mirror=URL]          get its files once, and check them
+  hybrid-ir data import FORM path=FILES to=FOLDER        your own pairs, every line checked
+  hybrid-ir data clean corpus=NAME against=[BENCHMARK] to=FOLDER
+                                                         a corpus without what benchmarks have
+  hybrid-ir mine checkpoint=RUN corpus=NAME to=FOLDER    hard negatives found by an encoder
+  hybrid-ir translate corpus=NAME model=NLLB to=FOLDER   make a corpus parallel by translation
+
+  hybrid-ir COMMAND --help lists the keys of a command, hybrid-ir --version says which this is.
 """
-SHORT = {
-    "slots": "hydra.launcher.slots",
-    "devices": "hydra.launcher.devices",
-    "folder": "hydra.sweep.dir",
+TRAINING = {"train": train.run_training, "sweep": train.run_sweep}
+# Commands that read their arguments themselves.
+OWN_ARGUMENTS = ("data", "doctor")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command whose config is conf/NAME.yaml, and what `parse_command_line` needs for it."""
+
+    benchmark_list: str | None = None
+    benchmark_keys: dict[str, str] = field(default_factory=dict)
+
+
+COMMANDS = {
+    "compare": Command(benchmark_list="benchmark"),
+    "evaluate": Command(benchmark_list="benchmark", benchmark_keys={"postprocess_on": "split"}),
+    "latency": Command(),
+    "mine": Command(),
+    "translate": Command(),
 }
-COMMANDS = ("compare", "data", "doctor", "evaluate", "latency", "mine", "translate")
 
 
-def launcher_key(argument: str) -> str:
-    """The keys of `hybrid-ir sweep` by their names in Hydra."""
-    key, equals, value = argument.partition("=")
-    if key == "retry":
-        if value != "failed":
-            raise SystemExit(f"error: retry={value} must be failed")
-        return "hydra.launcher.retry_failed=true"
-    return f"{SHORT[key]}={value}" if key in SHORT and equals else argument
+def run_command(name: str, arguments: Sequence[str]) -> None:
+    """Runs a command with its arguments.
+
+    The config is composed before the code of the command is imported, so that a misspelt key is
+    refused before torch is loaded.
+    """
+    module = f"hybrid_ir.cli.{name}"
+    if name in OWN_ARGUMENTS:
+        import_module(module).main(arguments)
+        return
+    command = COMMANDS[name]
+    cfg = parse_command_line(name, arguments, command.benchmark_list, command.benchmark_keys)
+    if cfg is not None:
+        import_module(module).run(cfg)
 
 
 def main() -> None:
-    command, rest = (sys.argv[1] if len(sys.argv) > 1 else "--help"), sys.argv[2:]
+    """Runs the command that the arguments of this process name."""
+    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    arguments = sys.argv[2:]
     if command in ("-h", "--help"):
         print(USAGE, end="")
-    elif command in ("train", "sweep"):
-        sys.argv = [
-            str(find_shipped_file("train.py")),
-            *(["-m", *map(launcher_key, rest)] if command == "sweep" else rest),
-        ]
-        runpy.run_path(sys.argv[0], run_name="__main__")
-    elif command in COMMANDS:
+    elif command in ("-V", "--version"):
+        print(f"hybrid-ir {get_installed_version('hybrid-ir')}")
+    elif command in TRAINING:
+        TRAINING[command](arguments)
+    elif command in COMMANDS or command in OWN_ARGUMENTS:
         silence_libraries()
+        train.let_user_modules_be_found()
         with report_errors_clearly():
-            import_module(f"hybrid_ir.cli.{command}").main(rest)
+            run_command(command, arguments)
     else:
-        print(f"error: hybrid-ir has no command {command!r}\n\n{USAGE}", end="", file=sys.stderr)
+        meant = suggest(command, [*TRAINING, *COMMANDS, *OWN_ARGUMENTS])
+        hint = f", did you mean {meant}?" if meant else ""
+        print(
+            f"error: hybrid-ir has no command {command!r}{hint}\n\n{USAGE}", end="", file=sys.stderr
+        )
         sys.exit(2)

@@ -1,29 +1,31 @@
-"""`hybrid-ir translate`: make a corpus parallel by machine translation, on as many processes as want to work."""
+"""`hybrid-ir translate`: makes a corpus parallel by machine translation, on several processes."""
 
 import os
 import sys
 from pathlib import Path
 
-from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from hybrid_ir.cli.config import compose_config
-from hybrid_ir.corpora.stored import load_corpus_folder, read_corpus_card, write_corpus
+from hybrid_ir.cli.config import read_languages, require_given
+from hybrid_ir.corpora.stored import load_corpus_folder, read_corpus_card
 from hybrid_ir.data.content_ids import compute_corpus_fingerprint
-from hybrid_ir.runs import encoders as models
 from hybrid_ir.runs.building import build
+from hybrid_ir.runs.encoders import choose_device
+from hybrid_ir.system.environment import prepare_process
 from hybrid_ir.system.interruption import raise_when_asked_to_stop
-from hybrid_ir.system.processes import FAILURE_FOLDER_VARIABLE, Ranks
-from hybrid_ir.system.setup import prepare_process
+from hybrid_ir.system.processes import FAILURE_FOLDER_VARIABLE, RankProcesses
 from hybrid_ir.translation.families import Translator
 from hybrid_ir.translation.quality import QualityFilters
-from hybrid_ir.translation.work import TranslationJob
-from hybrid_ir.types import parse_languages
+from hybrid_ir.translation.work import (
+    TranslationJob,
+    count_rejected,
+    count_translated,
+    translate_corpus,
+)
 
-TEXTS = ("model", "to", "revision", "device", "corpus.path", "paths.data_dir", "paths.cache_dir")
-DECIDES = (
+CHOICES = (  # keys that decide the translations
     "model",
     "revision",
     "source",
@@ -44,120 +46,95 @@ DOUBTFUL = 0.2  # share of rejected translations from which on it is worth a wor
 COMMAND = "from hybrid_ir.cli.main import main; main()"
 
 
-def main(arguments: list[str]) -> None:
-    cfg = compose_config("translate", arguments, TEXTS)
-    if cfg is None:
-        return
-    if missing := sorted(
-        key for key in ("model", "languages", "to") if OmegaConf.is_missing(cfg, key)
-    ):
-        raise ValueError(
-            f"{', '.join(missing)}: not given; hybrid-ir translate --help lists the keys"
-        )
-    if cfg.processes > 1 and FAILURE_FOLDER_VARIABLE not in os.environ:
-        Ranks(cfg.processes).start([sys.executable, "-c", COMMAND, "translate", *arguments]).wait()
-    else:
-        run(cfg)
-
-
 def run(cfg: DictConfig) -> None:
+    """Translates a corpus, as one of several processes where `processes` says so."""
+    require_given(cfg, "translate", "model", "languages", "to")
+    if cfg.processes > 1 and FAILURE_FOLDER_VARIABLE not in os.environ:
+        arguments = sys.argv[2:]  # every process runs the very same command
+        RankProcesses(cfg.processes).start(
+            [sys.executable, "-c", COMMAND, "translate", *arguments]
+        ).wait()
+        return
     to = Path(cfg.to).expanduser().absolute()
     if not to.exists():
-        prepare_process(0, cfg.threads)
-        raise_when_asked_to_stop()
-        corpus = build(cfg.corpus)
-        chosen = parse_languages(
-            OmegaConf.to_object(cfg.languages)
-            if OmegaConf.is_config(cfg.languages)
-            else cfg.languages
-        )
-        job = TranslationJob(
-            corpus, cfg.source, chosen, to.with_name(f".{to.name}.translating"), cfg.unit
-        )
-        translator = Translator.load(
-            cfg.model,
-            cfg.revision,
-            cfg.source,
-            device(cfg),
-            cfg.precision,
-            codes=dict(cfg.codes),
-            beams=cfg.beams,
-            max_length=cfg.max_length,
-            tokens_per_batch=cfg.tokens_per_batch,
-        )
-        filters = QualityFilters(
-            cfg.length_ratio,
-            cfg.language_letters,
-            cfg.copied,
-            cfg.repeated,
-            cfg.identical,
-            (cfg.source, *chosen),
-        )
-        for language in chosen:
-            translator.code(language)  # ValueError before there is any work
-        job.begin(
-            {
-                "corpus": compute_corpus_fingerprint(corpus),
-                "model files": translator.identity,
-                **{key: OmegaConf.to_container(cfg)[key] for key in DECIDES},
-            }
-        )
-        job.work(translator, filters)
-        by = f"{Path(cfg.model).name if Path(cfg.model).exists() else cfg.model}{f'@{cfg.revision}' if cfg.revision else ''}"
-        with FileLock(job.folder / ".assemble.lock"):
-            if not to.exists():
-                write_corpus(str(to), lambda writer: job.assemble(writer, by))
+        _translate(cfg, to)
     if os.environ.get("RANK", "0") == "0":
-        show(to)
+        _print_summary(to)
 
 
-def device(cfg: DictConfig) -> str:
-    """That of the config, or the GPU of this process."""
-    found = models.choose_device(cfg)
-    return (
-        f"cuda:{os.environ['LOCAL_RANK']}"
-        if found == "cuda" and "LOCAL_RANK" in os.environ
-        else found
+def _translate(cfg: DictConfig, to: Path) -> None:
+    prepare_process(0, cfg.threads)
+    raise_when_asked_to_stop()
+    corpus = build(cfg.corpus)
+    values = OmegaConf.to_container(cfg)
+    languages = read_languages(cfg.languages)
+    job_folder = to.with_name(f".{to.name}.translating")
+    job = TranslationJob(corpus, cfg.source, languages, job_folder, cfg.unit)
+    translator = Translator.load(
+        cfg.model,
+        cfg.revision,
+        cfg.source,
+        _choose_device(cfg),
+        cfg.precision,
+        codes=dict(cfg.codes),
+        beams=cfg.beams,
+        max_length=cfg.max_length,
+        tokens_per_batch=cfg.tokens_per_batch,
     )
+    filters = QualityFilters(
+        length_ratio=cfg.length_ratio,
+        language_letters=cfg.language_letters,
+        copied=cfg.copied,
+        repeated=cfg.repeated,
+        identical=cfg.identical,
+        languages=(cfg.source, *languages),
+    )
+    choices = {
+        "corpus": compute_corpus_fingerprint(corpus),
+        "model files": translator.identity,
+        **{key: values[key] for key in CHOICES},
+    }
+    translate_corpus(job, translator, filters, choices, _name_model(cfg), to)
 
 
-def show(to: Path) -> None:
-    corpus, report = load_corpus_folder(to), read_corpus_card(to)["report"]
+def _name_model(cfg: DictConfig) -> str:
+    name = Path(cfg.model).name if Path(cfg.model).exists() else cfg.model
+    return f"{name}@{cfg.revision}" if cfg.revision else name
+
+
+def _choose_device(cfg: DictConfig) -> str:
+    """Returns the device of the config, with the GPU of this process."""
+    device = choose_device(cfg.device)
+    if device == "cuda" and "LOCAL_RANK" in os.environ:
+        return f"cuda:{os.environ['LOCAL_RANK']}"
+    return device
+
+
+def _print_summary(to: Path) -> None:
+    corpus = load_corpus_folder(to)
+    report = read_corpus_card(to)["report"]
     table = Table(title=f"{to}: {len(corpus):,} pairs", title_justify="left")
-    for column in (
-        "language",
-        "pairs in it",
-        "queries translated",
-        "passages translated",
-        "rejected",
-    ):
-        table.add_column(column, justify="left" if column == "language" else "right")
-    for language, count in zip(corpus.languages, corpus.availability.counts()[2], strict=True):
-        rejected = sum(
-            number
-            for what, number in report.items()
-            if what.startswith("rejected") and f" {language}:" in what
-        )
+    table.add_column("language")
+    for column in ("pairs in it", "queries translated", "passages translated", "rejected"):
+        table.add_column(column, justify="right")
+    _, _, pairs_L = corpus.availability.counts()
+    for language, pairs in zip(corpus.languages, pairs_L, strict=True):
         table.add_row(
             language,
-            f"{count:,}",
-            *(
-                f"{report.get(f'translated {role} {language}', 0):,}"
-                for role in ("query", "passage")
-            ),
-            f"{rejected:,}",
+            f"{pairs:,}",
+            f"{report.get(f'translated query {language}', 0):,}",
+            f"{report.get(f'translated passage {language}', 0):,}",
+            f"{count_rejected(report, language):,}",
         )
     Console().print(table)
-    for what, number in report.items():
-        if what.startswith("rejected"):
-            print(f"{what}: {number:,}")
-    lost, kept = (
-        sum(number for what, number in report.items() if what.startswith(kind))
-        for kind in ("rejected", "translated")
-    )
-    if lost > DOUBTFUL * (lost + kept):
+    for key, count in report.items():
+        if key.startswith("rejected"):
+            print(f"{key}: {count:,}")
+    rejected = count_rejected(report)
+    total = rejected + count_translated(report)
+    if rejected > DOUBTFUL * total:
         print(
-            f"{lost / (lost + kept):.0%} of the translations are rejected: look at {to}/rejects-*.parquet before you use the "
-            "rest"
+            f"{rejected / total:.0%} of the translations are rejected: look at "
+            f"{to}/rejects-*.parquet before you use the rest"
         )
     print(f"train with it: python train.py corpus=folder corpus.path={to}")

@@ -1,1 +1,1 @@
-"""Measured models beside each other: result folders in; significance, tables, pictures and one HTML page out."""
+"""Compares measured models: result folders to systems, tests, tables, figures and one report."""

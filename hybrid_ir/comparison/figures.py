@@ -1,143 +1,195 @@
-"""Pictures of differences: intervals, language pairs, and how far apart the relevant passages of a query rank."""
+"""The figures of a comparison. Each function returns None where there is nothing to draw."""
 
-from collections.abc import Mapping
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from hybrid_ir.comparison.grid import Grid
-from hybrid_ir.comparison.section import Section
-from hybrid_ir.comparison.style import INK, legend_below, panels, styled
-from hybrid_ir.comparison.table import ALPHA, TITLES, Formatted
-from hybrid_ir.comparison.tables import Headline
+from hybrid_ir.comparison.comparison_tables import MainMeans
+from hybrid_ir.comparison.section import VIEWS, Section
+from hybrid_ir.comparison.statistics import SIGNIFICANT, Grid
+from hybrid_ir.comparison.style import (
+    COLOURS,
+    INK,
+    LINES,
+    MARKERS,
+    SystemStyle,
+    add_legend_below,
+    build_panels,
+    use_paper_style,
+)
+from hybrid_ir.comparison.systems import ALPHA_KEYS, System
+from hybrid_ir.comparison.table import format_value, get_metric_title
 
-WORDS = {"mono": "Monolingual", "cross": "Cross-lingual", "multi": "Multilingual"}
-NUMBERS_UP_TO = 16  # languages whose cells have room for a number
-POINTS = 400  # of a distribution's curve: more than a printer shows
+_VIEW_NAMES = {"mono": "Monolingual", "cross": "Cross-lingual", "multi": "Multilingual"}
+_NUMBERS_UP_TO = 16  # languages whose cells in a heat map have room for a number
+_CURVE_POINTS = 400  # of a distribution: more than a printer shows
+_FEWEST_SHARES = 3  # monolingual shares that make a curve
+_PANEL_HEIGHT = 2.3  # inches
+# The titles of the training curves, and the logged metrics they show.
+_TRAINING_METRICS = {
+    "Monolingual mAP": "val/mono/map",
+    "Cross-lingual mAP": "val/cross/map",
+    "Multilingual mAP": "val/multi/map",
+    "Rank distance": "val/multi/rank_distance",
+}
 
 
-@styled
-def forest(head: Headline, looks: Mapping[str, dict]) -> Figure | None:
-    """Difference of each system from its baseline with its interval; filled where Holm's p is below .05."""
-    section = head.section
-    systems = [i for i, base in enumerate(section.baselines) if base is not None]
-    wanted = [(grid, k) for grid, k in head.cells if not np.isnan(grid.difference[:, k]).all()]
-    if not systems or not wanted:
+@use_paper_style
+def draw_intervals(means: MainMeans, styles: Mapping[str, SystemStyle]) -> Figure | None:
+    """Draws the difference of each system from its baseline with its interval.
+
+    A marker is filled where the p value after Holm's correction is below .05.
+    """
+    section = means.section
+    systems = [system for system, _ in section.tested_systems]
+    shown_means = []
+    titles = []
+    for grid, place in means.list_means():
+        if not np.isnan(grid.difference[:, place]).all():
+            shown_means.append((grid, place))
+            titles.append(f"{_VIEW_NAMES[grid.cells[place]]} {get_metric_title(grid.metric)}")
+    if not systems or not shown_means:
         return None
-    titles = [
-        f"{WORDS[grid.cells[k]]} {TITLES.get(grid.metric, grid.metric)}" for grid, k in wanted
-    ]
-    figure, axes = panels(titles, 0.26 * len(systems) + 0.95, sharey=True)
-    for one, (grid, k) in zip(axes, wanted, strict=True):
-        for place, i in enumerate(systems):
-            style, value = looks[section.systems[i].label], grid.difference[i, k]
-            filled = style["color"] if grid.adjusted[i, k] < ALPHA else "white"
-            one.plot(
-                [grid.low[i, k], grid.high[i, k]],
-                [place, place],
-                color=style["color"],
+    figure, panels = build_panels(titles, 0.26 * len(systems) + 0.95, sharey=True)
+    for panel, (grid, place) in zip(panels, shown_means, strict=True):
+        for height, system in enumerate(systems):
+            style = styles[section.systems[system].label]
+            is_significant = grid.adjusted_p[system, place] < SIGNIFICANT
+            panel.plot(
+                [grid.low[system, place], grid.high[system, place]],
+                [height, height],
+                color=style.color,
                 lw=2,
                 solid_capstyle="butt",
             )
-            one.plot(value, place, style["marker"], color=style["color"], mfc=filled, ms=6, mew=1.3)
-        one.axvline(0, color=INK, lw=0.8)
-        one.grid(axis="x")
-        one.set_yticks(range(len(systems)), [section.systems[i].label for i in systems])
-        one.set_ylim(len(systems) - 0.5, -0.5)
-        one.xaxis.set_major_locator(MaxNLocator(4))
-        better = "right" if grid.higher_is_better else "left"
-        one.set_xlabel(f"difference, better to the {better}")
+            panel.plot(
+                grid.difference[system, place],
+                height,
+                style.marker,
+                color=style.color,
+                mfc=style.color if is_significant else "white",
+                ms=6,
+                mew=1.3,
+            )
+        panel.axvline(0, color=INK, lw=0.8)
+        panel.grid(axis="x")
+        labels = [section.systems[system].label for system in systems]
+        panel.set_yticks(range(len(systems)), labels)
+        panel.set_ylim(len(systems) - 0.5, -0.5)
+        panel.xaxis.set_major_locator(MaxNLocator(4))
+        better_side = "right" if grid.higher_is_better else "left"
+        panel.set_xlabel(f"difference, better to the {better_side}")
     return figure
 
 
-@styled
-def pair_heat_map(section: Section, system: int, grid: Grid) -> Figure | None:
-    """Difference of a system from its baseline by query and passage language; blue is better, bold is beyond chance."""
-    languages, size = section.languages, len(section.languages)
-    place = {name: i for i, name in enumerate(languages)}
-    cells, strong = np.full((size, size), np.nan), np.zeros((size, size), bool)
-    for k, name in enumerate(grid.cells):
-        query, passage = name.split(" → ")
-        cells[place[query], place[passage]] = grid.difference[system, k]
-        strong[place[query], place[passage]] = grid.adjusted[system, k] < ALPHA
-    if np.isnan(cells).all():
+@use_paper_style
+def draw_pair_heat_map(section: Section, system: int, grid: Grid) -> Figure | None:
+    """Draws the difference of a system from its baseline by query and passage language.
+
+    Blue is better; a bold number is significant. The grid is that of `compare_language_pairs`.
+    """
+    size = len(section.languages)
+    differences, significant = _arrange_pairs(section.languages, system, grid)
+    if np.isnan(differences).all():
         return None
-    limit = float(np.nanmax(np.abs(cells))) or 1.0
+    limit = float(np.nanmax(np.abs(differences))) or 1.0
     inches = min(max(3.4, 0.42 * size + 1.2), 9.0)
-    figure = Figure(
-        figsize=(inches + 0.9, inches), layout="compressed"
-    )  # for axes of fixed aspect: nothing is cut off
+    # This layout is for axes of a fixed aspect: with another one labels would be cut off.
+    figure = Figure(figsize=(inches + 0.9, inches), layout="compressed")
     axes = figure.subplots()
     image = axes.pcolormesh(
-        cells,
+        differences,
         cmap="RdBu" if grid.higher_is_better else "RdBu_r",
         vmin=-limit,
         vmax=limit,
-        rasterized=size > NUMBERS_UP_TO,
+        rasterized=size > _NUMBERS_UP_TO,
     )
     axes.set_aspect("equal")
     axes.invert_yaxis()
-    letters = min(9.0, 60 * inches / size)
-    rotation = 90 if size > NUMBERS_UP_TO else 0
-    axes.set_xticks(np.arange(size) + 0.5, languages, fontsize=letters, rotation=rotation)
-    axes.set_yticks(np.arange(size) + 0.5, languages, fontsize=letters)
+    font_size = min(9.0, 60 * inches / size)
+    rotation = 90 if size > _NUMBERS_UP_TO else 0
+    centres = np.arange(size) + 0.5
+    axes.set_xticks(centres, section.languages, fontsize=font_size, rotation=rotation)
+    axes.set_yticks(centres, section.languages, fontsize=font_size)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set(xlabel="passages in", ylabel="queries in")
-    if size <= NUMBERS_UP_TO:
-        write_differences(axes, cells, strong, limit, grid.metric)
+    if size <= _NUMBERS_UP_TO:
+        _write_differences(axes, differences, significant, limit, grid.metric)
     bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02)
     bar.outline.set_visible(False)
-    bar.set_label(f"difference in {TITLES.get(grid.metric, grid.metric)}")
+    bar.set_label(f"difference in {get_metric_title(grid.metric)}")
     return figure
 
 
-def write_differences(
-    axes: Axes, cells: np.ndarray, strong: np.ndarray, limit: float, metric: str
+def _arrange_pairs(
+    languages: Sequence[str], system: int, grid: Grid
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a system's differences by query and passage language, and which are significant."""
+    places = {language: place for place, language in enumerate(languages)}
+    differences = np.full((len(languages), len(languages)), np.nan)
+    significant = np.zeros((len(languages), len(languages)), bool)
+    for cell, name in enumerate(grid.cells):
+        query_language, passage_language = name.split(" → ")
+        place = (places[query_language], places[passage_language])
+        differences[place] = grid.difference[system, cell]
+        significant[place] = grid.adjusted_p[system, cell] < SIGNIFICANT
+    return differences, significant
+
+
+def _write_differences(
+    axes: Axes, differences: np.ndarray, significant: np.ndarray, limit: float, metric: str
 ) -> None:
-    """In hundredths where the measure is a share."""
-    share = "rank" not in metric or "normalised" in metric
-    for (row, column), value in np.ndenumerate(cells):
-        if not np.isnan(value):
-            text = f"{100 * value:+.1f}" if share else f"{value:+.0f}"
-            axes.text(
-                column + 0.5,
-                row + 0.5,
-                text.replace("-", "−"),
-                ha="center",
-                va="center",
-                fontsize=6.5,
-                fontweight="bold" if strong[row, column] else "normal",
-                color="white" if abs(value) > 0.6 * limit else "black",
-            )
+    """Writes the numbers into a heat map, in hundredths where the metric is a share."""
+    is_share = "rank" not in metric or "normalised" in metric
+    for (row, column), value in np.ndenumerate(differences):
+        if np.isnan(value):
+            continue
+        text = f"{100 * value:+.1f}" if is_share else f"{value:+.0f}"
+        axes.text(
+            column + 0.5,
+            row + 0.5,
+            text.replace("-", "−"),
+            ha="center",
+            va="center",
+            fontsize=6.5,
+            fontweight="bold" if significant[row, column] else "normal",
+            color="white" if abs(value) > 0.6 * limit else "black",
+        )
 
 
-@styled
-def distance_distribution(section: Section, looks: Mapping[str, dict]) -> Figure | None:
-    """Share of the queries whose relevant passages lie within a rank distance; all seeds of a system together."""
-    figure, (axes,) = panels(["Rank distance in the multilingual pool"], 3.4)
+@use_paper_style
+def draw_distance_distribution(
+    section: Section, styles: Mapping[str, SystemStyle]
+) -> Figure | None:
+    """Draws the share of queries whose relevant passages lie within a rank distance.
+
+    All seeds of a system are taken together.
+    """
+    figure, (axes,) = build_panels(["Rank distance in the multilingual pool"], 3.4)
     figure.set_size_inches(0.8 * figure.get_size_inches()[0] / 0.62, 3.9)
     for system in section.systems:
-        values = np.concatenate(
-            [section.values(result, "rank_distance") for result in system.results]
-        )
+        values = _read_distances(section, system)
         values = np.sort(values[~np.isnan(values)])
         if not len(values):
             return None
-        shares = np.linspace(0, 1, min(POINTS, len(values)))
-        style = looks[system.label]
+        shares = np.linspace(0, 1, min(_CURVE_POINTS, len(values)))
+        style = styles[system.label]
         axes.plot(
             np.maximum(np.quantile(values, shares, method="inverted_cdf"), 1),
             shares,
             label=system.label,
             drawstyle="steps-post",
-            color=style["color"],
-            linestyle=style["linestyle"],
+            color=style.color,
+            linestyle=style.linestyle,
         )
-        middle = float(np.median(values))
-        axes.plot(max(middle, 1), 0.5, style["marker"], color=style["color"], ms=5)
+        median = float(np.median(values))
+        axes.plot(max(median, 1), 0.5, style.marker, color=style.color, ms=5)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.xaxis.set_minor_formatter("")
@@ -147,17 +199,161 @@ def distance_distribution(section: Section, looks: Mapping[str, dict]) -> Figure
         ylim=(0, 1),
     )
     axes.grid()
-    legend_below(figure, [axes])
+    add_legend_below(figure, [axes])
     return figure
 
 
-def median_distances(section: Section) -> str:
-    """The distribution in words, for readers who do not see the picture."""
-    write, told = Formatted("rank_distance"), []
+def describe_median_distances(section: Section) -> str:
+    """Returns the medians of the distribution as text, for readers who do not see the figure."""
+    medians = []
     for system in section.systems:
-        values = np.concatenate(
-            [section.values(result, "rank_distance") for result in system.results]
-        )
+        values = _read_distances(section, system)
         if not np.isnan(values).all():
-            told.append(f"{system.label}: median {write(float(np.nanmedian(values)))}")
-    return "; ".join(told)
+            median = format_value(float(np.nanmedian(values)), "rank_distance")
+            medians.append(f"{system.label}: median {median}")
+    return "; ".join(medians)
+
+
+def _read_distances(section: Section, system: System) -> np.ndarray:
+    """Reads the rank distances of all seeds of a system."""
+    return np.concatenate(
+        [section.read_values(result, "rank_distance") for result in system.results]
+    )
+
+
+@use_paper_style
+def draw_metric_against_alpha(section: Section, metric: str) -> Figure | None:
+    """Draws a metric against the share of monolingual batches.
+
+    A curve is the mean over seeds with one standard deviation, where there are several seeds, and
+    every seed is a dot.
+    """
+    families = find_alpha_families(section)
+    first_system_NS = section.load_metric(metric).setting_means[0]
+    shown = []
+    for view in VIEWS:
+        if np.isfinite(first_system_NS[:, section.select_settings(view)]).any():
+            shown.append((view, metric))
+    if section.select_settings("multi").any() and metric != "rank_distance":
+        shown.append(("multi", "rank_distance"))
+    if not families or not shown:
+        return None
+    titles = [f"{_VIEW_NAMES[view]} {get_metric_title(name)}" for view, name in shown]
+    figure, panels = build_panels(titles, _PANEL_HEIGHT)
+    for panel, (view, name) in zip(panels, shown, strict=True):
+        for number, (label, members) in enumerate(families.items()):
+            seeds = []
+            for system in members:
+                means_NS = section.load_metric(name).setting_means[system]
+                seeds.append(np.nanmean(means_NS[:, section.select_settings(view)], axis=1))
+            shares = [section.systems[system].alpha for system in members]
+            _draw_alpha_curve(panel, shares, seeds, number, label)
+        panel.set(xlabel="monolingual share (alpha)", xlim=(-0.04, 1.04))
+        panel.grid()
+    add_legend_below(figure, panels)
+    return figure
+
+
+def find_alpha_families(section: Section) -> dict[str, list[int]]:
+    """Finds systems that differ in nothing but the share of monolingual batches.
+
+    Returns:
+        For the name of each family with at least three shares, the places of its systems in the
+        order of their shares.
+    """
+    members_by_identity: dict[str, list[int]] = defaultdict(list)
+    for place, system in enumerate(section.systems):
+        if system.alpha is None:
+            continue
+        identity = {}
+        for key, value in system.identity.items():
+            if key not in ALPHA_KEYS:
+                identity[key] = value
+        members_by_identity[json.dumps(identity, sort_keys=True, default=str)].append(place)
+    families: dict[str, list[int]] = {}
+    for encoded_identity, members in members_by_identity.items():
+        shares = {section.systems[place].alpha for place in members}
+        if len(shares) < _FEWEST_SHARES:
+            continue
+        identity = json.loads(encoded_identity)
+        name = f"{identity['model']}, plan by {identity.get('training/level', 'batch')}"
+        if name in families:
+            name = f"{name} ({len(families) + 1})"
+        families[name] = sorted(members, key=lambda place: section.systems[place].alpha)
+    return families
+
+
+def _draw_alpha_curve(
+    axes: Axes, shares: Sequence[float], seeds: Sequence[np.ndarray], number: int, label: str
+) -> None:
+    """Draws the curve of one family; for each share there are the means of its seeds."""
+    colour = COLOURS[number % len(COLOURS)]
+    means = []
+    deviations = []
+    for values in seeds:
+        means.append(values.mean())
+        # One seed has no deviation, which is not a deviation of zero.
+        deviations.append(values.std(ddof=1) if len(values) > 1 else np.nan)
+    axes.errorbar(
+        shares,
+        np.array(means),
+        np.array(deviations),
+        color=colour,
+        linestyle=LINES[number % len(LINES)],
+        label=label,
+        capsize=3,
+        elinewidth=1,
+    )
+    for share, values in zip(shares, seeds, strict=True):
+        axes.plot(
+            [share] * len(values),
+            values,
+            MARKERS[number % len(MARKERS)],
+            color=colour,
+            ms=3.5,
+            alpha=0.8,
+            mew=0,
+        )
+
+
+@use_paper_style
+def draw_system_curves(section: Section, styles: Mapping[str, SystemStyle]) -> Figure | None:
+    """Draws validation metrics over the steps of each training, one line for each seed."""
+    logged_metrics = set()
+    for result in section.results:
+        for row in result.steps:
+            logged_metrics.update(row)
+    shown = {}
+    for title, metric in _TRAINING_METRICS.items():
+        if metric in logged_metrics:
+            shown[title] = metric
+    if not shown:
+        return None
+    figure, panels = build_panels(list(shown), _PANEL_HEIGHT)
+    for panel, metric in zip(panels, shown.values(), strict=True):
+        for system in section.systems:
+            _draw_training_curve(panel, system, metric, styles[system.label])
+        panel.set(xlabel="step")
+        panel.grid()
+    add_legend_below(figure, panels)
+    return figure
+
+
+def _draw_training_curve(axes: Axes, system: System, metric: str, style: SystemStyle) -> None:
+    label: str | None = system.label
+    for result in system.results:
+        rows = [row for row in result.steps if metric in row]
+        if not rows:
+            continue
+        axes.plot(
+            [row["step"] for row in rows],
+            [row[metric] for row in rows],
+            color=style.color,
+            linestyle=style.linestyle,
+            marker=style.marker,
+            ms=2.5,
+            lw=1,
+            alpha=0.85,
+            label=label,
+        )
+        label = None  # a system is in the legend once

@@ -1,160 +1,233 @@
-"""Tables by language: the paper's tables 3 to 8 and 12, 13."""
+"""Tables by query language, as the paper's tables 3 to 8, 12 and 13 are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hybrid_ir.comparison import paper
-from hybrid_ir.comparison.grid import Grid, Resampling, adjust, measure
+from hybrid_ir.comparison.build_sections import build_file_stems
 from hybrid_ir.comparison.section import VIEWS, Section
-from hybrid_ir.comparison.splitting import stems
+from hybrid_ir.comparison.statistics import (
+    Grid,
+    Resampling,
+    adjust_family,
+    compare_with_baselines,
+)
 from hybrid_ir.comparison.table import (
-    TITLES,
     VIEW_TITLES,
     Cell,
     Column,
     Row,
     Table,
-    cell_of,
-    plain_cell,
-    without_empty_columns,
+    build_mean_cell,
+    build_value_cell,
+    get_metric_title,
 )
 
-Blocks = Mapping[str, tuple[str, str]]  # title of a group of columns -> view and metric
-NOTE = "* differs from the baseline, p < .05 after Holm over this table, systems of other models included. Bold: best of ours."
+LANGUAGES_NOTE = (
+    "* differs from the baseline, p < .05 after Holm over this table, systems of other models "
+    "included. Bold: best of ours."
+)
 
 
-def language_blocks(section: Section, metric: str) -> dict[str, Blocks]:
-    """The tables by language that a benchmark gets: name -> groups of columns."""
-    if section.benchmark.startswith("miracl"):
-        return {"miracl": {TITLES[name]: ("mono", name) for name in ("ndcg@10", "recall@100")}}
-    title = TITLES.get(metric, metric)
-    return {
-        metric: {f"{VIEW_TITLES[view]} {title}": (view, metric) for view in VIEWS},
-        "recall": {
-            f"{VIEW_TITLES[view]} {TITLES[name]}": (view, name)
-            for view, name in paper.RECALL.items()
-        },
-        "rank_distance": {"Mul rank distance": ("multi", "rank_distance")},
-    }
+@dataclass(frozen=True)
+class _Block:
+    """A group of columns of a table by language: a metric in a view."""
+
+    title: str
+    view: str
+    metric: str
 
 
-def language_tables(
-    section: Section, metric: str, chance: Resampling, with_paper: bool
+def build_language_tables(
+    section: Section, metric: str, resampling: Resampling, with_paper: bool
 ) -> list[Table]:
-    """One table per model and kind of measure; query languages down, systems across, the paper's last."""
+    """Builds the tables by language of a benchmark.
+
+    There is a table for each model and kind of metric: query languages down, systems across, the
+    paper's last. Models of the paper that were not measured have tables of their own.
+    """
     tables = []
-    models = list(dict.fromkeys(system.model for system in section.systems))
-    endings = [f"_{stem}" if len(models) > 1 else "" for stem in stems(models)]
-    for name, blocks in language_blocks(section, metric).items():
-        grids = adjust(
-            [
-                measure(section, wanted, by_language(section, view), chance)
-                for view, wanted in blocks.values()
-            ]
-        )
-        columns, told = (
-            dict(zip(blocks, grids, strict=True)),
-            paper_note(section, blocks) if with_paper else "",
-        )
-        file, what = (
-            f"{section.stem}_languages_{name}",
-            f"{section.name}: {name_of(blocks)} by query language",
-        )
-        for model, ending in zip(models, endings, strict=True):
-            ours = [i for i, system in enumerate(section.systems) if system.model == model]
-            theirs = (
-                paper.systems(paper.NAMES[model]) if with_paper and model in paper.NAMES else []
-            )
-            note = (
-                f"{NOTE} {told}".strip()
-                if theirs or not paper.beside(*section.described).rows
-                else NOTE
-            )
-            tables.append(
-                language_table(
-                    section, file + ending, f"{what}, {model}", columns, blocks, ours, theirs, note
-                )
-            )
-        for model in paper.MODELS if with_paper else ():
-            if model not in {paper.NAMES.get(ours) for ours in models}:
-                title = f"{what}, {paper.MODELS[model]} in the paper"
-                tables.append(
-                    language_table(
-                        section,
-                        f"{file}_paper_{model}",
-                        title,
-                        columns,
-                        blocks,
-                        [],
-                        paper.systems(model),
-                        told,
-                    )
-                )
+    for name, blocks in _choose_blocks(section, metric).items():
+        values = _compare_languages(section, name, blocks, resampling)
+        paper_note = _describe_comparability(section, blocks) if with_paper else ""
+        tables += _build_model_tables(values, paper_note, with_paper)
+        if with_paper:
+            tables += _build_paper_tables(values, paper_note)
     return [table for table in tables if table.columns]
 
 
-def paper_note(section: Section, blocks: Blocks) -> str:
-    """What is to be said of the paper's numbers, where it has any of these measures."""
-    known = any(
-        system.language(section.benchmark, language, view, metric) is not None
-        for system in paper.systems()
-        for view, metric in blocks.values()
-        for language in section.languages
-    )
-    return paper.beside(*section.described).note if known else ""
-
-
-def name_of(blocks: Blocks) -> str:
-    """Measures of a table, each once."""
-    return " and ".join(dict.fromkeys(TITLES.get(metric, metric) for _, metric in blocks.values()))
-
-
-def by_language(section: Section, view: str) -> dict[str, np.ndarray]:
-    """A cell per query language, and their mean."""
-    return {language: section.mask(view, asked=[language]) for language in section.languages} | {
-        "mean": section.mask(view)
+def _choose_blocks(section: Section, metric: str) -> dict[str, list[_Block]]:
+    """Returns the tables of a benchmark: for each name its groups of columns."""
+    if section.benchmark.startswith("miracl"):
+        metrics = ("ndcg@10", "recall@100")
+        return {"miracl": [_Block(get_metric_title(name), "mono", name) for name in metrics]}
+    metric_blocks = []
+    recall_blocks = []
+    for view in VIEWS:
+        title = f"{VIEW_TITLES[view]} {get_metric_title(metric)}"
+        metric_blocks.append(_Block(title, view, metric))
+        recall = paper.RECALL_BY_VIEW[view]
+        title = f"{VIEW_TITLES[view]} {get_metric_title(recall)}"
+        recall_blocks.append(_Block(title, view, recall))
+    # Where rank distance is the main metric, the last table takes the place of the first.
+    return {
+        metric: metric_blocks,
+        "recall": recall_blocks,
+        "rank_distance": [_Block("Mul rank distance", "multi", "rank_distance")],
     }
 
 
-def language_table(
-    section: Section,
-    file: str,
-    title: str,
-    grids: Mapping[str, Grid],
-    blocks: Blocks,
-    ours: Sequence[int],
-    theirs: Sequence[paper.PaperSystem],
-    note: str,
-) -> Table:
-    columns = [Column(section.systems[i].label, group) for group in blocks for i in ours]
-    columns += [Column(system.label, group) for group in blocks for system in theirs]
-    beside, rows = paper.beside(*section.described), []
-    for k, language in enumerate([*section.languages, "mean"]):
-        cells: list[Cell] = [
-            cell_of(grids[group], i, k, mark=len(ours) > 1) for group in blocks for i in ours
-        ]
-        comparable = beside.means if language == "mean" else beside.rows
-        cells += [
-            plain_cell(
-                system.language(section.benchmark, language, view, metric) if comparable else None,
-                metric,
-            )
-            for view, metric in blocks.values()
-            for system in theirs
-        ]
-        rows.append(Row((language,), tuple(cells), ours=bool(ours)))
-    shown, kept = without_empty_columns(columns, rows)
-    order = sorted(
-        range(len(shown)), key=lambda i: list(blocks).index(shown[i].group)
-    )  # ours and the paper's side by side
-    kept = tuple(Row(row.labels, tuple(row.cells[i] for i in order), row.ours) for row in kept)
-    return Table(
-        file,
-        title,
-        ("query language",),
-        tuple(shown[i] for i in order),
-        kept,
-        note,
-        marks=bool(ours),
+@dataclass(frozen=True, eq=False)
+class _LanguageValues:
+    """The values of all tables of one kind of metric, whose tests are one family.
+
+    Attributes:
+        section: The benchmark.
+        blocks: The groups of columns of each table.
+        grids: For each block the means by language.
+        file: The beginning of the tables' files.
+        title: The beginning of their titles.
+    """
+
+    section: Section
+    blocks: Sequence[_Block]
+    grids: Sequence[Grid]
+    file: str
+    title: str
+
+    def list_models(self) -> list[str]:
+        """Returns the models that were measured."""
+        return list(dict.fromkeys(system.model for system in self.section.systems))
+
+
+def _compare_languages(
+    section: Section, name: str, blocks: Sequence[_Block], resampling: Resampling
+) -> _LanguageValues:
+    grids = []
+    for block in blocks:
+        cells = _select_languages(section, block.view)
+        grids.append(compare_with_baselines(section, block.metric, cells, resampling))
+    metric_titles = dict.fromkeys(get_metric_title(block.metric) for block in blocks)
+    return _LanguageValues(
+        section=section,
+        blocks=blocks,
+        grids=adjust_family(grids),
+        file=f"{section.stem}_languages_{name}",
+        title=f"{section.name}: {' and '.join(metric_titles)} by query language",
     )
+
+
+def _select_languages(section: Section, view: str) -> dict[str, np.ndarray]:
+    """Returns a cell for each query language, and one for their mean."""
+    cells = {}
+    for language in section.languages:
+        cells[language] = section.select_settings(view, query_languages=[language])
+    cells["mean"] = section.select_settings(view)
+    return cells
+
+
+def _check_comparability(section: Section) -> paper.Comparability:
+    return paper.check_comparability(section.benchmark_metrics, section.benchmark_card)
+
+
+def _describe_comparability(section: Section, blocks: Sequence[_Block]) -> str:
+    """Returns the note on the paper's numbers, if it has any of these metrics."""
+    for system in paper.list_paper_systems():
+        for block in blocks:
+            for language in section.languages:
+                value = system.get_language_value(
+                    section.benchmark, language, block.view, block.metric
+                )
+                if value is not None:
+                    return _check_comparability(section).note
+    return ""
+
+
+def _build_model_tables(values: _LanguageValues, paper_note: str, with_paper: bool) -> list[Table]:
+    """Builds a table for each measured model, with the paper's systems of the same model."""
+    has_comparable_languages = _check_comparability(values.section).languages
+    models = values.list_models()
+    tables = []
+    for model, stem in zip(models, build_file_stems(models), strict=True):
+        systems = []
+        for place, system in enumerate(values.section.systems):
+            if system.model == model:
+                systems.append(place)
+        paper_systems = []
+        if with_paper and model in paper.MODEL_BY_CARD_NAME:
+            paper_systems = paper.list_paper_systems([paper.MODEL_BY_CARD_NAME[model]])
+        note = LANGUAGES_NOTE
+        # Where the numbers are not left out, the note belongs to the tables that show them.
+        if paper_systems or not has_comparable_languages:
+            note = f"{LANGUAGES_NOTE} {paper_note}".strip()
+        table = _build_language_table(values, systems, paper_systems)
+        file = f"{values.file}_{stem}" if len(models) > 1 else values.file
+        tables.append(replace(table, file=file, title=f"{values.title}, {model}", note=note))
+    return tables
+
+
+def _build_paper_tables(values: _LanguageValues, paper_note: str) -> list[Table]:
+    """Builds a table for each model of the paper that was not measured."""
+    measured_models = {paper.MODEL_BY_CARD_NAME.get(model) for model in values.list_models()}
+    tables = []
+    for model, model_title in paper.MODEL_TITLES.items():
+        if model in measured_models:
+            continue
+        table = _build_language_table(values, [], paper.list_paper_systems([model]))
+        file = f"{values.file}_paper_{model}"
+        title = f"{values.title}, {model_title} in the paper"
+        tables.append(replace(table, file=file, title=title, note=paper_note))
+    return tables
+
+
+def _build_language_table(
+    values: _LanguageValues,
+    systems: Sequence[int],
+    paper_systems: Sequence[paper.PaperSystem],
+) -> Table:
+    """Builds the table of some measured systems, given by their places, and some of the paper."""
+    columns = []
+    for block in values.blocks:
+        for place in systems:
+            columns.append(Column(values.section.systems[place].label, block.title))
+        for paper_system in paper_systems:
+            columns.append(Column(paper_system.label, block.title))
+    rows = []
+    for place, language in enumerate([*values.section.languages, "mean"]):
+        cells = _build_language_cells(values, systems, paper_systems, place, language)
+        rows.append(Row((language,), tuple(cells), from_paper=not systems))
+    table = Table(
+        file=values.file,
+        title=values.title,
+        heads=("query language",),
+        columns=tuple(columns),
+        rows=tuple(rows),
+    )
+    return table.drop_empty_columns()
+
+
+def _build_language_cells(
+    values: _LanguageValues,
+    systems: Sequence[int],
+    paper_systems: Sequence[paper.PaperSystem],
+    place: int,
+    language: str,
+) -> list[Cell]:
+    """Returns the cells of a language, or of their mean, which is at a place of the grids."""
+    section = values.section
+    comparability = _check_comparability(section)
+    is_comparable = comparability.means if language == "mean" else comparability.languages
+    cells = []
+    for block, grid in zip(values.blocks, values.grids, strict=True):
+        for system in systems:
+            cells.append(build_mean_cell(grid, system, place, mark_best=len(systems) > 1))
+        for paper_system in paper_systems:
+            value = None
+            if is_comparable:
+                value = paper_system.get_language_value(
+                    section.benchmark, language, block.view, block.metric
+                )
+            cells.append(build_value_cell(value, block.metric))
+    return cells

@@ -1,8 +1,9 @@
-"""How pictures look and how they are kept: vector files for papers, SVG for the page, PNG for trackers."""
+"""How figures look and how they are saved: PDF for papers, SVG for the page, PNG for trackers."""
 
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 
@@ -13,20 +14,25 @@ from matplotlib.figure import Figure
 
 from hybrid_ir.files.atomic import write_text_atomically
 
-INK = "#20242a"  # lines and letters; the page swaps it for its own colour, so that a dark page has light letters
-# Okabe and Ito (2008), told apart by colour-blind readers; yellow left out, which white paper swallows
+# Lines and letters. The page replaces it by its own colour, so that a dark page has light letters.
+INK = "#20242a"
+# Okabe and Ito (2008), which colour-blind readers can distinguish; without yellow, which is
+# invisible on white paper.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7f7f7f")
 MARKERS = "osD^vPX"
 LINES = ("-", "--", ":", "-.")
-WIDTH = 6.6  # inches: the text width of a paper
-STYLE = {
+_WIDTH = 6.6  # inches: the width of the text of a paper
+_SINGLE_PANEL_WIDTH = 0.62  # of the width above
+_PNG_RESOLUTION = 150  # dots an inch
+_RC_PARAMETERS = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.labelsize": 9,
     "legend.fontsize": 8,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
-    "font.family": "DejaVu Sans",  # comes with matplotlib and has the letters of Greek, Cyrillic, Arabic codes and arrows
+    # Comes with matplotlib, and has the letters of Greek and Cyrillic and arrows.
+    "font.family": "DejaVu Sans",
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,
@@ -49,80 +55,98 @@ STYLE = {
 }
 
 
-def styled(draw: Callable[..., Figure | None]) -> Callable[..., Figure | None]:
+@dataclass(frozen=True)
+class SystemStyle:
+    """How a system is drawn, the same in every figure of a report."""
+
+    color: str
+    marker: str
+    linestyle: str
+
+
+def choose_styles(labels: Iterable[str]) -> dict[str, SystemStyle]:
+    """Returns a style for each label of a system."""
+    styles = {}
+    for number, label in enumerate(dict.fromkeys(labels)):
+        styles[label] = SystemStyle(
+            color=COLOURS[number % len(COLOURS)],
+            marker=MARKERS[number % len(MARKERS)],
+            linestyle=LINES[number // len(COLOURS) % len(LINES)],
+        )
+    return styles
+
+
+def use_paper_style(draw: Callable[..., Figure | None]) -> Callable[..., Figure | None]:
+    """Decorates a function that draws a figure, so that it has the style of this file."""
+
     @wraps(draw)
-    def drawn(*arguments, **choices):
-        with rc_context(STYLE):
-            return draw(*arguments, **choices)
+    def draw_in_style(*arguments, **keywords):
+        with rc_context(_RC_PARAMETERS):
+            return draw(*arguments, **keywords)
 
-    return drawn
-
-
-def look(labels: Iterable[str]) -> dict[str, dict]:
-    """Colour, marker and line of each system, the same in every picture of a report."""
-    found: dict[str, dict] = {}
-    for i, label in enumerate(dict.fromkeys(labels)):
-        found[label] = {
-            "color": COLOURS[i % len(COLOURS)],
-            "marker": MARKERS[i % len(MARKERS)],
-            "linestyle": LINES[i // len(COLOURS) % len(LINES)],
-        }
-    return found
+    return draw_in_style
 
 
-def panels(titles: Sequence[str], height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    """Two panels in a row, as a phone and a column of a paper can show them; each `height` inches."""
+def build_panels(
+    titles: Sequence[str], height: float, sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """Returns a figure with a panel for each title, two in a row.
+
+    A phone and a column of a paper have room for so many.
+
+    Args:
+        titles: The titles of the panels.
+        height: The height of a panel in inches.
+        sharey: Whether the panels share the vertical axis.
+    """
     rows = -(-len(titles) // 2)
     columns = min(2, len(titles))
-    figure = Figure(
-        figsize=(WIDTH if columns == 2 else 0.62 * WIDTH, height * rows), layout="constrained"
-    )
+    width = _WIDTH if columns == 2 else _SINGLE_PANEL_WIDTH * _WIDTH
+    figure = Figure(figsize=(width, height * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel().tolist()
-    for one in axes[len(titles) :]:
-        one.set_visible(False)
-    for one, title in zip(axes, titles, strict=False):
-        one.set_title(title, loc="left", fontweight="bold")
-    return figure, axes[: len(titles)]
+    for unused_panel in axes[len(titles) :]:
+        unused_panel.set_visible(False)
+    panels = axes[: len(titles)]
+    for panel, title in zip(panels, titles, strict=True):
+        panel.set_title(title, loc="left", fontweight="bold")
+    return figure, panels
 
 
-def legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
-    """One legend for all panels, under them, so that it covers nothing."""
-    handles = {
-        label: handle
-        for one in axes
-        for handle, label in zip(*one.get_legend_handles_labels(), strict=True)
-    }
+def add_legend_below(figure: Figure, panels: Sequence[Axes]) -> None:
+    """Adds one legend for all panels below them, where it covers nothing."""
+    handles = {}
+    for panel in panels:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            handles[label] = handle
     if len(handles) > 1:
-        figure.legend(
-            handles.values(),
-            handles.keys(),
-            loc="outside lower center",
-            ncols=2 if len(handles) > 1 else 1,
-        )
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
 
 
-def save(figure: Figure, folder: Path, name: str) -> None:
-    """NAME.svg and NAME.pdf for people, NAME.png for trackers."""
+def save_report_figure(figure: Figure, folder: Path, name: str) -> None:
+    """Writes NAME.svg and NAME.pdf for people and NAME.png for trackers."""
     FigureCanvasAgg(figure)
     folder.mkdir(parents=True, exist_ok=True)
-    with rc_context({**STYLE, "svg.hashsalt": name}):
+    with rc_context({**_RC_PARAMETERS, "svg.hashsalt": name}):
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # what it placed stays: once is enough for three files
+        # What the layout engine has placed stays, so that it runs once for three files.
+        figure.set_layout_engine("none")
         figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
-        figure.savefig(folder / f"{name}.png", dpi=150, facecolor="white")
-        write_text_atomically(folder / f"{name}.svg", svg(figure))
+        figure.savefig(folder / f"{name}.png", dpi=_PNG_RESOLUTION, facecolor="white")
+        svg = io.StringIO()
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+        write_text_atomically(folder / f"{name}.svg", svg.getvalue())
 
 
-def svg(figure: Figure) -> str:
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return out.getvalue()
+def embed_svg(text: str, name: str, description: str) -> str:
+    """Returns the text of an SVG file as a part of a page.
 
+    Its ids are made unique by its name, its lines and letters have the page's colour, and it has a
+    description for readers who do not see it.
 
-def inline_svg(text: str, name: str, alt: str) -> str:
-    """An SVG file as part of a page: ids that are its own, the page's colour for lines and letters, and a text for the blind.
-
-    `alt` must be escaped already.
+    Args:
+        text: The content of the file.
+        name: What its ids begin with.
+        description: The description, in which HTML is escaped already.
     """
     text = text[text.index("<svg") :]
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -131,8 +155,10 @@ def inline_svg(text: str, name: str, alt: str) -> str:
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", text)
     text = text.replace(INK, "currentColor")
     width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text).groups()
-    head = f'<svg viewBox="0 0 {width} {height}" width="{width}pt" height="{height}pt" role="img" aria-label="{alt}" '
-    head += 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
-    return re.sub(
-        r"<svg.*?>", lambda _: f"{head}<title>{alt}</title>", text, count=1, flags=re.DOTALL
+    head = (
+        f'<svg viewBox="0 0 {width} {height}" width="{width}pt" height="{height}pt" role="img" '
+        f'aria-label="{description}" xmlns="http://www.w3.org/2000/svg" '
+        f'xmlns:xlink="http://www.w3.org/1999/xlink"><title>{description}</title>'
     )
+    # A function, because a text would be read for references such as \1.
+    return re.sub(r"<svg.*?>", lambda _: head, text, count=1, flags=re.DOTALL)

@@ -1,14 +1,13 @@
-"""Table: the one record from which terminal, Markdown, LaTeX, CSV, JSON and HTML are written."""
+"""Table: the one record that is written to the terminal, Markdown, LaTeX, CSV, JSON and HTML."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
-from hybrid_ir.comparison.grid import Grid
+from hybrid_ir.comparison.statistics import SIGNIFICANT, Grid
 from hybrid_ir.evaluation.report import format_number
 
-ALPHA = 0.05
-TITLES = {
+_METRIC_TITLES = {
     "map": "mAP",
     "rank_distance": "rank distance",
     "ndcg@10": "nDCG@10",
@@ -19,51 +18,91 @@ TITLES = {
     "lpr@1": "own language first",
 }
 VIEW_TITLES = {"mono": "M", "cross": "C", "multi": "Mul"}
-NOTHING = "·"
+_NO_VALUE = "·"
+
+
+def get_metric_title(metric: str) -> str:
+    """Returns the name by which readers know a metric."""
+    return _METRIC_TITLES.get(metric, metric)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A value as it is shown, and as it was computed; None where there is nothing."""
+    """A value as it is shown and as it was computed.
 
-    text: str = NOTHING
+    Attributes:
+        text: The value as it is shown.
+        value: The value, None where there is none.
+        sd: The standard deviation over seeds.
+        sd_text: The same as it is shown.
+        p: The p value after Holm's correction, where the value was tested.
+        best: Whether it is shown as the best of its column.
+    """
+
+    text: str = _NO_VALUE
     value: float | str | None = None
-    sd: float | None = None  # over seeds
+    sd: float | None = None
     sd_text: str = ""
-    p: float | None = None  # after Holm
+    p: float | None = None
     best: bool = False
 
     @property
-    def star(self) -> bool:
-        return self.p is not None and self.p < ALPHA
+    def is_significant(self) -> bool:
+        """Whether the value is shown with a star."""
+        return self.p is not None and self.p < SIGNIFICANT
 
     @property
-    def plain(self) -> str:
-        return (
-            self.text + (f" ± {self.sd_text}" if self.sd_text else "") + (" *" if self.star else "")
-        )
+    def full_text(self) -> str:
+        """The value with its standard deviation and its star."""
+        text = self.text
+        if self.sd_text:
+            text += f" ± {self.sd_text}"
+        if self.is_significant:
+            text += " *"
+        return text
 
 
 @dataclass(frozen=True)
 class Column:
+    """A column of values; neighbours with one `group` share a heading."""
+
     name: str
     group: str = ""
 
     @property
     def title(self) -> str:
+        """The name with that of its group."""
         return f"{self.group} {self.name}".strip()
 
 
 @dataclass(frozen=True)
 class Row:
+    """A row of labels and values, measured by us or printed in the paper."""
+
     labels: tuple[str, ...]
     cells: tuple[Cell, ...]
-    ours: bool = True  # False: the paper's
+    from_paper: bool = False
+
+    @property
+    def origin(self) -> str:
+        """Whose numbers they are."""
+        return "paper" if self.from_paper else "ours"
 
 
 @dataclass(frozen=True)
 class Table:
-    """`heads` name the label columns; `file` is the stem of its CSV."""
+    """A table of a report.
+
+    Attributes:
+        file: The stem of its CSV file.
+        title: Its title.
+        heads: The names of the columns of labels.
+        columns: The columns of values.
+        rows: The rows.
+        note: What readers need to understand it.
+        most_rows: How many rows are shown where the CSV file has more: half of them from the top,
+            half from the bottom. None for all.
+    """
 
     file: str
     title: str
@@ -71,92 +110,110 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     note: str = ""
-    marks: bool = False  # whether stars and bold mean something here
-    shown: int | None = (
-        None  # rows on paper, where the CSV has more: half of the top, half of the bottom
-    )
+    most_rows: int | None = None
 
-    @property
-    def short(self) -> "Table":
-        """The table as people see it."""
-        if self.shown is None or len(self.rows) <= self.shown:
+    def shorten(self) -> "Table":
+        """Returns the table as people see it, with at most `most_rows` rows."""
+        if self.most_rows is None or len(self.rows) <= self.most_rows:
             return self
-        top, bottom = self.rows[: self.shown // 2], self.rows[-(self.shown // 2) :]
-        gap = Row(("…",) + ("",) * (len(self.heads) - 1), tuple(Cell("") for _ in self.columns))
-        note = f"{self.note} {self.shown} of {len(self.rows)} rows; all are in {self.file}.csv.".strip()
-        return Table(
-            self.file, self.title, self.heads, self.columns, (*top, gap, *bottom), note, self.marks
+        half = self.most_rows // 2
+        labels = ("…",) + ("",) * (len(self.heads) - 1)
+        gap = Row(labels, tuple(Cell("") for _ in self.columns))
+        count = f"{self.most_rows} of {len(self.rows)} rows; all are in {self.file}.csv."
+        return replace(
+            self,
+            rows=(*self.rows[:half], gap, *self.rows[-half:]),
+            note=f"{self.note} {count}".strip(),
+            most_rows=None,
         )
 
-    def only(self, *names: str) -> "Table":
-        """The table with some of its columns: a terminal is narrow."""
-        places = [i for i, column in enumerate(self.columns) if column.name in names]
-        rows = tuple(replace(row, cells=tuple(row.cells[i] for i in places)) for row in self.rows)
-        return replace(self, columns=tuple(self.columns[i] for i in places), rows=rows)
+    def select_columns(self, names: Collection[str]) -> "Table":
+        """Returns the table with some of its columns, since a terminal is narrow."""
+        kept = [place for place, column in enumerate(self.columns) if column.name in names]
+        return self.keep_columns(kept)
 
-    @property
-    def groups(self) -> list[tuple[str, int]]:
-        """Neighbouring columns of one group, as (name, how many)."""
-        found: list[tuple[str, int]] = []
+    def drop_empty_columns(self) -> "Table":
+        """Returns the table without columns in which no row has a value.
+
+        A monolingual benchmark has no cross-lingual values.
+        """
+        kept = []
+        for place in range(len(self.columns)):
+            if any(row.cells[place].value is not None for row in self.rows):
+                kept.append(place)
+        return self.keep_columns(kept)
+
+    def keep_columns(self, places: Sequence[int]) -> "Table":
+        """Returns the table with the columns at some places, in their order."""
+        rows = []
+        for row in self.rows:
+            rows.append(replace(row, cells=tuple(row.cells[place] for place in places)))
+        columns = tuple(self.columns[place] for place in places)
+        return replace(self, columns=columns, rows=tuple(rows))
+
+    def list_groups(self) -> list[tuple[str, int]]:
+        """Returns the name and the size of each group of neighbouring columns."""
+        groups: list[tuple[str, int]] = []
         for column in self.columns:
-            if found and found[-1][0] == column.group:
-                found[-1] = (column.group, found[-1][1] + 1)
+            if groups and groups[-1][0] == column.group:
+                groups[-1] = (column.group, groups[-1][1] + 1)
             else:
-                found.append((column.group, 1))
-        return found
+                groups.append((column.group, 1))
+        return groups
 
 
-@dataclass(frozen=True)
-class Formatted:
-    """How the numbers of one metric are written."""
-
-    metric: str
-    signed: bool = field(default=False)
-
-    def __call__(self, value: float) -> str:
-        text = format_number(value, self.metric)
-        return f"+{text}" if self.signed and value > 0 else text.replace("-", "−")
+def format_value(value: float, metric: str, signed: bool = False) -> str:
+    """Returns a value of a metric as text, with a plus where it is `signed` and positive."""
+    text = format_number(value, metric)
+    if signed and value > 0:
+        return f"+{text}"
+    return text.replace("-", "−")
 
 
-def cell_of(grid: Grid, system: int, column: int, mark: bool = True) -> Cell:
-    """The mean over seeds with its standard deviation, bold where it is the best shown, starred where it differs."""
-    value, sd, p = (float(values[system, column]) for values in (grid.mean, grid.sd, grid.adjusted))
+def build_mean_cell(grid: Grid, system: int, column: int, mark_best: bool = True) -> Cell:
+    """Returns the mean over seeds with its standard deviation.
+
+    It has a star where it differs from the baseline, and is marked where its text is that of the
+    best system.
+    """
+    value = float(grid.mean[system, column])
+    sd = float(grid.sd[system, column])
+    p = float(grid.adjusted_p[system, column])
     if math.isnan(value):
         return Cell()
-    write = Formatted(grid.metric)
+    text = format_value(value, grid.metric)
+    has_rivals = len(grid.mean) > 1
+    best_text = format_value(grid.find_best(column), grid.metric)
     return Cell(
-        write(value),
-        value,
-        None if math.isnan(sd) else sd,
-        "" if math.isnan(sd) else write(sd),
-        None if math.isnan(p) else p,
-        mark and len(grid.mean) > 1 and write(value) == write(grid.best(column)),
+        text=text,
+        value=value,
+        sd=None if math.isnan(sd) else sd,
+        sd_text="" if math.isnan(sd) else format_value(sd, grid.metric),
+        p=None if math.isnan(p) else p,
+        best=mark_best and has_rivals and text == best_text,
     )
 
 
-def plain_cell(value: float | None, metric: str, signed: bool = False) -> Cell:
-    missing = value is None or math.isnan(value)
-    return Cell() if missing else Cell(Formatted(metric, signed)(value), float(value))
+def build_value_cell(value: float | None, metric: str, signed: bool = False) -> Cell:
+    """Returns a value of a metric without anything beside it."""
+    if value is None or math.isnan(value):
+        return Cell()
+    return Cell(format_value(value, metric, signed), float(value))
 
 
-def p_cell(p: float) -> Cell:
+def build_p_cell(p: float) -> Cell:
+    """Returns a p value with four digits and without the zero before the point."""
     if math.isnan(p):
         return Cell()
-    return Cell(
-        "<.0001" if p < 0.0001 else f"{p:.4f}".removeprefix("0") if p < 1 else "1", float(p)
-    )
+    if p < 0.0001:
+        text = "<.0001"
+    elif p < 1:
+        text = f"{p:.4f}".removeprefix("0")
+    else:
+        text = "1"
+    return Cell(text, float(p))
 
 
-def text_cell(text: str) -> Cell:
+def build_text_cell(text: str) -> Cell:
+    """Returns a text as a value."""
     return Cell(text, text)
-
-
-def without_empty_columns(
-    columns: Sequence[Column], rows: Sequence[Row]
-) -> tuple[tuple[Column, ...], tuple[Row, ...]]:
-    """Leave out columns in which no row has a value: a monolingual benchmark has no cross-lingual ones."""
-    kept = [i for i in range(len(columns)) if any(row.cells[i].value is not None for row in rows)]
-    return (
-        tuple(columns[i] for i in kept),
-        tuple(Row(row.labels, tuple(row.cells[i] for i in kept), row.ours) for row in rows),
-    )

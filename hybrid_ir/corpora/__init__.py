@@ -1,1 +1,1 @@
-"""Corpora on disk: importing, checking, rewriting, and the public data sets."""
+"""Corpora on disk: importing, checking, cleaning, mining, and the public data sets."""

@@ -1,6 +1,8 @@
 """Checks records of training data: what may be in a corpus, and what is wrong with the rest."""
 
-from collections.abc import Iterable
+# R records
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,17 +14,20 @@ from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import ROLES, Records
 
 ON_ERROR = ("stop", "skip")
-MAX_CHARACTERS = 100_000  # characters
-MOST_NEGATIVES = 100  # of a record: a batch looks at as many places for each of its pairs as the one with most has
+MAX_CHARACTERS = 100_000  # characters of a text
+# Negatives of a record: a batch looks at as many places for each of its pairs as the pair with the
+# most negatives has.
+MAX_NEGATIVES = 100
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What a record may be.
+class RecordRules:
+    """What a record may be, and what happens if it is something else.
 
     Args:
-        max_characters: of a text.
-        errors: `stop` writes nothing if anything is wrong, `skip` leaves wrong records out and counts them.
+        max_characters: the most characters that a text may have.
+        errors: `stop` writes nothing if anything is wrong, `skip` leaves wrong records out and
+            counts them.
         twins: whether every id must be there in two languages or more.
     """
 
@@ -37,115 +42,147 @@ class Rules:
             raise ValueError(f"max_characters={self.max_characters!r} must be a number, at least 1")
 
 
-@dataclass
-class Checker:
-    """Judges records by rules."""
+class RecordFindings:
+    """What a check finds in some records.
 
-    rules: Rules
+    Attributes:
+        is_good: whether nothing is wrong with each record (R).
+        is_monolingual: whether each record has its query in one language and its passage in one
+            language at most (R).
+        problems: row and description of each problem.
+    """
+
+    def __init__(self, records: Records):
+        self.records = records
+        self.is_good = np.ones(len(records), bool)
+        self.is_monolingual = np.zeros(len(records), bool)
+        self.problems: list[tuple[int, str]] = []
+
+    def add(self, is_wrong: np.ndarray, problem: str, details: pa.Array | None = None) -> None:
+        """Adds a problem that several records have.
+
+        Args:
+            is_wrong: whether each record has it (R).
+            problem: what is wrong.
+            details: a value of each record that is shown with the problem.
+        """
+        for row in np.flatnonzero(is_wrong):
+            if details is None:
+                self.add_to_row(row, problem)
+            else:
+                self.add_to_row(row, f"{problem}: {details[row].as_py()!r:.60}")
+
+    def add_to_row(self, row: int, problem: str) -> None:
+        """Adds a problem of one record."""
+        self.problems.append((row, problem))
+        self.is_good[row] = False
+
+    def list_in_order(self) -> list[tuple[int, str]]:
+        """Returns row and description of each problem, in the order of the rows, each once."""
+        return sorted(set(self.problems))
+
+
+@dataclass
+class RecordChecker:
+    """Checks records by rules, and collects what is wrong with them.
+
+    Args:
+        rules: what a record may be.
+        problems: collects what is wrong.
+    """
+
+    rules: RecordRules
     problems: Problems
 
-    def judge(self, records: Records) -> tuple[np.ndarray, np.ndarray]:
-        """Which records have nothing wrong, and which are in one language only; adds what the others have."""
-        verdict = RecordFindings(records)
-        verdict.wrong(
-            find_blank_texts(records.ids) | ~to_mask(pc.is_valid(records.ids)), "an empty id"
-        )
-        there = {role: np.zeros(len(records), np.int64) for role in ROLES}
+    def check(self, records: Records) -> RecordFindings:
+        """Returns what is wrong with some records, and adds it to the problems."""
+        findings = RecordFindings(records)
+        has_no_id = find_blank_texts(records.ids) | ~to_mask(pc.is_valid(records.ids))
+        findings.add(has_no_id, "an empty id")
+        languages = {role: np.zeros(len(records), np.int64) for role in ROLES}
         for (role, language), texts in records.columns.items():
-            there[role] += to_mask(pc.is_valid(texts))
-            self._judge_texts(verdict, role, language, texts)
-        for language, texts in records.negatives.items():
-            self._judge_negatives(verdict, language, texts)
+            languages[role] += to_mask(pc.is_valid(texts))
+            self._check_texts(findings, role, language, texts)
+        for language, lists in records.negatives.items():
+            self._check_negatives(findings, language, lists)
         for role in ROLES:
-            verdict.wrong(there[role] == 0, f"no {role} in any language for the id", records.ids)
-        alone = np.maximum(*there.values()) == 1
+            problem = f"no {role} in any language for the id"
+            findings.add(languages[role] == 0, problem, records.ids)
+        findings.is_monolingual = np.maximum(languages["query"], languages["passage"]) == 1
         if self.rules.twins:
-            verdict.wrong(
-                verdict.good & alone,
+            findings.add(
+                findings.is_good & findings.is_monolingual,
                 "no twin in another language (twins=false takes it without) for the id",
                 records.ids,
             )
-        for row, problem in sorted(dict.fromkeys(verdict.found)):
+        for row, problem in findings.list_in_order():
             self.problems.add(f"{records.where(row)}: {problem}")
-        return verdict.good, alone
+        return findings
 
-    def _judge_texts(
-        self, verdict: "RecordFindings", role: str, language: str, texts: pa.Array
+    def _check_texts(
+        self, findings: RecordFindings, role: str, language: str, texts: pa.Array
     ) -> None:
+        limit = self.rules.max_characters
         sizes = pc.utf8_length(texts)
-        verdict.wrong(find_blank_texts(texts), f"an empty {role} in '{language}'")
-        verdict.wrong(
-            to_mask(pc.match_substring(texts, "\0")), f"a NUL character in a {role} in '{language}'"
+        findings.add(find_blank_texts(texts), f"an empty {role} in '{language}'")
+        findings.add(
+            to_mask(pc.match_substring(texts, "\0")),
+            f"a NUL character in a {role} in '{language}'",
         )
-        verdict.wrong(
-            to_mask(pc.greater(sizes, self.rules.max_characters)),
-            f"a {role} in '{language}' has more characters than max_characters={self.rules.max_characters}",
+        findings.add(
+            to_mask(pc.greater(sizes, limit)),
+            f"a {role} in '{language}' has more characters than max_characters={limit}",
             sizes,
         )
-        if (
-            role == "query"
-            and (passages := verdict.records.columns.get(("passage", language))) is not None
-        ):
-            verdict.wrong(
+        passages = findings.records.columns.get(("passage", language))
+        if role == "query" and passages is not None:
+            findings.add(
                 to_mask(pc.equal(texts, passages)),
                 f"the query is its passage in '{language}'",
                 texts,
             )
-        if told := explain_wrong_code(language):
-            verdict.wrong(to_mask(pc.is_valid(texts)), told)
+        code_problem = explain_wrong_code(language)
+        if code_problem:
+            findings.add(to_mask(pc.is_valid(texts)), code_problem)
 
-    def _judge_negatives(self, verdict: "RecordFindings", language: str, texts: pa.Array) -> None:
-        lists = [[text for text in row or () if text is not None] for row in texts.to_pylist()]
-        passages = verdict.records.columns.get(
-            ("passage", language), pa.nulls(len(lists), pa.string())
-        )
+    def _check_negatives(self, findings: RecordFindings, language: str, lists: pa.Array) -> None:
+        no_passages = pa.nulls(len(lists), pa.string())
+        passages = findings.records.columns.get(("passage", language), no_passages)
+        rows = zip(lists.to_pylist(), passages.to_pylist(), strict=True)
+        for row, (negatives, passage) in enumerate(rows):
+            for problem in self._find_negative_problems(negatives or [], passage, language):
+                findings.add_to_row(row, problem)
 
-        def wrong(rows: Iterable[bool], problem: str, detail: pa.Array | None = None) -> None:
-            verdict.wrong(np.fromiter(rows, bool), problem, detail)
-
-        wrong(
-            (len(row or ()) > MOST_NEGATIVES for row in texts.to_pylist()),
-            f"more than {MOST_NEGATIVES:,} negatives",
-        )
-        wrong(
-            (any(not text.strip() for text in row) for row in lists),
-            f"an empty negative in '{language}'",
-        )
-        wrong(
-            (any("\0" in text for text in row) for row in lists),
-            f"a NUL character in a negative in '{language}'",
-        )
-        wrong(
-            (any(len(text) > self.rules.max_characters for text in row) for row in lists),
-            f"a negative in '{language}' has more characters than max_characters={self.rules.max_characters}",
-        )
-        wrong(
-            (passage in row for passage, row in zip(passages.to_pylist(), lists, strict=True)),
-            f"a negative in '{language}' is the passage",
-            passages,
-        )
-        if told := explain_wrong_code(language):
-            wrong(map(bool, lists), told)
-
-
-class RecordFindings:
-    """Which of some records are good, and what is wrong with the others by row."""
-
-    def __init__(self, records: Records):
-        self.records, self.good = records, np.ones(len(records), bool)
-        self.found: list[tuple[int, str]] = []
-
-    def wrong(self, rows: np.ndarray, problem: str, detail: pa.Array | None = None) -> None:
-        self.found.extend(
-            (row, problem if detail is None else f"{problem}: {detail[row].as_py()!r:.60}")
-            for row in np.flatnonzero(rows)
-        )
-        self.good &= ~rows
+    def _find_negative_problems(
+        self, negatives: Sequence[str | None], passage: str | None, language: str
+    ) -> list[str]:
+        """Returns what is wrong with the negatives of one record in one language."""
+        limit = self.rules.max_characters
+        texts = [text for text in negatives if text is not None]
+        problems = []
+        if len(negatives) > MAX_NEGATIVES:
+            problems.append(f"more than {MAX_NEGATIVES:,} negatives")
+        if any(not text.strip() for text in texts):
+            problems.append(f"an empty negative in '{language}'")
+        if any("\0" in text for text in texts):
+            problems.append(f"a NUL character in a negative in '{language}'")
+        if any(len(text) > limit for text in texts):
+            problems.append(
+                f"a negative in '{language}' has more characters than max_characters={limit}"
+            )
+        if passage in texts:
+            problems.append(f"a negative in '{language}' is the passage: {passage!r:.60}")
+        code_problem = explain_wrong_code(language)
+        if texts and code_problem:
+            problems.append(code_problem)
+        return problems
 
 
 def to_mask(values: pa.Array) -> np.ndarray:
+    """Converts Arrow booleans to NumPy, with False where a value is missing."""
     return pc.fill_null(values, False).to_numpy(zero_copy_only=False)
 
 
 def find_blank_texts(texts: pa.Array) -> np.ndarray:
+    """Returns whether each text is there and has nothing but white space."""
     return to_mask(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0))

@@ -1,221 +1,304 @@
-"""Writes records of training data as a corpus: all of it, or nothing; one that was stopped goes on where it was."""
+"""Imports records of training data as a corpus: all of them or nothing, resumable at any time."""
 
-# R records, P pairs
+# R records, P pairs, L rows of the log
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 from rich.console import Console
 from rich.progress import Progress
 
-from hybrid_ir.corpora.checking import Checker, Rules
+from hybrid_ir.corpora.checking import RecordChecker, RecordRules
 from hybrid_ir.corpora.import_journal import LEFT_OUT, LOG_ROW, ImportJournal, ImportState
-from hybrid_ir.corpora.writing import CorpusWriter, TextColumn
+from hybrid_ir.corpora.text_columns import TextColumnWriter
+from hybrid_ir.corpora.writing import CorpusWriter
 from hybrid_ir.data.content_ids import MISSING_HASH, hash_texts
 from hybrid_ir.data.hard_negatives import HardNegatives, flatten_negatives, interleave_negatives
 from hybrid_ir.files.languages import explain_wrong_code
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import ROLES, Cell, Records
-from hybrid_ir.system.progress import PROGRESS_COLUMNS
+from hybrid_ir.system.environment import PROGRESS_COLUMNS
 from hybrid_ir.types import Source
 
-Part = Callable[
-    [Problems], Iterable[Records]
-]  # reads a file, or files that belong together, alike each time
-MANY = 50_000  # records from which a progress bar is worth its line
-STRIDE, FEW = 1 << 16, 1 << 10  # records after which columns are flushed; and at the end of a part
+# Reads a part of the data, which is a file or files that belong together; always in the same order.
+PartReader = Callable[[Problems], Iterable[Records]]
+
+LARGE = 50_000  # records from which a progress bar is worth its line
+SAVE_EVERY = 1 << 16  # records after which the state is saved
+SAVE_AFTER_PART = 1 << 10  # records after which the state is saved at the end of a part
 
 
 class Importer:
-    """Adds the records of all parts to a corpus that is being written, and puts it in its place, or raises what is wrong."""
+    """Imports the records of all parts into a corpus that is being written.
+
+    It reads and checks the records block by block, writes the texts of good ones, and keeps a
+    journal of what it did. Records whose id an earlier record has are left out at the end, since
+    only then all ids are known.
+
+    Args:
+        writer: writes the corpus.
+        parts: readers of the data.
+        rules: what a record may be.
+        problems: collects what is wrong.
+    """
 
     def __init__(
-        self, writer: CorpusWriter, parts: Sequence[Part], rules: Rules, problems: Problems
-    ):
-        self.writer, self.parts, self.rules, self.problems = writer, parts, rules, problems
-        self.check, self.state = Checker(rules, problems), ImportState()
-        self.columns: dict[Cell, TextColumn] = {}
-        self.unsaved = 0
-        self.journal = ImportJournal(writer.aside)
-
-    def run(self, source: Source, require: Callable[[], None] = lambda: None) -> None:
-        """All of it; `require` may raise when everything is read, before the corpus is put in its place."""
-        self._go_on()
-        with Progress(*PROGRESS_COLUMNS, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("import", total=len(self.parts), visible=False)
-            while self.state.parts < len(self.parts):
-                self._read(
-                    lambda done: bar.update(
-                        task, completed=done, visible=self.state.counts["records"] > MANY
-                    )
-                )
-        require()
-        log = self.journal.records()
-        repeated = self._repeated(log)
-        if self.problems.files:
-            self.problems.stop()
-        if self.rules.errors == "stop":
-            self.problems.stop(
-                "nothing is written: correct them, or leave what they are about out with errors=skip"
-            )
-        written = log["negatives"] != LEFT_OUT
-        if repeated.any():
-            self._leave_out(repeated[written], log["negatives"][written])
-        log = log[written & ~repeated]
-        counts_P = log["negatives"].astype(np.int64)
-        passages_P = (
-            np.arange(len(counts_P)) + np.cumsum(counts_P) - counts_P
-        )  # its negatives follow each
-        pairs, negatives = (
-            np.stack([np.arange(len(counts_P)), passages_P], axis=1),
-            HardNegatives.following(passages_P, counts_P),
-        )
-        if not len(pairs):
-            self.problems.add(f"there is no pair to train on in what was {source.description}")
-            self.problems.stop()
-        counts = self.state.counts | {
-            "in one language only": int(log["alone"].sum()),
-            "problems": self.problems.number,
-        }
-        self.writer.finish(source, pairs, negatives, counts)
-
-    def _read(self, show: Callable[[float], None]) -> None:
-        """A part, from where an earlier start was."""
-        state, skipped = self.state, self.state.taken
-        self.problems.muted = skipped > 0  # they were told then
-        for number, records in enumerate(self.parts[state.parts](self.problems), 1):
-            if number > skipped:
-                self._add(records)
-                state.taken = number
-                self._save(STRIDE)
-            self.problems.muted = number < skipped
-            show(state.parts + records.done)
-        state.parts, state.taken = state.parts + 1, 0
-        self._save(FEW)
-
-    def _add(self, records: Records) -> None:
-        for (role, language), texts in records.columns.items():
-            if role == "query":
-                self.state.queries[language] = (
-                    self.state.queries.get(language, 0) + len(texts) - texts.null_count
-                )
-        good, alone = self.check.judge(records)
-        rows = np.flatnonzero(good)
-        self.unsaved += len(records)
-        self.state.counts["records"] += len(records)
-        self.state.counts["records left out"] += len(records) - len(rows)
-        texts, counts_R = flatten_negatives(
-            {
-                language: own.take(rows)
-                for language, own in records.negatives.items()
-                if not explain_wrong_code(language)
-            },
-            len(rows),
-        )
-        ids = [*records.ids.to_pylist(), *(name for _, name in records.others)]
-        log = np.full(len(ids), LEFT_OUT, LOG_ROW)
-        log["id"] = hash_texts(name or None for name in ids)
-        log["negatives"][rows], log["alone"][: len(records)] = counts_R, alone
-        self.journal.add(log, self.state)
-        if not self.problems.number or self.rules.errors == "skip":  # else nothing will be written
-            columns = {
-                cell: own.take(rows)
-                for cell, own in records.columns.items()
-                if not explain_wrong_code(cell[1])
-            }
-            self._write(columns, texts, counts_R)
-
-    def _write(
         self,
-        columns: dict[Cell, pa.Array],
-        negatives: dict[str, list[str | None]],
-        counts_R: np.ndarray,
-    ) -> None:
-        """Texts of records; in the passages, the negatives of each follow its own."""
-        there = {
-            language for (_, language), own in columns.items() if own.null_count < len(own)
-        } | {*negatives}
-        for language in sorted(there - {language for _, language in self.columns}):
-            for role in ROLES:  # a language of one side is a language of the corpus
-                self.columns[role, language] = self.writer.column(role, language)
-                self.columns[role, language].pad(self.state.sizes[role])
-        rows, nothing = len(counts_R), pa.nulls(len(counts_R), pa.string())
-        for (role, language), column in self.columns.items():
-            texts = columns.get((role, language), nothing)
-            column.add(
-                texts
-                if role == "query"
-                else interleave_negatives(texts, negatives.get(language), counts_R)
-            )
-        self.state.sizes["query"] += rows
-        self.state.sizes["passage"] += rows + int(counts_R.sum())
+        writer: CorpusWriter,
+        parts: Sequence[PartReader],
+        rules: RecordRules,
+        problems: Problems,
+    ):
+        self.writer = writer
+        self.parts = parts
+        self.rules = rules
+        self.problems = problems
+        self.checker = RecordChecker(rules, problems)
+        self.journal = ImportJournal(writer.build_folder)
+        self.state = ImportState()
+        self._columns: dict[Cell, TextColumnWriter] = {}
+        self._unsaved_records = 0
 
-    def _leave_out(self, repeated_P: np.ndarray, counts_P: np.ndarray) -> None:
-        """Of what is written, records whose id an earlier one has; and languages that only they have."""
-        self.state.counts["records left out"] += int(repeated_P.sum())
-        kept = {
-            "query": ~repeated_P,
-            "passage": np.repeat(~repeated_P, 1 + counts_P.astype(np.int64)),
-        }
-        for language in {language for _, language in self.columns}:
-            if not sum(self.writer.keep(role, language, kept[role]) for role in ROLES):
-                self.writer.drop(language)
+    @property
+    def languages(self) -> set[str]:
+        """The languages of the texts that are written so far."""
+        return {language for _, language in self._columns}
 
-    def _save(self, least: int) -> None:
-        if self.unsaved < least:
-            return
-        self.unsaved = 0
-        for column in (
-            self.columns.values()
-        ):  # cut into batches by the records alone, so that the files are always the same
-            column.flush()
-        self.journal.save(self._saved)
+    def run(self, source: Source, check_end: Callable[[], None] | None = None) -> None:
+        """Imports everything.
 
-    def _saved(self) -> ImportState:
-        self.state.columns = {
-            f"{role}-{language}": column.saved()
-            for (role, language), column in self.columns.items()
-        }
-        self.state.problems = self.problems.state()
-        return self.state
+        Args:
+            source: where the data comes from.
+            check_end: called when everything is read; it may raise ValueError to refuse the data.
 
-    def _go_on(self) -> None:
-        """Take up what an earlier start of the same import has noted."""
-        state = self.journal.start()
+        Raises:
+            ValueError: with everything that is wrong, unless wrong records are skipped.
+        """
+        self._resume()
+        self._read_parts()
+        if check_end is not None:
+            check_end()
+        log = self.journal.read_log()
+        is_repeated_L = self._find_repeated_ids(log)
+        self._stop_if_wrong()
+        is_written_L = log["negatives"] != LEFT_OUT
+        if is_repeated_L.any():
+            self._leave_out(is_repeated_L[is_written_L], log["negatives"][is_written_L])
+        self._finish(source, log[is_written_L & ~is_repeated_L])
+
+    def _resume(self) -> None:
+        """Restores the state that an earlier start of the same import has saved, if any."""
+        state = self.journal.resume()
         if state is None:
             self.problems.clear()
             return
         self.state = state
         self.problems.restore(state.problems)
-        for name, at in state.columns.items():
+        for name, (rows, size) in state.columns.items():
             role, language = name.split("-", 1)
-            self.columns[role, language] = self.writer.column(role, language, at=tuple(at))
+            column = self.writer.open_column(role, language, resume_at=(rows, size))
+            self._columns[role, language] = column
         Console(stderr=True).print(
             f"import goes on after {state.counts['records']:,} records", highlight=False
         )
 
-    def _repeated(self, log: np.ndarray) -> np.ndarray:
-        """Which kept records have the id of an earlier one that is kept; adds each id that comes again with both of its
-        lines, for which all is read once more."""
-        ordered = np.sort(log["id"][log["id"] != MISSING_HASH])
-        twice, repeated = (
-            np.unique(ordered[1:][ordered[1:] == ordered[:-1]]),
-            np.zeros(len(log), bool),
-        )
-        if not len(twice):
-            return repeated
-        suspect, start = np.isin(log["id"], twice), 0
-        known: dict[str, str] = {}
-        used: set[str] = set()
-        for records in (records for part in self.parts for records in part(Problems(""))):
+    def _read_parts(self) -> None:
+        with Progress(*PROGRESS_COLUMNS, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("import", total=len(self.parts), visible=False)
+            while self.state.parts < len(self.parts):
+                for share in self._read_part():
+                    is_large = self.state.counts["records"] > LARGE
+                    bar.update(task, completed=self.state.parts + share, visible=is_large)
+                self.state.parts += 1
+                self.state.blocks = 0
+                self._save_after(SAVE_AFTER_PART)
+
+    def _read_part(self) -> Iterator[float]:
+        """Imports the blocks of the next part that no earlier start has imported.
+
+        Yields:
+            The share of the part that is read, after each block.
+        """
+        blocks_before = self.state.blocks
+        read = self.parts[self.state.parts]
+        # An earlier start has reported the problems of its blocks.
+        self.problems.muted = blocks_before > 0
+        for number, records in enumerate(read(self.problems), 1):
+            if number > blocks_before:
+                self._import_block(records)
+                self.state.blocks = number
+                self._save_after(SAVE_EVERY)
+            self.problems.muted = number < blocks_before
+            yield records.done
+
+    def _import_block(self, records: Records) -> None:
+        """Checks some records, notes them in the journal, and writes the good ones."""
+        findings = self.checker.check(records)
+        good_rows = np.flatnonzero(findings.is_good)
+        self._count(records, len(good_rows))
+        columns = {}
+        for (role, language), texts in records.columns.items():
+            if not explain_wrong_code(language):
+                columns[role, language] = texts.take(good_rows)
+        negative_lists = {}
+        for language, lists in records.negatives.items():
+            if not explain_wrong_code(language):
+                negative_lists[language] = lists.take(good_rows)
+        negatives, counts_R = flatten_negatives(negative_lists, len(good_rows))
+
+        ids = records.ids.to_pylist() + [name for _, name in records.others]
+        log = np.full(len(ids), LEFT_OUT, LOG_ROW)
+        log["id"] = hash_texts(name or None for name in ids)
+        log["negatives"][good_rows] = counts_R
+        log["monolingual"][: len(records)] = findings.is_monolingual
+        self.journal.add(log, self.state)
+        # With a problem that stops the import nothing will be written.
+        if not self.problems.number or self.rules.errors == "skip":
+            self._write_texts(columns, negatives, counts_R)
+
+    def _count(self, records: Records, good: int) -> None:
+        for (role, language), texts in records.columns.items():
+            if role == "query":
+                before = self.state.queries.get(language, 0)
+                self.state.queries[language] = before + len(texts) - texts.null_count
+        self.state.counts["records"] += len(records)
+        self.state.counts["records left out"] += len(records) - good
+        self._unsaved_records += len(records)
+
+    def _write_texts(
+        self,
+        columns: dict[Cell, pa.Array],
+        negatives: dict[str, list[str | None]],
+        counts_R: np.ndarray,
+    ) -> None:
+        """Writes the texts of records; the negatives of a record follow its passage.
+
+        Args:
+            columns: queries and passages of the records.
+            negatives: the texts of all negatives one after another, by language.
+            counts_R: how many negatives each record has.
+        """
+        languages = set(negatives)
+        for (_, language), texts in columns.items():
+            if texts.null_count < len(texts):
+                languages.add(language)
+        for language in sorted(languages - self.languages):
+            self._add_language(language)
+        no_texts = pa.nulls(len(counts_R), pa.string())
+        for (role, language), column in self._columns.items():
+            texts = columns.get((role, language), no_texts)
+            if role == "passage":
+                texts = interleave_negatives(texts, negatives.get(language), counts_R)
+            column.add(texts)
+        self.state.sizes["query"] += len(counts_R)
+        self.state.sizes["passage"] += len(counts_R) + int(counts_R.sum())
+
+    def _add_language(self, language: str) -> None:
+        """Opens both columns of a new language, even where only queries or passages have it."""
+        for role in ROLES:
+            column = self.writer.open_column(role, language)
+            column.pad_to(self.state.sizes[role])
+            self._columns[role, language] = column
+
+    def _save_after(self, records: int) -> None:
+        """Saves the state if so many records were read since the last time."""
+        if self._unsaved_records < records:
+            return
+        self._unsaved_records = 0
+        # Flushing here, whether a state is saved or not, makes where the files are cut into
+        # batches depend on the records alone, so that the files are always the same.
+        for column in self._columns.values():
+            column.flush()
+        self.journal.save(self._get_saved_state)
+
+    def _get_saved_state(self) -> ImportState:
+        self.state.columns = {}
+        for (role, language), column in self._columns.items():
+            self.state.columns[f"{role}-{language}"] = column.save()
+        self.state.problems = self.problems.state()
+        return self.state
+
+    def _find_repeated_ids(self, log: np.ndarray) -> np.ndarray:
+        """Finds records with the id of an earlier record, and adds them to the problems.
+
+        Equal hashes only give a suspicion. The data is read once more to compare the ids
+        themselves, and to say in which lines they are.
+
+        Returns:
+            Whether each row of the log is of a written record with the id of an earlier one (L).
+        """
+        is_repeated_L = np.zeros(len(log), bool)
+        hashes = np.sort(log["id"][log["id"] != MISSING_HASH])
+        repeated_hashes = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
+        if not len(repeated_hashes):
+            return is_repeated_L
+        is_suspect_L = np.isin(log["id"], repeated_hashes)
+        first_places: dict[str, str] = {}
+        written_ids: set[str] = set()
+        start = 0
+        for records in self._read_again():
             size = len(records) + len(records.others)
-            for where, name, row in records.named(np.flatnonzero(suspect[start : start + size])):
-                if name in known:
-                    self.problems.add(f"{where}: the id {name!r:.60} is also in {known[name]}")
-                known.setdefault(name, where)
+            suspects = np.flatnonzero(is_suspect_L[start : start + size])
+            for place, name, row in records.named(suspects):
+                if name in first_places:
+                    first_place = first_places[name]
+                    self.problems.add(f"{place}: the id {name!r:.60} is also in {first_place}")
+                else:
+                    first_places[name] = place
                 if log["negatives"][start + row] != LEFT_OUT:
-                    repeated[start + row] = name in used
-                    used.add(name)
+                    is_repeated_L[start + row] = name in written_ids
+                    written_ids.add(name)
             start += size
-        return repeated
+        return is_repeated_L
+
+    def _read_again(self) -> Iterator[Records]:
+        for read in self.parts:
+            yield from read(Problems(""))
+
+    def _stop_if_wrong(self) -> None:
+        if self.problems.files:
+            # Leaving out a file that cannot be read to its end would hide a loss.
+            self.problems.stop()
+        if self.rules.errors == "stop":
+            self.problems.stop(
+                "nothing is written: correct them, or leave what they are about out with "
+                "errors=skip"
+            )
+
+    def _leave_out(self, is_repeated_R: np.ndarray, counts_R: np.ndarray) -> None:
+        """Leaves repeated records out of the written texts, and languages that only they have.
+
+        Args:
+            is_repeated_R: whether each written record has the id of an earlier one.
+            counts_R: how many negatives each written record has.
+        """
+        self.state.counts["records left out"] += int(is_repeated_R.sum())
+        kept_queries = ~is_repeated_R
+        kept_passages = np.repeat(~is_repeated_R, 1 + counts_R.astype(np.int64))
+        for language in self.languages:
+            queries = self.writer.close_column_with_rows("query", language, kept_queries)
+            passages = self.writer.close_column_with_rows("passage", language, kept_passages)
+            if not queries + passages:
+                self.writer.remove_language(language)
+
+    def _finish(self, source: Source, log: np.ndarray) -> None:
+        """Writes the pairs of the records that are kept, and completes the corpus."""
+        counts_P = log["negatives"].astype(np.int64)
+        query_ids_P = np.arange(len(counts_P))
+        # The negatives of a pair follow its passage.
+        passage_ids_P = np.arange(len(counts_P)) + np.cumsum(counts_P) - counts_P
+        if not len(log):
+            self.problems.add(f"there is no pair to train on in what was {source.description}")
+            self.problems.stop()
+        report = {
+            **self.state.counts,
+            "in one language only": int(log["monolingual"].sum()),
+            "problems": self.problems.number,
+        }
+        self.writer.finish(
+            source,
+            np.stack([query_ids_P, passage_ids_P], axis=1),
+            HardNegatives.following(passage_ids_P, counts_P),
+            report,
+        )

@@ -1,9 +1,12 @@
-"""A corpus in a folder of its own: Arrow files of texts and arrays of numbers, all memory-mapped, never read whole.
+"""A corpus in a folder, memory-mapped and never read whole.
 
-corpus.json says what is there; `query-LL.arrow` and `passage-LL.arrow` hold the texts of a language by id (null where it
-lacks one), `pairs.npy` ids, `negative_ids.npy` and `negative_starts.npy` hard negatives (see Negatives), and the other arrays
-what follows from the texts (see CorpusIndex).
-`CorpusWriter` writes it.
+- `corpus.json` is the card: languages, sizes, source, and the size and hash of every file.
+- `query-LL.arrow` and `passage-LL.arrow` hold the texts of a language by id, null for none.
+- `pairs.npy` holds the ids of query and passage of each pair.
+- `negative_ids.npy` and `negative_starts.npy` hold hard negatives (see `HardNegatives`).
+- The other arrays hold what follows from the texts (see `CorpusIndex`).
+
+`CorpusWriter` writes such a folder.
 """
 
 # R runs of pairs in the same languages, C bytes of a set of languages
@@ -16,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from filelock import FileLock, Timeout
 
+from hybrid_ir.corpora.text_columns import read_text_column
 from hybrid_ir.corpora.writing import CARD, VERSION, CorpusWriter, hash_build_key
 from hybrid_ir.data.availability import Availability, LanguageSets, unpack_language_bits
 from hybrid_ir.data.corpus import CorpusIndex, ParallelCorpus
@@ -30,112 +33,30 @@ WEEK = 7 * 24 * 3600  # seconds
 
 
 def load_corpus_folder(folder: str | Path) -> ParallelCorpus:
-    """The corpus of a folder; ValueError where it is none, or not whole."""
+    """Loads the corpus of a folder. Raises ValueError if it is no corpus, or not complete."""
     folder = Path(folder).expanduser()
     card = read_corpus_card(folder)
-    wrong = [
-        f"{name} has {(folder / name).stat().st_size if (folder / name).exists() else 'no'} bytes, not {size}"
-        for name, size in card["files"].items()
-        if not (folder / name).exists() or (folder / name).stat().st_size != size
-    ]
-    if wrong:
-        raise ValueError(
-            f"corpus {folder} is damaged: {'; '.join(wrong[:3])}: delete the folder, then build it again"
-        )
-    languages, pairs = card["languages"], load_array(folder, "pairs")
-    texts = {
-        role: {language: load_texts(folder, role, language, card) for language in languages}
-        for role in ("query", "passage")
-    }
-    sets_R2C = load_array(folder, "run_languages")
-    runs = Availability(
-        np.array(load_array(folder, "runs")),
-        unpack_language_bits(sets_R2C[:, 0], len(languages)),
-        unpack_language_bits(sets_R2C[:, 1], len(languages)),
-        len(pairs),
-    )
-    sets = (
-        LanguageSets(load_array(folder, f"{role}_languages"), np.arange(len(languages)))
-        for role in texts
-    )
-    index = CorpusIndex(
-        *sets, runs, load_array(folder, "query_content"), load_array(folder, "content")
-    )
+    _require_complete(folder, card)
+    queries = {}
+    passages = {}
+    for language in card["languages"]:
+        queries[language] = _load_texts(folder, "query", language, card)
+        passages[language] = _load_texts(folder, "passage", language, card)
+    pairs = _load_array(folder, "pairs")
+    index = _load_index(folder, len(card["languages"]), len(pairs))
     negatives = None
     if card["most_negatives"]:
         negatives = HardNegatives(
-            load_array(folder, "negative_ids"),
-            load_array(folder, "negative_starts"),
+            _load_array(folder, "negative_ids"),
+            _load_array(folder, "negative_starts"),
             card["most_negatives"],
         )
-    return ParallelCorpus(
-        texts["query"], texts["passage"], pairs, Source(**card["source"]), negatives, index=index
-    )
-
-
-def build_cached_corpus(
-    cache: str | Path, name: str, key: Mapping[str, Any], build: Callable[[CorpusWriter], None]
-) -> ParallelCorpus:
-    """The corpus that `build` writes, from the cache where one with the same key was built before.
-
-    Of several processes one builds, and the others wait. A build that was stopped goes on where its writer says so.
-    """
-    hashed = hash_build_key(key)
-    folder = Path(cache).absolute() / "corpora" / f"{name}-{hashed}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
-        if not (folder / CARD).exists():
-            shutil.rmtree(folder, ignore_errors=True)  # without its card it is none
-            for left in folder.parent.glob(
-                f".{name}-*.building"
-            ):  # stopped, and the data has changed since
-                if (
-                    left != folder.with_name(f".{folder.name}.building")
-                    and time.time() - left.stat().st_mtime > WEEK
-                ):
-                    shutil.rmtree(left, ignore_errors=True)
-            with CorpusWriter(folder, hashed) as writer:
-                if not writer.placed:
-                    build(writer)
-    return load_corpus_folder(folder)
-
-
-def write_corpus(
-    folder: str, build: Callable[[CorpusWriter], None], key: Mapping[str, Any] | None = None
-) -> ParallelCorpus:
-    """The corpus that `build` writes to a folder that is not there yet; with a `key`, one that was stopped goes on."""
-    place = Path(folder).expanduser().absolute()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    lock = place.with_name(f".{place.name}.lock")
-    held = FileLock(lock, timeout=0)
-    lock.touch()  # where that cannot be done, this error says why
-    try:
-        held.acquire()
-    except Timeout as error:
-        raise ValueError(f"to={folder}: another process is writing it") from error
-    try:
-        if place.exists():
-            if (
-                key is not None
-                and (place / CARD).exists()
-                and read_corpus_card(place).get("key") == hash_build_key(key)
-            ):
-                return load_corpus_folder(
-                    place
-                )  # by the same command, which was stopped before it could say so
-            raise ValueError(
-                f"to={folder} is there already: name a new folder, nothing is overwritten"
-            )
-        with CorpusWriter(place, None if key is None else hash_build_key(key)) as writer:
-            if not writer.placed:
-                build(writer)
-    finally:
-        lock.unlink(missing_ok=True)  # while it is held, so that nobody else loses one
-        held.release()
-    return load_corpus_folder(place)
+    source = Source(**card["source"])
+    return ParallelCorpus(queries, passages, pairs, source, negatives, index)
 
 
 def read_corpus_card(folder: Path) -> dict[str, Any]:
+    """Reads `corpus.json` of a corpus. Raises ValueError if the folder has none of this version."""
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -144,16 +65,135 @@ def read_corpus_card(folder: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(card, dict) or card.get("version") != VERSION:
         raise ValueError(
-            f"{folder / CARD} is not of version {VERSION} of the corpus format: import the data again"
+            f"{folder / CARD} is not of version {VERSION} of the corpus format: import the data "
+            "again"
         )
     return card
 
 
-def load_array(folder: Path, name: str) -> np.ndarray:
+def build_cached_corpus(
+    cache: str | Path, name: str, key: Mapping[str, Any], build: Callable[[CorpusWriter], None]
+) -> ParallelCorpus:
+    """Loads a corpus from the cache, and builds it first if it is not there.
+
+    Of several processes one builds, and the others wait. A stopped build is resumed.
+
+    Args:
+        cache: the cache folder.
+        name: the name of the corpus.
+        key: everything that decides what `build` writes; another key is another corpus.
+        build: writes the corpus, and calls `finish` at the end.
+    """
+    key_hash = hash_build_key(key)
+    folder = Path(cache).absolute() / "corpora" / f"{name}-{key_hash}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if not (folder / CARD).exists():
+            # A folder without its card is no corpus.
+            shutil.rmtree(folder, ignore_errors=True)
+            _delete_old_builds(folder, name)
+            _run_build(folder, key_hash, build)
+    return load_corpus_folder(folder)
+
+
+def write_corpus(
+    folder: str, build: Callable[[CorpusWriter], None], key: Mapping[str, Any] | None = None
+) -> ParallelCorpus:
+    """Writes a corpus to a new folder, and loads it.
+
+    Args:
+        folder: where the corpus shall be.
+        build: writes the corpus, and calls `finish` at the end.
+        key: everything that decides what `build` writes. With it a stopped build is resumed, and
+            a folder with the corpus of the same key is loaded instead of refused.
+
+    Raises:
+        ValueError: if the folder exists already, or another process is writing it.
+    """
+    place = Path(folder).expanduser().absolute()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    key_hash = None if key is None else hash_build_key(key)
+    lock_file = place.with_name(f".{place.name}.lock")
+    lock = FileLock(lock_file, timeout=0)
+    lock_file.touch()  # where that is not allowed, its error says why
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ValueError(f"to={folder}: another process is writing it") from error
+    try:
+        if not place.exists():
+            _run_build(place, key_hash, build)
+        elif not _has_key(place, key_hash):
+            raise ValueError(
+                f"to={folder} is there already: name a new folder, nothing is overwritten"
+            )
+    finally:
+        # The file is deleted while the lock is held, so that nobody else loses theirs.
+        lock_file.unlink(missing_ok=True)
+        lock.release()
+    return load_corpus_folder(place)
+
+
+def _run_build(folder: Path, key_hash: str | None, build: Callable[[CorpusWriter], None]) -> None:
+    with CorpusWriter(folder, key_hash) as writer:
+        if not writer.is_finished:
+            build(writer)
+
+
+def _has_key(folder: Path, key_hash: str | None) -> bool:
+    """Returns whether a folder holds the corpus of a key.
+
+    The same command may have been stopped after it had written the corpus, before it could say so.
+    """
+    if key_hash is None or not (folder / CARD).exists():
+        return False
+    return read_corpus_card(folder).get("key") == key_hash
+
+
+def _delete_old_builds(folder: Path, name: str) -> None:
+    """Deletes stopped builds of a name whose data has changed since, once they are a week old."""
+    for build_folder in folder.parent.glob(f".{name}-*.building"):
+        age = time.time() - build_folder.stat().st_mtime
+        if build_folder.name != f".{folder.name}.building" and age > WEEK:
+            shutil.rmtree(build_folder, ignore_errors=True)
+
+
+def _require_complete(folder: Path, card: Mapping[str, Any]) -> None:
+    damages = []
+    for name, size in card["files"].items():
+        path = folder / name
+        if not path.exists():
+            damages.append(f"{name} has no bytes, not {size}")
+        elif path.stat().st_size != size:
+            damages.append(f"{name} has {path.stat().st_size} bytes, not {size}")
+    if damages:
+        raise ValueError(
+            f"corpus {folder} is damaged: {'; '.join(damages[:3])}: delete the folder, then build "
+            "it again"
+        )
+
+
+def _load_index(folder: Path, languages: int, pairs: int) -> CorpusIndex:
+    run_sets_R2C = _load_array(folder, "run_languages")
+    availability = Availability(
+        np.array(_load_array(folder, "runs")),
+        unpack_language_bits(run_sets_R2C[:, 0], languages),
+        unpack_language_bits(run_sets_R2C[:, 1], languages),
+        pairs,
+    )
+    return CorpusIndex(
+        LanguageSets(_load_array(folder, "query_languages"), np.arange(languages)),
+        LanguageSets(_load_array(folder, "passage_languages"), np.arange(languages)),
+        availability,
+        _load_array(folder, "query_content"),
+        _load_array(folder, "content"),
+    )
+
+
+def _load_array(folder: Path, name: str) -> np.ndarray:
     return np.load(folder / f"{name}.npy", mmap_mode="r")
 
 
-def load_texts(folder: Path, role: str, language: str, card: Mapping[str, Any]) -> DiskTexts:
+def _load_texts(folder: Path, role: str, language: str, card: Mapping[str, Any]) -> DiskTexts:
     name = f"{role}-{language}.arrow"
-    column = pa.ipc.open_stream(pa.memory_map(str(folder / name))).read_all()["text"]
-    return DiskTexts(column, card["sha256"][name])
+    return DiskTexts(read_text_column(folder / name), card["sha256"][name])

@@ -1,126 +1,174 @@
-"""Writes the folder of a corpus (see stored.py): aside first, and put in its place when all of it is there."""
+"""Writes the folder of a corpus, which `stored.py` describes."""
+
+# P pairs, N ids of queries or passages, L languages, C bytes of a set of languages
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from rich.progress import track
 
+from hybrid_ir.corpora.text_columns import TextColumnWriter, hash_text_column, read_text_column
 from hybrid_ir.data.availability import Availability, order_by_languages
-from hybrid_ir.data.content_ids import MISSING_HASH, assign_content_ids
+from hybrid_ir.data.content_ids import assign_content_ids
 from hybrid_ir.data.hard_negatives import HardNegatives, narrow_ids
 from hybrid_ir.files.atomic import flush_to_disk, write_text_atomically
 from hybrid_ir.files.download import compute_sha256
+from hybrid_ir.files.records import ROLES
 from hybrid_ir.system.interruption import Interrupted
 from hybrid_ir.types import Source
 
-# P pairs, N ids of queries or passages, L languages
-VERSION, CARD, KEY = 2, "corpus.json", "build.key"
+VERSION = 2  # of the format of the folder
+CARD = "corpus.json"
+KEY = "build.key"
+UNFINISHED = ".writing"  # ending of a column that may still grow
 LARGE = 500_000  # texts from which a progress bar is worth its line
 
 
 def hash_build_key(key: Mapping[str, Any]) -> str:
-    """Short hash of everything that decides what a build gives."""
-    return hashlib.sha256(
-        json.dumps([VERSION, key], sort_keys=True, default=str).encode()
-    ).hexdigest()[:16]
+    """Hashes everything that decides what a build gives, to 16 hexadecimal digits."""
+    text = json.dumps([VERSION, key], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class CorpusWriter:
-    """The files of a corpus; `with` it, add texts column by column, and `finish`.
+    """Writes a corpus to a folder beside its place, and moves it there when it is complete.
 
-    With a `key`, which says what is built, what a stopped build of the same key has left beside the folder is there again: whole
-    columns, which `has` finds, and what else it needs to go on; `placed` says that it had only not been put in its place yet. Any
-    other error than being stopped, or one of the disk, leaves nothing.
+    Use it in a `with` statement: write the text columns, then call `finish`.
+
+    With a `key`, a build that was stopped can be resumed: a later writer with the same key finds
+    the complete columns (`has_column`) and everything else that the build left in `build_folder`.
+    Any other error than a stop or one of the disk deletes everything.
+
+    Args:
+        folder: where the corpus shall be; it must not exist yet.
+        key: the hash of what is built, as `hash_build_key` returns it; None if a stopped build
+            shall not be resumed.
+
+    Attributes:
+        build_folder: the folder beside `folder` that is written.
+        is_finished: whether an earlier build was stopped so late that entering the `with`
+            statement completed it, and there is nothing left to do.
     """
 
     def __init__(self, folder: Path, key: str | None = None):
-        self.folder, self.aside, self.key = (
-            folder,
-            folder.with_name(f".{folder.name}.building"),
-            key,
-        )
-        self.open: dict[Path, TextColumn] = {}
+        self.folder = folder
+        self.build_folder = folder.with_name(f".{folder.name}.building")
+        self.key = key
+        self.is_finished = False
+        self._open_columns: dict[tuple[str, str], TextColumnWriter] = {}
 
     def __enter__(self) -> "CorpusWriter":
-        told = self.aside / KEY
-        if self.key is None or not told.exists() or told.read_text(encoding="utf-8") != self.key:
-            told.unlink(
-                missing_ok=True
-            )  # first, so that nobody goes on with what is left if this is stopped
-            shutil.rmtree(self.aside, ignore_errors=True)
-            self.aside.mkdir(parents=True, exist_ok=True)
-            if self.key is not None:
-                write_text_atomically(told, self.key, durable=True)
-        self.placed = (self.aside / CARD).exists()
-        if self.placed:
-            self._place()
+        if not self._can_resume():
+            self._start_anew()
+        self.is_finished = (self.build_folder / CARD).exists()
+        if self.is_finished:
+            self._move_into_place()
         return self
 
     def __exit__(self, kind, *_) -> None:
-        stopped = kind is not None and (
-            not issubclass(kind, Exception) or issubclass(kind, Interrupted | OSError)
-        )
-        if kind is not None and not (stopped and self.key is not None):
-            shutil.rmtree(self.aside, ignore_errors=True)
+        if kind is None:
+            return
+        is_stop = not issubclass(kind, Exception) or issubclass(kind, Interrupted | OSError)
+        if not is_stop or self.key is None:
+            shutil.rmtree(self.build_folder, ignore_errors=True)
 
-    def has(self, role: str, language: str) -> bool:
-        return (self.aside / f"{role}-{language}.arrow").exists()
+    def _can_resume(self) -> bool:
+        key_file = self.build_folder / KEY
+        if self.key is None or not key_file.exists():
+            return False
+        return key_file.read_text(encoding="utf-8") == self.key
 
-    def column(
-        self, role: str, language: str, origin: bool = False, at: tuple[int, int] | None = None
-    ) -> "TextColumn":
-        path = self.aside / f"{role}-{language}.arrow.writing"
-        if path not in self.open:
-            if at is not None and not path.exists():  # it was stopped when all was read
-                os.replace(path.with_suffix(""), path)
-            self.open[path] = TextColumn(path, origin, at)
-        return self.open[path]
+    def _start_anew(self) -> None:
+        key_file = self.build_folder / KEY
+        # The key goes first: if this is stopped, nobody shall resume with what is left.
+        key_file.unlink(missing_ok=True)
+        shutil.rmtree(self.build_folder, ignore_errors=True)
+        self.build_folder.mkdir(parents=True, exist_ok=True)
+        if self.key is not None:
+            write_text_atomically(key_file, self.key, durable=True)
 
-    def write(
+    def _column_path(self, role: str, language: str) -> Path:
+        return self.build_folder / f"{role}-{language}.arrow"
+
+    def has_column(self, role: str, language: str) -> bool:
+        """Returns whether a column of texts is complete."""
+        return self._column_path(role, language).exists()
+
+    def open_column(
+        self,
+        role: str,
+        language: str,
+        with_origins: bool = False,
+        resume_at: tuple[int, int] | None = None,
+    ) -> TextColumnWriter:
+        """Opens the column of a role and language to add texts to it; see `TextColumnWriter`."""
+        if (role, language) in self._open_columns:
+            return self._open_columns[role, language]
+        complete_path = self._column_path(role, language)
+        path = complete_path.with_name(complete_path.name + UNFINISHED)
+        if resume_at is not None and not path.exists():
+            # The build was stopped after everything was read, when this column was closed already.
+            os.replace(complete_path, path)
+        column = TextColumnWriter(path, with_origins, resume_at)
+        self._open_columns[role, language] = column
+        return column
+
+    def close_column(self, role: str, language: str) -> None:
+        """Completes an open column."""
+        column = self._open_columns.pop((role, language))
+        column.close()
+        os.replace(column.path, self._column_path(role, language))
+
+    def write_column(
         self, role: str, language: str, texts: Iterable[Sequence[str | None] | pa.Array]
     ) -> None:
-        """A whole column in parts, unless an earlier start of the same build has written it."""
-        if not self.has(role, language):
-            column = self.column(role, language)
-            for part in texts:
-                column.add(part)
-            self.close(role, language)
+        """Writes a whole column from parts, unless an earlier start has completed it already."""
+        if self.has_column(role, language):
+            return
+        column = self.open_column(role, language)
+        for part in texts:
+            column.add(part)
+        self.close_column(role, language)
 
-    def keep(self, role: str, language: str, kept: np.ndarray) -> int:
-        """Close a column without some of its rows; what it was stays beside until the end, for a build that goes on.
+    def close_column_with_rows(self, role: str, language: str, kept: np.ndarray) -> int:
+        """Completes an open column with a part of its rows.
 
-        Returns how many texts it has then.
+        The whole column stays beside it until the end, for a build that is resumed.
+
+        Args:
+            role: `query` or `passage`.
+            language: the language of the column.
+            kept: whether to keep each row.
+
+        Returns:
+            How many texts the column has now.
         """
-        path = self.aside / f"{role}-{language}.arrow.writing"
-        self.open.pop(path).flush()
-        whole, start, texts = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()["text"], 0, 0
-        column = TextColumn(path.with_suffix(".kept"))
-        for chunk in whole.chunks:
-            own = chunk.filter(pa.array(kept[start : start + len(chunk)]))
-            start, texts = start + len(chunk), texts + len(own) - own.null_count
-            column.add(own)
+        whole = self._open_columns.pop((role, language))
+        whole.flush()
+        column = TextColumnWriter(whole.path.with_suffix(".kept"))
+        start = 0
+        texts = 0
+        for chunk in read_text_column(whole.path).chunks:
+            kept_chunk = chunk.filter(pa.array(kept[start : start + len(chunk)]))
+            start += len(chunk)
+            texts += len(kept_chunk) - kept_chunk.null_count
+            column.add(kept_chunk)
         column.close()
-        os.replace(column.path, path.with_suffix(""))
+        os.replace(column.path, self._column_path(role, language))
         return texts
 
-    def drop(self, language: str) -> None:
-        """Have no columns of a language."""
-        for role in ("query", "passage"):
-            (self.aside / f"{role}-{language}.arrow").unlink()
-
-    def close(self, role: str, language: str) -> None:
-        path = self.aside / f"{role}-{language}.arrow.writing"
-        self.open.pop(path).close()
-        os.replace(path, path.with_suffix(""))
+    def remove_language(self, language: str) -> None:
+        """Deletes the completed columns of a language."""
+        for role in ROLES:
+            self._column_path(role, language).unlink()
 
     def finish(
         self,
@@ -129,180 +177,110 @@ class CorpusWriter:
         negatives: np.ndarray | HardNegatives | None = None,
         report: Mapping[str, Any] | None = None,
     ) -> None:
-        """Close what is open, work out what follows from the texts, and put the folder in its place."""
-        for path in list(self.open):
-            role, language = path.name.removesuffix(".arrow.writing").split("-", 1)
-            self.close(role, language)
-        languages = sorted({path.stem.split("-", 1)[1] for path in self.aside.glob("*-*.arrow")})
-        queries, passages = (self._derive(role, languages) for role in ("query", "passage"))
-        of_pair = queries[0][pairs[:, 0]], passages[0][pairs[:, 1]]
-        order_P = order_by_languages(*of_pair)
-        runs = Availability.of(of_pair[0][order_P], of_pair[1][order_P], len(languages))
-        sets = [np.packbits(side, axis=1) for side in (runs.queries_RL, runs.passages_RL)]
-        arrays = {
-            "pairs": narrow_ids(pairs[order_P]),
-            "runs": runs.starts_R,
-            "run_languages": np.stack(sets, axis=1),
-            "query_languages": queries[0],
-            "query_content": narrow_ids(queries[1]),
-            "passage_languages": passages[0],
-            "content": narrow_ids(passages[1]),
-        }
-        known = HardNegatives.of(
-            np.empty((len(pairs), 0), np.int64) if negatives is None else negatives
-        )
-        if known.shape[1]:
-            arrays["negative_starts"] = np.concatenate(
-                [[0], np.cumsum(np.diff(known.starts)[order_P])]
-            )
-            self._write_ids(known, order_P, len(passages[0]))
-        for name, values in arrays.items():
-            np.save(self.aside / f"{name}.npy", values)
-        files = sorted(
-            path.name
-            for path in self.aside.iterdir()
-            if path.suffix in (".arrow", ".npy", ".parquet")
-        )
+        """Writes what follows from the texts, and moves the corpus to its place.
+
+        Args:
+            source: where the data comes from.
+            pairs: ids of query and passage of each pair (P, 2).
+            negatives: passage ids of the hard negatives of each pair (P, K), -1 for none.
+            report: counts of what happened to the data, for the card.
+        """
+        for role, language in list(self._open_columns):
+            self.close_column(role, language)
+        languages = self._list_languages()
+        query_sets_NC, query_content_N = self._index_texts("query", languages)
+        passage_sets_NC, passage_content_N = self._index_texts("passage", languages)
+
+        query_sets_PC = query_sets_NC[pairs[:, 0]]
+        passage_sets_PC = passage_sets_NC[pairs[:, 1]]
+        order_P = order_by_languages(query_sets_PC, passage_sets_PC)
+        runs = Availability.of(query_sets_PC[order_P], passage_sets_PC[order_P], len(languages))
+        run_sets = [np.packbits(runs.queries_RL, axis=1), np.packbits(runs.passages_RL, axis=1)]
+        self._save_array("pairs", narrow_ids(pairs[order_P]))
+        self._save_array("runs", runs.starts_R)
+        self._save_array("run_languages", np.stack(run_sets, axis=1))
+        self._save_array("query_languages", query_sets_NC)
+        self._save_array("query_content", narrow_ids(query_content_N))
+        self._save_array("passage_languages", passage_sets_NC)
+        self._save_array("content", narrow_ids(passage_content_N))
+        if negatives is None:
+            negatives = np.empty((len(pairs), 0), np.int64)
+        hard_negatives = HardNegatives.of(negatives)
+        if hard_negatives.shape[1]:
+            self._save_negatives(hard_negatives, order_P, len(passage_content_N))
+
+        files = self._list_files()
         card = {
             "version": VERSION,
             "key": self.key,
             "languages": languages,
-            "queries": len(queries[0]),
-            "passages": len(passages[0]),
+            "queries": len(query_content_N),
+            "passages": len(passage_content_N),
             "pairs": len(pairs),
-            "most_negatives": known.shape[1],
+            "most_negatives": hard_negatives.shape[1],
             "source": asdict(source),
             "report": dict(report or {}),
-            "files": {name: (self.aside / name).stat().st_size for name in files},
-            "sha256": {name: compute_sha256(self.aside / name) for name in files},
+            "files": {name: (self.build_folder / name).stat().st_size for name in files},
+            "sha256": {name: compute_sha256(self.build_folder / name) for name in files},
         }
         for name in files:
-            flush_to_disk(self.aside / name)
-        write_text_atomically(
-            self.aside / CARD, json.dumps(card, indent=1, ensure_ascii=False), durable=True
-        )  # from here on it is whole
-        self._place()
+            flush_to_disk(self.build_folder / name)
+        # With its card the corpus is complete.
+        text = json.dumps(card, indent=1, ensure_ascii=False)
+        write_text_atomically(self.build_folder / CARD, text, durable=True)
+        self._move_into_place()
 
-    def _place(self) -> None:
-        """Put the folder in its place, without what was there to go on with."""
-        files = json.loads((self.aside / CARD).read_text(encoding="utf-8"))["files"]
-        for path in self.aside.iterdir():
-            if path.name not in (*files, CARD, KEY):
-                path.unlink()
-        os.rename(self.aside, self.folder)
-        (self.folder / KEY).unlink(missing_ok=True)
+    def _list_languages(self) -> list[str]:
+        columns = self.build_folder.glob("*-*.arrow")
+        return sorted({path.stem.split("-", 1)[1] for path in columns})
 
-    def _write_ids(self, negatives: HardNegatives, order_P: np.ndarray, passages: int) -> None:
-        kind = np.int32 if passages < 1 << 31 else np.int64
-        file = np.lib.format.open_memmap(
-            self.aside / "negative_ids.npy", "w+", kind, (len(negatives.ids),)
-        )
+    def _list_files(self) -> list[str]:
+        endings = (".arrow", ".npy", ".parquet")
+        return sorted(path.name for path in self.build_folder.iterdir() if path.suffix in endings)
+
+    def _index_texts(self, role: str, languages: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the languages of each id as bits (N, C), and its content id (N)."""
+        columns = {}
+        for language in languages:
+            columns[language] = read_text_column(self._column_path(role, language))
+        sizes = {language: len(column) for language, column in columns.items()}
+        size = max(sizes.values())
+        assert set(sizes.values()) == {size}, f"{role} columns have {sizes} rows"
+        sets_NC = np.zeros((size, (len(languages) + 7) // 8), np.uint8)
+
+        def hash_languages() -> Iterator[np.ndarray]:
+            """Yields the hashes of one language at a time, and notes which ids it has."""
+            shown = track(languages, f"compare {role} texts", disable=size < LARGE, transient=True)
+            for number, language in enumerate(shown):
+                is_there_N, hashes_N = hash_text_column(columns[language])
+                sets_NC[:, number // 8] |= is_there_N.astype(np.uint8) << (7 - number % 8)
+                yield hashes_N
+
+        content_N = assign_content_ids(hash_languages())
+        return sets_NC, content_N
+
+    def _save_array(self, name: str, values: np.ndarray) -> None:
+        np.save(self.build_folder / f"{name}.npy", values)
+
+    def _save_negatives(self, negatives: HardNegatives, order_P: np.ndarray, passages: int) -> None:
+        """Saves hard negatives in another order of the pairs, without holding all in memory."""
+        counts_P = np.diff(negatives.starts)[order_P]
+        self._save_array("negative_starts", np.concatenate([[0], np.cumsum(counts_P)]))
+        id_type = np.int32 if passages < 1 << 31 else np.int64
+        path = self.build_folder / "negative_ids.npy"
+        file = np.lib.format.open_memmap(path, "w+", id_type, (len(negatives.ids),))
         start = 0
         for block in negatives.blocks(order_P):
             file[start : start + len(block)] = block
             start += len(block)
         file.flush()
 
-    def _derive(self, role: str, languages: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """The languages (as bits) and the content of each id."""
-        bits_LN: list[np.ndarray] = []
-
-        def hashed() -> Iterable[np.ndarray]:
-            for language in track(
-                languages, f"compare {role} texts", disable=size < LARGE, transient=True
-            ):
-                valid_N, hashes_N = hash_column(self._texts(role, language))
-                bits_LN.append(np.packbits(valid_N))
-                yield hashes_N
-
-        sizes = {language: len(self._texts(role, language)) for language in languages}
-        size = max(sizes.values())
-        assert set(sizes.values()) == {size}, f"{role} columns have {sizes} rows"
-        content_N = assign_content_ids(hashed())
-        sets_NC = np.zeros((size, -(-len(languages) // 8)), np.uint8)
-        for i, bits in enumerate(bits_LN):
-            sets_NC[:, i >> 3] |= np.unpackbits(bits, count=size) << (7 - (i & 7))
-        return sets_NC, content_N
-
-    def _texts(self, role: str, language: str) -> pa.ChunkedArray:
-        return pa.ipc.open_stream(
-            pa.memory_map(str(self.aside / f"{role}-{language}.arrow"))
-        ).read_all()["text"]
-
-
-def hash_column(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Which texts are there, and a hash of each that is good within this process; MISSING for none."""
-    valid_N = pc.is_valid(column).to_numpy()
-    hashes_N = np.concatenate(
-        [
-            np.empty(0, np.int64),
-            *(
-                np.fromiter(map(hash, chunk.to_pylist()), np.int64, len(chunk))
-                for chunk in column.chunks
-            ),
-        ]
-    )
-    hashes_N[~valid_N] = MISSING_HASH
-    return valid_N, hashes_N
-
-
-ROWS, BYTES = 1 << 16, 1 << 26  # of a batch of texts in an Arrow file
-SCHEMA = pa.schema([("text", pa.string())])
-END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
-
-
-class TextColumn:
-    """Texts of one role and language by id, in an Arrow stream in batches of bounded size; with `origin` where each is from.
-
-    `at` says how many rows and bytes of the file to go on after, as `saved` gave them.
-    """
-
-    def __init__(self, path: Path, origin: bool = False, at: tuple[int, int] | None = None):
-        self.path, (self.rows, self.bytes), self.size, self.kept = path, at or (0, 0), 0, 0
-        self.schema = SCHEMA.append(pa.field("origin", pa.string())) if origin else SCHEMA
-        self.waiting: list[list[pa.Array]] = []
-        if at is not None:
-            os.truncate(path, self.bytes)
-        else:
-            path.write_bytes(b"")
-            self._append(self.schema.serialize())
-
-    def add(
-        self, texts: Sequence[str | None] | pa.Array, origins: Sequence[str | None] | None = None
-    ) -> None:
-        arrays = [
-            given if isinstance(given, pa.Array) else pa.array(given, pa.string())
-            for given in ([texts] if origins is None else [texts, origins])
-        ]
-        for start in range(0, len(arrays[0]), ROWS):
-            parts = [array.slice(start, ROWS).cast(pa.string()) for array in arrays]
-            self.waiting.append(parts)
-            self.rows += len(parts[0])
-            self.size, self.kept = self.size + parts[0].nbytes, self.kept + len(parts[0])
-            if self.size > BYTES or self.kept >= ROWS:
-                self.flush()
-
-    def pad(self, rows: int) -> None:
-        """Missing texts up to so many rows."""
-        while self.rows < rows:
-            self.add(pa.nulls(min(ROWS, rows - self.rows), pa.string()))
-
-    def flush(self) -> None:
-        if self.waiting:
-            columns = [pa.concat_arrays(parts) for parts in zip(*self.waiting, strict=True)]
-            self._append(pa.record_batch(columns, schema=self.schema).serialize())
-        self.waiting, self.size, self.kept = [], 0, 0
-
-    def saved(self) -> tuple[int, int]:
-        """Rows and bytes that are on the disk, which is all."""
-        self.flush()
-        flush_to_disk(self.path)
-        return self.rows, self.bytes
-
-    def close(self) -> None:
-        self.flush()
-        self._append(END_OF_STREAM)
-
-    def _append(self, message: pa.Buffer | bytes) -> None:
-        with open(self.path, "ab") as file:  # not kept open: there may be hundreds of languages
-            self.bytes += file.write(message)
+    def _move_into_place(self) -> None:
+        """Moves the complete folder to its place, without what only a resumed build needs."""
+        card = json.loads((self.build_folder / CARD).read_text(encoding="utf-8"))
+        needed = {*card["files"], CARD, KEY}
+        for path in self.build_folder.iterdir():
+            if path.name not in needed:
+                path.unlink()
+        os.rename(self.build_folder, self.folder)
+        (self.folder / KEY).unlink(missing_ok=True)

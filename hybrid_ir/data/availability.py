@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hybrid_ir.data.permutation import RowRuns
+from hybrid_ir.data.row_streams import RowRuns
 
 
 class LanguageSets:

@@ -1,9 +1,9 @@
-"""From planned batches to token tensors, and from benchmarks to chunks of texts to encode."""
+"""From planned batches to token tensors."""
 
 # G examples of the global batch, K hard negatives of an example, C candidates for them, M texts of
 # an example: its query, or its 1 + K passages
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from hybrid_ir.data.labels import Labels
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.model.token_store import RaggedTokens, TokenStore, concatenate_tokens
 from hybrid_ir.model.tokens import RoleTokenizer
-from hybrid_ir.types import STAGES, Corpus, CorpusPart, PlannedBatch, RandomStream, Role
+from hybrid_ir.types import Corpus, CorpusPart, PlannedBatch, RandomStream, Role
 
 
 @dataclass  # not frozen: for double precision, Lightning sets the fields of a batch one by one
@@ -278,68 +278,3 @@ def describe_batch(corpus: Corpus, plan: PlannedBatch) -> dict:
             }
         )
     return {"batch": plan.step, "corpus": part.source.name, "picks": shown}
-
-
-@dataclass  # not frozen: Lightning takes what is in a batch apart for double precision
-class Chunk:
-    """Distinct texts of one stage to encode; `rows[i]` are the rows of queries or passages whose text is text i."""
-
-    stage: str
-    rows: Sequence[np.ndarray]
-    tokens: RaggedTokens
-
-    def to(self, device, non_blocking: bool = False) -> "Chunk":
-        return replace(self, tokens=self.tokens.to(device, non_blocking))
-
-
-class Chunks(Dataset):
-    """The rank's share of a benchmark's texts in the order of STAGES; texts of the same tokens once, alike in length together."""
-
-    def __init__(
-        self,
-        benchmark,
-        tokenizers: Mapping[str, RoleTokenizer],
-        cache: Path,
-        texts_per_chunk: int = 512,
-        rank: int = 0,
-        world_size: int = 1,
-    ):
-        self.stores = {
-            "query": tokenizers["query"].store(benchmark.queries, cache),
-            "passage": tokenizers["passage"].store(benchmark.passages, cache),
-        }
-        relevant = np.zeros(len(benchmark.passages), dtype=bool)
-        relevant[np.concatenate([np.asarray(rows, np.int64) for rows in benchmark.relevant])] = True
-        queries, passages = (group_equal_tokens(self.stores[role]) for role in ("query", "passage"))
-        groups = {
-            "queries": queries,
-            "relevant": [rows for rows in passages if relevant[rows].any()],
-            "others": [rows for rows in passages if not relevant[rows].any()],
-        }
-        self.chunks: list[tuple[str, list[np.ndarray]]] = []
-        for stage in STAGES:
-            lengths = self._store(stage).lengths
-            ordered = sorted(groups[stage], key=lambda rows: -lengths[rows[0]])
-            # whole chunks are dealt out, so that a text is encoded beside the same others on any number of processes;
-            # a rank whose turn does not come has an empty one, for all go through as many
-            rounds = -(-max(1, len(ordered)) // (texts_per_chunk * world_size))
-            starts = [(number * world_size + rank) * texts_per_chunk for number in range(rounds)]
-            self.chunks += [(stage, ordered[i : i + texts_per_chunk]) for i in starts]
-
-    def __len__(self) -> int:
-        return len(self.chunks)
-
-    def __getitem__(self, index: int) -> Chunk:
-        stage, groups = self.chunks[index]
-        return Chunk(stage, groups, self._store(stage).take(rows[0] for rows in groups))
-
-    def _store(self, stage: str):
-        return self.stores[STAGES[stage]]
-
-
-def group_equal_tokens(store: TokenStore) -> list[np.ndarray]:
-    """Rows of the same tokens, so that what the encoder cannot tell apart gets equal vectors, and exact ties stay ties."""
-    rows: dict[bytes, list[int]] = {}
-    for row in range(len(store)):
-        rows.setdefault(store[row].tobytes(), []).append(row)
-    return [np.array(group) for group in rows.values()]

@@ -19,8 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybrid_ir.data.language_choice import LanguageChoice, map_to_columns
-from hybrid_ir.data.permutation import Permutation
-from hybrid_ir.data.row_streams import NO_STREAM, RowStreams
+from hybrid_ir.data.row_streams import NO_STREAM, Permutation, RowStreams
 from hybrid_ir.types import Corpus, PlannedBatch, RandomStream, parse_languages
 
 # Steps that are drawn together. Batch k has to know how many earlier batches used its rows, and

@@ -1,1 +1,1 @@
-"""Ranks by counting, and everything that follows from them."""
+"""Measures retrieval by language: encodes a benchmark once, counts ranks, computes measures."""

@@ -1,10 +1,10 @@
-"""The evaluation card: everything that decides a number and that its reader cannot see, written beside every result."""
+"""The evaluation card: everything that decides a number and that its reader cannot see."""
 
 import hashlib
 import json
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ import torch
 from rich.table import Table
 from rich.text import Text as Plain
 
-from hybrid_ir.evaluation.results import VIEWS, Results
-from hybrid_ir.system.versions import PACKAGES, get_installed_version
+from hybrid_ir.evaluation.rank_table import VIEWS
+from hybrid_ir.evaluation.results import Results
+from hybrid_ir.system.environment import PACKAGES, get_installed_version
 from hybrid_ir.types import Benchmark
 
 HASHED_UP_TO = 5_000_000  # passages; a larger pool is known by the lock file of its raw files
@@ -24,28 +25,33 @@ RANKS = "exact counts over the whole pool, scores in float64"
 
 
 def hash_benchmark(benchmark: Benchmark) -> str | None:
-    """sha256 of all texts, languages and judgements; None for pools too large to read again."""
+    """Computes the sha256 of all texts, languages and judgements.
+
+    None for pools of more than HASHED_UP_TO passages, which would take long to read again.
+    """
     if len(benchmark.passages) > HASHED_UP_TO:
         return None
     digest = hashlib.sha256()
-    rows: Iterable = (
-        [*benchmark.languages],
-        *zip(
-            benchmark.query_languages.tolist(),
-            benchmark.queries,
-            benchmark.question_ids,
-            (np.asarray(r).tolist() for r in benchmark.relevant),
-            strict=True,
-        ),
-        *(rows.tolist() for rows in benchmark.grades or ()),
-    )
-    for row in rows:
+    for row in _iterate_content(benchmark):
         digest.update(json.dumps(row, ensure_ascii=False).encode())
-    for language, text in zip(
-        np.asarray(benchmark.passage_languages).tolist(), benchmark.passages, strict=True
-    ):
-        digest.update(json.dumps([language, text], ensure_ascii=False).encode())
     return digest.hexdigest()
+
+
+def _iterate_content(benchmark: Benchmark) -> Iterator[Any]:
+    """Everything of a benchmark that decides a number, as plain values."""
+    yield list(benchmark.languages)
+    query_languages = benchmark.query_languages.tolist()
+    for row, (query, question) in enumerate(
+        zip(benchmark.queries, benchmark.question_ids, strict=True)
+    ):
+        relevant = np.asarray(benchmark.relevant[row]).tolist()
+        yield [query_languages[row], query, question, relevant]
+    if benchmark.grades is not None:
+        for grades in benchmark.grades:
+            yield grades.tolist()
+    passage_languages = np.asarray(benchmark.passage_languages).tolist()
+    for language, text in zip(passage_languages, benchmark.passages, strict=True):
+        yield [language, text]
 
 
 def build_evaluation_card(
@@ -59,34 +65,23 @@ def build_evaluation_card(
     postprocess: dict[str, Any],
     device: str,
 ) -> dict[str, Any]:
-    """Plain values only.
+    """Builds the card of some results, of plain values only.
 
     Args:
-        digest: content_hash of the benchmark.
-        model, training: name, kind and place of the model, and what it was trained on (None for a model as released).
+        results: what was measured.
+        digest: `hash_benchmark` of the benchmark.
+        model: name, kind and place of the model.
+        training: what it was trained on, None for a model as released.
         reading: how texts become vectors, see TextEncoder.reading.
         texts_cut: share of queries and of passages that are longer than the encoder reads.
-        long_passages: what happened to them: the policy and how many windows there were.
-        postprocess: name of the correction and the split on which it was estimated.
+        long_passages: what happened to them: the policy, and how many windows there were.
+        postprocess: name of the correction, and the split on which it was estimated.
+        device: on which texts were encoded.
     """
-    benchmark, source = results.benchmark, results.benchmark.source
     return {
         "model": model,
         "training": training,
-        "benchmark": {
-            "name": source.name,
-            "revision": source.revision,
-            "licence": source.licence,
-            "citation": source.citation,
-            "sha256": digest,
-            "choices": source.choices,
-            "languages": list(benchmark.languages),
-            "queries": len(benchmark.queries),
-            "questions": len(set(benchmark.question_ids)),
-            "pool": results.pool_sizes,
-            "pool_size": sum(results.pool_sizes.values()),
-            "queries_without_relevant": results.left_out,
-        },
+        "benchmark": _describe_benchmark(results, digest),
         "reading": reading,
         "texts_cut": texts_cut,
         "long_passages": long_passages,
@@ -101,53 +96,92 @@ def build_evaluation_card(
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "versions": {
-            name: version
-            for name in (*PACKAGES, "sentence-transformers", "scipy")
-            if (version := get_installed_version(name)) is not None
-        },
+        "versions": _list_versions(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
 
 
+def _describe_benchmark(results: Results, digest: str | None) -> dict[str, Any]:
+    benchmark = results.benchmark
+    source = benchmark.source
+    return {
+        "name": source.name,
+        "revision": source.revision,
+        "licence": source.licence,
+        "citation": source.citation,
+        "sha256": digest,
+        "choices": source.choices,
+        "languages": list(benchmark.languages),
+        "queries": len(benchmark.queries),
+        "questions": len(set(benchmark.question_ids)),
+        "pool": results.pool_sizes,
+        "pool_size": sum(results.pool_sizes.values()),
+        "queries_without_relevant": results.queries_without_relevant,
+    }
+
+
+def _list_versions() -> dict[str, str]:
+    versions = {}
+    for name in (*PACKAGES, "sentence-transformers", "scipy"):
+        version = get_installed_version(name)
+        if version is not None:
+            versions[name] = version
+    return versions
+
+
 def describe_device(device: str) -> str:
-    """Which GPU, where it is one."""
-    return (
-        f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device
-    )
+    """Names a device, and for a CUDA device which GPU it is."""
+    if device.startswith("cuda"):
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return device
 
 
 def to_json_number(value: float) -> float | None:
-    """A number for JSON, which knows no NaN."""
+    """Returns a number for JSON, which knows no NaN: None instead."""
     return None if np.isnan(value) else float(value)
 
 
 def build_card_table(card: dict[str, Any]) -> Table:
-    """What a reader should see at once."""
-    benchmark, reading, training = card["benchmark"], card["reading"], card["training"]
+    """Builds a table of what a reader of the card should see at once."""
+    benchmark = card["benchmark"]
+    reading = card["reading"]
     table = Table(title="evaluation card", show_header=False, title_justify="left")
-    fix, where = card["postprocess"], f"{card['precision']} on {card['device']}"
-    cut = ", ".join(
-        f"{share:.1%} of {role} texts cut"
-        for role, share in card["texts_cut"].items()
-        if share is not None
-    )
-    lengths = f"{reading['query_max_length']} / {reading['passage_max_length']} tokens"
     rows = {
         "model": f"{card['model']['name']} ({card['model']['kind']})",
-        "trained": f"{training['sampler']}, monolingual share {training['monolingual_share']}, seed {training['seed']}, on "
-        f"{training['corpus']}"
-        if training
-        else "as released",
-        "pool": f"{benchmark['pool_size']:,} passages, {len(benchmark['languages'])} languages; {benchmark['queries']:,} queries",
-        "reads": f"{reading['query_prefix']!r} / {reading['passage_prefix']!r}, {lengths}; {cut}",
+        "trained": _describe_training(card["training"]),
+        "pool": f"{benchmark['pool_size']:,} passages, {len(benchmark['languages'])} languages; "
+        f"{benchmark['queries']:,} queries",
+        "reads": f"{reading['query_prefix']!r} / {reading['passage_prefix']!r}, "
+        f"{reading['query_max_length']} / {reading['passage_max_length']} tokens; "
+        f"{_describe_texts_cut(card['texts_cut'])}",
         "long passages": card["long_passages"]["policy"],
-        "vectors": f"{reading['pooling']}, width {reading['width']}, {card['similarity']}, {where}",
-        "postprocess": fix["name"]
-        + (f", estimated on {fix['estimated_on']}" if fix["estimated_on"] else ""),
+        "vectors": f"{reading['pooling']}, width {reading['width']}, {card['similarity']}, "
+        f"{card['precision']} on {card['device']}",
+        "postprocess": _describe_postprocess(card["postprocess"]),
         "tokenizer": f"canary {card['tokenizer_canary']}",
     }
     for name, value in rows.items():
         table.add_row(name, Plain(value))
     return table
+
+
+def _describe_training(training: dict[str, Any] | None) -> str:
+    if not training:
+        return "as released"
+    return (
+        f"{training['sampler']}, monolingual share {training['monolingual_share']}, "
+        f"seed {training['seed']}, on {training['corpus']}"
+    )
+
+
+def _describe_texts_cut(texts_cut: dict[str, float | None]) -> str:
+    return ", ".join(
+        f"{share:.1%} of {role} texts cut" for role, share in texts_cut.items() if share is not None
+    )
+
+
+def _describe_postprocess(postprocess: dict[str, Any]) -> str:
+    if not postprocess["estimated_on"]:
+        return postprocess["name"]
+    return f"{postprocess['name']}, estimated on {postprocess['estimated_on']}"

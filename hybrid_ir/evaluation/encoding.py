@@ -1,24 +1,45 @@
-"""A benchmark's texts as vectors, in the order in which they can be counted: queries, relevant passages, the others.
+"""Turns the texts of a benchmark into vectors: queries, then relevant passages, then the others.
 
-Held are the queries, the relevant passages and one chunk, never the corpus. Texts that the encoder reads alike get one and
-the same vector within a chunk, and so does every passage that reads like a relevant one: exact ties stay exact.
-Shapes: N rows of a chunk (repeated for the windows of a passage), D width.
+In this order each passage can be counted as soon as it is a vector, and only the queries, the
+relevant passages and one chunk need to be held.
+
+A benchmark is cut into chunks, texts of one stage that are encoded together, in one of two ways:
+
+- `TokenChunks` knows all tokens in advance, from the token store of a training run. It encodes
+  texts of equal tokens once and sorts the texts by length, so that little is padded. Whole chunks
+  are dealt out to the processes of a distributed run. Lightning iterates over it.
+- `TextChunks` reads the texts of any encoder lazily and in order, so that a corpus of any size
+  can be read from disk. `EncodingPass` iterates over it.
+
+The last bits of a vector can depend on the texts that stand beside its own. So both ways form the
+same chunks every time, on any number of processes, and texts that the encoder cannot tell apart
+share one vector: exact ties stay exact.
+
+Shapes: B distinct texts of a chunk, N rows of a chunk (repeated for the windows of a passage),
+D width of the vectors.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from rich.progress import Progress
+from safetensors.torch import load_file, save_file
+from torch.utils.data import Dataset
 
-from hybrid_ir.system.progress import PROGRESS_COLUMNS
+from hybrid_ir.files.atomic import write_atomically
+from hybrid_ir.model.token_store import TokenStore
+from hybrid_ir.model.tokens import RoleTokenizer
+from hybrid_ir.system.environment import PROGRESS_COLUMNS
 from hybrid_ir.types import STAGES, Benchmark, Role, Text, TextEncoder
 
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Some rows of the queries or passages of a benchmark, and their vectors; windows of a passage repeat its row."""
+    """The vectors of some rows of a benchmark; a row is repeated for each window of a passage."""
 
     stage: str
     rows_N: np.ndarray
@@ -26,16 +47,146 @@ class EncodedRows:
 
     @property
     def role(self) -> Role:
+        """Whether the rows are queries or passages."""
         return STAGES[self.stage]
 
 
-class EncodingPass:
-    """One pass over a benchmark's texts, under a progress bar.
+@dataclass  # not frozen: Lightning rebuilds the tensors of a batch for double precision
+class Chunk:
+    """Texts of one stage that are encoded together.
+
+    Attributes:
+        stage: a key of STAGES.
+        rows_N: rows of the queries or passages of the benchmark.
+        place_N: which of the distinct inputs each row has.
+        inputs: the B distinct inputs of the encoder, in the form that it takes.
+    """
+
+    stage: str
+    rows_N: np.ndarray
+    place_N: np.ndarray
+    inputs: Any
+
+    def to(self, device, non_blocking: bool = False) -> "Chunk":
+        """Moves the inputs to a device, as Lightning asks of a batch."""
+        return replace(self, inputs=self.inputs.to(device, non_blocking))
+
+    def assign(self, vectors_BD: torch.Tensor) -> EncodedRows:
+        """Gives every row the vector of its input."""
+        place_N = torch.from_numpy(self.place_N).to(vectors_BD.device)
+        return EncodedRows(self.stage, self.rows_N, vectors_BD.detach()[place_N])
+
+
+def mark_relevant(benchmark: Benchmark) -> np.ndarray:
+    """Tells for each passage whether it is relevant to some query (passages, bool)."""
+    is_relevant = np.zeros(len(benchmark.passages), bool)
+    for rows in benchmark.relevant:
+        is_relevant[np.asarray(rows, np.int64)] = True
+    return is_relevant
+
+
+class TokenChunks(Dataset):
+    """Cuts a benchmark whose tokens are known in advance: equal texts once, long texts first.
+
+    Whole chunks are dealt out to processes, so that a text is encoded beside the same others on
+    any number of them. All processes have equally many chunks, some of them empty, since they
+    have to exchange what they hold at the same time.
 
     Args:
-        texts_per_chunk: texts read, sorted by length and encoded together.
-        window_overlap: encode passages that are too long as overlapping windows, with this share of overlap; None cuts them.
-        title: of the bar.
+        benchmark: whose texts are encoded.
+        tokenizers: `query` and `passage`, of the encoder.
+        cache: folder of the token store.
+        texts_per_chunk: distinct texts encoded together.
+        rank: of this process.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        tokenizers: Mapping[str, RoleTokenizer],
+        cache: Path,
+        texts_per_chunk: int = 512,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        self.stores: dict[Role, TokenStore] = {
+            "query": tokenizers["query"].store(benchmark.queries, cache),
+            "passage": tokenizers["passage"].store(benchmark.passages, cache),
+        }
+        relevant, others = self._split_passages(mark_relevant(benchmark))
+        groups = {
+            "queries": group_equal_texts(self.stores["query"]),
+            "relevant": relevant,
+            "others": others,
+        }
+        self.chunks: list[tuple[str, list[np.ndarray]]] = []
+        texts_per_round = texts_per_chunk * world_size
+        for stage, role in STAGES.items():
+            sorted_groups = sort_by_length(groups[stage], self.stores[role])
+            rounds = -(-max(1, len(sorted_groups)) // texts_per_round)
+            for number in range(rounds):
+                start = number * texts_per_round + rank * texts_per_chunk
+                self.chunks.append((stage, sorted_groups[start : start + texts_per_chunk]))
+
+    def _split_passages(self, is_relevant: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Groups of equal passages: those of which some passage is relevant, and the others."""
+        relevant = []
+        others = []
+        for rows in group_equal_texts(self.stores["passage"]):
+            if is_relevant[rows].any():
+                relevant.append(rows)
+            else:
+                others.append(rows)
+        return relevant, others
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __getitem__(self, index: int) -> Chunk:
+        stage, groups = self.chunks[index]
+        no_rows = np.zeros(0, np.int64)
+        return Chunk(
+            stage=stage,
+            rows_N=np.concatenate([no_rows, *groups]),
+            place_N=np.repeat(np.arange(len(groups)), [len(rows) for rows in groups]),
+            inputs=self.stores[STAGES[stage]].take(rows[0] for rows in groups),
+        )
+
+    def texts_cut(self) -> dict[Role, float]:
+        """Returns the share of queries and of passages that are longer than the encoder reads."""
+        return {
+            role: store.card["truncated"] / max(1, len(store))
+            for role, store in self.stores.items()
+        }
+
+
+def group_equal_texts(store: TokenStore) -> list[np.ndarray]:
+    """Groups the rows of a token store that hold the same tokens, in order of appearance."""
+    rows_of: dict[bytes, list[int]] = {}
+    for row in range(len(store)):
+        rows_of.setdefault(store[row].tobytes(), []).append(row)
+    return [np.array(rows) for rows in rows_of.values()]
+
+
+def sort_by_length(groups: list[np.ndarray], store: TokenStore) -> list[np.ndarray]:
+    """Sorts groups of rows of equal tokens from long to short texts."""
+    lengths = store.lengths
+    return sorted(groups, key=lambda rows: -lengths[rows[0]])
+
+
+class TextChunks:
+    """Cuts a benchmark whose texts are read lazily, slice after slice, by any encoder.
+
+    The encoder sorts the texts of a chunk by length itself. Iterating yields chunks whose inputs
+    are what the encoder read, each distinct item once.
+
+    Args:
+        benchmark: whose texts are encoded.
+        encoder: reads the texts.
+        texts_per_chunk: texts read at once.
+        window_overlap: encode passages that are too long as overlapping windows, with this share
+            of overlap; None cuts them.
     """
 
     def __init__(
@@ -44,89 +195,176 @@ class EncodingPass:
         encoder: TextEncoder,
         texts_per_chunk: int = 4096,
         window_overlap: float | None = None,
-        title: str | None = None,
     ):
-        self.benchmark, self.encoder, self.title = (
-            benchmark,
-            encoder,
-            title or f"encode {benchmark.name}",
-        )
-        self.texts_per_chunk, self.window_overlap = texts_per_chunk, window_overlap
-        self.relevant = np.zeros(len(benchmark.passages), bool)
-        for rows in benchmark.relevant:
-            self.relevant[rows] = True
-        self.windows = 0  # encoded beyond one a passage
-        self.read_before, self.cut_before = dict(encoder.texts_read), dict(encoder.texts_cut)
+        self.benchmark = benchmark
+        self.encoder = encoder
+        self.texts_per_chunk = texts_per_chunk
+        self.window_overlap = window_overlap
+        self.is_relevant = mark_relevant(benchmark)
+        self.windows = 0  # read beyond one a passage
+        self._texts_read_before = dict(encoder.texts_read)
+        self._texts_cut_before = dict(encoder.texts_cut)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        readers = {
+            "queries": self._read_queries,
+            "relevant": self._read_relevant,
+            "others": self._read_others,
+        }
+        for stage, role in STAGES.items():
+            for rows, texts in readers[stage]():
+                if role == "passage" and self.window_overlap is not None:
+                    rows, texts = self._split_into_windows(rows, texts)
+                yield self._make_chunk(stage, rows, texts)
 
     def texts_cut(self) -> dict[Role, float | None]:
-        """Share of the texts read in this pass that were longer than the encoder reads; None where it does not count."""
-        read, cut = self.encoder.texts_read, self.encoder.texts_cut
-        return {
-            role: None
-            if cut[role] is None
-            else (cut[role] - self.cut_before[role]) / max(1, read[role] - before)
-            for role, before in self.read_before.items()
-        }
+        """Returns the share of the texts read here that were longer than the encoder reads.
+
+        None for a role whose texts the encoder does not count.
+        """
+        shares: dict[Role, float | None] = {}
+        for role, read_before in self._texts_read_before.items():
+            cut = self.encoder.texts_cut[role]
+            if cut is None:
+                shares[role] = None
+            else:
+                cut_here = cut - self._texts_cut_before[role]
+                read_here = self.encoder.texts_read[role] - read_before
+                shares[role] = cut_here / max(1, read_here)
+        return shares
+
+    def _make_chunk(self, stage: str, rows_N: np.ndarray, texts: Sequence[Text]) -> Chunk:
+        items = self.encoder.read(texts, STAGES[stage])
+        place_of: dict[Hashable, int] = {}
+        for item in items:
+            place_of.setdefault(item, len(place_of))
+        place_N = np.array([place_of[item] for item in items], np.int64)
+        return Chunk(stage, rows_N, place_N, list(place_of))
+
+    def _read_queries(self) -> Iterator[tuple[np.ndarray, Sequence[Text]]]:
+        for start in range(0, len(self.benchmark.queries), self.texts_per_chunk):
+            texts = self.benchmark.queries[start : start + self.texts_per_chunk]
+            yield np.arange(start, start + len(texts)), texts
+
+    def _read_relevant(self) -> Iterator[tuple[np.ndarray, Sequence[Text]]]:
+        rows = np.flatnonzero(self.is_relevant)
+        for start in range(0, len(rows), self.texts_per_chunk):
+            part = rows[start : start + self.texts_per_chunk]
+            yield part, [self.benchmark.passages[int(row)] for row in part]
+
+    def _read_others(self) -> Iterator[tuple[np.ndarray, Sequence[Text]]]:
+        for start in range(0, len(self.benchmark.passages), self.texts_per_chunk):
+            end = start + self.texts_per_chunk
+            texts = self.benchmark.passages[start:end]
+            places = np.flatnonzero(~self.is_relevant[start:end])
+            if len(places):
+                yield start + places, [texts[place] for place in places]
+
+    def _split_into_windows(
+        self, rows: np.ndarray, texts: Sequence[Text]
+    ) -> tuple[np.ndarray, Sequence[Text]]:
+        """The windows of passages, each with the row of its passage."""
+        windows: list[Text] = []
+        windows_per_text: list[int] = []
+        for text in texts:
+            windows_of_text = self.encoder.windows(text, self.window_overlap)
+            windows += windows_of_text
+            windows_per_text.append(len(windows_of_text))
+        self.windows += len(windows) - len(texts)
+        return np.repeat(rows, windows_per_text), windows
+
+
+class EncodingPass:
+    """Encodes the chunks of a benchmark, under a progress bar.
+
+    A passage that reads like a relevant one gets that one's very vector, in whatever chunk it is:
+    otherwise rounding would decide a tie.
+
+    Args:
+        chunks: the texts.
+        title: of the progress bar; by default it names the benchmark.
+    """
+
+    def __init__(self, chunks: TextChunks, title: str | None = None):
+        self.chunks = chunks
+        self.title = title or f"encode {chunks.benchmark.name}"
 
     def __iter__(self) -> Iterator[EncodedRows]:
-        known: dict[Hashable, torch.Tensor] = {}
+        benchmark = self.chunks.benchmark
+        total = len(benchmark.queries) + len(benchmark.passages)
+        relevant_vectors: dict[Hashable, torch.Tensor] = {}
         with Progress(*PROGRESS_COLUMNS, transient=True) as progress:
-            task = progress.add_task(
-                self.title, total=len(self.benchmark.queries) + len(self.benchmark.passages)
-            )
-            for stage, role in STAGES.items():
-                for rows, texts in self._chunks(stage):
-                    rows_N, pieces = (
-                        self._pieces(rows, texts) if role == "passage" else (rows, texts)
-                    )
-                    items = self.encoder.read(pieces, role)
-                    vectors = self._encode(items, role, known if role == "passage" else {})
-                    if stage == "relevant":
-                        known |= dict(zip(items, vectors, strict=True))
-                    yield EncodedRows(stage, rows_N, vectors)
-                    progress.advance(task, len(rows))
+            task = progress.add_task(self.title, total=total)
+            for chunk in self.chunks:
+                if STAGES[chunk.stage] == "query":
+                    vectors_BD = self._encode(chunk.inputs, "query")
+                else:
+                    vectors_BD = self._encode_passages(chunk.inputs, relevant_vectors)
+                if chunk.stage == "relevant":
+                    relevant_vectors.update(zip(chunk.inputs, vectors_BD, strict=True))
+                yield chunk.assign(vectors_BD)
+                progress.advance(task, len(np.unique(chunk.rows_N)))
 
-    def _chunks(self, stage: str) -> Iterator[tuple[np.ndarray, Sequence[Text]]]:
-        size = self.texts_per_chunk
-        if stage == "queries":
-            for start in range(0, len(self.benchmark.queries), size):
-                texts = self.benchmark.queries[start : start + size]
-                yield np.arange(start, start + len(texts)), texts
-        elif stage == "relevant":
-            rows = np.flatnonzero(self.relevant)
-            for start in range(0, len(rows), size):
-                part = rows[start : start + size]
-                yield part, [self.benchmark.passages[int(row)] for row in part]
-        else:
-            for start in range(0, len(self.benchmark.passages), size):
-                texts = self.benchmark.passages[start : start + size]
-                wanted = np.flatnonzero(~self.relevant[start : start + size])
-                if len(wanted):
-                    yield start + wanted, [texts[place] for place in wanted]
+    def _encode(self, items: list[Hashable], role: Role) -> torch.Tensor:
+        vectors_BD = self.chunks.encoder.encode(items, role)
+        if vectors_BD.device.type == "mps":  # it has no float64, on which exact counts rest
+            return vectors_BD.cpu()
+        return vectors_BD
 
-    def _pieces(self, rows: np.ndarray, texts: Sequence[Text]) -> tuple[np.ndarray, Sequence[Text]]:
-        if self.window_overlap is None:
-            return rows, texts
-        cut = [self.encoder.windows(text, self.window_overlap) for text in texts]
-        self.windows += sum(map(len, cut)) - len(cut)
-        return np.repeat(rows, [len(windows) for windows in cut]), [
-            window for windows in cut for window in windows
-        ]
-
-    def _encode(
-        self, items: list[Hashable], role: Role, known: dict[Hashable, torch.Tensor]
+    def _encode_passages(
+        self, items: list[Hashable], relevant_vectors: Mapping[Hashable, torch.Tensor]
     ) -> torch.Tensor:
-        new = list(dict.fromkeys(item for item in items if item not in known))
-        place = {item: i for i, item in enumerate(new)}
-        if not new:
-            return torch.stack([known[item] for item in items])
-        encoded = self.encoder.encode(new, role)
-        if encoded.device.type == "mps":  # it has no float64, on which exact counts rest
-            encoded = encoded.cpu()
-        vectors = encoded[
-            torch.tensor([place.get(item, 0) for item in items], device=encoded.device)
-        ]
-        for i, item in enumerate(items):
-            if item in known:
-                vectors[i] = known[item]
-        return vectors
+        new_items = [item for item in items if item not in relevant_vectors]
+        if len(new_items) == len(items):
+            return self._encode(items, "passage")
+        vectors = {item: relevant_vectors[item] for item in items if item in relevant_vectors}
+        if new_items:
+            vectors.update(zip(new_items, self._encode(new_items, "passage"), strict=True))
+        return torch.stack([vectors[item] for item in items])
+
+
+class VectorShards:
+    """The vectors of one pass on disk, one safetensors file per chunk, to count them again.
+
+    Iterating reads them in the order in which they were written. A folder holds one pass: what an
+    earlier one left there is deleted.
+
+    Args:
+        folder: where the files are.
+        device: on which the vectors are wanted back.
+    """
+
+    def __init__(self, folder: Path, device: str = "cpu"):
+        self.folder = folder
+        self.device = device
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("*.safetensors"):
+            path.unlink()
+        self._shards_written = dict.fromkeys(STAGES, 0)
+
+    def write(self, encoded: EncodedRows) -> None:
+        """Writes the vectors of a chunk as the next file of its stage."""
+        number = self._shards_written[encoded.stage]
+        self._shards_written[encoded.stage] += 1
+        tensors = {
+            "rows": torch.from_numpy(encoded.rows_N),
+            "vectors": encoded.vectors_ND.cpu().contiguous(),
+        }
+        with write_atomically(self.folder / f"{encoded.stage}-{number:05}.safetensors") as path:
+            save_file(tensors, path)
+
+    def __iter__(self) -> Iterator[EncodedRows]:
+        return read_shards(self.folder, self.device)
+
+
+def read_shards(folder: Path, device: str = "cpu") -> Iterator[EncodedRows]:
+    """Reads the vectors of a pass in the order in which they were written.
+
+    Args:
+        folder: that VectorShards wrote.
+        device: where the vectors go; the rows stay on the CPU.
+    """
+    for stage in STAGES:
+        for path in sorted(folder.glob(f"{stage}-*.safetensors")):
+            tensors = load_file(path, device=device)
+            yield EncodedRows(stage, tensors["rows"].cpu().numpy(), tensors["vectors"])

@@ -1,35 +1,43 @@
-"""Measure one encoder on one benchmark: encode once, count, and count again for every training-free correction."""
+"""Evaluates an encoder on a benchmark: encode once, rank, and rank again for every correction."""
 
 import tempfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
 
-import numpy as np
+import pyarrow as pa
 
-from hybrid_ir.evaluation.encoding import EncodedRows, EncodingPass
+from hybrid_ir.evaluation.card import build_evaluation_card, hash_benchmark
+from hybrid_ir.evaluation.encoding import EncodedRows, EncodingPass, TextChunks, VectorShards
 from hybrid_ir.evaluation.postprocess import (
     CORRECTION_NAMES,
     Correction,
     EstimationSplit,
     apply_correction,
     build_correction,
+    require_corrections,
     require_split,
+    select_questions,
 )
+from hybrid_ir.evaluation.report import write_result_files
 from hybrid_ir.evaluation.results import Results
-from hybrid_ir.evaluation.streaming import StreamedRanking
-from hybrid_ir.evaluation.top_k import TopK
-from hybrid_ir.evaluation.vector_shards import VectorShards
+from hybrid_ir.evaluation.streaming import StreamedRanking, require_relevant_passages
+from hybrid_ir.evaluation.top_k import TopK, write_trec_runs
 from hybrid_ir.files.atomic import SCRATCH_PREFIX
 from hybrid_ir.types import Benchmark, TextEncoder
 
-SPLIT_QUESTIONS = 1000  # a language, of another benchmark, whose queries and relevant passages estimate a correction
+if TYPE_CHECKING:
+    import pandas
+
+# questions of another benchmark, in each language, whose queries and relevant passages estimate a
+# correction
+SPLIT_QUESTIONS = 1000
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How a benchmark is measured; the keys of conf/evaluate.yaml."""
+    """How a benchmark is measured, see `evaluate`."""
 
     postprocess: Sequence[str] = ("none",)
     postprocess_on: Benchmark | None = None  # None: the benchmark itself
@@ -42,131 +50,329 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One benchmark under one correction."""
+    """What an encoder scores on a benchmark under one correction, and how that was measured."""
 
     postprocess: str
-    estimated_on: str | None
+    estimated_on: str | None  # name of the split; "test" for the benchmark itself
     estimated_from: dict[str, dict[str, int]] | None  # vectors by role and language
     windows: int  # encoded beyond one a passage
     texts_cut: dict[str, float | None]  # share of queries and passages; None where nobody counted
     results: Results
     runs: dict[str, TopK]  # by view, where run_depth was asked for
+    encoder_name: str
+    device: str
+    reading: dict[str, Any]  # how texts become vectors, see TextEncoder.reading
+    window_overlap: float | None
+    postprocess_components: int
+    postprocess_source: str
+
+    def summary(self) -> dict[str, float]:
+        """Returns the macro means as one flat record, named "mono/map", "multi/lpr@1" and so on.
+
+        A macro mean is the mean over the settings of a view. What is undefined is left out.
+        """
+        return self.results.summary()
+
+    def per_query(self) -> Union["pandas.DataFrame", pa.Table]:
+        """Returns the value of every metric for every query in every view and pool.
+
+        There is a row for each query in each pool that it asks; `question_id` links translations.
+        A pandas DataFrame where pandas is installed, else a pyarrow Table.
+        """
+        return _to_data_frame(self.results.to_arrow())
+
+    def settings(self) -> Union["pandas.DataFrame", pa.Table]:
+        """Returns the means of every setting: a view, a query language and a passage language.
+
+        There is a column for each metric, and `queries` is the number of queries of the setting.
+        The passage language of the multilingual view is "all". A pandas DataFrame where pandas is
+        installed, else a pyarrow Table.
+        """
+        rows = [setting.to_row() for setting in self.results.settings]
+        return _to_data_frame(pa.Table.from_pylist(rows))
+
+    def build_card(
+        self,
+        model: dict[str, Any] | None = None,
+        training: dict[str, Any] | None = None,
+        digest: str | None = None,
+    ) -> dict[str, Any]:
+        """Builds the evaluation card: everything that decides the numbers.
+
+        Args:
+            model: name, kind and place of the model; by default the name of the encoder.
+            training: what it was trained on, None for a model as released.
+            digest: `hash_benchmark` of the benchmark, None for one that was not hashed.
+        """
+        if model is None:
+            model = {"name": self.encoder_name, "kind": "encoder"}
+        has_windows = self.window_overlap is not None
+        return build_evaluation_card(
+            self.results,
+            digest,
+            model=model,
+            training=training,
+            reading=self.reading,
+            texts_cut=self.texts_cut,
+            long_passages={
+                "policy": "max_passage" if has_windows else "truncate",
+                "window_overlap": self.window_overlap,
+                "windows": self.windows,
+            },
+            postprocess={
+                "name": self.postprocess,
+                "estimated_on": self.estimated_on,
+                "estimated_from": self.estimated_from,
+                "components": self.postprocess_components if self.postprocess == "lir" else None,
+                "source": self.postprocess_source if self.postprocess == "shift" else None,
+            },
+            device=self.device,
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the files that `hybrid-ir evaluate` writes, which `hybrid-ir compare` reads.
+
+        These are metrics.json, per_query.parquet, evaluation_card.json, heat_map.png and
+        one_target.png, and with `run_depth` the TREC runs and their judgements.
+
+        Args:
+            folder: where they go; it is made if need be, and files of these names are replaced.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_trec_runs(self.runs, self.results.benchmark, self.encoder_name, folder)
+        card = self.build_card(digest=hash_benchmark(self.results.benchmark))
+        write_result_files(self.results, card, folder)
+
+
+def evaluate(
+    encoder: TextEncoder,
+    benchmark: Benchmark,
+    *,
+    postprocess: str = "none",
+    postprocess_on: Benchmark | None = None,
+    postprocess_source: str = "en",
+    postprocess_components: int = 1,
+    window_overlap: float | None = None,
+    run_depth: int = 0,
+    texts_per_chunk: int = 4096,
+    embeddings: str | Path | None = None,
+    scratch: str | Path | None = None,
+) -> Evaluation:
+    """Evaluates a bi-encoder on a benchmark, monolingually, cross-lingually and multilingually.
+
+    The encoder is any object with the methods of `hybrid_ir.types.TextEncoder`, and a benchmark of
+    your own is a `hybrid_ir.types.Benchmark`.
+
+    Args:
+        encoder: turns texts into vectors.
+        benchmark: queries, passages, and which passages are relevant to which query.
+        postprocess: a training-free correction of language bias: `none`, `center`, `lir` or
+            `shift`.
+        postprocess_on: the benchmark on which the correction is estimated. To give the measured
+            benchmark itself is allowed, but no fair test.
+        postprocess_source: the language of `shift` to whose translations passages are moved.
+        postprocess_components: directions that `lir` takes from the vectors of a language.
+        window_overlap: encode passages that are too long as windows that overlap by this share,
+            and score them as the best window; by default they are cut.
+        run_depth: how many passages at the top of every query to keep for TREC run files.
+        texts_per_chunk: texts that are read and encoded at once.
+        embeddings: a folder in which all vectors stay as safetensors files; by default none do.
+        scratch: a folder where vectors wait that are corrected, 4 x width bytes a text; by default
+            that of the system for temporary files.
+
+    Raises:
+        ValueError: A setting is out of range, no query has a relevant passage, the correction
+            cannot be estimated on the split, or the encoder returns NaN or infinity.
+
+    Example:
+        >>> import numpy as np
+        >>> from hybrid_ir.types import Benchmark, Source
+        >>> benchmark = Benchmark(
+        ...     languages=("de", "en"),
+        ...     queries=["Wo liegt Kabul?", "Where is Kabul?"],
+        ...     query_languages=np.array([0, 1]),
+        ...     question_ids=["kabul", "kabul"],
+        ...     passages=["Kabul liegt in Asien.", "Kabul is in Asia.", "Lima is in Peru."],
+        ...     passage_languages=np.array([0, 1, 1]),
+        ...     passage_ids=["de-1", "en-1", "en-2"],
+        ...     relevant=[np.array([0, 1]), np.array([0, 1])],
+        ...     source=Source("capitals", "Two questions.", "CC0", "none"),
+        ... )
+        >>> evaluation = evaluate(encoder, benchmark)
+        >>> evaluation.summary()["mono/recall@10"]
+        1.0
+        >>> evaluation.settings()["view"].to_list()
+        ['mono', 'mono', 'cross', 'cross', 'multi', 'multi']
+        >>> len(evaluation.per_query())
+        6
+        >>> evaluation.save(folder)
+    """
+    _require_ranges(postprocess_components, window_overlap, run_depth, texts_per_chunk)
+    split_name = None if postprocess_on is None else postprocess_on.name
+    require_corrections([postprocess], split_name)
+    settings = EvaluationSettings(
+        postprocess=[postprocess],
+        postprocess_on=None if postprocess_on is benchmark else postprocess_on,
+        postprocess_source=postprocess_source,
+        postprocess_components=postprocess_components,
+        window_overlap=window_overlap,
+        run_depth=run_depth,
+        texts_per_chunk=texts_per_chunk,
+    )
+    (evaluation,) = evaluate_with_corrections(
+        benchmark,
+        encoder,
+        settings,
+        scratch=None if scratch is None else Path(scratch),
+        embeddings=None if embeddings is None else Path(embeddings),
+    )
+    return evaluation
 
 
 def evaluate_with_corrections(
     benchmark: Benchmark,
     encoder: TextEncoder,
-    choices: EvaluationSettings,
+    settings: EvaluationSettings,
     scratch: Path | None = None,
-    kept: Path | None = None,
+    embeddings: Path | None = None,
 ) -> Iterator[Evaluation]:
-    """Every correction of `choices.postprocess` from one encoding of the texts, `none` first.
+    """Evaluates every correction of `settings.postprocess` from one encoding, `none` first.
 
     Args:
-        scratch: where embeddings wait if there are corrections: as many bytes as 4 x width x texts. The system's by default.
-        kept: a folder in which they stay instead.
+        benchmark: that is measured.
+        encoder: turns texts into vectors.
+        settings: how it is measured.
+        scratch: a folder where vectors wait if there are corrections, 4 x width bytes a text; by
+            default that of the system for temporary files.
+        embeddings: a folder in which the vectors stay.
+
+    Raises:
+        ValueError: No query has a relevant passage, or a correction cannot be estimated on the
+            split.
     """
-    names = sorted(dict.fromkeys(choices.postprocess), key=CORRECTION_NAMES.index)
-    corrected = names != ["none"]
-    StreamedRanking(benchmark)  # which refuses what cannot be measured
-    other = (
-        select_questions(choices.postprocess_on, SPLIT_QUESTIONS)
-        if choices.postprocess_on and corrected
-        else None
-    )
-    split = EstimationSplit(other or benchmark)
-    if corrected:
-        require_split(
-            names,
-            benchmark,
-            split.benchmark,
-            choices.postprocess_components,
-            choices.postprocess_source,
-        )
-    if other:
-        title = f"encode {other.name} for postprocess"
-        for part in EncodingPass(
-            other, encoder, choices.texts_per_chunk, choices.window_overlap, title
-        ):
-            split.add(part.role, part.rows_N, part.vectors_ND)
-    encoding = EncodingPass(benchmark, encoder, choices.texts_per_chunk, choices.window_overlap)
-    vectors: Iterable[EncodedRows] = encoding
+    names = sorted(dict.fromkeys(settings.postprocess), key=CORRECTION_NAMES.index)
+    require_relevant_passages(benchmark)
+    split = None
+    if names != ["none"]:
+        split = _prepare_split(names, benchmark, encoder, settings)
+    chunks = _read_chunks(benchmark, encoder, settings)
+    vectors: Iterable[EncodedRows] = EncodingPass(chunks)
     with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=scratch) as folder:
-        if corrected or kept:
-            vectors = VectorShards(kept or Path(folder), str(encoder.device))
-            for part in encoding:
-                vectors.write(part)
-                if corrected and not other:
-                    split.add(part.role, part.rows_N, part.vectors_ND)
+        if split is not None or embeddings is not None:
+            shards = VectorShards(embeddings or Path(folder), str(encoder.device))
+            for encoded in vectors:
+                shards.write(encoded)
+                if split is not None and settings.postprocess_on is None:
+                    split.add(encoded)
+            vectors = shards
         for name in names:
-            fix = build_correction(
-                name, split, choices.postprocess_components, choices.postprocess_source
+            correction = build_correction(
+                name, split, settings.postprocess_components, settings.postprocess_source
             )
-            results, runs = count_ranks(benchmark, vectors, encoder, choices, fix)
-            on, vectors_used = (
-                (None, None) if fix is None else (other.name if other else "test", split.counts())
-            )
+            ranking = rank_vectors(benchmark, vectors, encoder, settings, correction)
             yield Evaluation(
-                name, on, vectors_used, encoding.windows, encoding.texts_cut(), results, runs
+                postprocess=name,
+                estimated_on=None if correction is None else _name_split(settings),
+                estimated_from=None if correction is None else split.counts(),
+                results=ranking.results(),
+                windows=chunks.windows,
+                texts_cut=chunks.texts_cut(),
+                runs=ranking.runs,
+                encoder_name=encoder.name,
+                device=str(encoder.device),
+                reading=_describe_reading(encoder),
+                window_overlap=settings.window_overlap,
+                postprocess_components=settings.postprocess_components,
+                postprocess_source=settings.postprocess_source,
             )
 
 
-def count_ranks(
+def _prepare_split(
+    names: Sequence[str], benchmark: Benchmark, encoder: TextEncoder, settings: EvaluationSettings
+) -> EstimationSplit:
+    """The split on which corrections are estimated.
+
+    It is filled here if it is of another benchmark, else while the benchmark itself is encoded.
+    """
+    if settings.postprocess_on is None:
+        split = EstimationSplit(benchmark)
+    else:
+        split = EstimationSplit(select_questions(settings.postprocess_on, SPLIT_QUESTIONS))
+    components = settings.postprocess_components
+    require_split(names, benchmark, split.benchmark, components, settings.postprocess_source)
+    if settings.postprocess_on is not None:
+        chunks = _read_chunks(split.benchmark, encoder, settings)
+        for encoded in EncodingPass(chunks, f"encode {split.name} for postprocess"):
+            split.add(encoded)
+    return split
+
+
+def _name_split(settings: EvaluationSettings) -> str:
+    """What the card says of the split: `test` are the very texts that are measured."""
+    return "test" if settings.postprocess_on is None else settings.postprocess_on.name
+
+
+def rank_vectors(
     benchmark: Benchmark,
     vectors: Iterable[EncodedRows],
     encoder: TextEncoder,
-    choices: EvaluationSettings,
-    fix: Correction | None,
-) -> tuple[Results, dict[str, TopK]]:
-    """Rank the vectors of a pass, corrected or as they are."""
+    settings: EvaluationSettings,
+    correction: Correction | None,
+) -> StreamedRanking:
+    """Ranks the vectors of a pass, corrected or as they are."""
     ranking = StreamedRanking(
         benchmark,
-        run_depth=choices.run_depth,
-        whole=True,
-        windowed=choices.window_overlap is not None,
+        run_depth=settings.run_depth,
+        with_geometry=True,
+        has_windows=settings.window_overlap is not None,
     )
-    for part in vectors:
-        corrected = (
-            part.vectors_ND
-            if fix is None
-            else apply_correction(
-                fix,
-                benchmark,
-                part.role,
-                part.rows_N,
-                part.vectors_ND,
-                encoder.similarity == "cosine",
-            )
-        )
-        ranking.take(part.stage, part.rows_N, corrected)
-    return ranking.results(), ranking.runs
+    unit_length = encoder.similarity == "cosine"
+    for encoded in vectors:
+        if correction is not None:
+            encoded = apply_correction(correction, benchmark, encoded, unit_length)
+        ranking.add(encoded)
+    return ranking
 
 
-def select_questions(benchmark: Benchmark, most: int) -> Benchmark:
-    """So many questions of every language, by a hash of their ids and so the same in all, and only their relevant passages."""
+def _describe_reading(encoder: TextEncoder) -> dict[str, Any]:
+    """How texts become vectors, with what a card needs even if the encoder does not say it."""
+    reading = {
+        "precision": encoder.precision,
+        "similarity": encoder.similarity,
+        "tokenizer_canary": None,
+    }
+    reading.update(encoder.reading())
+    return reading
 
-    def order(name: str) -> tuple[int, str]:
-        return zlib.crc32(str(name).encode()), str(name)
 
-    kept: set[str] = set()
-    for code in range(len(benchmark.languages)):
-        mine = {
-            benchmark.question_ids[int(i)]
-            for i in np.flatnonzero(benchmark.query_languages == code)
-        }
-        kept |= set(sorted(mine, key=order)[:most])
-    queries = [i for i, name in enumerate(benchmark.question_ids) if name in kept]
-    rows = np.unique(
-        np.concatenate([np.zeros(0, np.int64), *(benchmark.relevant[i] for i in queries)])
-    )
-    return replace(
-        benchmark,
-        queries=[benchmark.queries[i] for i in queries],
-        query_languages=benchmark.query_languages[queries],
-        question_ids=[benchmark.question_ids[i] for i in queries],
-        passages=[benchmark.passages[int(row)] for row in rows],
-        passage_languages=np.asarray(benchmark.passage_languages)[rows],
-        passage_ids=[benchmark.passage_ids[int(row)] for row in rows],
-        relevant=[np.searchsorted(rows, benchmark.relevant[i]) for i in queries],
-        grades=None,
-    )
+def _read_chunks(
+    benchmark: Benchmark, encoder: TextEncoder, settings: EvaluationSettings
+) -> TextChunks:
+    return TextChunks(benchmark, encoder, settings.texts_per_chunk, settings.window_overlap)
+
+
+def _require_ranges(
+    postprocess_components: int, window_overlap: float | None, run_depth: int, texts_per_chunk: int
+) -> None:
+    """Raises ValueError that names every setting that is out of range."""
+    problems = []
+    if postprocess_components < 1:
+        problems.append(f"postprocess_components={postprocess_components} must be at least 1")
+    if window_overlap is not None and not 0 <= window_overlap < 1:
+        problems.append(f"window_overlap={window_overlap} must be 0 or more and below 1")
+    if run_depth < 0:
+        problems.append(f"run_depth={run_depth} must be at least 0")
+    if texts_per_chunk < 1:
+        problems.append(f"texts_per_chunk={texts_per_chunk} must be at least 1")
+    if problems:
+        raise ValueError("; ".join(problems))
+
+
+def _to_data_frame(table: pa.Table) -> Union["pandas.DataFrame", pa.Table]:
+    """The table as a pandas DataFrame; as it is where pandas, an optional package, is missing."""
+    try:
+        import pandas  # noqa: F401
+    except ImportError:
+        return table
+    return table.to_pandas()

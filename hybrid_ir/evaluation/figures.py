@@ -1,8 +1,9 @@
-"""The pictures of a run: a language matrix, and curves over its steps."""
+"""Draws the pictures of a run: matrices of languages, and curves over its steps."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,25 +14,47 @@ from matplotlib.image import AxesImage
 from hybrid_ir.evaluation.results import Results
 from hybrid_ir.types import Benchmark
 
-LARGEST = 16.0  # inches
+LARGEST_FIGURE = 16.0  # inches
 NUMBERS_UP_TO = 16  # languages whose cells have room for a number
-COLOURS = {
-    "mono": "#0072B2",
-    "cross": "#D55E00",
-    "multi": "#009E73",
-}  # told apart by colour-blind readers
+# colours that colour-blind readers can distinguish
+COLOUR_OF_VIEW = {"mono": "#0072B2", "cross": "#D55E00", "multi": "#009E73"}
+COLOUR_OF_DISTANCE = "#CC79A7"
+
+# what is drawn of a training: the name that was logged, and the style of its curve
+LOSS_CURVES: dict[str, dict[str, Any]] = {
+    "train/loss": {"label": "training batches"},
+    "val/loss": {"label": "validation, whole pool", "marker": "o"},
+}
+MAP_CURVES = {
+    f"val/{view}/map": {"label": view, "color": colour, "marker": "o"}
+    for view, colour in COLOUR_OF_VIEW.items()
+}
+DISTANCE_CURVES = {
+    "val/multi/rank_distance": {
+        "label": "rank distance",
+        "color": COLOUR_OF_DISTANCE,
+        "marker": "o",
+    }
+}
 
 
 def draw_heat_map(results: Results, path: Path) -> None:
-    """mAP by query language (row) and passage language (column); the last column is the pool of all languages."""
-    languages, cells = results.benchmark.languages, results.matrix("map")
-    multi = {s.query_language: s.means["map"] for s in results.settings if s.view == "multi"}
-    column = np.array([[multi.get(language, np.nan)] for language in languages])
+    """Draws mAP by query language (row) and passage language (column).
+
+    The last column is the pool of all languages.
+    """
+    languages = results.benchmark.languages
+    cells = results.matrix("map")
+    row_of = {language: row for row, language in enumerate(languages)}
+    multilingual = np.full((len(languages), 1), np.nan)
+    for setting in results.settings:
+        if setting.view == "multi":
+            multilingual[row_of[setting.query_language], 0] = setting.means["map"]
     size, letters = choose_figure_size(len(languages))
     figure = Figure(figsize=(size + 1.6, size), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[len(languages), 1], sharey=True)
     draw_cells(left, cells, languages, languages, letters)
-    image = draw_cells(right, column, languages, ["all"], letters)
+    image = draw_cells(right, multilingual, languages, ["all"], letters)
     left.set(xlabel="passages in", ylabel="queries in")
     figure.suptitle(f"{results.benchmark.name}: mAP by language")
     figure.colorbar(image, ax=right, fraction=0.9, pad=0.3, label="mAP")
@@ -39,9 +62,15 @@ def draw_heat_map(results: Results, path: Path) -> None:
 
 
 def draw_one_target(benchmark: Benchmark, cells: list[list[float | None]], path: Path) -> None:
-    """Mean 1 / rank of each answer language alone in the pool of all languages, by query language (row)."""
+    """Draws the mean of 1 / rank of an answer that is alone in the pool of all languages.
+
+    Args:
+        benchmark: that was measured.
+        cells: by query language (row) and language of the answer (column), None for none.
+        path: of the picture.
+    """
     languages = benchmark.languages
-    values = np.array([[np.nan if value is None else value for value in row] for row in cells])
+    values = np.array(cells, dtype=float)  # None becomes NaN
     size, letters = choose_figure_size(len(languages))
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()
@@ -53,75 +82,65 @@ def draw_one_target(benchmark: Benchmark, cells: list[list[float | None]], path:
 
 
 def choose_figure_size(languages: int) -> tuple[float, float]:
-    """Inches of a square with so many rows, and points of a letter: a hundred languages still have each its own line."""
-    size = min(max(4.0, 0.45 * languages + 1.8), LARGEST)
+    """Chooses the side of a square with so many rows in inches, and the size of letters in points.
+
+    Even of a hundred languages each has its own line.
+    """
+    size = min(max(4.0, 0.45 * languages + 1.8), LARGEST_FIGURE)
     return size, min(10.0, 60 * size / languages)
 
 
 def draw_cells(
     axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequence[str], letters: float
 ) -> AxesImage:
-    """Shares as coloured cells, with their numbers where there is room."""
+    """Draws shares as coloured cells, with their numbers where there is room."""
+    has_room = len(rows) <= NUMBERS_UP_TO
     image = axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(
-        range(len(columns)),
-        columns,
-        rotation=90 if len(rows) > NUMBERS_UP_TO else 0,
-        fontsize=letters,
-    )
+    axes.set_xticks(range(len(columns)), columns, rotation=0 if has_room else 90, fontsize=letters)
     axes.set_yticks(range(len(rows)), rows, fontsize=letters)
     axes.tick_params(length=0)
-    if len(rows) <= NUMBERS_UP_TO:
-        write_numbers(axes, values)
+    if has_room:
+        _write_numbers(axes, values)
     return image
 
 
-def write_numbers(axes: Axes, values: np.ndarray) -> None:
+def _write_numbers(axes: Axes, values: np.ndarray) -> None:
     for (row, column), value in np.ndenumerate(values):
-        if not np.isnan(value):
-            axes.text(
-                column,
-                row,
-                f"{value:.2f}".lstrip("0") if value < 1 else "1.0",
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if value < 0.6 else "black",
-            )
+        if np.isnan(value):
+            continue
+        text = f"{value:.2f}".lstrip("0") if value < 1 else "1.0"
+        colour = "white" if value < 0.6 else "black"
+        axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
 
 
 def draw_training_curves(metrics: Path, path: Path) -> None:
-    """Loss over steps, and the validation's mAP in the three views and rank distance, as far as they were measured."""
-    rows = (
-        [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
-    )  # a very short run
-    logged = {name for row in rows for name in row}
-    losses = {
-        "train/loss": ("training batches", {}),
-        "val/loss": ("validation, whole pool", {"marker": "o"}),
-    }
-    maps = {
-        f"val/{view}/map": (view, {"color": colour, "marker": "o"})
-        for view, colour in COLOURS.items()
-    }
-    distances = {"val/multi/rank_distance": ("rank distance", {"color": "#CC79A7", "marker": "o"})}
-    panels = {"loss": losses, "validation mAP": maps, "validation rank distance": distances}
-    measured = {
-        title: curves
-        for title, curves in panels.items()
-        if title == "loss" or logged & curves.keys()
-    }
-    figure = Figure(figsize=(4 * len(measured) + 0.6, 3.6), layout="constrained")
-    for axes, (title, curves) in zip(
-        figure.subplots(1, len(measured), squeeze=False)[0], measured.items(), strict=True
-    ):
-        for name in (name for name in curves if name in logged):
-            label, style = curves[name]
-            axes.plot(
-                *zip(*((row["step"], row[name]) for row in rows if name in row), strict=True),
-                label=label,
-                **style,
-            )
+    """Draws the loss, the mAP of the views and the rank distance over the steps of a training.
+
+    What was not measured is left out.
+
+    Args:
+        metrics: the file metrics.jsonl of the run; a very short run has none.
+        path: of the picture.
+    """
+    rows: list[dict[str, Any]] = []
+    if metrics.exists():
+        rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    logged: set[str] = set()
+    for row in rows:
+        logged.update(row)
+    panels = {"loss": LOSS_CURVES}
+    if logged & MAP_CURVES.keys():
+        panels["validation mAP"] = MAP_CURVES
+    if logged & DISTANCE_CURVES.keys():
+        panels["validation rank distance"] = DISTANCE_CURVES
+    figure = Figure(figsize=(4 * len(panels) + 0.6, 3.6), layout="constrained")
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, curves) in zip(all_axes, panels.items(), strict=True):
+        for name, style in curves.items():
+            measured = [row for row in rows if name in row]
+            if measured:
+                steps = [row["step"] for row in measured]
+                axes.plot(steps, [row[name] for row in measured], **style)
         axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)
         if axes.lines:
@@ -132,5 +151,6 @@ def draw_training_curves(metrics: Path, path: Path) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure to a file, in the format that its name says."""
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=150)

@@ -1,10 +1,11 @@
-"""Measures as functions of ranks; where scores tie, the expected value over all orders of the tied passages.
+"""Computes the measures of retrieval from ranks.
 
-Passages with equal scores share their ranks at random, so a measure depends neither on document ids nor on their
-order (McSherry and Najork 2008, Computing Information Retrieval Performance Measures Efficiently in the Presence of
-Tied Scores). Without ties every value is trec_eval's.
+A measure is a function of `Ranks` that gives one value per query. Where scores tie, it gives the
+expected value over all orders of the tied passages, so that it depends neither on document ids nor
+on their order (McSherry and Najork 2008, Computing Information Retrieval Performance Measures
+Efficiently in the Presence of Tied Scores). Without ties every value is that of trec_eval.
 
-Shapes: V queries of a view, R relevant passages of a query (short rows are filled).
+Shapes: V queries of a view, R relevant passages of a query (short rows are filled), K ranks.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,104 +15,149 @@ from functools import cached_property
 import numpy as np
 import torch
 
-ABOVE_OF_FILLING = np.iinfo(
-    np.int32
-).max  # of `above` in short rows: sorted to the end, and tied with nothing
+# `above` of the filling of short rows: it sorts to the end, and ties with nothing
+ABOVE_OF_FILLING = np.iinfo(np.int32).max
+
+
+@dataclass(frozen=True)
+class TieGroup:
+    """One group of passages with equal scores for each query, of which some are relevant."""
+
+    above_V: np.ndarray  # passages that score higher
+    size_V: np.ndarray  # passages of the group
+    relevant_V: np.ndarray  # relevant passages of the group
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Where the relevant passages of some queries are in the ranking of a pool; every query has at least one."""
+    """Where the relevant passages of some queries are in the ranking of a pool.
+
+    Every query has at least one relevant passage there.
+    """
 
     above_VR: np.ndarray  # passages of the pool that score above, ascending along R
     tied_VR: np.ndarray  # other passages of the pool with the same score
-    own_VR: np.ndarray  # bool, relevant passage is in the language of the query
-    count_V: np.ndarray  # relevant passages of the query; what follows in its row is FILLING
+    same_language_VR: np.ndarray  # bool: the relevant passage is in the language of its query
+    count_V: np.ndarray  # relevant passages of the query; what follows in its row is filling
     pool_size: int
     grade_VR: np.ndarray | None = None  # gains of nDCG; None: all the same
 
     @cached_property
     def present_VR(self) -> np.ndarray:
+        """Which places of a row hold a relevant passage."""
         return np.arange(self.above_VR.shape[1]) < self.count_V[:, None]
 
     @cached_property
-    def better_VR(self) -> np.ndarray:
+    def relevant_above_VR(self) -> np.ndarray:
         """Relevant passages that score above this one: the place where its tie group starts."""
+        places = np.arange(self.above_VR.shape[1])
         starts = np.ones_like(self.present_VR)
         starts[:, 1:] = self.above_VR[:, 1:] != self.above_VR[:, :-1]
-        return np.maximum.accumulate(np.where(starts, np.arange(starts.shape[1]), 0), axis=1)
+        return np.maximum.accumulate(np.where(starts, places, 0), axis=1)
 
     @cached_property
-    def together_VR(self) -> np.ndarray:
+    def relevant_tied_VR(self) -> np.ndarray:
         """Relevant passages in the tie group of this one, itself included."""
         places = np.arange(self.above_VR.shape[1])
         ends = np.ones_like(self.present_VR)
         ends[:, :-1] = self.above_VR[:, 1:] != self.above_VR[:, :-1]
         last = np.where(ends, places, places[-1])
-        return np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1] - self.better_VR + 1
+        last = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]
+        return last - self.relevant_above_VR + 1
 
-    def group(self, place_V: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of the tie group at a place: passages above it, its size, and its relevant passages; each (V,)."""
+    def select_tie_group(self, place_V: np.ndarray) -> TieGroup:
+        """Selects the tie group of the relevant passage at a place of each row."""
         rows_V = np.arange(len(place_V))
-        return (
-            self.above_VR[rows_V, place_V],
-            self.tied_VR[rows_V, place_V] + 1,
-            self.together_VR[rows_V, place_V],
+        return TieGroup(
+            above_V=self.above_VR[rows_V, place_V],
+            size_V=self.tied_VR[rows_V, place_V] + 1,
+            relevant_V=self.relevant_tied_VR[rows_V, place_V],
         )
 
     @property
-    def first(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.group(np.zeros_like(self.count_V))
+    def first_group(self) -> TieGroup:
+        """The tie group of the best relevant passage of each query."""
+        return self.select_tie_group(np.zeros_like(self.count_V))
 
     @property
-    def last(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.group(self.count_V - 1)
+    def last_group(self) -> TieGroup:
+        """The tie group of the worst relevant passage of each query."""
+        return self.select_tie_group(self.count_V - 1)
 
-    def mean(self, values_VR: np.ndarray, where_VR: np.ndarray | None = None) -> np.ndarray:
-        """Mean over the relevant passages of each query (or some of them; NaN where none)."""
-        where_VR = self.present_VR if where_VR is None else where_VR
+    def average(self, values_VR: np.ndarray, where_VR: np.ndarray | None = None) -> np.ndarray:
+        """Averages values over the relevant passages of each query.
+
+        Args:
+            values_VR: a value per relevant passage.
+            where_VR: which of them count; by default all.
+
+        Returns:
+            The means (V), NaN for a query of which none counts.
+        """
+        if where_VR is None:
+            where_VR = self.present_VR
         count_V = where_VR.sum(1)
-        return np.where(
-            count_V > 0, np.where(where_VR, values_VR, 0.0).sum(1) / np.maximum(count_V, 1), np.nan
-        )
+        sum_V = np.where(where_VR, values_VR, 0.0).sum(1)
+        return np.where(count_V > 0, sum_V / np.maximum(count_V, 1), np.nan)
 
 
 def compute_metrics(ranks: Ranks, metrics: Sequence[str]) -> dict[str, np.ndarray]:
-    """Values per query (V,) of metrics named like "map" or "ndcg@10"; ValueError lists every unknown name."""
-    wrong = [name for name in metrics if not is_known_metric(name)]
-    if wrong:
-        choice = [*PLAIN_METRICS, *(f"{family}@k" for family in CUT_OFF_METRICS)]
+    """Computes metrics that are named like "map" or "ndcg@10".
+
+    Returns:
+        One value per query (V) for each name.
+
+    Raises:
+        ValueError: Some names are unknown; the error lists all of them.
+    """
+    unknown = [name for name in metrics if not is_known_metric(name)]
+    if unknown:
+        choices = [*METRICS, *(f"{name}@k" for name in CUT_OFF_METRICS)]
         raise ValueError(
-            f"unknown metrics {wrong}: choose from {choice}, with k a whole number from 1."
+            f"unknown metrics {unknown}: choose from {choices}, with k a whole number from 1."
         )
     values = {}
     for name in metrics:
-        family, _, k = name.partition("@")
-        values[name] = (
-            PLAIN_METRICS[name](ranks)
-            if name in PLAIN_METRICS
-            else CUT_OFF_METRICS[family](ranks, int(k))
-        )
+        if name in METRICS:
+            values[name] = METRICS[name](ranks)
+        else:
+            family, _, cut_off = name.partition("@")
+            values[name] = CUT_OFF_METRICS[family](ranks, int(cut_off))
     return values
 
 
 def is_known_metric(name: str) -> bool:
-    family, _, k = name.partition("@")
-    return name in PLAIN_METRICS or (family in CUT_OFF_METRICS and k.isdecimal() and int(k) > 0)
+    """Tells whether there is a metric of this name, with a cut-off where it needs one."""
+    if name in METRICS:
+        return True
+    family, _, cut_off = name.partition("@")
+    return family in CUT_OFF_METRICS and cut_off.isdecimal() and int(cut_off) > 0
 
 
 def average_precision(ranks: Ranks) -> np.ndarray:
-    """Mean over relevant passages of precision at their rank; a closed form over each tie group."""
-    above, size = ranks.above_VR.astype(float), ranks.tied_VR + 1.0
+    """Average precision: the mean over relevant passages of the precision at their rank.
+
+    The value of each tie group is a closed form.
+    """
+    above = ranks.above_VR.astype(float)
+    size = ranks.tied_VR + 1.0
     # sum of 1 / rank over the ranks of the tie group
-    reciprocal = np.where(
-        size == 1, 1 / (above + 1), digamma(above + size + 1) - digamma(above + 1)
+    sum_of_reciprocals = np.where(
+        size == 1, 1 / (above + 1), _digamma(above + size + 1) - _digamma(above + 1)
     )
-    # at the i-th place of a group, expect (i - 1) of its other relevant passages times this share to be before
-    share = (ranks.together_VR - 1) / np.maximum(size - 1, 1)
-    return ranks.mean(
-        ((ranks.better_VR + 1) * reciprocal + share * (size - (above + 1) * reciprocal)) / size
-    )
+    # at the i-th place of a group, expect (i - 1) of its other relevant passages times this share
+    # to be before
+    share = (ranks.relevant_tied_VR - 1) / np.maximum(size - 1, 1)
+    precision = (
+        (ranks.relevant_above_VR + 1) * sum_of_reciprocals
+        + share * (size - (above + 1) * sum_of_reciprocals)
+    ) / size
+    return ranks.average(precision)
+
+
+def recall(ranks: Ranks, k: int) -> np.ndarray:
+    """Share of the relevant passages that are among the first k."""
+    return ranks.average(probability_in_top(ranks, k))
 
 
 def probability_in_top(ranks: Ranks, k: int) -> np.ndarray:
@@ -119,100 +165,133 @@ def probability_in_top(ranks: Ranks, k: int) -> np.ndarray:
     return np.clip((k - ranks.above_VR) / (ranks.tied_VR + 1), 0, 1)
 
 
-def recall_at_k(ranks: Ranks, k: int) -> np.ndarray:
-    return ranks.mean(probability_in_top(ranks, k))
+def ndcg(ranks: Ranks, k: int) -> np.ndarray:
+    """Normalised discounted cumulative gain of the first k.
 
-
-def ndcg_at_k(ranks: Ranks, k: int) -> np.ndarray:
-    """The gain is the grade, the discount log2(rank + 1); the ideal ranking has the highest grades first (as trec_eval's)."""
+    The gain is the grade and the discount log2(rank + 1). The ideal ranking has the highest grades
+    first, as in trec_eval.
+    """
     discount_K = 1 / np.log2(np.arange(1, k + 1) + 1)
-    total = np.concatenate([[0.0], np.cumsum(discount_K)])
-    start, size = ranks.above_VR, ranks.tied_VR + 1
-    expected_VR = (total[np.minimum(start + size, k)] - total[np.minimum(start, k)]) / size
-    grade_VR = np.where(ranks.present_VR, 1.0 if ranks.grade_VR is None else ranks.grade_VR, 0.0)
-    best_VK = np.sort(grade_VR, axis=1)[:, ::-1][:, :k]
-    return (grade_VR * expected_VR).sum(1) / (best_VK @ discount_K[: best_VK.shape[1]])
+    sum_of_discounts = np.concatenate([[0.0], np.cumsum(discount_K)])
+    start = ranks.above_VR
+    size = ranks.tied_VR + 1
+    discount_of_group = (
+        sum_of_discounts[np.minimum(start + size, k)] - sum_of_discounts[np.minimum(start, k)]
+    )
+    expected_VR = discount_of_group / size
+    grade_VR = 1.0 if ranks.grade_VR is None else ranks.grade_VR
+    grade_VR = np.where(ranks.present_VR, grade_VR, 0.0)
+    ideal_VK = np.sort(grade_VR, axis=1)[:, ::-1][:, :k]
+    return (grade_VR * expected_VR).sum(1) / (ideal_VK @ discount_K[: ideal_VK.shape[1]])
 
 
-def reciprocal_rank_at_k(ranks: Ranks, k: int) -> np.ndarray:
-    """1 / rank of the first relevant passage, 0 beyond rank k."""
-    above, size, relevant = ranks.first
-    value, chance = (
-        np.zeros(len(above)),
-        relevant / size,
-    )  # that the group's first relevant passage is its j-th
+def reciprocal_rank(ranks: Ranks, k: int) -> np.ndarray:
+    """1 / rank of the first relevant passage, 0 if it is beyond rank k."""
+    group = ranks.first_group
+    value = np.zeros(len(group.above_V))
+    # probability that the first relevant passage of the group is its j-th passage
+    probability = group.relevant_V / group.size_V
     for j in range(1, k + 1):
-        value += np.where(above + j <= k, chance / (above + j), 0)
-        chance = chance * np.maximum(size - j - relevant + 1, 0) / np.maximum(size - j, 1)
+        rank = group.above_V + j
+        value += np.where(rank <= k, probability / rank, 0)
+        others_left = np.maximum(group.size_V - j - group.relevant_V + 1, 0)
+        probability = probability * others_left / np.maximum(group.size_V - j, 1)
     return value
 
 
-def complete_at_k(ranks: Ranks, k: int) -> np.ndarray:
-    """Whether all relevant passages are among the first k."""
-    above, size, relevant = ranks.last
-    room, chance = np.clip(k - above, 0, size), np.ones(len(above))
-    for i in range(relevant.max(initial=0)):
-        chance *= np.where(i < relevant, np.maximum(room - i, 0) / np.maximum(size - i, 1), 1)
-    return chance
+def complete(ranks: Ranks, k: int) -> np.ndarray:
+    """Whether all relevant passages are among the first k (Complete@k, 2604.05684)."""
+    group = ranks.last_group
+    room = np.clip(k - group.above_V, 0, group.size_V)
+    probability = np.ones(len(room))
+    for i in range(group.relevant_V.max(initial=0)):
+        fits = np.maximum(room - i, 0) / np.maximum(group.size_V - i, 1)
+        probability *= np.where(i < group.relevant_V, fits, 1)
+    return probability
 
 
 def max_rank(ranks: Ranks) -> np.ndarray:
-    above, size, relevant = ranks.last
-    return above + (size + 1) * relevant / (relevant + 1)
+    """Rank of the last relevant passage (Max@R, 2604.05684)."""
+    group = ranks.last_group
+    return group.above_V + (group.size_V + 1) * group.relevant_V / (group.relevant_V + 1)
 
 
 def min_rank(ranks: Ranks) -> np.ndarray:
-    above, size, relevant = ranks.first
-    return above + (size + 1) / (relevant + 1)
-
-
-def rank_distance(ranks: Ranks) -> np.ndarray:
-    """Rank of the last minus rank of the first relevant passage (2408.10536); NaN where there is only one."""
-    return np.where(ranks.count_V > 1, max_rank(ranks) - min_rank(ranks), np.nan)
+    """Rank of the first relevant passage."""
+    group = ranks.first_group
+    return group.above_V + (group.size_V + 1) / (group.relevant_V + 1)
 
 
 def max_rank_normalised(ranks: Ranks) -> np.ndarray:
-    """100 when the relevant passages come first, 0 when the last of them ends the ranking (2604.05684)."""
-    pool = np.log2(max(ranks.pool_size, 1))
-    span = pool - np.log2(ranks.count_V)
-    return np.where(
-        span > 0, 100 * (pool - np.log2(max_rank(ranks))) / np.where(span > 0, span, 1), np.nan
-    )
+    """Rank of the last relevant passage on a logarithmic scale from 0 to 100 (2604.05684).
+
+    100 means that the relevant passages come first, 0 that the last of them ends the ranking.
+    """
+    log_pool = np.log2(max(ranks.pool_size, 1))
+    span = log_pool - np.log2(ranks.count_V)
+    value = 100 * (log_pool - np.log2(max_rank(ranks))) / np.where(span > 0, span, 1)
+    return np.where(span > 0, value, np.nan)
 
 
-def other_languages_recall_at_k(ranks: Ranks, k: int) -> np.ndarray:
-    """Share found in the first k of the relevant passages that are not in the query's language (TLR, 2606.18801)."""
-    return ranks.mean(probability_in_top(ranks, k), ranks.present_VR & ~ranks.own_VR)
+def rank_distance(ranks: Ranks) -> np.ndarray:
+    """Rank of the last minus rank of the first relevant passage (2408.10536).
+
+    NaN for a query with a single relevant passage.
+    """
+    return np.where(ranks.count_V > 1, max_rank(ranks) - min_rank(ranks), np.nan)
+
+
+def rank_distance_excess(ranks: Ranks) -> np.ndarray:
+    """Rank distance beyond the least possible one."""
+    return rank_distance(ranks) - (ranks.count_V - 1)
+
+
+def rank_distance_normalised(ranks: Ranks) -> np.ndarray:
+    """Rank distance as a share of the pool."""
+    return rank_distance(ranks) / ranks.pool_size
+
+
+def other_languages_recall(ranks: Ranks, k: int) -> np.ndarray:
+    """Recall of the relevant passages that are not in the query's language (TLR, 2606.18801)."""
+    other_language_VR = ranks.present_VR & ~ranks.same_language_VR
+    return ranks.average(probability_in_top(ranks, k), other_language_VR)
 
 
 def own_language_first(ranks: Ranks) -> np.ndarray:
-    """Whether the best relevant passage is in the query's language; NaN unless there are some in it and some in others."""
-    own_V, other_V = ((ranks.present_VR & side).any(1) for side in (ranks.own_VR, ~ranks.own_VR))
-    return np.where(
-        own_V & other_V, ranks.mean(ranks.own_VR, ranks.present_VR & (ranks.better_VR == 0)), np.nan
-    )
+    """Whether the best relevant passage is in the query's language (LPR@1).
+
+    NaN unless a query has relevant passages in its own and in other languages.
+    """
+    has_own_V = (ranks.present_VR & ranks.same_language_VR).any(1)
+    has_other_V = (ranks.present_VR & ~ranks.same_language_VR).any(1)
+    is_best_VR = ranks.present_VR & (ranks.relevant_above_VR == 0)
+    share_V = ranks.average(ranks.same_language_VR, is_best_VR)
+    return np.where(has_own_V & has_other_V, share_V, np.nan)
 
 
-def digamma(values: np.ndarray) -> np.ndarray:
+def tie_rate(ranks: Ranks) -> np.ndarray:
+    """Share of the relevant passages that tie with some other passage."""
+    return ranks.average(ranks.tied_VR > 0)
+
+
+def _digamma(values: np.ndarray) -> np.ndarray:
     return torch.special.digamma(torch.from_numpy(values)).numpy()
 
 
-PLAIN_METRICS: dict[str, Callable[[Ranks], np.ndarray]] = {
+METRICS: dict[str, Callable[[Ranks], np.ndarray]] = {
     "map": average_precision,
     "rank_distance": rank_distance,
-    "rank_distance_excess": lambda ranks: (
-        rank_distance(ranks) - (ranks.count_V - 1)
-    ),  # over the best possible
-    "rank_distance_normalised": lambda ranks: rank_distance(ranks) / ranks.pool_size,
+    "rank_distance_excess": rank_distance_excess,
+    "rank_distance_normalised": rank_distance_normalised,
     "max_rank": max_rank,
     "max_rank_normalised": max_rank_normalised,
     "lpr@1": own_language_first,
-    "tie_rate": lambda ranks: ranks.mean(ranks.tied_VR > 0),
+    "tie_rate": tie_rate,
 }
 CUT_OFF_METRICS: dict[str, Callable[[Ranks, int], np.ndarray]] = {
-    "recall": recall_at_k,
-    "ndcg": ndcg_at_k,
-    "mrr": reciprocal_rank_at_k,
-    "complete": complete_at_k,
-    "tlr": other_languages_recall_at_k,
+    "recall": recall,
+    "ndcg": ndcg,
+    "mrr": reciprocal_rank,
+    "complete": complete,
+    "tlr": other_languages_recall,
 }

@@ -1,8 +1,8 @@
-"""Ranks by counting: how many passages of each language score above each relevant passage, while passages stream by.
+"""Counts how many passages score above each relevant passage, while the passages stream by.
 
-Shapes: Q queries, B queries of a block, R relevant passages of a query (short rows end in -1), U distinct relevant
-passages in the order of their rows, L languages, N passages of a batch, W windows of them (N where a passage has one
-vector), D width, P pairs of query and passage.
+Shapes: Q queries (in a block, those of the block), R relevant passages of a query (short rows end
+in -1), U distinct relevant passages in the order of their rows, L languages, N passages, W windows
+of them (N where a passage has one vector), D width, P pairs of a query and a passage.
 """
 
 from collections.abc import Sequence
@@ -10,29 +10,56 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from hybrid_ir.evaluation.exact_scores import bound_rounding_error, require_finite
-from hybrid_ir.evaluation.passage_vectors import PassageVectors
-from hybrid_ir.evaluation.rank_table import EVERY, OWN, RankTable
-from hybrid_ir.evaluation.relevant_passages import RelevantPassages, list_relevant_rows, pad_rows
-from hybrid_ir.evaluation.score_bands import ScoreBands
+from hybrid_ir.evaluation.exact_scores import (
+    PassageVectors,
+    RelevantPassages,
+    ScoreBands,
+    bound_rounding_error,
+    require_finite,
+)
+from hybrid_ir.evaluation.rank_table import (
+    ALL_LANGUAGES,
+    OWN_LANGUAGE,
+    RankTable,
+    list_relevant_rows,
+    pad_rows,
+)
 from hybrid_ir.evaluation.top_k import ScoreListener
 from hybrid_ir.types import Benchmark
 
 SCORES_AT_ONCE = 1 << 20  # scores held at once: 8 MB, measured quickest on two cores
-PASSAGES_PER_COUNT = (
-    1 << 14
-)  # passages gathered before they are counted: every language then has enough for a matrix product
+# passages gathered before they are counted, so that every language has enough of them for an
+# efficient matrix product
+PASSAGES_PER_COUNT = 1 << 14
+# zero vectors have no rounding error, and a band without width would miss their ties
+SMALLEST_MARGIN = torch.finfo(torch.float64).tiny
 
 
 class RankCounter:
-    """Counts, for every query and relevant passage, the passages above it; `add` each passage of the corpus once.
+    """Counts, for every query and relevant passage, the passages that score above it.
 
-    A passage may come as several windows, its row repeated: its score is that of its best window.
+    Add each passage of the corpus once, in any order and any batches, then ask for the table. A
+    passage may come as several windows, its row repeated: its score is that of its best window.
 
-    The counts are those of exact float64 scores: a matrix product decides all but the scores within its rounding
-    error of a relevant passage's, and `paired_dots` decides those. So batching, order, sharding and device change
-    nothing. Counters that saw different passages `merge`; across processes, sum every tensor of `sums()`.
-    With a temperature the table also has the InfoNCE loss, each relevant passage against all that are not relevant.
+    The counts are those of exact float64 scores. A matrix product decides all scores except those
+    within its rounding error of a relevant passage's score, and `compute_paired_dots` decides
+    those. So batching, order, sharding and device change nothing. Counters that saw different
+    passages can be merged; across processes, sum every tensor of `sums()`.
+
+    Args:
+        queries_QD: vectors of the queries.
+        query_languages_Q: their languages, as indices into `languages`.
+        relevant_QR: rows in the corpus of the relevant passages, filled with -1.
+        relevant_vectors_WD: vectors of the distinct relevant passages.
+        relevant_languages_U: languages of the distinct relevant passages, ascending by row.
+        languages: of the benchmark.
+        temperature: if given, the table has the InfoNCE loss, too: each relevant passage against
+            all that are not relevant.
+        relevant_rows_W: row of each vector of a relevant passage, where one has several windows.
+        listeners: see every score, too.
+
+    Raises:
+        ValueError: The numbers of vectors do not fit, or some vector is not finite.
     """
 
     def __init__(
@@ -51,178 +78,208 @@ class RankCounter:
         rows_W = rows_U if relevant_rows_W is None else np.asarray(relevant_rows_W)
         if not len(queries_QD) == len(relevant_QR) == len(query_languages_Q):
             raise ValueError(
-                f"{len(queries_QD)} query embeddings for the {len(relevant_QR)} queries of the benchmark."
+                f"{len(queries_QD)} query embeddings for the {len(relevant_QR)} queries of the "
+                "benchmark."
             )
-        if not len(rows_W) == len(relevant_vectors_WD) or not np.array_equal(
-            np.unique(rows_W), rows_U
-        ):
+        has_all_rows = np.array_equal(np.unique(rows_W), rows_U)
+        if len(rows_W) != len(relevant_vectors_WD) or not has_all_rows:
             raise ValueError(
-                f"{len(relevant_vectors_WD)} embeddings for {len(rows_U)} distinct relevant passages."
+                f"{len(relevant_vectors_WD)} embeddings for {len(rows_U)} distinct relevant "
+                "passages."
             )
         require_finite(queries_QD, "query")
         require_finite(relevant_vectors_WD, "relevant passage", rows_W)
-        # MPS has no float64, on which exactness rests
-        self.device = torch.device("cpu") if queries_QD.device.type == "mps" else queries_QD.device
+        self.device = queries_QD.device
+        if self.device.type == "mps":  # it has no float64, on which exactness rests
+            self.device = torch.device("cpu")
         self.queries_QD = queries_QD.to(self.device)
-        self.query_languages, self.languages = np.asarray(query_languages_Q), tuple(languages)
-        known_U, vectors_U = PassageVectors.of(
-            self._ids(rows_W), relevant_vectors_WD.to(self.device)
+        self.query_languages = np.asarray(query_languages_Q)
+        self.languages = tuple(languages)
+        distinct_rows_U, vectors_U = PassageVectors.from_windows(
+            self._to_ids(rows_W), relevant_vectors_WD.to(self.device)
         )
         self.relevant = RelevantPassages(
-            self._ids(relevant_QR),
-            known_U,
-            self.queries_QD,
-            vectors_U,
-            self._ids(relevant_languages_U),
+            rows_QR=self._to_ids(relevant_QR),
+            rows_U=distinct_rows_U,
+            queries_QD=self.queries_QD,
+            passages_U=vectors_U,
+            languages_U=self._to_ids(relevant_languages_U),
         )
-        self.temperature, self.listeners = temperature, listeners
-        self._finished = False
+        self.temperature = temperature
+        self.listeners = listeners
+        self._is_finished = False
         self._waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-        counts = (*relevant_QR.shape, 2)
-        self._sums = {
-            "above": torch.zeros(counts, dtype=torch.int32, device=self.device),
-            "tied": torch.zeros(counts, dtype=torch.int32, device=self.device),
-            "pool_sizes": torch.zeros(len(self.languages), dtype=torch.int64, device=self.device),
-            "seen": torch.zeros(
-                len(rows_U), dtype=torch.int64, device=self.device
-            ),  # must end as all ones
-        }
-        if (
-            temperature is not None
-        ):  # of exp((score - best relevant score) / temperature) over what is not relevant
-            self._sums["weights"] = torch.zeros(
-                len(queries_QD), dtype=torch.float64, device=self.device
-            )
+        self._sums = self._create_sums(relevant_QR.shape, len(rows_U))
 
-    def _ids(self, values) -> torch.Tensor:
+    def _to_ids(self, values) -> torch.Tensor:
         return torch.as_tensor(values).long().to(self.device)
 
+    def _create_sums(self, shape: tuple[int, int], relevant: int) -> dict[str, torch.Tensor]:
+        """Zeros for everything that is counted."""
+
+        def zeros(*size: int, dtype: torch.dtype) -> torch.Tensor:
+            return torch.zeros(*size, dtype=dtype, device=self.device)
+
+        sums = {
+            "above": zeros(*shape, 2, dtype=torch.int32),
+            "tied": zeros(*shape, 2, dtype=torch.int32),
+            "pool_sizes": zeros(len(self.languages), dtype=torch.int64),
+            "seen": zeros(relevant, dtype=torch.int64),  # must end as all ones
+        }
+        if self.temperature is not None:
+            # of exp((score - best relevant score) / temperature) over what is not relevant
+            sums["weights"] = zeros(shape[0], dtype=torch.float64)
+        return sums
+
     def add(self, rows_W, vectors_WD: torch.Tensor, languages_W) -> None:
-        """Take passages, given as rows in the corpus, embeddings and languages; windows of a passage stand together."""
-        rows_W, vectors_WD, languages_W = (
-            self._ids(rows_W),
-            vectors_WD.to(self.device),
-            self._ids(languages_W),
-        )
+        """Takes in some passages.
+
+        Args:
+            rows_W: row in the corpus of each vector; the windows of a passage stand together.
+            vectors_WD: the vectors.
+            languages_W: language of each vector.
+
+        Raises:
+            ValueError: Some vector is not finite.
+        """
+        rows_W = self._to_ids(rows_W)
+        vectors_WD = vectors_WD.to(self.device)
+        languages_W = self._to_ids(languages_W)
         assert len(rows_W) == len(vectors_WD) == len(languages_W)
         require_finite(vectors_WD, "passage", rows_W)
         self._waiting.append((rows_W, vectors_WD, languages_W))
         if sum(len(rows) for rows, *_ in self._waiting) >= PASSAGES_PER_COUNT:
-            self._flush()
+            self._count_waiting()
 
-    def _flush(self) -> None:
+    def _count_waiting(self) -> None:
+        """Counts the passages that wait, language by language."""
         if not self._waiting:
             return
         rows_W, vectors_WD, languages_W = map(torch.cat, zip(*self._waiting, strict=True))
         self._waiting = []
         for language in languages_W.unique().tolist():
-            chosen = languages_W == language
-            rows_N, passages = PassageVectors.of(rows_W[chosen], vectors_WD[chosen].double())
+            is_of_language_W = languages_W == language
+            rows_N, passages = PassageVectors.from_windows(
+                rows_W[is_of_language_W], vectors_WD[is_of_language_W].double()
+            )
             self._sums["pool_sizes"][language] += len(rows_N)
-            known_N = torch.isin(rows_N, self.relevant.rows_U)
-            place_P = torch.searchsorted(self.relevant.rows_U, rows_N[known_N])
+            is_relevant_N = torch.isin(rows_N, self.relevant.rows_U)
+            place_P = torch.searchsorted(self.relevant.rows_U, rows_N[is_relevant_N])
             self._sums["seen"] += torch.bincount(place_P, minlength=len(self.relevant.rows_U))
-            self._count(rows_N, passages, language)
+            self._count_language(rows_N, passages, language)
 
-    def _count(self, rows_N: torch.Tensor, passages: PassageVectors, language: int) -> None:
+    def _count_language(
+        self, rows_N: torch.Tensor, passages: PassageVectors, language: int
+    ) -> None:
+        """Counts some passages of one language, block after block of queries."""
         relevant_QR = self.relevant.rows_QR
-        ordered_N, order_N = rows_N.sort()
-        place_QR = torch.searchsorted(ordered_N, relevant_QR).clamp_(max=len(rows_N) - 1)
-        found_QR, column_QR = ordered_N[place_QR] == relevant_QR, order_N[place_QR]
-        first_N = passages.first_equal()
-        margin = (
-            bound_rounding_error(passages.vectors_WD.shape[1])
-            * passages.vectors_WD.norm(dim=1).max()
-        )
-        tiny = torch.finfo(
-            torch.float64
-        ).tiny  # zero vectors have no rounding, and a band without width would miss their ties
+        sorted_rows_N, order_N = rows_N.sort()
+        place_QR = torch.searchsorted(sorted_rows_N, relevant_QR).clamp_(max=len(rows_N) - 1)
+        is_here_QR = sorted_rows_N[place_QR] == relevant_QR
+        column_QR = order_N[place_QR]
+        first_equal_N = passages.find_first_equal()
+        relative_margin = bound_rounding_error(passages.vectors_WD.shape[1])
+        margin = relative_margin * passages.vectors_WD.norm(dim=1).max()
         step = max(1, SCORES_AT_ONCE // max(len(passages.vectors_WD), 2 * relevant_QR.shape[1]))
         for start in range(0, len(relevant_QR), step):
             block = slice(start, start + step)
-            queries_BD = self.queries_QD[block].double()
-            scores_BN = passages.scores(queries_BD)
+            queries_QD = self.queries_QD[block].double()
+            scores_QN = passages.compute_scores(queries_QD)
             for listener in self.listeners:
-                listener.take(start, scores_BN, rows_N, language)
-            # relevant passages are compared with each other in table(), so none of them counts here
-            query_P, relevant_P = found_QR[block].nonzero(as_tuple=True)
-            scores_BN[query_P, column_QR[block][query_P, relevant_P]] = -torch.inf
-            bands = ScoreBands(
-                self.relevant.scores_QR[block],
-                (margin * queries_BD.norm(dim=1, keepdim=True)).clamp(min=tiny),
-            )
-            above_BR, inside = bands.count(scores_BN)
-            self._tally("above", block, above_BR, language)
+                listener.take(start, scores_QN, rows_N, language)
+            # relevant passages are compared with each other in table(), so none counts here
+            query_P, relevant_P = is_here_QR[block].nonzero(as_tuple=True)
+            scores_QN[query_P, column_QR[block][query_P, relevant_P]] = -torch.inf
+            margin_Q1 = margin * queries_QD.norm(dim=1, keepdim=True)
+            bands = ScoreBands(self.relevant.scores_QR[block], margin_Q1.clamp(min=SMALLEST_MARGIN))
+            above_QR, doubtful_P2 = bands.count(scores_QN)
+            self._add_counts("above", block, above_QR, language)
             # equal vectors are decided once: a collapsed model has nothing else
-            keys_P, times_P = ((inside[:, 0] + start) * len(rows_N) + first_N[inside[:, 1]]).unique(
-                return_counts=True
+            pair_P = (doubtful_P2[:, 0] + start) * len(rows_N) + first_equal_N[doubtful_P2[:, 1]]
+            pair_P, times_P = pair_P.unique(return_counts=True)
+            self._count_exactly(
+                pair_P // len(rows_N), pair_P % len(rows_N), times_P, passages, language
             )
-            self._settle(keys_P // len(rows_N), keys_P % len(rows_N), times_P, passages, language)
             if self.temperature is not None:
-                shifted_BN = scores_BN.sub_(self.relevant.best_Q[block, None]).div_(
-                    self.temperature
-                )
-                self._sums["weights"][block] += shifted_BN.exp_().sum(1)
+                shifted_QN = scores_QN.sub_(self.relevant.best_Q[block, None])
+                shifted_QN = shifted_QN.div_(self.temperature)
+                self._sums["weights"][block] += shifted_QN.exp_().sum(1)
 
-    def _tally(
+    def _add_counts(
         self, name: str, queries: slice | torch.Tensor, counts_XR: torch.Tensor, language: int
     ) -> None:
-        """Add counts of passages of a language to the pool of all languages, and where it is the relevant passage's own."""
-        own_XR = (self.relevant.languages_QR[queries] == language) * counts_XR
-        for pool, counted_XR in ((OWN, own_XR), (EVERY, counts_XR)):
-            target_QR = self._sums[name][:, :, pool]
-            if isinstance(queries, slice):
-                target_QR[queries] += counted_XR
-            else:  # a query may be named several times
-                target_QR.index_add_(0, queries, counted_XR.int())
+        """Adds counts of passages of a language to the pools that hold them.
 
-    def _settle(self, query_P, passage_P, times_P, passages: PassageVectors, language: int) -> None:
-        """Decide pairs of a query and a passage, each `times`, that are too close for the matrix product."""
+        Args:
+            name: `above` or `tied`.
+            queries: a block of queries, or X rows of queries, which may repeat.
+            counts_XR: passages to add for each relevant passage of these queries.
+            language: of the counted passages.
+        """
+        is_own_language_XR = self.relevant.languages_QR[queries] == language
+        counts_of_pool = {OWN_LANGUAGE: is_own_language_XR * counts_XR, ALL_LANGUAGES: counts_XR}
+        for pool, pool_counts_XR in counts_of_pool.items():
+            total_QR = self._sums[name][:, :, pool]
+            if isinstance(queries, slice):
+                total_QR[queries] += pool_counts_XR
+            else:
+                total_QR.index_add_(0, queries, pool_counts_XR.int())
+
+    def _count_exactly(
+        self,
+        query_P: torch.Tensor,
+        passage_P: torch.Tensor,
+        times_P: torch.Tensor,
+        passages: PassageVectors,
+        language: int,
+    ) -> None:
+        """Decides pairs, each of which counts `times_P`, that a matrix product leaves in doubt."""
         for part in torch.arange(len(query_P), device=self.device).split(SCORES_AT_ONCE // 8):
-            scores_P1 = passages.paired(self.queries_QD, query_P[part], passage_P[part])[:, None]
-            relevant_PR, times_P1 = (
-                self.relevant.scores_QR[query_P[part]],
-                times_P[part, None].int(),
-            )
-            self._tally("above", query_P[part], (scores_P1 > relevant_PR) * times_P1, language)
-            self._tally("tied", query_P[part], (scores_P1 == relevant_PR) * times_P1, language)
+            query = query_P[part]
+            scores_P1 = passages.compute_paired_scores(self.queries_QD, query, passage_P[part])
+            scores_P1 = scores_P1[:, None]
+            relevant_PR = self.relevant.scores_QR[query]
+            times_P1 = times_P[part, None].int()
+            self._add_counts("above", query, (scores_P1 > relevant_PR) * times_P1, language)
+            self._add_counts("tied", query, (scores_P1 == relevant_PR) * times_P1, language)
 
     def sums(self) -> dict[str, torch.Tensor]:
-        """The state: tensors that add up over counters of the same queries that saw different passages."""
-        self._flush()
+        """Returns all counts, which add up over counters of the same queries."""
+        self._count_waiting()
         return self._sums
 
     def merge(self, other: "RankCounter") -> "RankCounter":
-        """Take over the counts of a counter of the same queries that saw other passages."""
+        """Takes over the counts of a counter of the same queries that saw other passages."""
         same = torch.equal(self.relevant.scores_QR, other.relevant.scores_QR.to(self.device))
         assert same, "counters of different queries or relevant passages"
-        theirs = other.sums()
+        other_sums = other.sums()
         for name, total in self.sums().items():
-            total += theirs[name].to(self.device)
+            total += other_sums[name].to(self.device)
         return self
 
     def table(self) -> RankTable:
-        """The finished counts: call it once, at the end.
+        """Finishes counting and returns the counts; call it once.
 
         Raises:
-            ValueError: a relevant passage was not added, or added more than once.
+            ValueError: A relevant passage was not added, or was added more than once.
         """
-        sums, relevant = self.sums(), self.relevant
-        assert not self._finished, "the table was already made"
-        wrong = (sums["seen"] != 1).nonzero()[:, 0]
-        if len(wrong):
-            row, times = int(relevant.rows_U[wrong[0]]), int(sums["seen"][wrong[0]])
+        sums = self.sums()
+        relevant = self.relevant
+        assert not self._is_finished, "the table was already made"
+        not_once = (sums["seen"] != 1).nonzero()[:, 0]
+        if len(not_once):
+            row = int(relevant.rows_U[not_once[0]])
+            times = int(sums["seen"][not_once[0]])
             raise ValueError(
-                f"{len(wrong)} of {len(relevant.rows_U)} relevant passages were not added exactly once, first row "
-                f"{row} ({times} times): add every passage of the corpus once, over all processes together."
+                f"{len(not_once)} of {len(relevant.rows_U)} relevant passages were not added "
+                f"exactly once, first row {row} ({times} times): add every passage of the corpus "
+                "once, over all processes together."
             )
-        relevant.count_among_themselves(sums["above"], sums["tied"])
-        self._finished = True
-        losses = (
-            None
-            if self.temperature is None
-            else relevant.losses(sums["weights"], self.temperature).cpu().numpy()
-        )
+        relevant.count_each_other(sums["above"], sums["tied"])
+        self._is_finished = True
+        losses = None
+        if self.temperature is not None:
+            losses = relevant.compute_losses(sums["weights"], self.temperature).cpu().numpy()
         return RankTable(
             above=sums["above"].cpu().numpy(),
             tied=sums["tied"].cpu().numpy(),
@@ -242,22 +299,33 @@ def rank_benchmark(
     benchmark: Benchmark,
     temperature: float | None = None,
 ) -> RankTable:
-    """The table of a whole benchmark whose embeddings are in memory."""
+    """Ranks a benchmark whose vectors are all in memory.
+
+    Args:
+        queries_QD: a vector for each query.
+        passages_ND: a vector for each passage.
+        benchmark: says what is relevant.
+        temperature: of the InfoNCE loss; None for no loss.
+
+    Raises:
+        ValueError: The numbers of vectors do not fit, or some vector is not finite.
+    """
     relevant_QR = pad_rows(benchmark.relevant)
-    rows_U, languages_N = list_relevant_rows(relevant_QR), np.asarray(benchmark.passage_languages)
+    rows_U = list_relevant_rows(relevant_QR)
+    languages_N = np.asarray(benchmark.passage_languages)
     if len(passages_ND) != len(languages_N):
         raise ValueError(
-            f"{len(passages_ND)} embeddings for the {len(languages_N)} passages of {benchmark.name}."
+            f"{len(passages_ND)} embeddings for the {len(languages_N)} passages of "
+            f"{benchmark.name}."
         )
-    vectors_UD = passages_ND[torch.as_tensor(rows_U).to(passages_ND.device)]
     counter = RankCounter(
-        queries_QD,
-        benchmark.query_languages,
-        relevant_QR,
-        vectors_UD,
-        languages_N[rows_U],
-        benchmark.languages,
-        temperature,
+        queries_QD=queries_QD,
+        query_languages_Q=benchmark.query_languages,
+        relevant_QR=relevant_QR,
+        relevant_vectors_WD=passages_ND[torch.as_tensor(rows_U).to(passages_ND.device)],
+        relevant_languages_U=languages_N[rows_U],
+        languages=benchmark.languages,
+        temperature=temperature,
     )
     for start in range(0, len(passages_ND), PASSAGES_PER_COUNT):
         rows = np.arange(start, min(start + PASSAGES_PER_COUNT, len(passages_ND)))

@@ -1,4 +1,4 @@
-"""What a run shows and keeps: tables for the terminal, files for programs, pictures for people."""
+"""Shows and keeps the results of a benchmark: tables for the terminal, files, pictures."""
 
 import json
 from pathlib import Path
@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Plain
 
-from hybrid_ir.evaluation import figures as pictures
 from hybrid_ir.evaluation.card import build_card_table
-from hybrid_ir.evaluation.geometry import compute_alignment
-from hybrid_ir.evaluation.language_bias import compute_language_bias
-from hybrid_ir.evaluation.results import VIEWS, Results
+from hybrid_ir.evaluation.figures import draw_heat_map, draw_one_target
+from hybrid_ir.evaluation.language_bias import compute_alignment, compute_language_bias
+from hybrid_ir.evaluation.rank_table import VIEWS
+from hybrid_ir.evaluation.results import Results
 from hybrid_ir.files.atomic import write_atomically, write_text_atomically
 
-SHOWN = {
+SHOWN_METRICS = {
     "map": "mAP",
     "recall@1": "R@1",
     "recall@10": "R@10",
@@ -25,94 +25,94 @@ SHOWN = {
     "mrr@10": "MRR@10",
     "rank_distance": "distance",
 }
+SHOWN_LANGUAGES = 30  # rows of the table of languages
+UNDEFINED = "·"
 
 
 def write_report(
     results: Results, card: dict[str, Any], folder: Path, console: Console | None = None
 ) -> None:
-    """Write what is known of a measured benchmark into a folder, and print its tables.
+    """Writes the files of a measured benchmark into a folder, and prints its tables.
 
-    The files: metrics.json, per_query.parquet, evaluation_card.json, heat_map.png, one_target.png.
+    Args:
+        results: what was measured.
+        card: of the evaluation, see `build_evaluation_card`.
+        folder: where the files go; it is made if need be.
+        console: on which to print; by default the terminal.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    found = results_to_dict(results)
-    write_text_atomically(
-        folder / "evaluation_card.json",
-        json.dumps(card, indent=2, allow_nan=False, ensure_ascii=False),
-    )
-    with write_atomically(folder / "per_query.parquet") as beside:
-        pq.write_table(results.columns(), beside)
-    pictures.draw_heat_map(results, folder / "heat_map.png")
-    pictures.draw_one_target(
-        results.benchmark, found["language_bias"]["one_target"]["cells"], folder / "one_target.png"
-    )
-    write_text_atomically(
-        folder / "metrics.json", json.dumps(found, indent=2, allow_nan=False)
-    )  # last: with it a result is complete
+    record = write_result_files(results, card, folder)
     console = console or Console()
     console.print(build_card_table(card))
     console.print(build_views_table(results))
-    console.print(build_bias_table(found))
+    console.print(build_bias_table(record))
     console.print(build_languages_table(results))
     for line in describe_exclusions(results):
         console.print(line, markup=False, highlight=False)
     console.print(
-        f"results in {folder}: metrics.json, per_query.parquet, evaluation_card.json, heat_map.png, one_target.png",
+        f"results in {folder}: metrics.json, per_query.parquet, evaluation_card.json, "
+        "heat_map.png, one_target.png",
         soft_wrap=True,
         markup=False,
         highlight=False,
     )
 
 
+def write_result_files(results: Results, card: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Writes the files of a measured benchmark into a folder.
+
+    These are metrics.json, per_query.parquet, evaluation_card.json, heat_map.png and
+    one_target.png.
+
+    Args:
+        results: what was measured.
+        card: of the evaluation, see `build_evaluation_card`.
+        folder: where the files go; it is made if need be.
+
+    Returns:
+        The content of metrics.json.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    record = results_to_dict(results)
+    card_text = json.dumps(card, indent=2, allow_nan=False, ensure_ascii=False)
+    write_text_atomically(folder / "evaluation_card.json", card_text)
+    with write_atomically(folder / "per_query.parquet") as path:
+        pq.write_table(results.to_arrow(), path)
+    draw_heat_map(results, folder / "heat_map.png")
+    one_target_cells = record["language_bias"]["one_target"]["cells"]
+    draw_one_target(results.benchmark, one_target_cells, folder / "one_target.png")
+    # last: with it a result is complete
+    metrics_text = json.dumps(record, indent=2, allow_nan=False)
+    write_text_atomically(folder / "metrics.json", metrics_text)
+    return record
+
+
 def describe_exclusions(results: Results) -> list[str]:
-    """What was left out of means, in words: nothing leaves a mean unsaid."""
-    asked, languages = len(results.benchmark.queries), len(results.benchmark.languages)
-    words = {
-        "mono": (asked, "queries have no relevant passage in their own language"),
-        "cross": (
-            asked * (languages - 1),
-            "pairs of a query and another language have no relevant passage",
-        ),
-        "multi": (asked, "queries have no relevant passage at all"),
+    """Says in words what was left out of means, one line each."""
+    queries = len(results.benchmark.queries)
+    other_languages = len(results.benchmark.languages) - 1
+    totals = {"mono": queries, "cross": queries * other_languages, "multi": queries}
+    reasons = {
+        "mono": "queries have no relevant passage in their own language",
+        "cross": "pairs of a query and another language have no relevant passage",
+        "multi": "queries have no relevant passage at all",
     }
-    left_out = [
-        f"left out: {results.left_out[view]:,} of {total:,} {said}"
-        for view, (total, said) in words.items()
-        if results.left_out[view]
-    ]
-    return left_out + [
-        f"undefined, and left out of its mean: {name} of {count:,} queries of the multilingual view"
-        for name, count in results.undefined("multi").items()
-    ]
+    lines = []
+    for view in VIEWS:
+        count = results.queries_without_relevant[view]
+        if count:
+            lines.append(f"left out: {count:,} of {totals[view]:,} {reasons[view]}")
+    for metric, count in results.count_undefined_queries("multi").items():
+        lines.append(
+            f"undefined, and left out of its mean: {metric} of {count:,} queries of the "
+            "multilingual view"
+        )
+    return lines
 
 
-def write_batch_card(card, folder: Path, console: Console | None = None) -> None:
-    """Print the batch card and write it as batch_card.json."""
-    write_text_atomically(folder / "batch_card.json", json.dumps(card.as_dict(), indent=2))
-    card.show(console or Console())
-
-
-def write_training_report(
-    folder: Path, steps: int, max_steps: int, console: Console | None = None
-) -> None:
-    """Draw what the steps of a training logged as curves.png, and say how far it went."""
-    pictures.draw_training_curves(folder / "metrics.jsonl", folder / "curves.png")
-    early = "" if steps >= max_steps else f" of {max_steps:,}: stopped early"
-    (console or Console()).print(
-        f"trained {steps:,} steps{early}, see {folder}: metrics.jsonl, curves.png, checkpoints",
-        soft_wrap=True,
-        highlight=False,
-    )
-
-
-def results_to_dict(results: Results) -> dict:
-    """Everything but the per-query values, as plain values; what is undefined is null."""
-
-    def plain(means: dict[str, float]) -> dict:
-        return {name: replace_nan(float(value)) for name, value in means.items()}
-
+def results_to_dict(results: Results) -> dict[str, Any]:
+    """Returns everything but the per-query values as plain values; None is what is undefined."""
     source = results.benchmark.source
-    return {
+    record = {
         "benchmark": {
             "name": source.name,
             "revision": source.revision,
@@ -120,146 +120,151 @@ def results_to_dict(results: Results) -> dict:
             "languages": list(results.benchmark.languages),
             "queries": len(results.benchmark.queries),
             "pool": results.pool_sizes,
-            "queries_without_relevant": results.left_out,
+            "queries_without_relevant": results.queries_without_relevant,
         },
-        "loss": plain({"loss": np.nan if results.loss is None else results.loss})["loss"],
-        "macro_over_settings": {view: plain(results.macro(view)) for view in VIEWS},
-        "micro_over_questions": {view: plain(results.micro(view)) for view in VIEWS},
-        "undefined_queries": {view: results.undefined(view) for view in VIEWS},
-        "settings": [
-            {
-                "view": s.view,
-                "query_language": s.query_language,
-                "passage_language": s.passage_language,
-                "queries": s.queries,
-                **plain(s.means),
-            }
-            for s in results.settings
-        ],
-        "language_bias": replace_nan(measure_language_bias(results)),
+        "loss": results.loss,
+        "macro_over_settings": {view: results.macro(view) for view in VIEWS},
+        "micro_over_questions": {view: results.micro(view) for view in VIEWS},
+        "undefined_queries": {view: results.count_undefined_queries(view) for view in VIEWS},
+        "settings": [setting.to_row() for setting in results.settings],
+        "language_bias": measure_language_bias(results),
     }
+    return replace_nan(record)
 
 
 def measure_language_bias(results: Results) -> dict[str, Any]:
-    """Language bias and geometry, as far as they are defined."""
-    unit = "uniformity" in results.observed  # the geometry is one of unit vectors, a passage each
-    near = (
-        compute_alignment(results.table)
-        if unit
-        else dict.fromkeys(("same_language", "other_language", "all"), np.nan)
-    )
-    found = compute_language_bias(results.table) | {"alignment": near} | results.observed
-    mix = next((name for name in found if name.startswith("language_mix@")), None)
-    if mix:
-        corpus_L = np.array(list(results.pool_sizes.values())) / max(
-            1, sum(results.pool_sizes.values())
-        )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found[f"{mix}_over_corpus"] = (np.array(found[mix]) / corpus_L).tolist()
-    return found
+    """Measures language bias and geometry, as far as they are defined."""
+    measures = compute_language_bias(results.table)
+    if "uniformity" in results.geometry:  # which says that there is one unit vector a passage
+        measures["alignment"] = compute_alignment(results.table)
+    else:
+        measures["alignment"] = dict.fromkeys(("same_language", "other_language", "all"), np.nan)
+    measures.update(results.geometry)
+    pool_sizes_L = np.array(list(results.pool_sizes.values()))
+    corpus_share_L = pool_sizes_L / max(1, pool_sizes_L.sum())
+    for name, mix_LL in results.geometry.items():
+        if name.startswith("language_mix@"):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                measures[f"{name}_over_corpus"] = (np.array(mix_LL) / corpus_share_L).tolist()
+    return measures
 
 
 def replace_nan(value: Any) -> Any:
-    """The same plain values with None for NaN and infinity, which JSON does not know."""
+    """Returns the same plain values with None for NaN and infinity, which JSON does not know."""
     if isinstance(value, dict):
         return {name: replace_nan(item) for name, item in value.items()}
     if isinstance(value, list):
         return [replace_nan(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
 
 
 def build_views_table(results: Results) -> Table:
+    """Builds the table of macro means, one row for each view."""
     benchmark = results.benchmark
-    choices = ", ".join(f"{key}={value}" for key, value in benchmark.source.choices.items())
-    title = f"{benchmark.name} ({choices})" if choices else benchmark.name
+    title = benchmark.name
+    if benchmark.source.choices:
+        choices = ", ".join(f"{key}={value}" for key, value in benchmark.source.choices.items())
+        title = f"{title} ({choices})"
     table = Table(
         title=Plain(f"{title}: mean over the n settings of a view"),
         title_justify="left",
         title_style="italic",
     )
-    for column in ("view", "n", *SHOWN.values(), "ties"):
-        table.add_column(column, justify="left" if column == "view" else "right", no_wrap=True)
+    table.add_column("view", justify="left", no_wrap=True)
+    for column in ("n", *SHOWN_METRICS.values(), "ties"):
+        table.add_column(column, justify="right", no_wrap=True)
     for view in VIEWS:
-        means, settings = results.macro(view), sum(s.view == view for s in results.settings)
-        if settings:
-            table.add_row(
-                view,
-                str(settings),
-                *(format_number(means[name], name) for name in SHOWN),
-                f"{means['tie_rate']:.1%}",
-            )
+        settings = [setting for setting in results.settings if setting.view == view]
+        if not settings:
+            continue
+        means = results.macro(view)
+        cells = [format_number(means[metric], metric) for metric in SHOWN_METRICS]
+        table.add_row(view, str(len(settings)), *cells, f"{means['tie_rate']:.1%}")
     return table
 
 
-def build_bias_table(found: dict[str, Any]) -> Table:
-    """One line a measure of language bias; what is not defined says why."""
-    bias, multi = found["language_bias"], found["macro_over_settings"]["multi"]
+def build_bias_table(record: dict[str, Any]) -> Table:
+    """Builds the table of language bias; a measure that is not defined says why.
+
+    Args:
+        record: the content of metrics.json.
+    """
+    bias = record["language_bias"]
+    means = record["macro_over_settings"]["multi"]
     table = Table(title="language bias in the multilingual pool", title_justify="left")
-    for column, justify in (("measure", "left"), ("value", "right"), ("without bias", "left")):
-        table.add_column(column, justify=justify)
+    table.add_column("measure", justify="left")
+    table.add_column("value", justify="right")
+    table.add_column("without bias", justify="left")
     table.add_row(
         "rank distance",
-        format_number(multi["rank_distance"], "rank_distance"),
+        format_number(means["rank_distance"], "rank_distance"),
         "the number of relevant passages less one",
     )
     table.add_row(
         "own language first (lpr@1)",
-        format_number(multi["lpr@1"], "lpr@1"),
+        format_number(means["lpr@1"], "lpr@1"),
         "one over the number of languages",
     )
-    table.add_row("one-target gap", format_number(bias["one_target"]["diagonal_gap"], "map"), "0")
-    for name, key in (("Kendall's W of passage languages", "friedman"), ("PEER", "peer")):
-        value = bias[key].get("kendalls_w", bias[key].get("peer"))
-        table.add_row(
-            name,
-            "·" if "reason" in bias[key] else format_number(value, "map"),
-            bias[key].get("reason", "0" if key == "friedman" else "about .5"),
-        )
+    table.add_row("one-target gap", _format_share(bias["one_target"]["diagonal_gap"]), "0")
+    friedman = bias["friedman"]
+    table.add_row(
+        "Kendall's W of passage languages",
+        _format_share(friedman.get("kendalls_w")),
+        friedman.get("reason", "0"),
+    )
+    peer = bias["peer"]
+    table.add_row("PEER", _format_share(peer.get("peer")), peer.get("reason", "about .5"))
     if "same_language_neighbours" in bias:
         table.add_row(
             "same-language neighbours",
-            format_number(bias["same_language_neighbours"], "map"),
+            _format_share(bias["same_language_neighbours"]),
             "the languages' corpus shares",
         )
+        same_language = _format_share(bias["alignment"]["same_language"])
+        other_language = _format_share(bias["alignment"]["other_language"])
         table.add_row(
-            "alignment, same / other language",
-            " / ".join(
-                format_number(bias["alignment"][name], "map")
-                for name in ("same_language", "other_language")
-            ),
-            "equal",
+            "alignment, same / other language", f"{same_language} / {other_language}", "equal"
         )
-        table.add_row("uniformity", format_number(bias["uniformity"], "map"), "lower is more even")
+        table.add_row("uniformity", _format_share(bias["uniformity"]), "lower is more even")
     return table
 
 
-def build_languages_table(results: Results, most: int = 30) -> Table:
-    """mAP of each query language in the three views; cross is its mean over passage languages."""
+def build_languages_table(results: Results) -> Table:
+    """Builds the table of mAP by query language; cross is its mean over passage languages."""
     languages = results.benchmark.languages
-    title = "mAP by query language" + (
-        f", first {most} of {len(languages)}" if len(languages) > most else ""
-    )
+    title = "mAP by query language"
+    if len(languages) > SHOWN_LANGUAGES:
+        title = f"{title}, first {SHOWN_LANGUAGES} of {len(languages)}"
     table = Table(title=title, title_justify="left")
-    for column in ("query language", *VIEWS, "rank distance"):
-        table.add_column(column, justify="left" if column == "query language" else "right")
-    cells: dict[tuple[str, str], list] = {}
+    table.add_column("query language", justify="left")
+    for column in (*VIEWS, "rank distance"):
+        table.add_column(column, justify="right")
+    means_of: dict[tuple[str, str], list[dict[str, float]]] = {}
     for setting in results.settings:
-        cells.setdefault((setting.query_language, setting.view), []).append(setting.means)
-    for language in languages[:most]:
-        means = [
-            np.mean([row["map"] for row in cells.get((language, view), [{"map": np.nan}])])
-            for view in VIEWS
-        ]
-        distance = cells.get((language, "multi"), [{"rank_distance": np.nan}])[0]["rank_distance"]
-        table.add_row(
-            Plain(language),
-            *(format_number(value, "map") for value in means),
-            format_number(distance, "rank_distance"),
-        )
+        key = (setting.query_language, setting.view)
+        means_of.setdefault(key, []).append(setting.means)
+    for language in languages[:SHOWN_LANGUAGES]:
+        cells = []
+        for view in VIEWS:
+            values = [means["map"] for means in means_of.get((language, view), [])]
+            cells.append(_format_share(np.mean(values) if values else None))
+        distance = None
+        if (language, "multi") in means_of:
+            distance = means_of[language, "multi"][0]["rank_distance"]
+        table.add_row(Plain(language), *cells, format_number(distance, "rank_distance"))
     return table
 
 
 def format_number(value: float | None, metric: str) -> str:
+    """Formats the value of a metric: ranks with one decimal, shares with four."""
     if value is None or np.isnan(value):
-        return "·"
-    return f"{value:,.1f}" if "rank" in metric and "normalised" not in metric else f"{value:.4f}"
+        return UNDEFINED
+    if "rank" in metric and "normalised" not in metric:
+        return f"{value:,.1f}"
+    return f"{value:.4f}"
+
+
+def _format_share(value: float | None) -> str:
+    return format_number(value, "map")

@@ -1,9 +1,9 @@
-"""The three views of one RankTable: monolingual, cross-lingual, multilingual; and what they say about every query.
+"""Holds the value of every metric for every query in the three views, and averages them.
 
-Shapes: Q queries, R relevant passages of a query, L languages, V rows: a query in one view and pool.
+Shapes: Q queries, L languages, V rows: one query in one view and pool.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -11,12 +11,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hybrid_ir.evaluation.metrics import ABOVE_OF_FILLING, Ranks, compute_metrics
-from hybrid_ir.evaluation.rank_table import EVERY, OWN, RankTable
-from hybrid_ir.evaluation.relevant_passages import pad_rows
+from hybrid_ir.evaluation.metrics import compute_metrics
+from hybrid_ir.evaluation.rank_table import (
+    MULTILINGUAL,
+    VIEWS,
+    PoolRanks,
+    RankTable,
+    iterate_pools,
+    pad_rows,
+)
 from hybrid_ir.types import Benchmark
 
-VIEWS = ("mono", "cross", "multi")
 RETRIEVAL = ("map", "ndcg@10", "recall@1", "recall@10", "recall@100", "mrr@10", "tie_rate")
 ACROSS_LANGUAGES = (
     "rank_distance",
@@ -29,12 +34,11 @@ ACROSS_LANGUAGES = (
     "tlr@20",
     "lpr@1",
 )
-ALL = -1  # the passage language of the multilingual pool
 
 
 @dataclass(frozen=True)
 class Setting:
-    """The mean over the queries of one language against one pool."""
+    """The means over the queries of one language against one pool."""
 
     view: str
     query_language: str
@@ -42,207 +46,213 @@ class Setting:
     queries: int
     means: dict[str, float]
 
+    def to_row(self) -> dict[str, Any]:
+        """Returns the setting as one flat row of a table."""
+        row = {
+            "view": self.view,
+            "query_language": self.query_language,
+            "passage_language": self.passage_language,
+            "queries": self.queries,
+        }
+        row.update(self.means)
+        return row
+
 
 @dataclass(frozen=True)
 class Results:
-    """The value of every metric for every query in every view: V rows, in the order of views, pools and queries.
+    """The value of every metric for every query in every view.
 
-    A metric that is not defined for a row is NaN and left out of means.
+    There are V rows, in the order of views, pools and queries. A metric that is not defined for a
+    row is NaN and left out of means.
     """
 
     benchmark: Benchmark
     view: np.ndarray  # V, index into VIEWS
     query: np.ndarray  # V, row of the benchmark
     query_language: np.ndarray  # V, index into the languages
-    passage_language: np.ndarray  # V, index into the languages, ALL in the multilingual view
+    passage_language: np.ndarray  # V, index into the languages, MULTILINGUAL in that view
     values: dict[str, np.ndarray]  # V each
-    left_out: dict[
-        str, int
-    ]  # per view: queries (in cross: queries times other languages) with nothing relevant there
+    # per view: queries (in cross: queries times other languages) with nothing relevant there
+    queries_without_relevant: dict[str, int]
     pool_sizes: dict[str, int]  # passages per language
     table: RankTable
     loss: float | None = None  # InfoNCE over the whole corpus, mean over queries
-    observed: dict[str, Any] = field(
-        default_factory=dict
-    )  # what else was seen while passages streamed by
+    # what needs the vectors or the top of the rankings, and not only ranks: see StreamedRanking
+    geometry: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(
+    def from_table(
         cls,
         table: RankTable,
         benchmark: Benchmark,
         metrics: Sequence[str] = RETRIEVAL,
         metrics_across_languages: Sequence[str] = ACROSS_LANGUAGES,
     ) -> "Results":
-        """All three views; `metrics_across_languages` only in the multilingual one, where they mean something."""
+        """Computes metrics in all three views.
+
+        Args:
+            table: the counts of the benchmark.
+            benchmark: of the table.
+            metrics: computed in every view.
+            metrics_across_languages: computed in the multilingual view only, where they mean
+                something.
+        """
         if benchmark.grades is not None:
             table = replace(table, grades=pad_rows(benchmark.grades, float))
-        parts = []
-        for view, language, queries, ranks in iterate_pools(table):
-            names = [*metrics, *metrics_across_languages] if view == "multi" else metrics
-            parts.append((VIEWS.index(view), language, queries, compute_metrics(ranks, names)))
-        sizes = [len(queries) for _, _, queries, _ in parts]
-        query = np.concatenate([queries for _, _, queries, _ in parts])
-        values = {
-            name: np.concatenate(
-                [found.get(name, np.full(len(rows), np.nan)) for *_, rows, found in parts]
-            )
-            for name in dict.fromkeys([*metrics, *metrics_across_languages])
-        }
-        view = np.repeat([view for view, *_ in parts], sizes)
-        possible = len(table.query_languages) * np.array([1, len(table.languages) - 1, 1])
-        left_out = possible - np.bincount(view, minlength=len(VIEWS))
+        pools = list(iterate_pools(table))
+        sizes = [len(pool.queries_V) for pool in pools]
+        view = np.repeat([VIEWS.index(pool.view) for pool in pools], sizes)
+        query = np.concatenate([pool.queries_V for pool in pools])
+        loss = None
+        if table.losses is not None:
+            # as float32: below that the order shows in which batches and processes were summed
+            loss = float(np.float32(mean_of_defined(table.losses)))
         return cls(
             benchmark=benchmark,
             view=view,
             query=query,
             query_language=np.asarray(table.query_languages)[query],
-            passage_language=np.repeat([language for _, language, *_ in parts], sizes),
-            values=values,
-            left_out=dict(zip(VIEWS, left_out.tolist(), strict=True)),
+            passage_language=np.repeat([pool.passage_language for pool in pools], sizes),
+            values=_compute_values(pools, metrics, metrics_across_languages),
+            queries_without_relevant=_count_queries_without_relevant(table, view),
             pool_sizes=dict(zip(table.languages, table.pool_sizes.tolist(), strict=True)),
             table=table,
-            # as float32: below that the order shows in which batches and processes were summed
-            loss=None if table.losses is None else float(np.float32(mean_of_defined(table.losses))),
+            loss=loss,
         )
 
     @cached_property
     def settings(self) -> list[Setting]:
-        """Every pair of query language and pool that has queries, in the order of views."""
-        names = self.benchmark.languages
+        """The means of every query language and pool that has queries, in the order of views."""
+        languages = self.benchmark.languages
         # one number per view, query language and pool: a hundred languages make millions of rows
-        columns = np.ravel_multi_index(
-            (self.view, self.query_language, self.passage_language - ALL),
-            (len(VIEWS), len(names), len(names) + 1),
-        )
-        keys, place, sizes = np.unique(columns, return_inverse=True, return_counts=True)
+        shape = (len(VIEWS), len(languages), len(languages) + 1)
+        passage_place = self.passage_language - MULTILINGUAL  # from 0 on, MULTILINGUAL first
+        keys = np.ravel_multi_index((self.view, self.query_language, passage_place), shape)
+        keys, place, sizes = np.unique(keys, return_inverse=True, return_counts=True)
         order = np.argsort(place, kind="stable")
         bounds = np.cumsum(sizes)[:-1]
         cells = {name: np.split(values[order], bounds) for name, values in self.values.items()}
-        return [
-            Setting(
-                VIEWS[view],
-                names[query],
-                "all" if passage == ALL else names[passage],
-                int(size),
-                {name: mean_of_defined(cell[i]) for name, cell in cells.items()},
+        views, query_languages, passage_places = np.unravel_index(keys, shape)
+        settings = []
+        for i in range(len(keys)):
+            passage_language = int(passage_places[i]) + MULTILINGUAL
+            setting = Setting(
+                view=VIEWS[views[i]],
+                query_language=languages[query_languages[i]],
+                passage_language=(
+                    "all" if passage_language == MULTILINGUAL else languages[passage_language]
+                ),
+                queries=int(sizes[i]),
+                means={name: mean_of_defined(cell[i]) for name, cell in cells.items()},
             )
-            for i, (view, query, passage, size) in enumerate(
-                zip(*split_setting_keys(keys, len(names)), sizes.tolist(), strict=True)
-            )
-        ]
+            settings.append(setting)
+        return settings
 
     def macro(self, view: str) -> dict[str, float]:
-        """Mean over settings, as the paper reports."""
-        rows = [setting.means for setting in self.settings if setting.view == view]
-        return {
-            name: mean_of_defined(np.array([row[name] for row in rows])) for name in self.values
-        }
+        """Averages over the settings of a view, as the paper reports."""
+        settings = [setting for setting in self.settings if setting.view == view]
+        means = {}
+        for name in self.values:
+            means[name] = mean_of_defined(np.array([setting.means[name] for setting in settings]))
+        return means
 
     def micro(self, view: str) -> dict[str, float]:
-        """Mean over questions, as LAReQA reports."""
-        chosen = self.view == VIEWS.index(view)
-        return {name: mean_of_defined(values[chosen]) for name, values in self.values.items()}
+        """Averages over the questions of a view, as LAReQA reports."""
+        is_in_view = self.view == VIEWS.index(view)
+        return {name: mean_of_defined(values[is_in_view]) for name, values in self.values.items()}
 
     def matrix(self, metric: str = "map") -> np.ndarray:
-        """Mean by query language and passage language (L, L): monolingual on the diagonal; NaN where nothing is."""
-        row = {language: i for i, language in enumerate(self.benchmark.languages)}
-        cells = np.full((len(row), len(row)), np.nan)
+        """Arranges the means of a metric by query language and passage language (L, L).
+
+        The diagonal is monolingual. A cell without queries is NaN.
+        """
+        languages = self.benchmark.languages
+        place = {language: i for i, language in enumerate(languages)}
+        cells = np.full((len(languages), len(languages)), np.nan)
         for setting in self.settings:
             if setting.view != "multi":
-                cells[row[setting.query_language], row[setting.passage_language]] = setting.means[
-                    metric
-                ]
+                row = place[setting.query_language]
+                column = place[setting.passage_language]
+                cells[row, column] = setting.means[metric]
         return cells
 
     def summary(self) -> dict[str, float]:
-        """The loss and the macro means as one flat record, "mono/map" and so on; without what is undefined."""
-        found = {
-            f"{view}/{name}": value for view in VIEWS for name, value in self.macro(view).items()
-        }
-        loss = {} if self.loss is None else {"loss": self.loss}
-        return loss | {name: value for name, value in found.items() if not np.isnan(value)}
+        """Returns the loss and the macro means as one flat record, named "mono/map" and so on.
 
-    def undefined(self, view: str) -> dict[str, int]:
-        """How many queries of a view have no value of a metric that other queries of it have."""
-        chosen = self.view == VIEWS.index(view)
-        missing = {name: np.isnan(values[chosen]) for name, values in self.values.items()}
-        return {
-            name: int(rows.sum()) for name, rows in missing.items() if rows.any() and not rows.all()
-        }
+        What is undefined is left out.
+        """
+        summary = {}
+        if self.loss is not None:
+            summary["loss"] = self.loss
+        for view in VIEWS:
+            for name, value in self.macro(view).items():
+                if not np.isnan(value):
+                    summary[f"{view}/{name}"] = value
+        return summary
 
-    def columns(self) -> pa.Table:
-        """Everything per query, as columns of equal length with names instead of numbers."""
+    def count_undefined_queries(self, view: str) -> dict[str, int]:
+        """Counts the queries of a view that have no value of a metric that other queries have."""
+        is_in_view = self.view == VIEWS.index(view)
+        counts = {}
+        for name, values in self.values.items():
+            is_undefined = np.isnan(values[is_in_view])
+            if is_undefined.any() and not is_undefined.all():
+                counts[name] = int(is_undefined.sum())
+        return counts
 
-        def named(places: np.ndarray, names: Sequence[str]) -> pa.DictionaryArray:
-            return pa.DictionaryArray.from_arrays(
-                pa.array(places.astype(np.int32)), pa.array(list(names), pa.string())
-            )
-
+    def to_arrow(self) -> pa.Table:
+        """Returns every value of every query as a table, with names instead of numbers."""
         languages = [*self.benchmark.languages, "all"]
-        questions = {
-            name: place
-            for place, name in enumerate(dict.fromkeys(map(str, self.benchmark.question_ids)))
-        }
-        question_of = np.array([questions[str(name)] for name in self.benchmark.question_ids])
-        return pa.table(
-            {
-                "view": named(self.view, VIEWS),
-                "query": self.query,
-                "question_id": named(question_of[self.query], questions),
-                "query_language": named(self.query_language, languages),
-                "passage_language": named(
-                    self.passage_language % len(languages), languages
-                ),  # ALL is the last
-                **self.values,
-            }
+        passage_place = np.where(
+            self.passage_language == MULTILINGUAL, len(languages) - 1, self.passage_language
         )
-
-
-def split_setting_keys(keys: np.ndarray, languages: int) -> tuple[list[int], list[int], list[int]]:
-    """View, query language and passage language of each key of a setting."""
-    view, query, passage = np.unravel_index(keys, (len(VIEWS), languages, languages + 1))
-    return view.tolist(), query.tolist(), (passage + ALL).tolist()
-
-
-def iterate_pools(table: RankTable) -> Iterator[tuple[str, int, np.ndarray, Ranks]]:
-    """View, passage language, queries with something relevant in that pool, and their ranks."""
-    query_languages = np.asarray(table.query_languages)
-    for view in ("mono", "cross"):
-        for language in range(len(table.languages)):
-            asked = (query_languages == language) == (view == "mono")
-            yield view, language, *select_ranks(table, language, asked)
-    yield "multi", ALL, *select_ranks(table, ALL, np.ones(len(query_languages), bool))
-
-
-def select_ranks(table: RankTable, language: int, asked_Q: np.ndarray) -> tuple[np.ndarray, Ranks]:
-    """The queries asked that have relevant passages in the pool of a language (or ALL), and the ranks of these."""
-    present_QR = (
-        table.relevant_languages >= 0 if language == ALL else table.relevant_languages == language
-    )
-    queries_V = (asked_Q & present_QR.any(1)).nonzero()[0]
-    present_VR = present_QR[queries_V]
-    above_VR, tied_VR = (
-        counts[queries_V, :, EVERY if language == ALL else OWN].astype(np.int64)
-        for counts in (table.above, table.tied)
-    )
-    count_V = present_VR.sum(1)
-    above_VR = np.where(present_VR, above_VR, ABOVE_OF_FILLING)
-    order_VR = np.argsort(above_VR, axis=1, kind="stable")[:, : count_V.max(initial=1)]
-    own_VR = (
-        table.relevant_languages[queries_V] == np.asarray(table.query_languages)[queries_V, None]
-    )
-    pool_size = int(table.pool_sizes.sum() if language == ALL else table.pool_sizes[language])
-    grade_VR = (
-        None if table.grades is None else np.take_along_axis(table.grades[queries_V], order_VR, 1)
-    )
-    sorted_VR = (
-        np.take_along_axis(values_VR, order_VR, 1) for values_VR in (above_VR, tied_VR, own_VR)
-    )
-    return queries_V, Ranks(*sorted_VR, count_V, pool_size, grade_VR)
+        question_ids = [str(question) for question in self.benchmark.question_ids]
+        questions = {name: place for place, name in enumerate(dict.fromkeys(question_ids))}
+        question_of_Q = np.array([questions[name] for name in question_ids])
+        columns = {
+            "view": _encode_names(self.view, VIEWS),
+            "query": self.query,
+            "question_id": _encode_names(question_of_Q[self.query], questions),
+            "query_language": _encode_names(self.query_language, languages),
+            "passage_language": _encode_names(passage_place, languages),
+        }
+        columns.update(self.values)
+        return pa.table(columns)
 
 
 def mean_of_defined(values: np.ndarray) -> float:
-    """Mean of the values that are defined, NaN when none is."""
+    """Averages the values that are not NaN; NaN when there are none."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")
+
+
+def _compute_values(
+    pools: Sequence[PoolRanks], metrics: Sequence[str], metrics_across_languages: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Computes the metrics of all pools, one array (V) each; NaN where a view lacks a metric."""
+    every_metric = list(dict.fromkeys([*metrics, *metrics_across_languages]))
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in every_metric}
+    for pool in pools:
+        names = every_metric if pool.view == "multi" else metrics
+        values = compute_metrics(pool.ranks, names)
+        undefined_V = np.full(len(pool.queries_V), np.nan)
+        for name in every_metric:
+            parts[name].append(values.get(name, undefined_V))
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def _count_queries_without_relevant(table: RankTable, view_V: np.ndarray) -> dict[str, int]:
+    """Counts per view what could be asked and has no row; in cross, queries times languages."""
+    queries = len(table.query_languages)
+    possible = {"mono": queries, "cross": queries * (len(table.languages) - 1), "multi": queries}
+    counts = {}
+    for number, view in enumerate(VIEWS):
+        counts[view] = possible[view] - int((view_V == number).sum())
+    return counts
+
+
+def _encode_names(places: np.ndarray, names: Iterable[str]) -> pa.DictionaryArray:
+    """A column of names, each stored once."""
+    return pa.DictionaryArray.from_arrays(
+        pa.array(places.astype(np.int32)), pa.array(list(names), pa.string())
+    )

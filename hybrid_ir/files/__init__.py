@@ -1,1 +1,1 @@
-"""File formats that corpora and benchmarks share."""
+"""Files of corpora and benchmarks: fetching them, reading their formats, and writing safely."""

@@ -1,10 +1,14 @@
-"""Passages on disk: converted once to Arrow files in the cache, then memory-mapped, so no corpus is held in memory."""
+"""Texts on disk: passages are converted to Arrow files once, and then memory-mapped.
+
+So a corpus of any size is read without being held in memory.
+"""
+
+# Shapes: R rows.
 
 import hashlib
 import json
 import mmap
 import operator
-import os
 import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,23 +19,33 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from filelock import FileLock
 from rich.progress import track
 
+from hybrid_ir.files.atomic import write_atomically, write_text_atomically
 from hybrid_ir.files.problems import Problems
 
 VERSION = 1  # of the converted files
-BATCH_ROWS, BATCH_BYTES = 8192, 1 << 25
-LARGE = 50_000_000  # bytes from which a progress bar is worth its line
+BATCH_ROWS = 8192  # passages that are written together
+BATCH_BYTES = 1 << 25  # bytes at which they are written even if they are fewer
+LARGE = 50_000_000  # bytes of files from which a progress bar is shown
 SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string())])
-PassageRow = tuple[str, str, str, int]  # language, id, text (empty: to be left out), line
+# Language, id, text (a blank one is left out) and the number of the line.
+PassageRow = tuple[str, str, str, int]
 PassageReader = Callable[[Path, Problems], Iterable[PassageRow]]
 
 
 class DiskTexts(Sequence[str]):
-    """A column of texts in memory-mapped Arrow batches; a slice is a list. The fingerprint, where known, is one of all texts."""
+    """A column of texts in memory-mapped Arrow batches. A slice of it is a list.
+
+    Args:
+        column: the texts.
+        fingerprint: a checksum of all texts, where it is known.
+    """
 
     def __init__(self, column: pa.ChunkedArray, fingerprint: str | None = None):
-        self.column, self.fingerprint = column, fingerprint
+        self.column = column
+        self.fingerprint = fingerprint
 
     def __len__(self) -> int:
         return len(self.column)
@@ -54,7 +68,7 @@ class DiskTexts(Sequence[str]):
 
 @dataclass(frozen=True)
 class StoredPassages:
-    """Ids and texts of passages, row by row."""
+    """The ids and the texts of passages, row by row."""
 
     ids: DiskTexts
     texts: DiskTexts
@@ -63,190 +77,240 @@ class StoredPassages:
         return len(self.ids)
 
     def rows(self, ids: Iterable[str]) -> dict[str, int]:
-        """The row of each id that is there."""
+        """Returns the row of each of these ids that is among the passages."""
         wanted = pa.array(sorted(set(ids)), pa.string())
         places = pc.fill_null(pc.index_in(self.ids.column, value_set=wanted), -1).to_numpy()
-        return {wanted[int(places[row])].as_py(): int(row) for row in np.flatnonzero(places >= 0)}
+        row_of_id = {}
+        for row in np.flatnonzero(places >= 0):
+            passage_id = wanted[int(places[row])].as_py()
+            row_of_id[passage_id] = int(row)
+        return row_of_id
 
 
 @dataclass(frozen=True)
 class ConvertedPassages:
-    """Converted passages by language, and how many without text were left out."""
+    """The converted passages of each language, and how many were left out for want of a text."""
 
     languages: dict[str, StoredPassages]
     empty: int
 
 
 def concatenate_passages(parts: Sequence[StoredPassages]) -> StoredPassages:
-    """One after another, without copying."""
+    """Puts passages one after another, without copying them."""
+    ids = _concatenate_texts([part.ids for part in parts])
+    texts = _concatenate_texts([part.texts for part in parts])
+    return StoredPassages(ids, texts)
 
-    def column(texts: Callable[[StoredPassages], DiskTexts]) -> DiskTexts:
-        return DiskTexts(
-            pa.chunked_array(
-                [chunk for part in parts for chunk in texts(part).column.chunks], pa.string()
-            )
-        )
 
-    return StoredPassages(column(lambda part: part.ids), column(lambda part: part.texts))
+def _concatenate_texts(parts: Iterable[DiskTexts]) -> DiskTexts:
+    chunks = []
+    for part in parts:
+        chunks += part.column.chunks
+    return DiskTexts(pa.chunked_array(chunks, pa.string()))
 
 
 def load_or_convert_passages(
     files: Sequence[Path], form: str, read: PassageReader, cache: Path, problems: Problems
 ) -> ConvertedPassages | None:
-    """The passages that `read` finds in the files, from the cache if the same files were converted alike before.
+    """Loads the passages of files from the cache, after converting them if they are not in it.
 
-    `form` names everything besides the files that decides what `read` gives. None after adding to `problems`: files that
-    are missing, whatever `read` finds wrong, and ids that come twice.
+    Args:
+        files: the files, which are recognised by their paths, sizes and dates of change.
+        form: names everything besides the files that decides what `read` gives.
+        read: gives the passages of a file, and adds what is wrong with it to the problems.
+        cache: the folder of the cache.
+        problems: gets files that are missing, what is wrong in them, and ids that come twice.
+
+    Returns:
+        The passages, or None if there were problems.
     """
     missing = [path for path in files if not path.is_file()]
     for path in missing:
         problems.add(f"{path} is missing")
     if missing:
         return None
-    states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    key = hashlib.sha256(json.dumps([VERSION, form, states]).encode()).hexdigest()[:32]
     folder = cache / "texts"
+    key = _compute_cache_key(files, form)
+    passages = _find_converted_passages(folder, key)
+    if passages is not None:
+        return passages
+    folder.mkdir(parents=True, exist_ok=True)
+    # A second process waits here, and then finds the passages in the cache.
+    with FileLock(folder / f"{key}.lock"):
+        passages = _find_converted_passages(folder, key)
+        if passages is None and convert_passages(files, read, folder, key, problems):
+            passages = _load_converted_passages(folder, key)
+    return passages
+
+
+def _compute_cache_key(files: Sequence[Path], form: str) -> str:
+    states = []
+    for path in files:
+        status = path.stat()
+        states.append((str(path.resolve()), status.st_size, status.st_mtime_ns))
+    return hashlib.sha256(json.dumps([VERSION, form, states]).encode()).hexdigest()[:32]
+
+
+def _find_converted_passages(folder: Path, key: str) -> ConvertedPassages | None:
+    """Loads passages from the cache. Returns None if they are not there or damaged."""
     try:
-        return load_converted_passages(folder, key)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-    ):  # not there yet, or damaged: make it anew (Arrow's errors are ValueErrors)
-        return (
-            load_converted_passages(folder, key)
-            if convert_passages(files, read, folder, key, problems)
-            else None
-        )
+        return _load_converted_passages(folder, key)
+    except (OSError, ValueError, KeyError):  # Arrow's errors are ValueErrors
+        return None
 
 
-def load_converted_passages(folder: Path, key: str) -> ConvertedPassages:
+def _load_converted_passages(folder: Path, key: str) -> ConvertedPassages:
     card = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
     languages = {}
-    for number, (language, rows) in enumerate(card["languages"].items()):
-        table = pa.ipc.open_file(pa.memory_map(str(folder / f"{key}-{number}.arrow"))).read_all()
-        if len(table) != rows:
-            raise OSError(f"{key}-{number}.arrow holds {len(table)} passages, its card says {rows}")
+    for number, (language, row_count) in enumerate(card["languages"].items()):
+        path = folder / f"{key}-{number}.arrow"
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        if len(table) != row_count:
+            raise OSError(f"{path} holds {len(table)} passages, its card says {row_count}")
         languages[language] = StoredPassages(DiskTexts(table["id"]), DiskTexts(table["text"]))
     return ConvertedPassages(languages, card["empty"])
+
+
+class _ConversionRefused(Exception):
+    """The files have problems, so nothing of them may stay in the cache."""
 
 
 def convert_passages(
     files: Sequence[Path], read: PassageReader, folder: Path, key: str, problems: Problems
 ) -> bool:
-    """Write the Arrow file of each language, and last the card that makes them count; False after new problems."""
-    folder.mkdir(parents=True, exist_ok=True)
-    before, empty, hashes = problems.number, 0, array("q")
-    large = sum(path.stat().st_size for path in files) > LARGE
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as name, ExitStack() as stack:
-        writers: dict[str, PassageWriter] = {}
-        for path in track(files, "convert passages", disable=not large, transient=True):
-            for language, passage_id, text, _ in read(path, problems):
-                hashes.append(hash(passage_id))
-                if not text.strip():
-                    empty += 1
-                    continue
-                if language not in writers:
-                    writers[language] = stack.enter_context(
-                        PassageWriter(Path(name) / f"{len(writers)}.arrow")
-                    )
-                writers[language].add(passage_id, text)
-        stack.close()
-        report_repeated_ids(files, read, hashes, problems)
-        if problems.number > before:
-            return False
-        for number, writer in enumerate(writers.values()):
-            os.replace(writer.path, folder / f"{key}-{number}.arrow")
-        card = {
-            "languages": {language: writer.rows for language, writer in writers.items()},
-            "empty": empty,
-        }
-        (Path(name) / "card.json").write_text(json.dumps(card), encoding="utf-8")
-        os.replace(Path(name) / "card.json", folder / f"{key}.json")
+    """Writes an Arrow file for each language, and last the card that makes them count.
+
+    Args:
+        files: the files with the passages.
+        read: see `load_or_convert_passages`.
+        folder: where the Arrow files are written.
+        key: the beginning of their names.
+        problems: gets what is wrong in the files.
+
+    Returns:
+        Whether there were no problems. Nothing is written otherwise.
+    """
+    problems_before = problems.number
+    empty = 0
+    id_hashes = array("q")
+    writers: dict[str, _PassageWriter] = {}
+    size = sum(path.stat().st_size for path in files)
+    try:
+        with ExitStack() as stack:
+            for path in track(files, "convert passages", disable=size <= LARGE, transient=True):
+                for language, passage_id, text, _ in read(path, problems):
+                    id_hashes.append(hash(passage_id))
+                    if not text.strip():
+                        empty += 1
+                        continue
+                    if language not in writers:
+                        target = folder / f"{key}-{len(writers)}.arrow"
+                        temporary = stack.enter_context(write_atomically(target))
+                        writers[language] = stack.enter_context(_PassageWriter(temporary))
+                    writers[language].add(passage_id, text)
+            _report_repeated_ids(files, read, id_hashes, problems)
+            if problems.number > problems_before:
+                raise _ConversionRefused
+    except _ConversionRefused:
+        return False
+    row_counts = {language: writer.row_count for language, writer in writers.items()}
+    card = {"languages": row_counts, "empty": empty}
+    write_text_atomically(folder / f"{key}.json", json.dumps(card))
     return True
 
 
-def report_repeated_ids(
-    files: Sequence[Path], read: PassageReader, hashes: array, problems: Problems
+def _report_repeated_ids(
+    files: Sequence[Path], read: PassageReader, id_hashes: array, problems: Problems
 ) -> None:
-    """Name every id that comes twice, with both lines; the files are read again only if a hash came twice."""
-    values, counts = np.unique(np.frombuffer(hashes, np.int64), return_counts=True)
-    suspect = set(values[counts > 1].tolist())
-    if not suspect:
+    """Adds every id that comes twice to the problems, with both of its lines.
+
+    The ids themselves are not held in memory: the files are read again if a hash comes twice.
+    """
+    hashes, counts = np.unique(np.frombuffer(id_hashes, np.int64), return_counts=True)
+    suspects = set(hashes[counts > 1].tolist())
+    if not suspects:
         return
-    first: dict[str, str] = {}
+    first_places: dict[str, str] = {}
     for path in files:
         for _, passage_id, _, line in read(path, Problems("")):
-            if hash(passage_id) in suspect:
-                here = f"{path}, line {line}"
-                if passage_id in first:
-                    problems.add(f"{here}: the id {passage_id!r} is also in {first[passage_id]}")
-                first.setdefault(passage_id, here)
+            if hash(passage_id) not in suspects:
+                continue
+            place = f"{path}, line {line}"
+            if passage_id in first_places:
+                first = first_places[passage_id]
+                problems.add(f"{place}: the id {passage_id!r} is also in {first}")
+            else:
+                first_places[passage_id] = place
 
 
-class PassageWriter:
-    """An Arrow file that is written in batches of bounded size."""
+class _PassageWriter:
+    """Writes passages to an Arrow file, in batches of bounded size."""
 
     def __init__(self, path: Path):
-        self.path, self.rows, self.bytes = path, 0, 0
+        self.path = path
+        self.row_count = 0
+        self.bytes = 0  # of the texts that wait, estimated
         self.ids: list[str] = []
         self.texts: list[str] = []
 
-    def __enter__(self) -> "PassageWriter":
+    def __enter__(self) -> "_PassageWriter":
         self.writer = pa.ipc.new_file(str(self.path), SCHEMA)
         return self
 
     def __exit__(self, *error) -> None:
-        self.flush()
+        self._flush()
         self.writer.close()
 
     def add(self, passage_id: str, text: str) -> None:
+        """Adds a passage, and writes those that wait if they are enough for a batch."""
         self.ids.append(passage_id)
         self.texts.append(text)
         self.bytes += 4 * len(text)
-        self.rows += 1
+        self.row_count += 1
         if len(self.ids) == BATCH_ROWS or self.bytes > BATCH_BYTES:
-            self.flush()
+            self._flush()
 
-    def flush(self) -> None:
+    def _flush(self) -> None:
         if self.ids:
-            self.writer.write_batch(
-                pa.record_batch(
-                    [pa.array(self.ids, pa.string()), pa.array(self.texts, pa.string())],
-                    schema=SCHEMA,
-                )
-            )
-        self.ids, self.texts, self.bytes = [], [], 0
+            columns = [pa.array(self.ids, pa.string()), pa.array(self.texts, pa.string())]
+            self.writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
+        self.ids = []
+        self.texts = []
+        self.bytes = 0
 
 
-# R rows
 def spill_to_disk(batches: Iterable[pa.RecordBatch], schema: pa.Schema, folder: Path) -> pa.Table:
-    """The batches as a memory-mapped table; its file is gone with it."""
+    """Writes batches to a temporary file and returns them as a memory-mapped table.
+
+    The file has no name and disappears with the table, however the process ends.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(
-        dir=folder
-    ) as file:  # nothing of it is left, however the process ends
+    with tempfile.TemporaryFile(dir=folder) as file:
         with pa.ipc.new_stream(file, schema) as writer:
             for batch in batches:
                 writer.write_batch(batch)
         file.flush()
-        return pa.ipc.open_stream(
-            pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        ).read_all()
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return pa.ipc.open_stream(pa.py_buffer(mapped)).read_all()
 
 
 def take_rows(column: pa.ChunkedArray, rows_R: pa.Array) -> pa.Array:
-    """The texts of rows, null for null; Arrow's own take copies the whole column first."""
-    rows = pc.fill_null(rows_R, -1).to_numpy(zero_copy_only=False)
-    there = np.flatnonzero(rows >= 0)
-    ends = np.cumsum([len(chunk) for chunk in column.chunks])
-    numbers = np.searchsorted(ends, rows[there], side="right")
-    order = np.argsort(numbers, kind="stable")
+    """Returns the texts of rows, null for a null row.
+
+    Arrow's own take would copy the whole column first.
+    """
+    row_R = pc.fill_null(rows_R, -1).to_numpy(zero_copy_only=False)
+    valid = np.flatnonzero(row_R >= 0)
+    chunk_ends = np.cumsum([len(chunk) for chunk in column.chunks])
+    chunk_of_valid = np.searchsorted(chunk_ends, row_R[valid], side="right")
+    # The texts are taken chunk by chunk, and put in the order of the rows at the end.
     parts = [pa.array([], pa.string())]
-    for number in np.unique(numbers):
+    for number in np.unique(chunk_of_valid):
         chunk = column.chunk(number)
-        own = rows[there[numbers == number]] - (ends[number] - len(chunk))
-        parts.append(chunk.take(pa.array(own)).cast(pa.string()))
-    places = np.full(len(rows), -1)
-    places[there[order]] = np.arange(len(there))
-    return pa.concat_arrays(parts).take(pa.array(places, mask=places < 0))
+        chunk_start = chunk_ends[number] - len(chunk)
+        rows_in_chunk = row_R[valid[chunk_of_valid == number]] - chunk_start
+        parts.append(chunk.take(pa.array(rows_in_chunk)).cast(pa.string()))
+    order = np.argsort(chunk_of_valid, kind="stable")
+    place_R = np.full(len(row_R), -1)
+    place_R[valid[order]] = np.arange(len(valid))
+    return pa.concat_arrays(parts).take(pa.array(place_R, mask=place_R < 0))

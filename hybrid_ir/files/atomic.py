@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place and moved into it."""
+"""Writes files and folders so that no reader ever meets half of one."""
 
 import os
 import shutil
@@ -12,14 +12,16 @@ SCRATCH_PREFIX = ".hybrid-ir-"
 
 @contextmanager
 def write_atomically(path: Path, durable: bool = False) -> Iterator[Path]:
-    """Give a place beside `path` to write a file to, and move the file to `path` if the block succeeds.
+    """Yields a temporary path to write a file to, and moves the file to `path` after the block.
 
-    No reader ever meets half a file, and nothing is left behind when the block raises.
+    No reader ever meets half a file, and nothing is left behind when the block raises. What a
+    killed process has left under the temporary name is overwritten, so processes that write the
+    same path at the same time must hold a lock.
 
     Args:
-        path: where the file shall be; an existing file is replaced.
-        durable: have the bytes on the disk before the move, so that a power failure cannot leave
-            an empty file under the final name.
+        path: where the file shall be. An existing file is replaced.
+        durable: whether to wait until the bytes are on the disk before the move, so that a power
+            failure cannot leave an empty file under the final name.
     """
     temporary = path.with_name(f".{path.name}.writing")
     try:
@@ -33,10 +35,10 @@ def write_atomically(path: Path, durable: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def write_folder_atomically(folder: Path) -> Iterator[Path]:
-    """Give an empty folder beside `folder` to fill, and move it to `folder` if the block succeeds.
+    """Yields an empty temporary folder to fill, and moves it to `folder` after the block.
 
-    A folder that is already there is replaced. What a killed process left under the temporary name
-    is deleted first, so callers that share a target must hold a lock.
+    An existing folder is replaced. What a killed process has left under the temporary name is
+    deleted first, so processes that write the same folder at the same time must hold a lock.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.writing")
@@ -51,19 +53,19 @@ def write_folder_atomically(folder: Path) -> Iterator[Path]:
 
 
 def write_text_atomically(path: Path, text: str, durable: bool = False) -> None:
-    """Write a text file in UTF-8 that no reader ever sees half written; see `write_atomically`."""
+    """Writes a text file in UTF-8 with `write_atomically`."""
     with write_atomically(path, durable) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def flush_to_disk(path: Path) -> None:
-    """Have the bytes of a file on the disk, not only in the memory of the system."""
+    """Waits until the bytes of a file are on the disk and not only in the memory of the system."""
     with open(path, "r+b") as file:
         os.fsync(file.fileno())
 
 
 def flush_folder_to_disk(folder: Path) -> None:
-    """Have the names of the files of a folder on the disk, on systems that can do so."""
+    """Waits until the names of the files of a folder are on the disk, on systems that can do so."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_DIRECTORY)

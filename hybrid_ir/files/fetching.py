@@ -1,14 +1,13 @@
-"""The files of a data set: where they come from, which are here, and whether they are the right ones."""
+"""The files of a data set: where they come from, which are here, and whether they are right."""
 
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -22,6 +21,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.files.download import (
     HUB,
     ShowProgress,
@@ -30,15 +30,30 @@ from hybrid_ir.files.download import (
     download,
 )
 
-LOCK = "files.json"
-BY_HAND = "put here by hand"
+# The list of the files of a data set, in its folder: sizes, checksums, origins and dates.
+FILE_LIST = "files.json"
+BY_HAND = "put here by hand"  # the origin of a file that was here before it could be fetched
+DOWNLOAD_COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    DownloadColumn(),
+    TransferSpeedColumn(),
+    TimeRemainingColumn(),
+)
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a data set at a pinned revision; size and sha256 are those of the release, where known."""
+    """A file of a data set at a pinned revision.
 
-    path: str  # in the folder of the data set
+    Args:
+        path: its path in the folder of the data set.
+        url: where it is fetched from.
+        size: the bytes of the released file, where known.
+        sha256: the checksum of the released file, where known.
+    """
+
+    path: str
     url: str
     size: int | None = None
     sha256: str | None = None
@@ -46,36 +61,51 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class FileCheck:
-    """What verify found of a file."""
+    """The result of checking one file.
+
+    Args:
+        path: its path in the folder of the data set.
+        status: "ok", "no known checksum", "missing", "wrong size" or "wrong sha256".
+        detail: what is here and what was expected.
+    """
 
     path: str
-    status: str  # ok, no known checksum, missing, wrong size, wrong sha256
+    status: str
     detail: str = ""
 
     @property
     def wrong(self) -> bool:
+        """Tells whether the file is missing or another one than expected."""
         return self.status in ("missing", "wrong size", "wrong sha256")
 
 
 def hub_file(repository: str, revision: str, path: str) -> RemoteFile:
-    """A file of a data set of the Hugging Face hub, or of the server named by HF_ENDPOINT."""
-    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
-    return RemoteFile(path, f"{endpoint}/datasets/{repository}/resolve/{revision}/{path}")
+    """Describes a file of a data set on the Hugging Face hub, or on the server HF_ENDPOINT."""
+    return RemoteFile(path, f"{_get_hub()}/datasets/{repository}/resolve/{revision}/{path}")
 
 
 def list_hub_files(repository: str, revision: str) -> list[str]:
-    """The paths in a data set of the hub; ValueError where it does not tell."""
-    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
-    url = f"{endpoint}/api/datasets/{repository}/tree/{quote(revision, safe='')}?recursive=true"
+    """Returns the paths of all files of a data set on the hub.
+
+    Raises:
+        ValueError: if the hub does not list them.
+    """
+    revision = quote(revision, safe="")
+    url = f"{_get_hub()}/api/datasets/{repository}/tree/{revision}?recursive=true"
+    headers = build_authorization(url)
     try:
-        answer = httpx.get(
-            url, follow_redirects=True, timeout=60, headers=build_authorization(url)
-        ).raise_for_status()
+        answer = httpx.get(url, follow_redirects=True, timeout=60, headers=headers)
+        answer.raise_for_status()
         return [entry["path"] for entry in answer.json() if entry["type"] == "file"]
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{url} does not list the files ({error}): check the name and the revision, or give paths without *"
+            f"{url} does not list the files ({error}): check the name and the revision, or give "
+            "paths without *"
         ) from error
+
+
+def _get_hub() -> str:
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
 
 
 def github_file(
@@ -86,20 +116,30 @@ def github_file(
     size: int | None = None,
     sha256: str | None = None,
 ) -> RemoteFile:
-    """A file of a GitHub repository; `place` is its path here, if another."""
-    return RemoteFile(
-        place or path,
-        f"https://raw.githubusercontent.com/{repository}/{revision}/{path}",
-        size,
-        sha256,
-    )
+    """Describes a file of a GitHub repository.
+
+    Args:
+        repository: owner and name.
+        revision: a commit.
+        path: its path in the repository.
+        place: its path in the folder of the data set, if it is another one.
+        size: its bytes, where known.
+        sha256: its checksum, where known.
+    """
+    url = f"https://raw.githubusercontent.com/{repository}/{revision}/{path}"
+    return RemoteFile(place or path, url, size, sha256)
 
 
 def replace_server(url: str, mirror: str | None) -> str:
-    """The URL at a mirror, a server with the same paths."""
+    """Returns the address of a file on a mirror, which is a server with the same paths.
+
+    Raises:
+        ValueError: if the mirror is no address of a server.
+    """
     if mirror is None:
         return url
-    if urlsplit(mirror).scheme not in ("http", "https") or not urlsplit(mirror).netloc:
+    address = urlsplit(mirror)
+    if address.scheme not in ("http", "https") or not address.netloc:
         raise ValueError(
             f"mirror={mirror} must be the address of a server, like https://mirror.example.org"
         )
@@ -109,77 +149,109 @@ def replace_server(url: str, mirror: str | None) -> str:
 def fetch_files(
     files: Sequence[RemoteFile], folder: Path, mirror: str | None = None, pause: float = 1.0
 ) -> list[str]:
-    """Get the files that are missing, keep a lock of all (`files.json`), and return the paths that were got.
+    """Downloads the files that are missing, and keeps the list of all files (`files.json`).
 
-    Nothing that is there is overwritten: ValueError names every file of another size than released, locked or known.
+    Files that are here are not overwritten. Two processes may fetch into one folder.
+
+    Args:
+        files: the files of the data set.
+        folder: the folder of the data set.
+        mirror: a server to use instead of the one in the addresses.
+        pause: seconds before the second try of a download, see `download`.
+
+    Returns:
+        The paths of the files that were downloaded.
+
+    Raises:
+        ValueError: if a download fails, or if files that are here do not have the size that was
+            released or listed; the message names all of these.
     """
-    if outside := [
-        file.path
-        for file in files
-        if Path(file.path).is_absolute() or ".." in Path(file.path).parts
-    ]:
-        raise ValueError(f"{', '.join(outside)}: no path in the folder of a data set")
+    _require_paths_inside(files)
     folder.mkdir(parents=True, exist_ok=True)
-    got = []
-    with FileLock(folder / ".fetch.lock"):  # a second process waits, and then finds everything here
-        locked = read_file_list(folder)
-        wrong = [
-            verdict
-            for file in files
-            if (folder / file.path).exists()
-            and (verdict := check_file(file, folder, locked, hashed=False)).wrong
-        ]
-        if wrong:
-            lines = "\n  ".join(
-                f"{folder / verdict.path}: {verdict.status}, {verdict.detail}" for verdict in wrong
-            )
-            raise ValueError(
-                f"{len(wrong)} files are not the released ones; delete them and fetch again:\n  {lines}"
-            )
+    fetched_paths = []
+    # A second process waits here, and then finds that nothing is missing.
+    with FileLock(folder / ".fetch.lock"):
+        entries = read_file_list(folder)
+        _require_right_sizes(files, folder, entries)
         missing = [file for file in files if not (folder / file.path).exists()]
-        with show_download_bars(len(missing)) as bar:
-            for file in missing:
+        with Progress(*DOWNLOAD_COLUMNS, disable=not missing) as progress:
+            for number, file in enumerate(missing, 1):
                 url = replace_server(file.url, mirror)
-                download(url, folder / file.path, file.size, file.sha256, pause, bar(file.path))
-                write_file_list(
-                    folder, locked := locked | {file.path: describe_file(folder, file.path, url)}
-                )
-                got.append(file.path)
-        found = {
-            file.path: describe_file(folder, file.path, BY_HAND)
-            for file in files
-            if file.path not in locked
-        }
-        if found or not (folder / LOCK).exists():
-            write_file_list(folder, locked | found)
-    return got
+                show = _add_bar(progress, f"{number}/{len(missing)} {file.path}")
+                download(url, folder / file.path, file.size, file.sha256, pause, show)
+                entries[file.path] = _describe_file(folder, file.path, url)
+                _write_file_list(folder, entries)
+                fetched_paths.append(file.path)
+        unlisted = [file for file in files if file.path not in entries]
+        for file in unlisted:
+            entries[file.path] = _describe_file(folder, file.path, BY_HAND)
+        if unlisted or not (folder / FILE_LIST).exists():
+            _write_file_list(folder, entries)
+    return fetched_paths
+
+
+def _require_paths_inside(files: Sequence[RemoteFile]) -> None:
+    """Raises ValueError if a file would be written outside the folder of the data set."""
+    outside = []
+    for file in files:
+        path = Path(file.path)
+        if path.is_absolute() or ".." in path.parts:
+            outside.append(file.path)
+    if outside:
+        raise ValueError(f"{', '.join(outside)}: no path in the folder of a data set")
+
+
+def _require_right_sizes(
+    files: Sequence[RemoteFile], folder: Path, entries: Mapping[str, dict]
+) -> None:
+    """Raises ValueError with every file that is here in a size other than expected."""
+    lines = []
+    for file in files:
+        if not (folder / file.path).exists():
+            continue
+        check = _check_file(file, folder, entries, with_checksum=False)
+        if check.wrong:
+            lines.append(f"\n  {folder / check.path}: {check.status}, {check.detail}")
+    if lines:
+        raise ValueError(
+            f"{len(lines)} files are not the released ones; delete them and fetch again:"
+            + "".join(lines)
+        )
 
 
 def verify_files(files: Sequence[RemoteFile], folder: Path) -> list[FileCheck]:
-    """Hash every file again and compare: with the released size and sha256 where known, else with the lock."""
-    locked = read_file_list(folder)
-    return [check_file(file, folder, locked, hashed=True) for file in files]
+    """Checks size and checksum of every file.
+
+    They must be those of the release where it is known, else those in the list of files.
+    """
+    entries = read_file_list(folder)
+    return [_check_file(file, folder, entries, with_checksum=True) for file in files]
 
 
-def check_file(file: RemoteFile, folder: Path, locked: dict[str, dict], hashed: bool) -> FileCheck:
-    """The verdict on one file; without `hashed` only by its size."""
-    path, lock = folder / file.path, locked.get(file.path, {})
-    size = lock.get("size") if file.size is None else file.size
-    sha256 = lock.get("sha256") if file.sha256 is None else file.sha256
+def _check_file(
+    file: RemoteFile, folder: Path, entries: Mapping[str, dict], with_checksum: bool
+) -> FileCheck:
+    path = folder / file.path
     if not path.is_file():
         return FileCheck(file.path, "missing", file.url)
-    if size is not None and path.stat().st_size != size:
-        return FileCheck(
-            file.path, "wrong size", f"{path.stat().st_size:,} bytes, expected {size:,}"
-        )
-    if hashed and sha256 is not None and (found := compute_sha256(path)) != sha256:
-        return FileCheck(file.path, "wrong sha256", f"{found}, expected {sha256}")
-    return FileCheck(
-        file.path, "no known checksum" if sha256 is None else "ok", f"{path.stat().st_size:,} bytes"
-    )
+    entry = entries.get(file.path, {})
+    expected_size = entry.get("size") if file.size is None else file.size
+    expected_sha256 = entry.get("sha256") if file.sha256 is None else file.sha256
+    size = path.stat().st_size
+    if expected_size is not None and size != expected_size:
+        return FileCheck(file.path, "wrong size", f"{size:,} bytes, expected {expected_size:,}")
+    if expected_sha256 is None:
+        return FileCheck(file.path, "no known checksum", f"{size:,} bytes")
+    if with_checksum:
+        sha256 = compute_sha256(path)
+        if sha256 != expected_sha256:
+            detail = f"{sha256}, expected {expected_sha256}"
+            return FileCheck(file.path, "wrong sha256", detail)
+    return FileCheck(file.path, "ok", f"{size:,} bytes")
 
 
-def describe_file(folder: Path, path: str, origin: str) -> dict:
+def _describe_file(folder: Path, path: str, origin: str) -> dict[str, Any]:
+    """Returns the entry of a file in the list of files."""
     place = folder / path
     return {
         "path": path,
@@ -191,60 +263,61 @@ def describe_file(folder: Path, path: str, origin: str) -> dict:
 
 
 def read_file_list(folder: Path) -> dict[str, dict]:
-    """The entries of the lock by path."""
+    """Reads the list of files of a data set.
+
+    Returns:
+        The entry of each file by its path; none if there is no list yet.
+
+    Raises:
+        ValueError: if the list is damaged.
+    """
+    path = folder / FILE_LIST
     try:
-        return {
-            row["path"]: row
-            for row in json.loads((folder / LOCK).read_text(encoding="utf-8"))["files"]
-        }
+        rows = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return {row["path"]: row for row in rows}
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{folder / LOCK} is damaged ({error}): delete it, then fetch makes it anew."
+            f"{path} is damaged ({error}): delete it, then fetch makes it anew."
         ) from error
 
 
-def write_file_list(folder: Path, locked: dict[str, dict]) -> None:
-    rows = [locked[path] for path in sorted(locked)]
-    with tempfile.NamedTemporaryFile(
-        "w", dir=folder, prefix=".files-", delete=False, encoding="utf-8"
-    ) as file:
-        json.dump({"files": rows}, file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(file.name, 0o644)  # a temporary file is for its owner alone
-    os.replace(file.name, folder / LOCK)
+def _write_file_list(folder: Path, entries: Mapping[str, dict]) -> None:
+    rows = [entries[path] for path in sorted(entries)]
+    text = json.dumps({"files": rows}, indent=1, ensure_ascii=False)
+    write_text_atomically(folder / FILE_LIST, text, durable=True)
 
 
-@contextmanager
-def show_download_bars(files: int) -> Iterator:
-    """A progress bar for bytes, and the count of files in front of it; gives a callback per file."""
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        disable=not files,
-    ) as progress:
-        number = 0
+def _add_bar(progress: Progress, description: str) -> ShowProgress:
+    """Adds a bar for one file and returns the function that moves it."""
+    task = progress.add_task(description, total=None)
 
-        def bar(path: str) -> ShowProgress:
-            nonlocal number
-            number += 1
-            task = progress.add_task(f"{number}/{files} {path}", total=None)
-            return lambda done, total: progress.update(task, completed=done, total=total)
+    def show(done: int, total: int | None) -> None:
+        progress.update(task, completed=done, total=total)
 
-        yield bar
+    return show
 
 
 def hash_file_samples(path: Path, pieces: int = 256, size: int = 1 << 16) -> str:
-    """Of the size of a file and of pieces from all over it: tells trainings of a model apart without reading gigabytes."""
-    whole = path.stat().st_size
-    spread = [piece * (whole - size) // (pieces - 1) for piece in range(pieces)]
-    starts = spread if whole > pieces * size else range(0, whole, size)
-    digest = hashlib.sha256(str(whole).encode())
+    """Hashes the size of a file and pieces from all over it.
+
+    This distinguishes trainings of one model without reading gigabytes.
+
+    Args:
+        path: the file.
+        pieces: how many pieces are read, evenly spread. A file of fewer bytes is read completely.
+        size: the bytes of a piece.
+
+    Returns:
+        A SHA-256 checksum in hexadecimal digits.
+    """
+    file_size = path.stat().st_size
+    if file_size > pieces * size:
+        starts = [piece * (file_size - size) // (pieces - 1) for piece in range(pieces)]
+    else:
+        starts = range(0, file_size, size)
+    digest = hashlib.sha256(str(file_size).encode())
     with open(path, "rb") as file:
         for start in starts:
             file.seek(start)

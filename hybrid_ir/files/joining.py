@@ -1,7 +1,7 @@
-"""One file of pairs per language, joined by their ids; and a BEIR folder as pairs."""
+"""Joins one file of pairs per language by their ids, and reads the pairs of a BEIR folder."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hybrid_ir.files.arrow_texts import spill_to_disk, take_rows
-from hybrid_ir.files.json_lines import get_text_field, read_judgements, read_objects
+from hybrid_ir.files.json_lines import Judgement, get_text_field, read_judgements, read_objects
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import (
     RECORDS_PER_BLOCK,
@@ -19,178 +19,230 @@ from hybrid_ir.files.records import (
     join_title,
 )
 
-TEXTS = pa.schema([(role, pa.string()) for role in ROLES])
+TEXT_SCHEMA = pa.schema([(role, pa.string()) for role in ROLES])
 
 
 @dataclass(frozen=True)
-class LanguageSide:
-    """All pairs of one language: place, numbers, ids, texts (queries, passages), and negatives where there are any."""
+class _LanguagePairs:
+    """All pairs of one language."""
 
-    place: str
-    numbers: np.ndarray
+    place: str  # the file and its unit, see Records
+    numbers: np.ndarray  # of the lines
     ids: pa.Array
-    texts: pa.Table  # a column of each role, on disk
-    negatives: list[list[str]] | None
-
-    @classmethod
-    def of(cls, parts: Iterable[Records], language: str, scratch: Path) -> "LanguageSide":
-        place, numbers, ids, negatives = "", [np.empty(0, np.int64)], [], []
-
-        def batches() -> Iterator[pa.RecordBatch]:
-            nonlocal place
-            for part in parts:
-                place = part.place
-                numbers.append(np.asarray(part.numbers))
-                ids.append(part.ids)
-                if part.negatives:
-                    negatives.extend(row or [] for row in part.negatives[language].to_pylist())
-                yield pa.record_batch(
-                    [part.columns[role, language] for role in ROLES], schema=TEXTS
-                )
-
-        texts = spill_to_disk(batches(), TEXTS, scratch)
-        own = pa.chunked_array(ids, pa.string()).cast(pa.large_string()).combine_chunks()
-        return cls(
-            place, np.concatenate(numbers), own, texts, negatives if any(negatives) else None
-        )
+    texts: pa.Table  # a column for each role, on disk
+    negatives: list[list[str]] | None  # of each pair; None if no pair has any
 
 
-class RecordPlaces(Sequence[str]):
-    """Where each joined record is in its files, put together only for those that are asked for."""
+class _PairCollector:
+    """Passes the texts of records on, block by block, and keeps the rest of the records."""
 
-    def __init__(self, sides: Sequence[LanguageSide], rows: Sequence[pa.Array]):
-        self.sides, self.rows = sides, rows
+    def __init__(self, language: str):
+        self.language = language
+        self.place = ""
+        self.numbers = [np.empty(0, np.int64)]
+        self.ids: list[pa.Array] = []
+        self.negatives: list[list[str]] = []
+
+    def iterate_texts(self, blocks: Iterable[Records]) -> Iterator[pa.RecordBatch]:
+        """Yields the texts of each block of records, a column for each role."""
+        for records in blocks:
+            self.place = records.place
+            self.numbers.append(np.asarray(records.numbers, np.int64))
+            self.ids.append(records.ids)
+            if records.negatives:
+                for texts in records.negatives[self.language].to_pylist():
+                    self.negatives.append(texts or [])
+            columns = [records.columns[role, self.language] for role in ROLES]
+            yield pa.record_batch(columns, schema=TEXT_SCHEMA)
+
+
+def _collect_pairs(blocks: Iterable[Records], language: str, scratch: Path) -> _LanguagePairs:
+    """Reads all records of a language, with their texts in a file in `scratch`."""
+    collector = _PairCollector(language)
+    texts = spill_to_disk(collector.iterate_texts(blocks), TEXT_SCHEMA, scratch)
+    # Large strings, as the ids of a whole language may exceed the 2 GiB of an array of strings.
+    ids = pa.chunked_array(collector.ids, pa.string()).cast(pa.large_string()).combine_chunks()
+    return _LanguagePairs(
+        place=collector.place,
+        numbers=np.concatenate(collector.numbers),
+        ids=ids,
+        texts=texts,
+        negatives=collector.negatives if any(collector.negatives) else None,
+    )
+
+
+class _JoinedPlaces(Sequence[str]):
+    """The places of joined records in their files, put together only when one is asked for."""
+
+    def __init__(self, languages: Sequence[_LanguagePairs], rows: Sequence[pa.Array]):
+        self.languages = languages
+        self.rows = rows  # for each language the row of each record, null where it has none
 
     def __len__(self) -> int:
         return len(self.rows[0])
 
-    def __getitem__(self, row: int) -> str:
-        return "; ".join(
-            f"{side.place} {side.numbers[rows[row].as_py()]}"
-            for side, rows in zip(self.sides, self.rows, strict=True)
-            if rows[row].is_valid
-        )
+    def __getitem__(self, record: int) -> str:
+        places = []
+        for pairs, rows in zip(self.languages, self.rows, strict=True):
+            row = rows[record].as_py()
+            if row is not None:
+                places.append(f"{pairs.place} {pairs.numbers[row]}")
+        return "; ".join(places)
 
 
 def join_languages(
-    read: Mapping[str, Callable[[], Iterable[Records]]], problems: Problems, scratch: Path
+    readers: Mapping[str, Callable[[], Iterable[Records]]], problems: Problems, scratch: Path
 ) -> Iterator[Records]:
-    """Records in all languages, from readers that have one each; an id that comes twice in a language is a problem.
+    """Joins the records of several languages by their ids.
 
-    Ids and negatives are in memory, the other texts in files in `scratch` meanwhile.
+    Ids and negatives are held in memory, the other texts in temporary files.
+
+    Args:
+        readers: for each language a function that reads its records, which have texts in this
+            language only.
+        problems: gets every id that comes twice in a language.
+        scratch: the folder of the temporary files.
     """
-    sides = {
-        language: LanguageSide.of(parts(), language, scratch) for language, parts in read.items()
+    languages: dict[str, _LanguagePairs] = {}
+    for language, read in readers.items():
+        languages[language] = _collect_pairs(read(), language, scratch)
+    for pairs in languages.values():
+        _report_repeated_ids(pairs, problems)
+    all_ids = [pairs.ids for pairs in languages.values()]
+    ids = pa.chunked_array(all_ids, pa.large_string()).unique()
+    # For each language the row of each id, null where the language does not have it.
+    rows_of_language = {
+        language: pc.index_in(ids, value_set=pairs.ids) for language, pairs in languages.items()
     }
-    for side in sides.values():
-        report_repeated_side_ids(side, problems)
-    everything = pa.chunked_array([side.ids for side in sides.values()], pa.large_string()).unique()
-    row_of = {
-        language: pc.index_in(everything, value_set=side.ids) for language, side in sides.items()
-    }
-    for start in range(0, len(everything), RECORDS_PER_BLOCK):
-        rows = {language: own.slice(start, RECORDS_PER_BLOCK) for language, own in row_of.items()}
-        columns = {
-            (role, language): take_rows(sides[language].texts[role], own)
-            for language, own in rows.items()
-            for role in ROLES
+    for start in range(0, len(ids), RECORDS_PER_BLOCK):
+        block_rows = {
+            language: rows.slice(start, RECORDS_PER_BLOCK)
+            for language, rows in rows_of_language.items()
         }
-        places = RecordPlaces(list(sides.values()), list(rows.values()))
-        yield Records(
-            "",
-            places,
-            everything.slice(start, RECORDS_PER_BLOCK).cast(pa.string()),
-            columns,
-            join_negatives(sides, rows),
-            min(1.0, (start + RECORDS_PER_BLOCK) / len(everything)),
+        records = Records(
+            place="",
+            numbers=_JoinedPlaces(list(languages.values()), list(block_rows.values())),
+            ids=ids.slice(start, RECORDS_PER_BLOCK).cast(pa.string()),
+            negatives=_join_negatives(languages, block_rows),
+            done=min(1.0, (start + RECORDS_PER_BLOCK) / len(ids)),
         )
+        for language, rows in block_rows.items():
+            for role in ROLES:
+                records.columns[role, language] = take_rows(languages[language].texts[role], rows)
+        yield records
 
 
-def join_negatives(
-    sides: Mapping[str, LanguageSide], rows: Mapping[str, pa.Array]
-) -> dict[str, pa.Array]:
-    """The negatives of joined records: nothing says which are translations of each other, so each is in its language alone."""
-    if all(side.negatives is None for side in sides.values()):
-        return {}
-    found: dict[str, list[list[str | None]]] = {language: [] for language in sides}
-    for places in zip(*(own.to_pylist() for own in rows.values()), strict=True):
-        own = {
-            language: side.negatives[place]
-            if place is not None and side.negatives is not None
-            else []
-            for (language, side), place in zip(sides.items(), places, strict=True)
-        }
-        before = 0
-        for language, texts in own.items():
-            found[language].append([None] * before + texts)
-            before += len(texts)
-    return {language: pa.array(lists, pa.list_(pa.string())) for language, lists in found.items()}
-
-
-def report_repeated_side_ids(side: LanguageSide, problems: Problems) -> None:
-    first = pc.index_in(side.ids, value_set=side.ids).to_numpy()
-    for row in np.flatnonzero(first != np.arange(len(first))):
+def _report_repeated_ids(pairs: _LanguagePairs, problems: Problems) -> None:
+    first_rows = pc.index_in(pairs.ids, value_set=pairs.ids).to_numpy()
+    for row in np.flatnonzero(first_rows != np.arange(len(first_rows))):
         problems.add(
-            f"{side.place} {side.numbers[row]}: the id {side.ids[row].as_py()!r:.60} is also in line "
-            f"{side.numbers[first[row]]}"
+            f"{pairs.place} {pairs.numbers[row]}: the id {pairs.ids[row].as_py()!r:.60} is also in "
+            f"line {pairs.numbers[first_rows[row]]}"
         )
+
+
+def _join_negatives(
+    languages: Mapping[str, _LanguagePairs], rows_of_language: Mapping[str, pa.Array]
+) -> dict[str, pa.Array]:
+    """Joins the negatives of records.
+
+    Nothing says which of them are translations of each other, so each negative is there in its
+    language alone: in the lists of the other languages its place is empty.
+    """
+    if all(pairs.negatives is None for pairs in languages.values()):
+        return {}
+    lists: dict[str, list[list[str | None]]] = {language: [] for language in languages}
+    rows_by_record = zip(*(rows.to_pylist() for rows in rows_of_language.values()), strict=True)
+    for record_rows in rows_by_record:
+        negatives_before = 0
+        for language, row in zip(languages, record_rows, strict=True):
+            negatives = languages[language].negatives
+            texts = [] if negatives is None or row is None else negatives[row]
+            lists[language].append([None] * negatives_before + texts)
+            negatives_before += len(texts)
+    return {
+        language: pa.array(of_records, pa.list_(pa.string()))
+        for language, of_records in lists.items()
+    }
+
+
+@dataclass
+class _JudgedPassages:
+    """The ids of the passages that are judged for one query."""
+
+    relevant: list[tuple[int, str]] = field(default_factory=list)  # line of the qrels, and id
+    negatives: list[str] = field(default_factory=list)
 
 
 def read_beir_pairs(
     folder: Path, language: str, split: str, problems: Problems
 ) -> Iterator[Records]:
-    """The judged pairs of a folder in the form of BEIR (2104.08663); passages judged 0 are hard negatives of their query."""
-    where = f"{folder / 'qrels' / f'{split}.tsv'}, line"
-    queries, passages = (
-        read_beir_texts(folder / f"{name}.jsonl", problems) for name in ("queries", "corpus")
-    )
-    asked, known = dict(queries), dict(passages)
-    judged: dict[str, dict[bool, list[tuple[int, str]]]] = {}
-    first: dict[tuple[str, str], str] = {}
-    for judgement in read_judgements(folder / "qrels" / f"{split}.tsv", False, problems):
-        pair = judgement.query_id, judgement.passage_id
-        if pair in first:
+    """Reads the judged pairs of a folder in the format of BEIR (arXiv 2104.08663).
+
+    Passages that are judged 0 are hard negatives of their query.
+
+    Args:
+        folder: a folder with queries.jsonl, corpus.jsonl and qrels/SPLIT.tsv.
+        language: the language of all texts.
+        split: the name of the file of qrels.
+        problems: gets what is wrong with the files.
+    """
+    queries = dict(_read_beir_texts(folder / "queries.jsonl", problems))
+    passages = dict(_read_beir_texts(folder / "corpus.jsonl", problems))
+    qrels = folder / "qrels" / f"{split}.tsv"
+    judged: dict[str, _JudgedPassages] = {}
+    for judgement in _read_known_judgements(qrels, queries, passages, problems):
+        of_query = judged.setdefault(judgement.query_id, _JudgedPassages())
+        if judgement.score > 0:
+            line = int(judgement.where.rpartition(" ")[2])
+            of_query.relevant.append((line, judgement.passage_id))
+        else:
+            of_query.negatives.append(judgement.passage_id)
+    rows = []
+    for query_id, of_query in judged.items():
+        negatives = [passages[name] for name in of_query.negatives if passages[name]]
+        for line, passage_id in of_query.relevant:
+            pair_id = f"{query_id}\t{passage_id}"
+            rows.append((line, pair_id, queries[query_id], passages[passage_id], negatives))
+    for start in range(0, len(rows), RECORDS_PER_BLOCK):
+        block = rows[start : start + RECORDS_PER_BLOCK]
+        yield build_pair_records(f"{qrels}, line", language, block)
+
+
+def _read_known_judgements(
+    qrels: Path, queries: Mapping[str, str], passages: Mapping[str, str], problems: Problems
+) -> Iterator[Judgement]:
+    """Reads qrels, without judgements that come twice or whose query or passage is not there."""
+    first_places: dict[tuple[str, str], str] = {}
+    for judgement in read_judgements(qrels, False, problems):
+        query_id = judgement.query_id
+        passage_id = judgement.passage_id
+        where = judgement.where
+        if (query_id, passage_id) in first_places:
             problems.add(
-                f"{judgement.where}: {pair[0]!r:.60} and {pair[1]!r:.60} are judged in {first[pair]}, too"
+                f"{where}: {query_id!r:.60} and {passage_id!r:.60} are judged in "
+                f"{first_places[query_id, passage_id]}, too"
             )
             continue
-        first[pair] = judgement.where
-        number = int(judgement.where.rpartition(" ")[2])
-        for name, there in ((judgement.query_id, asked), (judgement.passage_id, known)):
-            if name not in there:
-                problems.add(
-                    f"{judgement.where}: {name!r:.60} is not in {'queries' if there is asked else 'corpus'}.jsonl"
-                )
-        if judgement.query_id in asked and judgement.passage_id in known:
-            sides = judged.setdefault(judgement.query_id, {True: [], False: []})
-            sides[judgement.score > 0].append((number, judgement.passage_id))
-    rows = [
-        (
-            number,
-            f"{query}\t{passage}",
-            asked[query],
-            known[passage],
-            [known[other] for _, other in sides[False] if known[other]],
-        )
-        for query, sides in judged.items()
-        for number, passage in sides[True]
-    ]
-    for start in range(0, len(rows), RECORDS_PER_BLOCK):
-        yield build_pair_records(where, language, rows[start : start + RECORDS_PER_BLOCK])
+        first_places[query_id, passage_id] = where
+        if query_id not in queries:
+            problems.add(f"{where}: {query_id!r:.60} is not in queries.jsonl")
+        if passage_id not in passages:
+            problems.add(f"{where}: {passage_id!r:.60} is not in corpus.jsonl")
+        if query_id in queries and passage_id in passages:
+            yield judgement
 
 
-def read_beir_texts(path: Path, problems: Problems) -> Iterator[tuple[str, str]]:
-    """Id and text of each line, a title in front of it."""
-    first: dict[str, int] = {}
+def _read_beir_texts(path: Path, problems: Problems) -> Iterator[tuple[str, str]]:
+    """Yields the id and the text of each line, with its title in front."""
+    first_lines: dict[str, int] = {}
     for number, row in read_objects(path, problems):
         where = f"{path}, line {number}"
-        name, text = (
-            get_text_field(row, "_id", where, problems),
-            get_text_field(row, "text", where, problems, blank=True),
-        )
-        if name in first:
-            problems.add(f"{where}: the id {name!r:.60} is also in line {first[name]}")
-        elif name is not None and text is not None:
-            first[name] = number
+        text_id = get_text_field(row, "_id", where, problems)
+        text = get_text_field(row, "text", where, problems, blank=True)
+        if text_id in first_lines:
+            problems.add(f"{where}: the id {text_id!r:.60} is also in line {first_lines[text_id]}")
+        elif text_id is not None and text is not None:
+            first_lines[text_id] = number
             title = row.get("title")
-            yield name, join_title(title if isinstance(title, str) else None, text)
+            yield text_id, join_title(title if isinstance(title, str) else None, text)

@@ -1,36 +1,42 @@
-"""Readers of lines: JSON objects, and tab-separated topics and judgements; plain or gzipped, each problem with its line."""
+"""Reads JSON lines, topics and qrels, plain or gzipped, and names the line of every problem."""
 
 import gzip
 import json
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hybrid_ir.files.problems import Problems
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """One line of qrels; relevant if the score is above 0."""
+    """One line of qrels. The passage is relevant if the score is above 0."""
 
     query_id: str
     passage_id: str
     score: float
-    where: str
+    where: str  # file and line, for error messages
 
 
 def read_lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
-    """Number (from 1) and text of every line that is not blank; a line that is not UTF-8 is a problem, and left out."""
+    """Reads the lines of a text file in UTF-8, which is gzipped if its name ends in .gz.
+
+    Yields the number (from 1) and the text of every line that is not blank. A line that is not
+    UTF-8 is added to the problems and left out.
+    """
     number = 0
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            for raw in file:
+        with _open_binary(path) as file:
+            for line in file:
                 number += 1
+                # The first line may begin with a byte order mark.
+                encoding = "utf-8-sig" if number == 1 else "utf-8"
                 try:
-                    text = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                    text = line.decode(encoding).rstrip("\r\n")
                 except UnicodeDecodeError as error:
                     problems.add(
                         f"{path}, line {number}: not UTF-8 ({error.reason} at byte {error.start})"
@@ -47,63 +53,82 @@ def read_lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
         )
 
 
+def _open_binary(path: Path) -> BinaryIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")
+    return open(path, "rb")
+
+
 def read_objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number and JSON object of every line; other lines are problems, and left out."""
+    """Reads a file of JSON lines.
+
+    Yields the number and the object of every line. A line that is no object is added to the
+    problems and left out.
+    """
     for number, text in read_lines(path, problems):
         try:
-            row = json.loads(text)
+            value = json.loads(text)
         except json.JSONDecodeError as error:
             problems.add(f"{path}, line {number}, column {error.colno}: not JSON ({error.msg})")
             continue
-        except (
-            RecursionError,
-            ValueError,
-        ) as error:  # brackets without end, a number of thousands of digits
-            problems.add(
-                f"{path}, line {number}: not JSON that can be read ({str(error).partition(';')[0]:.80})"
-            )
+        except (RecursionError, ValueError) as error:
+            # Brackets without an end, or a number of thousands of digits.
+            reason = str(error).partition(";")[0]
+            problems.add(f"{path}, line {number}: not JSON that can be read ({reason:.80})")
             continue
-        if not isinstance(row, dict):
-            problems.add(f"{path}, line {number}: {text:.40} is not a JSON object")
-        elif "\\ud" in text.lower() and not is_encodable(row):
-            problems.add(f"{path}, line {number}: half of a surrogate pair, which is no character")
-        elif ('" :' in text or text.count('":') != count_keys(row)) and (
-            twice := find_repeated_key(text)
-        ):  # texts may hold ": as well
-            problems.add(f"{path}, line {number}: the key {twice!r:.40} comes twice in an object")
+        problem = _find_object_problem(value, text)
+        if problem is None:
+            yield number, value
         else:
-            yield number, row
+            problems.add(f"{path}, line {number}: {problem}")
 
 
-def count_keys(value: Any) -> int:
-    """How many keys all objects in it have."""
+def _find_object_problem(value: Any, text: str) -> str | None:
+    """Says what is wrong with the JSON value of a line, or returns None."""
+    if not isinstance(value, dict):
+        return f"{text:.40} is not a JSON object"
+    if "\\ud" in text.lower() and not _can_be_encoded(value):
+        return "half of a surrogate pair, which is no character"
+    # Counting the keys is fast; only where the count is off, which texts with ": in them cause as
+    # well, the line is parsed a second time.
+    if '" :' in text or text.count('":') != _count_keys(value):
+        key = _find_repeated_key(text)
+        if key is not None:
+            return f"the key {key!r:.40} comes twice in an object"
+    return None
+
+
+def _count_keys(value: dict | list) -> int:
+    """Counts the keys of an object or list and of all objects inside it."""
+    count = 0
+    children = value
     if isinstance(value, dict):
-        return len(value) + sum(
-            count_keys(one) for one in value.values() if isinstance(one, dict | list)
-        )
-    return (
-        sum(count_keys(one) for one in value if isinstance(one, dict | list))
-        if isinstance(value, list)
-        else 0
-    )
+        count = len(value)
+        children = value.values()
+    for child in children:
+        if isinstance(child, dict | list):
+            count += _count_keys(child)
+    return count
 
 
-def find_repeated_key(text: str) -> str | None:
-    """A key that comes twice in one object, of which json would keep the last in silence."""
-    found: list[str] = []
+def _find_repeated_key(text: str) -> str | None:
+    """Returns a key that comes twice in one object, where json would keep its last value only."""
+    repeated_keys = []
 
-    def seen(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in pairs]
-        found.extend(name for name in names if names.count(name) > 1)
+    def note_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        for key in keys:
+            if keys.count(key) > 1:
+                repeated_keys.append(key)
         return {}
 
-    json.loads(text, object_pairs_hook=seen)
-    return found[0] if found else None
+    json.loads(text, object_pairs_hook=note_repeated_keys)
+    return repeated_keys[0] if repeated_keys else None
 
 
-def is_encodable(row: dict[str, Any]) -> bool:
+def _can_be_encoded(value: dict[str, Any]) -> bool:
     try:
-        json.dumps(row, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return False
     return True
@@ -117,42 +142,91 @@ def get_text_field(
     default: str | None = None,
     blank: bool = False,
 ) -> str | None:
-    """The text of a key; None after naming what is wrong with it. An id may be a number; `default` is for none at all."""
-    value = default if row.get(key) is None else row[key]
+    """Returns the text under a key of a JSON object.
+
+    Args:
+        row: the object.
+        key: the key. If it ends in "id", a whole number is accepted and returned as text.
+        where: file and line, for the error message.
+        problems: gets what is wrong with the value.
+        default: the value if the key is missing or null.
+        blank: whether an empty or blank text is accepted.
+
+    Returns:
+        The text, or None after adding a problem.
+    """
+    value = row.get(key)
+    if value is None:
+        value = default
     if isinstance(value, int) and not isinstance(value, bool) and key.endswith("id"):
         return str(value)
     if isinstance(value, str) and (value.strip() or blank or value == default):
         return value
     if key not in row:
-        problems.add(f"{where}: no key '{key}', there are {', '.join(map(repr, row)) or 'none'}")
+        problems.add(f"{where}: {describe_missing_key(key, row)}")
     else:
         problems.add(f"{where}: '{key}' is {value!r:.40}, need a text")
     return None
 
 
+def describe_missing_key(key: str, row: Mapping[str, Any]) -> str:
+    """Says that an object lacks a key, and which keys it has."""
+    present_keys = ", ".join(repr(present_key) for present_key in row)
+    return f"no key '{key}', there are {present_keys or 'none'}"
+
+
 def read_columns(path: Path, number: int, problems: Problems) -> Iterator[tuple[str, list[str]]]:
-    """Place and columns of every line, separated by tabs (or blanks, where a line has no tab); lines must have `number`."""
-    for line, text in read_lines(path, problems):
-        found = [part.strip() for part in (text.split("\t") if "\t" in text else text.split())]
-        if len(found) == number and all(found):
-            yield f"{path}, line {line}", found
+    """Reads a file of columns between tabs, or between blanks in a line without a tab.
+
+    Args:
+        path: the file.
+        number: how many columns each line must have. Other lines are problems and left out.
+        problems: gets what is wrong with lines.
+
+    Yields:
+        The place of each line, as file and line number, and its columns.
+    """
+    for line_number, text in read_lines(path, problems):
+        cells = text.split("\t") if "\t" in text else text.split()
+        columns = [cell.strip() for cell in cells]
+        where = f"{path}, line {line_number}"
+        if len(columns) == number and all(columns):
+            yield where, columns
         else:
             problems.add(
-                f"{path}, line {line}: {len(found)} columns, need {number} with something in each: {text!r:.60}"
+                f"{where}: {len(columns)} columns, need {number} with something in each: "
+                f"{text!r:.60}"
             )
 
 
 def read_judgements(path: Path, trec: bool, problems: Problems) -> Iterator[Judgement]:
-    """The lines of qrels: query, passage, score, with an optional header; in TREC's form with an unused second column."""
-    for position, (where, parts) in enumerate(read_columns(path, 4 if trec else 3, problems)):
-        query_id, passage_id, text = (parts[0], parts[-2], parts[-1])
+    """Reads qrels.
+
+    Args:
+        path: the file.
+        trec: whether a line has TREC's four columns (query, unused, passage, score). Otherwise it
+            has three (query, passage, score), and the first line may be a header.
+        problems: gets what is wrong with lines; they are left out.
+    """
+    column_count = 4 if trec else 3
+    is_first_line = True
+    for where, columns in read_columns(path, column_count, problems):
+        may_be_header = is_first_line and not trec
+        is_first_line = False
+        query_id = columns[0]
+        passage_id = columns[-2]
+        score_text = columns[-1]
         try:
-            score = float(text)
+            score = float(score_text)
         except ValueError:
-            score = math.nan
+            if not may_be_header:
+                problems.add(_describe_wrong_score(where, score_text))
+            continue
         if math.isfinite(score):
             yield Judgement(query_id, passage_id, score, where)
-        elif (
-            position or trec or not math.isnan(score) or text.lower().lstrip("+-") == "nan"
-        ):  # nan and inf head no column
-            problems.add(f"{where}: the score {text!r:.40} is not a number")
+        else:
+            problems.add(_describe_wrong_score(where, score_text))
+
+
+def _describe_wrong_score(where: str, text: str) -> str:
+    return f"{where}: the score {text!r:.40} is not a number"

@@ -1,43 +1,60 @@
-"""Language codes: which are known, and what a wrong one may have meant."""
+"""Language codes: which are known, and what an unknown one may have meant."""
 
+from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cache
 
 from babel import Locale
 from babel.core import get_global
 
-NO_GUESS = ("mul", "und", "zxx")  # several languages, an unknown one, none
+# Codes that CLDR knows but nobody means: several languages, an unknown language, no language.
+NO_LANGUAGES = ("mul", "und", "zxx")
 
 
 @cache
-def load_language_names() -> dict[str, str]:
-    """English names by code, of CLDR."""
+def _load_language_names() -> dict[str, str]:
+    """Returns the English name of every language code that CLDR knows."""
     return dict(Locale("en").languages)
 
 
 @cache
 def explain_wrong_code(code: str) -> str | None:
-    """What is wrong with a code, and what to write; None for a language, with script or region (zh, zh-Hant, pt_BR)."""
-    language, *subtags = code.replace("_", "-").split("-")
-    if (
-        language in load_language_names()
-        and language == language.lower()
-        and all(part.isalnum() and 2 <= len(part) <= 4 for part in subtags)
-    ):
+    """Says what is wrong with a language code and what to write instead.
+
+    A code may have a script and a region, like zh, zh-Hant or pt_BR.
+
+    Returns:
+        The error text, or None if the code is a known one.
+    """
+    if _is_known(code):
         return None
-    guesses = [
-        get_global("language_aliases").get(language.lower()),
-        *(other for other, name in load_language_names().items() if name.lower() == code.lower()),
-        language.lower(),
-        *get_close_matches(code, load_language_names()),
-    ]
-    guess = next(
-        (guess for guess in guesses if guess in load_language_names() and guess not in NO_GUESS),
-        None,
-    )
-    meant = (
-        f", did you mean {guess!r} ({load_language_names()[guess]})?"
-        if guess in load_language_names()
-        else ""
-    )
-    return f"the language code {code!r} is not known{meant or ': use one like en, de or zh-Hant'}"
+    names = _load_language_names()
+    for guess in _guess_codes(code):
+        if guess in names and guess not in NO_LANGUAGES:
+            hint = f", did you mean {guess!r} ({names[guess]})?"
+            break
+    else:
+        hint = ": use one like en, de or zh-Hant"
+    return f"the language code {code!r} is not known{hint}"
+
+
+def _is_known(code: str) -> bool:
+    language, *subtags = _split_code(code)
+    if language != language.lower() or language not in _load_language_names():
+        return False
+    return all(subtag.isalnum() and 2 <= len(subtag) <= 4 for subtag in subtags)
+
+
+def _guess_codes(code: str) -> Iterator[str | None]:
+    """Yields what a code may have meant, the likeliest first; None or an unknown code may occur."""
+    language = _split_code(code)[0]
+    yield get_global("language_aliases").get(language.lower())
+    for known_code, name in _load_language_names().items():
+        if name.lower() == code.lower():
+            yield known_code
+    yield language.lower()
+    yield from get_close_matches(code, _load_language_names())
+
+
+def _split_code(code: str) -> list[str]:
+    return code.replace("_", "-").split("-")

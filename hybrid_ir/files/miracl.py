@@ -1,7 +1,9 @@
-"""Where the files of MIRACL are, for training and for measuring."""
+"""Where the files of MIRACL are, for the corpus of its training split and for its benchmark."""
 
+# Repositories of data sets on the hub, each with the commit that is read.
 MIRACL_TOPICS = ("miracl/miracl", "5be20db9509754dadad47689368639fcec739c00")
 MIRACL_CORPUS = ("miracl/miracl-corpus", "d921ec7e349ce0d28daf30b2da9da5ee698bef0d")
+# How many files the passages of a language are in.
 MIRACL_SHARDS = {
     "ar": 5,
     "bn": 1,
@@ -25,7 +27,7 @@ MIRACL_SHARDS = {
 
 
 def list_topic_files(language: str, split: str) -> list[str]:
-    """Paths of the questions and of the judgements."""
+    """Returns the path of the questions of a split and the path of its qrels, in this order."""
     return [
         f"miracl-v1.0-{language}/{kind}/{kind}.miracl-v1.0-{language}-{split}.tsv"
         for kind in ("topics", "qrels")
@@ -33,7 +35,7 @@ def list_topic_files(language: str, split: str) -> list[str]:
 
 
 def list_passage_files(language: str) -> list[str]:
-    """Paths of the passages."""
+    """Returns the paths of all passages of a language."""
     return [
         f"miracl-corpus-v1.0-{language}/docs-{shard}.jsonl.gz"
         for shard in range(MIRACL_SHARDS[language])

@@ -1,92 +1,120 @@
-"""Everything wrong in some files, told at once."""
+"""Collects everything that is wrong with the files of a data set and reports it at once."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-SHOWN = 10  # told in full, the rest is counted
+SHOWN = 10  # problems that an error message shows, the others are only counted
 
 
 class Problems:
-    """Collects what is wrong, and raises it as one ValueError; `what` names the data set or folder.
+    """Collects what is wrong with the files of a data set and raises all of it as one ValueError.
 
-    More than can be told is in the file `everything`, where one is given.
+    Args:
+        what: the name of the data set or folder, for the messages.
+        log: a text file that gets every problem, one a line, when there are more than an error
+            message shows. Without it the others are only counted.
+
+    Attributes:
+        number: how many problems were added.
+        files: how many of them say that a file could not be read to its end.
+        first: the first problems, as many as an error message shows.
+        muted: whether `add` does nothing, for files that are read a second time.
     """
 
-    def __init__(self, what: str, everything: Path | None = None):
-        self.what, self.everything = what, everything
+    def __init__(self, what: str, log: Path | None = None):
+        self.what = what
+        self.log = log
         self.first: list[str] = []
-        self.number = self.files = 0
+        self.number = 0
+        self.files = 0
         self.muted = False
 
     def add(self, problem: str, whole_file: bool = False) -> None:
-        """`whole_file`: it cannot be read, or not to its end, so that leaving out what is wrong would hide a loss."""
+        """Adds a problem.
+
+        Args:
+            problem: the place and what is wrong there, in one line.
+            whole_file: whether the file cannot be read, or not to its end. Such a problem must stop
+                an import that leaves out wrong records, because it would lose right ones as well.
+        """
         if self.muted:
             return
         self.number += 1
-        self.files += whole_file
+        if whole_file:
+            self.files += 1
         if len(self.first) < SHOWN:
             self.first.append(problem)
-        elif self.everything is not None:
-            self.everything.parent.mkdir(parents=True, exist_ok=True)
-            with open(
-                self.everything, "a" if self.number > SHOWN + 1 else "w", encoding="utf-8"
-            ) as file:
-                file.write(
-                    "".join(
-                        f"{line}\n"
-                        for line in (
-                            [*self.first, problem] if self.number == SHOWN + 1 else [problem]
-                        )
-                    )
-                )
+            return
+        if self.log is None:
+            return
+        if self.number == SHOWN + 1:
+            self._start_log()
+        with open(self.log, "a", encoding="utf-8") as file:
+            file.write(_join_lines([problem]))
 
     def tell(self) -> str:
-        """How many there were, and the file that has all of them, written now if there were too few to need it."""
-        if self.everything is not None and 0 < self.number <= SHOWN:
-            self.everything.parent.mkdir(parents=True, exist_ok=True)
-            self.everything.write_text(
-                "".join(f"{line}\n" for line in self.first), encoding="utf-8"
-            )
-        counted = "1 problem" if self.number == 1 else f"{self.number:,} problems"
-        return f"{counted} in {self.what}, what they were about is left out: {self.everything}"
+        """Describes in one line how many problems there were and which file lists them.
+
+        Writes that file if there were so few problems that `add` had no need of it.
+        """
+        if self.log is not None and 0 < self.number <= SHOWN:
+            self._start_log()
+        count = "1 problem" if self.number == 1 else f"{self.number:,} problems"
+        return f"{count} in {self.what}, what they were about is left out: {self.log}"
 
     def clear(self) -> None:
-        """Forget what an earlier start has left in the file."""
-        if self.everything is not None:
-            self.everything.unlink(missing_ok=True)
+        """Deletes the file of problems that an earlier import of the same data has left."""
+        if self.log is not None:
+            self.log.unlink(missing_ok=True)
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs for going on from here."""
+        """Returns what `restore` needs to continue from here in another process."""
         return {
             "number": self.number,
             "files": self.files,
-            "first": self.first,
-            "bytes": self._bytes(),
+            "first": list(self.first),
+            "bytes": self._log_size(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.number, self.files, self.first = state["number"], state["files"], list(state["first"])
-        if self._bytes() > state["bytes"]:
-            os.truncate(self.everything, state["bytes"])
-
-    def _bytes(self) -> int:
-        told = self.everything is not None and self.number > SHOWN and self.everything.exists()
-        return self.everything.stat().st_size if told else 0
+        """Continues from a saved state, and cuts what was logged after it off the file."""
+        self.number = state["number"]
+        self.files = state["files"]
+        self.first = list(state["first"])
+        if self._log_size() > state["bytes"]:
+            os.truncate(self.log, state["bytes"])
 
     def stop(self, cure: str = "") -> None:
-        """Raise what was collected, if anything; `cure` says what may be done."""
-        if self.number:
-            rest = (
-                [f"... and {self.number - len(self.first)} more"]
-                if self.number > len(self.first)
-                else []
-            )
-            if rest and self.everything is not None:
-                rest = [f"{rest[0]}, all of them in {self.everything}"]
-            errors = "1 error" if self.number == 1 else f"{self.number} errors"
-            raise ValueError(
-                f"{errors} in {self.what}:\n  "
-                + "\n  ".join([*self.first, *rest, *([cure] if cure else [])])
-            )
+        """Raises a ValueError with all problems, and does nothing if there are none.
+
+        Args:
+            cure: what the user can do, as the last line of the message.
+        """
+        if self.number == 0:
+            return
+        count = "1 error" if self.number == 1 else f"{self.number} errors"
+        lines = [f"{count} in {self.what}:", *self.first]
+        unseen = self.number - len(self.first)
+        if unseen and self.log is not None:
+            lines.append(f"... and {unseen} more, all of them in {self.log}")
+        elif unseen:
+            lines.append(f"... and {unseen} more")
+        if cure:
+            lines.append(cure)
+        raise ValueError("\n  ".join(lines))
+
+    def _start_log(self) -> None:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.write_text(_join_lines(self.first), encoding="utf-8")
+
+    def _log_size(self) -> int:
+        """Returns the size in bytes of what this object has written to its file."""
+        if self.log is None or self.number <= SHOWN or not self.log.exists():
+            return 0
+        return self.log.stat().st_size
+
+
+def _join_lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

@@ -1,202 +1,241 @@
-"""Records of training data, some thousands at a time: readers of JSON lines and tab-separated files."""
+"""Records of training data, some thousands at a time, from JSON lines and tab-separated files."""
 
 import glob
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from hybrid_ir.files.json_lines import read_lines, read_objects
+from hybrid_ir.files.json_lines import describe_missing_key, read_lines, read_objects
 from hybrid_ir.files.problems import Problems
 
-RECORDS_PER_BLOCK = 8192  # records read together
+RECORDS_PER_BLOCK = 8192  # records that are read together
 ROLES = ("query", "passage")
 KEYS = ("id", *ROLES, "negatives")
+# What the names of files end in, by the format that reads them.
 FILE_ENDINGS = {
     "jsonl": (".jsonl", ".jsonl.gz"),
     "parquet": (".parquet",),
     "tsv": (".tsv", ".tsv.gz"),
-}  # how their files end
+}
 Cell = tuple[str, str]  # role and language
+NumberedObject = tuple[int, Mapping[str, Any]]  # a line's number and its JSON object
 
 
 @dataclass
 class Records:
-    """Some records of a file: `columns[role, language]` has the text of each, null where there is none."""
+    """A block of consecutive records of a file.
 
-    place: str  # file and unit, as in "pairs.jsonl, line"
-    numbers: Sequence[int]  # of the lines or rows
-    ids: pa.Array  # of strings
+    Args:
+        place: the file and its unit, as in "pairs.jsonl, line".
+        numbers: the number of each record's line or row.
+        ids: the id of each record, an array of strings.
+        columns: for each role and language the text of each record, null where it has none.
+        negatives: for each language a list of texts of each record.
+        done: the share of the file that is read with this block, from 0 to 1.
+        others: number and id of lines that are no records, for messages about repeated ids.
+    """
+
+    place: str
+    numbers: Sequence[int]
+    ids: pa.Array
     columns: dict[Cell, pa.Array] = field(default_factory=dict)
-    negatives: dict[str, pa.Array] = field(
-        default_factory=dict
-    )  # language -> list of texts of each record
-    done: float = 1.0  # share of the file that is read with them
-    others: Sequence[
-        tuple[int, str]
-    ] = ()  # number and id of lines that are no records, for what is wrong with them
+    negatives: dict[str, pa.Array] = field(default_factory=dict)
+    done: float = 1.0
+    others: Sequence[tuple[int, str]] = ()
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def where(self, row: int) -> str:
+        """Returns the file and line of a record, for messages."""
         return f"{self.place} {self.numbers[row]}"
 
     def named(self, rows: Iterable[int]) -> list[tuple[str, str, int]]:
-        """Place, id and row of some, in the order of the file; the rows of others come after those of records."""
-        found = [
-            (self.where(row), self.ids[row].as_py(), row)
-            if row < len(self)
-            else (
-                f"{self.place} {self.others[row - len(self)][0]}",
-                self.others[row - len(self)][1],
-                row,
-            )
-            for row in map(int, rows)
-        ]
+        """Returns place, id and row of several lines, in the order of the file.
+
+        Args:
+            rows: rows of records; the rows of `others` follow after the last record.
+        """
+        lines = []
+        for row in rows:
+            row = int(row)
+            if row < len(self):
+                lines.append((self.where(row), self.ids[row].as_py(), row))
+            else:
+                number, record_id = self.others[row - len(self)]
+                lines.append((f"{self.place} {number}", record_id, row))
         if self.others:
             numbers = [*self.numbers, *(number for number, _ in self.others)]
-            found.sort(key=lambda one: numbers[one[2]])
-        return found
+            lines.sort(key=lambda line: numbers[line[2]])
+        return lines
 
 
 def join_title(title: str | None, text: str | None) -> str:
-    """A passage with its title in front; an empty one without a text, as a title alone is no passage."""
-    return f"{title or ''} {text}".strip() if text and text.strip() else ""
+    """Returns a passage with its title in front, and an empty one if there is no text.
+
+    A title alone is no passage.
+    """
+    if text is None or not text.strip():
+        return ""
+    return f"{title or ''} {text}".strip()
 
 
 def build_pair_records(place: str, language: str, rows: Sequence[tuple]) -> Records:
-    """Pairs in one language: number, id, query, passage of each, and where it has any a list of negatives."""
-    numbers, ids, queries, passages, *negatives = (
-        zip(*rows, strict=True) if rows else ((), (), (), ())
+    """Builds records in one language.
+
+    Args:
+        place: the file and its unit, see `Records`.
+        language: the language of all texts.
+        rows: number, id, query and passage of each record, and a list of negatives as a fifth
+            value if the records have any.
+    """
+    records = Records(
+        place,
+        numbers=[row[0] for row in rows],
+        ids=pa.array([row[1] for row in rows], pa.string()),
     )
-    columns = {
-        (role, language): pa.array(texts, pa.string())
-        for role, texts in zip(ROLES, (queries, passages), strict=True)
-    }
-    lists = {language: pa.array(negatives[0], pa.list_(pa.string()))} if negatives else {}
-    return Records(place, numbers, pa.array(ids, pa.string()), columns, lists)
+    records.columns["query", language] = pa.array([row[2] for row in rows], pa.string())
+    records.columns["passage", language] = pa.array([row[3] for row in rows], pa.string())
+    if rows and len(rows[0]) > 4:
+        negatives = [row[4] for row in rows]
+        records.negatives[language] = pa.array(negatives, pa.list_(pa.string()))
+    return records
 
 
 def read_json_line_records(path: Path, problems: Problems) -> Iterator[Records]:
-    """`{"id": ..., "query": {"en": ...}, "passage": {"en": ...}, "negatives": [{"en": ...}]}` on each line."""
-    place, rows, others = f"{path}, line", [], []
+    """Reads records from JSON lines, in any languages.
+
+    A line is `{"id": ..., "query": {"en": ...}, "passage": {"en": ...}}`, and may have the key
+    "negatives" with a list `[{"en": ...}]`. Other lines are problems; their ids are kept in
+    `others`.
+    """
+    place = f"{path}, line"
+    rows: list[NumberedObject] = []
+    others: list[tuple[int, str]] = []
     for number, row in read_objects(path, problems):
-        if is_record(row, f"{place} {number}", problems):
+        errors = _find_record_errors(row)
+        if not errors:
             rows.append((number, row))
-        elif isinstance(row.get("id"), (str, int)):
-            others.append((number, str(row["id"])))
+        else:
+            problems.add(f"{place} {number}: {'; '.join(errors)}")
+            if isinstance(row.get("id"), (str, int)):
+                others.append((number, str(row["id"])))
         if len(rows) + len(others) >= RECORDS_PER_BLOCK:
-            yield replace(
-                build_object_records(place, rows),
-                done=estimate_share_read(path, number, rows),
-                others=others,
-            )
-            rows, others = [], []
+            records = _build_object_records(place, rows)
+            records.others = others
+            records.done = _estimate_share_read(path, number, rows)
+            yield records
+            rows = []
+            others = []
     if rows or others:
-        yield replace(build_object_records(place, rows), others=others)
+        records = _build_object_records(place, rows)
+        records.others = others
+        yield records
 
 
-def is_record(row: Mapping[str, Any], where: str, problems: Problems) -> bool:
-    """Whether the object has the shape of a record; adds what it has not."""
-    wrong = [
-        f"no key '{key}', there are {', '.join(map(repr, row)) or 'none'}"
-        for key in ("id", *ROLES)
-        if key not in row
-    ]
-    if (
-        isinstance(row.get("id", ""), bool)
-        or not isinstance(row.get("id", ""), (str, int))
-        or row.get("id") == ""
-    ):
-        wrong.append(f"'id' is {row['id']!r:.40}, need a text or a number")
+def _find_record_errors(row: Mapping[str, Any]) -> list[str]:
+    """Says in which ways an object has not the shape of a record."""
+    errors = [describe_missing_key(key, row) for key in ("id", *ROLES) if key not in row]
+    if "id" in row and not _is_id(row["id"]):
+        errors.append(f"'id' is {row['id']!r:.40}, need a text or a number")
     for role in ROLES:
-        if role in row and not is_texts_by_language(row[role]):
-            wrong.append(
-                f'\'{role}\' is {row[role]!r:.60}, need an object of texts by language, as in {{"en": "..."}}'
+        if role in row and not _is_texts_by_language(row[role]):
+            errors.append(
+                f"'{role}' is {row[role]!r:.60}, need an object of texts by language, as in "
+                '{"en": "..."}'
             )
     negatives = row.get("negatives")
-    if negatives is not None and not (
-        isinstance(negatives, list) and all(map(is_texts_by_language, negatives))
-    ):
-        wrong.append(
+    if negatives is not None and not _is_negatives(negatives):
+        errors.append(
             f"'negatives' is {negatives!r:.60}, need a list of objects of texts by language"
         )
-    wrong += [
-        f"unknown key {key!r}, did you mean {meant[0]!r}?"
-        for key in row
-        if key not in KEYS and (meant := get_close_matches(key, KEYS, cutoff=0.75))
-    ]
-    if wrong:
-        problems.add(f"{where}: {'; '.join(wrong)}")
-    return not wrong
+    for key in row:
+        if key not in KEYS:
+            similar_keys = get_close_matches(key, KEYS, cutoff=0.75)
+            if similar_keys:
+                errors.append(f"unknown key {key!r}, did you mean {similar_keys[0]!r}?")
+    return errors
 
 
-def estimate_share_read(
-    path: Path, number: int, rows: Sequence[tuple[int, Mapping[str, Any]]]
-) -> float:
-    """About how much of a file is read at a line, by the length of the last ones; less where it is compressed."""
-    length = sum(len(json.dumps(row, ensure_ascii=False).encode()) for _, row in rows[-100:]) / max(
-        1, len(rows[-100:])
-    )
-    return min(1.0, number * length / max(1, path.stat().st_size))
+def _is_id(value: Any) -> bool:
+    return isinstance(value, (str, int)) and not isinstance(value, bool) and value != ""
 
 
-def is_texts_by_language(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and bool(value)
-        and all(text is None or isinstance(text, str) for text in value.values())
-    )
+def _is_texts_by_language(value: Any) -> bool:
+    if not isinstance(value, dict) or not value:
+        return False
+    return all(text is None or isinstance(text, str) for text in value.values())
 
 
-def build_object_records(place: str, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> Records:
-    found = Records(
+def _is_negatives(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_texts_by_language(texts) for texts in value)
+
+
+def _estimate_share_read(path: Path, number: int, rows: Sequence[NumberedObject]) -> float:
+    """Estimates how much of a file is read up to a line, from the length of the last records.
+
+    The estimate is too low for a compressed file.
+    """
+    last_rows = rows[-100:]
+    size = sum(len(json.dumps(row, ensure_ascii=False).encode()) for _, row in last_rows)
+    mean_size = size / max(1, len(last_rows))
+    return min(1.0, number * mean_size / max(1, path.stat().st_size))
+
+
+def _build_object_records(place: str, rows: Sequence[NumberedObject]) -> Records:
+    objects = [row for _, row in rows]
+    records = Records(
         place,
-        [number for number, _ in rows],
-        pa.array([str(row["id"]) for _, row in rows], pa.string()),
+        numbers=[number for number, _ in rows],
+        ids=pa.array([str(row["id"]) for row in objects], pa.string()),
     )
     for role in ROLES:
-        for language in dict.fromkeys(language for _, row in rows for language in row[role]):
-            found.columns[role, language] = pa.array(
-                [row[role].get(language) for _, row in rows], pa.string()
-            )
-    named = dict.fromkeys(
-        language
-        for _, row in rows
-        for negative in row.get("negatives") or ()
-        for language in negative
-    )
-    for language in (
-        named
-    ):  # lists of equal length in all languages: a negative is one passage, whatever it is in
-        found.negatives[language] = pa.array(
-            [
-                [negative.get(language) for negative in row.get("negatives") or ()]
-                for _, row in rows
-            ],
-            pa.list_(pa.string()),
-        )
-    return found
+        texts = [row[role] for row in objects]
+        for language in _list_languages(texts):
+            records.columns[role, language] = pa.array(_pick_language(texts, language), pa.string())
+    negatives = [row.get("negatives") or [] for row in objects]
+    for language in _list_languages(chain.from_iterable(negatives)):
+        # The lists of a record are equally long in all languages: a negative is one passage, in
+        # whichever languages it is there.
+        lists = [_pick_language(texts, language) for texts in negatives]
+        records.negatives[language] = pa.array(lists, pa.list_(pa.string()))
+    return records
+
+
+def _list_languages(texts: Iterable[Mapping[str, str | None]]) -> list[str]:
+    """Returns the languages of several texts in the order of their first appearance."""
+    return list(dict.fromkeys(chain.from_iterable(texts)))
+
+
+def _pick_language(texts: Iterable[Mapping[str, str | None]], language: str) -> list[str | None]:
+    return [by_language.get(language) for by_language in texts]
 
 
 def read_tsv_records(path: Path, language: str, problems: Problems) -> Iterator[Records]:
-    """`id <tab> query <tab> passage` on each line, in one language."""
-    place, rows = f"{path}, line", []
+    """Reads records in one language from lines of id, query and passage between tabs.
+
+    The first line may be the header "id, query, passage". Other lines are problems and left out.
+    """
+    place = f"{path}, line"
+    rows: list[tuple[int, str, str, str]] = []
     for number, text in read_lines(path, problems):
         columns = text.split("\t")
         if number == 1 and columns == ["id", "query", "passage"]:
-            continue  # a header
+            continue
         if len(columns) != 3 or not columns[0].strip():
             problems.add(
-                f"{place} {number}: {len(columns)} columns, need id, query and passage between tabs: {text!r:.60}"
+                f"{place} {number}: {len(columns)} columns, need id, query and passage between "
+                f"tabs: {text!r:.60}"
             )
             continue
-        rows.append((number, columns[0].strip(), *columns[1:]))
+        record_id, query, passage = columns
+        rows.append((number, record_id.strip(), query, passage))
         if len(rows) == RECORDS_PER_BLOCK:
             yield build_pair_records(place, language, rows)
             rows = []
@@ -205,28 +244,36 @@ def read_tsv_records(path: Path, language: str, problems: Problems) -> Iterator[
 
 
 def find_matching_files(path: str, suffixes: Sequence[str]) -> list[Path]:
-    """The files of a path: one file, the files of a folder, or those of a pattern with * in it; ValueError for none.
+    """Returns the files of a path, which is a file, a folder or a pattern with * in it.
 
-    A file may end in anything but in what another form ends in.
+    Args:
+        path: the value of `corpus.path`.
+        suffixes: what the files of a folder must end in to be taken. A file named by the path
+            itself may end in anything but in what another format ends in.
+
+    Raises:
+        ValueError: if there is no such file, or one of another format.
     """
     place = Path(path).expanduser()
-    pattern = glob.has_magic(str(place)) and not place.exists()
-    found = sorted(map(Path, glob.glob(str(place)))) if pattern else [place]
+    endings = tuple(suffixes)
     if place.is_dir():
-        found = sorted(file for file in place.iterdir() if file.name.endswith(tuple(suffixes)))
-    missing = [str(file) for file in found if not file.is_file()]
-    if missing or not found:
+        files = sorted(file for file in place.iterdir() if file.name.endswith(endings))
+    elif glob.has_magic(str(place)) and not place.exists():
+        files = sorted(Path(file) for file in glob.glob(str(place)))
+    else:
+        files = [place]
+    needed = " or ".join(suffixes)
+    if not files:
+        raise ValueError(f"corpus.path={path}: no file there; it needs files that end in {needed}")
+    if not all(file.is_file() for file in files):
         raise ValueError(
-            f"corpus.path={path}: {'there is no such file or folder' if missing else 'no file there'}; it needs "
-            f"files that end in {' or '.join(suffixes)}"
+            f"corpus.path={path}: there is no such file or folder; it needs files that end in "
+            f"{needed}"
         )
-    for form, ends in FILE_ENDINGS.items():
-        if other := [
-            str(file)
-            for file in found
-            if file.name.endswith(ends) and not file.name.endswith(tuple(suffixes))
-        ]:
-            raise ValueError(
-                f"corpus.path={path}: {other[0]} is read by {form}, not by what needs {' or '.join(suffixes)}"
-            )
-    return found
+    for form, other_endings in FILE_ENDINGS.items():
+        for file in files:
+            if file.name.endswith(other_endings) and not file.name.endswith(endings):
+                raise ValueError(
+                    f"corpus.path={path}: {file} is read by {form}, not by what needs {needed}"
+                )
+    return files

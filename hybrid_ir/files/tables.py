@@ -16,163 +16,223 @@ from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import RECORDS_PER_BLOCK, ROLES, Records
 
 SIDES = (*ROLES, "negatives")
-Names = Mapping[str, str | Sequence[str]]  # language -> columns
-RowFilter = Callable[[pa.Table], pa.Array]
+ColumnNames = str | Sequence[str]
+ColumnsByLanguage = Mapping[str, ColumnNames]
+RowFilter = Callable[[pa.Table], pa.Array]  # gives a mask of the rows to keep
 EXAMPLE = "{query: {en: question}, passage: {en: [title, text]}}"
 
 
 @dataclass(frozen=True)
 class ColumnMap:
-    """Which columns of a table are what: names by language; several are joined by a blank, and nothing where the last is missing.
+    """Says which columns of a table hold queries, passages, negatives and ids.
 
-    `query_LL`, `passage_LL` and `negatives_LL` (or `query.LL`, fields of a struct) are found where nothing is given.
+    A side that is left empty is filled by the columns that are called `query_LL`, `passage_LL` and
+    `negatives_LL`, or `query.LL` for the fields of a struct, where LL is a language code.
+
+    Args:
+        query: the column of the queries of each language. Several columns are joined by a blank;
+            the text is missing where the last column is.
+        passage: the same of the passages.
+        negatives: the same of hard negatives. Each column holds texts or lists of texts.
+        id: the column of the ids. Without one, file and row are the id.
     """
 
-    query: Names = field(default_factory=dict)
-    passage: Names = field(default_factory=dict)
-    negatives: Names = field(default_factory=dict)  # of texts, or of lists of texts
+    query: ColumnsByLanguage = field(default_factory=dict)
+    passage: ColumnsByLanguage = field(default_factory=dict)
+    negatives: ColumnsByLanguage = field(default_factory=dict)
     id: str | None = "id"
 
-    def of(self, schema: pa.Schema) -> tuple["ColumnMap", list[str]]:
-        """Completed by the columns of a table, and what is wrong with it."""
-        names, wrong = schema.names, []
-        sides = {
-            side: dict(getattr(self, side)) or find_named_columns(side, schema, wrong)
-            for side in SIDES
-        }
-        own = None if self.id == "id" and "id" not in names else self.id
-        wanted = [
-            name
-            for side in sides.values()
-            for given in side.values()
-            for name in to_name_list(given)
-        ]
-        wrong += [
-            f"no column {name!r}"
-            for name in [*wanted, *([own] if own else [])]
-            if name not in names
-        ]
-        wrong += [f"no column {side}_LL" for side in ROLES if not sides[side]]
-        if "negatives" in names and not sides["negatives"]:
-            wrong.append(
-                "column 'negatives' has no language: call it negatives_LL, a list of texts in each row"
+    def get_side(self, side: str) -> dict[str, list[str]]:
+        """Returns the names of the columns of a side by language."""
+        columns: ColumnsByLanguage = getattr(self, side)
+        return {language: _to_list(names) for language, names in columns.items()}
+
+    def list_columns(self) -> list[str]:
+        """Returns the names of all columns, that of the ids last."""
+        names = []
+        for side in SIDES:
+            for side_names in self.get_side(side).values():
+                names += side_names
+        if self.id:
+            names.append(self.id)
+        return names
+
+    def complete(self, schema: pa.Schema) -> tuple["ColumnMap", list[str]]:
+        """Fills the empty sides from the names of the columns of a table.
+
+        Returns:
+            The completed map, and what is wrong with it or with the table.
+        """
+        errors: list[str] = []
+        sides: dict[str, ColumnsByLanguage] = {}
+        for side in SIDES:
+            sides[side] = self.get_side(side) or _find_named_columns(side, schema, errors)
+        id_column = self.id
+        if id_column == "id" and "id" not in schema.names:
+            id_column = None
+        completed = ColumnMap(**sides, id=id_column)
+        for name in completed.list_columns():
+            if name not in schema.names:
+                errors.append(f"no column {name!r}")
+        for role in ROLES:
+            if not sides[role]:
+                errors.append(f"no column {role}_LL")
+        if "negatives" in schema.names and not sides["negatives"]:
+            errors.append(
+                "column 'negatives' has no language: call it negatives_LL, a list of texts in each "
+                "row"
             )
-        return ColumnMap(**sides, id=own), wrong
+        return completed, errors
 
 
-def find_named_columns(side: str, schema: pa.Schema, wrong: list[str]) -> dict[str, str]:
-    """The columns of a side by language, by their names; adds what is wrong with them."""
-    found = {}
+def _to_list(names: ColumnNames) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _find_named_columns(side: str, schema: pa.Schema, errors: list[str]) -> dict[str, str]:
+    """Finds the columns of a side by their names, and adds what is wrong with them to `errors`."""
+    columns = {}
     for column in schema:
-        language = column.name[len(side) + 1 :]
-        if not column.name.startswith((f"{side}_", f"{side}.")) or (
-            language == "id" and pa.types.is_integer(column.type)
-        ):
+        if not column.name.startswith((f"{side}_", f"{side}.")):
             continue
+        language = column.name[len(side) + 1 :]
+        is_integer = pa.types.is_integer(column.type)
+        if language == "id" and is_integer:
+            continue  # numbers of queries or passages, not texts in Indonesian
+        code_error = explain_wrong_code(language)
         if language == "id":
-            wrong.append(f"column '{side}_id' may hold ids, or texts in Indonesian")
-        elif told := explain_wrong_code(language):
-            wrong.append(f"column {column.name!r}: {told}")
-        elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-            wrong.append(f"column {column.name!r} is {column.type}, not texts")
-        found[language] = column.name
-    return found
+            errors.append(f"column '{side}_id' may hold ids, or texts in Indonesian")
+        elif code_error:
+            errors.append(f"column {column.name!r}: {code_error}")
+        elif is_integer or pa.types.is_floating(column.type):
+            errors.append(f"column {column.name!r} is {column.type}, not texts")
+        columns[language] = column.name
+    return columns
 
 
-def parse_column_map(given: Any) -> ColumnMap:
-    """What a config says of columns; ValueError with everything that is wrong with it."""
-    if not isinstance(given or {}, Mapping):
-        raise ValueError(f"corpus.columns={given!r} must be {EXAMPLE}")
-    wrong = []
-    for key, value in (given or {}).items():
-        if key not in (*SIDES, "id"):
-            meant = get_close_matches(key, SIDES)
-            wrong.append(
-                f"{key} is none of {', '.join(SIDES)} and id{f', did you mean {meant[0]}?' if meant else ''}"
-            )
-        elif key != "id" and not (
-            isinstance(value, Mapping) and all(map(are_column_names, value.values()))
-        ):
-            wrong.append(f"{key}={value!r} must be columns by language")
-        elif key != "id":
-            wrong += [
-                f"{key}: {told}"
-                for language in value
-                if (told := explain_wrong_code(str(language)))
-            ]
-    if wrong:
-        raise ValueError(f"corpus.columns: {'; '.join(wrong)}. It must be {EXAMPLE}")
-    return ColumnMap(**(given or {}))
+def parse_column_map(value: Any) -> ColumnMap:
+    """Reads what a configuration says about columns.
+
+    Raises:
+        ValueError: with everything that is wrong with it.
+    """
+    columns = value or {}
+    if not isinstance(columns, Mapping):
+        raise ValueError(f"corpus.columns={value!r} must be {EXAMPLE}")
+    errors = []
+    for key, names in columns.items():
+        errors += _find_map_errors(key, names)
+    if errors:
+        raise ValueError(f"corpus.columns: {'; '.join(errors)}. It must be {EXAMPLE}")
+    return ColumnMap(**columns)
 
 
-def are_column_names(value: Any) -> bool:
-    names = [value] if isinstance(value, str) else value
-    return (
-        isinstance(names, Sequence) and bool(names) and all(isinstance(name, str) for name in names)
-    )
+def _find_map_errors(key: str, value: Any) -> list[str]:
+    """Says what is wrong with one key of a map of columns."""
+    if key == "id":
+        return []
+    if key not in SIDES:
+        similar_keys = get_close_matches(key, SIDES)
+        hint = f", did you mean {similar_keys[0]}?" if similar_keys else ""
+        return [f"{key} is none of {', '.join(SIDES)} and id{hint}"]
+    if not isinstance(value, Mapping) or not all(_are_names(names) for names in value.values()):
+        return [f"{key}={value!r} must be columns by language"]
+    errors = []
+    for language in value:
+        code_error = explain_wrong_code(str(language))
+        if code_error:
+            errors.append(f"{key}: {code_error}")
+    return errors
+
+
+def _are_names(value: Any) -> bool:
+    if isinstance(value, str):
+        return True
+    if not isinstance(value, Sequence) or not value:
+        return False
+    return all(isinstance(name, str) for name in value)
 
 
 def read_parquet_records(
     path: Path, columns: ColumnMap, problems: Problems, keep: RowFilter | None = None
 ) -> Iterator[Records]:
-    """Rows of a Parquet file, those that `keep` is true of."""
+    """Reads records from a Parquet file.
+
+    Args:
+        path: the file.
+        columns: which columns hold what.
+        problems: gets what is wrong with the file. Rows that are not UTF-8 are left out.
+        keep: takes a table and gives a mask of the rows that are records. None keeps all.
+    """
     try:
         file = pq.ParquetFile(path, memory_map=True)
     except FileNotFoundError:
-        return problems.add(f"{path} is missing", whole_file=True)
+        problems.add(f"{path} is missing", whole_file=True)
+        return
     except (pa.ArrowException, OSError) as error:
-        return problems.add(
-            f"{path}: not a Parquet file that can be read ({first_line(error)})", whole_file=True
-        )
+        reason = _describe_error(error)
+        problems.add(f"{path}: not a Parquet file that can be read ({reason})", whole_file=True)
+        return
     schema = file.schema_arrow.empty_table().flatten().schema
-    chosen, wrong = columns.of(schema)
-    if wrong:
-        return problems.add(
-            f"{path}: {'; '.join(wrong)}; there are {', '.join(schema.names)}. Say which are what, as in "
-            f"'columns={EXAMPLE}'",
+    columns, errors = columns.complete(schema)
+    if errors:
+        problems.add(
+            f"{path}: {'; '.join(errors)}; there are {', '.join(schema.names)}. Say which are "
+            f"what, as in 'columns={EXAMPLE}'",
             whole_file=True,
         )
-    batches, number = file.iter_batches(RECORDS_PER_BLOCK), 0
+        return
+    batches = file.iter_batches(RECORDS_PER_BLOCK)
+    rows_read = 0
     while True:
         try:
-            if (batch := next(batches, None)) is None:
-                return None
-            table = pa.Table.from_batches([batch]).flatten()
-            numbers = np.arange(number + 1, number + 1 + len(table))
-            unread = find_unreadable_rows(table, chosen)
-            for row in np.flatnonzero(unread):
-                problems.add(f"{path}, row {numbers[row]}: not UTF-8")
-            table = table.filter(pa.array(~unread)) if unread.any() else table
-            records = build_table_records(table, path, pa.array(numbers[~unread]), chosen, keep)
+            batch = next(batches, None)
+            if batch is None:
+                return
+            records = _read_batch(batch, rows_read + 1, path, columns, problems, keep)
         except (pa.ArrowException, TypeError, KeyError, OSError) as error:
-            return problems.add(
-                f"{path}, rows from {number + 1} on: not texts that can be read ({first_line(error)})",
+            problems.add(
+                f"{path}, rows from {rows_read + 1} on: not texts that can be read "
+                f"({_describe_error(error)})",
                 whole_file=True,
             )
-        number += len(batch)
-        records.done = number / file.metadata.num_rows
+            return
+        rows_read += len(batch)
+        records.done = rows_read / file.metadata.num_rows
         yield records
 
 
-def first_line(error: Exception) -> str:
-    return f"{(str(error).splitlines() or [type(error).__name__])[0]:.120}"
+def _describe_error(error: Exception) -> str:
+    """Returns the first line of an error's message."""
+    lines = str(error).splitlines()
+    return f"{lines[0]:.120}" if lines else type(error).__name__
 
 
-def find_unreadable_rows(table: pa.Table, chosen: ColumnMap) -> np.ndarray:
-    """Which rows have texts that are not UTF-8; Arrow looks at that nowhere by itself."""
-    found = np.zeros(len(table), bool)
-    names = {
-        name
-        for side in SIDES
-        for given in getattr(chosen, side).values()
-        for name in to_name_list(given)
-    }
-    for name in names | ({chosen.id} if chosen.id else set()):
-        column = table[name].combine_chunks()
-        if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-            column = column.view(
-                pa.large_string() if pa.types.is_large_binary(column.type) else pa.string()
-            )
+def _read_batch(
+    batch: pa.RecordBatch,
+    first_number: int,
+    path: Path,
+    columns: ColumnMap,
+    problems: Problems,
+    keep: RowFilter | None,
+) -> Records:
+    """Builds the records of a batch of rows, whose numbers in the file begin at `first_number`."""
+    table = pa.Table.from_batches([batch]).flatten()
+    numbers = np.arange(first_number, first_number + len(table))
+    unreadable = _find_unreadable_rows(table, columns)
+    for number in numbers[unreadable]:
+        problems.add(f"{path}, row {number}: not UTF-8")
+    if unreadable.any():
+        table = table.filter(pa.array(~unreadable))
+        numbers = numbers[~unreadable]
+    return _build_records(table, path, pa.array(numbers), columns, keep)
+
+
+def _find_unreadable_rows(table: pa.Table, columns: ColumnMap) -> np.ndarray:
+    """Marks the rows with texts that are not UTF-8, which Arrow checks nowhere by itself."""
+    unreadable = np.zeros(len(table), bool)
+    for name in dict.fromkeys(columns.list_columns()):
+        column = _view_as_text(table[name].combine_chunks())
         try:
             column.validate(full=True)
         except pa.ArrowInvalid:
@@ -180,60 +240,67 @@ def find_unreadable_rows(table: pa.Table, chosen: ColumnMap) -> np.ndarray:
                 try:
                     column[row].as_py()
                 except UnicodeDecodeError:
-                    found[row] = True
-    return found
+                    unreadable[row] = True
+    return unreadable
 
 
-def build_table_records(
-    table: pa.Table, path: Path, numbers: pa.Array, chosen: ColumnMap, keep: RowFilter | None
+def _view_as_text(column: pa.Array) -> pa.Array:
+    if pa.types.is_binary(column.type):
+        return column.view(pa.string())
+    if pa.types.is_large_binary(column.type):
+        return column.view(pa.large_string())
+    return column
+
+
+def _build_records(
+    table: pa.Table, path: Path, numbers: pa.Array, columns: ColumnMap, keep: RowFilter | None
 ) -> Records:
-    """The rows of a table, which have these numbers in their file."""
+    """Builds the records of a table whose rows have these numbers in their file."""
     if keep is not None:
-        kept = keep(table)
-        table, numbers = table.filter(kept), numbers.filter(kept)
-    ids = (
-        table[chosen.id].combine_chunks().cast(pa.string())
-        if chosen.id
-        else pa.array((f"{path} {number}" for number in numbers), pa.string())
-    )
-    return Records(
-        f"{path}, row",
-        numbers.to_pylist(),
-        ids,
-        {
-            (role, language): join_columns(table, to_name_list(given))
-            for role in ROLES
-            for language, given in getattr(chosen, role).items()
-        },
-        {
-            language: collect_lists(table, to_name_list(given))
-            for language, given in chosen.negatives.items()
-        },
-    )
+        mask = keep(table)
+        table = table.filter(mask)
+        numbers = numbers.filter(mask)
+    if columns.id:
+        ids = table[columns.id].combine_chunks().cast(pa.string())
+    else:
+        ids = pa.array((f"{path} {number}" for number in numbers), pa.string())
+    records = Records(f"{path}, row", numbers.to_pylist(), ids)
+    for role in ROLES:
+        for language, names in columns.get_side(role).items():
+            records.columns[role, language] = _join_columns(table, names)
+    for language, names in columns.get_side("negatives").items():
+        records.negatives[language] = _collect_lists(table, names)
+    return records
 
 
-def to_name_list(given: str | Sequence[str]) -> list[str]:
-    return [given] if isinstance(given, str) else list(given)
+def _join_columns(table: pa.Table, names: Sequence[str]) -> pa.Array:
+    """Joins the texts of several columns by blanks.
 
-
-def join_columns(table: pa.Table, names: Sequence[str]) -> pa.Array:
-    """The texts of one column, or of several with a blank between them; null where the last is: a title alone is no passage."""
+    The result is null or empty where the text of the last column is: a title alone is no passage.
+    """
     columns = [table[name].combine_chunks().cast(pa.string()) for name in names]
+    last = columns[-1]
     if len(columns) == 1:
-        return columns[0]
-    found = pc.utf8_trim_whitespace(
-        pc.binary_join_element_wise(*(pc.fill_null(c, "") for c in columns[:-1]), columns[-1], " ")
-    )
-    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(columns[-1]), ""), "", found)
+        return last
+    titles = [pc.fill_null(column, "") for column in columns[:-1]]
+    joined = pc.utf8_trim_whitespace(pc.binary_join_element_wise(*titles, last, " "))
+    is_empty = pc.equal(pc.utf8_trim_whitespace(last), "")
+    return pc.if_else(is_empty, "", joined)
 
 
-def collect_lists(table: pa.Table, names: Sequence[str]) -> pa.Array:
-    """Texts of several columns, or lists of texts of one, as one list per row; a null keeps its place."""
-    parts = [column.to_pylist() for column in (table[name] for name in names)]
-    return pa.array(
-        [
-            [text for value in row for text in (value if isinstance(value, list) else [value])]
-            for row in zip(*parts, strict=True)
-        ],
-        pa.list_(pa.string()),
-    )
+def _collect_lists(table: pa.Table, names: Sequence[str]) -> pa.Array:
+    """Collects the texts of several columns, or their lists of texts, in one list for each row.
+
+    A null keeps its place in the list.
+    """
+    columns = [table[name].to_pylist() for name in names]
+    lists = []
+    for values in zip(*columns, strict=True):
+        texts: list[str | None] = []
+        for value in values:
+            if isinstance(value, list):
+                texts += value
+            else:
+                texts.append(value)
+        lists.append(texts)
+    return pa.array(lists, pa.list_(pa.string()))

@@ -1,1 +1,1 @@
-"""How long a query takes: tokenise, encode, search; several checkpoints interleaved in one process (protocol, section 5)."""
+"""How long a query takes to tokenise, encode and search: settings, session, statistics, report."""

@@ -1,6 +1,7 @@
-"""The timing loop: every contestant on every batch, in an order drawn anew each time."""
+"""The timing loop: every contestant on every unit, in an order drawn anew each time."""
 
-# R rounds, U units, V contestants, S stages: tokenise, encode, then one per search; Q queries, B of them in a unit, D width
+# R rounds, U units, V contestants, S stages: tokenise, encode, then one per search
+# Q queries, B of them in a unit, D width
 
 import gc
 import time
@@ -12,10 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from hybrid_ir.latency.units import Units
+from hybrid_ir.latency.study import FIRST_SEARCH, Timings, Units
 
-TOKENISE, ENCODE, SEARCH = 0, 1, 2  # places on the axis S; further searches follow the first
-COUNTED = 256  # texts per call when tokens are counted
+COUNTED_AT_ONCE = 256  # texts whose tokens are counted
 
 
 @dataclass(frozen=True)
@@ -23,91 +23,92 @@ class Contestant:
     """One checkpoint under one backend, as the functions that are timed.
 
     Args:
-        inputs: texts to one input of the model, on its device.
+        checkpoint: its label.
+        backend: one of BACKENDS.
+        tokenise: texts to one input of the model, on its device.
         forward: that input to vectors (B, D).
-        wait: until the device has done what it was given.
-        searches: vectors to the places of the nearest vectors of a pool, one function per search of the measurement.
+        wait: waits until the device has finished.
+        searches: vectors to the places of the nearest vectors of a pool, one function for each
+            search of the measurement.
     """
 
     checkpoint: str
     backend: str
-    inputs: Callable[[list[str]], Any]
+    tokenise: Callable[[list[str]], Any]
     forward: Callable[[Any], torch.Tensor]
     wait: Callable[[], None]
     searches: Sequence[Callable[[torch.Tensor], Any]] = ()
 
 
-@dataclass(frozen=True)
-class Timings:
-    """Nanoseconds of every stage of every unit, for each contestant and round."""
-
-    units: Units
-    ns_RUVS: np.ndarray
-
-    def stages(self, contestant: int, search: int) -> dict[str, np.ndarray]:
-        """Nanoseconds (R, U) of tokenise, encode, search and their total."""
-        ns_RUS = self.ns_RUVS[:, :, contestant]
-        parts = {
-            "tokenise": ns_RUS[..., TOKENISE],
-            "encode": ns_RUS[..., ENCODE],
-            "search": ns_RUS[..., SEARCH + search],
-        }
-        return {**parts, "total": sum(parts.values())}
+def _do_nothing() -> None:
+    pass
 
 
-def measure(
+def time_contestants(
     contestants: Sequence[Contestant],
     queries: Sequence[str],
     units: Units,
     rounds: int,
     warmup: int,
     seed: int,
-    advance: Callable[[], None] = lambda: None,
+    advance: Callable[[], None] = _do_nothing,
     clock: Callable[[], int] = time.perf_counter_ns,
 ) -> Timings:
-    """Time all contestants, interleaved: on each unit one after the other, so drift of the machine hits all alike.
+    """Times all contestants interleaved, so that a slow minute of the machine hits all of them.
 
-    The order of units is drawn for every round, that of contestants for every unit. `advance` is called, untimed,
-    whenever all contestants have done a unit, those of the warm-up included.
+    On each unit they take their turn one after the other. The order of units is drawn for every
+    round, that of contestants for every unit.
+
+    Args:
+        contestants: what is timed.
+        queries: all queries (Q).
+        units: the queries that are timed together.
+        rounds: passes over all units.
+        warmup: untimed units before them.
+        seed: of all orders.
+        advance: is called, untimed, whenever all contestants have finished a unit, including
+            those of the warm-up.
+        clock: returns nanoseconds.
     """
     rng = np.random.default_rng([seed, units.batch_size])
-    stages = SEARCH + len(contestants[0].searches)
+    stages = FIRST_SEARCH + len(contestants[0].searches)
     ns_RUVS = np.zeros((rounds, len(units), len(contestants), stages), np.int64)
-    with without_garbage_collection():
+    with _without_garbage_collection():
         for unit in rng.integers(len(units), size=warmup):
+            texts = [queries[row] for row in units.rows[unit]]
             for contestant in contestants:
-                time_once(contestant, [queries[row] for row in units.rows[unit]], clock)
+                _time_once(contestant, texts, clock)
             advance()
         for ns_UVS in ns_RUVS:
             gc.collect()
             for unit in rng.permutation(len(units)):
                 texts = [queries[row] for row in units.rows[unit]]
-                for v in rng.permutation(len(contestants)):
-                    ns_UVS[unit, v] = time_once(contestants[v], texts, clock)
+                for number in rng.permutation(len(contestants)):
+                    ns_UVS[unit, number] = _time_once(contestants[number], texts, clock)
                 advance()
     return Timings(units, ns_RUVS)
 
 
-def time_once(contestant: Contestant, texts: list[str], clock: Callable[[], int]) -> list[int]:
-    """Nanoseconds of each stage."""
-    began = clock()
-    inputs = contestant.inputs(texts)
+def _time_once(contestant: Contestant, texts: list[str], clock: Callable[[], int]) -> list[int]:
+    """Returns the nanoseconds of each stage."""
+    start = clock()
+    inputs = contestant.tokenise(texts)
     contestant.wait()
-    read = clock()
+    tokenised = clock()
     vectors_BD = contestant.forward(inputs)
     contestant.wait()
     encoded = clock()
-    ns = [read - began, encoded - read]
+    ns_S = [tokenised - start, encoded - tokenised]
     for search in contestant.searches:
-        began = clock()
+        start = clock()
         search(vectors_BD)
-        ns.append(clock() - began)
-    return ns
+        ns_S.append(clock() - start)
+    return ns_S
 
 
 @contextmanager
-def without_garbage_collection() -> Iterator[None]:
-    """Off, and what is there already frozen, so that collecting between rounds is quick."""
+def _without_garbage_collection() -> Iterator[None]:
+    """Turns collection off; objects that exist are frozen, so that a call of it is quick."""
     was_enabled = gc.isenabled()
     gc.freeze()
     gc.disable()
@@ -120,11 +121,15 @@ def without_garbage_collection() -> Iterator[None]:
 
 
 def count_tokens(contestant: Contestant, queries: Sequence[str]) -> np.ndarray:
-    """Tokens (Q,) that the model reads of each query: its prefix and special tokens included, padding not."""
+    """Counts the tokens (Q) that the model reads of each query.
+
+    Its prefix and the special tokens are included, padding is not.
+    """
     counts = []
-    for start in range(0, len(queries), COUNTED):
-        inputs = contestant.inputs(list(queries[start : start + COUNTED]))
-        counts.append(
-            inputs["attention_mask"].sum(1) if isinstance(inputs, dict) else inputs.lengths_B
-        )
+    for start in range(0, len(queries), COUNTED_AT_ONCE):
+        inputs = contestant.tokenise(list(queries[start : start + COUNTED_AT_ONCE]))
+        if isinstance(inputs, dict):  # of sentence-transformers
+            counts.append(inputs["attention_mask"].sum(1))
+        else:
+            counts.append(inputs.lengths_B)
     return torch.cat(counts).cpu().numpy()

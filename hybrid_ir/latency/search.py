@@ -1,6 +1,6 @@
 """The top k of a pool: by all inner products, or by an HNSW graph."""
 
-# B queries, N vectors of the pool, D width, K found
+# B queries, N vectors of the pool, D width, K places
 
 from collections.abc import Callable
 from typing import Any
@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from hybrid_ir.latency.pools import LINKS
+from hybrid_ir.latency.pools import HNSW_LINKS
 from hybrid_ir.latency.settings import Unavailable
 
-EF_CONSTRUCTION, EF_SEARCH = 80, 64  # candidates kept while an HNSW graph is built and searched
+EF_CONSTRUCTION = 80  # candidates kept while an HNSW graph is built
+EF_SEARCH = 64  # candidates kept while it is searched
+ADDED_AT_ONCE = 10_000  # vectors
 
-SearchOf = Callable[[torch.Tensor], Any]
+SearchFunction = Callable[[torch.Tensor], Any]  # vectors (B, D) -> places (B, K) in main memory
 
 
-def exact(pool_ND: torch.Tensor, top_k: int) -> SearchOf:
-    """Every inner product, in the dtype of the pool; the places (B, K) end in main memory."""
+def build_exact_search(pool_ND: torch.Tensor, top_k: int) -> SearchFunction:
+    """Returns the search by every inner product, in the dtype of the pool."""
 
     @torch.inference_mode()
     def search(vectors_BD: torch.Tensor) -> torch.Tensor:
@@ -26,8 +28,10 @@ def exact(pool_ND: torch.Tensor, top_k: int) -> SearchOf:
     return search
 
 
-def hnsw(pool_ND: torch.Tensor, top_k: int) -> SearchOf:
-    """FAISS IndexHNSWFlat by inner product, on the CPU in float32, with as many threads as torch.
+def build_hnsw_search(pool_ND: torch.Tensor, top_k: int) -> SearchFunction:
+    """Builds FAISS IndexHNSWFlat by inner product and returns its search.
+
+    It runs on the CPU in float32, with as many threads as torch.
 
     Raises:
         Unavailable: faiss is not installed.
@@ -37,18 +41,26 @@ def hnsw(pool_ND: torch.Tensor, top_k: int) -> SearchOf:
     except ImportError as error:
         raise Unavailable("hnsw: faiss is not installed: pip install faiss-cpu") from error
     faiss.omp_set_num_threads(torch.get_num_threads())
-    index = faiss.IndexHNSWFlat(pool_ND.shape[1], LINKS // 2, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction, index.hnsw.efSearch = EF_CONSTRUCTION, EF_SEARCH
-    for chunk_ND in pool_ND.split(10_000):
-        index.add(np.ascontiguousarray(chunk_ND.float().cpu().numpy()))
-    return lambda vectors_BD: index.search(
-        np.ascontiguousarray(vectors_BD.float().cpu().numpy()), top_k
-    )[1]
+    index = faiss.IndexHNSWFlat(pool_ND.shape[1], HNSW_LINKS // 2, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = EF_CONSTRUCTION
+    index.hnsw.efSearch = EF_SEARCH
+    for chunk_ND in pool_ND.split(ADDED_AT_ONCE):
+        index.add(_to_faiss(chunk_ND))
+
+    def search(vectors_BD: torch.Tensor) -> np.ndarray:
+        _, places_BK = index.search(_to_faiss(vectors_BD), top_k)
+        return places_BK
+
+    return search
 
 
-def overlap(found_BK: Any, expected_BK: Any) -> float:
-    """Share of the expected places that were found, mean over queries."""
-    pairs = zip(np.asarray(found_BK), np.asarray(expected_BK), strict=True)
-    return float(
-        np.mean([len(set(found) & set(expected)) / len(expected) for found, expected in pairs])
-    )
+def _to_faiss(vectors: torch.Tensor) -> np.ndarray:
+    return np.ascontiguousarray(vectors.float().cpu().numpy())
+
+
+def compute_overlap(places_BK: Any, expected_BK: Any) -> float:
+    """Computes the share of the expected places that were found, as the mean over queries."""
+    shares = []
+    for places_K, expected_K in zip(np.asarray(places_BK), np.asarray(expected_BK), strict=True):
+        shares.append(len(set(places_K) & set(expected_K)) / len(expected_K))
+    return float(np.mean(shares))

@@ -1,6 +1,7 @@
-"""Any bi-encoder as texts in, vectors out: ours, a Hugging Face checkpoint, a sentence-transformers model."""
+"""Any bi-encoder as texts in, vectors out: ours, or a sentence-transformers model.
 
-# B texts, D width of the vectors
+Shapes: B texts of a batch, N texts, D width of the vectors.
+"""
 
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
@@ -19,53 +20,128 @@ from hybrid_ir.types import Role, Text
 
 PRECISIONS = ("fp32", "bf16")
 Similarity = Literal["cosine", "dot"]
-BATCH_SIZE = 32  # of sentence-transformers, its default
+BATCH_SIZE = 32  # texts, the default of sentence-transformers
+# Names under which sentence-transformers models keep the prompt of a role, the first one wins.
+PROMPT_NAMES: dict[Role, tuple[str, ...]] = {
+    "query": ("query",),
+    "passage": ("document", "passage", "corpus"),
+}
 
 
 def autocast_to(precision: str, device: torch.device) -> AbstractContextManager:
-    """Matrix products in bfloat16, or everything in float32 as stored."""
+    """Returns a context with matrix products in bfloat16, or all in float32 as stored."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-class BiEncoderAdapter:
-    """Our BiEncoder. What it reads of a text are token ids as bytes, so texts of the same tokens are the same."""
+class _EncodesTexts:
+    """Turns lists of texts into vectors with the methods of a TextEncoder."""
+
+    def encode_queries(self, texts: Sequence[Text], batch_size: int = BATCH_SIZE) -> torch.Tensor:
+        """Returns the vectors of queries, in their order, float32 on the CPU (N, D).
+
+        The prefix or prompt of queries is put before each text.
+
+        Args:
+            texts: N queries.
+            batch_size: texts encoded at once.
+
+        Example:
+            queries_QD = encoder.encode_queries(["Where is Kabul?", "Πού είναι η Αθήνα;"])
+            passages_ND = encoder.encode_passages(["Kabul is the capital of Afghanistan."])
+            scores_QN = queries_QD @ passages_ND.T
+        """
+        return self._encode_texts(texts, "query", batch_size)
+
+    def encode_passages(self, texts: Sequence[Text], batch_size: int = BATCH_SIZE) -> torch.Tensor:
+        """Returns the vectors of passages, in their order, float32 on the CPU (N, D).
+
+        The prefix or prompt of passages is put before each text. Texts that are longer than the
+        encoder reads are cut.
+
+        Args:
+            texts: N passages; a tuple is a pair of texts, for example a sentence and its context.
+            batch_size: texts encoded at once.
+
+        Example:
+            passages_ND = encoder.encode_passages(["Kabul is the capital of Afghanistan."])
+        """
+        return self._encode_texts(texts, "passage", batch_size)
+
+    def _encode_texts(self, texts: Sequence[Text], role: Role, batch_size: int) -> torch.Tensor:
+        """Encodes texts of similar length together, which saves padding, and restores the order."""
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size} must be at least 1")
+        vectors_ND = torch.zeros(len(texts), self.reading()["width"])
+        lengths_N = np.array([len(join_text_pair(text)) for text in texts], np.int64)
+        order_N = np.argsort(-lengths_N, kind="stable")
+        for start in range(0, len(texts), batch_size):
+            rows_B = order_N[start : start + batch_size]
+            items = self.read([texts[row] for row in rows_B], role)
+            vectors_BD = self.forward(self.tensors(items, role))
+            vectors_ND[torch.from_numpy(rows_B)] = vectors_BD.cpu()
+        return vectors_ND
+
+
+class BiEncoderAdapter(_EncodesTexts):
+    """Our BiEncoder as a TextEncoder.
+
+    What it reads of a text are its token ids as bytes, so texts of the same tokens are equal.
+
+    Args:
+        encoder: moved to the device, and put into evaluation mode.
+        name: for cards and tables.
+        precision: one of PRECISIONS.
+        device: as torch names it.
+    """
 
     similarity: Similarity = "cosine"
 
     def __init__(self, encoder: BiEncoder, name: str, precision: str = "fp32", device: str = "cpu"):
-        self.encoder, self.name, self.precision = encoder.to(device).eval(), name, precision
+        self.encoder = encoder.to(device).eval()
+        self.name = name
+        self.precision = precision
         self.device = torch.device(device)
-        self.texts_read, self.texts_cut = {"query": 0, "passage": 0}, {"query": 0, "passage": 0}
+        self.texts_read = {"query": 0, "passage": 0}
+        self.texts_cut = {"query": 0, "passage": 0}
 
     def read(self, texts: Sequence[Text], role: Role) -> list[Hashable]:
+        """Returns the token ids of each text as bytes, and counts texts that are too long."""
         ids, cut = self.encoder.tokenizers[role].read(texts)
         self.texts_read[role] += len(texts)
         self.texts_cut[role] += cut
         return [np.asarray(row, np.int32).tobytes() for row in ids]
 
     def tensors(self, items: Sequence[Hashable], role: Role) -> RaggedTokens:
+        """Returns texts that were read as one input of the encoder, on its device."""
         return concatenate_tokens([np.frombuffer(item, np.int32) for item in items]).to(self.device)
 
     @torch.inference_mode()
     def forward(self, inputs: RaggedTokens) -> torch.Tensor:
+        """Returns the unit vectors of one input (B, D), float32."""
         with autocast_to(self.precision, self.device):
             return self.encoder(inputs)
 
     def encode(self, items: Sequence[Hashable], role: Role) -> torch.Tensor:
+        """Returns the unit vectors of texts that were read (N, D), float32."""
         return self.forward(self.tensors(items, role))
 
     def windows(self, text: Text, overlap: float) -> list[Text]:
-        reader = self.encoder.tokenizers["passage"]
-        return cut_into_windows(text, reader.tokenizer, reader.max_length, overlap, reader.prefix)
+        """Cuts a passage into overlapping pieces that the encoder reads completely."""
+        role_tokenizer = self.encoder.tokenizers["passage"]
+        return cut_into_windows(
+            text,
+            role_tokenizer.tokenizer,
+            role_tokenizer.max_length,
+            overlap,
+            role_tokenizer.prefix,
+        )
 
     def reading(self) -> dict[str, Any]:
-        lengths = {
-            f"{role}_max_length": reader.max_length
-            for role, reader in self.encoder.tokenizers.items()
-        }
+        """Returns everything that decides which vector a text gets, besides the weights."""
         return {
-            **self.encoder.reading(),
-            **lengths,
+            **self.encoder.describe_reading(),
+            "query_max_length": self.encoder.tokenizers["query"].max_length,
+            "passage_max_length": self.encoder.tokenizers["passage"].max_length,
             "similarity": self.similarity,
             "width": self.encoder.width,
             "precision": self.precision,
@@ -73,14 +149,22 @@ class BiEncoderAdapter:
         }
 
 
-class SentenceTransformerAdapter:
-    """A sentence-transformers model by its own code: modules, pooling and prompts as its files say.
+class SentenceTransformerAdapter(_EncodesTexts):
+    """A sentence-transformers model by its own code, with the modules and prompts of its files.
 
     Args:
         path: folder or hub id.
-        prompts: of `query` and `passage`, instead of the model's own; None for its own.
-        max_length: in tokens, instead of the model's own.
-        similarity: `cosine` or `dot`, instead of the model's own.
+        prompts: of `query` and `passage`, instead of the model's; None for the model's.
+        max_length: in tokens, instead of the model's.
+        similarity: `cosine` or `dot`, instead of the model's.
+        revision: of a hub model.
+        trust_remote_code: run code that a hub model brings along.
+        precision: one of PRECISIONS.
+        device: as torch names it.
+
+    Raises:
+        ValueError: sentence-transformers is not installed, or the model's similarity is no inner
+            product.
     """
 
     def __init__(
@@ -98,8 +182,8 @@ class SentenceTransformerAdapter:
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
             raise ValueError(
-                f"{path!r} is a sentence-transformers model: pip install 'hybrid-ir[sentence-transformers]', or "
-                "say loader=transformers pooling=mean to read it as a plain Hugging Face encoder"
+                f"{path!r} is a sentence-transformers model: pip install "
+                "'hybrid-ir[sentence-transformers]'"
             ) from error
         with quiet_transformers():
             self.model = SentenceTransformer(
@@ -111,81 +195,94 @@ class SentenceTransformerAdapter:
             ).eval()
         if max_length is not None:
             self.model.max_seq_length = max_length
-        self.name, self.precision, self.device = Path(path).name, precision, torch.device(device)
-        own = {"query": ("query",), "passage": ("document", "passage", "corpus")}
-        # the library adds an empty `document` to every model: it must not hide a `passage` that the model has
-        self.prompts = {
-            role: prompts[role]
-            if prompts[role] is not None
-            else next(
-                (self.model.prompts[name] for name in names if self.model.prompts.get(name)), ""
-            )
-            for role, names in own.items()
-        }
-        found = similarity or self.model.similarity_fn_name or "cosine"
-        if found not in ("cosine", "dot"):
+        self.name = Path(path).name
+        self.precision = precision
+        self.device = torch.device(device)
+        self.prompts = {role: self._choose_prompt(role, prompts[role]) for role in PROMPT_NAMES}
+        self.similarity = similarity or self.model.similarity_fn_name or "cosine"
+        if self.similarity not in ("cosine", "dot"):
             raise ValueError(
-                f"{path!r} compares by {found}, which is no inner product: say similarity=cosine or dot"
+                f"{path!r} compares by {self.similarity}, which is no inner product: say "
+                "similarity=cosine or dot"
             )
-        self.similarity: Similarity = found
-        fast = hasattr(
-            self.model.tokenizer, "backend_tokenizer"
-        )  # a slow one would tokenise twice as long only to count
-        self.texts_read, self.texts_cut = (
-            {"query": 0, "passage": 0},
-            dict.fromkeys(("query", "passage"), 0 if fast else None),
-        )
+        self.texts_read = {"query": 0, "passage": 0}
+        # A slow tokenizer would run twice as long only to count.
+        has_fast_tokenizer = hasattr(self.model.tokenizer, "backend_tokenizer")
+        start = 0 if has_fast_tokenizer else None
+        self.texts_cut: dict[Role, int | None] = {"query": start, "passage": start}
+
+    def _choose_prompt(self, role: Role, prompt: str | None) -> str:
+        """Returns a prompt, the model's prompt of the role for None, "" where it has none.
+
+        The library adds an empty `document` prompt to every model: it must not hide a `passage`
+        prompt, so empty ones are passed over.
+        """
+        if prompt is not None:
+            return prompt
+        for name in PROMPT_NAMES[role]:
+            if self.model.prompts.get(name):
+                return self.model.prompts[name]
+        return ""
 
     def read(self, texts: Sequence[Text], role: Role) -> list[Hashable]:
+        """Returns the texts as the model takes them, and counts those that are too long."""
+        joined = [join_text_pair(text) for text in texts]
         self.texts_read[role] += len(texts)
         limit = self.model.max_seq_length
         if self.texts_cut[role] is not None and limit:
-            lengths = self.model.tokenizer(
-                [self.prompts[role] + join_text_pair(text) for text in texts],
+            prompt = self.prompts[role]
+            ids = self.model.tokenizer(
+                [prompt + text for text in joined],
                 verbose=False,
                 return_attention_mask=False,
                 return_token_type_ids=False,
             )["input_ids"]
-            self.texts_cut[role] += sum(len(row) > limit for row in lengths)
-        return [join_text_pair(text) for text in texts]
+            self.texts_cut[role] += sum(len(row) > limit for row in ids)
+        return joined
 
     def tensors(self, items: Sequence[Hashable], role: Role) -> dict[str, Any]:
+        """Returns texts that were read as one input of the model, on its device."""
         features = self.model.preprocess(list(items), prompt=self.prompts[role] or None)
-        return {
-            name: value.to(self.device) if torch.is_tensor(value) else value
-            for name, value in features.items()
-        }
+        inputs = {}
+        for name, value in features.items():
+            inputs[name] = value.to(self.device) if torch.is_tensor(value) else value
+        return inputs
 
     @torch.inference_mode()
     def forward(self, inputs: dict[str, Any]) -> torch.Tensor:
+        """Returns the vectors of one input (B, D), float32."""
         with autocast_to(self.precision, self.device):
-            return self._comparable(self.model(inputs)["sentence_embedding"])
+            return self._make_comparable(self.model(inputs)["sentence_embedding"])
 
     @torch.inference_mode()
     def encode(self, items: Sequence[Hashable], role: Role) -> torch.Tensor:
+        """Returns the vectors of texts that were read (N, D), in the model's batches, float32."""
         encode = self.model.encode_query if role == "query" else self.model.encode_document
         with autocast_to(self.precision, self.device):
-            return self._comparable(
-                encode(
-                    list(items),
-                    prompt=self.prompts[role],
-                    batch_size=BATCH_SIZE,
-                    convert_to_tensor=True,
-                    show_progress_bar=False,
-                )
+            vectors_ND = encode(
+                list(items),
+                prompt=self.prompts[role],
+                batch_size=BATCH_SIZE,
+                convert_to_tensor=True,
+                show_progress_bar=False,
             )
+            return self._make_comparable(vectors_ND)
 
-    def _comparable(self, vectors_BD: torch.Tensor) -> torch.Tensor:
-        return (
-            F.normalize(vectors_BD.float(), dim=-1)
-            if self.similarity == "cosine"
-            else vectors_BD.float()
-        )
+    def _make_comparable(self, vectors_BD: torch.Tensor) -> torch.Tensor:
+        """Returns vectors whose inner products are the similarity."""
+        vectors_BD = vectors_BD.float()
+        return F.normalize(vectors_BD, dim=-1) if self.similarity == "cosine" else vectors_BD
 
     def windows(self, text: Text, overlap: float) -> list[Text]:
+        """Cuts a passage into overlapping pieces that the model reads completely.
+
+        Raises:
+            ValueError: the model has no maximum length.
+        """
         if not self.model.max_seq_length:
             raise ValueError(
-                f"{self.name} has no maximum length, so nothing says how long a window is: give passage_max_length"
+                f"{self.name} has no maximum length, so nothing says how long a window is: give "
+                "passage_max_length"
             )
         return cut_into_windows(
             join_text_pair(text),
@@ -196,28 +293,27 @@ class SentenceTransformerAdapter:
         )
 
     def reading(self) -> dict[str, Any]:
-        pooling = next(
-            (
-                module.get_config_dict().get("pooling_mode")
-                for module in self.model
-                if type(module).__name__ == "Pooling"
-            ),
-            None,
-        )
-        width = self.model.get_embedding_dimension()
+        """Returns everything that decides which vector a text gets, besides the weights."""
         return {
-            "pooling": pooling,
+            "pooling": self._get_pooling_mode(),
             "modules": [type(module).__name__ for module in self.model],
-            **{f"{role}_prefix": prompt for role, prompt in self.prompts.items()},
+            "query_prefix": self.prompts["query"],
+            "passage_prefix": self.prompts["passage"],
             "query_max_length": self.model.max_seq_length,
             "passage_max_length": self.model.max_seq_length,
             "similarity": self.similarity,
-            "width": width,
+            "width": self.model.get_embedding_dimension(),
             "precision": self.precision,
             "tokenizer_canary": compute_tokenizer_canary(self.model.tokenizer),
         }
 
+    def _get_pooling_mode(self) -> str | None:
+        for module in self.model:
+            if type(module).__name__ == "Pooling":
+                return module.get_config_dict().get("pooling_mode")
+        return None
+
 
 def join_text_pair(text: Text) -> str:
-    """One text for a model that takes no pairs."""
+    """Returns a text, or both texts of a pair as one, for a model that takes no pairs."""
     return text if isinstance(text, str) else " ".join(text)

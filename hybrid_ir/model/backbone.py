@@ -1,15 +1,14 @@
-"""Backbones: loaded as released, or made from scratch on the texts at hand."""
+"""Backbones: loaded as released, or built from scratch on the texts at hand."""
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from huggingface_hub.utils import enable_progress_bars
 from safetensors.torch import load_file
 from tokenizers import (
@@ -32,11 +31,14 @@ from transformers import (
 )
 from transformers.utils import cached_file, logging
 
-TANH_HEAD_FOLDER = (
-    "2_Dense"  # folder of the dense layer in a sentence-transformers release of LaBSE
-)
+from hybrid_ir.files.atomic import write_folder_atomically
+
+# Folder of the dense layer in a sentence-transformers release of LaBSE.
+TANH_HEAD_FOLDER = "2_Dense"
+POOLER_PREFIX = "pooler."  # of the names of a pooler's weights
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-RECIPE_VERSION = 2  # of what a recipe makes
+RECIPE_VERSION = 2  # of what FromScratch builds out of the same recipe
+HEX_DIGITS_OF_CACHE_KEY = 32
 
 
 def load_backbone(
@@ -47,56 +49,87 @@ def load_backbone(
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> tuple[nn.Module, PreTrainedTokenizerFast, nn.Module]:
-    """The encoder in float32, its tokenizer, and the head behind the pooling (identity unless `tanh_head`).
+    """Loads a Hugging Face encoder for training.
+
+    Args:
+        name: folder or hub id.
+        tanh_head: load LaBSE's dense layer and tanh as the head.
+        dropout: replaces every dropout rate; None keeps the checkpoint's.
+        attention: `sdpa` or `eager`; None takes the library's choice.
+        revision: of a hub model.
+        trust_remote_code: run code that a hub model brings along.
+
+    Returns:
+        The encoder in float32 and in training mode, its tokenizer, and the head behind the pooling
+        (the identity unless `tanh_head`).
 
     Raises:
-        ValueError: not a folder and not to be had from the hub, or weights that the checkpoint lacks.
+        ValueError: the name is no folder and the hub did not deliver it, or the checkpoint lacks
+            weights.
     """
-    hub = {"revision": revision, "trust_remote_code": trust_remote_code}
+    model, tokenizer, missing = _load_pretrained(
+        name, dropout, attention, revision=revision, trust_remote_code=trust_remote_code
+    )
+    missing_layers = sorted(key for key in missing if not key.startswith(POOLER_PREFIX))
+    if missing_layers:
+        raise ValueError(
+            f"model.backbone={name!r} lacks {len(missing_layers)} weights, first "
+            f"{missing_layers[0]!r}: they would be random. Use a checkpoint of an encoder."
+        )
+    if tanh_head:
+        # The layers are complete here, so what is missing is of the pooler.
+        head = _load_tanh_head(name, model, has_pooler_weights=not missing, revision=revision)
+    else:
+        head = nn.Identity()
+    # A pooler that no loss reaches would fail distributed training.
+    model.pooler = None
+    # from_pretrained returns a model in evaluation mode, and Lightning would keep that.
+    return model.train(), tokenizer, head
+
+
+def _load_pretrained(
+    name: str, dropout: float | None, attention: str | None, **hub_options
+) -> tuple[nn.Module, PreTrainedTokenizerFast, list[str]]:
+    """Returns a model in float32, whatever it was stored in, its tokenizer and missing weights."""
     try:
-        config = AutoConfig.from_pretrained(name, **hub)
-        for key, value in config.to_dict().items():
-            if dropout is not None and "dropout" in key and isinstance(value, float):
-                setattr(config, key, dropout)
+        config = AutoConfig.from_pretrained(name, **hub_options)
+        if dropout is not None:
+            _replace_dropout(config, dropout)
         with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(name, **hub)
-            # float32 masters whatever dtype the checkpoint was stored in
+            tokenizer = AutoTokenizer.from_pretrained(name, **hub_options)
             model, report = AutoModel.from_pretrained(
                 name,
                 config=config,
                 attn_implementation=attention,
                 dtype=torch.float32,
                 output_loading_info=True,
-                **hub,
+                **hub_options,
             )
     except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
         raise ValueError(
-            f"model.backbone={name!r} could not be loaded: it is no folder with a Hugging Face checkpoint, and the hub did "
-            f"not deliver it. Give a local path, or check the name and the network. ({str(error).splitlines()[0]})"
+            f"model.backbone={name!r} could not be loaded: it is no folder with a Hugging Face "
+            "checkpoint, and the hub did not deliver it. Give a local path, or check the name and "
+            f"the network. ({reason})"
         ) from error
-    missing = [key for key in report["missing_keys"] if not key.startswith("pooler.")]
-    if missing:
-        raise ValueError(
-            f"model.backbone={name!r} lacks {len(missing)} weights, first {sorted(missing)[0]!r}: "
-            "they would be random. Use a checkpoint of an encoder."
-        )
-    head = (
-        _tanh_head(name, model, len(missing) == len(report["missing_keys"]), revision)
-        if tanh_head
-        else nn.Identity()
-    )
-    model.pooler = None  # what no loss reaches would fail distributed training
-    return (
-        model.train(),
-        tokenizer,
-        head,
-    )  # from_pretrained hands it over in eval mode, and Lightning would keep that
+    return model, tokenizer, list(report["missing_keys"])
+
+
+def _replace_dropout(config: AutoConfig, rate: float) -> None:
+    """Sets every dropout rate of a config."""
+    for key, value in config.to_dict().items():
+        if "dropout" in key and isinstance(value, float):
+            setattr(config, key, rate)
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Without its report on the pooler that we leave out on purpose and its bars over local files; downloads keep theirs."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    """Silences transformers, but for the progress bars of downloads.
+
+    It would report on the pooler that we leave out on purpose, and show bars over local files.
+    """
+    verbosity = logging.get_verbosity()
+    had_progress_bars = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     enable_progress_bars()
@@ -104,14 +137,34 @@ def quiet_transformers() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(verbosity)
-        if bars:
+        if had_progress_bars:
             logging.enable_progress_bar()
 
 
-def _tanh_head(name: str, model: nn.Module, has_pooler: bool, revision: str | None) -> nn.Module:
-    """LaBSE's dense layer and tanh: from the sentence-transformers folder 2_Dense, else the encoder's own pooler."""
+def _load_tanh_head(
+    name: str, model: nn.Module, has_pooler_weights: bool, revision: str | None
+) -> nn.Module:
+    """Returns LaBSE's dense layer and tanh.
+
+    The weights are those of the sentence-transformers folder 2_Dense, else of the encoder's pooler.
+    """
     width = model.config.hidden_size
     dense = nn.Linear(width, width)
+    weights = _load_dense_weights(name, revision)
+    if weights is not None:
+        dense.load_state_dict(weights)
+    elif getattr(model, "pooler", None) is not None and has_pooler_weights:
+        dense.load_state_dict(model.pooler.dense.state_dict())
+    else:
+        raise ValueError(
+            f"model.pooling=labse needs a dense layer, and {name!r} has neither "
+            f"{TANH_HEAD_FOLDER}/ nor the weights of a pooler: use pooling=cls or mean"
+        )
+    return nn.Sequential(dense, nn.Tanh())
+
+
+def _load_dense_weights(name: str, revision: str | None) -> dict[str, torch.Tensor] | None:
+    """Returns the weights of the folder 2_Dense of a model, None if it has no such folder."""
     for file in ("model.safetensors", "pytorch_model.bin"):
         path = cached_file(
             name,
@@ -120,30 +173,30 @@ def _tanh_head(name: str, model: nn.Module, has_pooler: bool, revision: str | No
             _raise_exceptions_for_missing_entries=False,
             _raise_exceptions_for_connection_errors=False,
         )
-        if path:
-            weights = (
-                load_file(path)
-                if file.endswith("safetensors")
-                else torch.load(path, weights_only=True)
-            )
-            dense.load_state_dict(
-                {key.removeprefix("linear."): value.float() for key, value in weights.items()}
-            )
-            return nn.Sequential(dense, nn.Tanh())
-    if getattr(model, "pooler", None) is None or not has_pooler:
-        raise ValueError(
-            f"model.pooling=labse needs a dense layer, and {name!r} has neither {TANH_HEAD_FOLDER}/ nor the weights "
-            "of a pooler: use pooling=cls or mean"
-        )
-    dense.load_state_dict(model.pooler.dense.state_dict())
-    return nn.Sequential(dense, nn.Tanh())
+        if not path:
+            continue
+        if file.endswith("safetensors"):
+            weights = load_file(path)
+        else:
+            weights = torch.load(path, weights_only=True)
+        return {key.removeprefix("linear."): value.float() for key, value in weights.items()}
+    return None
 
 
 @dataclass(frozen=True)
 class FromScratch:
-    """Recipe of a small BERT with random weights and a byte-pair tokenizer trained on the texts at hand.
+    """Recipe of a small BERT with random weights and a tokenizer trained on the texts at hand.
 
-    Byte-pair with byte fallback rather than unigram, which splits common words on so little text.
+    The tokenizer is byte-pair with byte fallback, as unigram splits common words on so little text.
+
+    Attributes:
+        vocab_size: tokens of the tokenizer, at most.
+        width: of the vectors between layers.
+        layers: of the transformer.
+        heads: of its attention.
+        intermediate: width of its feed-forward layers.
+        max_positions: longest text in tokens.
+        seed: of the random weights.
     """
 
     vocab_size: int = 8000
@@ -160,31 +213,42 @@ class FromScratch:
         )
 
     def build(self, texts: Iterable[str], cache: Path) -> Path:
-        """Folder with the model in Hugging Face form; the same recipe and texts give the same folder."""
+        """Returns a folder with the model in Hugging Face form, built if it is not in the cache.
+
+        The same recipe and texts give the same folder.
+
+        Args:
+            texts: the tokenizer is trained on them.
+            cache: folder of all backbones.
+
+        Raises:
+            ValueError: there are no texts.
+        """
         if not texts:
             raise ValueError(
-                "model: a backbone from scratch needs the training texts for its tokenizer; name a checkpoint "
-                "(model.backbone=PATH) where there are none"
+                "model: a backbone from scratch needs the training texts for its tokenizer; name a "
+                "checkpoint (model.backbone=PATH) where there are none"
             )
         digest = hashlib.sha256(json.dumps([RECIPE_VERSION, asdict(self)]).encode())
         for text in texts:
             digest.update(text.encode() + b"\n")
-        folder = cache / "backbones" / digest.hexdigest()[:32]
+        folder = cache / "backbones" / digest.hexdigest()[:HEX_DIGITS_OF_CACHE_KEY]
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".writing-") as name:
-                written = Path(name) / "backbone"
-                self._tokenizer(texts).save_pretrained(written)
-                with quiet_transformers():
-                    self._model().save_pretrained(written)
-                try:
-                    os.rename(written, folder)
-                except OSError:  # another process was faster with the same backbone
-                    if not folder.exists():
-                        raise
+            with FileLock(f"{folder}.lock"):
+                if not folder.exists():  # another process may have been faster
+                    self._write(texts, folder)
         return folder
 
-    def _model(self) -> BertModel:
+    def _write(self, texts: Iterable[str], folder: Path) -> None:
+        """Writes the tokenizer and the model; the caller holds the lock of the folder."""
+        with write_folder_atomically(folder) as temporary:
+            self._train_tokenizer(texts).save_pretrained(temporary)
+            with quiet_transformers():
+                self._build_model().save_pretrained(temporary)
+
+    def _build_model(self) -> BertModel:
+        """Returns a model whose random weights depend on nothing but the seed."""
         config = BertConfig(
             vocab_size=self.vocab_size,
             hidden_size=self.width,
@@ -199,29 +263,22 @@ class FromScratch:
             torch.manual_seed(self.seed)
             return BertModel(config)
 
-    def _tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    def _train_tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerFast:
+        """Returns a byte-pair tokenizer trained on the texts, in the form of BERT's."""
         tokenizer = Tokenizer(models.BPE(unk_token="[UNK]", byte_fallback=True))
         tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
-        bytes_of_fallback = [f"<0x{byte:02X}>" for byte in range(256)]
-        special = SPECIAL_TOKENS + bytes_of_fallback
-        # the trainer would take all characters, however small the vocabulary
-        tokenizer.train_from_iterator(
-            texts,
-            trainers.BpeTrainer(
-                vocab_size=self.vocab_size,
-                limit_alphabet=max(0, self.vocab_size - len(special)),
-                special_tokens=special,
-                show_progress=False,
-            ),
+        reserved_tokens = SPECIAL_TOKENS + [f"<0x{byte:02X}>" for byte in range(256)]
+        trainer = trainers.BpeTrainer(
+            vocab_size=self.vocab_size,
+            # Without a limit the trainer takes all characters, however small the vocabulary is.
+            limit_alphabet=max(0, self.vocab_size - len(reserved_tokens)),
+            special_tokens=reserved_tokens,
+            show_progress=False,
         )
-        # the trainer takes bytes as special tokens only; as such a text that spells one out would turn into it
-        rules = json.loads(tokenizer.to_str())
-        rules["added_tokens"] = [
-            token for token in rules["added_tokens"] if token["content"] in SPECIAL_TOKENS
-        ]
-        tokenizer = Tokenizer.from_str(json.dumps(rules))
+        tokenizer.train_from_iterator(texts, trainer)
+        tokenizer = _keep_bytes_as_plain_tokens(tokenizer)
         tokenizer.post_processor = processors.TemplateProcessing(
             single="[CLS] $A [SEP]",
             pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -236,3 +293,18 @@ class FromScratch:
             mask_token="[MASK]",
             model_max_length=self.max_positions,
         )
+
+
+def _keep_bytes_as_plain_tokens(tokenizer: Tokenizer) -> Tokenizer:
+    """Returns the tokenizer with only SPECIAL_TOKENS as special ones.
+
+    Its trainer takes the bytes of the fallback only as special tokens, and a text that spells such
+    a token out would turn into it.
+    """
+    rules = json.loads(tokenizer.to_str())
+    special_tokens = []
+    for token in rules["added_tokens"]:
+        if token["content"] in SPECIAL_TOKENS:
+            special_tokens.append(token)
+    rules["added_tokens"] = special_tokens
+    return Tokenizer.from_str(json.dumps(rules))

@@ -1,8 +1,10 @@
-"""BiEncoder: one shared transformer turns ragged tokens into unit vectors."""
+"""BiEncoder: one shared transformer turns token ids into unit vectors.
 
-# B texts, T tokens of a text (longest of its slice), H hidden width, D width of the vectors
+Shapes: B texts, T tokens of the longest text of a slice (or of all texts in `ids_T`), H width of
+the transformer, D width of the vectors.
+"""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,41 +18,63 @@ from hybrid_ir.model.backbone import FromScratch, load_backbone
 from hybrid_ir.model.token_store import RaggedTokens
 from hybrid_ir.model.tokens import RoleTokenizer
 
+SHORTEST_MAX_LENGTH = 4  # tokens: two special ones, and some of the text
+# Kinds of models whose position ids start behind the padding id.
+MODELS_WITH_SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "camembert")
+
 
 def pool_mean(hidden_BTH: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+    """Returns the mean of the hidden vectors of each text's tokens (B, H)."""
     weights_BT1 = mask_BT.unsqueeze(-1).to(hidden_BTH.dtype)
     return (hidden_BTH * weights_BT1).sum(1) / weights_BT1.sum(1).clamp(min=1)
 
 
 def pool_first_token(hidden_BTH: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+    """Returns the hidden vector of each text's first token (B, H)."""
     return hidden_BTH[:, 0]
 
 
-POOLINGS = {
+POOLINGS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "mean": pool_mean,
     "cls": pool_first_token,
-    "labse": pool_first_token,
-}  # labse adds its released dense layer and tanh
+    "labse": pool_first_token,  # then the dense layer and tanh of LaBSE's release
+}
 
 
 class BiEncoder(nn.Module):
-    """Queries and passages through the same weights, told apart by their prefix only (arXiv 2408.10536, section 3).
+    """Encodes queries and passages with the same weights; only their prefixes differ.
+
+    See section 3 of arXiv 2408.10536.
 
     Args:
         backbone: folder or hub id of a Hugging Face encoder, or a FromScratch recipe.
-        pooling: `mean` of the tokens, `cls`, or `labse`: cls, then the checkpoint's dense layer and tanh.
+        pooling: `mean` of the tokens, `cls`, or `labse`: cls, then the checkpoint's dense layer and
+            tanh.
         projection: width of a linear layer on top; none by default.
-        query_prefix, passage_prefix: put before every text; models with none of their own take "".
-        query_max_length, passage_max_length: tokens, special ones included.
-        train_embeddings: False freezes the input embeddings, most of a multilingual model's weights.
+        query_prefix: put before every query; "" for a model that has no prefixes.
+        passage_prefix: put before every passage.
+        query_max_length: in tokens, special ones included.
+        passage_max_length: in tokens, special ones included.
+        train_embeddings: False freezes the input embeddings, most of a multilingual model's
+            weights.
         dropout: replaces every dropout rate of the backbone; None keeps the checkpoint's.
-        gradient_checkpointing: recompute activations in the backward pass: less memory, a third more time.
-        attention: `sdpa` or `eager`; None takes the library's choice. In bf16 on a CPU eager trains 1.4 times as fast.
-        tokens_per_slice: texts are sorted by length and encoded in slices of at most so many padded tokens.
+        gradient_checkpointing: recompute activations in the backward pass: less memory, a third
+            more time.
+        attention: `sdpa` or `eager`; None takes the library's choice. In bf16 on a CPU eager trains
+            1.4 times as fast.
+        tokens_per_slice: texts are sorted by length and encoded in slices of at most so many padded
+            tokens.
         revision: of a hub model.
         trust_remote_code: run code that a hub model brings along.
         texts: what a FromScratch recipe trains its tokenizer on.
         cache: folder for such a backbone.
+
+    Attributes:
+        tokenizers: a RoleTokenizer for `query` and one for `passage`.
+        width: of the vectors.
+
+    Raises:
+        ValueError: a choice that does not exist, or a backbone that cannot be loaded.
     """
 
     def __init__(
@@ -73,125 +97,154 @@ class BiEncoder(nn.Module):
         cache: str | Path = ".cache",
     ):
         super().__init__()
-        if pooling not in POOLINGS:
-            raise ValueError(f"model.pooling={pooling!r} must be one of {', '.join(POOLINGS)}")
-        if tokens_per_slice < 1 or (projection is not None and projection < 1):
-            raise ValueError(
-                f"model.tokens_per_slice={tokens_per_slice} and model.projection={projection} must be at least 1 "
-                "(projection: or null for none)"
-            )
-        if dropout is not None and not 0 <= dropout < 1:
-            raise ValueError(
-                f"model.dropout={dropout} must be 0 or more and below 1, or null for the checkpoint's own"
-            )
+        _require_valid_choices(pooling, projection, dropout, tokens_per_slice)
         self.name = str(backbone)
-        folder = (
-            backbone.build(texts, Path(cache)) if isinstance(backbone, FromScratch) else backbone
-        )
-        self.backbone, tokenizer, self.head = load_backbone(
-            str(folder),
+        self.pooling = pooling
+        self.tokens_per_slice = tokens_per_slice
+        if isinstance(backbone, FromScratch):
+            folder = str(backbone.build(texts, Path(cache)))
+        else:
+            folder = backbone
+        self.backbone, self.tokenizer, self.head = load_backbone(
+            folder,
             tanh_head=pooling == "labse",
             dropout=dropout,
             attention=attention,
             revision=revision,
             trust_remote_code=trust_remote_code,
         )
-        self.pool, self.pooling = POOLINGS[pooling], pooling
-        width = self.backbone.config.hidden_size
-        self.projection = nn.Linear(width, projection, bias=False) if projection else nn.Identity()
-        self.width = projection or width
-        self.tokenizer, self.tokens_per_slice = tokenizer, tokens_per_slice
-        self.pad_id = tokenizer.pad_token_id
-        # BERT tells the second text of a pair by its type; XLM-R does not
-        self.pairs_have_types = max(tokenizer("a", "b").get("token_type_ids") or [0]) > 0
+        hidden_width = self.backbone.config.hidden_size
+        if projection:
+            self.projection = nn.Linear(hidden_width, projection, bias=False)
+        else:
+            self.projection = nn.Identity()
+        self.width = projection or hidden_width
+        self.pad_id = self.tokenizer.pad_token_id
+        # BERT knows the second text of a pair by its type; XLM-R has no types.
+        types_of_pair = self.tokenizer("a", "b").get("token_type_ids") or [0]
+        self.pairs_have_types = max(types_of_pair) > 0
+        self._require_positions(query_max_length, "query")
+        self._require_positions(passage_max_length, "passage")
         self.tokenizers = {
-            "query": RoleTokenizer(
-                tokenizer, query_prefix, self._allowed(query_max_length, "query")
-            ),
-            "passage": RoleTokenizer(
-                tokenizer, passage_prefix, self._allowed(passage_max_length, "passage")
-            ),
+            "query": RoleTokenizer(self.tokenizer, query_prefix, query_max_length),
+            "passage": RoleTokenizer(self.tokenizer, passage_prefix, passage_max_length),
         }
         self.backbone.get_input_embeddings().weight.requires_grad_(train_embeddings)
         if gradient_checkpointing:
-            enable = getattr(
-                self.backbone, "activation_checkpointing_enable", None
-            )  # its name since transformers 5
-            (enable or self.backbone.gradient_checkpointing_enable)({"use_reentrant": False})
+            _enable_gradient_checkpointing(self.backbone)
 
-    def layers(self) -> list[nn.Module]:
-        """The transformer's layers, the unit in which sharded weights come and go."""
-        return next(
-            (list(part) for part in self.backbone.modules() if isinstance(part, nn.ModuleList)), []
-        )
+    def list_layers(self) -> list[nn.Module]:
+        """Returns the transformer's layers, the units in which sharded weights are fetched."""
+        for part in self.backbone.modules():
+            if isinstance(part, nn.ModuleList):
+                return list(part)
+        return []
 
-    def reading(self) -> dict[str, str]:
-        """What turns the same weights into other vectors; a checkpoint of one reading measures nothing under another."""
+    def describe_reading(self) -> dict[str, str]:
+        """Returns everything that makes other vectors out of the same weights and tokenizer.
+
+        A checkpoint that was trained with one reading is refused by an encoder with another.
+        """
         return {
             "pooling": self.pooling,
-            **{f"{role}_prefix": reader.prefix for role, reader in self.tokenizers.items()},
+            "query_prefix": self.tokenizers["query"].prefix,
+            "passage_prefix": self.tokenizers["passage"].prefix,
         }
 
     def forward(self, tokens: RaggedTokens, cache_gradients: bool = False) -> torch.Tensor:
-        """Unit vectors (B, D), float32 whatever lower precision the backbone has.
+        """Returns unit vectors (B, D), float32 whatever lower precision the backbone has.
 
-        With `cache_gradients` only these vectors are kept for the backward pass: when the gradient of the loss has reached
-        them, slice after slice is encoded again, with the dropout it had, and passes its gradient on (GradCache, Gao et al.
-        2021, arXiv 2101.06983). Peak memory is then that of one slice, whatever the batch.
+        Args:
+            tokens: of B texts.
+            cache_gradients: keep only the vectors for the backward pass. When the gradient of the
+                loss has reached them, slice after slice is encoded again, with the dropout it had,
+                and passes its gradient on (GradCache, Gao et al. 2021, arXiv 2101.06983). Peak
+                memory is then that of one slice, whatever the batch.
         """
+        device = tokens.ids_T.device
         order_B = torch.argsort(tokens.lengths_B, descending=True, stable=True)
-        encode = (
-            partial(checkpoint, self._encode, use_reentrant=False)
-            if cache_gradients
-            else self._encode
-        )
-        slices, nothing_11 = (
-            list(self._slices(tokens, order_B)),
-            torch.full((1, 1), self.pad_id, device=tokens.ids_T.device),
-        )
-        # weights that are spread over ranks come and go on all ranks at once
-        idle = [(nothing_11, torch.ones_like(nothing_11))] * count_missing_calls(self, len(slices))
-        vectors = [encode(ids_BT, mask_BT) for ids_BT, mask_BT in (*slices, *idle)]
-        back_B = torch.argsort(order_B).to(tokens.ids_T.device)
-        return (
-            torch.cat(vectors)[back_B]
-            if vectors
-            else torch.zeros(0, self.width, device=tokens.ids_T.device)
-        )
+        encode = self._encode
+        if cache_gradients:
+            encode = partial(checkpoint, self._encode, use_reentrant=False)
+        slices = list(self._cut_slices(tokens, order_B))
+        # Weights that are spread over ranks are fetched by all ranks at once, so a rank with fewer
+        # slices than others encodes a padding token instead.
+        padding_11 = torch.full((1, 1), self.pad_id, device=device)
+        for _ in range(count_missing_calls(self, len(slices))):
+            slices.append((padding_11, torch.ones_like(padding_11)))
+        if not slices:
+            return torch.zeros(0, self.width, device=device)
+        vectors_BD = torch.cat([encode(ids_BT, mask_BT) for ids_BT, mask_BT in slices])
+        original_order_B = torch.argsort(order_B).to(device)
+        return vectors_BD[original_order_B]
 
     def _encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """Returns the unit vectors (B, D) of padded token ids."""
         inputs = {"input_ids": ids_BT, "attention_mask": mask_BT}
         if self.pairs_have_types:
             ends_BT = (ids_BT == self.tokenizer.sep_token_id).long()
             inputs["token_type_ids"] = (ends_BT.cumsum(1) - ends_BT).clamp(max=1) * mask_BT
         hidden_BTH = self.backbone(**inputs).last_hidden_state
-        pooled_BD = self.projection(self.head(self.pool(hidden_BTH, mask_BT)))
-        return F.normalize(
-            pooled_BD.to(torch.promote_types(pooled_BD.dtype, torch.float32)), dim=-1
-        )
+        pooled_BH = POOLINGS[self.pooling](hidden_BTH, mask_BT)
+        vectors_BD = self.projection(self.head(pooled_BH))
+        dtype = torch.promote_types(vectors_BD.dtype, torch.float32)
+        return F.normalize(vectors_BD.to(dtype), dim=-1)
 
-    def _slices(
+    def _cut_slices(
         self, tokens: RaggedTokens, order_B: torch.Tensor
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Padded ids and mask of neighbours in length, longest first: little padding, and the peak comes first."""
-        texts, device = tokens.ids_T.split(tokens.lengths_B.tolist()), tokens.ids_T.device
+        """Yields padded ids and their mask, a slice of texts of similar length at a time.
+
+        The longest texts come first: there is little padding, and the peak of memory is at once.
+        """
+        device = tokens.ids_T.device
+        texts = tokens.ids_T.split(tokens.lengths_B.tolist())
         start = 0
         while start < len(order_B):
             longest = max(1, int(tokens.lengths_B[order_B[start]]))
-            rows = order_B[start : start + max(1, self.tokens_per_slice // longest)]
+            size = max(1, self.tokens_per_slice // longest)
+            rows = order_B[start : start + size]
             ids_BT = nn.utils.rnn.pad_sequence(
-                [texts[row] for row in rows.tolist()], True, self.pad_id
+                [texts[row] for row in rows.tolist()], batch_first=True, padding_value=self.pad_id
             )
             mask_BT = torch.arange(ids_BT.shape[1])[None, :] < tokens.lengths_B[rows][:, None]
             yield ids_BT, mask_BT.to(device, torch.long)
             start += len(rows)
 
-    def _allowed(self, max_length: int, role: str) -> int:
-        positions = getattr(self.backbone.config, "max_position_embeddings", max_length)
-        if self.backbone.config.model_type in ("roberta", "xlm-roberta", "camembert"):
-            positions -= self.pad_id + 1  # their position ids start behind the padding id
-        if not 4 <= max_length <= positions:
+    def _require_positions(self, max_length: int, role: str) -> None:
+        """Raises ValueError if the backbone has no positions for so many tokens."""
+        config = self.backbone.config
+        positions = getattr(config, "max_position_embeddings", max_length)
+        if config.model_type in MODELS_WITH_SHIFTED_POSITIONS:
+            positions -= self.pad_id + 1
+        if not SHORTEST_MAX_LENGTH <= max_length <= positions:
             raise ValueError(
-                f"model.{role}_max_length={max_length} must be 4 to {positions}, the positions of {self.name}"
+                f"model.{role}_max_length={max_length} must be {SHORTEST_MAX_LENGTH} to "
+                f"{positions}, the positions of {self.name}"
             )
-        return max_length
+
+
+def _require_valid_choices(
+    pooling: str, projection: int | None, dropout: float | None, tokens_per_slice: int
+) -> None:
+    """Raises ValueError for a choice of a BiEncoder that does not exist."""
+    if pooling not in POOLINGS:
+        raise ValueError(f"model.pooling={pooling!r} must be one of {', '.join(POOLINGS)}")
+    if tokens_per_slice < 1 or (projection is not None and projection < 1):
+        raise ValueError(
+            f"model.tokens_per_slice={tokens_per_slice} and model.projection={projection} must be "
+            "at least 1 (projection: or null for none)"
+        )
+    if dropout is not None and not 0 <= dropout < 1:
+        raise ValueError(
+            f"model.dropout={dropout} must be 0 or more and below 1, or null for the checkpoint's "
+            "own"
+        )
+
+
+def _enable_gradient_checkpointing(backbone: nn.Module) -> None:
+    """Has a backbone recompute its activations in the backward pass."""
+    if hasattr(backbone, "activation_checkpointing_enable"):  # its name since transformers 5
+        backbone.activation_checkpointing_enable({"use_reentrant": False})
+    else:
+        backbone.gradient_checkpointing_enable({"use_reentrant": False})

@@ -1,10 +1,9 @@
-"""Ragged token batches, and texts tokenised once into memory-mapped files."""
+"""Ragged token batches, and texts tokenised once into memory-mapped files.
 
-# B texts of a batch, T tokens of all of them together
+Shapes: B texts of a batch, T tokens of all of them together.
+"""
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -15,52 +14,65 @@ import torch
 from filelock import FileLock, Timeout
 from rich.progress import track
 
+from hybrid_ir.files.atomic import write_folder_atomically
 from hybrid_ir.types import Text
 
-LAYOUT = 2  # of the files
-TEXTS_PER_SHARD = (
-    1 << 20
-)  # texts of one; what is whole when a process is stopped stays, and processes share the others
-TEXTS_PER_CALL = 4096  # texts tokenised per call of the tokenizer
+LAYOUT = 2  # version of the files
+# Texts of a shard. A complete shard stays when a process is stopped, and processes share shards.
+TEXTS_PER_SHARD = 1 << 20
+TEXTS_PER_CALL = 4096  # texts tokenised in one call of the tokenizer
 TEXTS_WITH_PROGRESS_BAR = 50_000  # texts from which a progress bar is worth its line
-ReadTexts = Callable[
-    [Sequence[Text | None]], tuple[list[list[int]], int]
-]  # tokens of texts, and how many texts were cut
+WAIT_FOREVER = -1  # seconds, as FileLock has them
+# Tokenises texts: returns the token ids of each, and how many texts were too long.
+Tokenise = Callable[[Sequence[Text | None]], tuple[list[list[int]], int]]
 
 
-@dataclass  # not frozen: Lightning takes what is in a batch apart for double precision
+@dataclass  # not frozen: Lightning rewrites the fields of a batch for double precision
 class RaggedTokens:
-    """Token ids of some texts without padding: text i is the next `lengths_B[i]` ids of `ids_T`."""
+    """Token ids of several texts without padding.
+
+    Attributes:
+        ids_T: ids of all texts, one text behind the other.
+        lengths_B: tokens of each text; it stays on the CPU, where batches are cut.
+    """
 
     ids_T: torch.Tensor
-    lengths_B: torch.Tensor  # on the CPU, where batches are cut
+    lengths_B: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.lengths_B)
 
-    def to(self, device, non_blocking: bool = False) -> "RaggedTokens":
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "RaggedTokens":
+        """Returns the same tokens with their ids on a device."""
         return RaggedTokens(self.ids_T.to(device, non_blocking=non_blocking), self.lengths_B)
 
 
 def concatenate_tokens(texts: Sequence[np.ndarray]) -> RaggedTokens:
+    """Returns the token ids of each text as one ragged batch."""
     ids_T = np.concatenate(texts).astype(np.int64) if texts else np.empty(0, np.int64)
-    return RaggedTokens(
-        torch.from_numpy(ids_T), torch.tensor([len(text) for text in texts], dtype=torch.long)
-    )
+    lengths_B = torch.tensor([len(text) for text in texts], dtype=torch.long)
+    return RaggedTokens(torch.from_numpy(ids_T), lengths_B)
 
 
 class TokenShard:
-    """The tokens of consecutive texts, memory-mapped from a folder; OSError or ValueError where it is not whole."""
+    """The tokens of consecutive texts, memory-mapped from a folder.
+
+    Args:
+        folder: of the shard.
+
+    Raises:
+        OSError: a file is missing or cut.
+        ValueError: a file is damaged.
+    """
 
     def __init__(self, folder: Path):
         self.card = json.loads((folder / "card.json").read_text())
+        # Plain arrays, as slices of them cost a tenth of those of np.memmap.
         self.offsets = np.asarray(np.load(folder / "offsets.npy", mmap_mode="r"))
-        # plain arrays: slices of them cost a tenth of those of np.memmap
-        self.ids = (
-            np.asarray(np.memmap(folder / "ids.bin", np.int32, "r"))
-            if self.offsets[-1]
-            else np.empty(0, np.int32)
-        )
+        if self.offsets[-1]:
+            self.ids = np.asarray(np.memmap(folder / "ids.bin", np.int32, "r"))
+        else:
+            self.ids = np.empty(0, np.int32)
         if len(self.ids) != self.offsets[-1]:
             raise OSError(
                 f"{folder} holds {len(self.ids)} tokens, its index says {self.offsets[-1]}"
@@ -68,12 +80,18 @@ class TokenShard:
 
 
 class TokenStore:
-    """The tokens of a list of texts; `take(rows)` gives a ragged batch."""
+    """The tokens of a list of texts, in shards.
+
+    Attributes:
+        card: how many `texts` there are, and how many of them were `truncated`.
+    """
 
     def __init__(self, shards: Sequence[TokenShard]):
-        self.shards, self.size = shards, sum(len(shard.offsets) - 1 for shard in shards)
+        self.shards = shards
+        self.size = sum(len(shard.offsets) - 1 for shard in shards)
         self.card = {
-            key: sum(shard.card[key] for shard in shards) for key in ("texts", "truncated")
+            "texts": sum(shard.card["texts"] for shard in shards),
+            "truncated": sum(shard.card["truncated"] for shard in shards),
         }
 
     def __len__(self) -> int:
@@ -81,86 +99,85 @@ class TokenStore:
 
     @property
     def lengths(self) -> np.ndarray:
+        """The number of tokens of each text."""
         return np.concatenate([np.diff(shard.offsets) for shard in self.shards])
 
     def __getitem__(self, row: int) -> np.ndarray:
-        shard, row = self.shards[row // TEXTS_PER_SHARD], row % TEXTS_PER_SHARD
-        return shard.ids[shard.offsets[row] : shard.offsets[row + 1]]
+        """Returns the token ids of a text."""
+        shard = self.shards[row // TEXTS_PER_SHARD]
+        row_in_shard = row % TEXTS_PER_SHARD
+        return shard.ids[shard.offsets[row_in_shard] : shard.offsets[row_in_shard + 1]]
 
     def take(self, rows: Iterable[int]) -> RaggedTokens:
+        """Returns the tokens of several texts as a ragged batch."""
         return concatenate_tokens([self[row] for row in rows])
 
 
-def load_or_tokenise(texts: Sequence[Text | None], read: ReadTexts, folder: Path) -> TokenStore:
-    """The tokens of texts from a folder, or made there; processes that want the same share the shards that are to be made."""
-    places = [
-        folder / f"{number:05d}" for number in range(max(1, -(-len(texts) // TEXTS_PER_SHARD)))
-    ]
-    missing = [number for number, place in enumerate(places) if load_shard(place) is None]
+def load_or_tokenise(texts: Sequence[Text | None], tokenise: Tokenise, folder: Path) -> TokenStore:
+    """Loads the tokens of texts from a folder, after tokenising those that are missing there.
+
+    Processes that want the same texts share the shards that are to be written.
+
+    Args:
+        texts: None has no tokens.
+        tokenise: called with some of the texts at a time.
+        folder: of these texts under this tokenizer.
+    """
+    shards = max(1, -(-len(texts) // TEXTS_PER_SHARD))
+    places = [folder / f"{number:05d}" for number in range(shards)]
+    missing = [number for number, place in enumerate(places) if _load_shard(place) is None]
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
         left = []
         for number in track(missing, "tokenise", disable=len(missing) < 2, transient=True):
-            if not tokenise_shard(texts, read, places[number], number, wait=False):
+            if not _write_missing_shard(texts, tokenise, places[number], number, timeout=0):
                 left.append(number)
-        for number in left:  # others have them in work, or had when they were stopped
-            tokenise_shard(texts, read, places[number], number, wait=True)
+        # Other processes are writing these, or were when they were stopped.
+        for number in left:
+            _write_missing_shard(texts, tokenise, places[number], number, timeout=WAIT_FOREVER)
     return TokenStore([TokenShard(place) for place in places])
 
 
-def load_shard(place: Path) -> TokenShard | None:
+def _load_shard(place: Path) -> TokenShard | None:
+    """Returns a shard, None if it is not there yet or damaged."""
     try:
         return TokenShard(place)
-    except (OSError, ValueError):  # not there yet, or damaged
+    except (OSError, ValueError):
         return None
 
 
-def tokenise_shard(
-    texts: Sequence[Text | None], read: ReadTexts, place: Path, number: int, wait: bool
+def _write_missing_shard(
+    texts: Sequence[Text | None], tokenise: Tokenise, place: Path, number: int, timeout: float
 ) -> bool:
-    """One shard, unless it is whole; False where another process is at it and shall not be waited for."""
+    """Writes a shard unless it is complete; returns False if another process is writing it."""
     try:
-        with FileLock(f"{place}.lock", timeout=-1 if wait else 0):
-            if load_shard(place) is None:
-                write_shard(
-                    texts,
-                    range(
-                        number * TEXTS_PER_SHARD, min((number + 1) * TEXTS_PER_SHARD, len(texts))
-                    ),
-                    read,
-                    place,
-                )
+        with FileLock(f"{place}.lock", timeout=timeout):
+            if _load_shard(place) is None:
+                first = number * TEXTS_PER_SHARD
+                rows = range(first, min(first + TEXTS_PER_SHARD, len(texts)))
+                write_shard(texts, rows, tokenise, place)
     except Timeout:
         return False
     return True
 
 
-def write_shard(texts: Sequence[Text | None], rows: range, read: ReadTexts, place: Path) -> None:
-    written = place.with_name(
-        f".{place.name}.writing"
-    )  # renamed when whole, so that nobody ever reads half a shard
-    shutil.rmtree(written, ignore_errors=True)  # of a process that was killed: the shard is locked
-    written.mkdir()
-    try:
-        lengths, truncated = [np.zeros(1, np.int64)], 0
-        with open(written / "ids.bin", "wb") as file:
+def write_shard(texts: Sequence[Text | None], rows: range, tokenise: Tokenise, place: Path) -> None:
+    """Tokenises some of the texts and writes them as a shard; the caller holds its lock."""
+    lengths = [np.zeros(1, np.int64)]
+    truncated = 0
+    with write_folder_atomically(place) as folder:
+        with open(folder / "ids.bin", "wb") as file:
             for start in track(
                 range(rows.start, rows.stop, TEXTS_PER_CALL),
                 "tokenise",
                 disable=len(rows) < TEXTS_WITH_PROGRESS_BAR,
                 transient=True,
             ):
-                ids, cut = read(texts[start : min(start + TEXTS_PER_CALL, rows.stop)])
+                ids, too_long = tokenise(texts[start : min(start + TEXTS_PER_CALL, rows.stop)])
                 lengths.append(np.array([len(row) for row in ids], np.int64))
-                file.write(
-                    np.fromiter(
-                        chain.from_iterable(ids), np.int32, int(lengths[-1].sum())
-                    ).tobytes()
-                )
-                truncated += cut
-        np.save(written / "offsets.npy", np.cumsum(np.concatenate(lengths)))
-        (written / "card.json").write_text(json.dumps({"texts": len(rows), "truncated": truncated}))
-        shutil.rmtree(place, ignore_errors=True)
-        os.rename(written, place)
-    finally:
-        shutil.rmtree(written, ignore_errors=True)
+                tokens = int(lengths[-1].sum())
+                file.write(np.fromiter(chain.from_iterable(ids), np.int32, tokens).tobytes())
+                truncated += too_long
+        np.save(folder / "offsets.npy", np.cumsum(np.concatenate(lengths)))
+        card = {"texts": len(rows), "truncated": truncated}
+        (folder / "card.json").write_text(json.dumps(card))

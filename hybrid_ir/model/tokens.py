@@ -1,4 +1,4 @@
-"""How texts become tokens."""
+"""Tokenises the texts of a role, cuts long ones into windows, and hashes tokenizers."""
 
 import hashlib
 import json
@@ -12,22 +12,35 @@ from transformers import PreTrainedTokenizerBase
 from hybrid_ir.model.token_store import LAYOUT, TokenStore, load_or_tokenise
 from hybrid_ir.types import Text
 
+HEX_DIGITS_OF_CACHE_KEY = 32
+HEX_DIGITS_OF_CANARY = 16
+
 
 @dataclass(frozen=True)
 class RoleTokenizer:
-    """How texts of one role, query or passage, become tokens."""
+    """Tokenises the texts of one role, query or passage.
+
+    Attributes:
+        tokenizer: of the encoder.
+        prefix: put before every text.
+        max_length: in tokens, special ones included.
+    """
 
     tokenizer: PreTrainedTokenizerBase
     prefix: str
-    max_length: int  # tokens, special ones included
+    max_length: int
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes whenever any text could be tokenised differently."""
+        """A hash that changes whenever any text could be tokenised differently."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        rules = json.loads(backend.to_str()) if backend else self.tokenizer.get_vocab()
-        # left behind by whatever was tokenised last, and set anew by every call
-        rules |= {"truncation": None, "padding": None} if backend else {}
+        if backend is None:
+            rules = self.tokenizer.get_vocab()
+        else:
+            rules = json.loads(backend.to_str())
+            # Left behind by whatever was tokenised last, and set anew by every call.
+            rules["truncation"] = None
+            rules["padding"] = None
         choices = [
             type(self.tokenizer).__name__,
             self.prefix,
@@ -37,52 +50,66 @@ class RoleTokenizer:
         return hashlib.sha256(json.dumps([rules, choices], sort_keys=True).encode()).hexdigest()
 
     def store(self, texts: Sequence[Text | None], cache: Path) -> TokenStore:
-        """Tokens of the texts (none for None), from the cache if the same texts were tokenised alike before.
+        """Returns the tokens of the texts, from the cache if they were tokenised before.
 
-        Texts that know a fingerprint of themselves are not read for that.
+        Args:
+            texts: None has no tokens. Texts with a `fingerprint` attribute, a hash of all of them,
+                are not read to find out whether they are in the cache.
+            cache: folder of all token stores.
         """
         digest = hashlib.sha256(f"{LAYOUT} {self.fingerprint}".encode())
-        known = getattr(texts, "fingerprint", None)
-        for text in texts if known is None else [known]:
+        texts_fingerprint = getattr(texts, "fingerprint", None)
+        hashed = texts if texts_fingerprint is None else [texts_fingerprint]
+        for text in hashed:
             digest.update(json.dumps(text).encode())
-        return load_or_tokenise(texts, self.read, Path(cache) / "tokens" / digest.hexdigest()[:32])
+        key = digest.hexdigest()[:HEX_DIGITS_OF_CACHE_KEY]
+        return load_or_tokenise(texts, self.read, Path(cache) / "tokens" / key)
 
     def read(self, texts: Sequence[Text | None]) -> tuple[list[list[int]], int]:
-        """Token ids of each text, none for None, and how many texts are longer than `max_length`."""
-        ids: list[list[int]] = [[] for _ in texts]
-        there = [i for i, text in enumerate(texts) if text is not None]
-        if not there:
-            return ids, 0
-        given = [
-            (self.prefix + text[0], text[1]) if isinstance(text, tuple) else self.prefix + text
-            for text in (texts[i] for i in there)
-        ]
-        found, cut = self._encoded(given)
-        for i, row in zip(there, found, strict=True):
-            ids[i] = row
-        return ids, cut
+        """Tokenises texts behind the prefix.
 
-    def _encoded(self, texts: list[Text]) -> tuple[list[list[int]], int]:
+        Returns:
+            The token ids of each text, none for None, and how many texts were longer than
+            `max_length` and cut.
+        """
+        ids: list[list[int]] = [[] for _ in texts]
+        rows = [row for row, text in enumerate(texts) if text is not None]
+        if not rows:
+            return ids, 0
+        prefixed = [self._add_prefix(texts[row]) for row in rows]
+        ids_of_rows, too_long = self._tokenise(prefixed)
+        for row, ids_of_row in zip(rows, ids_of_rows, strict=True):
+            ids[row] = ids_of_row
+        return ids, too_long
+
+    def _add_prefix(self, text: Text) -> Text:
+        if isinstance(text, tuple):
+            return self.prefix + text[0], text[1]
+        return self.prefix + text
+
+    def _tokenise(self, texts: list[Text]) -> tuple[list[list[int]], int]:
+        """Returns the token ids of each text, and how many texts were cut.
+
+        A fast tokenizer is called without the Python around it, which would take half of the time
+        for outputs that nobody reads. A slow one does not say how many texts it cut.
+        """
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is None:
-            columns = (
-                [list(column) for column in zip(*texts, strict=True)]
-                if isinstance(texts[0], tuple)
-                else [texts]
-            )
-            return self.tokenizer(*columns, truncation=True, max_length=self.max_length)[
-                "input_ids"
-            ], 0
-        backend.no_padding()  # straight to it: half of the time of the tokenizer's own call goes into what nobody reads
+            arguments = [texts]
+            if isinstance(texts[0], tuple):
+                arguments = [[first for first, _ in texts], [second for _, second in texts]]
+            encoded = self.tokenizer(*arguments, truncation=True, max_length=self.max_length)
+            return encoded["input_ids"], 0
+        backend.no_padding()
         backend.enable_truncation(
             self.max_length, strategy="longest_first", direction=self.tokenizer.truncation_side
         )
-        found = backend.encode_batch_fast(texts)
-        return [encoding.ids for encoding in found], sum(
-            bool(encoding.overflowing) for encoding in found
-        )
+        encodings = backend.encode_batch_fast(texts)
+        too_long = sum(bool(encoding.overflowing) for encoding in encodings)
+        return [encoding.ids for encoding in encodings], too_long
 
 
+# Texts in many scripts, with what tokenizers treat differently.
 CANARY_TEXTS = (
     "What is the capital of France?",
     "  two  spaces,\ttab\nline ",
@@ -142,11 +169,13 @@ CANARY_TEXTS = (
 
 
 def compute_tokenizer_canary(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Sixteen hex digits of the hash of all token ids of TEXTS."""
-    ids = tokenizer(list(CANARY_TEXTS), verbose=False)[
-        "input_ids"
-    ]  # verbose would warn of a text longer than the model takes
-    return hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:16]
+    """Returns sixteen hex digits of the hash of all token ids of CANARY_TEXTS.
+
+    Tokenizers with the same canary are treated as the same.
+    """
+    # Not verbose, as that would warn of a text longer than the model takes.
+    ids = tokenizer(list(CANARY_TEXTS), verbose=False)["input_ids"]
+    return hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:HEX_DIGITS_OF_CANARY]
 
 
 def cut_into_windows(
@@ -156,52 +185,58 @@ def cut_into_windows(
     overlap: float,
     prefix: str = "",
 ) -> list[Text]:
-    """Pieces of the text, cut where tokens end, that fit into `max_length` tokens behind the prefix; the text itself if it fits.
+    """Cuts a text into pieces of at most `max_length` tokens; one that is short enough stays.
 
     Args:
+        text: a passage.
+        tokenizer: pieces begin and end where its tokens do.
+        max_length: of a piece with its prefix, in tokens, special ones included.
         overlap: share of a window that the next one repeats, at least 0 and below 1.
+        prefix: put before every piece when it is encoded.
 
     Raises:
-        ValueError: a text pair, or no room for text behind the prefix.
+        ValueError: a text pair, a share out of its range, or no room for text behind the prefix.
     """
     if not isinstance(text, str):
         raise ValueError(
-            "max_passage cuts plain passages, not pairs of sentence and context: use another candidates="
+            "max_passage cuts plain passages, not pairs of sentence and context: use another "
+            "candidates="
         )
     if not 0 <= overlap < 1:
         raise ValueError(f"window_overlap={overlap} must be 0 or more and below 1")
-    return [
-        text[first:last]
-        for first, last in find_window_spans(text, tokenizer, max_length, overlap, prefix)
-    ]
+    spans = find_window_spans(text, tokenizer, max_length, overlap, prefix)
+    return [text[first:end] for first, end in spans]
 
 
 def find_window_spans(
     text: str, tokenizer: PreTrainedTokenizerBase, max_length: int, overlap: float, prefix: str = ""
 ) -> list[tuple[int, int]]:
-    """First character and end of each window."""
+    """Returns the first character and the end of each window; see `cut_into_windows`."""
 
-    def tokens(piece: str) -> int:
+    def count_tokens(piece: str) -> int:
         return len(tokenizer(prefix + piece, verbose=False)["input_ids"])
 
-    if tokens(text) <= max_length:
+    if count_tokens(text) <= max_length:
         return [(0, len(text))]
-    room = max_length - tokens("")
+    room = max_length - count_tokens("")
     if room < 1:
         raise ValueError(
-            f"max length {max_length} leaves no room for text behind the prefix {prefix!r}: raise it"
+            f"max length {max_length} leaves no room for text behind the prefix {prefix!r}: raise "
+            "it"
         )
-    spans = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)[
-        "offset_mapping"
-    ]
-    found, start, end = [], 0, 0
-    while end < len(spans):
-        end = min(start + room, len(spans))
-        first, last = spans[start][0], spans[end - 1][1]
-        # cut out of its text, a piece may split into more tokens at its edges
-        while tokens(text[first:last]) > max_length and end > start + 1:
+    tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    token_spans = tokens["offset_mapping"]
+    windows = []
+    start = 0
+    end = 0
+    while end < len(token_spans):
+        end = min(start + room, len(token_spans))
+        first_character = token_spans[start][0]
+        end_character = token_spans[end - 1][1]
+        # Cut out of its text, a piece may split into more tokens at its edges.
+        while end > start + 1 and count_tokens(text[first_character:end_character]) > max_length:
             end -= 1
-            last = spans[end - 1][1]
-        found.append((first, last))
+            end_character = token_spans[end - 1][1]
+        windows.append((first_character, end_character))
         start = max(start + 1, end - int(overlap * room))
-    return found
+    return windows

@@ -1,4 +1,4 @@
-"""Objects from config, with every value of the wrong type named."""
+"""Objects from config: builds what a `_target_` names, and names every value that does not fit."""
 
 from inspect import Parameter, signature
 from pydoc import locate
@@ -11,88 +11,137 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from hybrid_ir.runs.errors import describe_error, find_innermost_error
+from hybrid_ir.runs.suggestions import suggest
 from hybrid_ir.system.interruption import Interrupted
 
 
 def build(config: Any) -> Any:
-    """The object that a config describes, from plain lists and dicts; None for an empty config."""
-    if config and "_target_" not in config:
-        raise ValueError(
-            f"config with keys {list(config)} has no _target_, so nothing can be built from them: choose an option "
-            "of its group other than none, or leave these keys out"
-        )
+    """Builds the object that a config describes, from plain lists and dictionaries.
+
+    Args:
+        config: a config with a `_target_`; with `_partial_: true` a function is returned that takes
+            the arguments that are left. None or an empty config gives None.
+
+    Raises:
+        ValueError: a key is no argument of what shall be built, a value has the wrong type, or
+            there is no `_target_`.
+    """
     if not config:
         return None
-    check_types(config)
-    if (
-        "parts" in config
-    ):  # named objects that it is made of: first, so that all that is wrong with them is told together
-        rest = {
-            key: OmegaConf.to_container(value, resolve=True)
-            if OmegaConf.is_config(value)
-            else value
-            for key, value in config.items()
-            if key != "parts"
-        }
-        return instantiate(rest, _convert_="all", _partial_=True)(
-            parts=build_named_parts(config.parts)
+    if "_target_" not in config:
+        raise ValueError(
+            f"config with keys {list(config)} has no _target_, so nothing can be built from them: "
+            "choose an option of its group other than none, or leave these keys out"
         )
+    require_fitting_arguments(config)
+    if "parts" in config:
+        return _build_from_parts(config)
     try:
         return instantiate(config, _convert_="all")
     except HydraException as error:
-        if isinstance(find_innermost_error(error), Interrupted):  # no mistake in the config
-            raise find_innermost_error(error) from None
+        innermost = find_innermost_error(error)
+        if isinstance(innermost, Interrupted):  # no mistake in the config
+            raise innermost from None
         raise
 
 
+def build_all(config: Any) -> list[Any]:
+    """Builds the objects of a group of named parts, without those that are set to null."""
+    if not config:
+        return []
+    return [build(part) for part in config.values() if part is not None]
+
+
 def build_named_parts(config: DictConfig) -> dict[str, Any]:
-    """The object of each named config; ValueError with what is wrong with any of them."""
-    found, wrong = {}, []
-    for name, own in config.items():
+    """Builds the object of each named config.
+
+    Raises:
+        ValueError: with what is wrong with any of them.
+    """
+    parts = {}
+    problems = []
+    for name, part in config.items():
         try:
-            found[name] = build(own)
+            parts[name] = build(part)
         except (ValueError, HydraException) as error:
             if not isinstance(find_innermost_error(error), ValueError):
                 raise
-            wrong.append(f"{name}: {describe_error(error)}")
-    if wrong:
-        raise ValueError("\n  ".join([f"{len(wrong)} of {len(config)} parts:", *wrong]))
-    return found
+            problems.append(f"{name}: {describe_error(error)}")
+    if problems:
+        raise ValueError("\n  ".join([f"{len(problems)} of {len(config)} parts:", *problems]))
+    return parts
 
 
-def check_types(config: DictConfig) -> None:
-    """ValueError naming every value that is not of the type in the signature of what the config builds."""
-    wrong, target = [], locate(config._target_)
-    if (
-        target is None or getattr(target, "__module__", "") == "datetime"
-    ):  # instantiate says so; a built-in has no signature
+def _build_from_parts(config: DictConfig) -> Any:
+    """Builds an object that is made of named objects, as a mixture is of corpora.
+
+    The parts are built first, so that everything wrong with them is reported together.
+    """
+    rest = {}
+    for key, value in config.items():
+        if key != "parts":
+            rest[key] = _to_plain(value)
+    make = instantiate(rest, _convert_="all", _partial_=True)
+    return make(parts=build_named_parts(config.parts))
+
+
+def require_fitting_arguments(config: DictConfig) -> None:
+    """Compares the keys and values of a config with the signature of what it builds, at any depth.
+
+    Raises:
+        ValueError: names every key that is no argument, and every value of another type than the
+            signature's annotation.
+    """
+    target = locate(config._target_)
+    # Without a target `instantiate` says what is wrong; a class of datetime has no signature.
+    if target is None or getattr(target, "__module__", "") == "datetime":
         return
-    for name, parameter in signature(target).parameters.items():
-        if name in config and isinstance(value := config[name], DictConfig) and "_target_" in value:
-            check_types(value)
-        elif (
-            name in config
-            and config._target_.startswith("hybrid_ir.")
-            and parameter.annotation is not Parameter.empty
-        ):
-            plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-            try:
-                TypeAdapter(parameter.annotation, config=ConfigDict(strict=True)).validate_python(
-                    plain
-                )
-            except ValidationError:
-                kind = getattr(parameter.annotation, "__name__", str(parameter.annotation))
-                wrong.append(
-                    f"{config._get_full_key(name)}={value!r} must be of type {kind.replace('collections.abc.', '')}"
-                )
-            except (
-                PydanticSchemaGenerationError
-            ):  # a type of ours or of a library: nothing that a YAML file could hold
-                continue
-    if wrong:
-        raise ValueError("; ".join(wrong))
+    parameters = signature(target).parameters
+    problems = _find_unknown_keys(config, parameters)
+    for name, parameter in parameters.items():
+        if name not in config:
+            continue
+        value = config[name]
+        if isinstance(value, DictConfig) and "_target_" in value:
+            require_fitting_arguments(value)
+        elif config._target_.startswith("hybrid_ir.") and not _fits(value, parameter):
+            annotation = parameter.annotation
+            kind = getattr(annotation, "__name__", str(annotation)).replace("collections.abc.", "")
+            problems.append(f"{config._get_full_key(name)}={value!r} must be of type {kind}")
+    if problems:
+        raise ValueError("; ".join(problems))
 
 
-def build_all(config: Any) -> list[Any]:
-    """The objects of a group of named parts, without those set to null."""
-    return [build(part) for part in (config or {}).values() if part is not None]
+def _find_unknown_keys(config: DictConfig, parameters: dict[str, Parameter]) -> list[str]:
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return []
+    problems = []
+    for key in config:
+        if str(key).startswith("_") or key in parameters:
+            continue
+        meant = suggest(str(key), list(parameters))
+        hint = f", did you mean {meant}?" if meant else ""
+        problems.append(f"{config._get_full_key(key)}: {config._target_} takes no {key}{hint}")
+    return problems
+
+
+def _fits(value: Any, parameter: Parameter) -> bool:
+    """Whether a value is of the type that a parameter is annotated with."""
+    if parameter.annotation is Parameter.empty:
+        return True
+    try:
+        adapter = TypeAdapter(parameter.annotation, config=ConfigDict(strict=True))
+    except PydanticSchemaGenerationError:
+        return True  # a type of a library: nothing that a YAML file could hold
+    try:
+        adapter.validate_python(_to_plain(value, resolve=False))
+    except ValidationError:
+        return False
+    return True
+
+
+def _to_plain(value: Any, resolve: bool = True) -> Any:
+    """A config as plain lists and dictionaries, any other value as it is."""
+    if OmegaConf.is_config(value):
+        return OmegaConf.to_container(value, resolve=resolve)
+    return value

@@ -1,42 +1,168 @@
-"""Where conf/ and train.py are, and which options the groups of conf/ have."""
+"""conf/: where it is, which options its groups have, and configs that are composed from it."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from hybrid_ir.runs.identity import register_resolvers
-from hybrid_ir.system.setup import silence_libraries
+from hybrid_ir.runs.suggestions import describe_composition_error, suggest
+from hybrid_ir.system.environment import silence_libraries
 
 PACKAGE = Path(__file__).parents[1]
+# Files of a group that are no choice of their own.
+NO_OPTIONS = ("none", "default")
 
 
 def find_shipped_file(name: str) -> Path:
-    """`conf` or `train.py`: inside an installed package, or beside it in a clone."""
-    return PACKAGE / name if (PACKAGE / name).exists() else PACKAGE.parent / name
+    """Returns the path of `conf` or `train.py`: in the package, or beside it in a clone."""
+    inside = PACKAGE / name
+    if inside.exists():
+        return inside
+    return PACKAGE.parent / name
 
 
-def find_conf_folder() -> str:
-    """Absolute path of conf/, for hydra.main."""
+def prepare_hydra() -> str:
+    """Registers what conf/ needs and return its absolute path, for `hydra.main`."""
     silence_libraries()
     register_resolvers()
-    # a sweep must not hide what a failing job said, and one_clear_error prints it better than Hydra does
+    # Errors reach `report_errors_clearly`, which says them better than Hydra, also in a sweep.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     return str(find_shipped_file("conf"))
 
 
-def list_options(group: str) -> list[str]:
-    """The options of a group of conf/."""
-    return sorted(
-        path.stem
-        for path in (find_shipped_file("conf") / group).glob("*.yaml")
-        if path.stem != "none"
-    )
+def get_output_folder() -> Path:
+    """Returns the folder that Hydra has given to this run."""
+    return Path(HydraConfig.get().runtime.output_dir)
 
 
-def require_benchmarks(key: str, chosen: Iterable[str], but: str | None = None) -> None:
-    """ValueError for names that are not in conf/benchmark; `but` may stand there too."""
-    known = list_options("benchmark")
-    if unknown := [name for name in chosen if name not in (but, *known)]:
+def list_options(group: str, config_folders: Sequence[str | Path] = ()) -> list[str]:
+    """Returns the names of the options of a group.
+
+    Args:
+        group: a folder of conf/, such as `benchmark`.
+        config_folders: folders of the user that have groups of the same names.
+    """
+    names = set()
+    for folder in (find_shipped_file("conf"), *map(Path, config_folders)):
+        for path in (folder / group).glob("*.yaml"):
+            names.add(path.stem)
+    return sorted(names.difference(NO_OPTIONS))
+
+
+def require_options(
+    key: str,
+    group: str,
+    names: Iterable[str],
+    config_folders: Sequence[str | Path] = (),
+    also: Sequence[str] = (),
+) -> None:
+    """Raises a ValueError for names that are no options of a group.
+
+    Args:
+        key: what the user typed, for the message.
+        group: a folder of conf/.
+        names: what the user chose.
+        config_folders: folders of the user that have groups of the same names.
+        also: values besides the options that are allowed.
+    """
+    known = [*also, *list_options(group, config_folders)]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        meant = suggest(unknown[0], known)
         raise ValueError(
-            f"{key}={', '.join(unknown)} must be one of {', '.join([*([but] if but else []), *known])}"
+            f"{key}={', '.join(unknown)} must be one of {', '.join(known)}"
+            + (f"; did you mean {meant}?" if meant else "")
         )
+
+
+def compose_config(
+    name: str, overrides: Sequence[str] = (), config_folders: Sequence[str | Path] = ()
+) -> DictConfig:
+    """Composes conf/NAME.yaml with overrides in Hydra's grammar, also while Hydra is running.
+
+    Args:
+        name: of a file in conf/, without .yaml.
+        overrides: as on Hydra's command line.
+        config_folders: folders of the user, searched before conf/.
+
+    Raises:
+        ValueError: an override names a key, a group or an option that does not exist; with the
+            nearest one that does.
+    """
+    searched = [f"file://{Path(folder).absolute()}" for folder in config_folders]
+    extra = [f"hydra.searchpath=[{','.join(searched)}]"] if searched else []
+    try:
+        return _compose(name, [*extra, *overrides])
+    except (HydraException, OmegaConfBaseException) as error:
+        message = describe_composition_error(
+            error, lambda: list_keys(name, overrides), list_groups()
+        )
+        raise ValueError(message) from error
+
+
+def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
+    """Composes a config; what a run of `hydra.main` around it has set is there again afterwards."""
+    surrounding = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(prepare_hydra(), version_base="1.3"):
+            return compose(name, overrides=list(overrides))
+    finally:
+        GlobalHydra.instance().hydra = surrounding
+
+
+def list_keys(name: str, overrides: Sequence[str] = ()) -> list[str]:
+    """Returns every dotted key of a composed config, under the overrides that choose options."""
+    choices = []
+    for override in overrides:
+        target, _, option = override.partition("=")
+        group = target.removeprefix("+").partition("@")[0]
+        if option in list_options(group):
+            choices.append(override)
+    cfg = _compose(name, choices)
+    return list_keys_of(OmegaConf.to_container(cfg, resolve=False))
+
+
+def list_keys_of(node: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Returns the dotted keys of nested dictionaries, those of inner ones after their own."""
+    keys = []
+    for key, value in node.items():
+        keys.append(prefix + str(key))
+        if isinstance(value, Mapping):
+            keys += list_keys_of(value, f"{prefix}{key}.")
+    return keys
+
+
+def list_groups() -> list[str]:
+    """Returns the groups of conf/, as they are named on the command line."""
+    conf = find_shipped_file("conf")
+    return sorted(str(path.relative_to(conf)) for path in conf.rglob("*") if path.is_dir())
+
+
+def set_values(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
+    """Puts values under dotted keys of a composed config, without Hydra's grammar.
+
+    Raises:
+        ValueError: the config has no such key; with the nearest one that it has.
+    """
+    for key, value in values.items():
+        above, _, last = key.rpartition(".")
+        parent = OmegaConf.select(cfg, above) if above else cfg
+        # `in` is False for a key that is still missing (???)
+        if not OmegaConf.is_dict(parent) or last not in list(parent.keys()):
+            known = list_keys_of(OmegaConf.to_container(cfg, resolve=False))
+            meant = suggest(key, known)
+            hint = f", did you mean {meant}?" if meant else ""
+            raise ValueError(f"{key}: the config has no such key{hint} --help lists the keys")
+        if isinstance(value, str):
+            value = value.replace("${", r"\${")
+        OmegaConf.update(cfg, key, value, force_add=False)
+    return cfg

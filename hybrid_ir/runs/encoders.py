@@ -1,237 +1,322 @@
-"""From what a user calls a model (a run folder, a checkpoint, a name, a folder, a hub id) to a TextEncoder."""
+"""From what a user calls a model (a run, a name, a folder, a hub id) to an encoder of texts."""
 
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 from transformers.utils import cached_file
 
 from hybrid_ir.model.adapters import PRECISIONS, BiEncoderAdapter, SentenceTransformerAdapter
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.runs.building import build
-from hybrid_ir.runs.conf import list_options
+from hybrid_ir.runs.conf import compose_config, list_options
 from hybrid_ir.runs.folder import find_checkpoint
 from hybrid_ir.runs.training_record import describe_training, load_run_config, name_backbone
 from hybrid_ir.training.checkpoints import read_checkpoint
 from hybrid_ir.training.retriever import Retriever
 from hybrid_ir.types import TextEncoder
 
+# Settings that decide how a BiEncoder reads texts.
 READING = ("pooling", "query_prefix", "passage_prefix", "query_max_length", "passage_max_length")
+LENGTHS = ("query_max_length", "passage_max_length")
 
 
-def load_any_encoder(place: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
-    """The encoder, and the `model` and `training` parts of its card; `cfg` has the keys of conf/encoder.
+@dataclass(frozen=True)
+class EncoderSettings:
+    """How a model shall read texts; the keys of conf/encoder. None leaves a choice to the model.
+
+    Args:
+        backbone: another folder or hub id for a model by its name in conf/model.
+        pooling: `mean`, `cls` or `labse`; a plain Hugging Face encoder does not say.
+        query_prefix: text that is put before every query.
+        passage_prefix: text that is put before every passage.
+        query_max_length: tokens of a query, special ones included.
+        passage_max_length: tokens of a passage, special ones included.
+        similarity: `cosine` or `dot`, for a sentence-transformers model.
+        revision: of a hub model.
+        trust_remote_code: whether code that a hub model brings along may run.
+        test_checkpoint: `best` or `last`, of a run folder.
+        precision: `fp32` or `bf16`.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes a GPU if there is one.
+
+    Raises:
+        ValueError: precision or similarity is none of these.
+    """
+
+    backbone: str | None = None
+    pooling: str | None = None
+    query_prefix: str | None = None
+    passage_prefix: str | None = None
+    query_max_length: int | None = None
+    passage_max_length: int | None = None
+    similarity: Literal["cosine", "dot"] | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    test_checkpoint: str = "best"
+    precision: str = "fp32"
+    device: str | None = None
+
+    def __post_init__(self):
+        problems = []
+        if self.precision not in PRECISIONS:
+            known = ", ".join(PRECISIONS)
+            problems.append(f"precision={self.precision!r} must be one of {known}")
+        if self.similarity not in (None, "cosine", "dot"):
+            problems.append(
+                f"similarity={self.similarity!r} must be cosine or dot, or null for the model's own"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+
+    @classmethod
+    def from_config(cls, cfg: DictConfig) -> "EncoderSettings":
+        """Takes the keys of conf/encoder out of the config of a command."""
+        return cls(**{field.name: cfg[field.name] for field in fields(cls)})
+
+    def require_unset(self, kind: str, *keys: str) -> None:
+        """Raises a ValueError for settings that were given and would change nothing.
+
+        Args:
+            kind: what is being loaded, for the message.
+            keys: names of settings that have no meaning for it.
+        """
+        given = []
+        for key in keys:
+            value = getattr(self, key)
+            is_default = value in (None, False) or (key == "similarity" and value == "cosine")
+            if not is_default:
+                given.append(f"{key}={value!r}")
+        if given:
+            raise ValueError(
+                f"{', '.join(given)}: not for {kind}, which cannot be read so; leave them out"
+            )
+
+    def select(self, keys: tuple[str, ...]) -> dict[str, Any]:
+        """Returns those of the settings that are given."""
+        chosen = {}
+        for key in keys:
+            if getattr(self, key) is not None:
+                chosen[key] = getattr(self, key)
+        return chosen
+
+
+@dataclass(frozen=True)
+class LoadedEncoder:
+    """An encoder, and what its evaluation card says of the model and of its training."""
+
+    encoder: TextEncoder
+    model: dict[str, Any]
+    training: dict[str, Any] | None
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the parts `model` and `training` of an evaluation card."""
+        return {"model": self.model, "training": self.training}
+
+
+def load_encoder(model: str | Path, **settings: Any) -> TextEncoder:
+    """Loads any bi-encoder, as texts in and vectors out.
+
+    Args:
+        model: a run folder, a .ckpt file, a name in conf/model, or the folder or hub id of a
+            sentence-transformers or Hugging Face model.
+        settings: see `EncoderSettings`.
+
+    Returns:
+        An encoder with `encode_queries(texts)` and `encode_passages(texts)`; see `TextEncoder`.
 
     Raises:
         ValueError: there is no such model, or it does not say how it is to be read.
+
+    Example:
+        >>> encoder = load_encoder("outputs/cldr_facts/tiny_hybrid_seed1")  # doctest: +SKIP
+        >>> encoder.encode_queries(["What is the capital of Greece?"]).shape  # doctest: +SKIP
+        torch.Size([1, 128])
     """
-    wrong = (
-        [f"precision={cfg.precision!r} must be one of {', '.join(PRECISIONS)}"]
-        if cfg.precision not in PRECISIONS
-        else []
-    )
-    if cfg.similarity not in (None, "cosine", "dot"):
-        wrong.append(
-            f"similarity={cfg.similarity!r} must be cosine or dot, or null for the model's own"
-        )
-    if wrong:
-        raise ValueError("; ".join(wrong))
-    if is_run(place):
-        return load_run(place, cfg)
+    return load_any_encoder(str(model), EncoderSettings(**settings)).encoder
+
+
+def load_any_encoder(place: str, settings: EncoderSettings) -> LoadedEncoder:
+    """Loads an encoder together with what a card says of it; see `load_encoder`."""
+    if _is_run(place):
+        return _load_run(place, settings)
     if place in list_options("model") and not Path(place).exists():
-        return load_named_model(place, cfg)
-    if has_file(place, "modules.json", cfg.revision) and cfg.pooling is None:
-        return load_sentence_transformers(place, cfg)
-    return load_transformers(place, cfg)
+        return _load_named_model(place, settings)
+    if _has_file(place, "modules.json", settings.revision) and settings.pooling is None:
+        return _load_sentence_transformers(place, settings)
+    return _load_transformers(place, settings)
 
 
-def is_run(place: str) -> bool:
+def choose_device(name: str | None) -> str:
+    """Returns the device of a name, or a GPU if there is one.
+
+    Raises:
+        ValueError: this machine, or this torch, has no such device.
+    """
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"device={name!r} cannot be used here ({str(error).splitlines()[0]:.160}): say cpu, "
+            "cuda, cuda:1 or mps, or leave it out, which takes a GPU if there is one"
+        ) from error
+    return name
+
+
+def _is_run(place: str) -> bool:
     path = Path(place)
     return path.suffix == ".ckpt" or (path / "checkpoints").is_dir()
 
 
-def load_run(place: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
-    """Our own checkpoint: encoder, corpus (of a tokenizer from scratch) and weights of its run."""
-    file = Path(find_checkpoint(place, cfg.test_checkpoint))
+def _load_run(place: str, settings: EncoderSettings) -> LoadedEncoder:
+    """Loads a checkpoint of ours: encoder, weights, and the corpus of a tokenizer from scratch."""
+    file = Path(find_checkpoint(place, settings.test_checkpoint))
     folder = file.parent.parent
     if not (folder / "config.yaml").is_file():
         raise ValueError(
-            f"checkpoint={place!r}: its run's config.yaml is not at {folder / 'config.yaml'}, so nobody knows what "
-            "encoder the weights are of. Keep a checkpoint in the checkpoints/ of its run folder"
+            f"checkpoint={place!r}: its run's config.yaml is not at {folder / 'config.yaml'}, so "
+            "nobody knows what encoder the weights are of. Keep a checkpoint in the checkpoints/ "
+            "of its run folder"
         )
-    refuse_keys(
-        cfg,
-        f"a run of ours ({place})",
-        "pooling",
-        "query_prefix",
-        "passage_prefix",
-        "similarity",
-        "revision",
+    kind = f"a run of ours ({place})"
+    settings.require_unset(
+        kind, "pooling", "query_prefix", "passage_prefix", "similarity", "revision",
         "trust_remote_code",
-    )
+    )  # fmt: skip
     run = load_run_config(folder)
-    from_scratch = OmegaConf.is_dict(run.model.backbone)
-    texts = build(run.corpus).texts() if from_scratch else ()
-    override_keys(run.model, cfg, ("query_max_length", "passage_max_length"))
-    if cfg.backbone:
-        run.model.backbone = cfg.backbone
-    module = Retriever(build(run.model)(texts=texts), build(run.loss), build(run.optimizer))
+    is_from_scratch = OmegaConf.is_dict(run.model.backbone)
+    texts = build(run.corpus).texts() if is_from_scratch else ()
+    run.model.update(settings.select(LENGTHS))
+    if settings.backbone:
+        run.model.backbone = settings.backbone
+    module = Retriever(
+        encoder=build(run.model)(texts=texts),
+        loss=build(run.loss),
+        optimizer=build(run.optimizer),
+    )
     checkpoint = read_checkpoint(file)
     module.on_load_checkpoint(checkpoint)
     module.load_state_dict(checkpoint["state_dict"])
-    encoder = BiEncoderAdapter(module.encoder, folder.name, cfg.precision, choose_device(cfg))
-    return encoder, {
-        "model": {
-            "name": folder.name,
-            "kind": "run",
-            "path": str(file),
-            "step": checkpoint["global_step"],
-            "backbone": name_backbone(run.model),
-        },
-        "training": describe_training(run, folder),
+    device = choose_device(settings.device)
+    encoder = BiEncoderAdapter(module.encoder, folder.name, settings.precision, device)
+    model = {
+        "name": folder.name,
+        "kind": "run",
+        "path": str(file),
+        "step": checkpoint["global_step"],
+        "backbone": name_backbone(run.model),
     }
+    return LoadedEncoder(encoder, model, describe_training(run, folder))
 
 
-def load_named_model(name: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
-    """A model of conf/model, as released."""
-    refuse_keys(cfg, f"model={name}, whose vectors are compared by cosine", "similarity")
-    model = compose("train", overrides=[f"model={name}"]).model
-    if OmegaConf.is_dict(model.backbone):
+def _load_named_model(name: str, settings: EncoderSettings) -> LoadedEncoder:
+    """Loads a model of conf/model, as released."""
+    settings.require_unset(f"model={name}, whose vectors are compared by cosine", "similarity")
+    config = compose_config("train", [f"model={name}"]).model
+    if OmegaConf.is_dict(config.backbone):
         raise ValueError(
             f"model={name} is made from scratch when it is trained: give checkpoint=RUN"
         )
-    override_keys(model, cfg, READING)
-    for key in ("backbone", "revision"):
-        model[key] = cfg[key] or model[key]
-    model.trust_remote_code = cfg.trust_remote_code
-    encoder = BiEncoderAdapter(build(model)(), name, cfg.precision, choose_device(cfg))
-    return encoder, {
-        "model": {
-            "name": name,
-            "kind": "transformers",
-            "path": model.backbone,
-            "revision": model.revision,
-            "backbone": name_backbone(model),
-        },
-        "training": None,
+    config.update(settings.select(READING))
+    config.update(settings.select(("backbone", "revision")))
+    config.trust_remote_code = settings.trust_remote_code
+    device = choose_device(settings.device)
+    encoder = BiEncoderAdapter(build(config)(), name, settings.precision, device)
+    model = {
+        "name": name,
+        "kind": "transformers",
+        "path": config.backbone,
+        "revision": config.revision,
+        "backbone": name_backbone(config),
     }
+    return LoadedEncoder(encoder, model, None)
 
 
-def load_sentence_transformers(place: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
-    refuse_keys(cfg, f"the sentence-transformers model {place}", "backbone")
-    lengths = {cfg.query_max_length, cfg.passage_max_length} - {None}
+def _load_sentence_transformers(place: str, settings: EncoderSettings) -> LoadedEncoder:
+    settings.require_unset(f"the sentence-transformers model {place}", "backbone")
+    lengths = set(settings.select(LENGTHS).values())
     if len(lengths) > 1:
         raise ValueError(
-            f"query_max_length={cfg.query_max_length} and passage_max_length={cfg.passage_max_length}: a "
-            "sentence-transformers model has one maximum length, give both the same"
+            f"query_max_length={settings.query_max_length} and passage_max_length="
+            f"{settings.passage_max_length}: a sentence-transformers model has one maximum length, "
+            "give both the same"
         )
     encoder = SentenceTransformerAdapter(
         place,
-        {"query": cfg.query_prefix, "passage": cfg.passage_prefix},
-        next(iter(lengths), None),
-        cfg.similarity,
-        cfg.revision,
-        cfg.trust_remote_code,
-        cfg.precision,
-        choose_device(cfg),
+        prompts={"query": settings.query_prefix, "passage": settings.passage_prefix},
+        max_length=lengths.pop() if lengths else None,
+        similarity=settings.similarity,
+        revision=settings.revision,
+        trust_remote_code=settings.trust_remote_code,
+        precision=settings.precision,
+        device=choose_device(settings.device),
     )
-    return encoder, {
-        "model": {
-            "name": encoder.name,
-            "kind": "sentence_transformers",
-            "path": place,
-            "revision": cfg.revision,
-        },
-        "training": None,
+    model = {
+        "name": encoder.name,
+        "kind": "sentence_transformers",
+        "path": place,
+        "revision": settings.revision,
     }
+    return LoadedEncoder(encoder, model, None)
 
 
-def load_transformers(place: str, cfg: DictConfig) -> tuple[TextEncoder, dict[str, Any]]:
-    if cfg.pooling is None:
+def _load_transformers(place: str, settings: EncoderSettings) -> LoadedEncoder:
+    """Loads a plain Hugging Face encoder, with no prefixes but those that are asked for."""
+    if settings.pooling is None:
         raise ValueError(
-            f"model={place!r} is no run folder, no name in conf/model ({', '.join(list_options('model'))}) and no "
-            "sentence-transformers model (it has no modules.json). If it is a plain Hugging Face encoder, say "
-            "how its vectors are pooled: pooling=mean or pooling=cls"
+            f"model={place!r} is no run folder, no name in conf/model "
+            f"({', '.join(list_options('model'))}) and no sentence-transformers model (it has no "
+            "modules.json). If it is a plain Hugging Face encoder, say how its vectors are pooled: "
+            "pooling=mean or pooling=cls"
         )
-    refuse_keys(
-        cfg,
-        f"the plain encoder {place}, whose vectors are compared by cosine",
-        "similarity",
-        "backbone",
-    )
-    choices = {key: cfg[key] for key in READING if cfg[key] is not None}
-    prefixes = {"query_prefix": "", "passage_prefix": ""}  # none but those that are asked for
-    encoder = BiEncoder(
+    kind = f"the plain encoder {place}, whose vectors are compared by cosine"
+    settings.require_unset(kind, "similarity", "backbone")
+    reading = {"query_prefix": "", "passage_prefix": ""}
+    reading.update(settings.select(READING))
+    bi_encoder = BiEncoder(
         place,
-        revision=cfg.revision,
-        trust_remote_code=cfg.trust_remote_code,
-        **{**prefixes, **choices},
+        revision=settings.revision,
+        trust_remote_code=settings.trust_remote_code,
+        **reading,
     )
     name = Path(place).name
-    return BiEncoderAdapter(encoder, name, cfg.precision, choose_device(cfg)), {
-        "model": {"name": name, "kind": "transformers", "path": place, "revision": cfg.revision},
-        "training": None,
-    }
+    device = choose_device(settings.device)
+    encoder = BiEncoderAdapter(bi_encoder, name, settings.precision, device)
+    model = {"name": name, "kind": "transformers", "path": place, "revision": settings.revision}
+    return LoadedEncoder(encoder, model, None)
 
 
-def refuse_keys(cfg: DictConfig, kind: str, *keys: str) -> None:
-    """ValueError for keys that were given and would change nothing."""
-    given = [
-        f"{key}={cfg[key]!r}"
-        for key in keys
-        if cfg[key] not in (None, False) and not (key == "similarity" and cfg[key] == "cosine")
-    ]
-    if given:
-        raise ValueError(
-            f"{', '.join(given)}: not for {kind}, which cannot be read so; leave them out"
-        )
+def _has_file(place: str, file: str, revision: str | None) -> bool:
+    """Whether a folder, or a model of the hub, has a file.
 
-
-def override_keys(model: DictConfig, cfg: DictConfig, keys: tuple[str, ...]) -> None:
-    for key in keys:
-        if cfg[key] is not None:
-            model[key] = cfg[key]
-
-
-def has_file(place: str, file: str, revision: str | None) -> bool:
-    """Whether a folder, or a model of the hub, has a file; ValueError where there is no such folder or model to be had."""
+    Raises:
+        ValueError: there is no such folder, and the hub has no such model or cannot be reached.
+    """
     if Path(place).is_dir():
         return (Path(place) / file).is_file()
+    names = ", ".join(list_options("model"))
     if place.startswith(("/", ".", "~")) or place.count("/") > 1:
         raise ValueError(
-            f"{place!r} does not exist: give the path of a run folder, a .ckpt file or a model's folder, a name in "
-            f"conf/model ({', '.join(list_options('model'))}), or a hub id like owner/name"
+            f"{place!r} does not exist: give the path of a run folder, a .ckpt file or a model's "
+            f"folder, a name in conf/model ({names}), or a hub id like owner/name"
         )
     try:
         cached_file(place, "config.json", revision=revision)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"model={place!r} is no run folder, no name in conf/model ({', '.join(list_options('model'))}), no folder, and "
-            f"the hub did not deliver it: check the name and the network. ({str(error).splitlines()[0]})"
+            f"model={place!r} is no run folder, no name in conf/model ({names}), no folder, and "
+            "the hub did not deliver it: check the name and the network. "
+            f"({str(error).splitlines()[0]})"
         ) from error
-    return (
-        cached_file(
-            place,
-            file,
-            revision=revision,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-            _raise_exceptions_for_gated_repo=False,
-        )
-        is not None
+    path = cached_file(
+        place,
+        file,
+        revision=revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+        _raise_exceptions_for_gated_repo=False,
     )
-
-
-def choose_device(cfg: DictConfig) -> str:
-    """ValueError for one that this machine, or this torch, has not."""
-    name = cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.zeros(1, device=name).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(
-            f"device={name!r} cannot be used here ({str(error).splitlines()[0]:.160}): say cpu, cuda, cuda:1 or "
-            "mps, or leave it out, which takes a GPU if there is one"
-        ) from error
-    return name
+    return path is not None

@@ -4,142 +4,207 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from dataclasses import dataclass
 from errno import ENOSPC
 from functools import wraps
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from hybrid_ir.runs.conf import get_output_folder, list_groups, list_keys
+from hybrid_ir.runs.folder import remove_refused_run
+from hybrid_ir.runs.suggestions import describe_composition_error
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, Interrupted
 from hybrid_ir.system.processes import Failure, RanksEnded, end_with_watcher, report_failure
 
+# Errors whose message is meant for the user.
 USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseException)
+# Exit codes of a program.
+PROGRAM_ERROR_CODE = 1
+USER_ERROR_CODE = 2
+KEYBOARD_INTERRUPT_CODE = 130
+BROKEN_PIPE_CODE = 141
+# How much of a library's message is quoted.
+QUOTED_CHARACTERS = 200
 
 
 @contextmanager
 def report_errors_clearly() -> Iterator[None]:
-    """Print a user's mistake as one line and exit with 2, say that Ctrl-C was heard; anything else keeps its traceback."""
+    """Turns errors of the block into a message and an exit code, and ends the program.
+
+    A mistake of the user is printed as one line, and the exit code is 2. An error of the program
+    keeps its traceback, and the exit code is 1. A run that was asked to stop exits with 75, so
+    that a cluster queues it again.
+    """
     end_with_watcher()
     try:
         yield
-    except BrokenPipeError:  # `| head` has seen enough
+    except BrokenPipeError:  # The reader of the output, such as `head`, has ended.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        sys.exit(BROKEN_PIPE_CODE)
     except KeyboardInterrupt:
         print("stopped; what was written whole stays", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(KEYBOARD_INTERRUPT_CODE)
     except RanksEnded as ended:
         if str(ended):
             print(ended, file=sys.stderr)
         sys.exit(ended.code)
     except Interrupted as request:
-        if (
-            get_process_rank()
-        ):  # one rank asks for the requeue; a bad exit of another would have the cluster kill it
+        # One rank asks to be queued again. A bad exit of another one would have the cluster kill
+        # all of them.
+        if _get_process_rank() != 0:
             sys.exit(0)
         print(request, file=sys.stderr)
         sys.exit(REQUEUE_EXIT_CODE)
     except Exception as error:
-        failure = describe_failure(error)
-        several = "RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > 1
-        if failure.code == 1 and not several:
+        failure = _describe_failure(error)
+        is_one_of_several = "RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > 1
+        if failure.code == PROGRAM_ERROR_CODE and not is_one_of_several:
             raise
         if not report_failure(failure):
-            named = failure if several else failure.message
+            message = str(failure) if is_one_of_several else failure.message
             print(
-                f"{failure.details}error: {named}\n(HYBRID_IR_TRACEBACK=1 shows where)",
+                f"{failure.details}error: {message}\n(HYBRID_IR_TRACEBACK=1 shows where)",
                 file=sys.stderr,
             )
         sys.exit(failure.code)
 
 
 def report_run_errors_clearly(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """The same inside of Hydra, which would print a line of its own; in a sweep its launcher wants to see the error itself."""
+    """Reports errors clearly inside of Hydra, which would print a line of its own first.
+
+    In a sweep the errors are left alone, since Hydra's launcher needs the error itself. A run that
+    was refused before it did anything leaves no folder.
+    """
 
     @wraps(task)
     def run(cfg: DictConfig) -> None:
-        with report_errors_clearly() if HydraConfig.get().mode == RunMode.RUN else nullcontext():
+        if HydraConfig.get().mode != RunMode.RUN:
             task(cfg)
+            return
+        with report_errors_clearly():
+            try:
+                task(cfg)
+            except Exception:
+                remove_refused_run(get_output_folder())
+                raise
 
     return run
 
 
-def get_process_rank() -> int:
-    """Its number among the processes of a run, as a launcher of ours, torchrun or SLURM tells it; 0 where it is the only one."""
-    named = next((os.environ[name] for name in ("RANK", "SLURM_PROCID") if name in os.environ), "0")
-    return int(named)
+def _get_process_rank() -> int:
+    """The number of this process among those of a run, 0 if it is the only one.
+
+    Our own launcher and torchrun set RANK, SLURM sets SLURM_PROCID.
+    """
+    for variable in ("RANK", "SLURM_PROCID"):
+        if variable in os.environ:
+            return int(os.environ[variable])
+    return 0
 
 
-def describe_failure(error: Exception) -> Failure:
-    """What to say of an error: one line and code 2 for what users can mend, the traceback and code 1 for what they cannot."""
-    others, known = False, isinstance(error, USER_ERRORS)
-    if (
-        "torch" in sys.modules
-    ):  # else it is about nobody else, and `hybrid-ir data import` ends without loading it
-        from hybrid_ir.distributed import is_lost_peer_error
+@dataclass(frozen=True)
+class _Cause:
+    """What an error is about.
 
-        others = is_lost_peer_error(error)
-    message = describe_error(error)
-    if (
-        "can't allocate memory" in message
-        or "out of memory" in message
-        or isinstance(error, MemoryError)
-    ):
-        known, message = (
-            True,
-            (
-                f"no memory left ({message.splitlines()[0][:200]}): use cache_gradients=true, a smaller "
-                "model.tokens_per_slice, more processes or a smaller sampler.batch_size"
-            ),
-        )
-    elif others:
-        known, message = (
-            True,
-            f"lost contact with another process of the run ({message.splitlines()[0][:200]})",
-        )
-    elif any(
-        kind.__name__ == "MisconfigurationException"
-        for kind in type(find_innermost_error(error)).__mro__
-    ):  # Lightning's word for it
-        known, message = (
-            True,
-            message + ("; trainer=cpu trains without a GPU" if "gpu" in message else ""),
-        )
-    shown = not known or os.environ.get("HYBRID_IR_TRACEBACK")
+    Attributes:
+        message: what to say of it.
+        is_known: whether the message alone says what can be done.
+        is_lost_peer: whether the error only says that another rank has ended.
+    """
+
+    message: str
+    is_known: bool = True
+    is_lost_peer: bool = False
+
+
+def _describe_failure(error: Exception) -> Failure:
+    """Describes an error: one line for what users can mend, the traceback for everything else."""
+    cause = _find_cause(error)
+    shows_traceback = not cause.is_known or os.environ.get("HYBRID_IR_TRACEBACK")
     return Failure(
-        get_process_rank(),
-        message if known else f"{type(error).__name__}: {message}",
-        getattr(error, "step", None),
-        others,
-        2 if known else 1,
-        "".join(traceback.format_exception(error)) if shown else "",
+        rank=_get_process_rank(),
+        message=cause.message if cause.is_known else f"{type(error).__name__}: {cause.message}",
+        step=getattr(error, "step", None),
+        is_consequence=cause.is_lost_peer,
+        code=USER_ERROR_CODE if cause.is_known else PROGRAM_ERROR_CODE,
+        details="".join(traceback.format_exception(error)) if shows_traceback else "",
     )
 
 
+def _find_cause(error: Exception) -> _Cause:
+    message = describe_error(error)
+    is_lost_peer = _is_lost_peer(error)
+    if _is_out_of_memory(error, message):
+        return _Cause(
+            f"no memory left ({_quote_first_line(message)}): use cache_gradients=true, a smaller "
+            "model.tokens_per_slice, more processes or a smaller sampler.batch_size",
+            is_lost_peer=is_lost_peer,
+        )
+    if is_lost_peer:
+        return _Cause(
+            f"lost contact with another process of the run ({_quote_first_line(message)})",
+            is_lost_peer=True,
+        )
+    if _is_wrong_trainer(error):
+        cure = "; trainer=cpu trains without a GPU" if "gpu" in message else ""
+        return _Cause(message + cure)
+    return _Cause(message, is_known=isinstance(error, USER_ERRORS))
+
+
+def _is_lost_peer(error: Exception) -> bool:
+    if "torch" not in sys.modules:
+        return False  # Not imported here, so that `hybrid-ir data import` ends without it.
+    from hybrid_ir.distributed import is_lost_peer_error
+
+    return is_lost_peer_error(error)
+
+
+def _is_out_of_memory(error: Exception, message: str) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    return "can't allocate memory" in message or "out of memory" in message
+
+
+def _is_wrong_trainer(error: Exception) -> bool:
+    """Whether Lightning refuses the keys of a trainer; its class is not imported, to save time."""
+    classes = type(find_innermost_error(error)).__mro__
+    return any(kind.__name__ == "MisconfigurationException" for kind in classes)
+
+
+def _quote_first_line(message: str) -> str:
+    return message.splitlines()[0][:QUOTED_CHARACTERS]
+
+
 def find_innermost_error(error: BaseException) -> BaseException:
-    """The error itself, without the wrapping of Hydra's instantiate."""
+    """Finds the error itself, without the wrapping of Hydra's instantiate."""
     while isinstance(error, HydraException) and error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
 def describe_error(error: BaseException) -> str:
-    """What our own code said."""
+    """Says in words for the user what an error is about.
+
+    A key of the config is named, and a full disk gets its cure; any other message stays as it is.
+    """
+    if isinstance(error, ConfigCompositionException | MissingConfigException):
+        # Raised by `hydra.main` alone: every other config is composed by `compose_config`.
+        return describe_composition_error(
+            error, lambda: list_keys("train", sys.argv[1:]), list_groups()
+        )
     error = find_innermost_error(error)
     if isinstance(error, OmegaConfBaseException) and getattr(error, "full_key", None):
-        unknown = (
-            "; --help lists the keys"
-            if isinstance(error, ConfigAttributeError | ConfigKeyError)
-            else ""
-        )
-        return f"config key {error.full_key}: {str(error).splitlines()[0]}{unknown}"
+        is_unknown_key = isinstance(error, ConfigAttributeError | ConfigKeyError)
+        cure = "; --help lists the keys" if is_unknown_key else ""
+        return f"config key {error.full_key}: {str(error).splitlines()[0]}{cure}"
     if isinstance(error, OSError) and error.errno == ENOSPC:
         return (
-            f"{error}: free some, or write to another disk with out=, to= and paths.cache_dir=. A file that has its name is "
-            "whole, a result without metrics.json is not"
+            f"{error}: free some, or write to another disk with out=, to= and paths.cache_dir=. "
+            "A file that has its name is whole, a result without metrics.json is not"
         )
     return str(error).strip() or type(error).__name__

@@ -1,4 +1,4 @@
-"""What a run leaves behind besides its numbers: resolved config, versions, git state, and files written whole."""
+"""The folder of a run: its lock, its description, and the checkpoints in it."""
 
 import json
 import os
@@ -8,91 +8,119 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
 
 from hybrid_ir.files.atomic import SCRATCH_PREFIX, write_text_atomically
-from hybrid_ir.system.versions import PACKAGES, get_installed_version, read_git_state
+from hybrid_ir.system.environment import PACKAGES, get_installed_version, read_git_state
+
+# What every run writes into its folder before it builds anything.
+START_FILES = {".hydra", ".lock", "config.yaml", "train.log", "versions.json", "wandb_id"}
 
 
-def write_run_description(folder: Path, config: dict) -> None:
-    """Write config.yaml (resolved) and versions.json."""
-    import torch  # here, since Hydra loads what uses this file whenever it starts
+def write_run_description(folder: Path, config: dict[str, Any]) -> None:
+    """Writes what a run is made of: its resolved config to config.yaml, versions to versions.json.
+
+    Args:
+        folder: the run folder, which is created if necessary.
+        config: the resolved config as plain values.
+    """
+    import torch  # Here, since Hydra loads this file at every start.
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(
-        folder / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    )
-    write_text_atomically(
-        folder / "versions.json",
-        json.dumps(
-            {
-                "command": sys.argv,
-                "python": platform.python_version(),
-                "platform": platform.platform(),
-                "packages": {name: get_installed_version(name) for name in PACKAGES},
-                "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-                "threads": torch.get_num_threads(),
-                "git": read_git_state(Path(__file__).parent),
-            },
-            indent=2,
-        ),
-    )
+    config_text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    write_text_atomically(folder / "config.yaml", config_text)
+    versions = {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: get_installed_version(name) for name in PACKAGES},
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "threads": torch.get_num_threads(),
+        "git": read_git_state(Path(__file__).parent),
+    }
+    write_text_atomically(folder / "versions.json", json.dumps(versions, indent=2))
 
 
 def require_no_results(out: Path, *results: str) -> None:
-    """ValueError, before anything is measured, where `out` holds one of the results already or can be no folder."""
-    taken = [str(out / name) for name in results if (out / name).exists()]
-    if taken:
+    """Checks, before anything is measured, that results can be written and replace nothing.
+
+    Args:
+        out: the folder of the results; it need not exist yet.
+        results: the files that will be written, relative to the folder.
+
+    Raises:
+        ValueError: the folder holds one of the results, is a file, or cannot be written to.
+    """
+    present = [str(out / name) for name in results if (out / name).exists()]
+    if present:
         raise ValueError(
-            f"out={out} holds results already ({', '.join(taken)}): nothing is overwritten, give another out="
+            f"out={out} holds results already ({', '.join(present)}): nothing is overwritten, "
+            "give another out="
         )
-    there = next(place for place in (out, *out.absolute().parents) if place.exists())
-    if not there.is_dir():
-        raise ValueError(f"out={out} can be no folder: {there} is a file. Give another out=")
-    if not os.access(there, os.W_OK):
+    existing = out
+    if not out.exists():
+        existing = next(parent for parent in out.absolute().parents if parent.exists())
+    if not existing.is_dir():
+        raise ValueError(f"out={out} can be no folder: {existing} is a file. Give another out=")
+    if not os.access(existing, os.W_OK):
         raise ValueError(
-            f"out={out} cannot be written: no permission to write in {there}. Give another out="
+            f"out={out} cannot be written: no permission to write in {existing}. Give another out="
         )
 
 
 @contextmanager
-def lock_folder(out: Path, wait: float = 0) -> Iterator[None]:
-    """The folder for this process alone: what a killed one hid there is cleared, and if it stays empty it is removed.
+def lock_folder(folder: Path, wait_seconds: float = 0) -> Iterator[None]:
+    """Holds a folder for this process alone.
+
+    Scratch folders that a killed process left there are deleted first. At the end the folder is
+    removed if it is empty, so that an error leaves nothing behind.
+
+    Args:
+        folder: the folder, which is created if necessary.
+        wait_seconds: how long to wait for another process that holds the folder.
 
     Raises:
-        ValueError: another process is writing to it, also after so many seconds.
+        ValueError: another process still holds the folder.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    file = out / ".lock"
-    lock = FileLock(file)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock_file = folder / ".lock"
+    lock = FileLock(lock_file)
     try:
-        lock.acquire(timeout=wait)
+        lock.acquire(timeout=wait_seconds)
     except Timeout as error:
         raise ValueError(
-            f"{out}: another process is writing there: wait for it, or give another folder (out=, or hydra.run.dir= "
-            "of a run)"
+            f"{folder}: another process is writing there: wait for it, or give another folder "
+            "(out=, or hydra.run.dir= of a run)"
         ) from error
     try:
-        for left in out.glob(f"{SCRATCH_PREFIX}*"):
-            shutil.rmtree(left)
+        for scratch in folder.glob(f"{SCRATCH_PREFIX}*"):
+            shutil.rmtree(scratch)
         yield
     finally:
-        file.unlink(missing_ok=True)
+        lock_file.unlink(missing_ok=True)
         lock.release()
-        if not any(out.iterdir()):  # an error left nothing behind
-            out.rmdir()
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def find_checkpoint(place: str | Path | None, choice: str = "best") -> str | None:
-    """The checkpoint file of a run folder (`choice` is best or last; last where there is no best), or the file itself.
+    """Finds the file of a checkpoint.
+
+    Args:
+        place: a run folder or a checkpoint file; None for no checkpoint.
+        choice: which checkpoint of a run folder, best or last. The last one is taken where there
+            is no best one.
+
+    Returns:
+        The path of the file, or None if the place is None.
 
     Raises:
-        ValueError: there is no such file, or no such choice.
+        ValueError: the place has no such checkpoint, or the choice does not exist.
     """
-    if choice not in ("best", "last"):  # else a slip of the pen would measure the last one
-        raise ValueError(f"test_checkpoint={choice!r} must be best or last")
+    require_checkpoint_choice(choice)
     if place is None:
         return None
     folder = Path(place) / "checkpoints"
@@ -100,6 +128,24 @@ def find_checkpoint(place: str | Path | None, choice: str = "best") -> str | Non
         if path.is_file():
             return str(path)
     raise ValueError(
-        f"{str(place)!r} is neither a checkpoint nor a run folder with checkpoints/{choice}.ckpt: "
-        "give the path of a run under outputs/ or of a .ckpt file"
+        f"{str(place)!r} is neither a checkpoint nor a run folder with "
+        f"checkpoints/{choice}.ckpt: give the path of a run under outputs/ or of a .ckpt file"
     )
+
+
+def require_checkpoint_choice(choice: str) -> None:
+    """Raises ValueError if `test_checkpoint` is neither best nor last."""
+    if choice not in ("best", "last"):
+        raise ValueError(f"test_checkpoint={choice!r} must be best or last")
+
+
+def remove_refused_run(folder: Path) -> None:
+    """Removes the folder of a run that was refused before it did anything.
+
+    A folder with anything but what every run writes at its start is left as it is.
+    """
+    if not folder.is_dir():
+        return
+    names = {path.name for path in folder.iterdir()}
+    if names <= START_FILES:
+        shutil.rmtree(folder, ignore_errors=True)

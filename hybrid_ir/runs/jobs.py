@@ -1,4 +1,4 @@
-"""The jobs of a sweep: each a process of its own from its own resolved config, and a table of what became of them."""
+"""The jobs of a sweep: processes started from resolved configs, and a table of their states."""
 
 import json
 import math
@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -21,172 +22,251 @@ from hybrid_ir.runs.identity import hash_config
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE
 from hybrid_ir.system.processes import WATCHER_VARIABLE
 
-PENDING, RUNNING, DONE, FAILED = "pending", "running", "done", "failed"
-JOB_STATE, JOB_LOG = "job.json", "job.log"
+JOB_STATE_FILE = "job.json"
+JOB_LOG_FILE = "job.log"
+# The columns of the table of jobs, after the name of the job; also the keys of job.json.
+ROW_FIELDS = (
+    "state",
+    "reason",
+    "metric",
+    "seconds",
+    "config_hash",
+    "processes",
+    "queued_as",
+    "started_at",
+    "overrides",
+)
+
+
+class JobState(StrEnum):
+    """How far a job is."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
 
 
 class JobFailed(ValueError):
-    """A job of a sweep failed, for the reason that it gave."""
+    """A job of a sweep failed; the message has the reason that it gave."""
 
 
 @dataclass
 class Job:
-    """One run of a sweep, in a folder of its own; job.json there survives whoever started it."""
+    """One run of a sweep, in a folder of its own.
+
+    The state is also in job.json of the folder, which outlives the process that started the job.
+
+    Attributes:
+        folder: the run folder.
+        config: the resolved config as plain values.
+        overrides: the choices of this job, as on the command line.
+        config_hash: the hash of the config, which names the experiment.
+        processes: how many processes the job has on its machine.
+        reason: why the job failed, or why it is pending again.
+        metric: the objective of the sweep, once the job is done.
+        seconds: how long the job ran.
+        queued_as: the id of the job in the queue of a cluster; empty without a cluster.
+        started_at: when the job was started, in seconds since 1970.
+        process: the process of the job, if this process started it.
+    """
 
     folder: Path
-    config: dict[str, Any]  # resolved
+    config: dict[str, Any]
     overrides: list[str]
     config_hash: str
     processes: int = 1
-    state: str = PENDING
+    state: JobState = JobState.PENDING
     reason: str = ""
     metric: float | None = None
     seconds: float = 0.0
-    queued_as: str = ""  # its number in the queue of a cluster
+    queued_as: str = ""
     started_at: float = field(default=0.0, repr=False)
     process: subprocess.Popen | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> "Job":
+    def from_config(cls, cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> "Job":
+        """Makes a job of the whole config of a run, which need not be resolved."""
         config = OmegaConf.to_container(cfg, resolve=True)
-        return cls(folder, config, list(overrides), hash_config(cfg), config["trainer"]["devices"])
+        devices = config["trainer"]["devices"]
+        return cls(folder, config, list(overrides), hash_config(cfg), devices)
 
     def run(self) -> None:
-        """Run it, unless it is done; ValueError with the reason where it fails."""
-        self.remember(retry_failed=True)
-        if self.state != DONE:
+        """Runs the job and waits for its end, unless it is done already.
+
+        Raises:
+            JobFailed: the job failed, or was asked to stop.
+        """
+        self.restore_state(retry_failed=True)
+        if self.state != JobState.DONE:
             self.start({})
             self.process.wait()
-            self.ended()
-        if self.state != DONE:
+            self.conclude(self.process.returncode)
+        if self.state != JobState.DONE:
             raise JobFailed(f"job {self.folder.name}: {self.reason}")
 
-    def remember(self, retry_failed: bool) -> None:
-        """Take over what an earlier start of the sweep left: done stays done, failed too unless it is to be tried again."""
-        path = self.folder / JOB_STATE
-        known = json.loads(path.read_text()) if path.exists() else {"state": PENDING}
-        if (self.folder / "metrics.json").exists() or known[
-            "state"
-        ] == DONE:  # without a benchmark there is no metrics.json
-            self.state, self.metric = (
-                DONE,
-                read_objective(self.folder, self.config.get("objective")),
-            )
-            self.seconds = known.get("seconds", 0.0)
-        elif known["state"] == FAILED and not retry_failed:
-            self.state, self.reason, self.seconds = FAILED, known["reason"], known["seconds"]
-        elif known["state"] == RUNNING:
-            self.queued_as, self.started_at = known["queued_as"], known["started_at"]
+    def restore_state(self, retry_failed: bool) -> None:
+        """Takes over the state that an earlier start of the sweep left in the folder.
 
-    def command(self) -> list[str]:
+        A job that is done stays done. One that was running keeps its place in the queue of a
+        cluster.
+
+        Args:
+            retry_failed: whether a job that failed is pending again. If not, it stays failed.
+        """
+        path = self.folder / JOB_STATE_FILE
+        saved = json.loads(path.read_text()) if path.exists() else {"state": JobState.PENDING}
+        # A run without a benchmark has no metrics.json.
+        is_done = saved["state"] == JobState.DONE or (self.folder / "metrics.json").exists()
+        if is_done:
+            self.state = JobState.DONE
+            self.metric = self._read_metric()
+            self.seconds = saved.get("seconds", 0.0)
+        elif saved["state"] == JobState.FAILED and not retry_failed:
+            self.state = JobState.FAILED
+            self.reason = saved["reason"]
+            self.seconds = saved["seconds"]
+        elif saved["state"] == JobState.RUNNING:
+            self.queued_as = saved["queued_as"]
+            self.started_at = saved["started_at"]
+
+    def build_command(self) -> list[str]:
+        """Writes the config to the folder and builds the command that runs it from there."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return [*build_train_command(self.config, self.folder, self.folder), "resume=auto"]
 
-    def start(self, environment: dict[str, str]) -> None:
-        command = self.command()
-        with open(self.folder / JOB_LOG, "ab") as log:
-            # a session of its own: Ctrl-C comes to it through the launcher, as a request to save and stop
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Starts the process of the job, which ends when this process ends.
+
+        Args:
+            environment: variables on top of those of this process.
+        """
+        command = self.build_command()
+        variables = {**os.environ, "COLUMNS": "150", **environment}
+        variables[WATCHER_VARIABLE] = str(os.getpid())
+        with open(self.folder / JOB_LOG_FILE, "ab") as log:
+            # In a session of its own, so that Ctrl-C does not reach it: the launcher passes it on
+            # as a request to save and stop.
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={
-                    **os.environ,
-                    "COLUMNS": "150",
-                    **environment,
-                    WATCHER_VARIABLE: str(os.getpid()),
-                },
+                env=variables,
             )
-        self.state, self.reason, self.started_at = RUNNING, "", time.time()
-        self.save()
+        self.mark_running()
 
-    def ended(self) -> bool:
-        """Whether it has ended by now; its state then says how."""
-        if self.process.poll() is None:
+    def mark_running(self, queued_as: str = "") -> None:
+        """Notes that the job is running from now on, and saves that.
+
+        Args:
+            queued_as: the id of the job in the queue of a cluster.
+        """
+        self.state = JobState.RUNNING
+        self.reason = ""
+        self.queued_as = queued_as
+        self.started_at = time.time()
+        self._save()
+
+    def has_ended(self) -> bool:
+        """Whether the process has ended; if so, the state says how from now on."""
+        code = self.process.poll()
+        if code is None:
             return False
-        self.conclude(self.process.returncode)
+        self.conclude(code)
         return True
 
-    def conclude(self, code: int) -> None:
+    def conclude(self, exit_code: int) -> None:
+        """Sets and saves the state of a job whose process has ended.
+
+        Args:
+            exit_code: that of the process; the negative number of a signal that killed it.
+        """
         self.seconds = time.time() - self.started_at
-        if code == 0:
-            self.state, self.metric = (
-                DONE,
-                read_objective(self.folder, self.config.get("objective")),
-            )
-        elif code == REQUEUE_EXIT_CODE:
-            self.state, self.reason = (
-                PENDING,
-                "it was asked to stop, and goes on when the sweep is started again",
-            )
+        if exit_code == 0:
+            self.state = JobState.DONE
+            self.metric = self._read_metric()
+        elif exit_code == REQUEUE_EXIT_CODE:
+            self.state = JobState.PENDING
+            self.reason = "it was asked to stop, and goes on when the sweep is started again"
         else:
-            self.state, self.reason = FAILED, find_failure_reason(self.folder / JOB_LOG, code)
-        self.save()
+            self.state = JobState.FAILED
+            self.reason = _find_failure_reason(self.folder / JOB_LOG_FILE, exit_code)
+        self._save()
 
-    def save(self) -> None:
-        write_text_atomically(self.folder / JOB_STATE, json.dumps(self.row()))
+    def to_row(self) -> dict[str, Any]:
+        """The row of this job in the table of the sweep."""
+        values = {name: getattr(self, name) for name in ROW_FIELDS}
+        return {"job": self.folder.name, **values}
 
-    def row(self) -> dict[str, Any]:
-        """What the table of the sweep says of it."""
-        shown = (
-            "state",
-            "reason",
-            "metric",
-            "seconds",
-            "config_hash",
-            "processes",
-            "queued_as",
-            "started_at",
-            "overrides",
-        )
-        return {"job": self.folder.name, **{key: getattr(self, key) for key in shown}}
+    def _save(self) -> None:
+        write_text_atomically(self.folder / JOB_STATE_FILE, json.dumps(self.to_row()))
+
+    def _read_metric(self) -> float | None:
+        return read_objective(self.folder, self.config.get("objective"))
 
 
-def find_failure_reason(log: Path, code: int) -> str:
-    """The last error that a job reported, or how it ended."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    errors = [line for line in lines if line.startswith("error: ")]
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return errors[-1].removeprefix("error: ") if errors else f"exit code {code}, see {log}"
+def _find_failure_reason(log: Path, exit_code: int) -> str:
+    """The last error in the log of a job, or how its process ended."""
+    if exit_code < 0:
+        return f"killed by {signal.Signals(-exit_code).name}"
+    if log.exists():
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        for line in reversed(lines):
+            if line.startswith("error: "):
+                return line.removeprefix("error: ")
+    return f"exit code {exit_code}, see {log}"
 
 
 def read_objective(folder: Path, name: str | None) -> float | None:
-    """A logged value where the run was best by its validation loss (the last one where there is none); None if never logged."""
+    """Reads a logged value of the step where a run was best by its validation loss.
+
+    Args:
+        folder: the run folder.
+        name: the key of the value in metrics.jsonl, such as `val/multi/map`.
+
+    Returns:
+        The value; the last one if there is no validation loss, and None if it was never logged.
+    """
     path = folder / "metrics.jsonl"
     if not name or not path.exists():
         return None
-    rows = [
-        row
-        for row in map(json.loads, path.read_text().splitlines())
-        if name in row and math.isfinite(row[name])
-    ]
-    if not rows:
-        return None
-    return min(reversed(rows), key=lambda row: row.get("val/loss", 0.0))[name]
+    best_loss = math.inf
+    best_value = None
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        if name not in row or not math.isfinite(row[name]):
+            continue
+        loss = row.get("val/loss", 0.0)
+        if loss <= best_loss:  # Of equal losses the last one counts.
+            best_loss = loss
+            best_value = row[name]
+    return best_value
 
 
 def write_job_table(folder: Path, jobs: Sequence[Job]) -> None:
-    """jobs.json of the sweep folder."""
-    write_text_atomically(folder / "jobs.json", json.dumps([job.row() for job in jobs], indent=2))
+    """Writes the states of all jobs to jobs.json of the sweep folder."""
+    rows = [job.to_row() for job in jobs]
+    write_text_atomically(folder / "jobs.json", json.dumps(rows, indent=2))
 
 
-def build_train_command(
-    config: dict[str, Any], place: Path, folder: Path, *more: str
-) -> Sequence[str]:
-    """The command that runs a resolved config, which is written to a place, in a run folder."""
-    (place / "config.yaml").write_text(
-        yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8"
-    )
+def build_train_command(config: dict[str, Any], config_folder: Path, run_folder: Path) -> list[str]:
+    """Builds the command that runs a resolved config, and writes the config where it reads it.
+
+    Args:
+        config: the resolved config as plain values.
+        config_folder: an existing folder for the file config.yaml.
+        run_folder: the folder of the run.
+    """
+    config_text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    write_text_atomically(config_folder / "config.yaml", config_text)
     return [
         sys.executable,
         str(find_shipped_file("train.py")),
-        f"--config-dir={place.absolute()}",
+        f"--config-dir={config_folder.absolute()}",
         "--config-name=config",
-        f"hydra.run.dir='{folder.absolute()}'",
+        f"hydra.run.dir='{run_folder.absolute()}'",
         "hydra.output_subdir=null",
         "hydra/job_logging=none",
-        *more,
     ]

@@ -1,4 +1,4 @@
-"""Hydra launchers: the jobs of a sweep as processes packed on the devices of this machine, or as jobs of SLURM."""
+"""Hydra launchers: the jobs of a sweep as processes of this machine, or as jobs of SLURM."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +18,43 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hybrid_ir.runs.folder import lock_folder
-from hybrid_ir.runs.jobs import (
-    DONE,
-    FAILED,
-    JOB_LOG,
-    PENDING,
-    RUNNING,
-    Job,
-    JobFailed,
-    write_job_table,
-)
+from hybrid_ir.runs.jobs import JOB_LOG_FILE, Job, JobFailed, JobState, write_job_table
+from hybrid_ir.system.environment import PROGRESS_COLUMNS
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, raise_when_asked_to_stop
-from hybrid_ir.system.progress import PROGRESS_COLUMNS
+
+# Seconds between two looks at the processes of this machine, and at the queue of a cluster.
+PROCESS_POLL_SECONDS = 0.1
+QUEUE_POLL_SECONDS = 2
+# How often SLURM may queue a job again because its time was over.
+MAX_REQUEUES = 1000
+
+
+@dataclass(frozen=True)
+class DeviceRequest:
+    """What a job needs to run: so many devices of a kind, `cpu` slots or `gpu`."""
+
+    kind: str
+    count: int
+
+
+@dataclass(frozen=True)
+class RunningJob:
+    """A job that runs, and the devices that it has."""
+
+    job: Job
+    kind: str
+    devices: list[int | str]
 
 
 class JobLauncher(Launcher):
-    """Every job is a process of its own; as many run at once as there are devices or CPU slots for.
+    """Runs every job in a process of its own, as many at once as there are devices.
 
     Args:
-        slots: CPU slots, each for one process of one thread; auto for the cores that this process may use.
-        devices: GPUs to hand out, by number; auto for all.
-        retry_failed: try jobs again that failed when the sweep was started before; those that are done are never run again.
+        slots: CPU slots, each for one thread of one process; auto for the number of cores that
+            this process may use.
+        devices: the GPUs to hand out, by number; auto for all.
+        retry_failed: whether jobs run again that failed when the sweep was started before. Jobs
+            that are done never run again.
     """
 
     def __init__(
@@ -54,208 +71,257 @@ class JobLauncher(Launcher):
         self.jobs: list[Job] = []
 
     def setup(self, *, hydra_context, task_function, config: DictConfig) -> None:
-        self.hydra_context, self.config = hydra_context, config
+        """Keeps what Hydra hands to a launcher before the first job."""
+        self.hydra_context = hydra_context
+        self.config = config
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        place = Path(self.config.hydra.sweep.dir)
-        with lock_folder(place):
-            new = [
-                self._job(place, overrides, initial_job_idx + i)
-                for i, overrides in enumerate(job_overrides)
-            ]
-            self.jobs += new
-            for job in new:
-                job.remember(self.retry_failed)
-            write_job_table(place, self.jobs)
-            self._say_what_is_known(place, new)
-            left = self._run_and_tell([job for job in new if job.state == PENDING], place)
-            with (
-                Progress(
-                    *PROGRESS_COLUMNS, console=Console(stderr=True), transient=True
-                ) as progress,
-                closing(left) as running,
-            ):
-                task = progress.add_task(
-                    "jobs",
-                    total=len(new),
-                    completed=sum(job.state in (DONE, FAILED) for job in new),
-                )
-                for job in running:
-                    if job.state == FAILED:
-                        progress.console.print(f"[red]job {job.folder.name} failed:[/] ", end="")
-                        progress.console.print(
-                            job.reason, markup=False, highlight=False, soft_wrap=True
-                        )
-                    progress.advance(task, job.state != RUNNING)
-        return [to_job_return(job) for job in new]
+        """Runs jobs and waits for all of them; those that are done already are not run.
 
-    def _run_and_tell(self, waiting: list[Job], place: Path) -> Iterator[Job]:
-        try:
-            with closing(self.run(waiting)) as running:
-                for job in running:
-                    write_job_table(place, self.jobs)
-                    yield job
-        finally:
-            write_job_table(place, self.jobs)
+        Args:
+            job_overrides: the choices of each job, as on the command line.
+            initial_job_idx: the number of the first job in the sweep.
+        """
+        folder = Path(self.config.hydra.sweep.dir)
+        with lock_folder(folder):
+            jobs = []
+            for offset, overrides in enumerate(job_overrides):
+                job = self._create_job(folder, overrides, initial_job_idx + offset)
+                job.restore_state(self.retry_failed)
+                jobs.append(job)
+            self.jobs += jobs
+            write_job_table(folder, self.jobs)
+            _print_known_states(folder, jobs)
+            self._run_with_progress(jobs, folder)
+        return [to_job_return(job) for job in jobs]
 
-    def _say_what_is_known(self, place: Path, jobs: Sequence[Job]) -> None:
-        done, failed = (sum(job.state == state for job in jobs) for state in (DONE, FAILED))
-        if done or failed:
-            again = ", not tried again without hydra.launcher.retry_failed=true" * bool(failed)
-            print(f"{place}: of {len(jobs)} jobs {done} are done, {failed} failed{again}")
-
-    def _job(self, place: Path, overrides: Sequence[str], number: int) -> Job:
+    def _create_job(self, sweep_folder: Path, overrides: Sequence[str], number: int) -> Job:
+        """Composes the config of a job as Hydra's own launchers do."""
         cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-        before = HydraConfig.instance().cfg
         with read_write(cfg), open_dict(cfg):
-            cfg.hydra.job.id = cfg.hydra.job.num = number
+            cfg.hydra.job.id = number
+            cfg.hydra.job.num = number
+        previous = HydraConfig.instance().cfg
         try:
+            # Interpolations of `hydra:` are resolved from what HydraConfig holds.
             HydraConfig.instance().set_config(cfg)
-            folder = place / str(cfg.hydra.sweep.subdir)
-            with (
-                read_write(cfg),
-                open_dict(cfg),
-                read_write(cfg.hydra),
-                read_write(cfg.hydra.runtime),
-            ):
+            folder = sweep_folder / str(cfg.hydra.sweep.subdir)
+            with read_write(cfg), open_dict(cfg), read_write(cfg.hydra.runtime):
                 cfg.hydra.runtime.output_dir = str(folder.absolute())
             HydraConfig.instance().set_config(cfg)
             with read_write(cfg), open_dict(cfg):
                 del cfg["hydra"]
-            job = Job.of(cfg, folder, overrides)
+            job = Job.from_config(cfg, folder, overrides)
         finally:
-            HydraConfig.instance().cfg = before
+            HydraConfig.instance().cfg = previous
         job.processes = count_processes(job.config["trainer"], len(self.devices))
         return job
 
-    def run(self, waiting: list[Job]) -> Iterator[Job]:
-        """Start jobs in their order as devices get free, a later one first where an earlier one does not fit yet.
+    def _run_with_progress(self, jobs: Sequence[Job], folder: Path) -> None:
+        """Runs the pending jobs under a progress bar, and prints why a job failed."""
+        pending = [job for job in jobs if job.state == JobState.PENDING]
+        progress = Progress(*PROGRESS_COLUMNS, console=Console(stderr=True), transient=True)
+        with progress, closing(self._run_with_table(pending, folder)) as changes:
+            finished = len(jobs) - len(pending)
+            task = progress.add_task("jobs", total=len(jobs), completed=finished)
+            for job in changes:
+                if job.state == JobState.FAILED:
+                    name = job.folder.name
+                    progress.console.print(f"[red]job {name} failed:[/] ", end="")
+                    progress.console.print(
+                        job.reason, markup=False, highlight=False, soft_wrap=True
+                    )
+                if job.state != JobState.RUNNING:
+                    progress.advance(task)
 
-        Yields each job when it starts and when it ends.
+    def _run_with_table(self, pending: list[Job], folder: Path) -> Iterator[Job]:
+        """Runs jobs, and writes the table of the sweep whenever one starts or ends."""
+        try:
+            with closing(self.run(pending)) as changes:
+                for job in changes:
+                    write_job_table(folder, self.jobs)
+                    yield job
+        finally:
+            write_job_table(folder, self.jobs)
+
+    def run(self, pending: list[Job]) -> Iterator[Job]:
+        """Starts jobs in their order as devices get free.
+
+        A later job starts first if an earlier one does not fit yet. When the iteration is closed
+        before all have ended, the others are asked to save and stop.
+
+        Args:
+            pending: the jobs; those that were started are removed from the list.
+
+        Yields:
+            Each job when it has started, and again when it has ended.
         """
         free = {"cpu": list(range(self.slots)), "gpu": list(self.devices)}
-        running: list[tuple[Job, str, list[int]]] = []
+        running: list[RunningJob] = []
         raise_when_asked_to_stop()
         try:
-            yield from self._fill(waiting, running, free)
-        finally:  # asked to stop: so are the jobs, which save and go on when the sweep is started again
-            for job, *_ in running:
-                job.process.send_signal(signal.SIGTERM)
-            for job, *_ in running:
-                job.process.wait()
-                job.conclude(job.process.returncode and REQUEUE_EXIT_CODE)
+            while pending or running:
+                for job in list(pending):
+                    started = self._start_if_it_fits(job, free)
+                    if started is not None:
+                        pending.remove(job)
+                        running.append(started)
+                        yield job
+                for current in list(running):
+                    if current.job.has_ended():
+                        running.remove(current)
+                        free[current.kind] += current.devices
+                        yield current.job
+                time.sleep(PROCESS_POLL_SECONDS)
+        finally:
+            _stop_jobs(running)
 
-    def _fill(
-        self, waiting: list[Job], running: list[tuple[Job, str, list[int]]], free: dict[str, list]
-    ) -> Iterator[Job]:
-        while waiting or running:
-            for job in list(waiting):
-                kind, wanted, most = self.needs(job)
-                if len(free[kind]) >= min(wanted, most):
-                    taken, free[kind] = free[kind][:wanted], free[kind][wanted:]
-                    waiting.remove(job)
-                    job.start(
-                        {"CUDA_VISIBLE_DEVICES": ",".join(map(str, taken))} if kind == "gpu" else {}
-                    )
-                    running.append((job, kind, taken))
-                    yield job
-            for job, kind, taken in list(running):
-                if job.ended():
-                    running.remove((job, kind, taken))
-                    free[kind] += taken
-                    yield job
-            time.sleep(0.1)
+    def _start_if_it_fits(self, job: Job, free: dict[str, list]) -> RunningJob | None:
+        """Starts a job and takes its devices, or returns None if too few are free."""
+        request = self.find_request(job)
+        available = free[request.kind]
+        if len(available) < request.count:
+            return None
+        devices = available[: request.count]
+        free[request.kind] = available[request.count :]
+        environment = {}
+        if request.kind == "gpu":
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, devices))
+        job.start(environment)
+        return RunningJob(job, request.kind, devices)
 
-    def needs(self, job: Job) -> tuple[str, int, int]:
-        """Which devices a job takes, how many, and how many there are: one that wants more gets all."""
-        if job.config["trainer"]["accelerator"] in ("gpu", "cuda") or (
-            job.config["trainer"]["accelerator"] == "auto" and self.devices
-        ):
-            return (
-                "gpu",
-                job.processes,
-                len(self.devices),
-            )  # 0 where there are none: the job then says so
-        return "cpu", job.processes * job.config["threads"], self.slots
+    def find_request(self, job: Job) -> DeviceRequest:
+        """Finds which devices a job needs; one that wants more than there are gets all.
+
+        A job that wants a GPU where there is none is started without one, and then says so.
+        """
+        accelerator = job.config["trainer"]["accelerator"]
+        needs_gpu = accelerator in ("gpu", "cuda")
+        if accelerator == "auto" and self.devices:
+            needs_gpu = True
+        if needs_gpu:
+            return DeviceRequest("gpu", min(job.processes, len(self.devices)))
+        return DeviceRequest("cpu", min(job.processes * job.config["threads"], self.slots))
+
+
+def _print_known_states(folder: Path, jobs: Sequence[Job]) -> None:
+    done = sum(job.state == JobState.DONE for job in jobs)
+    failed = sum(job.state == JobState.FAILED for job in jobs)
+    if not done and not failed:
+        return
+    cure = ", not tried again without hydra.launcher.retry_failed=true" if failed else ""
+    print(f"{folder}: of {len(jobs)} jobs {done} are done, {failed} failed{cure}")
+
+
+def _stop_jobs(running: Sequence[RunningJob]) -> None:
+    """Asks jobs to save and stop, and waits; they go on when the sweep is started again."""
+    for current in running:
+        current.job.process.send_signal(signal.SIGTERM)
+    for current in running:
+        code = current.job.process.wait()
+        current.job.conclude(0 if code == 0 else REQUEUE_EXIT_CODE)
 
 
 def to_job_return(job: Job) -> JobReturn:
-    """A job as sweepers want to see it: its objective, or an error that is raised when they look."""
-    ret = JobReturn(
+    """Turns a job into what sweepers expect: its objective, or an error raised at their look."""
+    result = JobReturn(
         overrides=job.overrides,
         cfg=OmegaConf.create(job.config),
         working_dir=str(job.folder),
         task_name="train",
     )
-    ret.status = JobStatus.COMPLETED if job.state == DONE else JobStatus.FAILED
-    ret.return_value = (
-        job.metric if job.state == DONE else JobFailed(f"job {job.folder.name}: {job.reason}")
-    )
-    return ret
+    if job.state == JobState.DONE:
+        result.status = JobStatus.COMPLETED
+        result.return_value = job.metric
+    else:
+        result.status = JobStatus.FAILED
+        result.return_value = JobFailed(f"job {job.folder.name}: {job.reason}")
+    return result
 
 
-def count_processes(trainer: dict[str, Any], devices: int) -> int:
-    """How many processes of one machine a trainer has."""
-    wanted = trainer["devices"]
-    if isinstance(wanted, list):
-        return len(wanted)
-    return max(1, devices) if wanted in ("auto", -1, "-1") else int(wanted)
+def count_processes(trainer: Mapping[str, Any], gpus: int) -> int:
+    """Counts the processes that a trainer has on one machine.
+
+    Args:
+        trainer: the resolved config of the trainer.
+        gpus: how many GPUs the machine has.
+    """
+    devices = trainer["devices"]
+    if isinstance(devices, list):
+        return len(devices)
+    if devices in ("auto", -1, "-1"):
+        return max(1, gpus)
+    return int(devices)
 
 
 def list_gpus() -> list[int | str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    if named := os.environ.get("CUDA_VISIBLE_DEVICES"):
-        return [name.strip() for name in named.split(",")]
-    import torch  # here, since Hydra loads this file whenever it starts
+    """Lists the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible:
+        return [name.strip() for name in visible.split(",")]
+    import torch  # Here, since Hydra loads this file at every start.
 
     return list(range(torch.cuda.device_count()))
 
 
 def count_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-WATCH = 2  # seconds between two looks at the queue
-REQUEUES = 1000  # of one job whose time was over
+    """Counts the CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class RunCommand:
-    """What runs on the cluster: the process of a job; it is asked to save before its time is over, and queued again."""
+    """What SLURM runs: the process of a job.
+
+    Before the time of the job is over, submitit calls `checkpoint`: the process is asked to save,
+    and the job is queued again.
+
+    Args:
+        command: the command of the process.
+        log: the file to which the process writes.
+    """
 
     def __init__(self, command: Sequence[str], log: Path):
-        self.command, self.log = list(command), log
+        self.command = list(command)
+        self.log = log
         self.process: subprocess.Popen | None = None
 
     def __call__(self) -> int:
+        """Runs the process and returns its exit code."""
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
-        return self._end()
-
-    def _end(self) -> int:
-        while (
-            code := self.process.poll()
-        ) is None:  # not wait: its lock is held while checkpoint comes in by a signal
-            time.sleep(1)
-        return code
+        return self._wait()
 
     def checkpoint(self) -> Any:
+        """Asks the process to save and stop; returns what submitit shall queue instead."""
         from submitit.helpers import DelayedSubmission
 
         if self.process is not None:
             self.process.send_signal(signal.SIGUSR1)
-            self._end()
+            self._wait()
         return DelayedSubmission(RunCommand(self.command, self.log))
+
+    def _wait(self) -> int:
+        # Not Popen.wait, which holds a lock: submitit calls `checkpoint` from the handler of a
+        # signal, in the middle of this loop.
+        while self.process.poll() is None:
+            time.sleep(1)
+        return self.process.returncode
 
 
 class SlurmLauncher(JobLauncher):
-    """Every job is one of SLURM's, in its queue at once; a sweep that is started again finds those that still run.
+    """Runs every job as a job of SLURM; all are in its queue at once.
+
+    A sweep that is started again finds the jobs that are still queued or running.
 
     Args:
         cluster: slurm, or local to try it without a cluster.
-        retry_failed: try jobs again that failed when the sweep was started before.
-        parameters: of submitit, for every job: slurm_partition, timeout_min, gpus_per_node, cpus_per_task, mem_gb ...
+        retry_failed: whether jobs run again that failed when the sweep was started before.
+        parameters: what submitit shall ask of SLURM for every job, such as slurm_partition,
+            timeout_min, gpus_per_node, cpus_per_task or mem_gb.
     """
 
     def __init__(
@@ -265,9 +331,15 @@ class SlurmLauncher(JobLauncher):
         parameters: Mapping[str, Any] | None = None,
     ):
         super().__init__(devices=(), retry_failed=retry_failed)
-        self.cluster, self.parameters = cluster, dict(parameters or {})
+        self.cluster = cluster
+        self.parameters = {} if parameters is None else dict(parameters)
 
-    def run(self, waiting: list[Job]) -> Iterator[Job]:
+    def run(self, pending: list[Job]) -> Iterator[Job]:
+        """Queues all jobs and waits for them.
+
+        Yields:
+            Each job when it is queued, and again when it has ended.
+        """
         try:
             import submitit
         except ImportError as error:
@@ -276,23 +348,25 @@ class SlurmLauncher(JobLauncher):
             ) from error
         queue = Path(self.config.hydra.sweep.dir).absolute() / "submitit"
         executor = submitit.AutoExecutor(
-            queue, cluster=self.cluster, slurm_max_num_timeout=REQUEUES
+            queue, cluster=self.cluster, slurm_max_num_timeout=MAX_REQUEUES
         )
         executor.update_parameters(name="hybrid-ir", tasks_per_node=1, **self.parameters)
         running = []
-        for job in waiting:
+        for job in pending:
             if job.queued_as and self.cluster == "slurm":
-                handle, job.state = submitit.SlurmJob(queue, job.queued_as), RUNNING
+                handle = submitit.SlurmJob(queue, job.queued_as)
+                job.state = JobState.RUNNING
             else:
-                handle = executor.submit(RunCommand(job.command(), job.folder.absolute() / JOB_LOG))
-                job.state, job.queued_as, job.started_at = RUNNING, handle.job_id, time.time()
-                job.save()
+                log = job.folder.absolute() / JOB_LOG_FILE
+                handle = executor.submit(RunCommand(job.build_command(), log))
+                job.mark_running(queued_as=handle.job_id)
             running.append((job, handle))
             yield job
         while running:
             for job, handle in list(running):
                 if handle.done():
                     running.remove((job, handle))
-                    job.conclude(handle.result() if handle.exception() is None else 1)
+                    was_run = handle.exception() is None
+                    job.conclude(handle.result() if was_run else 1)
                     yield job
-            time.sleep(WATCH)
+            time.sleep(QUEUE_POLL_SECONDS)

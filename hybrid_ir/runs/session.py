@@ -1,4 +1,4 @@
-"""How a run starts: in a folder that is its own, anew or from the newest checkpoint that it left there."""
+"""How a run starts: in this process or in several, anew or from its newest checkpoint."""
 
 import os
 from collections.abc import Iterator
@@ -6,76 +6,205 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.runs.folder import find_checkpoint, lock_folder, write_run_description
+from hybrid_ir.runs.building import build
+from hybrid_ir.runs.folder import (
+    find_checkpoint,
+    lock_folder,
+    require_checkpoint_choice,
+    write_run_description,
+)
+from hybrid_ir.runs.identity import find_cluster_job_id
+from hybrid_ir.runs.jobs import Job, build_train_command
 from hybrid_ir.system.interruption import raise_when_asked_to_stop
-from hybrid_ir.system.processes import FAILURE_FOLDER_VARIABLE
-from hybrid_ir.training.checkpoints import drop_logged_steps, find_newest_checkpoint
+from hybrid_ir.system.processes import FAILURE_FOLDER_VARIABLE, RankProcesses
+from hybrid_ir.training.checkpoints import (
+    SavedCheckpoint,
+    drop_logged_steps,
+    find_newest_checkpoint,
+)
 
-TAKEOVER = 10  # seconds that the processes of a killed run may take to let its folder go
+# How long to wait, in seconds, until the processes of a killed run have let its folder go.
+TAKEOVER_SECONDS = 10
 
 
 @dataclass(frozen=True)
-class RunStart:
-    """What is left to do of a run."""
+class RunSession:
+    """What is left to do of a run.
 
-    folder: Path
-    trains: bool
-    start: str | None  # checkpoint
-    complete: bool = False
-    reports: bool = True  # this process writes what is to be read; the other ranks of a run do not
-    test_checkpoint: str = "best"
+    Attributes:
+        is_complete: nothing is left: the folder has all results that the config asks for.
+        needs_training: the training has not ended, or not begun.
+        resume_from: the checkpoint file from which the training goes on; None to start anew.
+        measured_place: the run folder or checkpoint file that is measured; None measures the
+            encoder as it was built.
+        test_checkpoint: which checkpoint of a run folder is measured, best or last.
+    """
 
-    def measured(self, fit: bool) -> str | None:
-        """The checkpoint to measure."""
-        return find_checkpoint(self.folder, self.test_checkpoint) if fit else self.start
+    is_complete: bool
+    needs_training: bool
+    resume_from: str | None
+    measured_place: str | Path | None
+    test_checkpoint: str
+
+    def checkpoint_to_measure(self) -> str | None:
+        """Finds the checkpoint file that is measured, once the training has ended."""
+        return find_checkpoint(self.measured_place, self.test_checkpoint)
 
 
 @contextmanager
-def open_run(cfg: DictConfig, folder: Path) -> Iterator[RunStart]:
-    """The run in its folder, for this process alone.
+def open_run(cfg: DictConfig, folder: Path) -> Iterator[RunSession]:
+    """Opens the folder of a run for this process, or for the ranks that work on the run together.
+
+    Rank 0 prepares the folder: it describes the run, and when the run is resumed it drops what
+    was logged after the checkpoint. While the run is open no other run can write to the folder.
+
+    Args:
+        cfg: the whole config of the run.
+        folder: the run folder.
 
     Raises:
-        ValueError: a choice that does not exist, or a folder that holds a run which is not to be resumed.
+        ValueError: a choice does not exist, there is no checkpoint at `ckpt_path`, or the folder
+            holds a run that is not to be resumed.
     """
+    _require_known_choices(cfg)
+    raise_when_asked_to_stop()
+    is_rank_zero = rank_zero_only.rank == 0
+    is_watched = FAILURE_FOLDER_VARIABLE in os.environ  # The watching process holds the folder.
+    needs_lock = is_rank_zero and not is_watched
+    with lock_folder(folder, TAKEOVER_SECONDS) if needs_lock else nullcontext():
+        if cfg.resume == "never":
+            _require_no_run(folder)
+        newest = _find_checkpoint_to_resume(cfg, folder)
+        session = _plan_session(cfg, folder, newest)
+        if is_rank_zero:
+            _prepare_folder(cfg, folder, newest, session)
+        yield session
+
+
+def _require_known_choices(cfg: DictConfig) -> None:
+    """Refuses wrong values before the training, not after it."""
     if cfg.resume not in ("never", "auto"):
         raise ValueError(f"resume={cfg.resume!r} must be never or auto")
-    find_checkpoint(
-        None, cfg.test_checkpoint
-    )  # a wrong choice is said before the training, not after it
-    raise_when_asked_to_stop()
-    main = rank_zero_only.rank == 0
-    watched = FAILURE_FOLDER_VARIABLE in os.environ  # the process that watches owns the folder
-    with lock_folder(folder, wait=TAKEOVER) if main and not watched else nullcontext():
-        start = find_start(cfg, folder, main)
-        if main and start.complete:
-            print(f"complete: {folder} has the results; resume=never starts a new run beside it")
-        elif main:
-            write_run_description(folder, OmegaConf.to_container(cfg, resolve=True))
-        yield start
+    require_checkpoint_choice(cfg.test_checkpoint)
 
 
-def find_start(cfg: DictConfig, folder: Path, main: bool) -> RunStart:
-    checkpoint = find_checkpoint(cfg.ckpt_path, "last" if cfg.fit else cfg.test_checkpoint)
-    measured, newest = (folder / "metrics.json").exists(), None
-    if cfg.resume == "never" and (measured or any((folder / "checkpoints").glob("*.ckpt"))):
+def _require_no_run(folder: Path) -> None:
+    has_checkpoints = any((folder / "checkpoints").glob("*.ckpt"))
+    if has_checkpoints or _has_results(folder):
         raise ValueError(
-            f"{folder} holds a run already: go on in it with resume=auto, or give another hydra.run.dir="
+            f"{folder} holds a run already: go on in it with resume=auto, or give another "
+            "hydra.run.dir="
         )
-    if cfg.resume == "auto" and not measured:
-        newest = find_newest_checkpoint(folder, cfg.trainer.max_steps) if cfg.fit else None
-        if main and cfg.fit:
-            for left in (folder / "checkpoints").glob(".*.writing"):  # by a process that was killed
-                left.unlink()
-            drop_logged_steps(folder, newest.step if newest else 0)
-            print(f"resume: {folder}, {newest or 'from the start: no checkpoint there'}")
-    return RunStart(
-        folder,
-        trains=cfg.fit and not (newest and newest.ended),
-        start=str(newest.path) if newest else checkpoint,
-        complete=measured or bool(newest and newest.ended and not cfg.benchmark),
-        reports=main,
+
+
+def _has_results(folder: Path) -> bool:
+    return (folder / "metrics.json").exists()
+
+
+def _find_checkpoint_to_resume(cfg: DictConfig, folder: Path) -> SavedCheckpoint | None:
+    """The newest checkpoint of an earlier start of this run, if training can go on from it."""
+    if cfg.resume != "auto" or not cfg.fit or _has_results(folder):
+        return None
+    return find_newest_checkpoint(folder, cfg.trainer.max_steps)
+
+
+def _plan_session(cfg: DictConfig, folder: Path, newest: SavedCheckpoint | None) -> RunSession:
+    # Looked up even if it is not used, so that a wrong path is found before the training.
+    chosen = find_checkpoint(cfg.ckpt_path, "last" if cfg.fit else cfg.test_checkpoint)
+    training_has_ended = newest is not None and newest.ended
+    is_complete = _has_results(folder) or (training_has_ended and not cfg.benchmark)
+    resume_from = str(newest.path) if newest is not None else chosen
+    return RunSession(
+        is_complete=is_complete,
+        needs_training=cfg.fit and not training_has_ended,
+        resume_from=resume_from if cfg.fit else None,
+        measured_place=folder if cfg.fit else cfg.ckpt_path,
         test_checkpoint=cfg.test_checkpoint,
     )
+
+
+def _prepare_folder(
+    cfg: DictConfig, folder: Path, newest: SavedCheckpoint | None, session: RunSession
+) -> None:
+    if cfg.resume == "auto" and cfg.fit and not _has_results(folder):
+        for unfinished in (folder / "checkpoints").glob(".*.writing"):  # Of a killed process.
+            unfinished.unlink()
+        drop_logged_steps(folder, 0 if newest is None else newest.step)
+        start = "from the start: no checkpoint there" if newest is None else str(newest)
+        print(f"resume: {folder}, {start}")
+    if session.is_complete:
+        print(f"complete: {folder} has the results; resume=never starts a new run beside it")
+    else:
+        write_run_description(folder, OmegaConf.to_container(cfg, resolve=True))
+
+
+def count_processes_to_start(trainer: DictConfig) -> int:
+    """Counts the processes that a run has on this machine and that are still to be started.
+
+    Args:
+        trainer: the config of the trainer.
+
+    Returns:
+        1 if this process trains by itself, or if it is one of several already.
+
+    Raises:
+        ValueError: the trainer wants several machines, which this process cannot start.
+    """
+    if _is_one_of_several():
+        return 1
+    if "SLURM_NTASKS" in os.environ:
+        # A job of one task: the processes that we start are no tasks of SLURM, and Lightning does
+        # not look for such tasks in an interactive job.
+        os.environ["SLURM_JOB_NAME"] = "interactive"
+    probe = build(trainer)(logger=False, enable_checkpointing=False)
+    if probe.num_nodes > 1:
+        raise ValueError(
+            f"trainer.num_nodes={probe.num_nodes}: processes of several machines are started by "
+            "torchrun or srun, see docs/scaling.md"
+        )
+    starts_processes = probe.strategy.launcher is not None
+    return probe.num_devices if starts_processes else 1
+
+
+def _is_one_of_several() -> bool:
+    return (
+        FAILURE_FOLDER_VARIABLE in os.environ
+        or "LOCAL_RANK" in os.environ
+        or find_cluster_job_id() is not None
+    )
+
+
+def run_in_processes(cfg: DictConfig, folder: Path) -> bool:
+    """Runs an experiment in other processes, where it needs them, and watches these.
+
+    A job of a sweep is a process of its own, whichever launcher of Hydra starts it. A trainer with
+    several devices has a process for each.
+
+    Args:
+        cfg: the whole config of the run.
+        folder: the run folder.
+
+    Returns:
+        True if the experiment was run and nothing is left to do for this process.
+
+    Raises:
+        RanksEnded: one of the ranks failed, or they were asked to stop.
+        ValueError: a job of a sweep failed.
+    """
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        Job.from_config(cfg, folder, HydraConfig.get().overrides.task).run()
+        return True
+    count = count_processes_to_start(cfg.trainer)
+    if count == 1:
+        return False
+    with lock_folder(folder, TAKEOVER_SECONDS):
+        ranks = RankProcesses(count)
+        config = OmegaConf.to_container(cfg, resolve=True)
+        ranks.start(build_train_command(config, ranks.folder, folder))
+        ranks.wait()
+    return True

@@ -1,4 +1,4 @@
-"""After a multirun: say which jobs failed and why, and compare the others in one table."""
+"""After a sweep: which jobs failed and why, and all jobs beside each other in one table."""
 
 import atexit
 import json
@@ -15,27 +15,8 @@ from hybrid_ir.evaluation.report import format_number
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.runs.errors import describe_error
 
-
-class CompareJobs(Callback):
-    """Hydra's hooks around the jobs of a sweep; for a single run it does nothing."""
-
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        if job_return.status == JobStatus.FAILED and config.hydra.mode.name == "MULTIRUN":
-            Console(stderr=True).print(
-                f"[red]job {job_return.hydra_cfg.hydra.job.num} failed:[/] ", end=""
-            )
-            Console(stderr=True).print(describe_error(job_return._return_value), markup=False)
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        # at exit, since Hydra calls on_multirun_end only where no job failed
-        atexit.register(print_table_of_jobs, Path(config.hydra.sweep.dir))
-
-
-def print_table_of_jobs(folder: Path) -> None:
-    print_sweep_table(folder, Console())
-
-
-KEPT = (
+# View and metric of the means that sweep.json holds of every job.
+WRITTEN_MEANS = (
     ("mono", "map"),
     ("cross", "map"),
     ("multi", "map"),
@@ -44,7 +25,8 @@ KEPT = (
     ("multi", "rank_distance"),
     ("multi", "lpr@1"),
 )
-SHOWN = {
+# The columns of the printed table, and which mean each shows.
+TABLE_COLUMNS = {
     "mono": "mono/map",
     "cross": "cross/map",
     "multi": "multi/map",
@@ -53,62 +35,94 @@ SHOWN = {
 }
 
 
-def print_sweep_table(folder: Path, console: Console) -> None:
-    """Print one row per job of a sweep folder, failed ones included, and write the rows to comparison.json."""
-    states = read_job_states(folder)
-    jobs = sorted(
-        (
-            path.parent
-            for path in folder.glob("*/config.yaml")
-            if not states or path.parent.name in states
-        ),
-        key=lambda path: job_number(path.name),
-    )
+class CompareJobs(Callback):
+    """Hydra's hooks around the jobs of a sweep; for a single run they do nothing."""
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """Prints why a job of a sweep failed."""
+        is_sweep = config.hydra.mode.name == "MULTIRUN"
+        if not is_sweep or job_return.status != JobStatus.FAILED:
+            return
+        console = Console(stderr=True)
+        console.print(f"[red]job {job_return.hydra_cfg.hydra.job.num} failed:[/] ", end="")
+        console.print(describe_error(job_return._return_value), markup=False)
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Has the table of the sweep printed when the program ends.
+
+        Not in on_multirun_end, which Hydra does not call if a job failed.
+        """
+        atexit.register(print_sweep_table, Path(config.hydra.sweep.dir))
+
+
+def print_sweep_table(folder: Path) -> None:
+    """Prints a row for each job of a sweep, failed ones included, and writes sweep.json.
+
+    Args:
+        folder: the sweep folder, with a run folder for each job.
+    """
+    states = _read_job_states(folder)
+    jobs = _list_jobs(folder, states)
     if not jobs:
         return
-    rows = [
-        {"job": job.name, **states.get(job.name, {}), **read_compared_means(job / "metrics.json")}
-        for job in jobs
-    ]
-    write_text_atomically(folder / "comparison.json", json.dumps(rows, indent=2))
-    table = Table(
-        title=f"{len(jobs)} jobs: mAP of each view, rank distance, own language first",
-        title_justify="left",
-    )
-    table.add_column("job", overflow="fold")  # a long name takes two lines, it is never cut
-    for column in SHOWN:
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        known = SHOWN["multi"] in row
-        table.add_row(
-            row["job"],
-            *(
-                [format_number(row[name], name) for name in SHOWN.values()]
-                if known
-                else [row.get("state", "·")]
-            ),
-        )
-    console.print(table)
+    rows = []
+    for job in jobs:
+        row = {"job": job.name}
+        if job.name in states:
+            row["state"] = states[job.name]
+        row.update(_read_means(job / "metrics.json"))
+        rows.append(row)
+    write_text_atomically(folder / "sweep.json", json.dumps(rows, indent=2))
+    console = Console()
+    console.print(_build_table(rows))
     console.print(
-        f"more in {folder}: comparison.json, and a folder per job", soft_wrap=True, highlight=False
+        f"more in {folder}: sweep.json, and a folder per job", soft_wrap=True, highlight=False
     )
 
 
-def read_job_states(folder: Path) -> dict[str, dict[str, str]]:
-    """What jobs.json says became of each job."""
+def _read_job_states(folder: Path) -> dict[str, str]:
+    """The state of every job in jobs.json, by the name of its folder."""
     path = folder / "jobs.json"
-    known = json.loads(path.read_text()) if path.exists() else []
-    return {row["job"]: {"state": row["state"]} for row in known}
+    if not path.exists():  # Another launcher than ours.
+        return {}
+    return {row["job"]: row["state"] for row in json.loads(path.read_text())}
 
 
-def read_compared_means(path: Path) -> dict[str, float | None]:
-    """The compared means of a run; empty when the run did not get as far as its results."""
+def _list_jobs(folder: Path, states: dict[str, str]) -> list[Path]:
+    """The run folders of the jobs, by their number in the sweep."""
+    jobs = []
+    for config in folder.glob("*/config.yaml"):
+        job = config.parent
+        if not states or job.name in states:
+            jobs.append(job)
+    return sorted(jobs, key=_get_sort_key)
+
+
+def _get_sort_key(job: Path) -> tuple[int, str]:
+    number = job.name.split("_")[0]
+    return (int(number) if number.isdigit() else 0, job.name)
+
+
+def _read_means(path: Path) -> dict[str, float | None]:
+    """The means of a run; empty if the run did not get as far as its results."""
     if not path.exists():
         return {}
-    macro = json.loads(path.read_text())["macro_over_settings"]
-    return {f"{view}/{metric}": macro[view][metric] for view, metric in KEPT}
+    means = json.loads(path.read_text())["macro_over_settings"]
+    return {f"{view}/{metric}": means[view][metric] for view, metric in WRITTEN_MEANS}
 
 
-def job_number(name: str) -> tuple[int, str]:
-    head = name.split("_")[0]
-    return (int(head) if head.isdigit() else 0, name)
+def _build_table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(
+        title=f"{len(rows)} jobs: mAP of each view, rank distance, own language first",
+        title_justify="left",
+    )
+    table.add_column("job", overflow="fold")  # A long name takes two lines; it is never cut.
+    for column in TABLE_COLUMNS:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        if TABLE_COLUMNS["multi"] in row:
+            cells = [format_number(row[name], name) for name in TABLE_COLUMNS.values()]
+        else:
+            cells = [row.get("state", "·")]
+        table.add_row(row["job"], *cells)
+    return table

@@ -1,52 +1,44 @@
-"""What the card of a run says of its training: from the run's resolved config and its batch card."""
+"""What a result says of the run that it belongs to, from its config and its batch card."""
 
 import json
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
+from hybrid_ir.data.language_choice import name_sampler
 from hybrid_ir.evaluation.card import build_evaluation_card, hash_benchmark
+from hybrid_ir.evaluation.report import write_report
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.runs.folder import find_checkpoint
-from hybrid_ir.runs.identity import name_sampler
-from hybrid_ir.training.datamodule import RetrievalData
-from hybrid_ir.training.retriever import Retriever
+from hybrid_ir.system.experiment_keys import distinguishes_systems
+from hybrid_ir.training.callbacks import BatchCardReport, TrainingReport
 
-PRECISION_OF = {"32-true": "fp32", "bf16-mixed": "bf16"}  # Lightning's names
+# Lightning's names of precisions, and ours.
+PRECISION_NAMES = {"32-true": "fp32", "bf16-mixed": "bf16"}
+RUN_KEYS = ("seed", "corpus", "sampler", "loss", "optimizer", "model", "trainer")
 PARTS = ("loss", "sampler", "optimizer", "scheduler", "model", "corpus", "data", "trainer")
-# keys of these parts that make no other experiment
-RUNTIME = {
-    "_target_",
-    "_partial_",
-    "seed",
-    "cache",
-    "folder",
-    "tokens_per_slice",
-    "gradient_checkpointing",
-    "fused",
-    "attention",
-    "num_workers",
-    "texts_per_chunk",
-    "accelerator",
-    "devices",
-    "val_check_interval",
-    "limit_val_batches",
-    "check_val_every_n_epoch",
-    "num_sanity_val_steps",
-    "log_every_n_steps",
-    "use_distributed_sampler",
-    "enable_model_summary",
-    "max_epochs",
-    "profiler",
-}
 
 
 def describe_training(run: DictConfig, folder: Path) -> dict[str, Any]:
-    """What a run trained on and how, for its card."""
+    """Describes what a run was trained on and how, for its evaluation card.
+
+    Args:
+        run: the resolved config of the run.
+        folder: of the run, with its batch card.
+
+    Raises:
+        ValueError: the batch card is missing or damaged.
+    """
     sampler = run.sampler
     card = read_batch_card(folder)
+    settings = {}
+    for part in PARTS:
+        settings.update(flatten_settings(run.get(part), part))
     return {
         "sampler": name_sampler(sampler.monolingual_share, sampler.level, sampler.languages),
         "monolingual_share": float(sampler.monolingual_share),
@@ -57,31 +49,35 @@ def describe_training(run: DictConfig, folder: Path) -> dict[str, Any]:
         "model": name_backbone(run.model),
         "batch_size": sampler.batch_size,
         "max_steps": run.trainer.max_steps,
-        "temperature": run.loss.temperature,
+        "temperature": run.loss.get("temperature"),
         "learning_rate": run.optimizer.lr,
-        "settings": {
-            key: value
-            for part in PARTS
-            for key, value in flatten_settings(run.get(part), part).items()
-        },
+        "settings": settings,
     }
 
 
 def read_batch_card(folder: Path) -> dict[str, Any]:
-    """ValueError where it is missing or damaged: it alone says what a run was trained on."""
+    """Reads the corpus and the languages of a run's batch card.
+
+    Raises:
+        ValueError: it is missing or damaged. It alone says what a run was trained on.
+    """
     path = folder / "batch_card.json"
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-        return {key: card[key] for key in ("corpus", "languages")}
+        return {"corpus": card["corpus"], "languages": card["languages"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} is missing or damaged ({error}), and nothing else says what the run was trained on: copy the "
-            "whole run folder"
+            f"{path} is missing or damaged ({error}), and nothing else says what the run was "
+            "trained on: copy the whole run folder"
         ) from error
 
 
 def load_run_config(folder: Path) -> DictConfig:
-    """The resolved config of a run; ValueError where it is damaged."""
+    """Loads the resolved config of a run.
+
+    Raises:
+        ValueError: it is damaged, is none of a run, or was written by an older version.
+    """
     path = folder / "config.yaml"
     try:
         run = OmegaConf.load(path)
@@ -89,65 +85,104 @@ def load_run_config(folder: Path) -> DictConfig:
         raise ValueError(
             f"{path} is no YAML ({' '.join(str(error).split())}): copy the whole run folder"
         ) from error
-    missing = [
-        key
-        for key in ("seed", "corpus", "sampler", "loss", "optimizer", "model", "trainer")
-        if key not in run
-    ]
+    missing = [key for key in RUN_KEYS if key not in run]
     if missing:
         raise ValueError(
-            f"{path} lacks the keys {missing}: it is not the config of a run; copy the whole run folder"
+            f"{path} lacks the keys {missing}: it is not the config of a run; copy the whole run "
+            "folder"
         )
+    for part in ("model", "corpus"):
+        target = run[part].get("_target_")
+        if target is not None and locate(target) is None:
+            raise ValueError(
+                f"{path}: {part}._target_={target} does not exist in this version of hybrid-ir: "
+                "the run is of another version (see its versions.json), or of a module that is "
+                "not importable here"
+            )
     return run
 
 
 def flatten_settings(node: Any, name: str) -> dict[str, Any]:
-    """Every plain value below a part of a config that defines the experiment, by its dotted key."""
+    """Returns every value below a part of a config that makes the system, by dotted key."""
+    if name == "model.backbone" and not OmegaConf.is_dict(node):
+        return {}  # the place of a folder differs between machines; its name is training.model
+    if OmegaConf.is_list(node):
+        return {name: OmegaConf.to_container(node)}
     if not OmegaConf.is_dict(node):
-        if (
-            name == "model.backbone"
-        ):  # the place of a folder differs between machines; its name is training.model
-            return {}
-        return {name: OmegaConf.to_container(node) if OmegaConf.is_list(node) else node}
-    return {
-        key: value
-        for child in node
-        if child not in RUNTIME
-        for key, value in flatten_settings(node[child], f"{name}.{child}").items()
-    }
-
-
-def build_card_of_run(
-    module: Retriever, data: RetrievalData, cfg: DictConfig, folder: Path
-) -> dict[str, Any]:
-    """The card of what a run measured at its end: of its own training, or of the run whose checkpoint it measured."""
-    device, place, trained_by = str(module.device), folder, cfg
-    if not cfg.fit and cfg.ckpt_path:
-        place = Path(find_checkpoint(cfg.ckpt_path, cfg.test_checkpoint)).parent.parent
-        trained_by = load_run_config(place) if (place / "config.yaml").is_file() else cfg
-    precision = PRECISION_OF.get(cfg.trainer.precision, cfg.trainer.precision)
-    reading = BiEncoderAdapter(module.encoder, folder.name, precision, device).reading()
-    trained = (place / "batch_card.json").is_file()
-    model = {
-        "name": folder.name,
-        "kind": "run",
-        "path": str(folder),
-        "step": module.global_step,
-        "backbone": name_backbone(cfg.model),
-    }
-    return build_evaluation_card(
-        module.results["test"],
-        hash_benchmark(data.benchmarks["test"]),
-        model,
-        describe_training(trained_by, place) if trained else None,
-        reading,
-        data.texts_cut("test"),
-        {"policy": "truncate", "window_overlap": None},
-        {"name": "none", "estimated_on": None},
-        device,
-    )
+        return {name: node}
+    settings = {}
+    for child in node:
+        if distinguishes_systems(child):
+            settings.update(flatten_settings(node[child], f"{name}.{child}"))
+    return settings
 
 
 def name_backbone(model: DictConfig) -> str:
-    """The name of what an encoder starts from; runs of one backbone, trained or not, are compared under it."""
-    return "tiny" if OmegaConf.is_dict(model.backbone) else Path(str(model.backbone)).name
+    """Returns the name of what an encoder starts from; runs are compared under it."""
+    if OmegaConf.is_dict(model.backbone):
+        return "tiny"
+    return Path(str(model.backbone)).name
+
+
+class ResultReport(Callback):
+    """Writes and prints what a run has measured, when its test has ended.
+
+    The card beside the numbers is of the run's own training, or of the run whose checkpoint it
+    measured.
+
+    Args:
+        cfg: the config of the run.
+        folder: of the run.
+    """
+
+    def __init__(self, cfg: DictConfig, folder: Path):
+        self.cfg = cfg
+        self.folder = folder
+
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        """Writes the result files on the first rank, when the progress bar has gone."""
+        if stage == "test" and trainer.is_global_zero:
+            card = self._build_card(trainer, module)
+            write_report(module.results["test"], card, self.folder)
+
+    def _build_card(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+        data = trainer.datamodule
+        device = str(module.device)
+        precision = PRECISION_NAMES.get(self.cfg.trainer.precision, self.cfg.trainer.precision)
+        adapter = BiEncoderAdapter(module.encoder, self.folder.name, precision, device)
+        model = {
+            "name": self.folder.name,
+            "kind": "run",
+            "path": str(self.folder),
+            "step": module.global_step,
+            "backbone": name_backbone(self.cfg.model),
+        }
+        return build_evaluation_card(
+            module.results["test"],
+            hash_benchmark(data.benchmarks["test"]),
+            model=model,
+            training=self._describe_training(),
+            reading=adapter.reading(),
+            texts_cut=data.texts_cut("test"),
+            long_passages={"policy": "truncate", "window_overlap": None},
+            postprocess={"name": "none", "estimated_on": None},
+            device=device,
+        )
+
+    def _describe_training(self) -> dict[str, Any] | None:
+        """The training of the measured weights; None for an encoder that was not trained."""
+        folder = self.folder
+        run = self.cfg
+        if not self.cfg.fit and self.cfg.ckpt_path:
+            checkpoint = find_checkpoint(self.cfg.ckpt_path, self.cfg.test_checkpoint)
+            folder = Path(checkpoint).parent.parent
+            if (folder / "config.yaml").is_file():
+                run = load_run_config(folder)
+        if not (folder / "batch_card.json").is_file():
+            return None
+        return describe_training(run, folder)
+
+
+def build_reports(cfg: DictConfig, folder: Path) -> list[Callback]:
+    """Builds the callbacks that report a run: before its training, after it, and after its test."""
+    return [BatchCardReport(folder), TrainingReport(folder), ResultReport(cfg, folder)]

@@ -1,1 +1,1 @@
-"""What the machine tells: stop requests, processes, versions, progress."""
+"""What concerns the process and the machine: stop signals, ranks, set-up, versions, progress."""

@@ -1,62 +1,92 @@
-"""Requests to stop from outside: SIGTERM, SIGUSR1, SIGUSR2, as clusters send them before they take a machine away."""
+"""Requests to stop from outside, as clusters send them before they take a machine away."""
 
 import signal
 
-REQUEUE_EXIT_CODE = (
-    75  # exit code of a run that was asked to stop, saved, and can go on: EX_TEMPFAIL, "try again"
-)
-STOP_SIGNALS = [
-    getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
-]  # the last: submitit's
+# Exit code of a run that was asked to stop, saved, and can be resumed: EX_TEMPFAIL, "try again".
+REQUEUE_EXIT_CODE = 75
+
+
+def _list_stop_signals() -> list[signal.Signals]:
+    """Returns the signals of clusters that this system has; submitit sends SIGUSR2."""
+    names = ("SIGTERM", "SIGUSR1", "SIGUSR2")
+    return [getattr(signal, name) for name in names if hasattr(signal, name)]
+
+
+STOP_SIGNALS = _list_stop_signals()
 
 
 class Interrupted(Exception):
-    """The run was asked to stop, lost nothing, and can go on; the exit code is REQUEUE."""
+    """The run was asked to stop, lost nothing and can be resumed.
+
+    The process ends with REQUEUE_EXIT_CODE.
+    """
 
 
-def ignore_stop_signals(_: int) -> None:
-    """In a worker of a loader, which gets the signals of its process group, too: its process decides when it ends."""
+def ignore_stop_signals(worker: int) -> None:
+    """Ignores requests to stop in a worker process of a data loader.
+
+    The worker gets the signals of its process group as well, but the process that started it
+    decides when it ends.
+
+    Args:
+        worker: the number of the worker, which the loader gives and nobody needs.
+    """
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 class StopRequests:
-    """Hears requests to stop; while training they wait for the next step, since a signal may come in the middle of one."""
+    """Notes requests to stop while training.
+
+    A signal may come in the middle of a step, so training asks for requests between two steps.
+    """
 
     def __init__(self):
         self.heard = False
 
     def listen(self) -> None:
-        """Take over from Lightning, whose handler of SIGTERM talks to other ranks in the middle of whatever they are doing."""
+        """Notes requests from now on.
+
+        This replaces Lightning's handler of SIGTERM, which communicates with the other ranks in
+        the middle of whatever they are doing.
+        """
         for number in STOP_SIGNALS:
             signal.signal(number, self._note)
 
     def obey_at_once(self) -> None:
-        """From now on a request ends the run where it is: there is nothing that would need saving."""
+        """Ends the run at a request from now on, because nothing is left to save.
+
+        Raises:
+            Interrupted: if a request has come before.
+        """
         raise_when_asked_to_stop()
         if self.heard:
-            raise_interrupted(signal.SIGTERM, None)
+            _raise_interrupted(signal.SIGTERM, None)
 
     def heard_by_any(self) -> bool:
-        """Whether any rank was asked: the same answer on all, so that all stop at the same step."""
-        import torch  # here: who watches processes or starts jobs needs none of it
+        """Tells whether any rank was asked to stop.
+
+        The answer is the same on all ranks, so that they stop at the same step.
+        """
+        # Imported here, as programs that watch processes or submit jobs do without torch.
+        import torch
 
         from hybrid_ir.distributed import sum_over_ranks
 
         return bool(sum_over_ranks(torch.tensor(float(self.heard))))
 
-    def _note(self, *_) -> None:
+    def _note(self, number: int, frame) -> None:
         self.heard = True
 
 
 def raise_when_asked_to_stop() -> None:
-    """End the process with an Interrupted where it is asked to stop."""
+    """Raises Interrupted, from now on, wherever the process is when it is asked to stop."""
     for number in STOP_SIGNALS:
-        signal.signal(number, raise_interrupted)
+        signal.signal(number, _raise_interrupted)
 
 
-def raise_interrupted(number: int, _) -> None:
+def _raise_interrupted(number: int, frame) -> None:
     raise Interrupted(
-        f"asked to stop by {signal.Signals(number).name}: what was written whole stays, and the same command goes "
-        "on (train.py with resume=auto)"
+        f"asked to stop by {signal.Signals(number).name}: what was written whole stays, and the "
+        "same command goes on (train.py with resume=auto)"
     )

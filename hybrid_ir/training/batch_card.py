@@ -1,10 +1,12 @@
-"""The batch card: what a plan really feeds the model, before the first step."""
+"""The batch card: what a plan of batches feeds the model, counted before the first step.
 
-# B examples of a batch, L languages, S steps looked at
+Shapes: B examples of a batch, N passages of a batch, L languages, M parts of a mixture.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from rich.console import Console, Group
@@ -12,20 +14,24 @@ from rich.table import Table
 
 from hybrid_ir.data.batching import get_side, select_passages, switch_texts
 from hybrid_ir.data.code_switching import CodeSwitching
+from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.labels import mark_compared, mark_false_negatives
 from hybrid_ir.data.overlap import BenchmarkTexts
 from hybrid_ir.data.row_streams import RowStreams
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.types import Benchmark, Role
+from hybrid_ir.training.losses import RetrievalLoss, read_loss_options
+from hybrid_ir.types import Benchmark, PlannedBatch, Role
 
-LOOKED_AT = 20_000  # batches; a longer run is judged by its first ones
-LOOKED_INTO = 5_000_000  # texts, missing ones included; a larger corpus is not searched for benchmarks at every start
-MASKED_OVER = 50  # batches; the mask compares all texts of a batch
+COUNTED_BATCHES = 20_000  # batches; a longer run is judged by its first ones
+MASKED_BATCHES = 50  # batches; the mask compares all texts of a batch, which takes time
+# Texts, missing ones included. A larger corpus is not searched for benchmarks at every start.
+SEARCHED_TEXTS = 5_000_000
+NO_BENCHMARKS: Mapping[str, Benchmark | None] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class BatchCard:
-    """Shares are realised ones, counted over the first `batches_counted` planned batches."""
+    """What the batches of a run hold; shares are counted over the first `batches_counted`."""
 
     corpus: str
     queries_per_step: int
@@ -36,19 +42,18 @@ class BatchCard:
     batches_counted: int
     passes: float  # over the pairs of the corpus
     monolingual_batches: float  # share of batches with one language
-    same_language_examples: float
+    same_language_examples: float  # share of examples
     languages: list[str]
-    language_pairs: list[
-        list[float]
-    ]  # share of examples by query language (row) and passage language
-    parts: list[
-        dict
-    ]  # of a mixture: pairs, share of the monolingual batches and of those whose examples choose, and as expected
+    # Share of examples by query language (row) and passage language (column).
+    language_pairs: list[list[float]]
+    # Of a mixture: pairs, the share of the monolingual batches and of those whose examples choose
+    # their languages, and the share that is expected.
+    parts: list[dict]
     left_out: dict[str, str]  # what the mixture should have and has not, and why
-    overlap: dict[
-        str, dict[str, float] | None
-    ]  # shares of a benchmark's questions and answers in the corpus; None: too large
-    code_switched: dict[str, float]  # share of the queries or passages in which a word was replaced
+    # Shares of a benchmark's queries and relevant passages in the corpus; None if it is too large.
+    overlap: dict[str, dict[str, float] | None]
+    # Share of the queries or passages in which a word was replaced.
+    code_switched: dict[str, float]
 
     @classmethod
     def of(
@@ -56,215 +61,293 @@ class BatchCard:
         sampler: PairBatchSampler,
         steps: int,
         batches_per_step: int,
-        loss,
+        loss: RetrievalLoss,
         hard_negatives: int = 0,
-        benchmarks: Mapping[str, Benchmark | None] = MappingProxyType({}),
+        benchmarks: Mapping[str, Benchmark | None] = NO_BENCHMARKS,
         switching: CodeSwitching | None = None,
     ) -> "BatchCard":
-        """Of a run of so many optimiser steps, each over `batches_per_step` planned batches, measured on benchmarks."""
-        size, corpus = len(sampler.corpus.languages), sampler.corpus
-        counted = max(0, min(steps * batches_per_step, LOOKED_AT))
-        pairs_LL, monolingual = np.zeros(size * size, np.int64), 0
-        drawn_M2 = np.zeros((len(corpus.parts), 2), np.int64)
-        for step in range(counted):
-            plan = sampler[step]
-            pairs_LL += np.bincount(
-                plan.query_languages * size + plan.passage_languages, minlength=size * size
-            )
-            drawn_M2[plan.part, int(plan.monolingual)] += 1
-            monolingual += bool(
-                (plan.query_languages == plan.query_languages[0]).all()
-                and (plan.passage_languages == plan.query_languages[0]).all()
-            )
-        texts = size * sum(
-            len(sets)
-            for part in corpus.parts
-            for sets in (part.index.query_languages, part.index.passage_languages)
-        )
-        shares_LL = pairs_LL.reshape(size, size) / max(1, pairs_LL.sum())
-        explicit = loss.negatives == "explicit"
-        possible = (
-            sampler.batch_size * hard_negatives
-            if explicit
-            else sampler.batch_size * (1 + hard_negatives) - 1
-        )
-        looked_into = range(min(counted, MASKED_OVER))
-        there, kept = np.mean(
-            [count_negatives(sampler, step, loss, hard_negatives) for step in looked_into]
-            or [(0, 0)],
-            axis=0,
-        )
+        """Counts what the batches of a run hold.
+
+        Args:
+            sampler: plans the batches.
+            steps: optimiser steps of the run.
+            batches_per_step: planned batches of each of these steps.
+            loss: decides which passages are negatives of a query.
+            hard_negatives: for each query.
+            benchmarks: what the run is measured on, by stage.
+            switching: prepared for the languages of the corpus; None without code switching.
+        """
+        corpus = sampler.corpus
+        batches = steps * batches_per_step
+        counted = max(0, min(batches, COUNTED_BATCHES))
+        counts = _count_plan(sampler, counted)
+        masked_steps = range(min(counted, MASKED_BATCHES))
+        possible, present, kept = _average_negatives(sampler, masked_steps, loss, hard_negatives)
+        shares_LL = counts.language_pairs_LL / max(1, counts.language_pairs_LL.sum())
         pairs = sum(part.usable for part in corpus.parts)
-        expected_M2 = np.stack(
-            [normalise_weights(sampler.part_weights(monolingual)) for monolingual in (False, True)],
-            axis=1,
-        )
         return cls(
             corpus=corpus.source.name,
             queries_per_step=sampler.batch_size * batches_per_step,
             negatives_per_query=float(kept),
-            masked_share=float(1 - kept / there) if there else 0.0,
-            empty_share=float(1 - there / possible) if possible else 0.0,
+            masked_share=float(1 - kept / present) if present else 0.0,
+            empty_share=float(1 - present / possible) if possible else 0.0,
             steps=steps,
             batches_counted=counted,
-            passes=steps * batches_per_step * sampler.batch_size / max(1, pairs),
-            monolingual_batches=monolingual / max(1, counted),
+            passes=batches * sampler.batch_size / max(1, pairs),
+            monolingual_batches=counts.monolingual_batches / max(1, counted),
             same_language_examples=float(np.trace(shares_LL)),
             languages=list(corpus.languages),
             language_pairs=shares_LL.tolist(),
             left_out=dict(corpus.left_out),
-            overlap={
-                f"{stage} {given.name}": BenchmarkTexts.of(given).shared(corpus)
-                if texts <= LOOKED_INTO
-                else None
-                for stage, given in benchmarks.items()
-                if given is not None
-            },
-            parts=[
-                {
-                    "corpus": part.source.name,
-                    "pairs": part.usable,
-                    "monolingual": int(drawn[1]) / max(1, counted),
-                    "mixed": int(drawn[0]) / max(1, counted),
-                    "expected": float(expected @ sampler.shares_of_kinds),
-                    "serves": describe_served_kinds(draws),
-                }
-                for part, draws, drawn, expected in zip(
-                    corpus.parts, sampler.parts, drawn_M2, expected_M2, strict=True
-                )
-            ],
-            code_switched={}
-            if switching is None
-            else {
-                role: measure_switched_share(switching, sampler, looked_into, role)
-                for role in switching.sides
-            },
+            overlap=_measure_overlap(corpus, benchmarks),
+            parts=_describe_parts(sampler, counts),
+            code_switched=_measure_switched_shares(switching, sampler, masked_steps),
         )
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the card as plain values, for JSON."""
         return asdict(self)
 
-    def show(self, console: Console) -> None:
-        facts = Table(title="batch card", show_header=False, title_justify="left")
-        for name, value in (
-            ("corpus", self.corpus),
-            ("queries per step", f"{self.queries_per_step}"),
-            ("negatives per query", f"{self.negatives_per_query:.1f}"),
-            ("masked share", f"{self.masked_share:.2%}"),
-            *(
-                [("places for negatives left empty", f"{self.empty_share:.2%}")]
-                if self.empty_share
-                else []
-            ),
-            ("steps", f"{self.steps:,} ({self.passes:.1f} passes over the pairs)"),
-            ("monolingual batches", f"{self.monolingual_batches:.1%}"),
-            ("same-language examples", f"{self.same_language_examples:.1%}"),
-            *(
-                (f"code-switched {role} texts", f"{share:.1%}")
-                for role, share in self.code_switched.items()
-            ),
-            *(
-                (f"{name} in the corpus", describe_shares(shares))
-                for name, shares in self.overlap.items()
-            ),
-        ):
-            facts.add_row(name, value)
-        console.print(
-            Group(
-                facts,
-                *([self._parts()] if len(self.parts) > 1 or self.left_out else []),
-                self._pairs(most=max(2, (console.width - 6) // 6)),
-            )
+
+@dataclass
+class _PlanCounts:
+    """Counts over the first batches of a plan."""
+
+    batches: int
+    monolingual_batches: int  # with one language, whatever the draw was
+    language_pairs_LL: np.ndarray  # examples by query and passage language
+    mixed_batches_M: np.ndarray  # batches of a part whose examples choose their languages
+    monolingual_batches_M: np.ndarray  # batches of a part that were drawn as monolingual
+
+
+def _count_plan(sampler: PairBatchSampler, batches: int) -> _PlanCounts:
+    size = len(sampler.corpus.languages)
+    parts = len(sampler.corpus.parts)
+    pairs = np.zeros(size * size, np.int64)
+    counts = _PlanCounts(
+        batches=batches,
+        monolingual_batches=0,
+        language_pairs_LL=pairs.reshape(size, size),  # a view: counted through `pairs`
+        mixed_batches_M=np.zeros(parts, np.int64),
+        monolingual_batches_M=np.zeros(parts, np.int64),
+    )
+    for step in range(batches):
+        plan = sampler[step]
+        languages = plan.query_languages * size + plan.passage_languages
+        pairs += np.bincount(languages, minlength=size * size)
+        if _has_one_language(plan):
+            counts.monolingual_batches += 1
+        if plan.monolingual:
+            counts.monolingual_batches_M[plan.part] += 1
+        else:
+            counts.mixed_batches_M[plan.part] += 1
+    return counts
+
+
+def _has_one_language(plan: PlannedBatch) -> bool:
+    language = plan.query_languages[0]
+    queries_alike = (plan.query_languages == language).all()
+    return bool(queries_alike and (plan.passage_languages == language).all())
+
+
+def _average_negatives(
+    sampler: PairBatchSampler, steps: range, loss: RetrievalLoss, hard_negatives: int
+) -> tuple[int, float, float]:
+    """Returns the places for negatives of a query, those that are filled, and those not masked.
+
+    The last two are means over the queries of these batches.
+    """
+    if read_loss_options(loss).negatives == "explicit":
+        possible = sampler.batch_size * hard_negatives
+    else:
+        possible = sampler.batch_size * (1 + hard_negatives) - 1
+    counts = [_count_negatives(sampler, step, loss, hard_negatives) for step in steps]
+    present, kept = np.mean(counts, axis=0) if counts else (0, 0)
+    return possible, present, kept
+
+
+def _count_negatives(
+    sampler: PairBatchSampler, step: int, loss: RetrievalLoss, hard_negatives: int
+) -> tuple[float, float]:
+    """Returns how many negatives a query has in one batch, and how many the mask leaves of them."""
+    plan = sampler[step]
+    options = read_loss_options(loss)
+    part = sampler.corpus.parts[plan.part]
+    _, labels = select_passages(part, plan, hard_negatives, sampler.seed)
+    present_BN = mark_compared(labels, sampler.batch_size, options.negatives)
+    masked_BN = mark_false_negatives(labels, sampler.batch_size, options.mask)
+    kept_BN = present_BN & ~masked_BN
+    queries = len(present_BN)
+    return float(present_BN.sum()) / queries, float(kept_BN.sum()) / queries
+
+
+def _measure_overlap(
+    corpus: ParallelCorpus, benchmarks: Mapping[str, Benchmark | None]
+) -> dict[str, dict[str, float] | None]:
+    """Returns which shares of each benchmark's texts the corpus has, None if it is too large."""
+    texts = 0
+    for part in corpus.parts:
+        sets = len(part.index.query_languages) + len(part.index.passage_languages)
+        texts += sets * len(corpus.languages)
+    overlap = {}
+    for stage, benchmark in benchmarks.items():
+        if benchmark is None:
+            continue
+        shares = None
+        if texts <= SEARCHED_TEXTS:
+            shares = BenchmarkTexts.of(benchmark).shared(corpus)
+        overlap[f"{stage} {benchmark.name}"] = shares
+    return overlap
+
+
+def _describe_parts(sampler: PairBatchSampler, counts: _PlanCounts) -> list[dict[str, Any]]:
+    """Returns what each corpus of a mixture contributes, and what was to be expected."""
+    mixed_M = _normalise(sampler.part_weights(False))
+    monolingual_M = _normalise(sampler.part_weights(True))
+    batches = max(1, counts.batches)
+    parts = []
+    for number, part in enumerate(sampler.corpus.parts):
+        expected_2 = np.array([mixed_M[number], monolingual_M[number]])
+        parts.append(
+            {
+                "corpus": part.source.name,
+                "pairs": part.usable,
+                "monolingual": int(counts.monolingual_batches_M[number]) / batches,
+                "mixed": int(counts.mixed_batches_M[number]) / batches,
+                "expected": float(expected_2 @ sampler.shares_of_kinds),
+                "serves": _describe_served_kinds(sampler.parts[number]),
+            }
         )
-
-    def _parts(self) -> Table:
-        table = Table(title="% of the batches by corpus of the mixture", title_justify="left")
-        for column in ("corpus", "pairs", "monolingual", "mixed", "all", "expected", "serves"):
-            table.add_column(
-                column,
-                justify="left" if column in ("corpus", "serves") else "right",
-                overflow="fold",
-            )
-        for part in self.parts:
-            shares = (
-                part["monolingual"],
-                part["mixed"],
-                part["monolingual"] + part["mixed"],
-                part["expected"],
-            )
-            table.add_row(
-                part["corpus"],
-                f"{part['pairs']:,}",
-                *(f"{100 * share:.2f}" if share else "·" for share in shares),
-                part["serves"],
-            )
-        for name, reason in self.left_out.items():
-            table.add_row(name, f"left out: {reason}", style="yellow")
-        return table
-
-    def _pairs(self, most: int) -> Table:
-        shares_LL = np.array(self.language_pairs)
-        order = np.argsort(-(shares_LL.sum(0) + shares_LL.sum(1)), kind="stable")
-        used = sorted(order[:most][(shares_LL.sum(0) + shares_LL.sum(1))[order[:most]] > 0])
-        left_out = int((shares_LL.sum(0) + shares_LL.sum(1) > 0).sum()) - len(used)
-        title = "% of examples by query language (row) and passage language (column)"
-        table = Table(
-            title=title + (f", {left_out} more languages in batch_card.json" if left_out else ""),
-            title_justify="left",
-        )
-        for column in ["", *(self.languages[i] for i in used)]:
-            table.add_column(column, justify="right")
-        for i in used:
-            table.add_row(
-                self.languages[i],
-                *(f"{100 * shares_LL[i, j]:.1f}" if shares_LL[i, j] else "·" for j in used),
-            )
-        return table
+    return parts
 
 
-def describe_served_kinds(streams: RowStreams) -> str:
-    """Which batches of the plan a corpus can serve, in words."""
-    kinds = [
-        name
-        for name, monolingual in (("monolingual", True), ("mixed", False))
-        if streams.serves(monolingual)
-    ]
-    return " and ".join(kinds) + " alone" * (len(kinds) == 1) if kinds else "none of this plan"
+def _normalise(weights_M: np.ndarray) -> np.ndarray:
+    """Returns the weights with a sum of 1, or zeros as they are."""
+    return weights_M / max(weights_M.sum(), 1e-300)
 
 
-def describe_shares(shares: dict[str, float] | None) -> str:
+def _describe_served_kinds(streams: RowStreams) -> str:
+    """Says which batches of the plan a corpus can serve."""
+    monolingual = streams.serves(True)
+    mixed = streams.serves(False)
+    if monolingual and mixed:
+        return "monolingual and mixed"
+    if monolingual:
+        return "monolingual alone"
+    if mixed:
+        return "mixed alone"
+    return "none of this plan"
+
+
+def _measure_switched_shares(
+    switching: CodeSwitching | None, sampler: PairBatchSampler, steps: range
+) -> dict[str, float]:
+    """Returns the share of code-switched texts of each role in these batches."""
+    if switching is None:
+        return {}
+    return {
+        role: _measure_switched_share(switching, sampler, steps, role) for role in switching.sides
+    }
+
+
+def _measure_switched_share(
+    switching: CodeSwitching, sampler: PairBatchSampler, steps: range, role: Role
+) -> float:
+    """Returns the share of the texts that come out of the code switching changed."""
+    column = 1 if role == "passage" else 0
+    changed = 0
+    for step in steps:
+        plan = sampler[step]
+        part = sampler.corpus.parts[plan.part]
+        texts, languages_B = get_side(part, plan, role)
+        ids_B1 = np.asarray(part.pairs[plan.pairs, column], np.int64)[:, None]
+        switched_texts = switch_texts(switching, sampler, plan, role, ids_B1)
+        for number, (switched_text,) in switched_texts.items():
+            original = texts[languages_B[number]][int(ids_B1[number, 0])]
+            if switched_text != original:
+                changed += 1
+    return changed / max(1, len(steps) * sampler.batch_size)
+
+
+COLUMN_WIDTH = 6  # characters of a column of language pairs
+PART_COLUMNS = ("corpus", "pairs", "monolingual", "mixed", "all", "expected", "serves")
+TEXT_COLUMNS = ("corpus", "serves")
+
+
+def print_batch_card(card: BatchCard, console: Console) -> None:
+    """Prints a batch card with as many languages as the console has room for."""
+    tables = [_build_facts_table(card)]
+    if len(card.parts) > 1 or card.left_out:
+        tables.append(_build_parts_table(card))
+    columns = max(2, (console.width - COLUMN_WIDTH) // COLUMN_WIDTH)
+    tables.append(_build_language_pairs_table(card, columns))
+    console.print(Group(*tables))
+
+
+def _build_facts_table(card: BatchCard) -> Table:
+    table = Table(title="batch card", show_header=False, title_justify="left")
+    table.add_row("corpus", card.corpus)
+    table.add_row("queries per step", f"{card.queries_per_step}")
+    table.add_row("negatives per query", f"{card.negatives_per_query:.1f}")
+    table.add_row("masked share", f"{card.masked_share:.2%}")
+    if card.empty_share:
+        table.add_row("places for negatives left empty", f"{card.empty_share:.2%}")
+    table.add_row("steps", f"{card.steps:,} ({card.passes:.1f} passes over the pairs)")
+    table.add_row("monolingual batches", f"{card.monolingual_batches:.1%}")
+    table.add_row("same-language examples", f"{card.same_language_examples:.1%}")
+    for role, share in card.code_switched.items():
+        table.add_row(f"code-switched {role} texts", f"{share:.1%}")
+    for benchmark, shares in card.overlap.items():
+        table.add_row(f"{benchmark} in the corpus", _describe_overlap(shares))
+    return table
+
+
+def _describe_overlap(shares: dict[str, float] | None) -> str:
     if shares is None:
         return "not looked for, as the corpus is large: hybrid-ir data clean looks"
     return f"{shares['queries']:.1%} of its questions, {shares['passages']:.1%} of their answers"
 
 
-def normalise_weights(weights_M: np.ndarray) -> np.ndarray:
-    return weights_M / max(weights_M.sum(), 1e-300)
-
-
-def count_negatives(
-    sampler: PairBatchSampler, step: int, loss, hard_negatives: int
-) -> tuple[float, float]:
-    """How many negatives a query would have in one batch, and how many the mask leaves of them."""
-    plan = sampler[step]
-    _, labels = select_passages(sampler.corpus.parts[plan.part], plan, hard_negatives, sampler.seed)
-    there_BN = mark_compared(labels, sampler.batch_size, loss.negatives)
-    kept_BN = there_BN & ~mark_false_negatives(labels, sampler.batch_size, loss.mask)
-    return float(there_BN.sum()) / len(there_BN), float(kept_BN.sum()) / len(there_BN)
-
-
-def measure_switched_share(
-    switching: CodeSwitching, sampler: PairBatchSampler, steps: range, role: Role
-) -> float:
-    """Share of the texts of these batches that come out of the code switching changed."""
-    changed = 0
-    for step in steps:
-        plan = sampler[step]
-        part = sampler.corpus.parts[plan.part]
-        texts, languages_G = get_side(part, plan, role)
-        ids_G1 = np.asarray(part.pairs[plan.pairs, int(role == "passage")], np.int64)[:, None]
-        changed += sum(
-            text != texts[languages_G[number]][int(ids_G1[number, 0])]
-            for number, (text,) in switch_texts(switching, sampler, plan, role, ids_G1).items()
+def _build_parts_table(card: BatchCard) -> Table:
+    table = Table(title="% of the batches by corpus of the mixture", title_justify="left")
+    for column in PART_COLUMNS:
+        justify = "left" if column in TEXT_COLUMNS else "right"
+        table.add_column(column, justify=justify, overflow="fold")
+    for part in card.parts:
+        table.add_row(
+            part["corpus"],
+            f"{part['pairs']:,}",
+            _format_percent(part["monolingual"], 2),
+            _format_percent(part["mixed"], 2),
+            _format_percent(part["monolingual"] + part["mixed"], 2),
+            _format_percent(part["expected"], 2),
+            part["serves"],
         )
-    return changed / max(1, len(steps) * sampler.batch_size)
+    for name, reason in card.left_out.items():
+        table.add_row(name, f"left out: {reason}", style="yellow")
+    return table
+
+
+def _build_language_pairs_table(card: BatchCard, columns: int) -> Table:
+    """Builds a table of the languages with the most examples, in the order of the corpus."""
+    shares_LL = np.array(card.language_pairs)
+    examples_L = shares_LL.sum(0) + shares_LL.sum(1)
+    most_frequent = np.argsort(-examples_L, kind="stable")[:columns]
+    shown = sorted(most_frequent[examples_L[most_frequent] > 0])
+    hidden = int((examples_L > 0).sum()) - len(shown)
+    title = "% of examples by query language (row) and passage language (column)"
+    if hidden:
+        title += f", {hidden} more languages in batch_card.json"
+    table = Table(title=title, title_justify="left")
+    table.add_column("", justify="right")
+    for column in shown:
+        table.add_column(card.languages[column], justify="right")
+    for row in shown:
+        cells = [_format_percent(shares_LL[row, column], 1) for column in shown]
+        table.add_row(card.languages[row], *cells)
+    return table
+
+
+def _format_percent(share: float, decimals: int) -> str:
+    """Returns a share in percent, a dot for 0."""
+    return f"{100 * share:.{decimals}f}" if share else "·"

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there."""
+"""Checkpoints are written completely or not at all, and read only if they are undamaged."""
 
 import json
 import os
@@ -10,228 +10,343 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from torch import nn
 
 from hybrid_ir.distributed import gather_uneven
-from hybrid_ir.files.atomic import write_atomically, write_text_atomically
+from hybrid_ir.files.atomic import (
+    flush_folder_to_disk,
+    flush_to_disk,
+    write_atomically,
+    write_text_atomically,
+)
 from hybrid_ir.system.interruption import Interrupted, StopRequests
 
-LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+LAST_FILE = "last.ckpt"
+PREVIOUS_FILE = "previous.ckpt"  # the last one before the last, for a disk that loses a file
+BEST_FILE = "best.ckpt"
+LOG_FILES = ("metrics.jsonl", "nonfinite.jsonl")
+BYTES_PER_MEBIBYTE = 2**20
+BYTES_PER_WEIGHT = 4  # float32
+BYTES_PER_WEIGHT_OF_ADAMW = 8  # two moments in float32
+CHECKPOINTS_ON_DISK = 4  # last, previous, best, and one that is being written
+LISTED_DIFFERENCES = 3  # differences of two encoders that an error names
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place, to the disk, and moves it there; reads one only if its checksums hold."""
+    """Writes checkpoints that are complete or absent, and reads only undamaged ones."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
+        """Writes a checkpoint beside its place, flushes it to the disk, and moves it there.
+
+        An older last.ckpt stays as previous.ckpt.
+
+        Raises:
+            OSError: the checkpoint could not be written; those before it are untouched.
+        """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with write_atomically(path) as beside:
-                with open(beside, "wb") as file:
+            with write_atomically(path) as temporary:
+                with open(temporary, "wb") as file:
                     torch.save(checkpoint, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                if (
-                    path.name == LAST and path.exists()
-                ):  # a second one, for a disk that loses what it had written
-                    os.replace(path, path.with_name(PREVIOUS))
-            sync_folder(path.parent)
-        except (
-            OSError,
-            RuntimeError,
-        ) as error:  # torch's writer says RuntimeError where the disk is full
-            free = shutil.disk_usage(path.parent).free
+                flush_to_disk(temporary)
+                if path.name == LAST_FILE and path.exists():
+                    os.replace(path, path.with_name(PREVIOUS_FILE))
+            flush_folder_to_disk(path.parent)
+        except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
+            step = checkpoint.get("global_step")
+            reason = str(error).splitlines()[0]
+            free = shutil.disk_usage(path.parent).free / BYTES_PER_MEBIBYTE
             raise OSError(
-                f"the checkpoint of step {checkpoint.get('global_step')} could not be written to {path} "
-                f"({str(error).splitlines()[0]}; {free / 2**20:,.0f} MiB are free): the run stops, the checkpoints "
-                "before it are whole. Free some space and go on from them with resume=auto"
+                f"the checkpoint of step {step} could not be written to {path} ({reason}; "
+                f"{free:,.0f} MiB are free): the run stops, the checkpoints before it are whole. "
+                "Free some space and go on from them with resume=auto"
             ) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
     ) -> dict[str, Any]:
+        """Reads a checkpoint, see `read_checkpoint`."""
         return read_checkpoint(Path(path))
 
 
 class LastCheckpoint(Checkpoint):
-    """`last.ckpt`: every so many steps, when somebody asks the run to stop (SIGTERM, SIGUSR1, SIGUSR2), and when training ends.
+    """Writes `last.ckpt` every so many steps, when the run is asked to stop, and at the end.
 
-    It is written before a step rather than after one, so that what follows a step (validation, its log, early stopping) is in
-    it, and a run that goes on from it repeats and misses nothing.
+    A request to stop is SIGTERM, SIGUSR1 or SIGUSR2. The checkpoint is written before a step rather
+    than after one, so that everything that follows a step (validation, its log, early stopping) is
+    in it. A run that goes on from it repeats and misses nothing.
+
+    Args:
+        dirpath: folder of the checkpoints.
+        every_n_train_steps: optimiser steps between two checkpoints.
     """
 
     def __init__(self, dirpath: str, every_n_train_steps: int):
         if every_n_train_steps < 1:
             raise ValueError(
-                f"callbacks.checkpoint_last.every_n_train_steps={every_n_train_steps} must be at least 1"
+                f"callbacks.checkpoint_last.every_n_train_steps={every_n_train_steps} must be at "
+                "least 1"
             )
-        self.path, self.every = Path(dirpath) / LAST, every_n_train_steps
-        self.ended, self.saved_at = False, 0
-        self.requests = StopRequests()
+        self.path = Path(dirpath) / LAST_FILE
+        self.every_n_train_steps = every_n_train_steps
+        self.training_ended = False
+        self.saved_step = 0
+        self.stop_requests = StopRequests()
 
     def state_dict(self) -> dict[str, bool]:
-        return {"ended": self.ended}
+        """Returns whether training ended, which is kept in the checkpoint."""
+        return {"ended": self.training_ended}
 
-    def on_fit_start(self, trainer, module) -> None:
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Raises ValueError if the disk is too small for the checkpoints of the run."""
         if trainer.is_global_zero:
             require_disk_space(self.path.parent, module)
 
-    def on_train_start(self, trainer, module) -> None:
-        self.ended, self.saved_at = False, trainer.global_step
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Starts to listen to requests to stop. Raises ValueError if ranks start at other steps."""
+        self.training_ended = False
+        self.saved_step = trainer.global_step
         steps = gather_uneven(torch.tensor([trainer.global_step])).tolist()
-        if len({*steps}) > 1:
+        if len(set(steps)) > 1:
             raise ValueError(
-                f"the processes of this run found checkpoints of different steps ({steps}): the run folder must be "
-                "on a disk that all see alike; start it again"
+                f"the processes of this run found checkpoints of different steps ({steps}): the "
+                "run folder must be on a disk that all see alike; start it again"
             )
-        self.requests.listen()
+        self.stop_requests.listen()
 
-    def on_train_batch_start(self, trainer, module, batch, batch_idx: int) -> None:
-        step, loop = trainer.global_step, trainer.fit_loop.epoch_loop
-        # Lightning counts one too many after a restart: rows of the log and validations would come a step too late or early
-        loop._batches_that_stepped, loop.batch_progress.total.ready = step, batch_idx + 1
-        if (
-            batch_idx % trainer.accumulate_grad_batches
-        ):  # gradients that wait for their step are in no checkpoint
-            return
-        asked = self.requests.heard_by_any()
-        if step > self.saved_at and (asked or step % self.every == 0):
+    def on_train_batch_start(
+        self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves if it is time to. Raises Interrupted if somebody asked the run to stop."""
+        step = trainer.global_step
+        _correct_batch_counts(trainer, batch_idx)
+        if batch_idx % trainer.accumulate_grad_batches:
+            return  # gradients that wait for their step are in no checkpoint
+        asked_to_stop = self.stop_requests.heard_by_any()
+        is_due = asked_to_stop or step % self.every_n_train_steps == 0
+        if step > self.saved_step and is_due:
             self._save(trainer)
-        if asked:
+        if asked_to_stop:
             raise Interrupted(
-                f"asked to stop at step {step} of {trainer.max_steps}: saved, resume=auto goes on from there"
+                f"asked to stop at step {step} of {trainer.max_steps}: saved, resume=auto goes on "
+                "from there"
             )
 
-    def on_train_end(self, trainer, module) -> None:
-        self.ended = True
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Saves the end of the training; from now on a request to stop is obeyed at once."""
+        self.training_ended = True
         self._save(trainer)
-        self.requests.obey_at_once()
+        self.stop_requests.obey_at_once()
 
-    def on_test_start(self, trainer, module) -> None:
-        self.requests.obey_at_once()
+    def on_test_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Has requests to stop obeyed at once, as a test has nothing to save."""
+        self.stop_requests.obey_at_once()
 
-    def on_exception(self, trainer, module, exception: BaseException) -> None:
-        exception.step = trainer.global_step  # for the one message that says where the run failed
+    def on_exception(
+        self, trainer: Trainer, module: LightningModule, exception: BaseException
+    ) -> None:
+        """Notes the step in the exception, for the one message that says where the run failed."""
+        exception.step = trainer.global_step
 
-    def _save(self, trainer) -> None:
-        trainer.save_checkpoint(self.path, False)  # not the weights alone: training can go on
-        self.saved_at = trainer.global_step
+    def _save(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self.path, weights_only=False)  # so that training can go on
+        self.saved_step = trainer.global_step
+
+
+def _correct_batch_counts(trainer: Trainer, batch_idx: int) -> None:
+    """Corrects two counters of Lightning that are one too high after a restart.
+
+    Otherwise rows of the log and validations would come a step too late or too early.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    loop._batches_that_stepped = trainer.global_step
+    loop.batch_progress.total.ready = batch_idx + 1
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """`best.ckpt`, the best validation so far; it stays the best when the run folder is moved."""
+    """Writes `best.ckpt`, the best validation so far, also after the run folder was moved."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        here = Path(self.dirpath) / BEST
-        if here.exists():
-            score = state["best_model_score"]
-            state = state | {
+        """Restores the best score; the file is looked for in the present folder."""
+        path = Path(self.dirpath) / BEST_FILE
+        if path.exists():
+            state = {
+                **state,
                 "dirpath": self.dirpath,
-                "best_model_path": str(here),
-                "kth_best_model_path": str(here),
-                "best_k_models": {str(here): score},
+                "best_model_path": str(path),
+                "kth_best_model_path": str(path),
+                "best_k_models": {str(path): state["best_model_score"]},
             }
         super().load_state_dict(state)
 
 
-def sync_folder(folder: Path) -> None:
-    """Bring the names of the files of a folder to the disk, where the system can."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_DIRECTORY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-
-
 def read_checkpoint(file: Path) -> dict[str, Any]:
-    """What a checkpoint holds, as plain values.
+    """Reads a checkpoint as plain values, after a look at its checksums.
+
+    Torch itself takes flipped bytes for weights and looks at no checksum.
 
     Raises:
-        ValueError: it is no checkpoint, or not whole: torch takes flipped bytes for weights and looks at no checksum.
+        ValueError: the file is no checkpoint, or damaged.
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            if damaged := archive.testzip():
-                raise ValueError(f"the checksum of {damaged} is wrong")
-        found = torch.load(file, map_location="cpu", weights_only=True)
-        if not isinstance(found, dict) or not {"state_dict", "global_step"} <= found.keys():
+            damaged = archive.testzip()
+        if damaged:
+            raise ValueError(f"the checksum of {damaged} is wrong")
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        if not isinstance(checkpoint, dict) or not {"state_dict", "global_step"} <= set(checkpoint):
             raise ValueError("it is no checkpoint of ours")
-    except Exception as error:  # of many types: what is read may be anything
+    except Exception as error:  # of many types: the file may hold anything
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ValueError(
-            f"{file} cannot be read ({reason}): it was cut or damaged; copy it again from where it was trained, or "
-            "take another checkpoint of the run (test_checkpoint=last or best)"
+            f"{file} cannot be read ({reason}): it was cut or damaged; copy it again from where it "
+            "was trained, or take another checkpoint of the run (test_checkpoint=last or best)"
         ) from error
-    return found
+    return checkpoint
 
 
 def require_disk_space(folder: Path, module: nn.Module) -> None:
-    """ValueError, before a step is trained, where the disk of a folder is too small for the checkpoints it will hold."""
+    """Raises ValueError if the disk of a folder is too small for the checkpoints of a module."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = sum(4 * p.numel() for p in module.parameters())
-    moments = sum(8 * p.numel() for p in module.parameters() if p.requires_grad)  # of AdamW
-    there = sum(file.stat().st_size for file in folder.glob("*.ckpt"))
-    needed = 4 * (weights + moments) - there  # last, previous, best, and one that is being written
+    size = 0
+    for parameter in module.parameters():
+        size += BYTES_PER_WEIGHT * parameter.numel()
+        if parameter.requires_grad:
+            size += BYTES_PER_WEIGHT_OF_ADAMW * parameter.numel()
+    present = sum(file.stat().st_size for file in folder.glob("*.ckpt"))
+    needed = CHECKPOINTS_ON_DISK * size - present
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ValueError(
-            f"the disk of {folder} has {free / 2**20:,.0f} MiB free, and the checkpoints of this run need "
-            f"{needed / 2**20:,.0f} MiB: free some, or write to another disk with paths.output_dir="
+            f"the disk of {folder} has {free / BYTES_PER_MEBIBYTE:,.0f} MiB free, and the "
+            f"checkpoints of this run need {needed / BYTES_PER_MEBIBYTE:,.0f} MiB: free some, or "
+            "write to another disk with paths.output_dir="
         )
 
 
 @dataclass(frozen=True, order=True)
 class SavedCheckpoint:
-    """A checkpoint of a run folder."""
+    """A checkpoint of a run folder; the later of two is the one of the higher step."""
 
     step: int
     ended: bool  # training ended there
     path: Path
 
     def __str__(self) -> str:
-        return f"{'training ended' if self.ended else 'from step'} {'at step ' * self.ended}{self.step} ({self.path.name})"
+        start = "training ended at step" if self.ended else "from step"
+        return f"{start} {self.step} ({self.path.name})"
 
 
 def find_newest_checkpoint(folder: Path, max_steps: int) -> SavedCheckpoint | None:
-    """The newest whole checkpoint of a run folder from which something is left to do; None if there is none."""
-    found = []
-    for name in (LAST, PREVIOUS, BEST):
+    """Finds the newest undamaged checkpoint of a run folder that leaves something to do.
+
+    Args:
+        folder: the run folder.
+        max_steps: length of the run. A best checkpoint of the last step is passed over: it was
+            written just before training ended, and nothing would be left to train.
+
+    Returns:
+        None if there is no such checkpoint.
+
+    Raises:
+        OSError: the disk does not answer. Only what is damaged is passed over.
+    """
+    candidates = []
+    for name in (LAST_FILE, PREVIOUS_FILE, BEST_FILE):
         path = folder / "checkpoints" / name
-        if not path.exists():
-            continue
-        with open(path, "rb") as file:
-            file.read(
-                1
-            )  # a disk that does not answer is an error; only what is damaged is passed over
-        with suppress(Exception):  # of many types: a damaged file may hold anything
-            peeked = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            ended = peeked["callbacks"].get(LastCheckpoint.__qualname__, {}).get("ended", False)
-            if (
-                ended or peeked["global_step"] < max_steps
-            ):  # else the best one, written just before training ended
-                found.append(SavedCheckpoint(peeked["global_step"], ended, path))
-    for saved in sorted(found, reverse=True):
+        saved = _peek_into_checkpoint(path) if path.exists() else None
+        if saved is not None and (saved.ended or saved.step < max_steps):
+            candidates.append(saved)
+    for saved in sorted(candidates, reverse=True):
         with suppress(ValueError):
-            read_checkpoint(saved.path)  # whole, by its checksums
+            read_checkpoint(saved.path)  # all of it is undamaged, by its checksums
             return saved
     return None
 
 
+def _peek_into_checkpoint(path: Path) -> SavedCheckpoint | None:
+    """Returns the step of a checkpoint without reading its weights, None if it is damaged."""
+    with open(path, "rb") as file:
+        file.read(1)  # raises OSError where the disk does not answer
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        state = checkpoint["callbacks"].get(LastCheckpoint.__qualname__, {})
+        step = int(checkpoint["global_step"])
+        return SavedCheckpoint(step, state.get("ended", False), path)
+    except Exception:  # of many types: a damaged file may hold anything
+        return None
+
+
 def drop_logged_steps(folder: Path, step: int) -> None:
-    """Drop what the logs of a run tell of a step and later ones, which a run that goes on tells again."""
-    for path in filter(Path.exists, (folder / "metrics.jsonl", folder / "nonfinite.jsonl")):
-        rows = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except ValueError:  # cut in the middle when the run was killed
-                break
-        kept = [
-            row
-            for row in rows
-            if row["step"] < step and not any(key.startswith("test/") for key in row)
-        ]
-        write_text_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
+    """Deletes the rows of a step and later ones from the logs of a run, before it goes on there."""
+    for name in LOG_FILES:
+        path = folder / name
+        if not path.exists():
+            continue
+        kept = []
+        for row in _read_complete_rows(path):
+            is_test = any(key.startswith("test/") for key in row)
+            if row["step"] < step and not is_test:
+                kept.append(json.dumps(row) + "\n")
+        write_text_atomically(path, "".join(kept))
+
+
+def _read_complete_rows(path: Path) -> list[dict[str, Any]]:
+    """Reads the rows of a log up to one that was cut when the run was killed."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def require_same_encoder(
+    checkpoint: dict[str, Any],
+    tokenizer_canary: str,
+    reading: dict[str, str],
+    weights: dict[str, torch.Tensor],
+) -> None:
+    """Raises ValueError if a checkpoint was trained with another encoder.
+
+    Args:
+        checkpoint: as Lightning has read it. It may lack its weights, which a strategy that spreads
+            them over ranks has already taken out and loaded.
+        tokenizer_canary: of the present encoder, see `compute_tokenizer_canary`.
+        reading: of the present encoder, see `BiEncoder.describe_reading`.
+        weights: names and tensors of the present module.
+    """
+    saved_canary = checkpoint.get("tokenizer_canary")
+    if saved_canary and saved_canary != tokenizer_canary:
+        raise ValueError(
+            f"the checkpoint was trained with another tokenizer (canary {saved_canary}, here "
+            f"{tokenizer_canary}): use the model, corpus and library versions of its run, see its "
+            "config.yaml and versions.json"
+        )
+    differences = []
+    for key, value in checkpoint.get("reading", reading).items():
+        if reading.get(key) != value:
+            differences.append(f"{key} {value!r}, here {reading.get(key)!r}")
+    saved_weights = checkpoint.get("state_dict", weights)
+    for name in sorted(saved_weights.keys() | weights.keys()):
+        saved_shape = _describe_shape(saved_weights, name)
+        shape = _describe_shape(weights, name)
+        if saved_shape != shape:
+            differences.append(f"{name} {saved_shape}, here {shape}")
+    if differences:
+        raise ValueError(
+            f"the checkpoint is of another encoder, {len(differences)} differences: "
+            f"{'; '.join(differences[:LISTED_DIFFERENCES])}. Give the model of its run, see its "
+            "config.yaml"
+        )
+
+
+def _describe_shape(weights: dict[str, torch.Tensor], name: str) -> str:
+    return str(tuple(weights[name].shape)) if name in weights else "missing"

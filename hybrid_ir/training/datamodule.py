@@ -2,71 +2,87 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from lightning import LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 
-from hybrid_ir.data.batching import Chunks, PlannedBatches, require_enough_negatives
+from hybrid_ir.data.batching import PlannedBatches, require_enough_negatives
 from hybrid_ir.data.code_switching import CodeSwitching
 from hybrid_ir.data.sampling import PairBatchSampler
+from hybrid_ir.evaluation.encoding import TokenChunks
 from hybrid_ir.model.tokens import RoleTokenizer
 from hybrid_ir.system.interruption import ignore_stop_signals
 from hybrid_ir.types import Benchmark
 
 
 class StepsToGo:
-    """Which planned batches a trainer still needs: from its global step on, so that a restored one goes on where it was.
+    """The numbers of the planned batches that a trainer still needs.
 
-    As long as the whole run, since Lightning counts the batches before a restart, too.
+    They begin at its global step, so that a restored trainer goes on where it was.
+
+    Args:
+        trainer: knows the step, the length of the run and the batches per step.
+        distinct: only the first so many batches of the plan, over and over; None for all.
     """
 
     def __init__(self, trainer: Trainer, distinct: int | None = None):
-        self.trainer, self.distinct = trainer, distinct
+        self.trainer = trainer
+        self.distinct = distinct
 
     def __iter__(self) -> Iterator[int]:
-        for step in range(
-            self.trainer.global_step * self.trainer.accumulate_grad_batches, len(self)
-        ):
-            yield step % self.distinct if self.distinct else step
+        first = self.trainer.global_step * self.trainer.accumulate_grad_batches
+        for number in range(first, len(self)):
+            yield number % self.distinct if self.distinct else number
 
     def __len__(self) -> int:
+        """Returns the batches of the whole run, as Lightning counts those before a restart, too."""
         return self.trainer.max_steps * self.trainer.accumulate_grad_batches
 
 
 def require_trainable(trainer: Trainer, batch_size: int) -> None:
-    """ValueError for what this trainer cannot do with a plan of batches."""
-    wrong = []
-    if batch_size % (world := trainer.world_size):
-        fits = [
-            str(size)
-            for size in (batch_size // world * world, -(-batch_size // world) * world)
-            if size
-        ]
-        wrong.append(
-            f"sampler.batch_size={batch_size} must be divisible by the {world} processes of this run, as every one "
-            f"takes an equal slice of the global batch: use {' or '.join(fits)}"
-        )
+    """Raises ValueError with everything that a trainer cannot do with a plan of batches.
+
+    Args:
+        trainer: about to train.
+        batch_size: examples of a global batch.
+    """
+    problems = []
+    if batch_size % trainer.world_size:
+        problems.append(_describe_uneven_slices(batch_size, trainer.world_size))
     if trainer.max_steps < 1:
-        wrong.append(f"trainer.max_steps={trainer.max_steps} must be at least 1")
+        problems.append(f"trainer.max_steps={trainer.max_steps} must be at least 1")
     elif trainer.global_step >= trainer.max_steps:
-        wrong.append(
-            f"the checkpoint is at step {trainer.global_step}, so trainer.max_steps={trainer.max_steps} leaves "
-            "nothing to train: raise it, or measure the checkpoint with fit=false"
+        problems.append(
+            f"the checkpoint is at step {trainer.global_step}, so trainer.max_steps="
+            f"{trainer.max_steps} leaves nothing to train: raise it, or measure the checkpoint "
+            "with fit=false"
         )
-    if trainer.val_check_interval <= 0:
-        wrong.append(f"trainer.val_check_interval={trainer.val_check_interval} must be at least 1")
-    elif trainer.limit_val_batches and trainer.val_check_interval % trainer.accumulate_grad_batches:
-        wrong.append(
-            f"trainer.val_check_interval={trainer.val_check_interval} counts batches, and must be a multiple of the "
+    interval = trainer.val_check_interval
+    if interval <= 0:
+        problems.append(f"trainer.val_check_interval={interval} must be at least 1")
+    elif trainer.limit_val_batches and interval % trainer.accumulate_grad_batches:
+        problems.append(
+            f"trainer.val_check_interval={interval} counts batches, and must be a multiple of the "
             f"{trainer.accumulate_grad_batches} of a step (trainer.accumulate_grad_batches)"
         )
     if (trainer.gradient_clip_val or 0) < 0:
-        wrong.append(
-            f"trainer.gradient_clip_val={trainer.gradient_clip_val} must be at least 0, or null for no clipping"
+        problems.append(
+            f"trainer.gradient_clip_val={trainer.gradient_clip_val} must be at least 0, or null "
+            "for no clipping"
         )
-    if wrong:
-        raise ValueError("; ".join(wrong))
+    if problems:
+        raise ValueError("; ".join(problems))
+
+
+def _describe_uneven_slices(batch_size: int, world_size: int) -> str:
+    """Says that a global batch has no equal slices for so many processes, and which ones have."""
+    smaller = batch_size // world_size * world_size
+    larger = smaller + world_size
+    cures = f"{smaller} or {larger}" if smaller else f"{larger}"
+    return (
+        f"sampler.batch_size={batch_size} must be divisible by the {world_size} processes of this "
+        f"run, as every one takes an equal slice of the global batch: use {cures}"
+    )
 
 
 class RetrievalData(LightningDataModule):
@@ -77,12 +93,16 @@ class RetrievalData(LightningDataModule):
         tokenizers: `query` and `passage`, of the encoder.
         validation: benchmark watched while training, None for no validation.
         test: benchmark measured at the end.
-        hard_negatives: per question, from those that the corpus names.
+        hard_negatives: for each query, from those that the corpus names.
         distinct_batches: only the first so many batches of the plan, over and over; None for all.
-        texts_per_chunk: texts encoded per evaluation step.
+        texts_per_chunk: texts encoded in one evaluation step.
         num_workers: processes that build training batches; 0 builds them in the training process.
         cache: folder for tokenised texts.
-        code_switching: puts words of other languages into training texts; None leaves them as they are.
+        code_switching: puts words of other languages into training texts; None leaves them as they
+            are.
+
+    Raises:
+        ValueError: a number out of its range, or more hard negatives than the corpus has.
     """
 
     def __init__(
@@ -101,55 +121,57 @@ class RetrievalData(LightningDataModule):
         super().__init__()
         if distinct_batches is not None and distinct_batches < 1:
             raise ValueError(
-                f"data.distinct_batches={distinct_batches} must be at least 1, or null for the whole plan"
+                f"data.distinct_batches={distinct_batches} must be at least 1, or null for the "
+                "whole plan"
             )
         if texts_per_chunk < 1 or num_workers < 0:
             raise ValueError(
-                f"data.texts_per_chunk={texts_per_chunk} must be at least 1, and data.num_workers={num_workers} at "
-                "least 0"
+                f"data.texts_per_chunk={texts_per_chunk} must be at least 1, and "
+                f"data.num_workers={num_workers} at least 0"
             )
         if sampler is not None:
             require_enough_negatives(sampler.corpus, hard_negatives)
-        self.sampler, self.tokenizers, self.num_workers = sampler, tokenizers, num_workers
+        self.sampler = sampler
+        self.tokenizers = tokenizers
         self.benchmarks = {"validation": validation, "test": test}
-        self.hard_negatives, self.texts_per_chunk, self.cache = (
-            hard_negatives,
-            texts_per_chunk,
-            Path(cache),
-        )
-        self.distinct_batches, self.code_switching = distinct_batches, code_switching
-        self._chunks: dict[str, Chunks] = {}
+        self.hard_negatives = hard_negatives
+        self.distinct_batches = distinct_batches
+        self.texts_per_chunk = texts_per_chunk
+        self.num_workers = num_workers
+        self.cache = Path(cache)
+        self.code_switching = code_switching
+        self._chunks: dict[str, TokenChunks] = {}  # by stage
 
-    @property
-    def described(self) -> dict[str, Any]:
-        """What a batch card says besides the plan."""
-        switching = self.code_switching and self.code_switching.prepare(
-            self.sampler.corpus.languages
-        )
-        return {
-            "hard_negatives": self.hard_negatives,
-            "benchmarks": self.benchmarks,
-            "switching": switching,
-        }
+    def prepare_code_switching(self) -> CodeSwitching | None:
+        """Returns the code switching for the languages of the corpus, None where there is none."""
+        if self.code_switching is None:
+            return None
+        return self.code_switching.prepare(self.sampler.corpus.languages)
 
     def setup(self, stage: str) -> None:
-        """Tokenise everything once, before the first step, so that bad data stops the run before it costs anything.
+        """Tokenises all texts before the first step, so that bad data stops the run at its start.
 
-        All ranks share the work, and none waits for another in a collective, which would time out where it takes long.
+        All ranks share the work. None waits for another in a collective, which would time out
+        where it takes long.
         """
         if self.sampler is not None and stage == "fit":
-            self._batches()
+            self._plan_batches(slice(None))
         for benchmark in ("validation", "test"):
             if self.benchmarks[benchmark] is not None:
                 self._encoding(benchmark)
 
     def train_dataloader(self) -> DataLoader:
+        """Returns the rank's slices of the planned batches that are left to train on.
+
+        Raises:
+            ValueError: the trainer cannot train on these batches, see `require_trainable`.
+        """
         trainer = self.trainer
         require_trainable(trainer, self.sampler.batch_size)
         size = self.sampler.batch_size // trainer.world_size
-        batches = self._batches(slice(trainer.global_rank * size, (trainer.global_rank + 1) * size))
+        first = trainer.global_rank * size
         return DataLoader(
-            batches,
+            self._plan_batches(slice(first, first + size)),
             sampler=StepsToGo(trainer, self.distinct_batches),
             batch_size=None,
             num_workers=self.num_workers,
@@ -158,26 +180,33 @@ class RetrievalData(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader | list:
-        return self._encoding("validation") if self.benchmarks["validation"] is not None else []
+        """Returns the texts of the validation benchmark, nothing where there is none."""
+        if self.benchmarks["validation"] is None:
+            return []
+        return self._encoding("validation")
 
     def test_dataloader(self) -> DataLoader:
+        """Returns the texts of the test benchmark."""
         return self._encoding("test")
 
     def texts_cut(self, stage: str) -> dict[str, float]:
         """Share of a benchmark's queries and passages that are longer than the encoder reads."""
-        return {
-            role: store.card["truncated"] / max(1, len(store))
-            for role, store in self._chunks[stage].stores.items()
-        }
+        return self._chunks[stage].texts_cut()
 
-    def _batches(self, own: slice = slice(None)) -> PlannedBatches:
+    def _plan_batches(self, examples: slice) -> PlannedBatches:
+        """Returns the planned batches, of which this rank takes a slice of the examples."""
         return PlannedBatches(
-            self.sampler, self.tokenizers, self.cache, self.hard_negatives, own, self.code_switching
+            self.sampler,
+            self.tokenizers,
+            self.cache,
+            self.hard_negatives,
+            examples,
+            self.code_switching,
         )
 
     def _encoding(self, stage: str) -> DataLoader:
         if stage not in self._chunks:
-            self._chunks[stage] = Chunks(
+            self._chunks[stage] = TokenChunks(
                 self.benchmarks[stage],
                 self.tokenizers,
                 self.cache,

@@ -1,8 +1,12 @@
-"""InfoNCE over the global batch."""
+"""The InfoNCE loss over the global batch, and what a loss of your own has to have.
 
-# B queries of this rank, M its passages, D width; G queries and N passages of the global batch, those of all ranks
+Shapes: B queries of this rank, M its passages, D width of the vectors, G queries and N passages of
+the global batch, which is the batches of all ranks in the order of ranks.
+"""
 
 import math
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -11,19 +15,82 @@ from torch import nn
 from hybrid_ir.data.labels import MASKS, Labels, mark_false_negatives, mark_false_positives
 from hybrid_ir.distributed import gather
 
-LOWEST_TEMPERATURE = 0.005  # temperature: exp(2 / temperature), the range of a softmax over cosines, has to fit into a float64
+# exp(2 / temperature), the range of a softmax over cosines, has to fit into a float64.
+LOWEST_TEMPERATURE = 0.005
+NEGATIVES = ("in_batch", "explicit")
+
+
+class RetrievalLoss(Protocol):
+    """What Retriever needs of a loss: a torch.nn.Module with this `forward`.
+
+    A loss may have three more attributes, which change no gradient. Where it has none of them,
+    Retriever and the batch card use the defaults that `read_loss_options` fills in:
+
+    - `temperature`: a number or scalar tensor. Validation reports the InfoNCE loss over the whole
+      pool (`val/loss`), with cosines divided by it. Default 1.
+    - `mask`: which false negatives the loss leaves out, one of `hybrid_ir.data.labels.MASKS`. It
+      decides the logged `train/masked_share`. Default "none".
+    - `negatives`: "in_batch" or "explicit", see InfoNCE. It decides how many negatives the batch
+      card counts for a query. Default "in_batch".
+
+    Example, chosen with `loss._target_=my_losses.MarginLoss`:
+
+        class MarginLoss(torch.nn.Module):
+            def forward(self, queries_BD, passages_MD, labels):
+                positives_BD = passages_MD[:: labels.columns]
+                positive_scores_B = (queries_BD * positives_BD).sum(dim=1)
+                scores_BN = queries_BD @ hybrid_ir.distributed.gather(passages_MD).T
+                return (0.2 + scores_BN - positive_scores_B[:, None]).clamp(min=0).mean()
+    """
+
+    def forward(
+        self, queries_BD: torch.Tensor, passages_MD: torch.Tensor, labels: Labels
+    ) -> torch.Tensor:
+        """Returns the mean loss of the rank's queries as a scalar.
+
+        Args:
+            queries_BD: unit vectors of the rank's queries.
+            passages_MD: unit vectors of the rank's passages, `labels.columns` for each query: its
+                positive first, then its hard negatives. `gather` gives those of all ranks (N, D).
+            labels: which passages of the global batch are no negatives of a query.
+        """
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """The optional attributes of a loss, with defaults for those that it does not have."""
+
+    temperature: float | torch.Tensor
+    mask: str
+    negatives: str
+
+
+def read_loss_options(loss: RetrievalLoss) -> LossOptions:
+    """Returns the optional attributes of a loss; RetrievalLoss says what they mean."""
+    return LossOptions(
+        temperature=getattr(loss, "temperature", 1.0),
+        mask=getattr(loss, "mask", "none"),
+        negatives=getattr(loss, "negatives", "in_batch"),
+    )
 
 
 class InfoNCE(nn.Module):
-    """-log of the positive's share among the passages a query is compared with (arXiv 2408.10536, eq. 1).
+    """Minus the log of the positive's share among the passages a query is compared with.
+
+    See equation 1 of arXiv 2408.10536.
 
     Args:
         temperature: cosines are divided by it; at 1 a cosine barely trains.
-        learn_temperature: let the optimiser move its logarithm, but not below LOWEST.
-        negatives: `in_batch` compares with every other passage of the global batch; `explicit` is eq. 1 to the letter,
-            with the hard negatives of all examples and no other positive.
-        symmetric: add the same loss from each positive to all queries, and take the mean of the two.
-        mask: which false negatives to leave out, see `labels.false_negatives`.
+        learn_temperature: let the optimiser move the logarithm of the temperature, but not below
+            the logarithm of LOWEST_TEMPERATURE.
+        negatives: `in_batch` compares a query with every other passage of the global batch;
+            `explicit` is equation 1 to the letter, with the hard negatives of all examples and no
+            other positive.
+        symmetric: add the same loss from each positive to all queries, and take the mean of both.
+        mask: which false negatives to leave out, see `labels.mark_false_negatives`.
+
+    Raises:
+        ValueError: a choice that does not exist, or a temperature that no softmax survives.
     """
 
     def __init__(
@@ -35,63 +102,87 @@ class InfoNCE(nn.Module):
         mask: str = "translations",
     ):
         super().__init__()
-        wrong = []
+        problems = []
         if not LOWEST_TEMPERATURE <= temperature < math.inf:
-            wrong.append(
-                f"temperature={temperature} must be finite and at least {LOWEST_TEMPERATURE} (0.05 is usual for cosines)"
+            problems.append(
+                f"temperature={temperature} must be finite and at least {LOWEST_TEMPERATURE} "
+                "(0.05 is usual for cosines)"
             )
-        if negatives not in ("in_batch", "explicit"):
-            wrong.append(f"negatives={negatives!r} must be 'in_batch' or 'explicit'")
+        if negatives not in NEGATIVES:
+            problems.append(f"negatives={negatives!r} must be 'in_batch' or 'explicit'")
         if mask not in MASKS:
-            wrong.append(f"mask={mask!r} must be one of {MASKS}")
-        if wrong:
-            raise ValueError("loss: " + "; ".join(wrong))
+            problems.append(f"mask={mask!r} must be one of {MASKS}")
+        if problems:
+            raise ValueError("loss: " + "; ".join(problems))
         log_temperature = torch.tensor(math.log(temperature))
         self.log_temperature = nn.Parameter(log_temperature, requires_grad=learn_temperature)
-        self.negatives, self.symmetric, self.mask = negatives, symmetric, mask
+        self.negatives = negatives
+        self.symmetric = symmetric
+        self.mask = mask
 
     @property
     def temperature(self) -> torch.Tensor:
+        """The temperature as a scalar tensor; gradients reach its logarithm."""
         return self.log_temperature.clamp(min=math.log(LOWEST_TEMPERATURE)).exp()
 
     def forward(
         self, queries_BD: torch.Tensor, passages_MD: torch.Tensor, labels: Labels
     ) -> torch.Tensor:
-        """Mean loss of the rank's queries among the passages of all ranks, in float32 (float64 for float64 vectors)."""
-        with torch.autocast(queries_BD.device.type, enabled=False):
-            exact = torch.promote_types(queries_BD.dtype, torch.float32)
-            queries_BD, passages_MD, temperature = (
-                queries_BD.to(exact),
-                passages_MD.to(exact),
-                self.temperature.to(exact),
-            )
-            positive_B = labels.positives(len(queries_BD))
-            left_out_BN = mark_false_negatives(
-                labels, len(queries_BD), self.mask
-            ) | self._uncompared(labels, positive_B)
-            scores_BN = queries_BD @ gather(passages_MD).T / temperature
-            loss = F.cross_entropy(scores_BN.masked_fill(left_out_BN, -torch.inf), positive_B)
-            if self.symmetric:
-                scores_BG = passages_MD[:: labels.columns] @ gather(queries_BD).T / temperature
-                left_out_BG = mark_false_positives(labels, len(queries_BD), self.mask)
-                loss = (
-                    loss
-                    + F.cross_entropy(
-                        scores_BG.masked_fill(left_out_BG, -torch.inf), positive_B // labels.columns
-                    )
-                ) / 2
-        return loss
+        """Returns the mean loss of the rank's queries among the passages of all ranks.
 
-    def _uncompared(self, labels: Labels, positive_B: torch.Tensor) -> torch.Tensor:
-        """True (B, N) for the positives of others where only explicit negatives count."""
-        if self.negatives == "in_batch":
-            return torch.zeros((), dtype=torch.bool, device=positive_B.device)
+        It is computed in float32, or in float64 for float64 vectors. RetrievalLoss describes the
+        arguments.
+
+        Raises:
+            ValueError: explicit negatives without hard negatives in the batch.
+        """
+        with torch.autocast(queries_BD.device.type, enabled=False):
+            dtype = torch.promote_types(queries_BD.dtype, torch.float32)
+            queries_BD = queries_BD.to(dtype)
+            passages_MD = passages_MD.to(dtype)
+            temperature = self.temperature.to(dtype)
+            loss = self._compare_queries(queries_BD, passages_MD, labels, temperature)
+            if not self.symmetric:
+                return loss
+            reverse_loss = self._compare_positives(queries_BD, passages_MD, labels, temperature)
+            return (loss + reverse_loss) / 2
+
+    def _compare_queries(
+        self,
+        queries_BD: torch.Tensor,
+        passages_MD: torch.Tensor,
+        labels: Labels,
+        temperature: torch.Tensor,
+    ) -> torch.Tensor:
+        """Returns the loss of finding each query's positive among the passages of all ranks."""
+        positive_B = labels.positives(len(queries_BD))
+        left_out_BN = mark_false_negatives(labels, len(queries_BD), self.mask)
+        if self.negatives == "explicit":
+            left_out_BN = left_out_BN | self._mark_other_positives(labels, positive_B)
+        scores_BN = queries_BD @ gather(passages_MD).T / temperature
+        return F.cross_entropy(scores_BN.masked_fill(left_out_BN, -torch.inf), positive_B)
+
+    def _compare_positives(
+        self,
+        queries_BD: torch.Tensor,
+        passages_MD: torch.Tensor,
+        labels: Labels,
+        temperature: torch.Tensor,
+    ) -> torch.Tensor:
+        """Returns the loss of finding each positive's query among the queries of all ranks."""
+        positives_BD = passages_MD[:: labels.columns]
+        query_B = labels.positives(len(queries_BD)) // labels.columns
+        scores_BG = positives_BD @ gather(queries_BD).T / temperature
+        left_out_BG = mark_false_positives(labels, len(queries_BD), self.mask)
+        return F.cross_entropy(scores_BG.masked_fill(left_out_BG, -torch.inf), query_B)
+
+    def _mark_other_positives(self, labels: Labels, positive_B: torch.Tensor) -> torch.Tensor:
+        """Returns True (B, N) for the positives of other queries."""
         if labels.columns == 1:
             raise ValueError(
-                "loss.negatives=explicit needs hard negatives: set data.hard_negatives to 1 or more, "
-                "with a corpus that has them, or use loss.negatives=in_batch"
+                "loss.negatives=explicit needs hard negatives: set data.hard_negatives to 1 or "
+                "more, with a corpus that has them, or use loss.negatives=in_batch"
             )
         columns_N = torch.arange(len(labels.content_N), device=positive_B.device)
-        return (columns_N % labels.columns == 0)[None, :] & (
-            columns_N[None, :] != positive_B[:, None]
-        )
+        is_positive_N = columns_N % labels.columns == 0
+        return is_positive_N[None, :] & (columns_N[None, :] != positive_B[:, None])

@@ -1,254 +1,273 @@
-"""The LightningModule: one training step, and an evaluation that counts ranks while it encodes."""
+"""The LightningModule: one training step, and an evaluation that counts ranks while it encodes.
 
-import json
+Shapes: B queries of this rank, M its passages, D width of the vectors.
+"""
+
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numpy as np
 import torch
 from lightning import LightningModule
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import get_linear_schedule_with_warmup
 
-from hybrid_ir.data.batching import Batch, Chunk, describe_batch
-from hybrid_ir.data.labels import compute_masked_share
+from hybrid_ir.data.batching import Batch
+from hybrid_ir.data.labels import Labels, compute_masked_share
 from hybrid_ir.distributed import average_over_ranks, shard_module, to_full_tensor
+from hybrid_ir.evaluation.encoding import Chunk
 from hybrid_ir.evaluation.results import Results
 from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.tokens import compute_tokenizer_canary
-from hybrid_ir.training.losses import InfoNCE
+from hybrid_ir.training.checkpoints import require_same_encoder
+from hybrid_ir.training.losses import RetrievalLoss, read_loss_options
+from hybrid_ir.training.nonfinite import NonFiniteGuard
 from hybrid_ir.types import RandomStream
 
-OptimizerOf = Callable[[Iterable], torch.optim.Optimizer]
-SchedulerOf = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
+BuildOptimizer = Callable[[Iterable], Optimizer]
+BuildScheduler = Callable[[Optimizer], LRScheduler]
 
 
 class Retriever(LightningModule):
-    """A bi-encoder, its loss and its optimiser; `results` holds what the last validation and test measured.
+    """A bi-encoder with its loss and optimiser, to be trained and measured by a Lightning Trainer.
 
     Args:
         encoder: shared by queries and passages.
-        loss: over the vectors and labels of a global batch.
-        optimizer: of parameter groups, a partial.
-        scheduler: of the optimiser, stepped with it; None for a constant rate.
-        cache_gradients: encode twice instead of keeping activations, see BiEncoder.forward: big batches in little memory.
-        nonfinite: what follows a loss or gradient that is NaN or infinite: `stop`, or `skip` the step.
+        loss: over the vectors and labels of a global batch; InfoNCE, or any RetrievalLoss.
+        optimizer: called with the parameter groups, returns the optimiser.
+        scheduler: called with the optimiser, returns its learning-rate schedule, which makes a
+            step whenever the optimiser does; None for a constant rate.
+        cache_gradients: encode twice instead of keeping activations, see BiEncoder.forward: big
+            batches in little memory.
+        nonfinite: what follows a loss or gradient that is NaN or infinite: `stop`, or `skip` the
+            step.
         seed: of dropout.
+
+    Attributes:
+        results: what the last `validation` and the last `test` measured.
+        loaded_step: optimiser steps of the checkpoint whose weights these are; 0 for none.
+
+    Example:
+        module = Retriever(
+            encoder=BiEncoder("intfloat/multilingual-e5-small"),
+            loss=InfoNCE(temperature=0.05),
+            optimizer=lambda groups: torch.optim.AdamW(groups, lr=2e-5),
+        )
+        Trainer(max_steps=1000).fit(module, RetrievalData(sampler, module.encoder.tokenizers))
     """
 
     def __init__(
         self,
         encoder: BiEncoder,
-        loss: InfoNCE,
-        optimizer: OptimizerOf,
-        scheduler: SchedulerOf | None = None,
+        loss: RetrievalLoss,
+        optimizer: BuildOptimizer,
+        scheduler: BuildScheduler | None = None,
         cache_gradients: bool = False,
         nonfinite: str = "stop",
         seed: int = 0,
     ):
         super().__init__()
-        if nonfinite not in ("stop", "skip"):
-            raise ValueError(f"nonfinite={nonfinite!r} must be 'stop' or 'skip'")
-        self.encoder, self.loss = encoder, loss
-        self.make_optimizer, self.make_scheduler = optimizer, scheduler
-        self.cache_gradients, self.nonfinite, self.seed = cache_gradients, nonfinite, seed
-        self.batches_of_step: list[int] = []
-        self.skipping = False
-        self.loaded_step = 0  # of the checkpoint that is measured
+        if not isinstance(loss, nn.Module):
+            raise ValueError(f"loss={loss!r} must be a torch.nn.Module, see RetrievalLoss")
+        self.encoder = encoder
+        self.loss = loss
+        self.build_optimizer = optimizer
+        self.build_scheduler = scheduler
+        self.cache_gradients = cache_gradients
+        self.nonfinite_guard = NonFiniteGuard(nonfinite)
+        self.seed = seed
+        self.loaded_step = 0
         self.results: dict[str, Results] = {}
 
+    # Training
+
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        # dropout is a function of (seed, batch, rank), so a restart has no random state to find again
-        torch.manual_seed(
-            int(
-                np.random.SeedSequence(
-                    [self.seed, RandomStream.DROPOUT, batch_idx, self.global_rank]
-                ).generate_state(1)[0]
-            )
-        )
-        queries_BD, passages_MD = (
-            self.encoder(tokens, self.cache_gradients) for tokens in (batch.queries, batch.passages)
-        )
+        """Returns the mean loss of the rank's queries in a planned batch."""
+        self._seed_dropout(batch_idx)
+        queries_BD = self.encoder(batch.queries, self.cache_gradients)
+        passages_MD = self.encoder(batch.passages, self.cache_gradients)
         loss = self.loss(queries_BD, passages_MD, batch.labels)
-        share = compute_masked_share(
-            batch.labels, len(queries_BD), self.loss.mask, self.loss.negatives
+        self.nonfinite_guard.add_batch(batch.step)
+        self._log_training_step(loss.detach(), batch.labels, len(queries_BD))
+        return loss
+
+    def _seed_dropout(self, batch_idx: int) -> None:
+        """Makes dropout a function of (seed, batch, rank), so that a restart needs no state."""
+        stream = np.random.SeedSequence(
+            [self.seed, RandomStream.DROPOUT, batch_idx, self.global_rank]
         )
-        whole_loss, whole_share = average_over_ranks(
-            torch.stack([loss.detach().float(), share.float()])
-        )
-        self.batches_of_step.append(batch.step)
-        self._require_finite("loss", whole_loss)
+        torch.manual_seed(int(stream.generate_state(1)[0]))
+
+    def _log_training_step(self, loss: torch.Tensor, labels: Labels, queries: int) -> None:
+        """Logs the loss over all ranks and what belongs to it; the guard sees the loss first."""
+        options = read_loss_options(self.loss)
+        masked_share = compute_masked_share(labels, queries, options.mask, options.negatives)
+        values = torch.stack([loss.float(), masked_share.float()])
+        mean_loss, mean_masked_share = average_over_ranks(values)
+        self.nonfinite_guard.check("loss", mean_loss, self.trainer)
         self.log_dict(
             {
-                "train/loss": whole_loss,
-                "train/masked_share": whole_share,
-                "train/temperature": self.loss.temperature.detach(),
+                "train/loss": mean_loss,
+                "train/masked_share": mean_masked_share,
+                "train/temperature": torch.as_tensor(options.temperature).detach(),
                 "train/learning_rate": self.optimizers().param_groups[0]["lr"],
             },
             prog_bar=False,
         )
-        return loss
-
-    def _require_finite(self, what: str, value: torch.Tensor) -> None:
-        """Where a value, equal on all ranks, is not finite: write down the step's picks, then raise or have the step skipped."""
-        if torch.isfinite(value) or self.skipping:
-            return
-        path = Path(self.trainer.default_root_dir) / "nonfinite.jsonl"
-        said = f"the {what} is {value.item()} at step {self.global_step} (batch {self.batches_of_step[-1]})"
-        if self.trainer.is_global_zero:
-            sampler = self.trainer.datamodule.sampler
-            with open(path, "a") as file:
-                json.dump(
-                    {
-                        "step": self.global_step,
-                        what: str(value.item()),
-                        "batches": [
-                            describe_batch(sampler.corpus, sampler[batch])
-                            for batch in self.batches_of_step
-                        ],
-                    },
-                    file,
-                )
-                file.write("\n")
-        if self.nonfinite == "stop":
-            raise ValueError(
-                f"{said}: training has diverged; what it was trained on is in {path}. Lower optimizer.lr, raise "
-                "loss.temperature, use trainer.precision=bf16-mixed or 32-true, or leave such steps out "
-                "with nonfinite=skip"
-            )
-        rank_zero_warn(f"{said}: the step is skipped, what it was to be trained on is in {path}")
-        self.skipping = True
 
     def configure_model(self) -> None:
-        if self.device_mesh is not None:  # trainer=fsdp
-            if self.loss.log_temperature.requires_grad:
-                raise ValueError(
-                    "loss.learn_temperature=true does not go with trainer=fsdp, which shards the encoder alone: use "
-                    "trainer=ddp, or a fixed loss.temperature"
-                )
-            shard_module(self.encoder, self.encoder.layers(), self.device_mesh["data_parallel"])
+        """Spreads the weights of the encoder over the ranks where the trainer asks for it (FSDP).
+
+        Raises:
+            ValueError: the loss has parameters to train, which would not be spread.
+        """
+        if self.device_mesh is None:
+            return
+        if any(parameter.requires_grad for parameter in self.loss.parameters()):
+            raise ValueError(
+                "loss.learn_temperature=true, or another loss with parameters to train, does not "
+                "go with trainer=fsdp, which shards the encoder alone: use trainer=ddp, or a fixed "
+                "loss.temperature"
+            )
+        shard_module(self.encoder, self.encoder.list_layers(), self.device_mesh["data_parallel"])
 
     def configure_optimizers(self) -> dict:
+        """Builds the optimiser and its schedule.
+
+        Raises:
+            ValueError: the optimiser refuses one of its keys.
+        """
         try:
-            optimizer = self.make_optimizer(build_parameter_groups(self))
+            optimizer = self.build_optimizer(build_parameter_groups(self))
         except ValueError as error:
             raise ValueError(f"optimizer: {error}: correct the keys of optimizer") from error
-        if self.make_scheduler is None:
+        if self.build_scheduler is None:
             return {"optimizer": optimizer}
+        scheduler = self.build_scheduler(optimizer)
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.make_scheduler(optimizer), "interval": "step"},
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
     def configure_gradient_clipping(
-        self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the norm, and log it; Lightning's own refuses a fused AdamW under autocast, though only fp16 rescales."""
-        if (
-            getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        ):  # which skips steps by itself
+        """Clips the norm of the gradients and logs it, or empties the gradients of a bad step.
+
+        Lightning's own clipping refuses a fused AdamW under autocast, though only the scaler of
+        fp16 needs that. Where there is a scaler, it finds and skips bad steps by itself.
+        """
+        if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         else:
-            norm = to_full_tensor(
-                nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val or torch.inf)
-            )
-            self._require_finite("gradient norm", norm)
+            largest_norm = gradient_clip_val or torch.inf
+            norm = to_full_tensor(nn.utils.clip_grad_norm_(self.parameters(), largest_norm))
+            self.nonfinite_guard.check("gradient norm", norm, self.trainer)
             self.log("train/gradient_norm", norm)
-        if self.skipping:
+        if self.nonfinite_guard.skips_step:
             optimizer.zero_grad(set_to_none=True)  # an optimiser passes over what has no gradient
-        self.skipping, self.batches_of_step = False, []
+        self.nonfinite_guard.end_step()
 
     # Evaluation: encode, count, report; the same for validation and test
 
     def on_validation_epoch_start(self) -> None:
+        """Prepares the ranking of the validation benchmark."""
         self._start("validation")
 
     def on_test_epoch_start(self) -> None:
+        """Prepares the ranking of the test benchmark."""
         self._start("test")
 
     def validation_step(self, chunk: Chunk, _: int) -> None:
-        self.ranking.add(chunk.stage, chunk.rows, self.encoder(chunk.tokens).float())
+        """Encodes some texts of the benchmark and adds them to its ranking."""
+        self.ranking.add(chunk.assign(self.encoder(chunk.inputs).float()))
 
     test_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
+        """Keeps and logs what the validation benchmark measured."""
         self._finish("validation", "val")
 
     def on_test_epoch_end(self) -> None:
+        """Keeps and logs what the test benchmark measured."""
         self._finish("test", "test")
 
     def _start(self, stage: str) -> None:
-        limit = (
-            self.trainer.limit_test_batches if stage == "test" else self.trainer.limit_val_batches
-        )
+        if stage == "test":
+            limit = self.trainer.limit_test_batches
+        else:
+            limit = self.trainer.limit_val_batches
         if self.trainer.world_size > 1 and limit != 1.0:
             raise ValueError(
-                f"{stage}: ranks need the whole pool, and several processes would leave out different parts. Remove "
-                "trainer.limit_test_batches, and set trainer.limit_val_batches to 1.0, or 0 for no validation"
+                f"{stage}: ranks need the whole pool, and several processes would leave out "
+                "different parts. Remove trainer.limit_test_batches, and set "
+                "trainer.limit_val_batches to 1.0, or 0 for no validation"
             )
         benchmark = self.trainer.datamodule.benchmarks[stage]
+        temperature = float(read_loss_options(self.loss).temperature)
         self.ranking = StreamedRanking(
-            benchmark, temperature=float(self.loss.temperature), whole=stage == "test"
+            benchmark, temperature=temperature, with_geometry=stage == "test"
         )
 
     def _finish(self, stage: str, prefix: str) -> None:
         if self.trainer.sanity_checking:
             return
         self.results[stage] = self.ranking.results()
-        # the same keys and values on every rank: Lightning has nothing to reduce
-        self.log_dict(
-            {f"{prefix}/{name}": value for name, value in self.results[stage].summary().items()}
-            | ({"step": float(self.loaded_step)} if stage == "test" else {})
-        )
+        values = {}
+        for name, value in self.results[stage].summary().items():
+            values[f"{prefix}/{name}"] = value
+        if stage == "test":
+            values["step"] = float(self.loaded_step)
+        self.log_dict(values)  # equal on every rank: Lightning has nothing to reduce
         del self.ranking
 
     # Checkpoints hold plain values, and refuse an encoder that would read texts differently
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint["tokenizer_canary"], checkpoint["reading"] = (
-            compute_tokenizer_canary(self.encoder.tokenizer),
-            self.encoder.reading(),
-        )
+        """Adds how the encoder reads texts to a checkpoint."""
+        checkpoint["tokenizer_canary"] = compute_tokenizer_canary(self.encoder.tokenizer)
+        checkpoint["reading"] = self.encoder.describe_reading()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Notes the step of a checkpoint. Raises ValueError if it is of another encoder."""
         self.loaded_step = checkpoint["global_step"]
-        saved, now = (
-            checkpoint.get("tokenizer_canary"),
-            compute_tokenizer_canary(self.encoder.tokenizer),
+        require_same_encoder(
+            checkpoint,
+            tokenizer_canary=compute_tokenizer_canary(self.encoder.tokenizer),
+            reading=self.encoder.describe_reading(),
+            weights=self.state_dict(),
         )
-        if saved and saved != now:
-            raise ValueError(
-                f"the checkpoint was trained with another tokenizer (canary {saved}, here {now}): use the "
-                "model, corpus and library versions of its run, see its config.yaml and versions.json"
-            )
-        here = self.encoder.reading()
-        wrong = [
-            f"{key} {value!r}, here {here[key]!r}"
-            for key, value in checkpoint.get("reading", here).items()
-            if here.get(key) != value
-        ]
-        now = self.state_dict()
-        saved = checkpoint.get(
-            "state_dict", now
-        )  # which a strategy that spreads weights has taken out and loaded
-        wrong += [
-            f"{name} {tuple(saved[name].shape) if name in saved else 'missing'}, here "
-            f"{tuple(now[name].shape) if name in now else 'missing'}"
-            for name in sorted(saved.keys() | now.keys())
-            if name not in saved or name not in now or saved[name].shape != now[name].shape
-        ]
-        if wrong:
-            raise ValueError(
-                f"the checkpoint is of another encoder, {len(wrong)} differences: {'; '.join(wrong[:3])}. Give the "
-                "model of its run, see its config.yaml"
-            )
 
 
 def build_parameter_groups(module: nn.Module) -> list[dict]:
-    """Trainable parameters, without weight decay for biases and norms (all that has one dimension or none)."""
+    """Returns the trainable parameters in two groups, the second without weight decay.
+
+    The second holds all parameters with one dimension or none: the biases and norms.
+    """
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in trainable if p.ndim > 1]},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    matrices = [parameter for parameter in trainable if parameter.ndim > 1]
+    vectors = [parameter for parameter in trainable if parameter.ndim <= 1]
+    return [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def build_linear_schedule(
+    optimizer: Optimizer, max_steps: int, warmup_share: float = 0.1
+) -> LRScheduler:
+    """Builds a schedule that rises from 0 in a straight line, and falls to 0 in another.
+
+    Args:
+        optimizer: its learning rate is the highest one of the schedule.
+        max_steps: optimiser steps of the run; there the rate is 0.
+        warmup_share: share of the steps in which the rate rises, 0 to 1.
+
+    Raises:
+        ValueError: the share is not between 0 and 1.
+    """
+    if not 0 <= warmup_share <= 1:
+        raise ValueError(f"scheduler.warmup_share={warmup_share} is a share of the run: use 0 to 1")
+    return get_linear_schedule_with_warmup(optimizer, round(warmup_share * max_steps), max_steps)

@@ -1,1 +1,1 @@
-"""Machine translation of a corpus: what makes parallel data where there is none."""
+"""Machine translation of a corpus, which makes parallel data where there is none."""

@@ -1,16 +1,16 @@
-"""Translation models of the hub: how each family is told which language to translate into."""
-
-# B texts of a batch
+"""Translation models, and how each family of them names the language to translate into."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from transformers import (
     AutoConfig,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
+    BatchEncoding,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -18,7 +18,7 @@ from transformers import (
 
 from hybrid_ir.files.fetching import hash_file_samples
 
-NLLB = {
+NLLB_CODES = {
     "ar": "arb_Arab",
     "bn": "ben_Beng",
     "de": "deu_Latn",
@@ -44,7 +44,7 @@ NLLB = {
     "yo": "yor_Latn",
     "zh": "zho_Hans",
 }
-OPUS = {
+OPUS_CODES = {
     "ar": ("ara", "arb"),
     "bn": ("ben",),
     "de": ("deu",),
@@ -71,61 +71,95 @@ OPUS = {
     "zh": ("cmn_Hans", "zho_Hans", "cmn", "zho"),
 }
 
-FORMS = {
-    "nllb": "{}",
-    "m2m100": "__{}__",
-    "madlad": "<2{}>",
-    "marian": ">>{}<<",
-}  # how a family writes a language
-FORCED = (
-    "nllb",
-    "m2m100",
-)  # as the first token of a translation; others have it in front of the source
+# The token with which a family writes the code of a language.
+LANGUAGE_TOKENS = {"nllb": "{}", "m2m100": "__{}__", "madlad": "<2{}>", "marian": ">>{}<<"}
+# These families need that token as the first one of a translation; the others have it in front of
+# the source.
+FIRST_TOKEN_FAMILIES = ("nllb", "m2m100")
 
 
-def family_of(model_type: str, tokenizer: PreTrainedTokenizerBase) -> str:
-    """`marian`, `nllb`, `m2m100` or `madlad`; ValueError for another."""
+class Translation(NamedTuple):
+    """A translated text.
+
+    Args:
+        text: the translation.
+        is_complete: whether the model came to its end; False where the source or the translation
+            is longer than the model may read or write.
+    """
+
+    text: str
+    is_complete: bool
+
+
+def detect_family(model_type: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Returns the family of a model: `marian`, `nllb`, `m2m100` or `madlad`.
+
+    Raises ValueError for a model of another family.
+    """
     if model_type == "marian":
         return "marian"
-    if model_type in ("m2m_100", "nllb-moe") and knows(tokenizer, "eng_Latn"):
+    if model_type in ("m2m_100", "nllb-moe") and _has_token(tokenizer, "eng_Latn"):
         return "nllb"
     if model_type == "m2m_100" and hasattr(tokenizer, "get_lang_id"):
         return "m2m100"
-    if model_type == "t5" and knows(tokenizer, "<2en>"):
+    if model_type == "t5" and _has_token(tokenizer, "<2en>"):
         return "madlad"
     raise ValueError(
-        f"model: a {model_type} without the language codes of NLLB-200, M2M100, MADLAD-400 or OPUS-MT cannot be "
-        "told which language to translate into: use a model of one of these families"
+        f"model: a {model_type} without the language codes of NLLB-200, M2M100, MADLAD-400 or "
+        "OPUS-MT cannot be told which language to translate into: use a model of one of these "
+        "families"
     )
 
 
-def knows(tokenizer: PreTrainedTokenizerBase, token: str) -> bool:
-    """Whether a token has an id of its own; not by the vocabulary, in which M2M100 has no languages."""
-    return tokenizer.convert_tokens_to_ids(token) not in (None, tokenizer.unk_token_id)
-
-
-def target_code(
-    family: str, language: str, tokenizer: PreTrainedTokenizerBase, given: Mapping[str, str]
+def choose_language_code(
+    family: str, language: str, tokenizer: PreTrainedTokenizerBase, codes: Mapping[str, str]
 ) -> str:
-    """How the model calls a language; ValueError where it does not know it. A bilingual Marian model calls it nothing: ''."""
-    if family == "marian" and not tokenizer.supported_language_codes and language not in given:
+    """Returns how a model calls a language.
+
+    Args:
+        family: the family of the model.
+        language: the language as corpora call it.
+        tokenizer: the tokenizer of the model.
+        codes: codes of the model that the user has chosen, by language.
+
+    Returns:
+        The code, or '' for a bilingual Marian model, which translates into one language only.
+
+    Raises:
+        ValueError: if the model does not know the language.
+    """
+    if family == "marian" and not tokenizer.supported_language_codes and language not in codes:
         return ""
-    known = {
-        "nllb": (NLLB.get(language, language),),
-        "marian": (*OPUS.get(language, ()), language),
-    }.get(family, (language,))
-    for code in (given[language],) if language in given else known:
-        if knows(tokenizer, FORMS[family].format(code)):
+    candidates = (language,)
+    if family == "nllb":
+        candidates = (NLLB_CODES.get(language, language),)
+    if family == "marian":
+        candidates = (*OPUS_CODES.get(language, ()), language)
+    tried = (codes[language],) if language in codes else candidates
+    for code in tried:
+        if _has_token(tokenizer, LANGUAGE_TOKENS[family].format(code)):
             return code
     raise ValueError(
-        f"model: this {family} model has no code for '{language}' (tried {', '.join(known)}): leave the language "
-        f"out, or say its code as in +codes.{language}=CODE"
+        f"model: this {family} model has no code for '{language}' (tried "
+        f"{', '.join(candidates)}): leave the language out, or say its code as in "
+        f"+codes.{language}=CODE"
     )
 
 
 @dataclass
 class Translator:
-    """A translation model, from one language; `translate` gives each text and whether the model came to its end."""
+    """A translation model that translates from one language.
+
+    Args:
+        model: the model.
+        tokenizer: its tokenizer.
+        family: its family, as `detect_family` returns it.
+        source: the language to translate from.
+        codes: codes of the model by language, where its family names it in another way.
+        beams: beams of the search; 1 is greedy.
+        max_length: tokens of a source, and of a translation, at most.
+        tokens_per_batch: tokens of a batch of sources, with padding.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -133,20 +167,42 @@ class Translator:
     source: str
     codes: Mapping[str, str]
     beams: int = 1
-    max_length: int = 512  # tokens of a source, and of a translation
-    tokens_per_batch: int = 4096  # padded
+    max_length: int = 512
+    tokens_per_batch: int = 4096
 
     @classmethod
     def load(
-        cls, place: str, revision: str | None, source: str, device: str, precision: str, **choices
+        cls,
+        place: str,
+        revision: str | None,
+        source: str,
+        device: str,
+        precision: str,
+        codes: Mapping[str, str],
+        beams: int = 1,
+        max_length: int = 512,
+        tokens_per_batch: int = 4096,
     ) -> "Translator":
-        """From a folder or the hub, safetensors alone; ValueError where it is not there, or cannot be used."""
+        """Loads a model from a folder or the hub, from safetensors alone.
+
+        Args:
+            place: the folder, or the name on the hub.
+            revision: the commit on the hub; None for the newest.
+            source: the language to translate from.
+            device: where the model computes.
+            precision: the dtype of its weights, as `float32`.
+            codes, beams, max_length, tokens_per_batch: see `Translator`.
+
+        Raises:
+            ValueError: if the model is not there or cannot be used.
+        """
         if place.startswith(("/", ".", "~")) and not Path(place).expanduser().is_dir():
             raise ValueError(f"model={place!r}: there is no such folder")
-        place = str(Path(place).expanduser()) if place.startswith("~") else place
+        if place.startswith("~"):
+            place = str(Path(place).expanduser())
         try:
             config = AutoConfig.from_pretrained(place, revision=revision)
-            # T5's own class takes id 2 for unknown, which is the end of a text in MADLAD
+            # The tokenizer class of T5 takes id 2 for unknown, which ends a text in MADLAD.
             loader = PreTrainedTokenizerFast if config.model_type == "t5" else AutoTokenizer
             tokenizer = loader.from_pretrained(place, revision=revision)
             model = AutoModelForSeq2SeqLM.from_pretrained(
@@ -157,70 +213,77 @@ class Translator:
             raise ValueError(
                 f"model={place!r} could not be loaded as a translation model: {reason}"
             ) from error
-        if len(tokenizer) > (size := model.get_input_embeddings().num_embeddings):
+        embeddings = model.get_input_embeddings().num_embeddings
+        if len(tokenizer) > embeddings:
             raise ValueError(
-                f"model={place!r}: its tokenizer has {len(tokenizer):,} tokens, the model {size:,}: they do not "
-                "belong together"
+                f"model={place!r}: its tokenizer has {len(tokenizer):,} tokens, the model "
+                f"{embeddings:,}: they do not belong together"
             )
-        model.generation_config.forced_eos_token_id = (
-            None  # of Marian: it would make a cut translation look whole
-        )
+        # Marian sets it, and would so make a cut translation look complete.
+        model.generation_config.forced_eos_token_id = None
         return cls(
             model.eval().to(device),
             tokenizer,
-            family_of(config.model_type, tokenizer),
+            detect_family(config.model_type, tokenizer),
             source,
-            **choices,
+            codes,
+            beams,
+            max_length,
+            tokens_per_batch,
         )
 
     @property
     def identity(self) -> dict[str, str]:
-        """The commit of a model of the hub, or digests of the files of a folder: what decides its translations."""
+        """What decides the translations of a model.
+
+        The commit of a model of the hub, or digests of the files of a folder by their names.
+        """
         place = Path(self.model.name_or_path)
         if not place.is_dir():
             return {"commit": str(getattr(self.model.config, "_commit_hash", None))}
-        files = (
-            path
-            for path in sorted(place.iterdir())
-            if path.suffix in (".safetensors", ".json", ".model", ".spm")
-        )
-        return {path.name: hash_file_samples(path) for path in files}
+        digests = {}
+        for path in sorted(place.iterdir()):
+            if path.suffix in (".safetensors", ".json", ".model", ".spm"):
+                digests[path.name] = hash_file_samples(path)
+        return digests
 
-    def code(self, language: str) -> str:
-        """That of a language to translate into; ValueError where the model does not know it, or the source."""
-        if self.family in FORCED:
-            target_code(self.family, self.source, self.tokenizer, self.codes)
-        return target_code(self.family, language, self.tokenizer, self.codes)
+    def get_code(self, language: str) -> str:
+        """Returns how the model calls a language to translate into.
 
-    def translate(self, texts: Sequence[str], language: str) -> list[tuple[str, bool]]:
-        """Each translation, and whether it is whole: False where the source or the translation is longer than `max_length`."""
-        code, found = self.code(language), [("", False)] * len(texts)
-        prefix = f"{FORMS[self.family].format(code)} " if code and self.family not in FORCED else ""
-        if self.family in FORCED:
-            self.tokenizer.src_lang = target_code(
-                self.family, self.source, self.tokenizer, self.codes
-            )
+        Raises ValueError if the model does not know it, or does not know the source language.
+        """
+        if self.family in FIRST_TOKEN_FAMILIES:
+            self._choose_code(self.source)
+        return self._choose_code(language)
+
+    def translate(self, texts: Sequence[str], language: str) -> list[Translation]:
+        """Translates texts into a language."""
+        code = self.get_code(language)
+        prefix = ""
+        if self.family in FIRST_TOKEN_FAMILIES:
+            self.tokenizer.src_lang = self._choose_code(self.source)
+        elif code:
+            prefix = f"{LANGUAGE_TOKENS[self.family].format(code)} "
         ids = self.tokenizer([prefix + text for text in texts])["input_ids"]
-        for rows in self._batches([len(row) for row in ids]):
+        translations = [Translation("", False)] * len(texts)
+        for rows in self._plan_batches([len(text_ids) for text_ids in ids]):
             inputs = self.tokenizer.pad(
                 {"input_ids": [ids[row] for row in rows]}, return_tensors="pt"
-            ).to(self.model.device)
-            for row, output in zip(rows, self._generate(inputs, code), strict=True):
-                made = output[
-                    1 + (self.family in FORCED) :
-                ]  # without the start, and the language where that is forced
-                whole = self.model.generation_config.eos_token_id in made.tolist()
-                found[row] = self.tokenizer.decode(made, skip_special_tokens=True).strip(), whole
-        return found
+            )
+            outputs = self._generate(inputs.to(self.model.device), code)
+            for row, output in zip(rows, outputs, strict=True):
+                translations[row] = self._decode(output)
+        return translations
 
-    def _generate(self, inputs, code: str) -> torch.Tensor:
-        forced = {}
-        if self.family in FORCED:
-            forced = {
-                "forced_bos_token_id": self.tokenizer.convert_tokens_to_ids(
-                    FORMS[self.family].format(code)
-                )
-            }
+    def _choose_code(self, language: str) -> str:
+        return choose_language_code(self.family, language, self.tokenizer, self.codes)
+
+    def _generate(self, inputs: BatchEncoding, code: str) -> torch.Tensor:
+        """Returns the token ids of the translations of a batch, padded to the longest."""
+        options = {}
+        if self.family in FIRST_TOKEN_FAMILIES:
+            token = LANGUAGE_TOKENS[self.family].format(code)
+            options["forced_bos_token_id"] = self.tokenizer.convert_tokens_to_ids(token)
         with torch.inference_mode():
             return self.model.generate(
                 input_ids=inputs["input_ids"],
@@ -228,11 +291,20 @@ class Translator:
                 num_beams=self.beams,
                 do_sample=False,
                 max_new_tokens=self.max_length,
-                **forced,
+                **options,
             ).cpu()
 
-    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Rows alike in length, long ones first; those that are too long in none."""
+    def _decode(self, output: torch.Tensor) -> Translation:
+        """Returns the translation of the token ids that the model has written."""
+        start = 2 if self.family in FIRST_TOKEN_FAMILIES else 1  # start token, language
+        ids = output[start:]
+        is_complete = self.model.generation_config.eos_token_id in ids.tolist()
+        return Translation(
+            self.tokenizer.decode(ids, skip_special_tokens=True).strip(), is_complete
+        )
+
+    def _plan_batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Yields the rows of batches of similar length, long ones first; too long ones in none."""
         batch: list[int] = []
         for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
             if lengths[row] > self.max_length:
@@ -243,3 +315,11 @@ class Translator:
             batch.append(row)
         if batch:
             yield batch
+
+
+def _has_token(tokenizer: PreTrainedTokenizerBase, token: str) -> bool:
+    """Returns whether a token has an id of its own.
+
+    The vocabulary does not tell: in M2M100 it has no languages.
+    """
+    return tokenizer.convert_tokens_to_ids(token) not in (None, tokenizer.unk_token_id)

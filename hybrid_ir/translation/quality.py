@@ -1,4 +1,6 @@
-"""Which translations are worth training on: a reason to reject one, or none."""
+"""Which machine translations are worth training on: a reason to reject one, or none."""
+
+# T texts of a unit of work
 
 import re
 from collections import Counter
@@ -8,28 +10,36 @@ from functools import cached_property
 
 import numpy as np
 
-REPEATED = re.compile(r"(.{1,40}?)\1{4,}", re.DOTALL)
-OTHER_NAMES = {
+from hybrid_ir.translation.families import Translation
+
+REPEATED_PIECE = re.compile(r"(.{1,40}?)\1{4,}", re.DOTALL)
+# What py3langid calls a language -> the language that a text may be asked for as.
+IDENTIFIED_AS = {
     "fil": "tl",
     "nb": "no",
     "wuu": "zh",
     "yue": "zh",
     "arz": "ar",
     "ary": "ar",
-}  # of the identifier's languages
+}
 
 
 @dataclass(frozen=True)
 class QualityFilters:
-    """Reasons to reject a translation.
+    """Finds reasons to reject translations.
 
     Args:
-        length_ratio: a translation may be so many times longer or shorter than is typical of its unit of work; 0 for any.
-        language_letters: letters from which on a text must be identified as of its language; 0 for no identification.
-        copied: share of the source's words from which on a translation counts as a copy of it; 0 for no check.
-        identical: different sources of a unit of work with one translation from which on it counts as none; 0 for no check.
-        repeated: characters of one repeated piece from which on a translation counts as a loop; 0 for no check.
-        languages: of the job; the identification is among them.
+        length_ratio: how many times longer or shorter than is typical of its unit of work a
+            translation may be; 0 for any length.
+        language_letters: the letters from which on a text must be identified as of its language;
+            0 for no identification.
+        copied: the share of the words of the source from which on a translation is a copy of it;
+            0 for no check.
+        repeated: the characters of one repeated piece from which on a translation is a loop; 0 for
+            no check.
+        identical: the number of different sources in a unit of work from which on their common
+            translation is rejected; 0 for no check.
+        languages: the languages of the job; a text is identified as one of them.
     """
 
     length_ratio: float = 3.0
@@ -41,82 +51,116 @@ class QualityFilters:
 
     @cached_property
     def identifier(self):
-        """A LanguageIdentifier of py3langid among the languages of the job."""
+        """The LanguageIdentifier of py3langid, among the languages of the job."""
         try:
             from py3langid.langid import MODEL_FILE, LanguageIdentifier
         except ImportError as error:
             raise ValueError(
-                "telling languages apart needs py3langid: pip install 'hybrid-ir[translation]', or "
-                "language_letters=0 does without"
+                "telling languages apart needs py3langid: pip install 'hybrid-ir[translation]', "
+                "or language_letters=0 does without"
             ) from error
-        found = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True, min_confidence=0.2)
-        known = {language.partition("-")[0].partition("_")[0] for language in self.languages} & set(
-            found.nb_classes
+        identifier = LanguageIdentifier.from_model_file(
+            MODEL_FILE, norm_probs=True, min_confidence=0.2
         )
-        found.set_languages([*known, "zxx"])
-        return found
+        bases = {_drop_subtags(language) for language in self.languages}
+        known = bases & set(identifier.nb_classes)
+        identifier.set_languages([*known, "zxx"])
+        return identifier
 
-    def reasons(
-        self, sources: Sequence[str], translations: Sequence[tuple[str, bool]], language: str
+    def find_reasons(
+        self, sources: Sequence[str], translations: Sequence[Translation], language: str
     ) -> list[str | None]:
-        """Why each translation is rejected, None where it is not."""
-        ratios = np.array(
-            [
-                (len(text) + 1) / (len(source) + 1)
-                for source, (text, _) in zip(sources, translations, strict=True)
-            ]
-        )
-        whole = np.array([bool(whole and text) for text, whole in translations], bool)
-        typical = float(np.median(ratios[whole])) if whole.any() else 1.0
-        sources_of = Counter(
-            text
-            for _, text in {
-                (source.casefold(), text)
-                for source, (text, _) in zip(sources, translations, strict=True)
-            }
-        )
-        return [
-            self.reason(source, text, whole, language, ratio / typical)
-            or ("same as others" if 0 < self.identical <= sources_of[text] else None)
-            for source, (text, whole), ratio in zip(sources, translations, ratios, strict=True)
-        ]
+        """Returns why each translation of a unit of work is rejected, None where it is not.
 
-    def reason(
-        self, source: str, text: str, whole: bool, language: str, ratio: float
+        Args:
+            sources: the texts that were translated (T).
+            translations: their translations (T).
+            language: the language of the translations.
+        """
+        ratios_T = self._compute_length_ratios(sources, translations)
+        sources_of = _count_sources(sources, translations)
+        reasons = []
+        for source, translation, ratio in zip(sources, translations, ratios_T, strict=True):
+            reason = self._find_reason(source, translation, language, ratio)
+            if reason is None and 0 < self.identical <= sources_of[translation.text]:
+                reason = "same as others"
+            reasons.append(reason)
+        return reasons
+
+    def _compute_length_ratios(
+        self, sources: Sequence[str], translations: Sequence[Translation]
+    ) -> np.ndarray:
+        """Returns how long each translation is beside its source; 1 is typical of them (T)."""
+        ratios = []
+        usable_ratios = []
+        for source, translation in zip(sources, translations, strict=True):
+            ratio = (len(translation.text) + 1) / (len(source) + 1)
+            ratios.append(ratio)
+            if translation.is_complete and translation.text:
+                usable_ratios.append(ratio)
+        typical = float(np.median(usable_ratios)) if usable_ratios else 1.0
+        return np.array(ratios) / typical
+
+    def _find_reason(
+        self, source: str, translation: Translation, language: str, length_ratio: float
     ) -> str | None:
-        if not whole:
+        text = translation.text
+        if not translation.is_complete:
             return "too long"
         if not text.strip():
             return "empty"
-        if self.repeated and len(loop(text)) >= self.repeated > len(loop(source)):
+        if self.repeated and _count_repetition(source) < self.repeated <= _count_repetition(text):
             return "repetition"
-        if self.length_ratio and not 1 / self.length_ratio <= ratio <= self.length_ratio:
+        if self.length_ratio and not 1 / self.length_ratio <= length_ratio <= self.length_ratio:
             return "length"
         if self.copied and is_copy(source, text, self.copied):
             return "copied source"
-        if (
-            self.language_letters
-            and sum(map(str.isalpha, text)) >= self.language_letters
-            and not self._is_in(text, language)
-        ):
+        if self.language_letters and not self._is_in(text, language):
             return "language"
         return None
 
     def _is_in(self, text: str, language: str) -> bool:
-        """True as well where the identifier does not know the language, or cannot tell."""
-        base = language.partition("-")[0].partition("_")[0]
-        if base not in self.identifier.nb_classes:
+        """Returns whether a text is in a language, as far as that can be told.
+
+        True for a text with few letters, for a language that the identifier does not know, and
+        where it cannot tell.
+        """
+        letters = sum(character.isalpha() for character in text)
+        base = _drop_subtags(language)
+        if letters < self.language_letters or base not in self.identifier.nb_classes:
             return True
-        found = self.identifier.classify(text)[0]
-        return OTHER_NAMES.get(found, found) in (base, "und", "zxx")
+        identified = self.identifier.classify(text)[0]
+        return IDENTIFIED_AS.get(identified, identified) in (base, "und", "zxx")
 
 
-def loop(text: str) -> str:
-    """The longest stretch that is one piece five times or more."""
-    return max((match.group(0) for match in REPEATED.finditer(text)), key=len, default="")
+def find_repetition(text: str) -> str:
+    """Returns the longest stretch of a text that is one piece five times or more, or ''."""
+    stretches = [match.group(0) for match in REPEATED_PIECE.finditer(text)]
+    return max(stretches, key=len, default="")
 
 
 def is_copy(source: str, text: str, share: float) -> bool:
-    """Whether so large a share of the source's words is in the text as well; a name or a number alone is no copy."""
+    """Returns whether a translation has at least a share of the words of its source.
+
+    A source of a few words, such as a name or a number, has no copy.
+    """
     words = [word for word in source.casefold().split() if len(word) > 2 and word.isalpha()]
-    return len(words) > 3 and sum(word in text.casefold() for word in words) >= share * len(words)
+    copied = [word for word in words if word in text.casefold()]
+    return len(words) > 3 and len(copied) >= share * len(words)
+
+
+def _count_repetition(text: str) -> int:
+    return len(find_repetition(text))
+
+
+def _count_sources(sources: Sequence[str], translations: Sequence[Translation]) -> Counter[str]:
+    """Counts how many sources, which differ by more than case, have each translation."""
+    pairs = set()
+    for source, translation in zip(sources, translations, strict=True):
+        pairs.add((source.casefold(), translation.text))
+    return Counter(text for _, text in pairs)
+
+
+def _drop_subtags(language: str) -> str:
+    """Returns a language code without script and region."""
+    return language.partition("-")[0].partition("_")[0]

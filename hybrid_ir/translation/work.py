@@ -1,10 +1,16 @@
-"""Translation in units of work: each a file that is whole or not there, shared by all processes that want to work."""
+"""Translates a corpus in units of work, which all processes that want to work share.
+
+A unit of work is a file that is complete or not there, so nothing is lost when a process is killed.
+"""
+
+# N ids of queries or passages
 
 import json
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,24 +20,33 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import Progress
 
+from hybrid_ir.corpora.stored import write_corpus
 from hybrid_ir.corpora.writing import CorpusWriter
+from hybrid_ir.data.availability import LanguageSets
 from hybrid_ir.data.corpus import ParallelCorpus, iterate_blocks
-from hybrid_ir.files.atomic import flush_to_disk, write_atomically
+from hybrid_ir.files.atomic import write_atomically
 from hybrid_ir.files.languages import explain_wrong_code
 from hybrid_ir.files.records import ROLES
-from hybrid_ir.system.progress import PROGRESS_COLUMNS
+from hybrid_ir.system.environment import PROGRESS_COLUMNS
 from hybrid_ir.translation.families import Translator
 from hybrid_ir.translation.quality import QualityFilters
-from hybrid_ir.types import Source
 
-SCHEMA = pa.schema(
+UNIT_SCHEMA = pa.schema(
     [("id", pa.int64()), ("source", pa.string()), ("text", pa.string()), ("reason", pa.string())]
 )
+IDS_PER_BLOCK = 1 << 16  # ids whose texts are written together
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Some texts of one role that lack a language, and the file of their translations."""
+    """A unit of work: some texts of one role that lack a language.
+
+    Args:
+        role: `query` or `passage`.
+        language: the language to translate into.
+        ids: the ids of the texts, which ascend.
+        path: the file of their translations.
+    """
 
     role: str
     language: str
@@ -41,7 +56,18 @@ class Unit:
 
 @dataclass(frozen=True)
 class TranslationJob:
-    """A corpus to be translated from one of its languages into others, in a folder that survives a kill."""
+    """The translation of a corpus from one of its languages into others.
+
+    Args:
+        corpus: the corpus.
+        source: the language to translate from.
+        languages: the languages to translate into.
+        folder: where the finished units of work are.
+        unit_size: how many texts a unit of work has.
+
+    Raises:
+        ValueError: if the corpus cannot be translated so.
+    """
 
     corpus: ParallelCorpus
     source: str
@@ -52,182 +78,263 @@ class TranslationJob:
     def __post_init__(self):
         if len(self.corpus.parts) > 1:
             raise ValueError("a mixture has no ids of its own: translate its corpora one by one")
-        if told := [told for language in self.languages if (told := explain_wrong_code(language))]:
-            raise ValueError(f"languages: {'; '.join(told)}")
+        code_problems = []
+        for language in self.languages:
+            problem = explain_wrong_code(language)
+            if problem:
+                code_problems.append(problem)
+        if code_problems:
+            raise ValueError(f"languages: {'; '.join(code_problems)}")
         if self.source not in self.corpus.languages:
             raise ValueError(
-                f"source={self.source!r}: corpus '{self.corpus.source.name}' has {list(self.corpus.languages)}"
+                f"source={self.source!r}: corpus '{self.corpus.source.name}' has "
+                f"{list(self.corpus.languages)}"
             )
         if self.source in self.languages or not self.languages:
             raise ValueError(
-                f"languages={list(self.languages)} must name other languages than source={self.source}"
+                f"languages={list(self.languages)} must name other languages than "
+                f"source={self.source}"
             )
 
-    def begin(self, decides: dict) -> None:
-        """Note what decides the translations; ValueError where the folder has work of another job."""
+    def begin(self, choices: Mapping[str, Any]) -> None:
+        """Notes what decides the translations, in `job.json`.
+
+        Raises ValueError if the folder has work of a job with other choices.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        path, text = (
-            self.folder / "job.json",
-            json.dumps(decides, indent=1, sort_keys=True, default=str),
-        )
+        path = self.folder / "job.json"
+        text = json.dumps(choices, indent=1, sort_keys=True, default=str)
         with FileLock(self.folder / ".job.lock"):
             if path.exists() and path.read_text() != text:
-                changed = [
-                    key
-                    for key, value in json.loads(path.read_text()).items()
-                    if value != json.loads(text).get(key)
-                ]
+                earlier = json.loads(path.read_text())
+                now = json.loads(text)
+                changed = [key for key, value in earlier.items() if value != now.get(key)]
                 raise ValueError(
-                    f"{self.folder} has work of another job ({', '.join(changed)} differ): delete it, or name "
-                    "another to="
+                    f"{self.folder} has work of another job ({', '.join(changed)} differ): delete "
+                    "it, or name another to="
                 )
             path.write_text(text)
 
-    def units(self) -> list[Unit]:
-        found = []
+    def list_units(self) -> list[Unit]:
+        """Lists all units of work, those that are done, too."""
+        units = []
         for role in ROLES:
-            sets = getattr(self.corpus.index, f"{role}_languages")
-            ids, known = (
-                np.arange(len(sets)),
-                {code: number for number, code in enumerate(self.corpus.languages)},
-            )
-            has_source = sets.has(ids, known[self.source])
             for language in self.languages:
-                missing = np.flatnonzero(
-                    has_source & ~(sets.has(ids, known[language]) if language in known else False)
-                )
-                found += [
-                    Unit(
-                        role,
-                        language,
-                        part,
-                        self.folder / f"{role}-{language}-{number:06d}.parquet",
-                    )
-                    for number, part in enumerate(
-                        missing[start : start + self.unit_size]
-                        for start in range(0, len(missing), self.unit_size)
-                    )
-                ]
-        return found
-
-    def texts(self, unit: Unit) -> list[str]:
-        texts = (self.corpus.queries if unit.role == "query" else self.corpus.passages)[self.source]
-        return [texts[int(row)] for row in unit.ids]
+                missing = self._find_untranslated_ids(role, language)
+                for number, start in enumerate(range(0, len(missing), self.unit_size)):
+                    ids = missing[start : start + self.unit_size]
+                    path = self.folder / f"{role}-{language}-{number:06d}.parquet"
+                    units.append(Unit(role, language, ids, path))
+        return units
 
     def work(self, translator: Translator, filters: QualityFilters) -> None:
-        """Do the units that nobody has done or is at; then wait for the others, and do what they leave."""
-        units = self.units()
+        """Does the units that no process has done or is doing.
+
+        Then it waits for the other processes, and does the units that they leave.
+        """
+        units = self.list_units()
+        done = [unit for unit in units if unit.path.exists()]
         with Progress(*PROGRESS_COLUMNS, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(
-                "translate", total=len(units), completed=sum(unit.path.exists() for unit in units)
-            )
+            task = progress.add_task("translate", total=len(units), completed=len(done))
             for wait in (False, True):
                 for unit in [unit for unit in units if not unit.path.exists()]:
-                    try:
-                        with FileLock(f"{unit.path}.lock", timeout=-1 if wait else 0):
-                            if not unit.path.exists():
-                                self._do(unit, translator, filters)
-                    except Timeout:
-                        continue
-                    progress.advance(task)
+                    if self._do_unit_alone(unit, translator, filters, wait):
+                        progress.advance(task)
 
-    def _do(self, unit: Unit, translator: Translator, filters: QualityFilters) -> None:
-        sources = self.texts(unit)
-        made = translator.translate(sources, unit.language)
-        table = pa.table(
-            [
-                unit.ids,
-                sources,
-                [text for text, _ in made],
-                filters.reasons(sources, made, unit.language),
-            ],
-            SCHEMA,
-        )
-        with write_atomically(unit.path) as beside:
-            pq.write_table(table, beside)
-            flush_to_disk(beside)
+    def assemble(self, writer: CorpusWriter, translator_name: str) -> None:
+        """Writes the corpus with its translations.
 
-    def assemble(self, writer: CorpusWriter, by: str) -> dict[str, int]:
-        """Write the corpus with its translations, where each text is from, and what was rejected; the counts of both."""
-        counts, units = Counter(), self.units()
+        Each translated column says where its texts come from, and `rejects-ROLE-LANGUAGE.parquet`
+        has its rejected translations. The card counts both.
+
+        Args:
+            writer: writes the corpus.
+            translator_name: the name of the translation model.
+        """
+        counts: Counter[str] = Counter()
+        units = self.list_units()
         for role in ROLES:
-            given = self.corpus.queries if role == "query" else self.corpus.passages
+            columns = self._get_columns(role)
             for language in sorted({*self.corpus.languages, *self.languages}):
-                own = [unit for unit in units if (unit.role, unit.language) == (role, language)]
-                if own:
-                    self._write_translated(
-                        writer, role, language, given.get(language), own, by, counts
+                own_units = [
+                    unit for unit in units if unit.role == role and unit.language == language
+                ]
+                if own_units:
+                    counts.update(
+                        self._write_translated(writer, role, language, own_units, translator_name)
                     )
-                elif language in given:
-                    writer.write(role, language, iterate_blocks(given[language]))
-                else:  # nothing of this role is in the source language
-                    writer.column(role, language).pad(
-                        len(getattr(self.corpus.index, f"{role}_languages"))
-                    )
-                    writer.close(role, language)
+                elif language in columns:
+                    writer.write_column(role, language, iterate_blocks(columns[language]))
+                else:
+                    # Nothing of this role is in the source language.
+                    writer.open_column(role, language).pad_to(self._count_ids(role))
+                    writer.close_column(role, language)
         source = self.corpus.source
-        about = f"{source.description}; translated from {self.source} into {', '.join(self.languages)} by {by}"
+        description = (
+            f"{source.description}; translated from {self.source} into "
+            f"{', '.join(self.languages)} by {translator_name}"
+        )
         writer.finish(
-            Source(
-                source.name,
-                about,
-                source.licence,
-                source.citation,
-                source.revision,
-                dict(source.choices),
-            ),
+            replace(source, description=description),
             np.asarray(self.corpus.pairs),
             self.corpus.negatives,
             counts,
         )
-        return dict(counts)
+
+    def _get_columns(self, role: str) -> Mapping[str, Sequence[str | None]]:
+        return self.corpus.queries if role == "query" else self.corpus.passages
+
+    def _get_language_sets(self, role: str) -> LanguageSets:
+        index = self.corpus.index
+        return index.query_languages if role == "query" else index.passage_languages
+
+    def _count_ids(self, role: str) -> int:
+        return len(self._get_language_sets(role))
+
+    def _find_untranslated_ids(self, role: str, language: str) -> np.ndarray:
+        """Returns the ids that have a text in the source language, and none in a language."""
+        sets = self._get_language_sets(role)
+        ids_N = np.arange(len(sets))
+        has_source_N = sets.has(ids_N, self.corpus.languages.index(self.source))
+        if language not in self.corpus.languages:
+            return np.flatnonzero(has_source_N)
+        has_language_N = sets.has(ids_N, self.corpus.languages.index(language))
+        return np.flatnonzero(has_source_N & ~has_language_N)
+
+    def _do_unit_alone(
+        self, unit: Unit, translator: Translator, filters: QualityFilters, wait: bool
+    ) -> bool:
+        """Does a unit, unless another process has done it or is doing it.
+
+        Args:
+            unit: the unit.
+            translator: the translation model.
+            filters: find translations to reject.
+            wait: whether to wait for a process that is doing it.
+
+        Returns:
+            Whether the unit is done.
+        """
+        try:
+            with FileLock(f"{unit.path}.lock", timeout=-1 if wait else 0):
+                if not unit.path.exists():
+                    self._do_unit(unit, translator, filters)
+        except Timeout:
+            return False
+        return True
+
+    def _do_unit(self, unit: Unit, translator: Translator, filters: QualityFilters) -> None:
+        texts = self._get_columns(unit.role)[self.source]
+        sources = [texts[int(row)] for row in unit.ids]
+        translations = translator.translate(sources, unit.language)
+        translated_texts = [translation.text for translation in translations]
+        reasons = filters.find_reasons(sources, translations, unit.language)
+        table = pa.table([unit.ids, sources, translated_texts, reasons], UNIT_SCHEMA)
+        with write_atomically(unit.path, durable=True) as temporary:
+            pq.write_table(table, temporary)
 
     def _write_translated(
         self,
         writer: CorpusWriter,
         role: str,
         language: str,
-        given: Sequence[str | None] | None,
         units: Sequence[Unit],
-        by: str,
-        counts: Counter,
-    ) -> None:
-        size, column = (
-            len(getattr(self.corpus.index, f"{role}_languages")),
-            writer.column(role, language, origin=True),
-        )
-        made: dict[int, str] = {}
-        waiting = iter(units)  # in the order of their ids, so that few are held at a time
-        last = -1
-        with pq.ParquetWriter(
-            writer.aside / f"rejects-{role}-{language}.parquet", SCHEMA
-        ) as rejects:
-            for start in range(0, size, 1 << 16):
-                ids = range(start, min(size, start + (1 << 16)))
-                while last < ids.stop - 1 and (unit := next(waiting, None)):
-                    table, last = pq.read_table(unit.path), int(unit.ids[-1])
-                    rejected, accepted = (
-                        table.filter(keep(table["reason"])) for keep in (pc.is_valid, pc.is_null)
-                    )
-                    rejects.write_table(rejected)
-                    counts[f"translated {role} {language}"] += len(accepted)
-                    counts.update(
-                        f"rejected {role} {language}: {reason}"
-                        for reason in rejected["reason"].to_pylist()
-                    )
-                    made |= dict(
-                        zip(accepted["id"].to_pylist(), accepted["text"].to_pylist(), strict=True)
-                    )
-                new = [made.pop(row, None) for row in ids]
-                texts = [
-                    text if text is not None or given is None else given[row]
-                    for row, text in zip(ids, new, strict=True)
-                ]
-                column.add(
-                    texts,
-                    [
-                        None if text is None else f"translated from {self.source} by {by}"
-                        for text in new
-                    ],
-                )
-        writer.close(role, language)
+        translator_name: str,
+    ) -> Counter[str]:
+        """Writes a column with translations where the corpus has no text.
+
+        Returns:
+            How many translations are accepted, and rejected for each reason.
+        """
+        counts: Counter[str] = Counter()
+        origin = f"translated from {self.source} by {translator_name}"
+        column = writer.open_column(role, language, with_origins=True)
+        originals = self._get_columns(role).get(language)
+        rejects_path = writer.build_folder / f"rejects-{role}-{language}.parquet"
+        accepted: dict[int, str] = {}
+        waiting = deque(units)
+        with pq.ParquetWriter(rejects_path, UNIT_SCHEMA) as rejects:
+            for start in range(0, self._count_ids(role), IDS_PER_BLOCK):
+                stop = min(self._count_ids(role), start + IDS_PER_BLOCK)
+                # Units are in the order of their ids, so that few translations are held at a time.
+                while waiting and waiting[0].ids[0] < stop:
+                    accepted |= _read_unit(waiting.popleft(), rejects, counts)
+                texts = []
+                origins = []
+                for row in range(start, stop):
+                    text = accepted.pop(row, None)
+                    origins.append(None if text is None else origin)
+                    if text is None and originals is not None:
+                        text = originals[row]
+                    texts.append(text)
+                column.add(texts, origins)
+        writer.close_column(role, language)
+        return counts
+
+
+def translate_corpus(
+    job: TranslationJob,
+    translator: Translator,
+    filters: QualityFilters,
+    choices: Mapping[str, Any],
+    translator_name: str,
+    to: Path,
+) -> None:
+    """Translates a corpus together with all other processes that do the same, and writes it once.
+
+    Args:
+        job: the job.
+        translator: the translation model.
+        filters: find translations to reject.
+        choices: what decides the translations.
+        translator_name: the name of the model, for the description of the corpus.
+        to: the folder of the translated corpus; nothing is written if it is there.
+    """
+    for language in job.languages:
+        translator.get_code(language)  # raises ValueError before there is any work
+    job.begin(choices)
+    job.work(translator, filters)
+    with FileLock(job.folder / ".assemble.lock"):
+        if not to.exists():
+            write_corpus(str(to), lambda writer: job.assemble(writer, translator_name))
+
+
+def count_rejected(report: Mapping[str, int], language: str | None = None) -> int:
+    """Counts the rejected translations of the report of a translated corpus.
+
+    Args:
+        report: the report of its card.
+        language: count those into this language only.
+    """
+    rejected = 0
+    for key, count in report.items():
+        is_counted = language is None or f" {language}:" in key
+        if key.startswith("rejected") and is_counted:
+            rejected += count
+    return rejected
+
+
+def count_translated(report: Mapping[str, int]) -> int:
+    """Counts the accepted translations of the report of a translated corpus."""
+    return sum(count for key, count in report.items() if key.startswith("translated"))
+
+
+def _read_unit(unit: Unit, rejects: pq.ParquetWriter, counts: Counter[str]) -> dict[int, str]:
+    """Reads the translations of a unit.
+
+    Args:
+        unit: a unit that is done.
+        rejects: gets its rejected translations.
+        counts: counts its translations.
+
+    Returns:
+        The accepted translations by id.
+    """
+    table = pq.read_table(unit.path)
+    rejected = table.filter(pc.is_valid(table["reason"]))
+    accepted = table.filter(pc.is_null(table["reason"]))
+    rejects.write_table(rejected)
+    counts[f"translated {unit.role} {unit.language}"] += len(accepted)
+    for reason in rejected["reason"].to_pylist():
+        counts[f"rejected {unit.role} {unit.language}: {reason}"] += 1
+    return dict(zip(accepted["id"].to_pylist(), accepted["text"].to_pylist(), strict=True))

@@ -1,4 +1,4 @@
-"""`hybrid-ir data fetch|verify`: real processes where it matters, and the real XQuAD-R over loopback."""
+"""`hybrid-ir data fetch|verify`: real processes where it matters, real XQuAD-R over loopback."""
 
 import os
 import signal
@@ -40,7 +40,9 @@ def start(place: Path, *arguments: str, **environment: str) -> subprocess.Popen:
 @pytest.fixture
 def xquad_pages(shared) -> dict[str, bytes]:
     folder = shared / "data" / "xquad-r"
-    return raw_data.at(xquad_r.files(), {path.name: path.read_bytes() for path in folder.iterdir()})
+    return raw_data.at(
+        xquad_r.list_files(), {path.name: path.read_bytes() for path in folder.iterdir()}
+    )
 
 
 def test_a_killed_fetch_of_the_real_xquad_r_goes_on_and_verifies(tmp_path, xquad_pages, capsys):
@@ -181,8 +183,8 @@ def test_help_shows_the_keys_of_what_is_named(capsys, arguments):
 
 
 def test_an_experiment_has_the_files_of_its_corpora_and_benchmarks(tmp_path):
-    found = data.sets_of("paper_mixture", [f"paths.data_dir={tmp_path}"])
-    assert [title for title, _, _ in found] == [
+    found = data.find_files("paper_mixture", [f"paths.data_dir={tmp_path}"])
+    assert [data_set.title for data_set in found] == [
         "mmarco",
         "mfaq",
         "yahoo_answers",
@@ -195,13 +197,13 @@ def test_an_experiment_has_the_files_of_its_corpora_and_benchmarks(tmp_path):
         "squadshifts",
     ]
     assert (
-        len(found[0][1]) == 15 and found[0][2] == tmp_path / "mmarco"
+        len(found[0].files) == 15 and found[0].folder == tmp_path / "mmarco"
     )  # seven languages of mMARCO, as the experiment has them
 
 
 def test_a_folder_of_two_has_the_files_of_both(tmp_path):
     own = [f"+corpus@corpus.parts.{name}=swim_ir" for name in ("one", "two")]
-    ((_, files, folder),) = data.sets_of(
+    (data_set,) = data.find_files(
         "mixture",
         [
             *own,
@@ -211,11 +213,8 @@ def test_a_folder_of_two_has_the_files_of_both(tmp_path):
             f"paths.data_dir={tmp_path}",
         ],
     )
-    assert [file.path[:2] for file in files] == [
-        "bn",
-        "bn",
-        "de",
-    ] and folder == tmp_path / "swim_ir"
+    assert [file.path[:2] for file in data_set.files] == ["bn", "bn", "de"]
+    assert data_set.folder == tmp_path / "swim_ir"
 
 
 def test_a_corpus_that_is_a_benchmark_too_has_the_files_of_the_benchmark(shared, capsys):
@@ -225,6 +224,6 @@ def test_a_corpus_that_is_a_benchmark_too_has_the_files_of_the_benchmark(shared,
 
 def test_a_folder_may_have_blanks_and_signs_of_hydras_grammar(tmp_path):
     folder = tmp_path / "a b=c, (d)"
-    assert data.composed("beir_folder", [f"benchmark.folder={folder}"])["benchmark"].folder == str(
-        folder
-    )
+    assert data.compose_data_set("beir_folder", [f"benchmark.folder={folder}"])[
+        "benchmark"
+    ].folder == str(folder)

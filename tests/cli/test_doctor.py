@@ -1,77 +1,117 @@
-"""`hybrid-ir doctor`: finds nothing where all is well, and what is wrong where something is."""
+"""`hybrid-ir doctor`: finds nothing where all is well, and the fault where there is one."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
-from hybrid_ir.cli.doctor import Runs, machine, main
+from hybrid_ir.cli import doctor
+from hybrid_ir.cli.doctor import ShortRuns
 from hybrid_ir.training.checkpoints import AtomicCheckpointIO
 from tests.support.command_line import hybrid_ir
 
 
-def test_all_is_well_here(place):
-    out = place / "doctor.json"
-    done = hybrid_ir(
-        place, "doctor", "corpus.languages=[de,en]", "model.backbone.vocab_size=2000", f"out={out}"
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(out.read_text())
-    assert (
-        len(found) == 8 and all(check["holds"] for check in found) and "does not" not in done.stdout
-    )
-
-
-def test_a_run_that_cannot_start_says_why(tmp_path):
-    runs = Runs(["corpus.languages=[de,xx]"], 2)
-    runs.place = tmp_path
-    runs._run({"one": ["trainer=cpu"]})
-    found = runs._finding("a check", ("one", "several"), runs._learnt, "a cure")
-    assert found.holds is False and "xx" in found.measured and "see the message" in found.cure
-
-
-@pytest.mark.parametrize("argument", ["processes=1", "processes=x", "trainer=ddp", "--help"])
-def test_what_it_takes_is_said(argument):
-    with pytest.raises(ValueError, match=r"\[processes=N, 2 or more\]"):
-        main([argument])
-
-
-def saved(
-    runs: Runs, run: str, before: torch.Tensor, after: torch.Tensor, canary: str = "a"
+def save_run(
+    runs: ShortRuns,
+    name: str,
+    before: torch.Tensor,
+    after: torch.Tensor,
+    canary: str = "a",
+    mean: float = 0.5,
 ) -> None:
-    for name, weights in (("previous.ckpt", before), ("last.ckpt", after)):
+    """Writes what the doctor reads of a run."""
+    folder = runs.folder / name
+    for file, weights in (("previous.ckpt", before), ("last.ckpt", after)):
         checkpoint = {
-            "state_dict": {"w": weights},
+            "state_dict": {"weight": weights},
             "global_step": 1,
             "tokenizer_canary": canary,
             "callbacks": {},
         }
-        AtomicCheckpointIO().save_checkpoint(checkpoint, runs.place / run / "checkpoints" / name)
+        AtomicCheckpointIO().save_checkpoint(checkpoint, folder / "checkpoints" / file)
+    metrics = {"macro_over_settings": {"multi": {"map": mean}}}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
 
 
-def test_a_factor_on_the_gradients_is_found(tmp_path):
-    runs = Runs([], 2)
-    runs.place = tmp_path
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> ShortRuns:
+    """A run, one that is the same up to rounding, and runs that differ from it."""
+    runs = ShortRuns(tmp_path_factory.mktemp("doctor"), [])
     start, gradient = torch.randn(2, 1000, generator=torch.Generator().manual_seed(0))
-    saved(runs, "one", start, start - 0.01 * gradient)
-    saved(runs, "same", start, start - 0.01 * gradient * (1 + 1e-5))
-    saved(runs, "twice", start, start - 0.02 * gradient)
-    saved(runs, "turned", start, start - 0.01 * gradient.flip(0), canary="b")
-    assert (
-        runs._learnt("one", "same")[0]
-        and not runs._learnt("one", "twice")[0]
-        and not runs._learnt("one", "turned")[0]
+    step = 0.01 * gradient
+    save_run(runs, "one", start, start - step)
+    save_run(runs, "rounded", start, start - step * (1 + 1e-5))
+    save_run(runs, "twice", start, start - 2 * step, mean=0.5000001)
+    save_run(runs, "turned", start, start - step.flip(0), canary="b")
+    return runs
+
+
+def test_all_is_well_on_this_machine(place):
+    out = place / "doctor.json"
+    run = hybrid_ir(
+        place,
+        "doctor",
+        "corpus.languages=[de,en]",
+        "model.backbone.vocab_size=1000",
+        f"out={out}",
     )
-    assert runs._resumed("one", "one")[0] and not runs._resumed("one", "same")[0]
-    assert runs._canary("one", "same")[0] and not runs._canary("one", "turned")[0]
-    for run, value in (("one", 0.5), ("same", 0.5), ("twice", 0.5000001)):
-        (tmp_path / run / "metrics.json").write_text(
-            json.dumps({"macro_over_settings": {"multi": {"map": value}}})
-        )
-    assert runs._measured("one", "same")[0] and not runs._measured("one", "twice")[0]
+    assert run.returncode == 0, run.stdout + run.stderr
+    findings = json.loads(out.read_text())
+    assert len(findings) == 8
+    assert all(finding["holds"] for finding in findings)
+    assert "does not" not in run.stdout
+
+
+def test_a_run_that_cannot_start_says_why(tmp_path):
+    runs = ShortRuns(tmp_path, ["corpus.languages=[de,xx]"])
+    runs.run({"one": ["trainer=cpu"]})
+    finding = doctor.compare_runs(
+        runs, "a check", ("one", "several"), doctor.compare_learning, "a cure"
+    )
+    assert finding.holds is None  # No run at all could start.
+    assert "one: " in finding.measured
+    assert "xx" in finding.measured
+    assert "see the message" in finding.cure
+
+
+def test_a_run_that_fails_beside_others_is_a_fault(runs):
+    runs = ShortRuns(runs.folder, [])
+    runs.count = 2
+    runs.errors = {"twice": "a reason"}
+    pair = ("one", "twice")
+    finding = doctor.compare_runs(runs, "a check", pair, doctor.compare_learning, "a cure")
+    assert finding.holds is False
+    assert finding.measured == "twice: a reason"
+
+
+@pytest.mark.parametrize("argument", ["processes=1", "processes=x", "trainer=ddp", "--help"])
+def test_wrong_arguments_are_answered_with_the_usage(argument):
+    with pytest.raises(ValueError, match=r"\[processes=N, 2 or more\]"):
+        doctor.main([argument])
+
+
+def test_arguments_are_split_from_the_keys_of_the_runs():
+    options = doctor.parse_options(["sampler=x_y", "processes=3", "out=a/b.json", "~logger"])
+    assert options == doctor.DoctorOptions(["sampler=x_y", "~logger"], 3, Path("a/b.json"))
+
+
+@pytest.mark.parametrize(
+    ("compare", "same", "different"),
+    [
+        (doctor.compare_learning, "rounded", "twice"),
+        (doctor.compare_learning, "rounded", "turned"),
+        (doctor.compare_weights, "one", "rounded"),
+        (doctor.compare_tokenizers, "rounded", "turned"),
+        (doctor.compare_results, "rounded", "twice"),
+    ],
+)
+def test_a_difference_between_runs_is_found(runs, compare, same, different):
+    assert compare(runs, "one", same)[0]
+    assert not compare(runs, "one", different)[0]
 
 
 def test_the_machine_is_described():
-    assert [finding.name for finding in machine()] == ["versions", "devices", "bf16"] and all(
-        f.holds for f in machine()
-    )
+    findings = doctor.check_machine()
+    assert [finding.name for finding in findings] == ["versions", "devices", "bf16"]
+    assert all(finding.holds for finding in findings)

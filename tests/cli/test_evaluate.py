@@ -1,4 +1,4 @@
-"""`hybrid-ir evaluate` through the real command line: our runs, anyone's models, corrections, and what goes wrong."""
+"""`hybrid-ir evaluate` as users type it: our runs, anyone's models, corrections, and errors."""
 
 import json
 import shutil
@@ -13,10 +13,11 @@ import pytrec_eval
 import torch
 from safetensors.torch import load_file
 
-from hybrid_ir.cli import evaluate
+from hybrid_ir.cli.main import run_command
+from hybrid_ir.runs import encoders
 from hybrid_ir.runs.errors import USER_ERRORS, describe_error, report_errors_clearly
 from hybrid_ir.runs.folder import lock_folder
-from tests.support.command_line import hybrid_ir
+from tests.support.in_process import hybrid_ir_in_process
 
 DEV = "benchmark=[cldr_facts_dev]"
 LESS = "benchmark.cldr_facts_dev.max_queries=20"
@@ -34,7 +35,7 @@ def macro(folder: Path) -> dict[str, float]:
 def evaluated(trained, place) -> Path:
     """The run of `trained` measured again, under every correction."""
     out = place / "evaluated"
-    done = hybrid_ir(
+    done = hybrid_ir_in_process(
         place,
         "evaluate",
         f"checkpoint={trained}",
@@ -123,7 +124,7 @@ def test_saved_embeddings_and_run_files_agree_with_the_ranks(evaluated):
 
 
 def sentence_transformer(trained: Path, place: Path, prompts: dict[str, str]) -> Path:
-    """A real sentence-transformers folder around the run's backbone, not its weights: any encoder will do."""
+    """A real sentence-transformers folder around the run's backbone, without its weights."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Normalize, Pooling, Transformer
 
@@ -154,7 +155,7 @@ def test_sentence_transformers_and_hugging_face_models_agree(trained, place):
         "other": ["query_prefix=", "passage_prefix="],
     }
     for name, choices in read.items():
-        done = hybrid_ir(
+        done = hybrid_ir_in_process(
             place,
             "evaluate",
             f"model={folder}",
@@ -192,20 +193,21 @@ def test_ctrl_c_is_no_traceback(capsys):
 
 def test_nothing_is_overwritten_and_a_file_is_no_folder(trained, place, monkeypatch):
     """Told before a model is loaded, for a corrected result too."""
-    monkeypatch.setattr(evaluate.models, "load_any_encoder", None)
+    monkeypatch.setattr(encoders, "load_any_encoder", None)
     file = place / "taken" / "cldr_facts_dev-center" / "metrics.json"
     file.parent.mkdir(parents=True)
     file.write_text("{}")
     for out, said in ((place / "taken", "holds results already"), (file / "x", "is a file")):
         with pytest.raises(ValueError, match=said):
-            evaluate.main(
+            run_command(
+                "evaluate",
                 [
                     f"checkpoint={trained}",
                     DEV,
                     "postprocess=[center]",
                     "postprocess_on=test",
                     f"out={out}",
-                ]
+                ],
             )
 
 
@@ -220,8 +222,8 @@ def test_a_folder_belongs_to_one_process_and_what_a_killed_one_hid_is_cleared(tm
             f"""
 import sys, time
 from pathlib import Path
-from hybrid_ir.runs.folder import lock_folder as owned
-with owned(Path({str(out)!r})):
+from hybrid_ir.runs.folder import lock_folder
+with lock_folder(Path({str(out)!r})):
     print("mine", flush=True)
     time.sleep(600)""",
         ],
@@ -244,7 +246,7 @@ with owned(Path({str(out)!r})):
 
 
 def test_a_correction_estimated_on_another_split(trained, place):
-    done = hybrid_ir(
+    done = hybrid_ir_in_process(
         place,
         "evaluate",
         f"checkpoint={trained}",
@@ -260,7 +262,8 @@ def test_a_correction_estimated_on_another_split(trained, place):
 
 def test_a_split_that_is_what_is_measured_is_called_test(trained, place, monkeypatch):
     monkeypatch.setenv("HYBRID_IR_CACHE", str(place / "cache"))
-    evaluate.main(
+    run_command(
+        "evaluate",
         [
             f"checkpoint={trained}",
             DEV,
@@ -268,7 +271,7 @@ def test_a_split_that_is_what_is_measured_is_called_test(trained, place, monkeyp
             "postprocess=center",
             "postprocess_on=cldr_facts_dev",
             f"out={place / 'itself'}",
-        ]
+        ],
     )
     card = json.loads(
         (place / "itself" / "cldr_facts_dev-center" / "evaluation_card.json").read_text()
@@ -280,7 +283,7 @@ def test_a_split_that_is_what_is_measured_is_called_test(trained, place, monkeyp
 def test_long_passages_as_the_best_of_their_windows(trained, place):
     short = ["passage_max_length=12"]
     for policy in ("truncate", "max_passage"):
-        done = hybrid_ir(
+        done = hybrid_ir_in_process(
             place,
             "evaluate",
             f"checkpoint={trained}",
@@ -336,7 +339,7 @@ def test_a_folder_of_ones_own_and_what_it_leaves_out(trained, place):
         f"out={place / 'own-results'}",
         "run_depth=4",
     ]
-    done = hybrid_ir(place, "evaluate", f"checkpoint={trained}", *choices)
+    done = hybrid_ir_in_process(place, "evaluate", f"checkpoint={trained}", *choices)
     assert done.returncode == 0, done.stderr
     assert "left out: 2 of 4 queries have no relevant passage in their own language" in done.stdout
     assert "left out: 1 of 4 queries have no relevant passage at all" in done.stdout
@@ -357,12 +360,12 @@ def test_a_folder_of_ones_own_and_what_it_leaves_out(trained, place):
     with open(folder / "qrels.tsv", "a") as file:
         file.write("q1\td9\t1\n")
     with pytest.raises(USER_ERRORS) as error:
-        evaluate.main([f"checkpoint={trained}", *choices, f"out={place / 'not-written'}"])
+        run_command("evaluate", [f"checkpoint={trained}", *choices, f"out={place / 'not-written'}"])
     assert "qrels.tsv, line 5: there is no passage 'd9'" in describe_error(error.value)
 
 
 def test_real_pretrained_model_on_real_data(e5, shared, place):
-    """Zero-shot e5, all English questions: the recorded values, and those of sentence-transformers' own encode."""
+    """Zero-shot e5 on English questions gives the values of sentence-transformers' own encode."""
     choices = [
         "benchmark=[xquad_r]",
         "benchmark.xquad_r.languages=[en]",
@@ -373,7 +376,7 @@ def test_real_pretrained_model_on_real_data(e5, shared, place):
         "passage_max_length=256",
     ]
     for name, more in (("st", []), ("ours", ["pooling=mean"])):
-        done = hybrid_ir(
+        done = hybrid_ir_in_process(
             place,
             "evaluate",
             f"model={e5}",
@@ -401,7 +404,7 @@ def poisoned(trained: Path, place: Path) -> Path:
 
 
 def test_embeddings_that_are_not_numbers_are_refused(trained, place):
-    done = hybrid_ir(
+    done = hybrid_ir_in_process(
         place,
         "evaluate",
         f"checkpoint={poisoned(trained, place)}",
@@ -442,7 +445,9 @@ def test_a_damaged_run_is_one_clear_error(trained, tmp_path, file, damage, said)
     shutil.copytree(trained, tmp_path / "run")
     (tmp_path / "run" / file).write_bytes(damage(tmp_path / "run" / file))
     with pytest.raises(ValueError) as error:
-        evaluate.main([f"checkpoint={tmp_path / 'run'}", DEV, LESS, f"out={tmp_path / 'out'}"])
+        run_command(
+            "evaluate", [f"checkpoint={tmp_path / 'run'}", DEV, LESS, f"out={tmp_path / 'out'}"]
+        )
     assert said in str(error.value) and not (tmp_path / "out").exists()
 
 
@@ -481,8 +486,8 @@ def test_a_damaged_run_is_one_clear_error(trained, tmp_path, file, damage, said)
                 "save_embeddings=flase",
                 "window_overlap=x",
             ],
-            "run_depth='abc' must be a whole number from 0; texts_per_chunk=1.5 must be a whole number from 1; save_embeddings='flase' "
-            "must be true or false; window_overlap='x' must be",
+            "run_depth='abc' must be a whole number from 0; texts_per_chunk=1.5 must be a whole "
+            "number from 1; save_embeddings='flase' must be true or false; window_overlap='x' must",
         ),
         (["checkpoint=RUN", DEV, "postprocess=null"], "postprocess=[] must be at least one"),
         (
@@ -513,6 +518,6 @@ def test_bad_input_is_one_clear_error(trained, place, monkeypatch, arguments, sa
     monkeypatch.setenv("HYBRID_IR_CACHE", str(place / "cache"))
     arguments = [argument.replace("RUN", str(trained)) for argument in arguments]
     with pytest.raises(USER_ERRORS) as error:
-        evaluate.main([*arguments, f"out={place / 'bad-evaluation'}"])
+        run_command("evaluate", [*arguments, f"out={place / 'bad-evaluation'}"])
     assert said in describe_error(error.value)
     assert not (place / "bad-evaluation").exists()

@@ -1,50 +1,52 @@
-"""`hybrid-ir compare` as a user types it."""
+"""`hybrid-ir compare` with the arguments that a user types, and `compare` as a function."""
 
-import os
+import contextlib
+import io
 import shutil
-import subprocess
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from hybrid_ir.cli import compare as command
+from hybrid_ir.cli.config import parse_paths
+from hybrid_ir.cli.main import run_command
+from hybrid_ir.comparison.comparison import compare
 from hybrid_ir.evaluation.benchmarks.cldr_facts import load as load_cldr_facts
-from tests.support.comparison_results import Tags, card_of, training_of, write_result
+from tests.support.comparison_results import (
+    PageContent,
+    build_card,
+    build_training,
+    write_result,
+)
 
-ROOT = Path(__file__).parents[2]
-
-
-def hybrid_ir(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    code = "import sys; from hybrid_ir.cli.main import main; sys.argv[0] = 'hybrid-ir'; main()"
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "COLUMNS": "150",
-        "NO_COLOR": "1",
-        "WANDB_MODE": "offline",
-        "WANDB_SILENT": "true",
-        "WANDB_API_KEY": "",
-        "OMP_NUM_THREADS": "1",
-    }
-    return subprocess.run(
-        [sys.executable, "-c", code, "compare", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=environment,
-    )
+RUNS = ("x=y (1)/x_y_seed1", "x=y (1)/hybrid_seed1")
+ENVIRONMENT = {
+    "COLUMNS": "150",
+    "NO_COLOR": "1",
+    "WANDB_MODE": "offline",
+    "WANDB_SILENT": "true",
+    "WANDB_API_KEY": "",
+}
 
 
-def test_the_command_leaves_a_report_and_an_offline_wandb_run(sweep, tmp_path):
-    """Any measure can be the main one, and paths and labels may have the signs of Hydra's grammar."""
-    for name in ("x_y_seed1", "hybrid_seed1"):
-        shutil.copytree(sweep / name, tmp_path / "x=y (1)" / name)
-    out = tmp_path / "a b=c, d'"
-    done = hybrid_ir(
-        tmp_path,
-        "runs=[x=y (1)/x_y_seed1,x=y (1)/hybrid_seed1]",
+@dataclass(frozen=True)
+class CommandReport:
+    """What the command wrote and printed."""
+
+    folder: Path
+    out: Path
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def command_report(sweep, tmp_path_factory) -> CommandReport:
+    """The report of two runs, whose paths and labels have the signs of Hydra's grammar."""
+    folder = tmp_path_factory.mktemp("command")
+    for run in RUNS:
+        shutil.copytree(sweep / Path(run).name, folder / run)
+    out = folder / "a b=c, d'"
+    arguments = [
+        f"runs=[{','.join(RUNS)}]",
         f"out={out}",
         "baseline=x_y / e5_small",
         "metric=recall@10",
@@ -52,55 +54,90 @@ def test_the_command_leaves_a_report_and_an_offline_wandb_run(sweep, tmp_path):
         "paper=false",
         "flips=100",
         "resamples=50",
-    )
-    assert done.returncode == 0, done.stderr
+        "seed=3",
+    ]
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        patch.chdir(folder)
+        run_command("compare", arguments)
+    return CommandReport(folder, out, printed.getvalue())
+
+
+def test_the_command_writes_and_prints_a_report(command_report):
     for name in ("report.html", "tables.md", "tables.tex", "comparison.json", "table1_macro.csv"):
-        assert (out / name).stat().st_size > 200
-    assert (
-        "Table 1: R@10" in done.stdout
-        and "differences from x_y (macro" in done.stdout
-        and str(out) in done.stdout
+        assert (command_report.out / name).stat().st_size > 200
+    assert "Table 1: R@10" in command_report.printed
+    assert "differences from x_y (macro" in command_report.printed
+    assert str(command_report.out) in command_report.printed
+
+
+def test_the_command_logs_the_report_offline(command_report):
+    assert list(command_report.out.glob("wandb/offline-run-*/*.wandb"))
+    (media,) = command_report.out.glob("wandb/offline-run-*/files/media")
+    assert len(list((media / "table").rglob("*.json"))) > 5
+    assert len(list((media / "images").glob("*.png"))) == 4
+
+
+def test_the_function_writes_what_the_command_writes(command_report, tmp_path, monkeypatch):
+    monkeypatch.chdir(command_report.folder)
+
+    comparison = compare(
+        RUNS,
+        metric="recall@10",
+        baseline="x_y",
+        paper=False,
+        flips=100,
+        resamples=50,
+        seed=3,
     )
-    assert list((out / "wandb").glob("offline-run-*/*.wandb"))
-    logged = next((out / "wandb").glob("offline-run-*/files/media"))
-    assert (
-        len(list((logged / "table").rglob("*.json"))) > 5
-        and len(list((logged / "images").glob("*.png"))) == 4
-    )
+    comparison.save(tmp_path)
+
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 20
+    for path in files:
+        written_by_command = command_report.out / path.relative_to(tmp_path)
+        assert path.read_bytes() == written_by_command.read_bytes()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], r"runs=\[A,B,\.\.\.\] must name at least one folder"),
         (["runs=nowhere"], "nowhere does not exist"),
-        (["runs=SWEEP", "metric=mapp"], "has no column 'mapp': choose one of map, ndcg@10"),
-        (["runs=SWEEP", "baseline=bm25"], "baseline='bm25' is no system"),
+        (["runs=SWEEP", "runs=[nowhere]"], "nowhere does not exist"),
+        (["runs=nowhere", "benchmark=cldr_facts"], "nowhere does not exist"),
+        (["runs=RUN", "metric=mapp"], "has no column 'mapp': choose one of map, ndcg@10"),
+        (["runs=RUN", "baseline=bm25"], "baseline='bm25' is no system"),
         (
-            ["runs=SWEEP", "flips=0", "logger=csv"],
-            "flips=0 must be a whole number from 1; logger='csv' must be none or wandb",
+            ["runs=RUN", "flips=0", "logger=csv"],
+            "flips=0 must be a whole number from 1; logger='csv' must be one of none, wandb",
         ),
-        (["runs=SWEEP", "benchmark=[xquad]"], "benchmark=xquad must be one of beir_folder"),
+        (["runs=RUN", "benchmark=[xquad]"], "benchmark=xquad must be one of beir_folder"),
         (
-            ["runs=SWEEP", "benchmark=cldr_facts"],
+            ["runs=RUN", "benchmark=cldr_facts"],
             "benchmark=cldr_facts: none of these runs was measured on it, only on made_r",
         ),
         (
-            ["runs=SWEEP", "benchmark=cldr_facts_dev"],
+            ["runs=RUN", "benchmark=cldr_facts_dev"],
             "cldr_facts_dev, which is called cldr_facts: none of these runs",
         ),
-        (["runs=SWEEP", "runs=[nowhere]"], "nowhere does not exist"),
-        (["runs=SWEEP", "flipps=3"], "flipps"),
-        (["runs=SWEEP", "out=SWEEP/untrained/metrics.json"], "metrics.json is a file"),
+        (["runs=RUN", "flipps=3"], "flipps"),
+        (["runs=RUN", "out=RUN/metrics.json"], "metrics.json is a file"),
     ],
 )
-def test_bad_input_is_one_clear_error(sweep, arguments, said):
-    with pytest.raises(Exception, match=said):
-        command.main([argument.replace("SWEEP", str(sweep)) for argument in arguments])
+def test_a_wrong_argument_is_one_clear_error(sweep, arguments, message):
+    places = {"SWEEP": str(sweep), "RUN": str(sweep / "untrained")}
+    for name, place in places.items():
+        arguments = [argument.replace(name, place) for argument in arguments]
+
+    with pytest.raises(Exception, match=message):
+        run_command("compare", arguments)
 
 
 @pytest.mark.parametrize(
-    ("value", "found"),
+    ("value", "paths"),
     [
         ("a", ["a"]),
         ("[a, b]", ["a", "b"]),
@@ -112,27 +149,24 @@ def test_bad_input_is_one_clear_error(sweep, arguments, said):
         ("x=y (1)/z", ["x=y (1)/z"]),
     ],
 )
-def test_a_comma_in_quotes_is_part_of_a_path(value, found):
-    assert command.parse_paths(value) == found
+def test_a_comma_in_quotes_is_part_of_a_path(value, paths):
+    assert parse_paths(value) == paths
 
 
-def test_the_command_takes_runs_again_and_names_two_forms_of_a_benchmark_apart(tmp_path):
-    """The embedded data in two forms, whose configs have other names than the data; a comma in a folder's name."""
-    for place, config in (
+def test_a_benchmark_with_other_choices_has_its_own_examples_and_files(tmp_path):
+    """The configs have other names than the data, and a folder's name has a comma."""
+    for place, choices in (
         ("all, of it", {"pool": "all"}),
         ("dev", {"split": "dev", "pool": "split"}),
     ):
-        benchmark = load_cldr_facts(**config, languages=["de", "en"], max_queries=8)
-        for name, noise in (("x_x_mono", 0.9), ("hybrid", 1.2)):
-            write_result(
-                tmp_path / place / name,
-                benchmark,
-                noise,
-                0.3,
-                1,
-                card_of(benchmark, training_of(name, 1)),
-            )
-    command.main(
+        benchmark = load_cldr_facts(**choices, languages=["de", "en"], max_queries=8)
+        for sampler, noise in (("x_x_mono", 0.9), ("hybrid", 1.2)):
+            card = build_card(benchmark, build_training(sampler))
+            write_result(tmp_path / place / sampler, benchmark, card, noise=noise)
+    out = tmp_path / "out"
+
+    run_command(
+        "compare",
         [
             f"runs='{tmp_path / 'all, of it'}'",
             f"runs=[{tmp_path / 'dev'}]",
@@ -142,17 +176,15 @@ def test_the_command_takes_runs_again_and_names_two_forms_of_a_benchmark_apart(t
             "benchmark.cldr_facts_dev.max_queries=8",
             "flips=50",
             "resamples=20",
-            f"out={tmp_path / 'out'}",
-        ]
+            f"out={out}",
+        ],
     )
-    page = Tags((tmp_path / "out" / "report.html").read_text())
+
+    page = PageContent((out / "report.html").read_text())
     assert len(page.ids) == len(set(page.ids))
     for name in ("cldr_facts (split=test, pool=all)", "cldr_facts (split=dev, pool=split)"):
         assert name in page.text
-    assert (
-        page.text.count("Where a system and its baseline differ most, one translation") == 2
-    )  # examples of both forms
+    assert page.text.count("Where a system and its baseline differ most, one translation") == 2
     for stem in ("cldr_facts_split_test_pool_all", "cldr_facts_split_dev_pool_split"):
-        assert (tmp_path / "out" / f"{stem}_systems.csv").exists() and (
-            tmp_path / "out/figures" / f"{stem}_effects.pdf"
-        ).exists()
+        assert (out / f"{stem}_systems.csv").exists()
+        assert (out / "figures" / f"{stem}_effects.pdf").exists()

@@ -1,4 +1,4 @@
-"""Tables: the paper's layout and numbers, and formats that hold any text."""
+"""Tables: the paper's layout and numbers, and renderings that hold any text."""
 
 import csv
 import io
@@ -9,194 +9,133 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
-from hybrid_ir.comparison import formats
-from hybrid_ir.comparison.everything import compare, write_tables
-from hybrid_ir.comparison.grid import Resampling, adjust, measure
-from hybrid_ir.comparison.results import read_results
-from hybrid_ir.comparison.section import build_sections
+from hybrid_ir.comparison import rendering
 from hybrid_ir.comparison.table import Cell, Column, Row, Table
-from hybrid_ir.evaluation.significance import adjust_holm
-from tests.support.comparison_results import (
-    card_of,
-    rows_of,
-    small_benchmark,
-    table_named,
-    training_of,
-    write_result,
-)
+from tests.support.comparison_results import get_cells_by_labels
+
+SPECIAL_LETTERS = st.sampled_from("|_&$%#{}~^\\<>*`[]±−→ ")
+TEXTS = st.text(SPECIAL_LETTERS | st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
 
 
 def test_tables_1_and_2_hold_the_macro_means_of_metrics_json(compared, sweep):
-    found = rows_of(table_named(compared, "table1_macro"))
-    said = [
-        json.loads((sweep / f"hybrid_seed{seed}" / "metrics.json").read_text())[
-            "macro_over_settings"
-        ]
-        for seed in (1, 2)
-    ]
-    cells = found["hybrid", "2"]
-    for cell, view in zip(cells, ("mono", "cross", "multi"), strict=True):
-        values = [means[view]["map"] for means in said]
-        assert cell.value == pytest.approx(np.mean(values)) and cell.sd == pytest.approx(
-            np.std(values, ddof=1)
-        )
+    means = []
+    for seed in (1, 2):
+        metrics = json.loads((sweep / f"hybrid_seed{seed}" / "metrics.json").read_text())
+        means.append(metrics["macro_over_settings"])
+    table1 = get_cells_by_labels(compared.get_table("table1_macro"))
+    table2 = get_cells_by_labels(compared.get_table("table2_macro"))
+
+    for cell, view in zip(table1["hybrid", "2"], ("mono", "cross", "multi"), strict=True):
+        values = [mean[view]["map"] for mean in means]
+        assert cell.value == pytest.approx(np.mean(values))
+        assert cell.sd == pytest.approx(np.std(values, ddof=1))
         assert cell.text == f"{np.mean(values):.4f}"
-    assert found["untrained", "1"][0].sd is None
-    distance = rows_of(table_named(compared, "table2_macro"))["hybrid", "2"][0]
-    assert distance.value == pytest.approx(
-        np.mean([means["multi"]["rank_distance"] for means in said])
-    )
+    assert table1["untrained", "1"][0].sd is None
+    distances = [mean["multi"]["rank_distance"] for mean in means]
+    assert table2["hybrid", "2"][0].value == pytest.approx(np.mean(distances))
 
 
-def test_every_difference_from_a_baseline_has_an_interval_around_it(compared):
-    for file in ("made_r_effects_macro", "made_r_effects_micro"):
-        table = table_named(compared, file)
-        names = [column.name for column in table.columns]
-        assert len(table.rows) == 3 * 4  # three systems; M, C and Mul mAP and rank distance
-        for row in table.rows:
-            cell = dict(zip(names, row.cells, strict=True))
-            assert cell["difference"].value == pytest.approx(
-                cell["mean"].value - cell["baseline"].value
-            )
-            assert cell["95% from"].value <= cell["difference"].value <= cell["to"].value
-            assert 0 < cell["p"].value <= cell["p Holm"].value <= 1
+@pytest.mark.parametrize("kind", ["macro", "micro"])
+def test_every_difference_from_a_baseline_has_an_interval_around_it(compared, kind):
+    table = compared.get_table(f"made_r_effects_{kind}")
+    names = [column.name for column in table.columns]
+
+    # Three systems with a baseline; M, C and Mul mAP and rank distance.
+    assert len(table.rows) == 3 * 4
+    for row in table.rows:
+        values = dict(zip(names, [cell.value for cell in row.cells], strict=True))
+        assert values["difference"] == pytest.approx(values["mean"] - values["baseline"])
+        assert values["95% from"] <= values["difference"] <= values["to"]
+        assert 0 < values["p"] <= values["p Holm"] <= 1
 
 
-def test_bold_is_the_best_of_ours_and_lower_is_better_for_distance(compared):
-    for file, pick in (("table1_macro", max), ("table2_macro", min)):
-        table = table_named(compared, file)
-        for k in range(len(table.columns)):
-            best = pick(row.cells[k].value for row in table.rows if row.ours)
-            assert [row.cells[k].value for row in table.rows if row.cells[k].best] == [best]
+@pytest.mark.parametrize(("file", "choose_best"), [("table1_macro", max), ("table2_macro", min)])
+def test_bold_is_the_best_of_ours(compared, file, choose_best):
+    """Lower is better for rank distance."""
+    table = compared.get_table(file)
+    rows = [row for row in table.rows if not row.from_paper]
+
+    for place in range(len(table.columns)):
+        cells = [row.cells[place] for row in rows]
+        best = choose_best(cell.value for cell in cells)
+        assert [cell.value for cell in cells if cell.best] == [best]
 
 
-def test_stars_are_holm_over_tables_1_and_2_together(compared):
-    head = compared.parts[0].macro
-    family = np.concatenate([grid.p.ravel() for grid in head.grids])
-    assert (
-        np.isfinite(family).sum() == 3 * 4
-    )  # three systems with a baseline, M, C, Mul and rank distance
-    adjusted = np.concatenate([grid.adjusted.ravel() for grid in head.grids])
-    assert adjusted == pytest.approx(adjust_holm(family), nan_ok=True)
-    cells = [
-        cell
-        for file in ("table1_macro", "table2_macro")
-        for row in table_named(compared, file).rows
-        for cell in row.cells
-    ]
-    assert sum(cell.star for cell in cells) == (adjusted < 0.05).sum() > 0
-    assert "*" in formats.to_markdown(table_named(compared, "table1_macro"))
-
-
-def test_many_cells_still_leave_room_for_a_star(compared):
-    """With few flips and a large family Holm's smallest p would be above .05 whatever the data."""
-    section = compared.parts[0].section
-    cells = {str(i): section.mask("cross") for i in range(200)}
-    grid = adjust([measure(section, "map", cells, Resampling(flips=10))])[0]
-    assert np.nanmin(grid.adjusted) < 0.05
-
-
-def test_systems_that_are_identical_get_no_star(tmp_path):
-    for seed in range(1, 4):
-        for name in ("x_x_mono", "x_y", "hybrid"):
-            write_result(
-                tmp_path / f"{name}{seed}",
-                small_benchmark(15),
-                0.9,
-                0.3,
-                100 + seed,
-                card_of(small_benchmark(15), training_of(name, seed)),
-            )
-    made = compare(
-        build_sections(read_results([tmp_path])), chance=Resampling(flips=200, resamples=50)
-    )
-    assert not any(cell.star for table in made.tables for row in table.rows for cell in row.cells)
-    assert np.nanmin(made.parts[0].macro.views.p) == 1
-
-
-TEXT = st.text(
-    st.sampled_from("|_&$%#{}~^\\<>*`[]±−→ ") | st.characters(exclude_categories=["Cs", "Cc"]),
-    max_size=12,
-)
-
-
-def table_of(texts: list[str]) -> Table:
-    label, group, name, shown, note = texts
+def build_table(label: str, group: str, name: str, shown: str, note: str) -> Table:
+    """Builds a table with some texts in all places."""
+    cell = Cell(shown, shown, sd=0.5, sd_text="0.5", p=0.01, best=True)
     return Table(
-        "a_file",
-        note,
-        (label,),
-        (Column(name, group), Column(label)),
-        (
-            Row((label,), (Cell(shown, shown, 0.5, "0.5", 0.01, True), Cell())),
-            Row((name,), (Cell(), Cell("1", 1.0)), False),
+        file="a_file",
+        title=note,
+        heads=(label,),
+        columns=(Column(name, group), Column(label)),
+        rows=(
+            Row((label,), (cell, Cell())),
+            Row((name,), (Cell(), Cell("1", 1.0)), from_paper=True),
         ),
-        note,
-        True,
+        note=note,
     )
 
 
-@given(st.lists(TEXT, min_size=5, max_size=5))
-@settings(max_examples=60, deadline=None)
-def test_any_text_stays_text_in_every_format(texts):
-    table = table_of(texts)
-    rows = list(csv.reader(io.StringIO(formats.to_csv(table))))
-    assert (
-        rows[0][0] == texts[0]
-        and rows[1][:2] == [texts[0], texts[3]]
-        and len({len(row) for row in rows}) == 1
-    )
-    for line in formats.to_markdown(table).splitlines():
+@given(st.lists(TEXTS, min_size=5, max_size=5))
+@settings(max_examples=40, deadline=None)
+def test_any_text_stays_text_in_every_rendering(texts):
+    table = build_table(*texts)
+
+    rows = list(csv.reader(io.StringIO(rendering.to_csv(table))))
+    assert rows[0][0] == texts[0]
+    assert rows[1][:2] == [texts[0], texts[3]]
+    assert len({len(row) for row in rows}) == 1
+
+    for line in rendering.to_markdown(table).splitlines():
         if line.startswith("| "):
-            assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) == 4 and "<" not in line
-    latex = formats.latex_text("".join(texts))
-    bare = re.sub(r"\\text\w+\{\}|\\[&%$#_{}]|\\ldots\{\}|\$\\\w+\$|\$-\$", "", latex)
-    assert not set("&%$#_{}~^\\<>|") & set(bare)
-    assert json.loads(json.dumps(formats.table_to_dict(table)))["rows"][0]["labels"] == [texts[0]]
+            assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) == 4
+            assert "<" not in line
+
+    latex = rendering.escape_latex("".join(texts))
+    commands = r"\\text\w+\{\}|\\[&%$#_{}]|\\ldots\{\}|\$\\\w+\$|\$-\$"
+    assert not set("&%$#_{}~^\\<>|") & set(re.sub(commands, "", latex))
+
+    content = json.loads(json.dumps(rendering.to_json_object(table)))
+    assert content["rows"][0]["labels"] == [texts[0]]
 
 
-def test_rich_shows_markup_as_text(compared):
-    from rich.console import Console
-
+def test_rich_shows_markup_as_text():
+    table = build_table("[red]label[/]", "group", "[bold]", "[link]", "note")
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(
-        formats.to_rich_table(table_of(["[red]label[/]", "group", "[bold]", "[link]", "note"]))
-    )
+
+    console.print(rendering.to_rich_table(table))
+
     assert "[red]label[/]" in console.export_text()
 
 
 def test_latex_is_booktabs_with_as_many_cells_as_columns(compared):
     for table in compared.tables:
-        text = formats.to_latex(table)
-        columns = len(table.heads) + len(table.columns)
+        text = rendering.to_latex(table)
         assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
-        body = text[text.rindex(r"\midrule" if r"\midrule" in text else r"\toprule") :]
-        assert all(
-            len(re.findall(r"(?<!\\)&", line)) == columns - 1
-            for line in body.splitlines()
-            if line.endswith(r"\\")
-        )
+        body = text[text.rindex(r"\midrule") :]
+        for line in body.splitlines():
+            if line.endswith(r"\\"):
+                cells = len(re.findall(r"(?<!\\)&", line)) + 1
+                assert cells == len(table.heads) + len(table.columns)
 
 
-def test_files_are_written(compared, tmp_path):
-    write_tables(compared, tmp_path)
-    found = json.loads((tmp_path / "comparison.json").read_text())
-    assert found["benchmarks"]["made_r"]["systems"][1]["seeds"] == [1, 2]
-    assert found["tables"]["table1_macro"]["rows"][0]["labels"] == ["untrained", "1"]
-    assert {path.stem for path in tmp_path.glob("*.csv")} == {
-        table.file for table in compared.tables
-    }
-    assert (
-        "\\begin{tabular}" in (tmp_path / "tables.tex").read_text()
-        and "| system |" in (tmp_path / "tables.md").read_text()
-    )
+def test_stars_are_written(compared):
+    table = compared.get_table("table1_macro")
+
+    assert r"\*" in rendering.to_markdown(table).split("---:")[-1]
+    assert "$^{*}$" in rendering.to_latex(table)
 
 
-def test_flips_are_as_many_as_asked_for_and_more_for_large_families():
-    assert [Resampling(flips=1000).flips_for(tests) for tests in (0, 10, 11, 200)] == [
-        1000,
-        1000,
-        1100,
-        20_000,
-    ]
+def test_the_tables_are_written_to_files(compared, tmp_path):
+    compared.save_tables(tmp_path)
+
+    content = json.loads((tmp_path / "comparison.json").read_text())
+    assert content["benchmarks"]["made_r"]["systems"][1]["seeds"] == [1, 2]
+    assert content["tables"]["table1_macro"]["rows"][0]["labels"] == ["untrained", "1"]
+    csv_files = {path.stem for path in tmp_path.glob("*.csv")}
+    assert csv_files == {table.file for table in compared.tables}
+    assert "\\begin{tabular}" in (tmp_path / "tables.tex").read_text()
+    assert "| system |" in (tmp_path / "tables.md").read_text()

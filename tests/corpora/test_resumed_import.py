@@ -1,4 +1,4 @@
-"""An import that was stopped goes on where it was: nothing lost, nothing twice, and the same bytes in the end."""
+"""A stopped import goes on where it was: nothing lost, nothing twice, and the same bytes."""
 
 import json
 import os
@@ -14,285 +14,269 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.corpora import import_journal as journal
-from hybrid_ir.corpora import importing
-from hybrid_ir.corpora.checking import Rules
+from hybrid_ir.corpora import import_journal, importing
+from hybrid_ir.corpora.checking import RecordRules
 from hybrid_ir.corpora.importing import Importer
+from hybrid_ir.corpora.sources import yahoo_answers
 from hybrid_ir.corpora.stored import load_corpus_folder, write_corpus
 from hybrid_ir.files import records
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, Interrupted
-from hybrid_ir.types import Source
-from tests.support.command_line import hybrid_ir, start, start_hybrid_ir
+from tests.support.command_line import read_output, start, start_hybrid_ir
+from tests.support.corpora import SOURCE
 
-SOURCE = Source("s", "d", "l", "c")
-TEXT = st.sampled_from(["a", "b", "中", " ", "same"])
-TEXTS = st.dictionaries(st.sampled_from(["en", "de", "sw", "no language"]), TEXT, max_size=3)
-ROW = st.one_of(
-    st.builds(
-        lambda name, query, passage, negatives: json.dumps(
-            {"id": name, "query": query, "passage": passage, "negatives": negatives}
-        ),
-        st.integers(0, 30),
-        TEXTS,
-        TEXTS,
-        st.lists(TEXTS, max_size=2),
-    ),
-    st.just("{"),
-    st.just('{"id": 3}'),
+NO_STOP = 10**9
+TEXTS = st.dictionaries(
+    st.sampled_from(["en", "de", "sw", "no language"]),
+    st.sampled_from(["a", "b", "中", " ", "same"]),
+    max_size=3,
 )
-FILES = st.lists(st.lists(ROW, max_size=12), min_size=1, max_size=4)
+RECORD = st.fixed_dictionaries(
+    {
+        "id": st.integers(0, 30),
+        "query": TEXTS,
+        "passage": TEXTS,
+        "negatives": st.lists(TEXTS, max_size=2),
+    }
+)
+LINE = st.one_of(RECORD.map(json.dumps), st.just("{"), st.just('{"id": 3}'))
+FILES = st.lists(st.lists(LINE, max_size=12), min_size=1, max_size=4)
 
 
 @contextmanager
-def small():
-    """As if these few records were millions."""
+def small_blocks():
+    """Lets a few records be read, saved and reported as if they were millions."""
     with pytest.MonkeyPatch.context() as patch:
-        for module, name, value in (
-            (records, "SIZE", 2),
-            (importing, "STRIDE", 4),
-            (importing, "FEW", 1),
-            (journal, "PAUSE", 0),
-        ):
-            patch.setattr(module, name, value)
+        patch.setattr(records, "RECORDS_PER_BLOCK", 2)
+        patch.setattr(importing, "SAVE_EVERY", 4)
+        patch.setattr(importing, "SAVE_AFTER_PART", 1)
+        patch.setattr(import_journal, "SAVE_INTERVAL", 0)
         yield
 
 
-def stopping(read, budget: list[int]):
-    """The reader; the process is asked to stop when the budget of all readers is used up."""
+class StepBudget:
+    """Stops an import, as if the process were asked to, after so many steps."""
 
-    def reads(problems):
-        for found in read(problems):
-            budget[0] -= 1
-            if budget[0] < 0:
-                raise Interrupted
-            yield found
+    def __init__(self, steps: int):
+        self.steps = steps
 
-    return reads
+    def spend(self) -> None:
+        self.steps -= 1
+        if self.steps < 0:
+            raise Interrupted
+
+    def stop_reading(self, read):
+        """Returns a reader for which each block of records is a step."""
+
+        def read_with_budget(problems):
+            for block in read(problems):
+                self.spend()
+                yield block
+
+        return read_with_budget
+
+    @contextmanager
+    def stop_at_files(self):
+        """Makes a step of every time that a file is renamed, cut or deleted."""
+
+        def with_budget(call):
+            def call_with_budget(path, *arguments, **keywords):
+                if not str(path).endswith(".lock"):
+                    self.spend()
+                return call(path, *arguments, **keywords)
+
+            return call_with_budget
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "replace", with_budget(os.replace))
+            patch.setattr(os, "rename", with_budget(os.rename))
+            patch.setattr(os, "truncate", with_budget(os.truncate))
+            patch.setattr(Path, "unlink", with_budget(Path.unlink))
+            yield
 
 
-@contextmanager
-def stopping_at_files(budget: list[int]):
-    """The process is asked to stop as well where it would rename, cut or delete one of its files."""
-
-    def counted(call):
-        def calls(path, *more, **named):
-            if not str(path).endswith(".lock"):
-                budget[0] -= 1
-                if budget[0] < 0:
-                    raise Interrupted
-            return call(path, *more, **named)
-
-        return calls
-
-    with pytest.MonkeyPatch.context() as patch:
-        for owner, name in ((os, "replace"), (os, "rename"), (os, "truncate"), (Path, "unlink")):
-            patch.setattr(owner, name, counted(getattr(owner, name)))
-        yield
-
-
-def imported(paths: list[Path], to: Path, errors: str, budget: int = 10**9) -> bool:
-    """Whether it came to its end before the budget was used up."""
-    budgets = [budget]
+def run_import(paths: list[Path], to: Path, errors: str = "stop", steps: int = NO_STOP) -> bool:
+    """Imports files; returns whether it came to its end in so many steps."""
+    budget = StepBudget(steps)
 
     def build(writer):
-        parts = [stopping(partial(records.read_json_line_records, path), budgets) for path in paths]
-        Importer(
-            writer, parts, Rules(errors=errors), Problems("x", to.with_suffix(".problems.txt"))
-        ).run(SOURCE)
+        parts = []
+        for path in paths:
+            parts.append(budget.stop_reading(partial(records.read_json_line_records, path)))
+        problems = Problems("x", to.with_suffix(".problems.txt"))
+        Importer(writer, parts, RecordRules(errors=errors), problems).run(SOURCE)
 
     try:
-        with stopping_at_files(budgets):
+        with budget.stop_at_files():
             write_corpus(str(to), build, {"files": str(paths), "errors": errors})
     except Interrupted:
         return False
     return True
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    """Of its files, without what a stop in the very last moment leaves."""
-    return (
-        {
-            path.name: path.read_bytes()
-            for path in sorted(folder.iterdir())
-            if path.name != "build.key"
-        }
-        if folder.exists()
-        else {}
-    )
+def import_to_the_end(paths: list[Path], to: Path, errors: str, budgets: list[int]) -> str:
+    """Imports files with a stop after each budget; returns what is wrong, or an empty text."""
+    for steps in [*budgets, NO_STOP]:
+        try:
+            if run_import(paths, to, errors, steps) or to.exists():
+                return ""
+        except ValueError as error:
+            return str(error)
+    raise AssertionError("an import without a budget was stopped")
 
 
-def told(paths: list[Path], to: Path, errors: str, budget: int = 10**9) -> str | None:
-    """What is wrong; None where it was stopped, an empty text for nothing."""
-    try:
-        return "" if imported(paths, to, errors, budget) else None
-    except ValueError as error:
-        return str(error)
+def read_files(folder: Path) -> dict[str, bytes]:
+    """Returns the bytes of the files, without what a stop in the very last moment leaves."""
+    if not folder.exists():
+        return {}
+    paths = [path for path in folder.iterdir() if path.is_file()]
+    contents = {path.name: path.read_bytes() for path in paths}
+    contents.pop("build.key", None)
+    return contents
+
+
+def write_records(path: Path, count: int, passage: str = "p") -> Path:
+    lines = []
+    for number in range(count):
+        record = {"id": number, "query": {"en": "q"}, "passage": {"en": f"{passage} {number}"}}
+        lines.append(json.dumps(record) + "\n")
+    path.write_text("".join(lines))
+    return path
 
 
 @given(FILES, st.sampled_from(["skip", "stop"]), st.lists(st.integers(1, 60), max_size=4))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_stopped_anywhere_it_ends_with_the_same_bytes_and_problems(
     tmp_path_factory, files, errors, budgets
 ):
     folder = tmp_path_factory.mktemp("x")
-    paths = [folder / f"{i}.jsonl" for i in range(len(files))]
+    paths = [folder / f"{number}.jsonl" for number in range(len(files))]
     for path, lines in zip(paths, files, strict=True):
         path.write_text("".join(f"{line}\n" for line in lines))
-    whole, parts = folder / "a" / "to", folder / "b" / "to"
-    with small():
-        wrong = told(paths, whole, errors)
-        found = (
-            next(
-                found
-                for budget in [*budgets, 10**9]
-                if (found := told(paths, parts, errors, budget)) is not None or parts.exists()
-            )
-            or ""
-        )
-    assert found.replace(str(parts.parent), "") == wrong.replace(str(whole.parent), "")
-    assert content(parts) == content(whole)
-    assert {*content(parts.parent)} <= {"to.problems.txt"} if wrong else True
-    first, second = (
-        path.exists() and path.read_text()
-        for path in (to.with_suffix(".problems.txt") for to in (parts, whole))
-    )
-    assert first == second
+    at_once = folder / "a" / "to"
+    in_parts = folder / "b" / "to"
+    with small_blocks():
+        expected_errors = import_to_the_end(paths, at_once, errors, [])
+        found_errors = import_to_the_end(paths, in_parts, errors, budgets)
+    assert found_errors.replace(str(folder / "b"), str(folder / "a")) == expected_errors
+    assert read_files(in_parts) == read_files(at_once)
+    if expected_errors:
+        assert {path.name for path in in_parts.parent.iterdir()} <= {"to.problems.txt"}
+    problems = [to.with_suffix(".problems.txt") for to in (at_once, in_parts)]
+    texts = [path.read_text() if path.exists() else None for path in problems]
+    assert texts[0] == texts[1]
 
 
 def test_what_was_read_is_not_checked_again(tmp_path, monkeypatch):
-    path = tmp_path / "x.jsonl"
-    path.write_text(
-        "".join(
-            f'{{"id": {i}, "query": {{"en": "q"}}, "passage": {{"en": "p {i}"}}}}\n'
-            for i in range(100)
-        )
-    )
+    path = write_records(tmp_path / "x.jsonl", 100)
     checked = []
-    good = importing.Checker.judge
-    monkeypatch.setattr(
-        importing.Checker,
-        "judge",
-        lambda self, found: checked.append(found.numbers[0]) or good(self, found),
-    )
-    with small():
-        assert not imported([path], tmp_path / "to", "stop", budget=60)
-        assert (tmp_path / ".to.building" / "import.json").exists() and 20 < len(checked) < 50
-        assert imported([path], tmp_path / "to", "stop")
-    assert 50 <= len(checked) <= 52  # one or two of those that were not noted yet
+    check = importing.RecordChecker.check
+
+    def note_and_check(self, block):
+        checked.append(block.numbers[0])
+        return check(self, block)
+
+    monkeypatch.setattr(importing.RecordChecker, "check", note_and_check)
+    with small_blocks():
+        assert not run_import([path], tmp_path / "to", steps=60)
+        assert (tmp_path / ".to.building" / "import.json").exists()
+        assert 20 < len(checked) < 50
+        assert run_import([path], tmp_path / "to")
+    assert 50 <= len(checked) <= 52  # one or two of those that were not saved yet
 
 
-def test_other_files_are_no_reason_to_go_on(tmp_path):
-    for name, text in (("x", "p"), ("y", "other")):
-        (tmp_path / f"{name}.jsonl").write_text(
-            "".join(
-                f'{{"id": {i}, "query": {{"en": "q"}}, "passage": {{"en": "{text} {i}"}}}}\n'
-                for i in range(20)
-            )
-        )
-    with small():
-        assert not imported([tmp_path / "x.jsonl"], tmp_path / "to", "stop", budget=17)
-        assert imported([tmp_path / "y.jsonl"], tmp_path / "to", "stop")
-    assert b"p 3" not in content(tmp_path / "to")["passage-en.arrow"]
+def test_an_import_of_other_files_is_not_resumed(tmp_path):
+    first = write_records(tmp_path / "x.jsonl", 20)
+    other = write_records(tmp_path / "y.jsonl", 20, passage="other")
+    with small_blocks():
+        assert not run_import([first], tmp_path / "to", steps=17)
+        assert run_import([other], tmp_path / "to")
+    assert b"p 3" not in read_files(tmp_path / "to")["passage-en.arrow"]
 
 
-@pytest.mark.parametrize("place", ["reading", "finishing"])
-def test_a_source_that_is_killed_while_it_is_built_goes_on(tmp_path, place):
-    folder = tmp_path / "data" / "yahoo_answers" / "title-answer-pair"
-    folder.mkdir(parents=True)
+def test_the_state_is_saved_after_many_small_files_too(tmp_path, monkeypatch):
+    paths = []
+    for number in range(20):
+        path = tmp_path / f"{number:02}.jsonl"
+        record = {"id": number, "query": {"en": f"q {number}"}, "passage": {"en": "p"}}
+        path.write_text(json.dumps(record) + "\n")
+        paths.append(path)
+    with small_blocks():
+        monkeypatch.setattr(importing, "SAVE_AFTER_PART", 6)
+        assert not run_import(paths, tmp_path / "to", steps=22)
+        state = json.loads((tmp_path / ".to.building" / "import.json").read_text())
+        assert state["parts"] >= 6
+        assert run_import(paths, tmp_path / "to")
+    assert len(load_corpus_folder(tmp_path / "to")) == 20
+
+
+@pytest.mark.parametrize("missing", ["import.bin", "query-en.arrow.writing"])
+def test_an_import_of_which_a_file_is_gone_is_not_resumed(tmp_path, missing):
+    path = write_records(tmp_path / "x.jsonl", 40)
+    with small_blocks():
+        assert not run_import([path], tmp_path / "to", steps=30)
+        (tmp_path / ".to.building" / missing).unlink()
+        assert run_import([path], tmp_path / "to")
+    assert len(load_corpus_folder(tmp_path / "to")) == 40
+
+
+def test_a_state_of_another_version_is_not_resumed(tmp_path):
+    path = write_records(tmp_path / "x.jsonl", 40)
+    with small_blocks():
+        assert not run_import([path], tmp_path / "to", steps=30)
+        (tmp_path / ".to.building" / "import.json").write_text('{"parts": 0, "taken": 2}')
+        assert run_import([path], tmp_path / "to")
+    assert len(load_corpus_folder(tmp_path / "to")) == 40
+
+
+def wait_for(process, folder: Path, pattern: str) -> None:
+    """Waits until a file is there, or the process has ended."""
+    while process.poll() is None and not list(folder.glob(pattern)):
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def yahoo_folder(tmp_path_factory) -> Path:
+    """Files of a released data set that take some seconds to import, and the finished corpus."""
+    folder = tmp_path_factory.mktemp("yahoo")
     for shard in range(2):
         rows = range(shard * 200_000, (shard + 1) * 200_000)
-        pq.write_table(
-            pa.table(
-                {
-                    "title": [f"question {i}" for i in rows],
-                    "answer": [f"answer {i} " * 9 for i in rows],
-                }
-            ),
-            folder / f"train-0000{shard}-of-00002.parquet",
-        )
-    command = [
-        "data",
-        "describe",
-        "yahoo_answers",
-        "corpus.require_counts=false",
-        "sampler.monolingual_share=1",
-    ]
-    with start_hybrid_ir(tmp_path, *command) as killed:
-        built = tmp_path / "cache" / "corpora"
-        sign = "import.json" if place == "reading" else "pairs.npy"
-        while killed.poll() is None and not [*built.glob(f".*.building/{sign}")]:
-            time.sleep(0.01)
+        titles = [f"question {row}" for row in rows]
+        answers = [f"answer {row} " * 9 for row in rows]
+        path = folder / yahoo_answers.TABLES.paths[shard]
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(pa.table({"title": titles, "answer": answers}), path)
+    yahoo_answers.load(str(folder), str(folder / "cache"), require_counts=False)
+    return folder
+
+
+@pytest.mark.parametrize("sign", ["import.json", "pairs.npy"])
+def test_a_source_that_is_killed_while_it_is_built_goes_on(tmp_path, yahoo_folder, capsys, sign):
+    command = ["data", "describe", "yahoo_answers", f"corpus.folder={yahoo_folder}"]
+    caches = tmp_path / "cache" / "corpora"
+    with start_hybrid_ir(tmp_path, *command, "corpus.require_counts=false") as killed:
+        wait_for(killed, caches, f".*.building/{sign}")
         killed.kill()
-    assert killed.returncode == -signal.SIGKILL and not [*built.glob("yahoo_answers-*")]
-    done = hybrid_ir(tmp_path, *command)
-    assert done.returncode == 0 and "import goes on after" in done.stderr, done.stderr
-    whole = tmp_path / "whole"
-    assert hybrid_ir(tmp_path, *command, f"paths.cache_dir={whole}").returncode == 0
-    first, second = (
-        content(next(one.glob("corpora/yahoo_answers-*"))) for one in (tmp_path / "cache", whole)
-    )
-    assert first == second and len(first) > 8
-
-
-def test_many_small_files_are_noted_too(tmp_path, monkeypatch):
-    paths = [tmp_path / f"{i:02}.jsonl" for i in range(20)]
-    for i, path in enumerate(paths):
-        path.write_text(f'{{"id": {i}, "query": {{"en": "q {i}"}}, "passage": {{"en": "p"}}}}\n')
-    with small():
-        monkeypatch.setattr(importing, "FEW", 6)
-        assert not imported(paths, tmp_path / "to", "stop", budget=22)
-        assert json.loads((tmp_path / ".to.building" / "import.json").read_text())["parts"] >= 6
-        assert (
-            imported(paths, tmp_path / "to", "stop")
-            and len(load_corpus_folder(tmp_path / "to")) == 20
-        )
-
-
-@pytest.mark.parametrize("gone", ["import.bin", "query-en.arrow.writing"])
-def test_what_is_left_is_not_gone_on_with_where_some_of_it_is_gone(tmp_path, gone):
-    path = tmp_path / "x.jsonl"
-    path.write_text(
-        "".join(
-            f'{{"id": {i}, "query": {{"en": "q"}}, "passage": {{"en": "p {i}"}}}}\n'
-            for i in range(40)
-        )
-    )
-    with small():
-        assert not imported([path], tmp_path / "to", "stop", budget=30)
-        (tmp_path / ".to.building" / gone).unlink()
-        assert (
-            imported([path], tmp_path / "to", "stop")
-            and len(load_corpus_folder(tmp_path / "to")) == 40
-        )
+    assert killed.returncode == -signal.SIGKILL
+    assert not list(caches.glob("yahoo_answers-*"))
+    yahoo_answers.load(str(yahoo_folder), str(tmp_path / "cache"), require_counts=False)
+    assert "import goes on after" in capsys.readouterr().err
+    [resumed] = caches.glob("yahoo_answers-*")
+    [at_once] = (yahoo_folder / "cache" / "corpora").glob("yahoo_answers-*")
+    assert read_files(resumed) == read_files(at_once)
+    assert len(read_files(resumed)) > 8
 
 
 def test_a_run_that_is_asked_to_stop_while_it_imports_can_be_queued_again(tmp_path):
+    command = ["debug=smoke", "corpus=mixture"]
     for name in ("one", "two"):
-        with open(tmp_path / f"{name}.jsonl", "w") as file:
-            file.writelines(
-                f'{{"id": {i}, "query": {{"en": "{name} {i}"}}, "passage": {{"en": "p {i}"}}}}\n'
-                for i in range(300_000)
-            )
-    command = [
-        "debug=smoke",
-        "corpus=mixture",
-        *(
-            key
-            for name in ("one", "two")
-            for key in (
-                f"+corpus@corpus.parts.{name}=jsonl",
-                f"corpus.parts.{name}.path={name}.jsonl",
-            )
-        ),
-    ]
+        write_records(tmp_path / f"{name}.jsonl", 200_000)
+        command.append(f"+corpus@corpus.parts.{name}=jsonl")
+        command.append(f"corpus.parts.{name}.path={name}.jsonl")
+    caches = tmp_path / "cache" / "corpora"
     with start(tmp_path, *command) as asked:
-        while asked.poll() is None and not [
-            *(tmp_path / "cache").glob("corpora/.one-*.building/import.json")
-        ]:
-            time.sleep(0.01)
+        wait_for(asked, caches, ".one-*.building/import.json")
         asked.send_signal(signal.SIGTERM)
-    assert asked.returncode == REQUEUE_EXIT_CODE, (tmp_path / "said").read_text()
-    assert not [*(tmp_path / "cache").glob("corpora/*two*")] and not [
-        *(tmp_path / "cache").glob("corpora/one-*")
-    ]
+    assert asked.returncode == REQUEUE_EXIT_CODE, read_output(tmp_path)
+    assert not list(caches.glob("*two*"))
+    assert not list(caches.glob("one-*"))

@@ -1,4 +1,4 @@
-"""Every training source from miniatures in its raw format, fetched from a server on loopback by the real command."""
+"""Every training source, from a small copy in its raw format on a local server."""
 
 import gzip
 import io
@@ -17,43 +17,55 @@ from omegaconf import OmegaConf
 from hybrid_ir.cli import data
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
-from tests.corpora.test_own import words
-from tests.support.command_line import train
+from hybrid_ir.runs.building import build
+from hybrid_ir.training.batch_card import BatchCard
+from hybrid_ir.training.losses import InfoNCE
+from tests.support.corpora import list_pairs, sort_pairs
 from tests.support.raw_data import at, lines
 from tests.support.web import serving
 
 
-def table(**columns) -> bytes:
+def encode_parquet(**columns) -> bytes:
     file = io.BytesIO()
     pq.write_table(pa.table(columns), file)
     return file.getvalue()
 
 
-def zipped(*rows: dict) -> bytes:
+def compress_lines(*rows: dict) -> bytes:
     return gzip.compress(lines(*rows))
 
 
-def translations(**rows: list[tuple[str, str, str]]) -> bytes:
+def build_archive(**rows: list[tuple[str, str, str]]) -> bytes:
+    """Returns MLQA's archive of translations: id, question and paragraph of each, by language."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as archive:
-        for code, questions in rows.items():
-            paragraphs = [
-                {"context": context, "qas": [{"id": name, "question": question, "answers": []}]}
-                for name, question, context in questions
-            ]
-            content = json.dumps(
-                {"data": [{"paragraphs": paragraphs}]}, ensure_ascii=False
-            ).encode()
-            member = tarfile.TarInfo(
-                f"mlqa-translate-train/{code}_squad-translate-train-train-v1.1.json"
-            )
+        for language, questions in rows.items():
+            paragraphs = []
+            for name, question, context in questions:
+                answered = {"id": name, "question": question, "answers": []}
+                paragraphs.append({"context": context, "qas": [answered]})
+            content = json.dumps({"data": [{"paragraphs": paragraphs}]}).encode()
+            name = f"mlqa-translate-train/{language}_squad-translate-train-train-v1.1.json"
+            member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     return file.getvalue()
 
 
-def passage(name: str, text: str = "") -> dict:
-    return {"docid": name, "title": f"T{name}", "text": text or f"text {name}"}
+def build_passage(name: str) -> dict:
+    return {"docid": name, "title": f"T{name}", "text": f"text {name}"}
+
+
+def encode_swim_ir(language: str, number: int) -> bytes:
+    """Returns a Parquet file of SWIM-IR with one question."""
+    return encode_parquet(
+        _id=[f"{language}{number}"],
+        lang=["x"],
+        code=[language],
+        query=[f"{language} asks {number}"],
+        title=["T"],
+        text=[f"tells {number}"],
+    )
 
 
 MARCO = {
@@ -63,11 +75,12 @@ MARCO = {
     "data/google/collections/english_collection.tsv": b"0\tunused\n1\tp1\n2\tp2\n3\tp3\n",
     "data/google/collections/chinese_collection.tsv": "3\t三\n1\t一\n2\t\n".encode(),
 }  # in another order, one of them empty
+# The choices for a data set, its files by their paths, and the pairs that they give.
 SETS = {
     "squad": (
         [],
         {
-            "plain_text/train-00000-of-00001.parquet": table(
+            "plain_text/train-00000-of-00001.parquet": encode_parquet(
                 id=["a", "b"], title=["T", "T"], context=["c", "c"], question=["q", "r"]
             )
         },
@@ -75,13 +88,13 @@ SETS = {
     ),
     "natural_questions": (
         [],
-        {"pair/train-00000-of-00001.parquet": table(query=["q"], answer=["a"])},
+        {"pair/train-00000-of-00001.parquet": encode_parquet(query=["q"], answer=["a"])},
         [[{"en": "q"}, {"en": "a"}, []]],
     ),
     "wiki_qa": (
         [],
         {
-            "data/train-00000-of-00001.parquet": table(
+            "data/train-00000-of-00001.parquet": encode_parquet(
                 question_id=["1", "1"],
                 question=["q", "q"],
                 document_title=["T", "T"],
@@ -94,7 +107,7 @@ SETS = {
     "duorc": (
         [],
         {
-            "SelfRC/train-00000-of-00001.parquet": table(
+            "SelfRC/train-00000-of-00001.parquet": encode_parquet(
                 plot_id=["p", "p"],
                 plot=["plot", "plot"],
                 question_id=["1", "2"],
@@ -107,7 +120,7 @@ SETS = {
     "newsqa": (
         [],
         {
-            "data/train-00000-of-00001-ec54fbe500fc3b5c.parquet": table(
+            "data/train-00000-of-00001-ec54fbe500fc3b5c.parquet": encode_parquet(
                 context=["c"], question=["q"], key=["k"]
             )
         },
@@ -116,7 +129,7 @@ SETS = {
     "yahoo_answers": (
         [],
         {
-            f"title-answer-pair/train-0000{i}-of-00002.parquet": table(
+            f"title-answer-pair/train-0000{i}-of-00002.parquet": encode_parquet(
                 title=[f"q{i}"], answer=[f"a{i}"]
             )
             for i in range(2)
@@ -145,40 +158,35 @@ SETS = {
     "swim_ir": (
         ["languages=[de,zh]"],
         {
-            f"{code}/train-{i:05d}-of-00002.parquet": table(
-                _id=[f"{code}{i}"],
-                lang=["x"],
-                code=[code],
-                query=[f"{code} asks {i}"],
-                title=["T"],
-                text=[f"tells {i}"],
-            )
-            for code in ("de", "zh")
-            for i in range(2)
+            "de/train-00000-of-00002.parquet": encode_swim_ir("de", 0),
+            "de/train-00001-of-00002.parquet": encode_swim_ir("de", 1),
+            "zh/train-00000-of-00002.parquet": encode_swim_ir("zh", 0),
+            "zh/train-00001-of-00002.parquet": encode_swim_ir("zh", 1),
         },
         [
-            [{code: f"{code} asks {i}"}, {"en": f"T tells {i}"}, []]
-            for code in ("de", "zh")
-            for i in range(2)
+            [{"de": "de asks 0"}, {"en": "T tells 0"}, []],
+            [{"de": "de asks 1"}, {"en": "T tells 1"}, []],
+            [{"zh": "zh asks 0"}, {"en": "T tells 0"}, []],
+            [{"zh": "zh asks 1"}, {"en": "T tells 1"}, []],
         ],
     ),
     "mr_tydi": (
         ["languages=[en,th]", "negatives=1"],
         {
-            "mrtydi-v1.1-english/train.jsonl.gz": zipped(
+            "mrtydi-v1.1-english/train.jsonl.gz": compress_lines(
                 {
                     "query_id": "1",
                     "query": "q",
-                    "positive_passages": [passage("a")],
-                    "negative_passages": [passage("b"), passage("c")],
+                    "positive_passages": [build_passage("a")],
+                    "negative_passages": [build_passage("b"), build_passage("c")],
                 }
             ),
-            "mrtydi-v1.1-thai/train.jsonl.gz": zipped(
+            "mrtydi-v1.1-thai/train.jsonl.gz": compress_lines(
                 {
                     "query_id": "1",
                     "query": "ถาม",
                     "negative_passages": [],
-                    "positive_passages": [passage("a"), passage("d")],
+                    "positive_passages": [build_passage("a"), build_passage("d")],
                 },
                 {"query_id": "2"},
             ),
@@ -193,18 +201,22 @@ SETS = {
         ["languages=[sw]"],
         {
             "miracl-v1.0-sw/topics/topics.miracl-v1.0-sw-train.tsv": b"1\tbara gani?\n",
-            "miracl-v1.0-sw/qrels/qrels.miracl-v1.0-sw-train.tsv": b"1\tQ0\ta#0\t1\n1\tQ0\tb#0\t0\n",
-            "miracl-corpus-v1.0-sw/docs-0.jsonl.gz": zipped(*map(passage, ("z#9", "a#0", "b#0"))),
+            "miracl-v1.0-sw/qrels/qrels.miracl-v1.0-sw-train.tsv": (
+                b"1\tQ0\ta#0\t1\n1\tQ0\tb#0\t0\n"
+            ),
+            "miracl-corpus-v1.0-sw/docs-0.jsonl.gz": compress_lines(
+                *map(build_passage, ("z#9", "a#0", "b#0"))
+            ),
         },
         [[{"sw": "bara gani?"}, {"sw": "Ta#0 text a#0"}, [{"sw": "Tb#0 text b#0"}]]],
     ),
     "mlqa_translate_train": (
         ["languages=[de,en,zh]"],
         {
-            "plain_text/train-00000-of-00001.parquet": table(
+            "plain_text/train-00000-of-00001.parquet": encode_parquet(
                 id=["a", "b"], question=["q", "r"], context=["c", "d"]
             ),
-            "mlqa-translate-train.tar.gz": translations(
+            "mlqa-translate-train.tar.gz": build_archive(
                 de=[("b", "Fb", "Db")], zh=[("a", "问", "文"), ("b", "问b", "文b")]
             ),
         },
@@ -228,302 +240,260 @@ SETS = {
 }
 
 
-def loaded(name: str, tmp_path, *choices: str) -> ParallelCorpus:
+def compose_source(name: str, tmp_path, *choices: str):
+    """Returns the config of a data set with its choices, and with folders of this test."""
     overrides = [f"corpus.{choice}" for choice in choices]
-    cfg = data.composed(
-        name,
-        [
-            *overrides,
-            f"paths.data_dir={tmp_path / 'data'}",
-            f"paths.cache_dir={tmp_path / 'cache'}",
-        ],
-    )
-    keys = OmegaConf.to_container(cfg["corpus"], resolve=True)
+    overrides += [f"paths.data_dir={tmp_path / 'data'}", f"paths.cache_dir={tmp_path / 'cache'}"]
+    return data.compose_data_set(name, overrides)["corpus"]
+
+
+def load_source(name: str, tmp_path, *choices: str) -> ParallelCorpus:
+    keys = OmegaConf.to_container(compose_source(name, tmp_path, *choices), resolve=True)
     return get_object(keys.pop("_target_"))(**keys)
 
 
-def pages(
-    name: str, contents: dict[str, bytes], choices: list[str], monkeypatch
-) -> dict[str, bytes]:
+def list_pages(name: str, monkeypatch) -> dict[str, bytes]:
+    """Returns the pages of a server that has the files of a data set."""
+    choices, contents, _ = SETS[name]
     module = import_module(f"hybrid_ir.corpora.sources.{name}")
-    chosen = [
-        choice.partition("=")[2].strip("[]").split(",")
-        for choice in choices
-        if choice.startswith("languages")
-    ]
-    wanted = module.files(*([] if name != "swim_ir" else ["cross_lingual"]), *chosen)
-    wanted = [replace(file, size=None, sha256=None) for file in wanted]  # not those of the release
+    arguments = {}
+    for choice in choices:
+        key, _, value = choice.partition("=")
+        if key == "languages":
+            arguments[key] = value.strip("[]").split(",")
+    files = module.list_files(**arguments)
     if name == "mlqa_translate_train":
+        # The small archive has not the size and hash of the released one.
         monkeypatch.setattr(module, "ARCHIVE", replace(module.ARCHIVE, size=None, sha256=None))
-    return at(wanted, contents)
+    return at(files, contents)
+
+
+def fetch_source(name: str, tmp_path, monkeypatch) -> None:
+    """Fetches the files of a data set by the real command, and checks that each is asked for."""
+    choices = [f"corpus.{choice}" for choice in SETS[name][0]]
+    folder = f"paths.data_dir={tmp_path / 'data'}"
+    with serving(pages=list_pages(name, monkeypatch)) as web:
+        monkeypatch.setenv("HF_ENDPOINT", web.url)
+        data.main(["fetch", name, f"mirror={web.url}", *choices, folder])
+        assert sorted(web.paths) == sorted(web.pages)
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_a_source_is_fetched_described_built_once_and_what_it_should_be(
+def test_a_source_that_is_not_fetched_is_described_with_the_cure(tmp_path, capsys, name):
+    choices = [f"corpus.{choice}" for choice in SETS[name][0]]
+    problem = rf"files of {name} are missing: .*`hybrid-ir data fetch {name}` gets them"
+    with pytest.raises(Exception, match=problem):
+        data.main(["describe", name, *choices, f"paths.data_dir={tmp_path / 'data'}"])
+    assert "citation" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_source_is_fetched_built_once_and_has_the_expected_pairs(tmp_path, monkeypatch, name):
+    choices, _, expected = SETS[name]
+    fetch_source(name, tmp_path, monkeypatch)
+    if "require_counts" in compose_source(name, tmp_path, *choices):
+        problem = rf"{name} has .* instead of .* require_counts=false takes it as it is"
+        with pytest.raises(ValueError, match=problem):
+            load_source(name, tmp_path, *choices)
+        choices = [*choices, "require_counts=false"]
+    corpus = load_source(name, tmp_path, *choices)
+    assert list_pairs(corpus) == sort_pairs(expected)
+    source = corpus.source
+    assert source.name == name
+    assert all((source.licence, source.citation, source.revision))
+    monkeypatch.setattr("hybrid_ir.corpora.writing.CorpusWriter.finish", pytest.fail)
+    assert len(load_source(name, tmp_path, *choices)) == len(corpus)
+
+
+@pytest.mark.parametrize("name", ["swim_ir", "mmarco", "squad"])
+def test_a_fetched_source_is_verified_and_described_with_its_batches(
     tmp_path, monkeypatch, capsys, name
 ):
-    choices, contents, expected = SETS[name]
-    overrides = [f"corpus.{choice}" for choice in choices]
-    places = [f"paths.data_dir={tmp_path / 'data'}", f"paths.cache_dir={tmp_path / 'cache'}"]
-    with pytest.raises(
-        ValueError, match=rf"files of {name} are missing: .*`hybrid-ir data fetch {name}` gets them"
-    ):
-        loaded(name, tmp_path, *choices)
-    with pytest.raises(Exception, match="are missing"):
-        data.main(["describe", name, *overrides, *places])
-    assert "citation" in capsys.readouterr().out  # before anything is fetched
-    with serving(pages=pages(name, contents, choices, monkeypatch)) as web:
-        monkeypatch.setenv("HF_ENDPOINT", web.url)
-        data.main(["fetch", name, f"mirror={web.url}", *overrides, *places])
-        assert sorted(web.paths) == sorted(web.pages)
-    data.main(["verify", name, *overrides, *places])
-    if "require_counts" in data.composed(name, [])["corpus"]:
-        with pytest.raises(
-            ValueError, match=rf"{name} has .* instead of .* require_counts=false takes it as it is"
-        ):
-            loaded(name, tmp_path, *choices)
-        choices = [*choices, "require_counts=false"]
-    corpus = loaded(name, tmp_path, *choices)
-    assert words(corpus) == words_of(expected)
-    assert corpus.source.name == name and all(
-        (corpus.source.licence, corpus.source.citation, corpus.source.revision)
-    )
-    monkeypatch.setattr(
-        "hybrid_ir.corpora.writing.CorpusWriter.finish", pytest.fail
-    )  # it is built already
-    assert len(loaded(name, tmp_path, *choices)) == len(corpus)
-    capsys.readouterr()
-    data.main(
-        [
-            "describe",
-            name,
-            *(f"corpus.{choice}" for choice in choices),
-            "sampler=x_x_mono",
-            "sampler.batch_size=1",
-            "sampler.languages=[zh]" if name == "mmarco" else "seed=1",
-            *places,
-        ]
-    )
-    told = capsys.readouterr().out
-    assert corpus.source.licence in told.replace("\n", " ") and "first batches" in told
-    assert ("to en" in told and "monolingual_share=0.0" in told) == (name == "swim_ir")
-
-
-def words_of(expected: list) -> list:
-    return sorted(expected, key=lambda row: json.dumps(row, sort_keys=True))
+    choices = [f"corpus.{choice}" for choice in SETS[name][0]]
+    choices += [f"paths.data_dir={tmp_path / 'data'}", f"paths.cache_dir={tmp_path / 'cache'}"]
+    fetch_source(name, tmp_path, monkeypatch)
+    data.main(["verify", name, *choices])
+    choices += ["corpus.require_counts=false", "sampler=x_x_mono", "sampler.batch_size=1"]
+    if name == "mmarco":
+        choices.append("sampler.languages=[zh]")
+    data.main(["describe", name, *choices])
+    output = capsys.readouterr().out
+    licence = import_module(f"hybrid_ir.corpora.sources.{name}").SOURCE.licence
+    assert licence in output.replace("\n", " ")
+    assert "first batches" in output
+    is_cross_lingual = "to en" in output and "monolingual_share=0.0" in output
+    assert is_cross_lingual == (name == "swim_ir")
 
 
 def test_the_rows_of_mmarco_may_be_triples(tmp_path, monkeypatch):
-    choices, contents, _ = SETS["mmarco"]
-    with serving(pages=pages("mmarco", contents, choices, monkeypatch)) as web:
-        monkeypatch.setenv("HF_ENDPOINT", web.url)
-        data.main(
-            ["fetch", "mmarco", "corpus.languages=[en,zh]", f"paths.data_dir={tmp_path / 'data'}"]
-        )
-    corpus = loaded("mmarco", tmp_path, "languages=[en,zh]", "rows=triples", "require_counts=false")
-    assert [
-        [query["en"][:2], passage["en"], wrong[0]["en"]] for query, passage, wrong in words(corpus)
-    ] == [["q7", "p1", "p2"], ["q7", "p1", "p2"], ["q7", "p1", "p3"], ["q9", "p3", "p1"]]
+    fetch_source("mmarco", tmp_path, monkeypatch)
+    corpus = load_source(
+        "mmarco", tmp_path, "languages=[en,zh]", "rows=triples", "require_counts=false"
+    )
+    triples = []
+    for query, passage, negatives in list_pairs(corpus):
+        triples.append([query["en"][:2], passage["en"], negatives[0]["en"]])
+    assert triples == [
+        ["q7", "p1", "p2"],
+        ["q7", "p1", "p2"],
+        ["q7", "p1", "p3"],
+        ["q9", "p3", "p1"],
+    ]
 
 
-@pytest.mark.parametrize("cut", ["german_queries.train", "german_collection"])
-def test_a_text_of_mmarco_that_is_not_there_is_not_taken_for_one_without_a_translation(
-    tmp_path, monkeypatch, cut
-):
+@pytest.mark.parametrize("short", ["german_queries.train", "german_collection"])
+def test_a_file_of_mmarco_that_ends_too_early_is_refused(tmp_path, monkeypatch, short):
     folder = tmp_path / "data" / "mmarco" / "data"
-    for place, count in (
-        ("google/queries/train/german_queries.train", 4),
-        ("google/collections/german_collection", 5),
-    ):
-        path = folder / f"{place}.tsv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            "".join(f"{i}\ttext {i}\n" for i in range(count - path.stem.startswith(cut)))
-        )
+    counts = {"google/queries/train/german_queries.train": 4}
+    counts["google/collections/german_collection"] = 5
+    for name, count in counts.items():
+        path = folder / f"{name}.tsv"
+        path.parent.mkdir(parents=True)
+        if path.stem == short:
+            count -= 1
+        path.write_text("".join(f"{number}\ttext {number}\n" for number in range(count)))
     (folder / "triples.train.ids.small.tsv").write_text("1\t2\t3\n2\t3\t1\n")
     monkeypatch.setattr(
         "hybrid_ir.corpora.sources.mmarco.COUNTS", {"triples": 2, "query": 4, "passage": 5}
     )
-    with pytest.raises(ValueError, match=rf"mmarco has \d in '{cut}\.tsv' instead of \d records"):
-        loaded("mmarco", tmp_path, "languages=[de]")
+    problem = rf"mmarco has \d in '{short}\.tsv' instead of \d records"
+    with pytest.raises(ValueError, match=problem):
+        load_source("mmarco", tmp_path, "languages=[de]")
 
 
 def test_cross_lingual_pairs_serve_cross_lingual_batches_alone(tmp_path, monkeypatch):
-    choices, contents, _ = SETS["swim_ir"]
-    with serving(pages=pages("swim_ir", contents, choices, monkeypatch)) as web:
-        monkeypatch.setenv("HF_ENDPOINT", web.url)
-        data.main(
-            ["fetch", "swim_ir", "corpus.languages=[de,zh]", f"paths.data_dir={tmp_path / 'data'}"]
-        )
-    corpus = loaded("swim_ir", tmp_path, *choices, "require_counts=false")
+    fetch_source("swim_ir", tmp_path, monkeypatch)
+    corpus = load_source("swim_ir", tmp_path, "languages=[de,zh]", "require_counts=false")
     plan = PairBatchSampler(corpus, 2, 0.0)[0]
     assert {corpus.languages[code] for code in plan.passage_languages} == {"en"}
     with pytest.raises(ValueError, match="no pair for monolingual batches"):
         PairBatchSampler(corpus, 2, 1.0)
 
 
-def test_entity_questions_find_their_passages_in_a_given_corpus(tmp_path, capsys):
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(
-            "dataset/train/P19.train.json",
-            json.dumps(
-                [
-                    {"question": "Where was Ada King born?", "answers": ["LONDON"]},
-                    {
-                        "question": 'Where was "Weird Al" Yankovic born?',
-                        "answers": ["US", "California"],
-                    },
-                    {"question": "Where was Nobody born?", "answers": ["X"]},
-                    {"question": "Who?", "answers": ["X"]},
-                ]
-            ),
-        )
-        archive.writestr(
-            "dataset/train/P40.train.json",
-            json.dumps([{"question": "Who is Ada King's child?", "answers": ["Anne"]}]),
-        )
-        archive.writestr(
-            "dataset/dev/P19.dev.json",
-            json.dumps([{"question": "Where was Ada born?", "answers": ["London"]}]),
-        )
-        archive.writestr(
-            "dataset/train/P999.train.json",
-            json.dumps([{"question": "Whose is Ada King Bridge?", "answers": ["Kent"]}]),
-        )
-        archive.writestr("__MACOSX/dataset/train/._P19.train.json", b"\0")
-    wanted = import_module("hybrid_ir.corpora.sources.entity_questions").files()
-    with serving(pages=at(wanted, {"dataset.zip": file.getvalue()})) as web:
-        data.main(
-            [
-                "fetch",
-                "entity_questions",
-                f"mirror={web.url}",
-                f"paths.data_dir={tmp_path / 'data'}",
-            ]
-        )
-    (tmp_path / "wiki.tsv").write_text(
-        'id\ttext\ttitle\n1\t"Ada is a name in London"\tAda\n2\tShe lived near Londonderry\tAda King\n'
-        '3\t"Born in ""London"" in 1815"\tAda King\n4\tLondon again\tAda King\nno passage\n6\tHad Anne\tAda King\n'
-        '5\tIn Kent\tAda King Bridge\n7\tIn the USSR\t"""Weird Al"" Yankovic"\n8\tIn california.\t"""Weird Al"" Yankovic"\n'
+ENTITY_QUESTIONS = {
+    "dataset/train/P19.train.json": [
+        {"question": "Where was Ada King born?", "answers": ["LONDON"]},
+        {"question": 'Where was "Weird Al" Yankovic born?', "answers": ["US", "California"]},
+        {"question": "Where was Nobody born?", "answers": ["X"]},
+        {"question": "Who?", "answers": ["X"]},
+    ],
+    "dataset/train/P40.train.json": [
+        {"question": "Who is Ada King's child?", "answers": ["Anne"]},
+    ],
+    "dataset/dev/P19.dev.json": [
+        {"question": "Where was Ada born?", "answers": ["London"]},
+    ],
+    "dataset/train/P999.train.json": [
+        {"question": "Whose is Ada King Bridge?", "answers": ["Kent"]},
+    ],
+    "__MACOSX/dataset/train/._P19.train.json": "no questions",
+}
+PASSAGES = '''id\ttext\ttitle
+1\t"Ada is a name in London"\tAda
+2\tShe lived near Londonderry\tAda King
+3\t"Born in ""London"" in 1815"\tAda King
+4\tLondon again\tAda King
+no passage
+6\tHad Anne\tAda King
+5\tIn Kent\tAda King Bridge
+7\tIn the USSR\t"""Weird Al"" Yankovic"
+8\tIn california.\t"""Weird Al"" Yankovic"
+'''
+
+
+@pytest.fixture
+def passages(tmp_path) -> str:
+    """Fetched EntityQuestions, and the path of a file of passages."""
+    folder = tmp_path / "data" / "entity_questions"
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(folder / "dataset.zip", "w") as archive:
+        for name, questions in ENTITY_QUESTIONS.items():
+            archive.writestr(name, json.dumps(questions))
+    (tmp_path / "wiki.tsv").write_text(PASSAGES)
+    return str(tmp_path / "wiki.tsv")
+
+
+def test_entity_questions_find_their_passages_in_a_corpus(tmp_path, passages, capsys):
+    corpus = load_source(
+        "entity_questions", tmp_path, f"passages={passages}", "require_counts=false"
     )
-    with pytest.raises(
-        ValueError, match="entity_questions has 6 in 'en' instead of 176,560 records"
-    ):
-        loaded("entity_questions", tmp_path, f"passages={tmp_path / 'wiki.tsv'}")
-    corpus = loaded(
-        "entity_questions", tmp_path, f"passages={tmp_path / 'wiki.tsv'}", "require_counts=false"
-    )
-    assert words(corpus) == words_of(
-        [
-            [{"en": "Where was Ada King born?"}, {"en": 'Ada King Born in "London" in 1815'}, []],
-            [
-                {"en": 'Where was "Weird Al" Yankovic born?'},
-                {"en": '"Weird Al" Yankovic In california.'},
-                [],
-            ],
-            [{"en": "Who is Ada King's child?"}, {"en": "Ada King Had Anne"}, []],
-            [{"en": "Whose is Ada King Bridge?"}, {"en": "Ada King Bridge In Kent"}, []],
-        ]
-    )
-    assert "1 problem in entity_questions" in capsys.readouterr().out  # a line that is no passage
+    pairs = {query["en"]: passage["en"] for query, passage, _ in list_pairs(corpus)}
+    assert pairs == {
+        "Where was Ada King born?": 'Ada King Born in "London" in 1815',
+        'Where was "Weird Al" Yankovic born?': '"Weird Al" Yankovic In california.',
+        "Who is Ada King's child?": "Ada King Had Anne",
+        "Whose is Ada King Bridge?": "Ada King Bridge In Kent",
+    }
+    # The line that is no passage.
+    assert "1 problem in entity_questions" in capsys.readouterr().out
+
+
+def test_entity_questions_without_passages_or_with_other_counts_are_refused(
+    tmp_path, passages, capsys
+):
+    problem = "entity_questions has 6 in 'en' instead of 176,560 records"
+    with pytest.raises(ValueError, match=problem):
+        load_source("entity_questions", tmp_path, f"passages={passages}")
     with pytest.raises(Exception, match="corpus.passages"):
         data.main(["describe", "entity_questions"])
     assert "Sciavolino" in capsys.readouterr().out
-    with pytest.raises(
-        ValueError, match=r"corpus.passages=.*no is no file: it must have id, text and title"
-    ):
-        loaded("entity_questions", tmp_path, f"passages={tmp_path / 'no'}")
+    problem = r"corpus.passages=.*no is no file: it must have id, text and title"
+    with pytest.raises(ValueError, match=problem):
+        load_source("entity_questions", tmp_path, f"passages={tmp_path / 'no'}")
 
 
-def test_a_damaged_file_is_named(tmp_path, monkeypatch):
+def test_the_files_of_entity_questions_are_listed():
+    [file] = import_module("hybrid_ir.corpora.sources.entity_questions").list_files()
+    assert file.path == "dataset.zip"
+
+
+def test_a_damaged_file_of_a_source_is_named(tmp_path):
     folder = tmp_path / "data" / "squad" / "plain_text"
     folder.mkdir(parents=True)
     (folder / "train-00000-of-00001.parquet").write_bytes(b"nothing")
-    with pytest.raises(
-        ValueError, match="is not a Parquet file that can be read: delete it, then fetch it again"
-    ):
-        loaded("squad", tmp_path)
+    problem = "is not a Parquet file that can be read: delete it, then fetch it again"
+    with pytest.raises(ValueError, match=problem):
+        load_source("squad", tmp_path)
 
 
-def test_the_mixture_of_the_paper_trains_and_says_what_it_is_made_of(tmp_path, monkeypatch):
-    sets = {
-        name: SETS[name]
-        for name in SETS
-        if name not in ("squad", "swim_ir", "miracl_train", "mlqa_translate_train")
-    }
-    kept, overrides = (
-        {
-            "mmarco": ["languages=[en,zh]"],
-            "mfaq": ["languages=[en]"],
-            "mr_tydi": ["languages=[en]"],
-        },
-        [],
-    )
-    for name, (choices, contents, _) in sets.items():
-        with serving(pages=pages(name, contents, choices, monkeypatch)) as web:
-            data.main(
-                [
-                    "fetch",
-                    name,
-                    f"mirror={web.url}",
-                    *(f"corpus.{choice}" for choice in choices),
-                    f"paths.data_dir={tmp_path / 'data'}",
-                ]
-            )
-        own = [*kept.get(name, []), *(["require_counts=false"] if name != "mfaq" else [])]
-        overrides += [f"corpus.parts.{name}.{choice}" for choice in own]
-    done = train(
-        tmp_path,
-        "experiment=paper_mixture",
-        "model=tiny",
-        "trainer=cpu",
-        "benchmark=none",
-        "benchmark@validation=none",
-        "sampler.batch_size=2",
-        "trainer.max_steps=60",
-        "trainer.limit_val_batches=0",
-        "callbacks=last_only",
-        "model.backbone.layers=0",
-        "model.backbone.vocab_size=300",
-        "corpus.sizes.mmarco=2",
-        "corpus.sizes.mfaq=1",
-        "corpus.sizes.yahoo_answers=1",
-        f"paths.data_dir={tmp_path / 'data'}",
-        "hydra.run.dir=run",
-        *overrides,
-    )
-    assert "has 1 for" in done.stderr  # a batch of two from data sets of one pair
-    done = train(tmp_path, "experiment=paper_mixture", "trainer=cpu", "paths.data_dir=nowhere")
-    assert done.returncode == 2
-    assert "error: 8 of 8 parts:\n  mmarco: 15 of 15 files of mmarco are missing" in done.stderr
-    assert all(f"`hybrid-ir data fetch {name}` gets them" in done.stderr for name in sets)
-    done = train(
-        tmp_path,
-        "experiment=paper_mixture",
-        "model=tiny",
-        "trainer=cpu",
-        "benchmark=none",
-        "benchmark@validation=none",
-        "sampler.batch_size=1",
-        "trainer.max_steps=60",
-        "trainer.limit_val_batches=0",
-        "callbacks=last_only",
-        "model.backbone.layers=0",
-        "model.backbone.vocab_size=300",
-        "corpus.tau=0",
-        f"paths.data_dir={tmp_path / 'data'}",
-        "hydra.run.dir=run",
-        *overrides,
-    )
-    assert done.returncode == 0, done.stderr
-    card = json.loads((tmp_path / "run" / "batch_card.json").read_text())
-    parts = {part["corpus"]: part for part in card["parts"]}
-    assert set(parts) == set(sets) and set(card["left_out"]) == {"translations", "entity_questions"}
-    assert all((part["mixed"] > 0) == (name == "mmarco") for name, part in parts.items())
-    assert all(
-        part["serves"] == ("monolingual and mixed" if name == "mmarco" else "monolingual alone")
-        for name, part in parts.items()
-    )
-    assert sum(part["monolingual"] > 0 for part in parts.values()) > 4
-    assert "left out" in done.stdout and "entity_questions" in done.stdout
+IN_PAPER = [
+    "mmarco",
+    "mfaq",
+    "yahoo_answers",
+    "natural_questions",
+    "newsqa",
+    "duorc",
+    "mr_tydi",
+    "wiki_qa",
+]
+
+
+def compose_paper_mixture(tmp_path, *overrides: str):
+    folders = [f"paths.data_dir={tmp_path / 'data'}", f"paths.cache_dir={tmp_path / 'cache'}"]
+    return data.compose_data_set("paper_mixture", [*folders, *overrides])["corpus"]
+
+
+def test_all_missing_parts_of_the_mixture_of_the_paper_are_named(tmp_path):
+    with pytest.raises(ValueError, match="8 of 8 parts:\n  mmarco: 15 of 15 files") as error:
+        build(compose_paper_mixture(tmp_path))
+    for name in IN_PAPER:
+        assert f"`hybrid-ir data fetch {name}` gets them" in str(error.value)
+
+
+def test_the_mixture_of_the_paper_says_what_it_is_made_of(tmp_path, monkeypatch):
+    overrides = ["corpus.parts.mmarco.languages=[en,zh]"]
+    for name in IN_PAPER:
+        fetch_source(name, tmp_path, monkeypatch)
+        if name != "mfaq":
+            overrides.append(f"corpus.parts.{name}.require_counts=false")
+    mixture = build(compose_paper_mixture(tmp_path, *overrides, "corpus.tau=0"))
+    with pytest.raises(ValueError, match="has 1 for"):
+        PairBatchSampler(mixture, 2, 0.5)  # some of the data sets have one pair only
+    card = BatchCard.of(PairBatchSampler(mixture, 1, 0.5), 60, 1, InfoNCE())
+    assert [part["corpus"] for part in card.parts] == IN_PAPER
+    assert set(card.left_out) == {"translations", "entity_questions"}
+    for part in card.parts:
+        is_parallel = part["corpus"] == "mmarco"
+        assert (part["mixed"] > 0) == is_parallel
+        assert part["serves"] == ("monolingual and mixed" if is_parallel else "monolingual alone")
+    assert len([part for part in card.parts if part["monolingual"] > 0]) > 4

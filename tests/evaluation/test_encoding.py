@@ -1,4 +1,4 @@
-"""One pass over a benchmark's texts: everything once, nothing held, equal texts with equal vectors; and what is built on it."""
+"""One pass over a benchmark's texts: each once, in chunks, equal texts with equal vectors."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,26 +9,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.evaluation.card import hash_benchmark
-from hybrid_ir.evaluation.encoding import EncodingPass
-from hybrid_ir.evaluation.evaluate import (
-    EvaluationSettings,
-    evaluate_with_corrections,
-    select_questions,
+from hybrid_ir.evaluation.encoding import (
+    Chunk,
+    EncodedRows,
+    EncodingPass,
+    TextChunks,
+    TokenChunks,
+    VectorShards,
+    read_shards,
 )
-from hybrid_ir.evaluation.rank_counter import rank_benchmark
-from hybrid_ir.evaluation.results import Results
-from hybrid_ir.evaluation.vector_shards import read_shards
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.model.encoder import BiEncoder
-from tests.support.small_run import PAIRS
+from hybrid_ir.types import STAGES, Benchmark, Source, TextEncoder
 
 
-class FromDisk(Sequence[str]):
+class TextsOnDisk(Sequence[str]):
     """Texts that must be read in slices or one by one, and never all at once."""
 
     def __init__(self, texts: list[str], most: int):
-        self.texts, self.most = texts, most
+        self.texts = texts
+        self.most = most
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -43,117 +43,161 @@ class FromDisk(Sequence[str]):
 
 
 @pytest.fixture(scope="module")
-def texts(recipe, cache, numbers_corpus) -> BiEncoderAdapter:
-    model = BiEncoder(
+def text_encoder(recipe, cache, numbers_corpus) -> BiEncoderAdapter:
+    encoder = BiEncoder(
         recipe,
         query_max_length=32,
         passage_max_length=32,
         texts=numbers_corpus.texts(),
         cache=cache,
     )
-    return BiEncoderAdapter(model, "small")
+    return BiEncoderAdapter(encoder, "small")
 
 
-def vectors_of(benchmark, encoder, **choices) -> tuple[torch.Tensor, torch.Tensor]:
-    made = {
-        "query": torch.full((len(benchmark.queries), 32), torch.nan),
-        "passage": torch.full((len(benchmark.passages), 32), torch.nan),
-    }
-    for part in EncodingPass(benchmark, encoder, **choices):
-        rows = torch.from_numpy(part.rows_N)
-        assert made[part.role][rows].isnan().all() and len(np.unique(part.rows_N)) == len(
-            part.rows_N
-        )
-        made[part.role][rows] = part.vectors_ND
-    return made["query"], made["passage"]
+def small_benchmark(queries: list[str], passages: list[str], relevant: list[int]) -> Benchmark:
+    """A benchmark in one language; each query has one relevant passage."""
+    return Benchmark(
+        languages=("a",),
+        queries=queries,
+        query_languages=np.zeros(len(queries), int),
+        question_ids=[str(row) for row in range(len(queries))],
+        passages=passages,
+        passage_languages=np.zeros(len(passages), int),
+        passage_ids=[f"p{row}" for row in range(len(passages))],
+        relevant=[np.array([row]) for row in relevant],
+        source=Source("small", "", "", ""),
+    )
+
+
+def list_chunks(chunks: TokenChunks) -> list[Chunk]:
+    return [chunks[number] for number in range(len(chunks))]
+
+
+def encode_passages(benchmark: Benchmark, encoder: TextEncoder, **choices) -> torch.Tensor:
+    """The vectors of all passages of a pass, of which each must come once."""
+    vectors_ND = torch.full((len(benchmark.passages), 32), torch.nan)
+    for encoded in EncodingPass(TextChunks(benchmark, encoder, **choices)):
+        if encoded.role == "passage":
+            rows = torch.from_numpy(encoded.rows_N)
+            assert len(rows.unique()) == len(rows)
+            assert vectors_ND[rows].isnan().all()
+            vectors_ND[rows] = encoded.vectors_ND
+    return vectors_ND
 
 
 @given(size=st.integers(1, 90))
-@settings(max_examples=8, deadline=None)
-def test_every_text_is_encoded_once_in_slices(numbers_benchmark, texts, size):
-    lazy = replace(numbers_benchmark, passages=FromDisk(numbers_benchmark.passages, size))
-    queries, passages = vectors_of(lazy, texts, texts_per_chunk=size)
-    expected = texts.encode(texts.read(numbers_benchmark.passages, "passage"), "passage")
-    torch.testing.assert_close(passages, expected, atol=1e-6, rtol=0)
-    assert not queries.isnan().any()
+@settings(max_examples=4, deadline=None)
+def test_every_text_is_read_and_encoded_once_in_slices(numbers_benchmark, text_encoder, size):
+    texts = TextsOnDisk(numbers_benchmark.passages, size)
+    lazy = replace(numbers_benchmark, passages=texts)
+    vectors_ND = encode_passages(lazy, text_encoder, texts_per_chunk=size)
+    items = text_encoder.read(numbers_benchmark.passages, "passage")
+    expected = text_encoder.encode(items, "passage")
+    torch.testing.assert_close(vectors_ND, expected, atol=1e-6, rtol=0)
 
 
-def test_a_passage_that_reads_like_a_relevant_one_gets_its_very_vector(numbers_benchmark, texts):
+def test_a_pass_has_all_rows_in_the_order_of_stages(numbers_benchmark, text_encoder):
+    parts = list(EncodingPass(TextChunks(numbers_benchmark, text_encoder, texts_per_chunk=10)))
+    stages = [encoded.stage for encoded in parts]
+    assert stages == sorted(stages, key=list(STAGES).index)
+    queries = np.concatenate([encoded.rows_N for encoded in parts if encoded.role == "query"])
+    assert sorted(queries) == list(range(len(numbers_benchmark.queries)))
+
+
+def test_a_passage_that_reads_like_a_relevant_one_gets_its_very_vector(text_encoder):
     """Whatever its chunk and its neighbours there: else rounding would decide a tie."""
-    benchmark = replace(
-        numbers_benchmark,
-        passages=[
-            *numbers_benchmark.passages,
-            *(["a long text " * 4] * 3),
-            numbers_benchmark.passages[5],
-        ],
-        passage_languages=np.append(numbers_benchmark.passage_languages, [0, 0, 0, 0]),
-        passage_ids=[*numbers_benchmark.passage_ids, "x", "y", "z", "twin"],
-    )
-    _, passages = vectors_of(benchmark, texts, texts_per_chunk=7)
-    assert torch.equal(passages[-1], passages[5]) and torch.equal(passages[-2], passages[-3])
-    results = next(
-        evaluate_with_corrections(benchmark, texts, EvaluationSettings(texts_per_chunk=7))
-    ).results
-    assert results.table.tied.max() == 1
+    passages = ["the number 4", *(f"the number {row}" for row in range(20, 27))]
+    passages += ["a long text " * 4, "a long text " * 4, "the number 4"]
+    benchmark = small_benchmark(["which number 2"], passages, [0])
+    vectors_ND = encode_passages(benchmark, text_encoder, texts_per_chunk=3)
+    assert torch.equal(vectors_ND[-1], vectors_ND[0])
+    assert torch.equal(vectors_ND[-2], vectors_ND[-3])
 
 
-def test_evaluate_is_encode_and_rank(numbers_benchmark, texts, tmp_path):
-    queries, passages = vectors_of(numbers_benchmark, texts)
-    expected = Results.of(rank_benchmark(queries, passages, numbers_benchmark), numbers_benchmark)
-    for folder in (None, tmp_path / "kept"):  # streamed, and by way of files
-        found = next(
-            evaluate_with_corrections(
-                numbers_benchmark, texts, EvaluationSettings(), tmp_path, folder
-            )
-        ).results
-        assert found.macro("multi") == pytest.approx(expected.macro("multi"), abs=1e-9)
-        assert found.observed["language_mix@10"] and found.observed["uniformity"] < 0
-    kept = list(read_shards(tmp_path / "kept"))
-    assert sum(len(part.rows_N) for part in kept) == len(numbers_benchmark.queries) + len(
-        numbers_benchmark.passages
-    )
+def test_windows_repeat_the_row_of_their_passage(text_encoder):
+    passages = ["the number 4", "one two three four five six seven eight nine ten " * 8]
+    benchmark = small_benchmark(["which number 2"], passages, [0])
+    chunks = TextChunks(benchmark, text_encoder, window_overlap=0.5)
+    parts = {encoded.stage: encoded for encoded in EncodingPass(chunks)}
+    windows = len(text_encoder.windows(passages[1], 0.5))
+    assert windows > 1
+    assert parts["relevant"].rows_N.tolist() == [0]
+    assert parts["others"].rows_N.tolist() == [1] * windows
+    assert chunks.windows == windows - 1
 
 
-def test_corrections_share_one_encoding(numbers_benchmark, texts):
-    before = dict(texts.texts_read)
-    found = list(
-        evaluate_with_corrections(
-            numbers_benchmark, texts, EvaluationSettings(postprocess=("shift", "none", "center"))
-        )
-    )
-    assert found[1].estimated_from["query"] == {"de": PAIRS, "en": PAIRS, "zh": PAIRS}
-    assert [measured.postprocess for measured in found] == ["none", "center", "shift"]
-    assert [measured.estimated_on for measured in found] == [None, "test", "test"]
-    assert texts.texts_read["passage"] - before["passage"] == len(numbers_benchmark.passages)
-    assert len({measured.results.macro("multi")["map"] for measured in found}) == 3
+def test_the_share_of_texts_cut_is_that_of_this_pass(text_encoder):
+    passages = ["the number 4", "one two three four five six seven eight nine ten " * 8]
+    benchmark = small_benchmark(["which number 2"], passages, [0])
+    for _ in range(2):  # what an earlier pass read does not count
+        chunks = TextChunks(benchmark, text_encoder)
+        list(EncodingPass(chunks))
+        assert chunks.texts_cut() == {"query": 0.0, "passage": 0.5}
 
 
-def test_some_questions_come_with_all_translations_and_only_their_answers(numbers_benchmark):
-    part = select_questions(numbers_benchmark, 5)
-    assert len(set(part.question_ids)) == 5 and len(part.queries) == len(part.passages) == 15
-    for query, language, rows in zip(
-        part.queries, part.query_languages, part.relevant, strict=True
-    ):
-        row = numbers_benchmark.queries.index(query)
-        assert numbers_benchmark.query_languages[row] == language
-        assert [part.passages[r] for r in rows] == [
-            numbers_benchmark.passages[r] for r in numbers_benchmark.relevant[row]
-        ]
-    assert select_questions(numbers_benchmark, 10 * PAIRS).passages == list(
-        numbers_benchmark.passages
-    )
-
-
-def test_the_hash_of_a_benchmark_sees_texts_languages_and_judgements(numbers_benchmark):
-    benchmark = numbers_benchmark
-    changed = [
-        replace(benchmark, queries=["other", *benchmark.queries[1:]]),
-        replace(benchmark, passages=["other", *benchmark.passages[1:]]),
-        replace(benchmark, passage_languages=np.roll(benchmark.passage_languages, 1)),
-        replace(benchmark, relevant=[benchmark.relevant[0][:1], *benchmark.relevant[1:]]),
-        replace(benchmark, question_ids=["other", *benchmark.question_ids[1:]]),
-        replace(benchmark, grades=[2.0 * np.ones(len(rows)) for rows in benchmark.relevant]),
+def test_shards_come_back_in_the_order_in_which_they_were_written(tmp_path):
+    parts = [
+        EncodedRows("queries", np.array([0, 1]), torch.randn(2, 4)),
+        EncodedRows("relevant", np.array([7, 3]), torch.randn(2, 4)),
+        EncodedRows("others", np.array([5]), torch.randn(1, 4)),
+        EncodedRows("others", np.array([2]), torch.randn(1, 4)),
     ]
-    hashes = [hash_benchmark(each) for each in (benchmark, *changed)]
-    assert len(set(hashes)) == 7 and hashes[0] == hash_benchmark(replace(benchmark))
+    VectorShards(tmp_path).write(parts[0])  # of an earlier pass, and deleted by the next
+    shards = VectorShards(tmp_path)
+    for encoded in parts:
+        shards.write(encoded)
+    for encoded, original in zip(read_shards(tmp_path), parts, strict=True):
+        assert encoded.stage == original.stage
+        assert encoded.rows_N.tolist() == original.rows_N.tolist()
+        assert torch.equal(encoded.vectors_ND, original.vectors_ND)
+
+
+def test_token_chunks_hold_every_row_once_each_text_once_and_stages_in_order(tokenizers, cache):
+    passages = ["one", "two two", "one", "three three three", "four", "two two"]
+    benchmark = small_benchmark(["q1", "q2", "q1"], passages, [0, 3, 1])
+    groups: dict[str, list[list[int]]] = {stage: [] for stage in STAGES}
+    stages = []
+    for chunk in list_chunks(TokenChunks(benchmark, tokenizers, cache, texts_per_chunk=2)):
+        stages.append(chunk.stage)
+        for place in range(len(chunk.inputs)):
+            groups[chunk.stage].append(chunk.rows_N[chunk.place_N == place].tolist())
+    assert stages == sorted(stages, key=list(STAGES).index)
+    assert sorted(groups["queries"]) == [[0, 2], [1]]
+    # a text with one relevant passage is encoded with the relevant ones
+    assert sorted(groups["relevant"]) == [[0, 2], [1, 5], [3]]
+    assert sorted(groups["others"]) == [[4]]
+
+
+def test_all_rows_of_a_text_get_its_vector():
+    chunk = Chunk("others", np.array([4, 9, 6]), np.array([0, 0, 1]), None)
+    encoded = chunk.assign(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    assert encoded.rows_N.tolist() == [4, 9, 6]
+    assert encoded.vectors_ND.tolist() == [[1, 2], [1, 2], [3, 4]]
+
+
+def test_token_chunks_go_from_long_to_short_texts(tokenizers, cache):
+    benchmark = small_benchmark(["q"], ["a", "b " * 30, "c", "d " * 20, "e"], [0])
+    lengths = []
+    for chunk in list_chunks(TokenChunks(benchmark, tokenizers, cache, texts_per_chunk=2)):
+        if chunk.stage == "others":
+            lengths += chunk.inputs.lengths_B.tolist()
+    assert len(lengths) == 4
+    assert lengths == sorted(lengths, reverse=True)
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_processes_share_whole_chunks_and_have_equally_many(tokenizers, cache, world_size):
+    passages = [f"passage {row}" for row in range(17)]
+    benchmark = small_benchmark(["q"], passages, [0])
+    alone = list_chunks(TokenChunks(benchmark, tokenizers, cache, texts_per_chunk=3))
+    expected = sorted(tuple(chunk.rows_N) for chunk in alone if chunk.stage == "others")
+    dealt_out = []
+    numbers_of_chunks = set()
+    for rank in range(world_size):
+        chunks = list_chunks(TokenChunks(benchmark, tokenizers, cache, 3, rank, world_size))
+        numbers_of_chunks.add(len(chunks))
+        for chunk in chunks:
+            if chunk.stage == "others" and len(chunk.rows_N):
+                dealt_out.append(tuple(chunk.rows_N))
+    assert sorted(dealt_out) == expected
+    assert len(numbers_of_chunks) == 1

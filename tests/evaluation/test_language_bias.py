@@ -1,90 +1,62 @@
-"""Language bias: each measure against its definition, an oracle, or a ranking made to have a known bias."""
+"""Language bias: each measure against its definition, an oracle, or a ranking of a known bias."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hybrid_ir.evaluation.geometry import (
+from hybrid_ir.evaluation.language_bias import (
     NeighbourLanguages,
     compute_alignment,
-    compute_uniformity,
-    sample_rows,
-)
-from hybrid_ir.evaluation.language_bias import (
     compute_diagonal_gap,
     compute_equal_rank_probability,
     compute_language_bias,
     compute_one_target,
     compute_peer,
+    compute_uniformity,
     find_best_ranks,
     run_friedman_test,
+    sample_rows,
 )
 from hybrid_ir.evaluation.rank_counter import rank_benchmark
-from hybrid_ir.types import Benchmark, Source
+from hybrid_ir.evaluation.rank_table import RankTable
+from hybrid_ir.types import Benchmark
+from tests.support.vector_benchmarks import (
+    LANGUAGES,
+    QUESTIONS,
+    parallel_benchmark,
+    random_vectors,
+)
 
-LANGUAGES, QUESTIONS = ("de", "en", "zh"), 6
-
-
-def parallel(per_language: int = 1, others: int = 4) -> Benchmark:
-    """Questions in three languages with `per_language` relevant passages in each, and some passages that nobody wants."""
-    size = QUESTIONS * per_language + others
-    return Benchmark(
-        LANGUAGES,
-        [f"{language}{i}" for language in LANGUAGES for i in range(QUESTIONS)],
-        np.repeat(range(3), QUESTIONS),
-        [str(i) for _ in LANGUAGES for i in range(QUESTIONS)],
-        [f"{language}{i}" for language in LANGUAGES for i in range(size)],
-        np.repeat(range(3), size),
-        [f"{language}{i}" for language in LANGUAGES for i in range(size)],
-        [
-            np.sort(
-                [
-                    language * size + i * per_language + j
-                    for language in range(3)
-                    for j in range(per_language)
-                ]
-            )
-            for _ in LANGUAGES
-            for i in range(QUESTIONS)
-        ],
-        Source("made", "", "", ""),
-    )
+SEEDS = st.integers(0, 10**6)
 
 
-def vectors(
-    benchmark: Benchmark, seed: int, ties: bool = False
-) -> tuple[torch.Tensor, torch.Tensor]:
-    rng = np.random.default_rng(seed)
-    made = [
-        rng.normal(size=(len(texts), 6)).astype(np.float32)
-        for texts in (benchmark.queries, benchmark.passages)
-    ]
-    if ties:
-        made[1] = made[1][rng.integers(0, 8, len(made[1]))]
-    return tuple(F.normalize(torch.from_numpy(v), dim=1) for v in made)
+def rank_randomly(benchmark: Benchmark, seed: int = 0) -> RankTable:
+    """The ranks of random vectors."""
+    queries, passages = random_vectors(benchmark, seed)
+    return rank_benchmark(queries, passages, benchmark)
 
 
-@given(st.integers(0, 10**6), st.booleans(), st.integers(1, 2))
-@settings(max_examples=30, deadline=None)
-def test_one_target_is_a_ranking_without_the_twins(seed, ties, per_language):
-    benchmark = parallel(per_language)
-    queries, passages = vectors(benchmark, seed, ties)
+@given(SEEDS, st.booleans(), st.integers(1, 2))
+@settings(max_examples=15, deadline=None)
+def test_one_target_is_a_ranking_without_the_twins(seed, with_ties, per_language):
+    benchmark = parallel_benchmark(per_language)
+    queries, passages = random_vectors(benchmark, seed, with_ties)
     cells = compute_one_target(rank_benchmark(queries, passages, benchmark))
     scores = np.round((queries.double() @ passages.double().T).numpy(), 12)
     expected = np.zeros((3, 3))
-    for q, rows in enumerate(benchmark.relevant):
+    for query, rows in enumerate(benchmark.relevant):
+        others = np.setdiff1d(np.arange(len(benchmark.passages)), rows)
         for row in rows:
-            pool = np.setdiff1d(np.arange(len(benchmark.passages)), np.setdiff1d(rows, [row]))
-            above = (scores[q, pool] > scores[q, row]).sum()
-            together = (scores[q, pool] == scores[q, row]).sum()
-            value = (1 / np.arange(above + 1, above + together + 1)).mean()
-            expected[benchmark.query_languages[q], benchmark.passage_languages[row]] += value / (
-                QUESTIONS * per_language
-            )
+            above = (scores[query, others] > scores[query, row]).sum()
+            tied = (scores[query, others] == scores[query, row]).sum()
+            value = (1 / np.arange(above + 1, above + tied + 2)).mean()
+            cell = (benchmark.query_languages[query], benchmark.passage_languages[row])
+            expected[cell] += value / (QUESTIONS * per_language)
     np.testing.assert_allclose(cells, expected, rtol=1e-10)
 
 
@@ -94,92 +66,98 @@ def test_the_gap_is_that_of_diagonal_and_rest():
     assert np.isnan(compute_diagonal_gap(np.array([[1.0]])))
 
 
-@given(st.integers(0, 10**6))
-@settings(max_examples=20, deadline=None)
+@pytest.mark.parametrize("cells", [[[np.nan, 0.5], [0.5, np.nan]], [[0.5, np.nan], [np.nan, 0.5]]])
+def test_there_is_no_gap_without_a_diagonal_or_without_a_rest(cells):
+    assert np.isnan(compute_diagonal_gap(np.array(cells)))
+
+
+@given(SEEDS)
+@settings(max_examples=10, deadline=None)
 def test_friedman_is_that_of_scipy(seed):
-    benchmark = parallel()
-    table = rank_benchmark(*vectors(benchmark, seed), benchmark)
-    found = run_friedman_test(table)
-    best = find_best_ranks(table)
+    benchmark = parallel_benchmark()
+    table = rank_randomly(benchmark, seed)
+    tests = run_friedman_test(table)["by_query_language"]
+    best_QL = find_best_ranks(table)
     for code, language in enumerate(LANGUAGES):
-        rows = best[benchmark.query_languages == code]
-        statistic, p = stats.friedmanchisquare(*rows.T)
-        row = found["by_query_language"][language]
-        assert (row["statistic"], row["p"]) == (pytest.approx(statistic), pytest.approx(p))
-        assert row["kendalls_w"] == pytest.approx(statistic / (QUESTIONS * 2))
-        assert sum(row["mean_place"].values()) == pytest.approx(6)
+        ranks = best_QL[benchmark.query_languages == code]
+        statistic, p = stats.friedmanchisquare(*ranks.T)
+        assert tests[language]["statistic"] == pytest.approx(statistic)
+        assert tests[language]["p"] == pytest.approx(p)
+        assert tests[language]["kendalls_w"] == pytest.approx(statistic / (QUESTIONS * 2))
+        assert sum(tests[language]["mean_place"].values()) == pytest.approx(1 + 2 + 3)
 
 
-def biased() -> tuple[Benchmark, torch.Tensor, torch.Tensor]:
+def biased_problem() -> tuple[Benchmark, torch.Tensor, torch.Tensor]:
     """Every query ranks the German answer first, then the English, then the Chinese one."""
-    benchmark = parallel(others=0)
+    benchmark = parallel_benchmark(others=0)
     meaning = torch.eye(QUESTIONS)
-    passages = torch.cat(
-        [
-            torch.cat([meaning * share, torch.full((QUESTIONS, 1), (1 - share**2) ** 0.5)], 1)
-            for share in (0.9, 0.8, 0.7)
-        ]
-    )
+    passages = []
+    for similarity in (0.9, 0.8, 0.7):
+        rest = torch.full((QUESTIONS, 1), (1 - similarity**2) ** 0.5)
+        passages.append(torch.cat([meaning * similarity, rest], 1))
     queries = torch.cat([meaning, torch.zeros(QUESTIONS, 1)], 1).repeat(3, 1)
-    return benchmark, queries, passages
+    return benchmark, queries, torch.cat(passages)
 
 
 def test_a_known_bias_is_found():
-    benchmark, queries, passages = biased()
-    found = run_friedman_test(rank_benchmark(queries, passages, benchmark))
-    assert found["kendalls_w"] == pytest.approx(1)
-    assert found["by_query_language"]["en"]["mean_place"] == {"de": 1, "en": 2, "zh": 3}
-    cells = compute_one_target(rank_benchmark(queries, passages, benchmark))
-    assert (cells == 1).all()  # alone, every answer would be found
+    benchmark, queries, passages = biased_problem()
+    table = rank_benchmark(queries, passages, benchmark)
+    friedman = run_friedman_test(table)
+    assert friedman["kendalls_w"] == pytest.approx(1)
+    assert friedman["by_query_language"]["en"]["mean_place"] == {"de": 1, "en": 2, "zh": 3}
+    assert (compute_one_target(table) == 1).all()  # alone, every answer would be found
 
 
 def test_ties_everywhere_are_no_preference():
-    benchmark, queries, passages = biased()
-    found = run_friedman_test(rank_benchmark(queries, torch.ones_like(passages), benchmark))
-    assert found["kendalls_w"] == 0 and found["by_query_language"]["de"]["p"] == 1
+    benchmark, queries, passages = biased_problem()
+    table = rank_benchmark(queries, torch.ones_like(passages), benchmark)
+    friedman = run_friedman_test(table)
+    assert friedman["kendalls_w"] == 0
+    assert friedman["by_query_language"]["de"]["p"] == 1
 
 
-def test_friedman_needs_all_languages():
-    benchmark = parallel()
-    partial = Benchmark(
-        **{**benchmark.__dict__, "relevant": [rows[:2] for rows in benchmark.relevant]}
-    )
-    assert "reason" in run_friedman_test(rank_benchmark(*vectors(partial, 0), partial))
+def test_friedman_needs_queries_with_answers_in_all_languages():
+    benchmark = parallel_benchmark()
+    partial = replace(benchmark, relevant=[rows[:2] for rows in benchmark.relevant])
+    assert "reason" in run_friedman_test(rank_randomly(partial))
 
 
-def test_peer_is_refused_where_it_is_constant_and_has_the_published_constant():
-    benchmark = parallel()
-    assert "constant" in compute_peer(rank_benchmark(*vectors(benchmark, 0), benchmark))["reason"]
-    rng = np.random.default_rng(
-        0
-    )  # protocol: p = .4405 for eleven languages with one passage each, whatever the ranks
-    ranks = rng.choice(1000, 11, replace=False).astype(float)
+def test_peer_is_refused_where_it_is_constant():
+    assert "constant" in compute_peer(rank_randomly(parallel_benchmark()))["reason"]
+
+
+def test_peer_of_one_passage_a_language_is_the_published_constant():
+    """The p of eleven languages with one passage each is .4405, whatever the ranks."""
+    ranks = np.random.default_rng(0).choice(1000, 11, replace=False).astype(float)
     assert compute_equal_rank_probability(ranks, np.arange(11)) == pytest.approx(0.4405, abs=5e-5)
 
 
-@given(st.integers(0, 10**6))
-@settings(max_examples=30, deadline=None)
+@given(SEEDS)
+@settings(max_examples=20, deadline=None)
 def test_peer_is_kruskal_wallis_where_all_that_is_ranked_is_relevant(seed):
     rng = np.random.default_rng(seed)
     groups = np.concatenate([[0, 0, 1, 1], rng.integers(0, 3, rng.integers(1, 9))])
     ranks = rng.permutation(len(groups)) + 1.0
-    expected = stats.kruskal(*(ranks[groups == code] for code in np.unique(groups))).pvalue
+    samples = [ranks[groups == code] for code in np.unique(groups)]
+    expected = stats.kruskal(*samples).pvalue
     assert compute_equal_rank_probability(ranks, groups) == pytest.approx(expected)
 
 
-def test_peer_of_several_passages_a_language():
-    benchmark = parallel(per_language=2)
-    queries, passages = vectors(benchmark, 3)
+def test_peer_of_several_passages_a_language_follows_its_formula():
+    benchmark = parallel_benchmark(per_language=2)
+    queries, passages = random_vectors(benchmark, 3)
     scores = (queries.double() @ passages.double().T).numpy()
     expected = []
-    for q, rows in enumerate(benchmark.relevant):
-        ranks = np.array([(scores[q] > scores[q, row]).sum() + 1.0 for row in rows])
+    for query, rows in enumerate(benchmark.relevant):
+        ranks = np.array([(scores[query] > scores[query, row]).sum() + 1.0 for row in rows])
         codes = benchmark.passage_languages[rows]
-        mean = ranks.mean()
-        between = sum(2 * (ranks[codes == code].mean() - mean) ** 2 for code in range(3))
-        expected.append(stats.chi2.sf(5 * between / ((ranks - mean) ** 2).sum(), 2))
-    found = compute_peer(rank_benchmark(queries, passages, benchmark))
-    assert found["peer"] == pytest.approx(np.mean(expected)) and found["queries"] == 18
+        means = np.array([ranks[codes == code].mean() for code in range(3)])
+        between = (2 * (means - ranks.mean()) ** 2).sum()
+        total = ((ranks - ranks.mean()) ** 2).sum()
+        expected.append(stats.chi2.sf(5 * between / total, 2))
+    peer = compute_peer(rank_benchmark(queries, passages, benchmark))
+    assert peer["peer"] == pytest.approx(np.mean(expected))
+    assert peer["queries"] == 18
 
 
 def test_equal_ranks_are_surely_equal():
@@ -187,70 +165,82 @@ def test_equal_ranks_are_surely_equal():
 
 
 def test_renaming_languages_moves_the_cells_with_them():
-    benchmark = parallel(per_language=2)
-    queries, passages = vectors(benchmark, 5)
-    name = np.array([2, 0, 1])
-    moved = Benchmark(
-        **{
-            **benchmark.__dict__,
-            "languages": tuple(LANGUAGES[i] for i in np.argsort(name)),
-            "query_languages": name[benchmark.query_languages],
-            "passage_languages": name[benchmark.passage_languages],
-        }
+    benchmark = parallel_benchmark(per_language=2)
+    new_code = np.array([2, 0, 1])
+    renamed = replace(
+        benchmark,
+        languages=tuple(LANGUAGES[code] for code in np.argsort(new_code)),
+        query_languages=new_code[benchmark.query_languages],
+        passage_languages=new_code[benchmark.passage_languages],
     )
-    before, after = (
-        compute_language_bias(rank_benchmark(queries, passages, b)) for b in (benchmark, moved)
-    )
-    cells = np.array(after["one_target"]["cells"])[np.ix_(name, name)]
+    before = compute_language_bias(rank_randomly(benchmark))
+    after = compute_language_bias(rank_randomly(renamed))
+    cells = np.array(after["one_target"]["cells"])[np.ix_(new_code, new_code)]
     np.testing.assert_allclose(cells, before["one_target"]["cells"])
     assert after["peer"] == pytest.approx(before["peer"])
-    assert after["friedman"]["kendalls_w"] == pytest.approx(before["friedman"]["kendalls_w"])
+    expected_w = pytest.approx(before["friedman"]["kendalls_w"])
+    assert after["friedman"]["kendalls_w"] == expected_w
 
 
 def test_alignment_and_uniformity_by_their_definitions():
-    benchmark = parallel()
-    queries, passages = vectors(benchmark, 1)
-    found = compute_alignment(rank_benchmark(queries, passages, benchmark))
-    pairs = [(q, row) for q, rows in enumerate(benchmark.relevant) for row in rows]
-    distances = np.array(
-        [float((queries[q].double() - passages[row].double()).square().sum()) for q, row in pairs]
-    )
-    same = np.array(
-        [benchmark.query_languages[q] == benchmark.passage_languages[row] for q, row in pairs]
-    )
-    assert found["all"] == pytest.approx(distances.mean(), rel=1e-6)
-    assert found["same_language"] == pytest.approx(distances[same].mean(), rel=1e-6)
-    assert found["other_language"] == pytest.approx(distances[~same].mean(), rel=1e-6)
-    potential = [
-        np.exp(-2 * float((a - b).double().square().sum()))
-        for i, a in enumerate(passages)
-        for b in passages[:i]
-    ]
-    assert compute_uniformity(passages) == pytest.approx(np.log(np.mean(potential)), rel=1e-5)
+    benchmark = parallel_benchmark()
+    queries, passages = random_vectors(benchmark, 1)
+    alignment = compute_alignment(rank_benchmark(queries, passages, benchmark))
+    distances = []
+    is_same_language = []
+    for query, rows in enumerate(benchmark.relevant):
+        difference = queries[query].double() - passages[torch.from_numpy(rows)].double()
+        distances += difference.square().sum(1).tolist()
+        query_language = benchmark.query_languages[query]
+        is_same_language += (benchmark.passage_languages[rows] == query_language).tolist()
+    distances = np.array(distances)
+    is_same_language = np.array(is_same_language)
+    assert alignment["all"] == pytest.approx(distances.mean(), rel=1e-6)
+    expected_same = distances[is_same_language].mean()
+    assert alignment["same_language"] == pytest.approx(expected_same, rel=1e-6)
+    expected_other = distances[~is_same_language].mean()
+    assert alignment["other_language"] == pytest.approx(expected_other, rel=1e-6)
+    vectors = passages.double().numpy()
+    squared_NN = ((vectors[:, None] - vectors[None]) ** 2).sum(2)
+    squared_P = squared_NN[np.triu_indices(len(vectors), 1)]
+    expected_uniformity = np.log(np.exp(-2 * squared_P).mean())
+    assert compute_uniformity(passages) == pytest.approx(expected_uniformity, rel=1e-5)
 
 
-@given(st.integers(0, 10**6), st.integers(1, 4))
-@settings(max_examples=20, deadline=None)
-def test_neighbours_are_those_of_a_brute_force(seed, parts):
-    benchmark = parallel(others=6)
-    _, passages = vectors(benchmark, seed)
-    languages, rows = benchmark.passage_languages, np.array([0, 5, 13, 20])
-    found = NeighbourLanguages(rows, passages[rows], languages[rows])
-    for part in np.array_split(np.random.default_rng(seed).permutation(len(passages)), parts):
-        found.add(part, passages[torch.from_numpy(part)], languages[part])
+@given(SEEDS, st.integers(1, 4))
+@settings(max_examples=10, deadline=None)
+def test_neighbours_are_those_of_a_brute_force(seed, batches):
+    benchmark = parallel_benchmark(others=6)
+    _, passages = random_vectors(benchmark, seed)
+    languages = benchmark.passage_languages
+    sample = np.array([0, 5, 13, 20])
+    neighbours = NeighbourLanguages(sample, passages[sample], languages[sample])
+    order = np.random.default_rng(seed).permutation(len(passages))
+    for rows in np.array_split(order, batches):
+        neighbours.add(rows, passages[torch.from_numpy(rows)], languages[rows])
     scores = (passages.double() @ passages.double().T).numpy()
     np.fill_diagonal(scores, -2)
-    nearest = np.argsort(-scores[rows], axis=1)[:, :10]
-    assert found.same_language_share() == pytest.approx(
-        (languages[nearest] == languages[rows][:, None]).mean()
-    )
+    nearest = np.argsort(-scores[sample], axis=1)[:, :10]
+    expected = (languages[nearest] == languages[sample][:, None]).mean()
+    assert neighbours.same_language_share() == pytest.approx(expected)
+
+
+def test_fewer_neighbours_than_wanted_are_all_counted():
+    """Five passages have four neighbours each; three speak one language, two another."""
+    languages = np.array([0, 0, 0, 1, 1])
+    vectors = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 4)))
+    vectors = torch.nn.functional.normalize(vectors, dim=1)
+    neighbours = NeighbourLanguages(np.arange(5), vectors, languages)
+    neighbours.add(np.arange(5), vectors, languages)
+    same_language_neighbours = np.array([2, 2, 2, 1, 1])
+    expected = (same_language_neighbours / 4).mean()
+    assert neighbours.same_language_share() == pytest.approx(expected)
 
 
 def test_the_sample_does_not_depend_on_the_order_of_the_corpus():
-    ids = [f"p{i}" for i in range(50)]
-    chosen = {ids[row] for row in sample_rows(np.arange(50), ids, 7)}
-    order = np.random.default_rng(0).permutation(50)
-    shuffled = [ids[i] for i in order]
-    assert {shuffled[row] for row in sample_rows(np.arange(50), shuffled, 7)} == chosen and len(
-        chosen
-    ) == 7
+    ids = [f"p{row}" for row in range(50)]
+    sample = {ids[row] for row in sample_rows(np.arange(50), ids, 7)}
+    shuffled_ids = [ids[row] for row in np.random.default_rng(0).permutation(50)]
+    sample_of_shuffled = {shuffled_ids[row] for row in sample_rows(np.arange(50), shuffled_ids, 7)}
+    assert sample_of_shuffled == sample
+    assert len(sample) == 7

@@ -1,6 +1,6 @@
-"""Bias and geometry on uneven data: ties, queries with few or no relevant passages, and languages without any."""
+"""Language bias on uneven data: ties, queries and languages with few relevant passages or none."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -9,178 +9,197 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hybrid_ir.evaluation.geometry import NeighbourLanguages, compute_alignment, compute_uniformity
 from hybrid_ir.evaluation.language_bias import (
-    compute_diagonal_gap,
+    NeighbourLanguages,
+    compute_alignment,
     compute_expected_ranks,
     compute_one_target,
     compute_peer,
+    compute_uniformity,
     find_best_ranks,
     run_friedman_test,
 )
 from hybrid_ir.evaluation.rank_counter import rank_benchmark
 from hybrid_ir.evaluation.rank_table import RankTable
 from hybrid_ir.types import Benchmark
-from tests.evaluation.test_rank_counter import LANGUAGES, brute_force, world
+from tests.support.vector_benchmarks import (
+    LANGUAGES,
+    PASSAGES,
+    compute_all_scores,
+    random_problem,
+    random_relevant,
+)
+
+QUERIES = 30
+SEEDS = st.integers(0, 10**6)
 
 
-def uneven(
-    seed: int, relevant: int = 12, without: int = -1
-) -> tuple[Benchmark, RankTable, np.ndarray, np.ndarray]:
-    """A world with ties, its scores, and the rank of every passage: of tied ones the mean. Nothing `without` is relevant."""
-    benchmark, queries, passages = world(seed, queries=30)
-    rng = np.random.default_rng(seed)
-    answers = [np.sort(rng.choice(40, rng.integers(0, relevant), replace=False)) for _ in range(30)]
-    answers = [rows[benchmark.passage_languages[rows] != without] for rows in answers]
-    benchmark = replace(benchmark, relevant=answers)
-    *_, scores_QN = brute_force(benchmark, queries, passages)
-    return (
-        benchmark,
-        rank_benchmark(queries, passages, benchmark),
-        scores_QN,
-        stats.rankdata(-scores_QN, axis=1),
+@dataclass
+class UnevenProblem:
+    """A benchmark with its ranks as they are counted, and as all scores give them."""
+
+    benchmark: Benchmark
+    table: RankTable
+    scores_QN: np.ndarray
+    ranks_QN: np.ndarray  # of every passage; tied ones have their mean rank
+
+    def list_ranks_by_language(self, query: int) -> list[np.ndarray]:
+        """The ranks of the relevant passages of a query in each language."""
+        rows = self.benchmark.relevant[query]
+        languages = self.benchmark.passage_languages[rows]
+        return [self.ranks_QN[query, rows[languages == code]] for code in range(3)]
+
+
+def uneven_problem(seed: int, most: int = 11, without: int | None = None) -> UnevenProblem:
+    """Queries with up to `most` relevant passages; no passage of the language `without` is one."""
+    benchmark, queries, passages = random_problem(seed, QUERIES)
+    relevant = random_relevant(np.random.default_rng(seed), QUERIES, PASSAGES, most)
+    if without is not None:
+        relevant = [rows[benchmark.passage_languages[rows] != without] for rows in relevant]
+    benchmark = replace(benchmark, relevant=relevant)
+    scores_QN = compute_all_scores(queries, passages)
+    return UnevenProblem(
+        benchmark=benchmark,
+        table=rank_benchmark(queries, passages, benchmark),
+        scores_QN=scores_QN,
+        ranks_QN=stats.rankdata(-scores_QN, axis=1),
     )
 
 
-SEEDS = given(st.integers(0, 10**6))
-
-
-@SEEDS
-@settings(max_examples=20, deadline=None)
+@given(SEEDS)
+@settings(max_examples=10, deadline=None)
 def test_the_rank_of_a_tied_passage_is_the_mean_over_the_orders(seed):
-    benchmark, table, _, ranks_QN = uneven(seed)
-    ranks_QR, best_QL = compute_expected_ranks(table), find_best_ranks(table)
-    for q, rows in enumerate(benchmark.relevant):
-        assert (
-            ranks_QR[q, : len(rows)].tolist() == ranks_QN[q, rows].tolist()
-            and np.isnan(ranks_QR[q, len(rows) :]).all()
-        )
-        for code in range(3):
-            mine = ranks_QN[q, rows[benchmark.passage_languages[rows] == code]]
-            np.testing.assert_equal(best_QL[q, code], mine.min() if len(mine) else np.nan)
+    problem = uneven_problem(seed)
+    ranks_QR = compute_expected_ranks(problem.table)
+    best_QL = find_best_ranks(problem.table)
+    for query, rows in enumerate(problem.benchmark.relevant):
+        expected = problem.ranks_QN[query, rows]
+        np.testing.assert_array_equal(ranks_QR[query, : len(rows)], expected)
+        assert np.isnan(ranks_QR[query, len(rows) :]).all()
+        for code, ranks in enumerate(problem.list_ranks_by_language(query)):
+            expected_best = ranks.min() if len(ranks) else np.nan
+            np.testing.assert_equal(best_QL[query, code], expected_best)
 
 
-@given(st.integers(0, 10**6), st.integers(-1, 2))
-@settings(max_examples=20, deadline=None)
+@given(SEEDS, st.sampled_from([None, 0, 1, 2]))
+@settings(max_examples=12, deadline=None)
 def test_one_target_leaves_cells_without_relevant_passages_undefined(seed, without):
-    benchmark, table, scores_QN, _ = uneven(seed, without=without)
-    found: dict[tuple[int, int], list[float]] = {}
-    for q, rows in enumerate(benchmark.relevant):
+    problem = uneven_problem(seed, without=without)
+    benchmark = problem.benchmark
+    values: dict[tuple[int, int], list[float]] = {}
+    for query, rows in enumerate(benchmark.relevant):
+        others = np.setdiff1d(np.arange(PASSAGES), rows)
         for row in rows:
-            pool = scores_QN[q, np.setdiff1d(np.arange(40), np.setdiff1d(rows, [row]))]
-            first = (pool > scores_QN[q, row]).sum() + 1
-            value = np.mean(1 / np.arange(first, first + (pool == scores_QN[q, row]).sum()))
-            found.setdefault(
-                (benchmark.query_languages[q], benchmark.passage_languages[row]), []
-            ).append(value)
-    expected = [[np.mean(found.get((i, j), [np.nan])) for j in range(3)] for i in range(3)]
-    np.testing.assert_allclose(compute_one_target(table), expected, rtol=1e-10)
-    assert without < 0 or np.isnan(compute_one_target(table)[:, without]).all()
+            score = problem.scores_QN[query, row]
+            above = (problem.scores_QN[query, others] > score).sum()
+            tied = (problem.scores_QN[query, others] == score).sum()
+            value = np.mean(1 / np.arange(above + 1, above + tied + 2))
+            cell = (benchmark.query_languages[query], benchmark.passage_languages[row])
+            values.setdefault(cell, []).append(value)
+    expected = np.full((3, 3), np.nan)
+    for cell, cell_values in values.items():
+        expected[cell] = np.mean(cell_values)
+    cells = compute_one_target(problem.table)
+    np.testing.assert_allclose(cells, expected, rtol=1e-10)
+    if without is not None:
+        assert np.isnan(cells[:, without]).all()
 
 
-@pytest.mark.parametrize("cells", [[[np.nan, 0.5], [0.5, np.nan]], [[0.5, np.nan], [np.nan, 0.5]]])
-def test_no_gap_without_a_diagonal_or_without_a_rest(cells):
-    assert np.isnan(compute_diagonal_gap(np.array(cells)))
-
-
-@given(st.integers(0, 10**6), st.integers(4, 20))
-@settings(max_examples=30, deadline=None)
-def test_friedman_takes_the_best_passage_of_each_language_and_whole_queries(seed, relevant):
-    """Of a language with one whole query there is no test."""
-    benchmark, table, _, ranks_QN = uneven(seed, relevant)
-    codes, blocks, left_out = benchmark.passage_languages, {code: [] for code in range(3)}, 0
-    for q, rows in enumerate(benchmark.relevant):
-        best = [ranks_QN[q, rows[codes[rows] == code]].min(initial=np.inf) for code in range(3)]
+@given(SEEDS, st.integers(3, 19))
+@settings(max_examples=20, deadline=None)
+def test_friedman_takes_the_best_passages_of_queries_with_all_languages(seed, most):
+    problem = uneven_problem(seed, most)
+    best_ranks: dict[int, list[list[float]]] = {0: [], 1: [], 2: []}
+    left_out = 0
+    for query in range(QUERIES):
+        best = [ranks.min(initial=np.inf) for ranks in problem.list_ranks_by_language(query)]
         if np.isinf(best).any():
             left_out += 1
         else:
-            blocks[benchmark.query_languages[q]].append(best)
-    found = run_friedman_test(table)
-    if left_out == 30:
-        assert "needs queries" in found["reason"]
+            best_ranks[problem.benchmark.query_languages[query]].append(best)
+    friedman = run_friedman_test(problem.table)
+    if left_out == QUERIES:
+        assert "needs queries" in friedman["reason"]
         return
-    assert (found["queries"], found["queries_left_out"]) == (30 - left_out, left_out)
-    assert set(found["by_query_language"]) == {
-        LANGUAGES[code] for code, rows in blocks.items() if len(rows) > 1
-    }
-    for code, language in enumerate(LANGUAGES):
-        if len(blocks[code]) > 1 and np.ptp(blocks[code], axis=1).any():
-            row, places = found["by_query_language"][language], stats.rankdata(blocks[code], axis=1)
-            statistic, p = stats.friedmanchisquare(*np.array(blocks[code]).T)
-            assert (row["queries"], row["statistic"], row["p"]) == (
-                len(places),
-                pytest.approx(statistic),
-                pytest.approx(p),
-            )
-            assert row["mean_place"] == pytest.approx(
-                dict(zip(LANGUAGES, places.mean(0), strict=True))
-            )
-    every = [row["kendalls_w"] for row in found["by_query_language"].values()]
-    assert found["kendalls_w"] == pytest.approx(np.mean(every or [np.nan]), nan_ok=True)
+    assert friedman["queries"] == QUERIES - left_out
+    assert friedman["queries_left_out"] == left_out
+    tests = friedman["by_query_language"]
+    # there is no test of a language with a single query
+    tested = [code for code, rows in best_ranks.items() if len(rows) > 1]
+    assert set(tests) == {LANGUAGES[code] for code in tested}
+    for code in tested:
+        require_friedman(tests[LANGUAGES[code]], np.array(best_ranks[code]))
+    values = [test["kendalls_w"] for test in tests.values()]
+    expected = np.mean(values) if values else np.nan
+    assert friedman["kendalls_w"] == pytest.approx(expected, nan_ok=True)
 
 
-@SEEDS
-@settings(max_examples=20, deadline=None)
+def require_friedman(test: dict, best_QL: np.ndarray) -> None:
+    """Asserts that a test is scipy's, unless everything ties, of which scipy has none."""
+    places = stats.rankdata(best_QL, axis=1)
+    assert test["queries"] == len(best_QL)
+    assert list(test["mean_place"].values()) == pytest.approx(places.mean(0).tolist())
+    if np.ptp(best_QL, axis=1).any():
+        statistic, p = stats.friedmanchisquare(*best_QL.T)
+        assert test["statistic"] == pytest.approx(statistic)
+        assert test["p"] == pytest.approx(p)
+
+
+@given(SEEDS)
+@settings(max_examples=12, deadline=None)
 def test_peer_refuses_and_counts_queries_whose_p_would_be_a_constant(seed):
-    """H from the F of a one-way analysis of variance: its between share of the total times n - 1."""
-    benchmark, table, _, ranks_QN = uneven(seed, relevant=7)
+    """H comes from an analysis of variance: its share between groups times n - 1."""
+    problem = uneven_problem(seed, most=6)
     values = []
-    for q, rows in enumerate(benchmark.relevant):
-        groups = [ranks_QN[q, rows[benchmark.passage_languages[rows] == code]] for code in range(3)]
-        groups = [group for group in groups if len(group)]
-        if len(groups) < 2 or max(map(len, groups)) < 2:
+    for query, rows in enumerate(problem.benchmark.relevant):
+        groups = [ranks for ranks in problem.list_ranks_by_language(query) if len(ranks)]
+        sizes = [len(group) for group in groups]
+        if len(groups) < 2 or max(sizes) < 2:
             continue
-        within, n = sum(((group - group.mean()) ** 2).sum() for group in groups), len(rows)
-        total = n * np.var(ranks_QN[q, rows])
-        values.append(
-            stats.chi2.sf((n - 1) * (1 - within / total), len(groups) - 1) if total else 1.0
-        )
-    found = compute_peer(table)
+        within = sum(len(group) * np.var(group) for group in groups)
+        total = len(rows) * np.var(problem.ranks_QN[query, rows])
+        p = 1.0
+        if total:
+            h = (len(rows) - 1) * (1 - within / total)
+            p = stats.chi2.sf(h, len(groups) - 1)
+        values.append(p)
+    peer = compute_peer(problem.table)
     if values:
-        assert found["peer"] == pytest.approx(np.mean(values))
-        assert (found["queries"], found["queries_refused"]) == (len(values), 30 - len(values))
+        assert peer["peer"] == pytest.approx(np.mean(values))
+        assert peer["queries"] == len(values)
+        assert peer["queries_refused"] == QUERIES - len(values)
     else:
-        assert "constant" in found["reason"]
+        assert "constant" in peer["reason"]
 
 
-@SEEDS
-@settings(max_examples=20, deadline=None)
+@given(SEEDS)
+@settings(max_examples=10, deadline=None)
 def test_alignment_counts_each_pair_once_and_nothing_else(seed):
-    benchmark, table, scores_QN, _ = uneven(seed)
-    pairs = [(q, row) for q, rows in enumerate(benchmark.relevant) for row in rows]
-    distances = np.array([2 - 2 * scores_QN[pair] for pair in pairs])
-    same = np.array(
-        [benchmark.query_languages[q] == benchmark.passage_languages[row] for q, row in pairs]
-    )
+    problem = uneven_problem(seed)
+    benchmark = problem.benchmark
+    distances = []
+    is_same_language = []
+    for query, rows in enumerate(benchmark.relevant):
+        distances.append(2 - 2 * problem.scores_QN[query, rows])
+        query_language = benchmark.query_languages[query]
+        is_same_language.append(benchmark.passage_languages[rows] == query_language)
+    distances = np.concatenate(distances)
+    is_same_language = np.concatenate(is_same_language)
     expected = {
-        "same_language": distances[same].mean(),
-        "other_language": distances[~same].mean(),
+        "same_language": distances[is_same_language].mean(),
+        "other_language": distances[~is_same_language].mean(),
         "all": distances.mean(),
     }
-    assert compute_alignment(table) == pytest.approx(expected)
+    assert compute_alignment(problem.table) == pytest.approx(expected)
 
 
 def test_the_geometry_of_nothing_is_undefined():
-    benchmark, queries, passages = world(1)
-    nobody = replace(benchmark, relevant=[np.array([], int)] * 7)
-    assert np.isnan(
-        list(compute_alignment(rank_benchmark(queries, passages, nobody)).values())
-    ).all()
-    assert np.isnan(compute_uniformity(passages[:1])) and np.isfinite(
-        compute_uniformity(passages[:2])
-    )
-    assert np.isnan(
-        NeighbourLanguages(np.array([], int), passages[:0], np.array([], int)).same_language_share()
-    )
-
-
-def test_fewer_neighbours_than_wanted_are_all_counted():
-    """Five passages have four neighbours each; of languages 0 0 0 1 1 two, two, two, one and one speak their own."""
-    languages, passages = (
-        np.array([0, 0, 0, 1, 1]),
-        torch.from_numpy(np.random.default_rng(0).normal(size=(5, 4))),
-    )
-    passages = torch.nn.functional.normalize(passages, dim=1)
-    found = NeighbourLanguages(np.arange(5), passages, languages)
-    found.add(np.arange(5), passages, languages)
-    assert found.same_language_share() == pytest.approx((2 + 2 + 2 + 1 + 1) / 4 / 5)
+    benchmark, queries, passages = random_problem(1)
+    no_rows = np.array([], int)
+    nothing = replace(benchmark, relevant=[no_rows] * len(queries))
+    alignment = compute_alignment(rank_benchmark(queries, passages, nothing))
+    assert np.isnan(list(alignment.values())).all()
+    assert np.isnan(compute_uniformity(passages[:1]))
+    assert np.isfinite(compute_uniformity(passages[:2]))
+    neighbours = NeighbourLanguages(no_rows, torch.empty(0, 5), no_rows)
+    assert np.isnan(neighbours.same_language_share())

@@ -1,5 +1,7 @@
-"""Measures: with ties, the average over every order of the tied passages; without, the plain definitions."""
+"""Measures: with ties the average over every order of the tied passages, else the definitions."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import permutations, product
 
 import numpy as np
@@ -30,33 +32,40 @@ METRICS = (
 )
 
 
-def ranks_of(
-    scores: list[int], relevant: list[bool], own: list[bool], grades: list[int] | None = None
-) -> Ranks:
-    """One query, its pool given by scores; relevant passages in order of rank."""
-    scores, rows = np.array(scores), np.flatnonzero(relevant)
+@dataclass
+class Pool:
+    """The pool of one query: a value for each passage."""
+
+    scores: list[int]
+    is_relevant: list[bool]
+    is_own_language: list[bool]
+
+
+def rank_pool(pool: Pool, grades: list[int] | None = None) -> Ranks:
+    """The ranks of one query, its relevant passages in the order of their scores."""
+    scores = np.array(pool.scores)
+    rows = np.flatnonzero(pool.is_relevant)
     rows = rows[np.argsort(-scores[rows], kind="stable")]
     above = [(scores > scores[row]).sum() for row in rows]
     tied = [(scores == scores[row]).sum() - 1 for row in rows]
-    own_rows = np.array(own)[rows]
-    graded = None if grades is None else np.array(grades, float)[rows][None]
     return Ranks(
-        np.array([above]),
-        np.array([tied]),
-        np.array([own_rows]),
-        np.array([len(rows)]),
-        len(scores),
-        graded,
+        above_VR=np.array([above]),
+        tied_VR=np.array([tied]),
+        same_language_VR=np.array(pool.is_own_language)[rows][None],
+        count_V=np.array([len(rows)]),
+        pool_size=len(scores),
+        grade_VR=None if grades is None else np.array(grades, float)[rows][None],
     )
 
 
-def plain(order: list[int], relevant: list[bool], own: list[bool]) -> dict[str, float]:
-    """The textbook values of one strict ranking of the pool, for METRICS."""
-    hits = np.array([relevant[row] for row in order])
+def compute_textbook_values(order: list[int], pool: Pool) -> dict[str, float]:
+    """The values of METRICS for one strict ranking of a pool, by their definitions."""
+    hits = np.array([pool.is_relevant[row] for row in order])
     ranks = np.flatnonzero(hits) + 1
-    mine = np.array([own[row] for row in order if relevant[row]])
-    gain = hits / np.log2(np.arange(len(order)) + 2)
-    ideal = np.sort(hits)[::-1] / np.log2(np.arange(len(order)) + 2)
+    is_own = np.array([pool.is_own_language[row] for row in order if pool.is_relevant[row]])
+    discounts = np.log2(np.arange(len(order)) + 2)
+    gain = hits / discounts
+    ideal = np.sort(hits)[::-1] / discounts
     distance = ranks.max() - ranks.min() if len(ranks) > 1 else np.nan
     values = {
         "map": np.mean(np.arange(1, len(ranks) + 1) / ranks),
@@ -64,8 +73,8 @@ def plain(order: list[int], relevant: list[bool], own: list[bool]) -> dict[str, 
         "rank_distance_excess": distance - len(ranks) + 1,
         "rank_distance_normalised": distance / len(order),
         "max_rank": ranks.max(),
-        "lpr@1": float(mine[0]) if mine.any() and not mine.all() else np.nan,
-        "tlr@2": (ranks[~mine] <= 2).mean() if (~mine).any() else np.nan,
+        "lpr@1": float(is_own[0]) if is_own.any() and not is_own.all() else np.nan,
+        "tlr@2": (ranks[~is_own] <= 2).mean() if (~is_own).any() else np.nan,
     }
     for k in (1, 3):
         values[f"recall@{k}"] = (ranks <= k).mean()
@@ -78,83 +87,88 @@ def plain(order: list[int], relevant: list[bool], own: list[bool]) -> dict[str, 
     return values
 
 
-def orders(scores: list[int]):
+def iterate_orders(scores: list[int]) -> Iterator[list[int]]:
     """Every ranking of the pool that the scores allow."""
-    levels = sorted(set(scores), reverse=True)
-    groups = [[row for row, score in enumerate(scores) if score == level] for level in levels]
-    for arrangement in product(*(permutations(group) for group in groups)):
-        yield [row for group in arrangement for row in group]
+    groups = []
+    for level in sorted(set(scores), reverse=True):
+        tied_rows = [row for row, score in enumerate(scores) if score == level]
+        groups.append(permutations(tied_rows))
+    for arrangement in product(*groups):
+        yield [int(row) for row in np.concatenate(arrangement)]
 
 
 @st.composite
-def pools(draw):
+def pools(draw) -> Pool:
     size = draw(st.integers(1, 6))
-    column = lambda values: draw(st.lists(values, min_size=size, max_size=size))  # noqa: E731
-    scores, relevant, own = column(st.integers(0, 3)), column(st.booleans()), column(st.booleans())
-    relevant[draw(st.integers(0, size - 1))] = True
-    return scores, relevant, own
+    scores = draw(st.lists(st.integers(0, 3), min_size=size, max_size=size))
+    is_relevant = draw(st.lists(st.booleans(), min_size=size, max_size=size))
+    is_relevant[draw(st.integers(0, size - 1))] = True
+    is_own_language = draw(st.lists(st.booleans(), min_size=size, max_size=size))
+    return Pool(scores, is_relevant, is_own_language)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(pools())
 def test_ties_get_the_average_over_all_orders(pool):
-    scores, relevant, own = pool
-    values = compute_metrics(ranks_of(*pool), METRICS)
-    every = [plain(order, relevant, own) for order in orders(scores)]
+    values = compute_metrics(rank_pool(pool), METRICS)
+    orders = iterate_orders(pool.scores)
+    textbook_values = [compute_textbook_values(order, pool) for order in orders]
     for name in METRICS:
-        expected = np.mean([one[name] for one in every])
+        expected = np.mean([each[name] for each in textbook_values])
         np.testing.assert_allclose(values[name], [expected], rtol=1e-12, atol=1e-13, err_msg=name)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(pools(), min_size=2, max_size=5))
-def test_queries_do_not_influence_each_other(several):
-    """A batch of queries with different numbers of relevant passages gives the values of each query alone."""
-    alone = [ranks_of(*pool) for pool in several]
-    width = max(ranks.above_VR.shape[1] for ranks in alone)
-
-    def rows(name: str, filling: int) -> np.ndarray:
-        short = (getattr(ranks, name)[0] for ranks in alone)
-        return np.stack(
-            [np.pad(row, (0, width - len(row)), constant_values=filling) for row in short]
-        )
-
+def test_queries_do_not_influence_each_other(several_pools):
+    """Queries with different numbers of relevant passages have the values of each alone."""
+    alone = [rank_pool(pool) for pool in several_pools]
     together = Ranks(
-        rows("above_VR", np.iinfo(np.int32).max),
-        rows("tied_VR", 0),
-        rows("own_VR", 0),
-        np.concatenate([ranks.count_V for ranks in alone]),
-        alone[0].pool_size,
+        above_VR=stack_rows([ranks.above_VR for ranks in alone], np.iinfo(np.int32).max),
+        tied_VR=stack_rows([ranks.tied_VR for ranks in alone], 0),
+        same_language_VR=stack_rows([ranks.same_language_VR for ranks in alone], 0),
+        count_V=np.concatenate([ranks.count_V for ranks in alone]),
+        pool_size=alone[0].pool_size,
     )
-    names = [
-        name for name in METRICS if name != "rank_distance_normalised"
-    ]  # the pools differ in size here
+    # the pools differ in size, which this metric depends on
+    names = [name for name in METRICS if name != "rank_distance_normalised"]
     for name, values in compute_metrics(together, names).items():
         expected = [compute_metrics(ranks, [name])[name][0] for ranks in alone]
         np.testing.assert_allclose(values, expected, rtol=1e-13, err_msg=name)
 
 
-def test_by_hand():
-    ranks = ranks_of(
-        [5, 4, 3, 3], [False, True, False, True], [False, True, False, False]
-    )  # ranks 2, and 3 or 4
-    values = compute_metrics(
-        ranks,
-        ["map", "rank_distance", "lpr@1", "tlr@3", "tie_rate", "complete@3", "max_rank_normalised"],
-    )
+def stack_rows(rows: list[np.ndarray], filling: int) -> np.ndarray:
+    """Rows (1, R) of different lengths as one array, the short ones filled."""
+    width = max(row.shape[1] for row in rows)
+    padded = []
+    for row in rows:
+        padding = (0, width - row.shape[1])
+        padded.append(np.pad(row, ((0, 0), padding), constant_values=filling))
+    return np.concatenate(padded)
+
+
+def test_metrics_of_a_small_pool_by_hand():
+    """The relevant passages have rank 2, and rank 3 or 4."""
+    pool = Pool([5, 4, 3, 3], [False, True, False, True], [False, True, False, False])
+    names = ["map", "rank_distance", "lpr@1", "tlr@3", "tie_rate", "complete@3"]
+    values = compute_metrics(rank_pool(pool), [*names, "max_rank_normalised"])
     assert values["map"][0] == pytest.approx((1 / 2 + (2 / 3 + 2 / 4) / 2) / 2)
-    assert values["rank_distance"][0] == 1.5 and values["lpr@1"][0] == 1
-    assert values["tlr@3"][0] == values["tie_rate"][0] == values["complete@3"][0] == 0.5
+    assert values["rank_distance"][0] == 1.5
+    assert values["lpr@1"][0] == 1
+    assert values["tlr@3"][0] == 0.5
+    assert values["tie_rate"][0] == 0.5
+    assert values["complete@3"][0] == 0.5
     assert values["max_rank_normalised"][0] == pytest.approx(100 * (2 - np.log2(3.5)))
 
 
 @pytest.mark.parametrize(
-    ("ranks", "pool", "expected"),
+    ("ranks", "pool_size", "expected"),
     [
         ([1, 2], 8, 100),
         ([3, 4], 8, 50),
         ([1, 8], 8, 0),
         ([4], 16, 50),
+        ([1, 2, 6], 16, 100 * (4 - np.log2(6)) / (4 - np.log2(3))),
         ([1], 2, 100),
         ([2], 2, 0),
         ([1, 2], 3, 100),
@@ -162,60 +176,64 @@ def test_by_hand():
         ([1], 1, np.nan),
     ],
 )
-def test_the_normalised_last_rank_by_hand(ranks, pool, expected):
-    """In logarithms, 100 where the relevant passages come first and 0 where one is last; undefined where both are the same."""
-    relevant = [rank in ranks for rank in range(1, pool + 1)]
-    found = compute_metrics(
-        ranks_of([-rank for rank in range(pool)], relevant, relevant), ["max_rank_normalised"]
-    )
-    assert found["max_rank_normalised"] == pytest.approx([expected], nan_ok=True)
+def test_the_normalised_last_rank_by_hand(ranks, pool_size, expected):
+    """100 where the relevant passages come first, 0 where one is last, undefined where both are."""
+    scores = [-rank for rank in range(1, pool_size + 1)]
+    is_relevant = [rank in ranks for rank in range(1, pool_size + 1)]
+    ranks = rank_pool(Pool(scores, is_relevant, is_relevant))
+    values = compute_metrics(ranks, ["max_rank_normalised"])
+    assert values["max_rank_normalised"] == pytest.approx([expected], nan_ok=True)
 
 
 @pytest.mark.parametrize("size", [10, 10_000, 10_000_000])
 def test_large_pools_and_large_ties_stay_exact(size):
-    """One relevant passage in a tie of n: AP is the mean of 1 / rank."""
+    """The average precision of one relevant passage in a tie is the mean of 1 / rank."""
     for above, tied in ((0, size - 1), (size // 2, 1), (size - 2, 1)):
-        one = Ranks(
-            np.array([[above]]), np.array([[tied]]), np.array([[True]]), np.array([1]), size
+        ranks = Ranks(
+            above_VR=np.array([[above]]),
+            tied_VR=np.array([[tied]]),
+            same_language_VR=np.array([[True]]),
+            count_V=np.array([1]),
+            pool_size=size,
         )
         expected = (1 / np.arange(above + 1, above + tied + 2)).mean()
-        np.testing.assert_allclose(compute_metrics(one, ["map"])["map"], [expected], rtol=1e-7)
+        np.testing.assert_allclose(compute_metrics(ranks, ["map"])["map"], [expected], rtol=1e-7)
 
 
 def test_unknown_metrics_are_all_named():
+    ranks = rank_pool(Pool([1], [True], [True]))
     with pytest.raises(ValueError, match=r"\['mpa', 'ndcg', 'recall@0', 'map@3'\].*choose from"):
-        compute_metrics(ranks_of([1], [True], [True]), ["map", "mpa", "ndcg", "recall@0", "map@3"])
+        compute_metrics(ranks, ["map", "mpa", "ndcg", "recall@0", "map@3"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(pools(), st.lists(st.integers(1, 4), min_size=6, max_size=6), st.integers(1, 7))
 def test_graded_gains_of_tied_passages_get_the_average_over_all_orders(pool, grades, k):
-    scores, relevant, own = pool
-    gains = np.where(relevant, grades[: len(scores)], 0)
-    discounts = 1 / np.log2(np.arange(len(scores)) + 2)
+    gains = np.where(pool.is_relevant, grades[: len(pool.scores)], 0)
+    discounts = 1 / np.log2(np.arange(len(gains)) + 2)
     ideal = (np.sort(gains)[::-1] * discounts)[:k].sum()
-    every = [(gains[order] * discounts)[:k].sum() / ideal for order in orders(scores)]
-    value = compute_metrics(ranks_of(scores, relevant, own, gains.tolist()), [f"ndcg@{k}"])[
-        f"ndcg@{k}"
-    ]
-    np.testing.assert_allclose(value, [np.mean(every)], rtol=1e-12)
+    values = []
+    for order in iterate_orders(pool.scores):
+        values.append((gains[order] * discounts)[:k].sum() / ideal)
+    metric = f"ndcg@{k}"
+    value = compute_metrics(rank_pool(pool, gains.tolist()), [metric])[metric]
+    np.testing.assert_allclose(value, [np.mean(values)], rtol=1e-12)
 
 
 @given(st.integers(0, 10**6), st.integers(2, 40))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_scikit_learn_agrees_on_untied_scores(seed, size):
     rng = np.random.default_rng(seed)
-    scores, relevant = rng.permutation(size), rng.random(size) < 0.4
-    relevant[rng.integers(size)] = True
-    values = compute_metrics(
-        ranks_of(scores.tolist(), relevant.tolist(), [True] * size), ["map", "ndcg@5"]
-    )
-    assert values["map"][0] == pytest.approx(average_precision_score(relevant, scores))
-    assert values["ndcg@5"][0] == pytest.approx(
-        ndcg_score(relevant[None].astype(int), scores[None], k=5)
-    )
-    grades = relevant * rng.integers(1, 4, size)
-    value = compute_metrics(
-        ranks_of(scores.tolist(), relevant.tolist(), [True] * size, grades.tolist()), ["ndcg@5"]
-    )["ndcg@5"]
-    assert value[0] == pytest.approx(ndcg_score(grades[None], scores[None], k=5))
+    scores = rng.permutation(size)
+    is_relevant = rng.random(size) < 0.4
+    is_relevant[rng.integers(size)] = True
+    grades = is_relevant * rng.integers(1, 4, size)
+    pool = Pool(scores.tolist(), is_relevant.tolist(), [True] * size)
+    values = compute_metrics(rank_pool(pool), ["map", "ndcg@5"])
+    graded = compute_metrics(rank_pool(pool, grades.tolist()), ["ndcg@5"])
+    expected_ap = average_precision_score(is_relevant, scores)
+    assert values["map"][0] == pytest.approx(expected_ap)
+    expected_ndcg = ndcg_score(is_relevant[None].astype(int), scores[None], k=5)
+    assert values["ndcg@5"][0] == pytest.approx(expected_ndcg)
+    expected_graded = ndcg_score(grades[None], scores[None], k=5)
+    assert graded["ndcg@5"][0] == pytest.approx(expected_graded)

@@ -1,4 +1,4 @@
-"""Passages of several windows score as the best of them: against a brute force, whatever the batches."""
+"""Passages of several windows score as the best of them, and windows cover a text."""
 
 import numpy as np
 import pytest
@@ -9,78 +9,86 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from hybrid_ir.evaluation.passage_vectors import PassageVectors
+from hybrid_ir.evaluation.exact_scores import PassageVectors
 from hybrid_ir.evaluation.rank_counter import RankCounter
-from hybrid_ir.evaluation.rank_table import EVERY, OWN
-from hybrid_ir.evaluation.relevant_passages import list_relevant_rows, pad_rows
+from hybrid_ir.evaluation.rank_table import list_relevant_rows, pad_rows
 from hybrid_ir.model.tokens import cut_into_windows, find_window_spans
-from tests.evaluation.test_rank_counter import benchmark_of, fold
+from hybrid_ir.types import Benchmark
+from tests.support.vector_benchmarks import (
+    compute_all_scores,
+    count_by_brute_force,
+    random_benchmark,
+    random_relevant,
+)
+
+PASSAGES = 30
 
 
-def windowed(seed: int, passages: int = 30, width: int = 6):
-    """A benchmark whose passages have one to four windows; windows repeat, so that best windows tie."""
+def windowed_problem(seed: int) -> tuple[Benchmark, torch.Tensor, np.ndarray, torch.Tensor]:
+    """A benchmark whose passages have one to four windows, which repeat: best windows tie.
+
+    Returns the vectors of the queries, the row of each window, and the vectors of the windows.
+    """
     rng = np.random.default_rng(seed)
-    relevant = [np.sort(rng.choice(passages, rng.integers(0, 5), replace=False)) for _ in range(8)]
-    benchmark = benchmark_of(rng, 8, passages, relevant)
-    rows_W = np.repeat(np.arange(passages), rng.integers(1, 5, passages))
-    vectors = F.normalize(torch.from_numpy(rng.normal(size=(len(rows_W), width))).float(), dim=1)
-    vectors = vectors[torch.from_numpy(rng.integers(0, len(rows_W), len(rows_W)))]
-    queries = F.normalize(torch.from_numpy(rng.normal(size=(8, width))).float(), dim=1)
-    return benchmark, queries, rows_W, vectors
+    relevant = random_relevant(rng, 8, PASSAGES, most=4)
+    benchmark = random_benchmark(rng, 8, PASSAGES, relevant)
+    rows_W = np.repeat(np.arange(PASSAGES), rng.integers(1, 5, PASSAGES))
+    vectors_WD = F.normalize(torch.from_numpy(rng.normal(size=(len(rows_W), 6))).float(), dim=1)
+    vectors_WD = vectors_WD[torch.from_numpy(rng.integers(0, len(rows_W), len(rows_W)))]
+    queries_QD = F.normalize(torch.from_numpy(rng.normal(size=(8, 6))).float(), dim=1)
+    return benchmark, queries_QD, rows_W, vectors_WD
+
+
+def select_windows(rows_W: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The places of the windows of some passages, in the order of these passages."""
+    places = [np.flatnonzero(rows_W == row) for row in rows]
+    return np.concatenate([np.zeros(0, int), *places])
 
 
 @given(st.integers(0, 10**6), st.integers(1, 8))
-@settings(max_examples=40, deadline=None)
-def test_counts_of_windows_are_those_of_a_brute_force(seed, parts):
-    benchmark, queries_QD, rows_W, vectors_WD = windowed(seed)
-    scores_QW = fold(queries_QD.double().numpy()[:, None] * vectors_WD.double().numpy()[None])
-    scores_QN = np.stack([scores_QW[:, rows_W == row].max(1) for row in range(30)], 1)
+@settings(max_examples=20, deadline=None)
+def test_counts_of_windows_are_those_of_a_brute_force(seed, batches):
+    benchmark, queries_QD, rows_W, vectors_WD = windowed_problem(seed)
     relevant_QR = pad_rows(benchmark.relevant)
     rows_U = list_relevant_rows(relevant_QR)
-    known_W = np.isin(rows_W, rows_U)
+    is_relevant_W = np.isin(rows_W, rows_U)
     counter = RankCounter(
         queries_QD,
         benchmark.query_languages,
         relevant_QR,
-        vectors_WD[torch.from_numpy(known_W)],
+        vectors_WD[torch.from_numpy(is_relevant_W)],
         benchmark.passage_languages[rows_U],
         benchmark.languages,
-        relevant_rows_W=rows_W[known_W],
+        relevant_rows_W=rows_W[is_relevant_W],
     )
-    for part in np.array_split(np.random.default_rng(seed).permutation(30), parts):
-        chosen = (
-            np.concatenate([np.flatnonzero(rows_W == row) for row in part])
-            if len(part)
-            else np.zeros(0, int)
-        )
-        counter.add(
-            rows_W[chosen],
-            vectors_WD[torch.from_numpy(chosen)],
-            benchmark.passage_languages[rows_W[chosen]],
-        )
+    order = np.random.default_rng(seed).permutation(PASSAGES)
+    for rows in np.array_split(order, batches):
+        places = select_windows(rows_W, rows)
+        languages = benchmark.passage_languages[rows_W[places]]
+        counter.add(rows_W[places], vectors_WD[torch.from_numpy(places)], languages)
         counter.sums()
     table = counter.table()
-    assert table.pool_sizes.sum() == 30
-    for q, rows in enumerate(benchmark.relevant):
-        for r, row in enumerate(rows):
-            own = benchmark.passage_languages == benchmark.passage_languages[row]
-            for kind, pool in ((OWN, own), (EVERY, np.ones(30, bool))):
-                assert table.above[q, r, kind] == (scores_QN[q, pool] > scores_QN[q, row]).sum()
-                assert table.tied[q, r, kind] == (scores_QN[q, pool] == scores_QN[q, row]).sum() - 1
+    scores_QW = compute_all_scores(queries_QD, vectors_WD)
+    best_scores = [scores_QW[:, rows_W == row].max(1) for row in range(PASSAGES)]
+    above, tied = count_by_brute_force(benchmark, np.stack(best_scores, 1))
+    assert table.pool_sizes.sum() == PASSAGES
+    np.testing.assert_array_equal(table.above, above)
+    np.testing.assert_array_equal(table.tied, tied)
 
 
-def test_paired_scores_are_the_best_windows():
-    rows, vectors = (
-        torch.tensor([4, 4, 2, 7, 7, 7]),
-        torch.randn(6, 5, generator=torch.Generator().manual_seed(0)).double(),
-    )
+def test_paired_scores_are_those_of_the_best_windows():
+    rows = torch.tensor([4, 4, 2, 7, 7, 7])
+    vectors = torch.randn(6, 5, generator=torch.Generator().manual_seed(0)).double()
     queries = torch.randn(3, 5, generator=torch.Generator().manual_seed(1)).double()
-    known, passages = PassageVectors.of(rows, vectors)
-    assert known.tolist() == [4, 2, 7]
-    expected = torch.stack([(queries @ vectors[rows == row].T).amax(1) for row in known], 1)
-    torch.testing.assert_close(passages.scores(queries), expected)
-    query, passage = torch.tensor([0, 2, 2, 1]), torch.tensor([2, 0, 1, 2])
-    torch.testing.assert_close(passages.paired(queries, query, passage), expected[query, passage])
+    distinct_rows, passages = PassageVectors.from_windows(rows, vectors)
+    best = [(queries @ vectors[rows == row].T).amax(1) for row in distinct_rows]
+    expected = torch.stack(best, 1)
+    assert distinct_rows.tolist() == [4, 2, 7]
+    torch.testing.assert_close(passages.compute_scores(queries), expected)
+    query = torch.tensor([0, 2, 2, 1])
+    passage = torch.tensor([2, 0, 1, 2])
+    found = passages.compute_paired_scores(queries, query, passage)
+    torch.testing.assert_close(found, expected[query, passage])
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +98,10 @@ def reader(tokenizers) -> PreTrainedTokenizerBase:
 
 @pytest.fixture(scope="session")
 def letters() -> PreTrainedTokenizerBase:
-    """A token a letter, and one more where a text begins: a piece cut inside a word has more tokens than it had there."""
+    """A token a letter, and one more where a text begins.
+
+    A piece that is cut inside a word has more tokens than it had there.
+    """
     pieces = [
         ("<unk>", 0.0),
         ("▁", -1.0),
@@ -109,11 +120,13 @@ def letters() -> PreTrainedTokenizerBase:
 )
 @settings(max_examples=40, deadline=None)
 def test_pieces_that_get_tokens_at_their_edges_still_fit(letters, words, length, overlap):
-    text, end = " ".join(words), 0
-    spans = find_window_spans(text, letters, length, overlap)
-    for first, last in spans:
+    text = " ".join(words)
+    end = 0
+    for first, last in find_window_spans(text, letters, length, overlap):
         assert len(letters(text[first:last])["input_ids"]) <= length
-        assert not text[end:first].strip() and last >= end and last > first
+        assert not text[end:first].strip()
+        assert last >= end
+        assert last > first
         end = last
     assert not text[end:].strip()
 
@@ -125,18 +138,17 @@ def test_pieces_that_get_tokens_at_their_edges_still_fit(letters, words, length,
 )
 @settings(max_examples=40, deadline=None)
 def test_windows_fit_overlap_and_cover_the_text(reader, words, length, overlap):
-    text, prefix = " ".join(words), "Passage: "
+    text = " ".join(words)
+    prefix = "Passage: "
     spans = find_window_spans(text, reader, length, overlap, prefix)
-    assert cut_into_windows(text, reader, length, overlap, prefix) == [
-        text[first:last] for first, last in spans
-    ]
+    windows = cut_into_windows(text, reader, length, overlap, prefix)
+    assert windows == [text[first:last] for first, last in spans]
+    # each begins before or where the one before it ended, and reaches at least as far
     end = 0
-    for (
-        first,
-        last,
-    ) in spans:  # each begins before or where the one before it ended, and reaches at least as far
+    for first, last in spans:
         assert len(reader(prefix + text[first:last])["input_ids"]) <= length
-        assert not text[end:first].strip() and last >= end
+        assert not text[end:first].strip()
+        assert last >= end
         end = last
     assert not text[end:].strip()
     if len(spans) > 1 and overlap == 0.5:
@@ -144,13 +156,13 @@ def test_windows_fit_overlap_and_cover_the_text(reader, words, length, overlap):
 
 
 @pytest.mark.parametrize(
-    ("text", "length", "overlap", "said"),
+    ("text", "length", "overlap", "message"),
     [
         (("a", "b"), 30, 0.5, "not pairs"),
         ("a", 30, 1.0, "window_overlap=1.0 must be"),
         ("a b c", 4, 0.5, "leaves no room"),
     ],
 )
-def test_impossible_windows_are_refused(reader, text, length, overlap, said):
-    with pytest.raises(ValueError, match=said):
+def test_impossible_windows_are_refused(reader, text, length, overlap, message):
+    with pytest.raises(ValueError, match=message):
         cut_into_windows(text, reader, length, overlap, "Passage: Passage: Passage: Passage: ")

@@ -1,108 +1,124 @@
-"""Views: the values of trec_eval and ranx in every monolingual, cross-lingual and multilingual pool."""
+"""Views: the values of trec_eval and ranx in every pool, and the means over them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import pytrec_eval
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_ir.evaluation.rank_counter import rank_benchmark
-from hybrid_ir.evaluation.results import ALL, RETRIEVAL, VIEWS, Results
-from hybrid_ir.types import Benchmark, Source
+from hybrid_ir.evaluation.rank_table import MULTILINGUAL, VIEWS, RankTable
+from hybrid_ir.evaluation.results import RETRIEVAL, Results
+from hybrid_ir.types import Benchmark
+from tests.support.vector_benchmarks import LANGUAGES, random_problem, random_relevant
 
-LANGUAGES = ("de", "en", "zh")
 METRICS = ("map", "ndcg@10", "recall@1", "recall@10", "mrr@10", "mrr@300")
+QUERIES = 24
+PASSAGES = 150
+SEEDS = st.integers(0, 10**6)
 
 
-def world(seed: int, queries: int = 24, passages: int = 150, graded: bool = False):
-    """A benchmark without ties, and the scores of its embeddings; some queries lack answers in some languages."""
+@dataclass
+class Ranking:
+    """One pool as the oracles want it: relevant passages and ranking of every query."""
+
+    view: str
+    passage_language: int
+    qrels: dict[str, dict[str, int]]
+    run: dict[str, dict[str, float]]
+
+
+def ranked_problem(
+    seed: int, graded: bool = False, with_ties: bool = False
+) -> tuple[Benchmark, RankTable, np.ndarray]:
+    """A benchmark, its ranks and all scores; some queries lack answers in some languages."""
+    benchmark, queries_QD, passages_ND = random_problem(
+        seed, QUERIES, PASSAGES, width=8, with_ties=with_ties
+    )
     rng = np.random.default_rng(seed)
-    queries_QD, passages_ND = (
-        torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(n, 8))), dim=1).float()
-        for n in (queries, passages)
-    )
-    relevant = [
-        np.sort(rng.choice(passages, rng.integers(0, 7), replace=False)) for _ in range(queries)
-    ]
-    benchmark = Benchmark(
-        languages=LANGUAGES,
-        queries=["?"] * queries,
-        query_languages=rng.integers(0, 3, queries),
-        question_ids=[f"id{i // 2}" for i in range(queries)],
-        passages=["."] * passages,
-        passage_languages=rng.integers(0, 3, passages),
-        passage_ids=[f"p{i}" for i in range(passages)],
-        relevant=relevant,
-        source=Source("world", "", "", ""),
-        grades=[rng.integers(1, 4, len(rows)).astype(float) for rows in relevant]
-        if graded
-        else None,
-    )
-    return (
-        benchmark,
-        rank_benchmark(queries_QD, passages_ND, benchmark),
-        (queries_QD.double() @ passages_ND.double().T).numpy(),
-    )
+    relevant = random_relevant(rng, QUERIES, PASSAGES, most=6)
+    grades = None
+    if graded:
+        grades = [rng.integers(1, 4, len(rows)).astype(float) for rows in relevant]
+    benchmark = replace(benchmark, relevant=relevant, grades=grades)
+    scores_QN = (queries_QD.double() @ passages_ND.double().T).numpy()
+    return benchmark, rank_benchmark(queries_QD, passages_ND, benchmark), scores_QN
 
 
-def rankings(benchmark, scores_QN):
-    """Qrels and run of every view as the oracles want them: (view, passage language) -> (qrels, run)."""
+def compute_results(seed: int) -> tuple[Benchmark, Results]:
+    benchmark, table, _ = ranked_problem(seed)
+    return benchmark, Results.from_table(table, benchmark)
+
+
+def iterate_rankings(benchmark: Benchmark, scores_QN: np.ndarray) -> Iterator[Ranking]:
+    """The rankings of every pool, in the order of views and languages."""
     for view in VIEWS:
-        for language in [ALL] if view == "multi" else range(3):
-            pool = (benchmark.passage_languages == language) | (language == ALL)
-            qrels, run = {}, {}
-            for q, rows in enumerate(benchmark.relevant):
-                grade = dict(
-                    zip(
-                        rows,
-                        benchmark.grades[q] if benchmark.grades else np.ones(len(rows)),
-                        strict=True,
-                    )
-                )
-                found = [row for row in rows if pool[row]]
-                if found and (
-                    view == "multi"
-                    or (benchmark.query_languages[q] == language) == (view == "mono")
-                ):
-                    order = [row for row in np.argsort(-scores_QN[q]) if pool[row]]
-                    qrels[str(q)] = {str(row): int(grade[row]) for row in found}
-                    run[str(q)] = {
-                        str(row): float(len(order) - place) for place, row in enumerate(order)
-                    }
-            yield view, language, qrels, run
+        languages = [MULTILINGUAL] if view == "multi" else range(3)
+        for language in languages:
+            ranking = Ranking(view, language, {}, {})
+            for query in range(QUERIES):
+                add_query(ranking, query, benchmark, scores_QN)
+            yield ranking
 
 
-@pytest.fixture(scope="module", params=[(0, False), (1, False), (2, True), (3, True)], ids=str)
-def case(request):
+def add_query(ranking: Ranking, query: int, benchmark: Benchmark, scores_QN: np.ndarray) -> None:
+    """Adds a query to a ranking, if it asks that pool and has something relevant there."""
+    language = ranking.passage_language
+    is_in_pool = np.ones(PASSAGES, bool)
+    if language != MULTILINGUAL:
+        is_in_pool = benchmark.passage_languages == language
+        is_own_language = benchmark.query_languages[query] == language
+        if is_own_language != (ranking.view == "mono"):
+            return
+    relevant = {}
+    for place, row in enumerate(benchmark.relevant[query]):
+        if is_in_pool[row]:
+            grade = 1 if benchmark.grades is None else int(benchmark.grades[query][place])
+            relevant[str(row)] = grade
+    if relevant:
+        order = [row for row in np.argsort(-scores_QN[query]) if is_in_pool[row]]
+        scores = range(len(order), 0, -1)
+        ranking.qrels[str(query)] = relevant
+        ranking.run[str(query)] = {
+            str(row): float(score) for row, score in zip(order, scores, strict=True)
+        }
+
+
+@pytest.fixture(scope="module", params=[(0, False), (2, True)], ids=str)
+def case(request) -> tuple[Results, list[Ranking]]:
     seed, graded = request.param
-    benchmark, table, scores_QN = world(seed, graded=graded)
-    return Results.of(table, benchmark, METRICS), list(rankings(benchmark, scores_QN))
+    benchmark, table, scores_QN = ranked_problem(seed, graded)
+    results = Results.from_table(table, benchmark, METRICS)
+    return results, list(iterate_rankings(benchmark, scores_QN))
 
 
-def rows_of(results: Results, view: str, language: int) -> np.ndarray:
-    return ((results.view == VIEWS.index(view)) & (results.passage_language == language)).nonzero()[
-        0
-    ]
+def find_rows(results: Results, view: str, language: int) -> np.ndarray:
+    """The rows of results that belong to one pool."""
+    is_in_view = results.view == VIEWS.index(view)
+    return np.flatnonzero(is_in_view & (results.passage_language == language))
 
 
 def test_values_are_those_of_trec_eval(case):
-    names = {
+    trec_names = {
         "map": "map",
         "ndcg@10": "ndcg_cut_10",
         "recall@1": "recall_1",
         "recall@10": "recall_10",
         "mrr@300": "recip_rank",
     }
-    results, cases = case
-    for view, language, qrels, run in cases:
-        oracle = pytrec_eval.RelevanceEvaluator(qrels, set(names.values())).evaluate(run)
-        rows = rows_of(results, view, language)
-        assert [str(q) for q in results.query[rows]] == list(qrels)
-        for ours, theirs in names.items():
-            expected = [oracle[q][theirs] for q in qrels]
+    results, rankings = case
+    for ranking in rankings:
+        evaluator = pytrec_eval.RelevanceEvaluator(ranking.qrels, set(trec_names.values()))
+        oracle = evaluator.evaluate(ranking.run)
+        rows = find_rows(results, ranking.view, ranking.passage_language)
+        assert [str(query) for query in results.query[rows]] == list(ranking.qrels)
+        for name, trec_name in trec_names.items():
+            expected = [oracle[query][trec_name] for query in ranking.qrels]
             np.testing.assert_allclose(
-                results.values[ours][rows], expected, rtol=1e-9, err_msg=f"{view} {ours}"
+                results.values[name][rows], expected, rtol=1e-9, err_msg=f"{ranking.view} {name}"
             )
 
 
@@ -110,149 +126,179 @@ def test_values_are_those_of_trec_eval(case):
 def ranx():
     numba = pytest.importorskip("numba")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            numba.config, "DISABLE_JIT", True
-        )  # compiling takes a minute, these data a second
+        # compiling takes a minute, these data a second
+        patch.setattr(numba.config, "DISABLE_JIT", True)
         yield pytest.importorskip("ranx")
 
 
 def test_values_are_those_of_ranx(case, ranx):
     names = ["map", "ndcg@10", "recall@1", "recall@10", "mrr@10"]
-    results, cases = case
-    for view, language, qrels, run in cases:
+    results, rankings = case
+    for ranking in rankings:
         oracle = ranx.evaluate(
-            ranx.Qrels(qrels), ranx.Run(run), names, return_mean=False, make_comparable=True
+            ranx.Qrels(ranking.qrels),
+            ranx.Run(ranking.run),
+            names,
+            return_mean=False,
+            make_comparable=True,
         )
-        order = np.argsort([str(q) for q in sorted(map(int, qrels))])  # ranx sorts the ids as texts
-        rows = rows_of(results, view, language)[order]
+        queries = sorted(map(int, ranking.qrels))
+        order = np.argsort([str(query) for query in queries])  # ranx sorts the ids as texts
+        rows = find_rows(results, ranking.view, ranking.passage_language)[order]
         for name in names:
             np.testing.assert_allclose(
-                results.values[name][rows], oracle[name], rtol=1e-9, err_msg=f"{view} {name}"
+                results.values[name][rows],
+                oracle[name],
+                rtol=1e-9,
+                err_msg=f"{ranking.view} {name}",
             )
 
 
 def test_rank_distance_is_last_minus_first_rank(case):
-    results, cases = case
-    *_, qrels, run = cases[-1]
-    rows = rows_of(results, "multi", ALL)
-    for row, (q, relevant) in zip(rows, qrels.items(), strict=True):
-        order = sorted(run[q], key=run[q].get, reverse=True)
+    results, rankings = case
+    ranking = rankings[-1]
+    rows = find_rows(results, "multi", MULTILINGUAL)
+    for row, (query, relevant) in zip(rows, ranking.qrels.items(), strict=True):
+        order = list(ranking.run[query])
         ranks = sorted(order.index(passage) + 1 for passage in relevant)
-        distance = (
-            ranks[-1] - ranks[0] if len(ranks) > 1 else np.nan
-        )  # of one passage there is none
+        distance = ranks[-1] - ranks[0] if len(ranks) > 1 else np.nan  # of one there is none
         np.testing.assert_equal(results.values["rank_distance"][row], distance)
         assert results.values["max_rank"][row] == ranks[-1]
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 10**6))
+def test_language_metrics_follow_the_languages_of_relevant_passages():
+    benchmark, table, scores_QN = ranked_problem(3)
+    results = Results.from_table(table, benchmark)
+    for row in find_rows(results, "multi", MULTILINGUAL):
+        query = results.query[row]
+        order = np.argsort(-scores_QN[query]).tolist()
+        relevant = sorted(benchmark.relevant[query].tolist(), key=order.index)
+        ranks = np.array([order.index(passage) + 1 for passage in relevant])
+        query_language = benchmark.query_languages[query]
+        is_own = benchmark.passage_languages[relevant] == query_language
+        # undefined unless both an own and another language could come first
+        own_first = is_own[0] if is_own.any() and not is_own.all() else np.nan
+        np.testing.assert_equal(results.values["lpr@1"][row], own_first)
+        distance = (ranks[-1] - ranks[0]) / PASSAGES if len(ranks) > 1 else np.nan
+        found = results.values["rank_distance_normalised"][row]
+        assert found == pytest.approx(distance, nan_ok=True)
+        if not is_own.all():
+            expected = np.mean(ranks[~is_own] <= 20)
+            assert results.values["tlr@20"][row] == pytest.approx(expected)
+
+
+def test_the_tie_rate_counts_relevant_passages_that_tie():
+    benchmark, table, scores_QN = ranked_problem(3, with_ties=True)
+    results = Results.from_table(table, benchmark)
+    for row in find_rows(results, "multi", MULTILINGUAL):
+        query = results.query[row]
+        relevant_scores = scores_QN[query, benchmark.relevant[query]]
+        differences = np.abs(relevant_scores[:, None] - scores_QN[query])
+        is_tie = (differences < 1e-15).sum(1) > 1
+        assert results.values["tie_rate"][row] == pytest.approx(is_tie.mean())
+    assert results.values["tie_rate"].max() > 0
+
+
+@settings(max_examples=10, deadline=None)
+@given(SEEDS)
 def test_macro_is_the_mean_of_settings_and_micro_of_questions(seed):
-    benchmark, table, _ = world(seed)
-    results = Results.of(table, benchmark)
-    for view in VIEWS:
-        rows = results.view == VIEWS.index(view)
-        settings_ = [setting for setting in results.settings if setting.view == view]
-        assert sum(setting.queries for setting in settings_) == rows.sum()
+    _, results = compute_results(seed)
+    for number, view in enumerate(VIEWS):
+        is_in_view = results.view == number
+        view_settings = [setting for setting in results.settings if setting.view == view]
+        sizes = np.array([setting.queries for setting in view_settings])
+        assert sizes.sum() == is_in_view.sum()
         for name in RETRIEVAL:
-            assert results.macro(view)[name] == pytest.approx(
-                np.mean([setting.means[name] for setting in settings_])
-            )
-            assert results.micro(view)[name] == pytest.approx(results.values[name][rows].mean())
-            weighted = (
-                sum(setting.means[name] * setting.queries for setting in settings_) / rows.sum()
-            )
-            assert results.micro(view)[name] == pytest.approx(weighted)
+            means = np.array([setting.means[name] for setting in view_settings])
+            micro = results.values[name][is_in_view].mean()
+            assert results.macro(view)[name] == pytest.approx(means.mean())
+            assert results.micro(view)[name] == pytest.approx(micro)
+            assert results.micro(view)[name] == pytest.approx(np.average(means, weights=sizes))
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 10**6))
-def test_every_query_is_in_a_view_or_counted_as_left_out(seed):
-    benchmark, table, _ = world(seed)
-    results = Results.of(table, benchmark)
-    has = np.array(
-        [
-            [(benchmark.passage_languages[rows] == language).any() for language in range(3)]
-            for rows in benchmark.relevant
-        ]
-    )
-    own = has[np.arange(len(has)), benchmark.query_languages]
-    expected = {"mono": own.sum(), "cross": has.sum() - own.sum(), "multi": has.any(1).sum()}
-    possible = {"mono": len(has), "cross": 2 * len(has), "multi": len(has)}
+@settings(max_examples=10, deadline=None)
+@given(SEEDS)
+def test_every_query_is_in_a_view_or_counted_as_without_relevant(seed):
+    benchmark, results = compute_results(seed)
+    has_answer_QL = np.zeros((QUERIES, 3), bool)
+    for query, rows in enumerate(benchmark.relevant):
+        has_answer_QL[query, benchmark.passage_languages[rows]] = True
+    own = has_answer_QL[np.arange(QUERIES), benchmark.query_languages].sum()
+    multi = has_answer_QL.any(1).sum()
+    expected = {"mono": own, "cross": has_answer_QL.sum() - own, "multi": multi}
+    possible = {"mono": QUERIES, "cross": 2 * QUERIES, "multi": QUERIES}
     for number, view in enumerate(VIEWS):
         assert (results.view == number).sum() == expected[view]
-        assert results.left_out[view] == possible[view] - expected[view]
+        assert results.queries_without_relevant[view] == possible[view] - expected[view]
 
 
-def test_matrix_has_monolingual_means_on_the_diagonal():
-    benchmark, table, _ = world(0)
-    results = Results.of(table, benchmark)
-    matrix, cells = (
-        results.matrix("map"),
-        {(s.query_language, s.passage_language, s.view): s for s in results.settings},
-    )
-    for i, query in enumerate(LANGUAGES):
-        for j, passage in enumerate(LANGUAGES):
-            assert matrix[i, j] == cells[query, passage, "mono" if i == j else "cross"].means["map"]
+def test_the_matrix_has_monolingual_means_on_the_diagonal():
+    _, results = compute_results(0)
+    matrix = results.matrix("map")
+    for setting in results.settings:
+        if setting.view == "multi":
+            continue
+        row = LANGUAGES.index(setting.query_language)
+        column = LANGUAGES.index(setting.passage_language)
+        assert (setting.view == "mono") == (row == column)
+        assert matrix[row, column] == setting.means["map"]
     assert np.mean(np.diag(matrix)) == pytest.approx(results.macro("mono")["map"])
 
 
-def test_columns_name_every_query_and_the_summary_is_flat():
-    benchmark, table, _ = world(1)
-    results = Results.of(table, benchmark)
-    columns = results.columns().to_pandas()
-    assert len(columns) == len(results.view)
-    assert set(columns["view"]) == set(VIEWS) and set(columns["passage_language"]) == {
-        *LANGUAGES,
-        "all",
-    }
-    assert columns["question_id"][3] == benchmark.question_ids[columns["query"][3]]
-    assert np.isnan(columns["rank_distance"][columns["view"] != "multi"]).all()
+def test_the_table_of_queries_has_names_instead_of_numbers():
+    benchmark, results = compute_results(1)
+    table = results.to_arrow().to_pandas()
+    languages = np.array(benchmark.languages)
+    asked = [benchmark.question_ids[query] for query in table["query"]]
+    is_multi = table["view"] == "multi"
+    assert len(table) == len(results.view)
+    assert set(table["view"]) == set(VIEWS)
+    assert table["question_id"].tolist() == asked
+    expected_languages = languages[benchmark.query_languages[table["query"]]]
+    assert (table["query_language"] == expected_languages).all()
+    assert set(table["passage_language"][is_multi]) == {"all"}
+    assert set(table["passage_language"][~is_multi]) == set(LANGUAGES)
+    assert np.isnan(table["rank_distance"][~is_multi]).all()
+
+
+def test_pools_have_the_size_of_their_language():
+    benchmark, results = compute_results(1)
+    sizes = np.bincount(benchmark.passage_languages).tolist()
+    assert results.pool_sizes == dict(zip(LANGUAGES, sizes, strict=True))
+
+
+def test_the_summary_is_flat_and_leaves_out_what_is_undefined():
+    _, results = compute_results(1)
     summary = results.summary()
-    assert (
-        summary["multi/rank_distance"] > 0
-        and "mono/rank_distance" not in summary
-        and "loss" not in summary
-    )
-    assert not any(np.isnan(list(summary.values())))
+    assert summary["multi/rank_distance"] > 0
+    assert "mono/rank_distance" not in summary
+    assert "loss" not in summary
+    assert not np.isnan(list(summary.values())).any()
 
 
-def test_what_is_undefined_is_counted():
-    benchmark, table, _ = world(1)
-    results = Results.of(table, benchmark)
+def test_queries_without_a_value_of_a_metric_are_counted():
+    benchmark, results = compute_results(1)
     single = sum(len(rows) == 1 for rows in benchmark.relevant)
-    assert single and results.undefined("multi")["rank_distance"] == single
-    assert (
-        "map" not in results.undefined("multi") and results.undefined("mono") == {}
-    )  # of no row of that view
+    undefined = results.count_undefined_queries("multi")
+    assert single > 0
+    assert undefined["rank_distance"] == single
+    assert "map" not in undefined
+    assert results.count_undefined_queries("mono") == {}  # no query of that view has a distance
 
 
 def test_a_monolingual_benchmark_has_no_cross_lingual_numbers():
-    benchmark, table, _ = world(2)
-    one = Results.of(table, benchmark)
-    keep = [
-        np.array(
-            [
-                row
-                for row in rows
-                if benchmark.passage_languages[row] == benchmark.query_languages[q]
-            ],
-            int,
-        )
-        for q, rows in enumerate(benchmark.relevant)
-    ]
-    alone = Benchmark(**{**vars(benchmark), "relevant": keep})
-    vectors = torch.nn.functional.normalize(
-        torch.randn(200, 4, generator=torch.Generator().manual_seed(0)), dim=1
-    )
-    results = Results.of(
-        rank_benchmark(vectors[:24], vectors[24:174], alone, temperature=0.05), alone
-    )
-    assert (
-        results.left_out["mono"] == one.left_out["mono"]
-        and not (results.view == VIEWS.index("cross")).any()
-    )
-    assert np.isnan(results.macro("cross")["map"]) and not any(
-        name.startswith("cross") for name in results.summary()
-    )
+    benchmark, queries_QD, passages_ND = random_problem(2, QUERIES, PASSAGES, with_ties=False)
+    multilingual = Results.from_table(rank_benchmark(queries_QD, passages_ND, benchmark), benchmark)
+    own_relevant = []
+    for query, rows in enumerate(benchmark.relevant):
+        is_own = benchmark.passage_languages[rows] == benchmark.query_languages[query]
+        own_relevant.append(rows[is_own])
+    monolingual = replace(benchmark, relevant=own_relevant)
+    table = rank_benchmark(queries_QD, passages_ND, monolingual, temperature=0.05)
+    results = Results.from_table(table, monolingual)
+    expected = multilingual.queries_without_relevant["mono"]
+    assert results.queries_without_relevant["mono"] == expected
+    assert VIEWS.index("cross") not in results.view
+    assert np.isnan(results.macro("cross")["map"])
+    assert not any(name.startswith("cross") for name in results.summary())
     assert results.summary()["loss"] > 0

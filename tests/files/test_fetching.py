@@ -1,15 +1,15 @@
-"""The files of a data set: fetched once, locked, verified; what is wrong is named and nothing of the user's is overwritten."""
+"""Fetching the files of a data set: once, listed and verified, and nothing is overwritten."""
 
 import hashlib
 import json
-import multiprocessing
-from pathlib import Path
+import threading
 
 import pytest
 
 from hybrid_ir.evaluation.benchmarks import mlqa_r, xquad_r
 from hybrid_ir.files.fetching import (
-    LOCK,
+    FILE_LIST,
+    FileCheck,
     RemoteFile,
     fetch_files,
     github_file,
@@ -23,146 +23,162 @@ from tests.support.web import serving
 PAGES = {"/a/one.txt": b"one", "/a/sub/two.txt": b"two two", "/three.txt": b"three"}
 
 
-def sha(data: bytes) -> str:
+def compute_sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def record(url: str, known: bool = True) -> list[RemoteFile]:
-    return [
-        RemoteFile(
-            path.strip("/"), url + path, len(data) if known else None, sha(data) if known else None
-        )
-        for path, data in PAGES.items()
-    ]
+def list_remote_files(url: str, known: bool = True) -> list[RemoteFile]:
+    """The pages as files of a data set, with their sizes and checksums if these are known."""
+    files = []
+    for path, data in PAGES.items():
+        size = len(data) if known else None
+        sha256 = compute_sha256(data) if known else None
+        files.append(RemoteFile(path.strip("/"), url + path, size, sha256))
+    return files
 
 
-def statuses(files, folder) -> list[str]:
-    return [verdict.status for verdict in verify_files(files, folder)]
+def list_statuses(checks: list[FileCheck]) -> list[str]:
+    return [check.status for check in checks]
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_fetch_gets_what_is_missing_and_a_second_call_asks_for_nothing(tmp_path, known):
+def test_only_missing_files_are_fetched(tmp_path, known):
     with serving(pages=PAGES) as web:
-        files = record(web.url, known)
-        assert set(statuses(files, tmp_path)) == {"missing"}
+        files = list_remote_files(web.url, known)
+        assert list_statuses(verify_files(files, tmp_path)) == ["missing"] * 3
         assert fetch_files(files, tmp_path) == [file.path for file in files]
-        assert fetch_files(files, tmp_path) == [] and len(web.asked) == 3
+        assert fetch_files(files, tmp_path) == []
+        assert len(web.asked) == 3
         (tmp_path / "a/sub/two.txt").unlink()
         assert fetch_files(files, tmp_path) == ["a/sub/two.txt"]
-    assert statuses(files, tmp_path) == ["ok"] * 3
-    lock = json.loads((tmp_path / LOCK).read_text())["files"]
-    assert [row["path"] for row in lock] == sorted(file.path for file in files)
-    for row in lock:
-        data = PAGES["/" + row["path"]]
-        assert (row["size"], row["sha256"], row["origin"]) == (
-            len(data),
-            sha(data),
-            f"{web.url}/{row['path']}",
-        )
-        assert row["date"].startswith("20")
+    assert list_statuses(verify_files(files, tmp_path)) == ["ok"] * 3
 
 
-def test_verify_says_of_each_file_what_is_wrong(tmp_path):
+def test_the_list_of_files_has_size_checksum_origin_and_date(tmp_path):
     with serving(pages=PAGES) as web:
-        files = record(web.url, known=False)
+        files = list_remote_files(web.url)
+        fetch_files(files, tmp_path)
+    entries = json.loads((tmp_path / FILE_LIST).read_text())["files"]
+    assert [entry["path"] for entry in entries] == sorted(file.path for file in files)
+    for entry in entries:
+        data = PAGES["/" + entry["path"]]
+        assert entry["size"] == len(data)
+        assert entry["sha256"] == compute_sha256(data)
+        assert entry["origin"] == f"{web.url}/{entry['path']}"
+        assert entry["date"].startswith("20")
+
+
+def test_verifying_says_what_is_wrong_with_each_file(tmp_path):
+    with serving(pages=PAGES) as web:
+        files = list_remote_files(web.url, known=False)
         fetch_files(files, tmp_path)
     (tmp_path / "a/one.txt").write_bytes(b"eno")
     (tmp_path / "a/sub/two.txt").write_bytes(b"two")
     (tmp_path / "three.txt").unlink()
-    verdicts = verify_files(files, tmp_path)
-    assert [verdict.status for verdict in verdicts] == ["wrong sha256", "wrong size", "missing"]
-    assert sha(b"one") in verdicts[0].detail and sha(b"eno") in verdicts[0].detail
-    assert verdicts[1].detail == "3 bytes, expected 7" and all(
-        verdict.wrong for verdict in verdicts
-    )
+    checks = verify_files(files, tmp_path)
+    assert list_statuses(checks) == ["wrong sha256", "wrong size", "missing"]
+    assert compute_sha256(b"one") in checks[0].detail
+    assert compute_sha256(b"eno") in checks[0].detail
+    assert checks[1].detail == "3 bytes, expected 7"
+    assert all(check.wrong for check in checks)
 
 
-def test_the_released_checksum_wins_over_the_lock(tmp_path):
+def test_the_released_checksum_counts_more_than_the_listed_one(tmp_path):
     (tmp_path / "x").write_bytes(b"other")
     fetch_files([RemoteFile("x", "http://127.0.0.1:9/x")], tmp_path)
-    assert statuses([RemoteFile("x", "", 5, sha(b"right"))], tmp_path) == ["wrong sha256"]
+    released = RemoteFile("x", "", 5, compute_sha256(b"right"))
+    assert list_statuses(verify_files([released], tmp_path)) == ["wrong sha256"]
 
 
-def test_files_put_by_hand_are_locked_and_later_changes_seen(tmp_path):
+def test_files_put_by_hand_are_listed_and_later_changes_noticed(tmp_path):
     (tmp_path / "x").write_bytes(b"mine")
     files = [RemoteFile("x", "http://127.0.0.1:9/x")]
-    assert statuses(files, tmp_path) == ["no known checksum"]
-    assert (
-        fetch_files(files, tmp_path) == []
-        and read_file_list(tmp_path)["x"]["origin"] == "put here by hand"
-    )
-    assert statuses(files, tmp_path) == ["ok"]
+    assert list_statuses(verify_files(files, tmp_path)) == ["no known checksum"]
+    assert fetch_files(files, tmp_path) == []
+    assert read_file_list(tmp_path)["x"]["origin"] == "put here by hand"
+    assert list_statuses(verify_files(files, tmp_path)) == ["ok"]
     (tmp_path / "x").write_bytes(b"ours")
-    assert statuses(files, tmp_path) == ["wrong sha256"]
+    assert list_statuses(verify_files(files, tmp_path)) == ["wrong sha256"]
 
 
-def test_fetch_overwrites_nothing(tmp_path):
+def test_fetching_overwrites_nothing(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/one.txt").write_bytes(b"something else")
     with (
         serving(pages=PAGES) as web,
         pytest.raises(ValueError, match="1 files are not the released ones; delete") as raised,
     ):
-        fetch_files(record(web.url), tmp_path)
-    assert "one.txt: wrong size, 14 bytes, expected 3" in str(raised.value) and web.asked == []
+        fetch_files(list_remote_files(web.url), tmp_path)
+    assert "one.txt: wrong size, 14 bytes, expected 3" in str(raised.value)
+    assert web.asked == []
     assert (tmp_path / "a/one.txt").read_bytes() == b"something else"
 
 
-def test_what_was_fetched_before_an_error_stays_and_is_locked(tmp_path):
+@pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x"])
+def test_a_path_outside_the_folder_is_refused(tmp_path, path):
+    with pytest.raises(ValueError, match="no path in the folder of a data set"):
+        fetch_files([RemoteFile(path, "http://127.0.0.1:9/x")], tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_files_fetched_before_an_error_stay_and_are_listed(tmp_path):
     with serving(pages={"/a/one.txt": b"one"}) as web:
-        files = record(web.url, known=False)
+        files = list_remote_files(web.url, known=False)
         with pytest.raises(ValueError, match="two.txt: 404"):
             fetch_files(files, tmp_path, pause=0)
-        assert set(read_file_list(tmp_path)) == {"a/one.txt"}
+        assert list(read_file_list(tmp_path)) == ["a/one.txt"]
         web.pages = PAGES
         assert fetch_files(files, tmp_path) == ["a/sub/two.txt", "three.txt"]
 
 
-def test_a_mirror_has_the_same_paths(tmp_path):
-    with serving(pages={"/pre/fix" + path: data for path, data in PAGES.items()}) as web:
-        files = record("https://example.invalid")
+def test_a_mirror_serves_the_same_paths(tmp_path):
+    mirrored = {"/pre/fix" + path: data for path, data in PAGES.items()}
+    with serving(pages=mirrored) as web:
+        files = list_remote_files("https://example.invalid")
         assert len(fetch_files(files, tmp_path, mirror=f"{web.url}/pre/fix/")) == 3
     assert read_file_list(tmp_path)["three.txt"]["origin"] == f"{web.url}/pre/fix/three.txt"
+
+
+def test_without_a_mirror_the_address_stays():
     assert replace_server("https://a.org/b/c", None) == "https://a.org/b/c"
-    for wrong in ("somewhere", "ftp://x.org", "http://"):
-        with pytest.raises(ValueError, match=f"mirror={wrong} must be the address of a server"):
-            replace_server("https://a.org/b/c", wrong)
 
 
-def test_a_damaged_lock_is_one_clear_error(tmp_path):
-    for text in ("{", "[]", '{"files": [{}]}'):
-        (tmp_path / LOCK).write_text(text)
-        with pytest.raises(ValueError, match=r"files.json is damaged .* delete it"):
-            fetch_files([], tmp_path)
+@pytest.mark.parametrize("mirror", ["somewhere", "ftp://x.org", "http://"])
+def test_a_mirror_must_be_the_address_of_a_server(mirror):
+    with pytest.raises(ValueError, match=f"mirror={mirror} must be the address of a server"):
+        replace_server("https://a.org/b/c", mirror)
 
 
-def fetch_all(url: str, folder: str, got) -> None:
-    got.put(len(fetch_files(record(url), Path(folder))))
+@pytest.mark.parametrize("text", ["{", "[]", '{"files": [{}]}'])
+def test_a_damaged_list_of_files_is_one_clear_error(tmp_path, text):
+    (tmp_path / FILE_LIST).write_text(text)
+    with pytest.raises(ValueError, match=r"files.json is damaged .* delete it"):
+        fetch_files([], tmp_path)
 
 
-def test_two_processes_fetch_each_file_once(tmp_path):
-    context = multiprocessing.get_context("spawn")
+def test_two_at_the_same_time_fetch_each_file_once(tmp_path):
+    """Locks exclude threads and processes alike, and threads start in no time."""
+    fetched_counts = []
     with serving(pages=PAGES, pause=0.05) as web:
-        got = context.Queue()
-        processes = [
-            context.Process(target=fetch_all, args=(web.url, str(tmp_path), got)) for _ in range(2)
-        ]
-        for process in processes:
-            process.start()
-        assert sorted([got.get(timeout=60), got.get(timeout=60)]) == [0, 3]
-        for process in processes:
-            process.join()
-        assert sorted(web.paths) == sorted(PAGES)
+
+        def fetch() -> None:
+            fetched_counts.append(len(fetch_files(list_remote_files(web.url), tmp_path)))
+
+        threads = [threading.Thread(target=fetch) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=600)
+    assert sorted(fetched_counts) == [0, 3]
+    assert sorted(web.paths) == sorted(PAGES)
 
 
-def test_addresses_are_pinned(monkeypatch):
+def test_addresses_name_the_revision(monkeypatch):
     monkeypatch.delenv("HF_ENDPOINT", raising=False)
-    assert (
-        hub_file("o/r", "abc", "d/f.x").url
-        == "https://huggingface.co/datasets/o/r/resolve/abc/d/f.x"
-    )
+    path = "datasets/o/r/resolve/abc/d/f.x"
+    assert hub_file("o/r", "abc", "d/f.x").url == f"https://huggingface.co/{path}"
     monkeypatch.setenv("HF_ENDPOINT", "http://hub.local/")
-    assert hub_file("o/r", "abc", "d/f.x").url == "http://hub.local/datasets/o/r/resolve/abc/d/f.x"
+    assert hub_file("o/r", "abc", "d/f.x").url == f"http://hub.local/{path}"
     file = github_file("o/r", "abc", "d/f.x", "f.x", 3, "s")
     assert file == RemoteFile("f.x", "https://raw.githubusercontent.com/o/r/abc/d/f.x", 3, "s")
 
@@ -171,10 +187,13 @@ def test_addresses_are_pinned(monkeypatch):
     ("module", "name", "languages"), [(xquad_r, "xquad-r", 11), (mlqa_r, "mlqa-r", 7)]
 )
 def test_the_released_files_have_the_recorded_checksums(shared, module, name, languages):
-    files = module.files()
-    assert len(files) == languages + 1 and {
-        verdict.status for verdict in verify_files(files, shared / "data" / name)
-    } == {"ok"}
-    assert [file.path for file in module.files(["en", "de"])] == ["LICENSE", "de.json", "en.json"]
-    with pytest.raises(ValueError, match=r"languages=\['xx'\] must be some of \['ar', 'de'"):
-        module.files("xx")
+    files = module.list_files()
+    checks = verify_files(files, shared / "data" / name)
+    assert list_statuses(checks) == ["ok"] * (languages + 1)
+    assert [file.path for file in module.list_files(["en", "de"])] == [
+        "LICENSE",
+        "de.json",
+        "en.json",
+    ]
+    with pytest.raises(ValueError, match=r"languages=\['xx'\] must be .* some of \['ar', 'de'"):
+        module.list_files("xx")

@@ -1,4 +1,4 @@
-"""`hybrid-ir latency` as users start it: two real checkpoints, in real processes; and what goes wrong."""
+"""`hybrid-ir latency` as users start it: two real checkpoints, real processes, and its errors."""
 
 import json
 import os
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hybrid_ir.cli import latency
+from hybrid_ir.cli.main import run_command
 from hybrid_ir.runs.errors import USER_ERRORS
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +58,7 @@ def place(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def measured(place) -> Path:
-    code = "import sys; from hybrid_ir.cli import latency; latency.main(sys.argv[1:])"
+    code = "from hybrid_ir.cli.main import run_command as r; import sys; r('latency', sys.argv[1:])"
     checkpoints = [str(place / "run" / "checkpoints" / f"{name}.ckpt") for name in ("best", "last")]
     done = run(
         place,
@@ -165,12 +166,14 @@ def test_bad_input_is_one_clear_error(arguments, said, monkeypatch, tmp_path):
     Path("before").mkdir()
     Path("before/latency.json").write_text("{}")
     monkeypatch.setattr(
-        latency, "threads_of_tokenizers", lambda threads: None
+        latency, "limit_tokenizer_threads", lambda threads: None
     )  # of this process too, for all other tests
     with pytest.raises(USER_ERRORS, match=said):
-        latency.main(["benchmark=cldr_facts", *arguments])  # a later choice of a group wins
+        run_command(
+            "latency", ["benchmark=cldr_facts", *arguments]
+        )  # a later choice of a group wins
 
 
 def test_help_lists_every_key(capsys):
-    latency.main(["--help"])
+    run_command("latency", ["--help"])
     assert "batch_sizes" in capsys.readouterr().out

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hybrid_ir.latency.equivalence import equivalence, resampled, verdict
+from hybrid_ir.latency.statistics import compare_latencies, decide, resample_clusters
 
 ROUNDS, QUESTIONS, LANGUAGES = 3, 80, 4
 CLUSTERS_U = np.tile(np.arange(QUESTIONS), LANGUAGES)
@@ -18,7 +18,7 @@ TRIALS = 120
 def simulated(
     ratio: float, seed: int, noise: float = 0.08, question_noise: float = 0.15
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Latencies (R, U) of two checkpoints; the second is `ratio` times the first, by question a little more or less."""
+    """Latencies (R, U) of two checkpoints; the second is about `ratio` times the first."""
     rng = np.random.default_rng([7, seed])
     length_U = np.exp(rng.normal(0, 0.5, len(CLUSTERS_U)))
     effect_G = np.exp(rng.normal(np.log(ratio), question_noise, QUESTIONS))
@@ -31,7 +31,7 @@ def simulated(
 def share_called(verdicts: set[str], ratio: float, **choices) -> float:
     return np.mean(
         [
-            equivalence(*simulated(ratio, seed, **choices), CLUSTERS_U, resamples=300).verdict
+            compare_latencies(*simulated(ratio, seed, **choices), CLUSTERS_U, resamples=300).verdict
             in verdicts
             for seed in range(TRIALS)
         ]
@@ -40,7 +40,7 @@ def share_called(verdicts: set[str], ratio: float, **choices) -> float:
 
 @pytest.mark.parametrize("ratio", [1.05, 1 / 1.05])
 def test_at_the_edge_of_the_margin_it_calls_equivalent_once_in_twenty(ratio):
-    """The effect varies by question, so units that forgot their clusters would be called the same far too often."""
+    """The effect varies by question: units without clusters would pass as equal far too often."""
     share = share_called({"equivalent", "slightly different but within the margin"}, ratio)
     assert (
         0.01 <= share <= 0.11
@@ -65,11 +65,12 @@ def test_a_small_difference_is_told_from_none():
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 999), drift=st.floats(0.1, 3))
 def test_drift_that_hits_all_checkpoints_changes_nothing(seed, drift):
-    """A machine that slows down from query to query, by the same factor for both checkpoints of a visit."""
+    """A machine slows down by the same factor for both checkpoints of a visit."""
     first_RU, second_RU = simulated(1.03, seed)
     drift_U = np.exp(np.linspace(0, drift, len(CLUSTERS_U)))
     plain, drifted = (
-        equivalence(first_RU * d, second_RU * d, CLUSTERS_U, resamples=50) for d in (1.0, drift_U)
+        compare_latencies(first_RU * d, second_RU * d, CLUSTERS_U, resamples=50)
+        for d in (1.0, drift_U)
     )
     assert (
         plain.verdict == drifted.verdict
@@ -83,7 +84,7 @@ def test_drift_that_hits_all_checkpoints_changes_nothing(seed, drift):
 def test_swapping_the_checkpoints_changes_only_the_sign(seed):
     first_RU, second_RU = simulated(1.04, seed)
     there, back = (
-        equivalence(*pair, CLUSTERS_U, resamples=200)
+        compare_latencies(*pair, CLUSTERS_U, resamples=200)
         for pair in ((first_RU, second_RU), (second_RU, first_RU))
     )
     assert there.mean == pytest.approx(-back.mean) and there.mean_low == pytest.approx(
@@ -98,8 +99,8 @@ def test_one_outlier_among_the_rounds_is_outvoted():
     spoiled_RU[0] = (
         100 * spoiled_RU[0].max()
     )  # one round of three in which the machine did something else
-    clean = equivalence(first_RU, second_RU, CLUSTERS_U)
-    assert abs(equivalence(first_RU, spoiled_RU, CLUSTERS_U).mean - clean.mean) < 0.1
+    clean = compare_latencies(first_RU, second_RU, CLUSTERS_U)
+    assert abs(compare_latencies(first_RU, spoiled_RU, CLUSTERS_U).mean - clean.mean) < 0.1
 
 
 def test_the_value_is_the_log_ratio_of_medians():
@@ -107,7 +108,7 @@ def test_the_value_is_the_log_ratio_of_medians():
         np.array([[1.0, 10], [2, 20], [9, 90]]),
         np.array([[4.0, 10], [3, 50], [5, 40]]),
     )
-    found = equivalence(first_RU, second_RU, np.arange(2))
+    found = compare_latencies(first_RU, second_RU, np.arange(2))
     assert found.mean == pytest.approx(np.log([4 / 2, 40 / 20]).mean())
     assert found.verdict == "inconclusive" and found.p is None  # two questions say nothing
 
@@ -116,7 +117,7 @@ def test_the_value_is_the_log_ratio_of_medians():
 def test_interval_and_p_are_those_of_normal_theory_where_there_are_many_questions(ratio, margin):
     drawn_U = np.random.default_rng(11).normal(size=400)
     logs_U = np.log(ratio) + 0.25 * (drawn_U - drawn_U.mean()) / drawn_U.std()
-    found = equivalence(
+    found = compare_latencies(
         np.ones((1, 400)), np.exp(logs_U)[None], np.arange(400), margin, resamples=20_000
     )
     error = 0.25 / 20
@@ -136,19 +137,19 @@ def test_interval_and_p_are_those_of_normal_theory_where_there_are_many_question
 
 def test_p_is_never_0_and_needs_ten_questions():
     same = np.ones((1, 10))
-    assert equivalence(same, same, np.arange(10), resamples=99).p == 1 / 100
-    assert equivalence(same, same, np.arange(10), resamples=99).verdict == "equivalent"
-    few = equivalence(same, same, np.repeat(np.arange(9), [1] * 8 + [2]), resamples=99)
+    assert compare_latencies(same, same, np.arange(10), resamples=99).p == 1 / 100
+    assert compare_latencies(same, same, np.arange(10), resamples=99).verdict == "equivalent"
+    few = compare_latencies(same, same, np.repeat(np.arange(9), [1] * 8 + [2]), resamples=99)
     assert few.p is None and few.verdict == "inconclusive" and few.questions == 9
 
 
 @settings(max_examples=25, deadline=None)
 @given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=8), seed=st.integers(0, 99))
 def test_resamples_are_those_of_repeated_clusters(sizes, seed):
-    """Against the plain way: draw clusters, put their values together, take the mean and the lower median."""
+    """Against the plain way: draw clusters, join their values, take mean and lower median."""
     clusters_U = np.repeat(np.arange(len(sizes)), sizes)
     values_U = np.random.default_rng(seed).normal(size=len(clusters_U))
-    means_B, medians_B = resampled(values_U, clusters_U, 20, np.random.default_rng(seed))
+    means_B, medians_B = resample_clusters(values_U, clusters_U, 20, np.random.default_rng(seed))
     drawn_BG = np.random.default_rng(seed).multinomial(
         len(sizes), np.full(len(sizes), 1 / len(sizes)), 20
     )
@@ -170,11 +171,11 @@ def test_resamples_are_those_of_repeated_clusters(sizes, seed):
     ],
 )
 def test_verdicts(low, high, said):
-    assert verdict(low, high, 0.05) == said
+    assert decide(low, high, 0.05) == said
 
 
 def test_latencies_that_are_not_paired_are_refused():
     with pytest.raises(ValueError, match="are not paired"):
-        equivalence(np.ones((3, 4)), np.ones((3, 5)), np.arange(4))
+        compare_latencies(np.ones((3, 4)), np.ones((3, 5)), np.arange(4))
     with pytest.raises(ValueError, match="has no ratio"):
-        equivalence(np.ones((3, 4)), np.zeros((3, 4)), np.arange(4))
+        compare_latencies(np.ones((3, 4)), np.zeros((3, 4)), np.arange(4))

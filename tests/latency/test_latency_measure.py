@@ -1,4 +1,4 @@
-"""The timing loop under a clock of our own: every nanosecond lands at its checkpoint, stage and query."""
+"""The timing loop under a fake clock: every nanosecond lands at its checkpoint, stage and query."""
 
 # R rounds, U units, V contestants, S stages
 
@@ -10,18 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.latency.equivalence import equivalence
-from hybrid_ir.latency.measure import Contestant, Timings, measure
+from hybrid_ir.latency.measure import Contestant, time_contestants
 from hybrid_ir.latency.settings import Search
-from hybrid_ir.latency.study import Study
-from hybrid_ir.latency.summary import (
-    by_tokens,
-    equivalence_rows,
-    language_rows,
-    latency_rows,
-    quantiles,
+from hybrid_ir.latency.statistics import (
+    build_equivalence_rows,
+    build_language_rows,
+    build_latency_rows,
+    compare_latencies,
+    compute_quantiles,
+    sort_languages_by_tokens,
 )
-from hybrid_ir.latency.units import units
+from hybrid_ir.latency.study import Study, Timings, cut_into_units
 
 
 class Clock:
@@ -77,8 +76,8 @@ def contestants_of(clock: Clock, count: int, searches: int) -> list[Contestant]:
 )
 def test_every_nanosecond_is_where_it_belongs(numbers_benchmark, batch_size, count, searches, seed):
     """A swap of two checkpoints, of stages or of queries would put a wrong number somewhere."""
-    cut, clock = units(numbers_benchmark, batch_size), Clock()
-    timings = measure(
+    cut, clock = cut_into_units(numbers_benchmark, batch_size), Clock()
+    timings = time_contestants(
         contestants_of(clock, count, searches),
         numbers_benchmark.queries,
         cut,
@@ -97,13 +96,17 @@ def test_every_nanosecond_is_where_it_belongs(numbers_benchmark, batch_size, cou
 
 
 def test_checkpoints_are_interleaved_in_changing_orders(numbers_benchmark):
-    cut, clock = units(numbers_benchmark, 1), Clock()
-    measure(contestants_of(clock, 3, 1), numbers_benchmark.queries, cut, 2, 0, 5, clock=clock)
+    cut, clock = cut_into_units(numbers_benchmark, 1), Clock()
+    time_contestants(
+        contestants_of(clock, 3, 1), numbers_benchmark.queries, cut, 2, 0, 5, clock=clock
+    )
     visits = np.array(clock.visits).reshape(-1, 3)
     assert (np.sort(visits, axis=1) == np.arange(3)).all()  # on every unit each of them once
     assert len({tuple(order) for order in visits}) == 6
     again = Clock()
-    measure(contestants_of(again, 3, 1), numbers_benchmark.queries, cut, 2, 0, 5, clock=again)
+    time_contestants(
+        contestants_of(again, 3, 1), numbers_benchmark.queries, cut, 2, 0, 5, clock=again
+    )
     assert again.visits == clock.visits
 
 
@@ -114,12 +117,18 @@ def test_what_is_waited_for_belongs_to_its_stage(numbers_benchmark):
     one = contestants_of(clock, 1, 1)[0]
     asynchronous = replace(
         one,
-        inputs=lambda texts: pending.append(3) or texts,
+        tokenise=lambda texts: pending.append(3) or texts,
         forward=lambda texts: pending.append(50) or texts,
         wait=lambda: clock.take(pending.pop()),
     )
-    timings = measure(
-        [asynchronous], numbers_benchmark.queries, units(numbers_benchmark, 8), 1, 0, 0, clock=clock
+    timings = time_contestants(
+        [asynchronous],
+        numbers_benchmark.queries,
+        cut_into_units(numbers_benchmark, 8),
+        1,
+        0,
+        0,
+        clock=clock,
     )
     assert (timings.ns_RUVS[..., 0] == 3).all() and (timings.ns_RUVS[..., 1] == 50).all()
 
@@ -127,7 +136,7 @@ def test_what_is_waited_for_belongs_to_its_stage(numbers_benchmark):
 @settings(max_examples=30, deadline=None)
 @given(batch_size=st.integers(1, 50))
 def test_units_hold_every_query_once_in_one_language(numbers_benchmark, batch_size):
-    cut = units(numbers_benchmark, batch_size)
+    cut = cut_into_units(numbers_benchmark, batch_size)
     assert sorted(np.concatenate(cut.rows)) == list(range(len(numbers_benchmark.queries)))
     assert cut.queries_U.max() <= batch_size
     for rows, language in zip(cut.rows, cut.languages_U, strict=True):
@@ -145,7 +154,7 @@ def study(numbers_benchmark) -> Study:
     rng = np.random.default_rng(4)
     timings = [
         Timings(cut, rng.integers(1_000, 9_000_000, (3, len(cut), 2, 4)))
-        for cut in (units(numbers_benchmark, 1), units(numbers_benchmark, 7))
+        for cut in (cut_into_units(numbers_benchmark, 1), cut_into_units(numbers_benchmark, 7))
     ]
     tokens_Q = rng.integers(3, 40, len(numbers_benchmark.queries))
     return Study(
@@ -159,10 +168,10 @@ def study(numbers_benchmark) -> Study:
 
 def test_tables_are_those_of_the_rows(study):
     """Every number of the tables again, by pandas from the rows of the file."""
-    frame = study.table().to_pandas()
+    frame = study.build_table().to_pandas()
     frame["total_ns"] = frame["tokenise_ns"] + frame["encode_ns"] + frame["search_ns"]
     keys = ["checkpoint", "backend", "batch_size", "search", "pool"]
-    for row in latency_rows(study):
+    for row in build_latency_rows(study):
         mine = frame[(frame[keys] == [row[key] for key in keys]).all(axis=1)]
         assert len(mine) == 3 * row["units"]
         for stage in ("tokenise", "encode", "search", "total"):
@@ -177,7 +186,7 @@ def test_tables_are_those_of_the_rows(study):
         assert row["ms"]["per_query"]["p50"] == pytest.approx(
             (mine["total_ns"] / mine["queries"]).median() / 1e6
         )
-    for row in language_rows(study):
+    for row in build_language_rows(study):
         mine = frame[
             (frame[keys] == [row[key] for key in keys]).all(axis=1)
             & (frame["language"] == row["language"])
@@ -186,7 +195,7 @@ def test_tables_are_those_of_the_rows(study):
         assert row["tokens_per_query"]["mean"] == pytest.approx(
             mine["tokens"].sum() / mine["queries"].sum()
         )
-    assert len(language_rows(study)) == 2 * 2 * 2 * 3
+    assert len(build_language_rows(study)) == 2 * 2 * 2 * 3
 
 
 def test_swapped_timings_of_two_checkpoints_are_seen(study):
@@ -197,13 +206,13 @@ def test_swapped_timings_of_two_checkpoints_are_seen(study):
     ]
     swapped = [replace(t, ns_RUVS=t.ns_RUVS[:, :, ::-1]) for t in slower]
     for timings, sign in ((slower, 1), (swapped, -1)):
-        rows = equivalence_rows(replace(study, timings=timings), 0.05, 1)
+        rows = build_equivalence_rows(replace(study, timings=timings), 0.05, 1)
         assert len(rows) == 2 * 3 and all(sign * row["slower"]["mean"] > 0.3 for row in rows)
         assert {row["verdict"] for row in rows if row["batch_size"] == 1} == {"different"}
 
 
 def test_equivalence_rows_are_those_of_the_stages_that_they_name(study):
-    rows = equivalence_rows(study, 0.3, 3)
+    rows = build_equivalence_rows(study, 0.3, 3)
     assert [(row["batch_size"], row["search"], row["pool"]) for row in rows] == [
         (size, *search)
         for size in (1, 7)
@@ -218,8 +227,8 @@ def test_equivalence_rows_are_those_of_the_stages_that_they_name(study):
             "encode" if row["search"] is None else "total"
         )
         place = 1 if row["pool"] == 90 else 0
-        ns = [timings.stages(v, place)[row["stage"]] for v in (first, second)]
-        expected = equivalence(*ns, timings.units.clusters_U, 0.3, seed=3)
+        ns = [timings.get_stages(v, place)[row["stage"]] for v in (first, second)]
+        expected = compare_latencies(*ns, timings.units.clusters_U, 0.3, seed=3)
         for name, value in row["slower"].items():
             assert value == pytest.approx(np.exp(getattr(expected, name)) - 1)
         assert (row["p"], row["verdict"], row["questions"], row["margin"]) == (
@@ -235,7 +244,7 @@ def test_rows_by_language_hold_the_tokens_of_their_checkpoint_most_tokens_first(
     tokens_Q = (
         np.array([5, 9, 2])[benchmark.query_languages] + np.arange(len(benchmark.queries)) % 3
     )
-    rows = language_rows(replace(study, tokens={"a": tokens_Q, "b": 3 * tokens_Q[::-1]}))
+    rows = build_language_rows(replace(study, tokens={"a": tokens_Q, "b": 3 * tokens_Q[::-1]}))
     for row in rows:
         mine_Q = benchmark.query_languages == benchmark.languages.index(row["language"])
         tokens = tokens_Q[mine_Q] if row["checkpoint"] == "a" else 3 * tokens_Q[::-1][mine_Q]
@@ -251,8 +260,8 @@ def test_rows_by_language_hold_the_tokens_of_their_checkpoint_most_tokens_first(
         benchmark=replace(benchmark, query_languages=uneven_Q),
         tokens={"a": np.array([5, 9, 2])[uneven_Q]},
     )
-    assert by_tokens(fewer) == order
-    per_unit = {row["batch_size"]: row["queries_per_unit"] for row in latency_rows(study)}
+    assert sort_languages_by_tokens(fewer) == order
+    per_unit = {row["batch_size"]: row["queries_per_unit"] for row in build_latency_rows(study)}
     assert per_unit == {
         t.units.batch_size: pytest.approx(len(benchmark.queries) / len(t.units))
         for t in study.timings
@@ -262,7 +271,7 @@ def test_rows_by_language_hold_the_tokens_of_their_checkpoint_most_tokens_first(
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(1, 10**9), min_size=1, max_size=50))
 def test_quantiles_are_numpys(ns):
-    found = quantiles(np.array(ns))
+    found = compute_quantiles(np.array(ns))
     assert [found[name] for name in ("p50", "p95", "p99")] == pytest.approx(
         np.percentile(ns, [50, 95, 99]) / 1e6
     )

@@ -1,4 +1,4 @@
-"""Backends give the same vectors, pools and searches are what they say, and what cannot be had is said."""
+"""Backends give the same vectors, pools and searches fit their names, and errors are clear."""
 
 import sys
 from importlib.util import find_spec
@@ -13,16 +13,16 @@ from rich.console import Console
 
 from hybrid_ir.files.atomic import write_atomically
 from hybrid_ir.latency import pools
-from hybrid_ir.latency.backends import agrees, contestant, with_encode
+from hybrid_ir.latency.backends import build_contestant, replace_encode, require_same_vectors
 from hybrid_ir.latency.measure import count_tokens
 from hybrid_ir.latency.pools import (
-    bytes_needed,
     check_memory,
-    passage_vectors,
-    random_units,
-    repeated,
+    count_bytes,
+    draw_unit_vectors,
+    encode_passage_sample,
+    repeat_with_noise,
 )
-from hybrid_ir.latency.search import exact, hnsw, overlap
+from hybrid_ir.latency.search import build_exact_search, build_hnsw_search, compute_overlap
 from hybrid_ir.latency.session import run_latency_session
 from hybrid_ir.latency.settings import LatencySettings, Unavailable
 from hybrid_ir.model.adapters import BiEncoderAdapter
@@ -44,13 +44,13 @@ def test_every_backend_gives_the_vectors_of_the_encoder(texts):
         ("torch_bf16", 0.05),
         *([("onnx", 1e-5)] if installed else []),
     ):
-        made = contestant("small", texts, backend)
+        made = build_contestant("small", texts, backend)
         for batch in (
             QUERIES,
             QUERIES[:1],
             QUERIES * 3,
         ):  # other numbers of texts and tokens than the export saw
-            found_BD = made.forward(made.inputs(batch))
+            found_BD = made.forward(made.tokenise(batch))
             assert torch.allclose(
                 found_BD, expected_BD.repeat(3, 1)[: len(batch)], atol=tolerance + 1e-6
             ), backend
@@ -61,12 +61,14 @@ def test_every_backend_gives_the_vectors_of_the_encoder(texts):
 
 def test_a_backend_of_other_vectors_is_left_out(texts):
     other = BiEncoderAdapter(
-        with_encode(texts, lambda ids_BT, mask_BT: texts.encoder._encode(ids_BT.flip(0), mask_BT)),
+        replace_encode(
+            texts, lambda ids_BT, mask_BT: texts.encoder._encode(ids_BT.flip(0), mask_BT)
+        ),
         "other",
     )
     with pytest.raises(Unavailable, match="not those of torch_fp32: cosine"):
-        agrees(texts, other)
-    agrees(texts, texts)
+        require_same_vectors(texts, other)
+    require_same_vectors(texts, texts)
 
 
 def test_what_is_not_installed_is_said_and_the_others_go_on(
@@ -91,7 +93,7 @@ def test_what_is_not_installed_is_said_and_the_others_go_on(
         search.kind for search in study.searches
     ] == ["exact"]
     assert (
-        study.table().num_rows == len(numbers_benchmark.queries)
+        study.build_table().num_rows == len(numbers_benchmark.queries)
         and "passages of texts made" not in card["vectors"]
     )
     assert left_out == [
@@ -113,7 +115,9 @@ def test_tokens_are_those_that_are_read(texts, numbers_benchmark):
         len(ids) for ids in texts.encoder.tokenizers["query"].read(numbers_benchmark.queries)[0]
     ]
     assert (
-        count_tokens(contestant("small", texts, "torch_fp32"), numbers_benchmark.queries).tolist()
+        count_tokens(
+            build_contestant("small", texts, "torch_fp32"), numbers_benchmark.queries
+        ).tolist()
         == expected
     )
 
@@ -126,10 +130,10 @@ def test_tokens_are_those_that_are_read(texts, numbers_benchmark):
     chunk=st.integers(1, 50),
 )
 def test_a_pool_repeats_its_passages_with_a_little_noise(rows, size, width, chunk):
-    vectors_MD = random_units(rows, width, torch.float32, CPU, 1)
+    vectors_MD = draw_unit_vectors(rows, width, torch.float32, CPU, 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pools, "CHUNK", chunk)  # however many are made at once
-        pool_ND = repeated(vectors_MD, size, True, torch.float32, CPU, 2)
+        pool_ND = repeat_with_noise(vectors_MD, size, True, torch.float32, CPU, 2)
     assert pool_ND.shape == (size, width)
     assert torch.allclose(pool_ND[:rows], vectors_MD[:size], atol=1e-6)
     assert torch.allclose(pool_ND.norm(dim=1), torch.ones(size), atol=1e-5)
@@ -139,49 +143,57 @@ def test_a_pool_repeats_its_passages_with_a_little_noise(rows, size, width, chun
 
 
 def test_passages_are_drawn_from_all_and_encoded(texts, numbers_benchmark):
-    every = passage_vectors(texts, numbers_benchmark, 1000, 1)
+    every = encode_passage_sample(texts, numbers_benchmark, 1000, 1)
     items = texts.read(numbers_benchmark.passages, "passage")
     assert torch.allclose(every, texts.encode(items, "passage"), atol=1e-6)
-    assert len(passage_vectors(texts, numbers_benchmark, 10, 1)) == 10
+    assert len(encode_passage_sample(texts, numbers_benchmark, 10, 1)) == 10
 
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 99), queries=st.integers(1, 5))
 def test_exact_search_is_the_sorted_products(seed, queries):
     pool_ND, vectors_BD = (
-        random_units(rows, 8, torch.float32, CPU, seed) for rows in (60, queries)
+        draw_unit_vectors(rows, 8, torch.float32, CPU, seed) for rows in (60, queries)
     )
     order_BN = np.argsort(-(vectors_BD @ pool_ND.T).numpy(), axis=1)
-    assert (exact(pool_ND, 7)(vectors_BD).numpy() == order_BN[:, :7]).all()
+    assert (build_exact_search(pool_ND, 7)(vectors_BD).numpy() == order_BN[:, :7]).all()
 
 
 def test_hnsw_finds_nearly_what_exact_search_finds():
     pool_ND, vectors_BD = (
-        repeated(random_units(300, 16, torch.float32, CPU, 1), 2000, True, torch.float32, CPU, 1),
+        repeat_with_noise(
+            draw_unit_vectors(300, 16, torch.float32, CPU, 1), 2000, True, torch.float32, CPU, 1
+        ),
         None,
     )
     vectors_BD = pool_ND[:40]
     if find_spec("faiss"):
-        assert overlap(hnsw(pool_ND, 10)(vectors_BD), exact(pool_ND, 10)(vectors_BD)) > 0.9
-    assert overlap([[1, 2, 3, 4]], [[4, 3, 9, 8]]) == 0.5
+        assert (
+            compute_overlap(
+                build_hnsw_search(pool_ND, 10)(vectors_BD),
+                build_exact_search(pool_ND, 10)(vectors_BD),
+            )
+            > 0.9
+        )
+    assert compute_overlap([[1, 2, 3, 4]], [[4, 3, 9, 8]]) == 0.5
 
 
 def test_a_pool_that_does_not_fit_is_refused_with_its_bytes(monkeypatch):
     asked = LatencySettings(pools=[1_000, 10_000_000], search=["exact", "hnsw"], batch_sizes=[1])
-    exact_bytes, index_bytes = bytes_needed(asked, [384], "float32")
+    exact_bytes, index_bytes = count_bytes(asked, [384], "float32")
     assert exact_bytes == 10_000_000 * (384 * 4 + 4) and index_bytes > 10_001_000 * 384 * 4
-    monkeypatch.setattr(pools, "available_bytes", lambda device: 10**9)
+    monkeypatch.setattr(pools, "read_free_memory", lambda device: 10**9)
     with pytest.raises(
         ValueError,
         match=f"need {exact_bytes + index_bytes:,} bytes of cpu memory, 1,000,000,000 are free",
     ):
         check_memory(asked, [384], CPU)
-    monkeypatch.setattr(pools, "available_bytes", lambda device: exact_bytes + index_bytes)
+    monkeypatch.setattr(pools, "read_free_memory", lambda device: exact_bytes + index_bytes)
     check_memory(asked, [384], CPU)
 
 
 def test_memory_is_asked_of_the_system():
-    assert pools.available_bytes(CPU) is None or pools.available_bytes(CPU) > 10**6
+    assert pools.read_free_memory(CPU) is None or pools.read_free_memory(CPU) > 10**6
 
 
 @pytest.mark.parametrize(
@@ -199,7 +211,8 @@ def test_memory_is_asked_of_the_system():
         ({"search": ["exact", "exact"]}, "names something twice"),
         (
             {"rounds": 0, "warmup": -1, "pool_dtype": "int8"},
-            "rounds=0 must be a whole number from 1; warmup=-1 must be a whole number from 0; pool_dtype='int8' must be one of float32",
+            "rounds=0 must be a whole number from 1; warmup=-1 must be a whole number from 0; "
+            "pool_dtype='int8' must be one of float32",
         ),
     ],
 )

@@ -1,174 +1,214 @@
-"""A run that is killed, asked to stop, or out of disk goes on as if nothing had happened: real processes and command lines."""
+"""A run that is killed or asked to stop goes on as if nothing had happened.
+
+These tests start real processes by the real command line. They wait for progress of the run,
+never for the clock.
+"""
 
 import json
 import random
+import shutil
 import signal
-import time
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE
-from tests.runs.test_processes import until
-from tests.support.command_line import start, train
+from hybrid_ir.system.processes import RankProcesses, RanksEnded
+from tests.support.command_line import (
+    HANG_SECONDS,
+    environment,
+    read_output,
+    start,
+    train,
+    train_command,
+    wait_until,
+)
 
+STEPS = 60
+CHECKPOINT_EVERY = 7
 RUN = [
     "debug=smoke",
     "corpus.languages=[de,en,zh]",
-    "benchmark.languages=[de,en,zh]",
     "validation.languages=[de,en,zh]",
-    "trainer.max_steps=120",
+    "model.backbone.vocab_size=1000",
+    "model.dropout=0.1",
+    f"trainer.max_steps={STEPS}",
     "trainer.val_check_interval=20",
     "trainer.log_every_n_steps=1",
-    "model.dropout=0.1",
-    "callbacks.checkpoint_last.every_n_train_steps=7",
+    f"callbacks.checkpoint_last.every_n_train_steps={CHECKPOINT_EVERY}",
     "callbacks.early_stopping.patience=20",
 ]
+MEASURED = ["benchmark.languages=[de,en,zh]", "benchmark.max_queries=50"]
+NOT_MEASURED = ["benchmark=none"]
+TWO_PROCESSES = [*RUN, *NOT_MEASURED, "trainer=ddp_cpu"]
 
 
 @pytest.fixture(scope="module")
-def whole(place) -> Path:
-    """A run that nobody disturbs."""
-    done = train(place, *RUN, f"hydra.run.dir={place / 'whole'}")
-    assert done.returncode == 0, done.stderr
-    return place / "whole"
+def undisturbed(place) -> Path:
+    """The folder of a run that nobody disturbs."""
+    folder = place / "undisturbed"
+    run = train(place, *RUN, *MEASURED, f"hydra.run.dir={folder}")
+    assert run.returncode == 0, run.stderr
+    return folder
 
 
-def same(one: Path, other: Path, exactly: bool = True) -> None:
-    """The same log, the same results, and the same weights to the last bit."""
-    logs = [
-        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        for folder in (one, other)
-    ]
-    assert [row["step"] for row in logs[0]] == [row["step"] for row in logs[1]]
-    told = [
-        [row["train/masked_share"] for row in log if "train/masked_share" in row] for log in logs
-    ]
-    assert len(set(told[0])) > 3 and told[0] == pytest.approx(
-        told[1], abs=1e-6
-    )  # it differs from batch to batch
-    saved = [
-        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-        for folder in (one, other)
-    ]
-    assert saved[0]["global_step"] == saved[1]["global_step"] == 120
-    if exactly:
-        assert logs[0] == logs[1]
-        assert (one / "metrics.json").read_text() == (other / "metrics.json").read_text()
-        assert all(
-            torch.equal(value, saved[1]["state_dict"][name])
-            for name, value in saved[0]["state_dict"].items()
-        )
+def read_log(folder: Path) -> list[dict]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
 
 
-def rows(folder: Path) -> int:
+def count_log_rows(folder: Path) -> int:
     path = folder / "metrics.jsonl"
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-def test_kill_9_at_any_moment_changes_nothing_with_or_without_a_worker(place, whole):
-    folder, rng = place / "killed often", random.Random(0)
-    arguments = [*RUN, "resume=auto", f"hydra.run.dir='{folder}'"]
-    for number in range(4):
-        running = start(place, *arguments, f"data.num_workers={number % 2}")
-        before = rows(folder)
-        until(lambda: rows(folder) > before - 8 + 12 * number or running.poll() is not None, 60)  # noqa: B023
-        writing, patient = (
-            folder / "checkpoints" / ".last.ckpt.writing",
-            time.monotonic() + 1 + rng.random(),
-        )
-        while (
-            number
-            and not writing.exists()
-            and time.monotonic() < patient
-            and running.poll() is None
-        ):
-            time.sleep(
-                0.0005
-            )  # the first one anywhere, the others in the middle of a checkpoint, if they can be caught
-        running.kill()
-        running.wait()
-    done = train(place, *arguments)
-    assert done.returncode == 0 and "resume: " in done.stdout, done.stderr
-    same(whole, folder)
-    again = train(place, *arguments)
-    assert again.returncode == 0 and "complete: " in again.stdout and "training" not in again.stdout
+def select_training_rows(log: list[dict]) -> list[dict]:
+    return [row for row in log if "train/masked_share" in row]
 
 
-def test_two_processes_save_when_asked_and_go_on_to_the_same_end(place, whole):
-    folder = place / "asked"
-    arguments = [*RUN, "trainer=ddp_cpu", "resume=auto", f"hydra.run.dir={folder}"]
-    for number, asked in ((0, signal.SIGTERM), (1, signal.SIGUSR1)):
-        running = start(place, *arguments)
-        until(lambda: rows(folder) > 10 + 30 * number or running.poll() is not None, 60)  # noqa: B023
-        running.send_signal(asked)
-        assert running.wait(60) == REQUEUE_EXIT_CODE, (place / "said").read_text()[-2000:]
-        assert "saved, resume=auto goes on" in (place / "said").read_text()
-    done = train(place, *arguments)
-    assert done.returncode == 0, done.stderr
-    alone = place / "alone"
-    assert train(place, *RUN, "trainer=ddp_cpu", f"hydra.run.dir={alone}").returncode == 0
-    same(alone, folder)
-    same(
-        whole, folder, exactly=False
-    )  # the batches are those of one process, the sums are rounded otherwise
+def assert_same_batches(one: Path, other: Path) -> None:
+    """Both runs logged the same steps, each once, and met the same batches there."""
+    rows_of_one = select_training_rows(read_log(one))
+    rows_of_other = select_training_rows(read_log(other))
+    assert [row["step"] for row in rows_of_one] == list(range(STEPS))
+    assert [row["step"] for row in rows_of_other] == list(range(STEPS))
+    masked_by_one = [row["train/masked_share"] for row in rows_of_one]
+    masked_by_other = [row["train/masked_share"] for row in rows_of_other]
+    assert len(set(masked_by_one)) > 3  # The share tells batches apart.
+    assert masked_by_one == pytest.approx(masked_by_other, abs=1e-6)
 
 
-def test_killed_on_two_processes_it_goes_on_with_the_same_batches_on_one(place, whole):
-    folder = place / "moved"
-    arguments = [*RUN, "resume=auto", f"hydra.run.dir={folder}"]
-    running = start(place, *arguments, "trainer=ddp_cpu")
-    until(lambda: rows(folder) > 50 or running.poll() is not None, 60)
-    running.kill()
-    running.wait()
-    done = train(place, *arguments)
-    assert done.returncode == 0 and "resume: " in done.stdout, done.stderr
-    same(whole, folder, exactly=False)
+def assert_same_bits(one: Path, other: Path) -> None:
+    """Both runs have the same log and the same weights, to the last bit."""
+    assert read_log(one) == read_log(other)
+    last_of_one = load_last_checkpoint(one)
+    last_of_other = load_last_checkpoint(other)
+    assert last_of_one["global_step"] == last_of_other["global_step"] == STEPS
+    for name, weight in last_of_one["state_dict"].items():
+        assert torch.equal(weight, last_of_other["state_dict"][name]), name
+
+
+def load_last_checkpoint(folder: Path) -> dict:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def wait_for_row(running: subprocess.Popen, folder: Path, rows: int) -> None:
+    """Waits until the log has so many rows, or the run has ended."""
+    wait_until(
+        lambda: count_log_rows(folder) >= rows or running.poll() is not None, poll_seconds=0.005
+    )
+
+
+def wait_for_checkpoint_or_row(running: subprocess.Popen, folder: Path, rows: int) -> None:
+    """Waits until a checkpoint is being written; if none is seen, until the log has the rows."""
+    writing = folder / "checkpoints" / ".last.ckpt.writing"
+
+    def is_time() -> bool:
+        is_late = count_log_rows(folder) >= rows or running.poll() is not None
+        return is_late or writing.exists()
+
+    wait_until(is_time, poll_seconds=0.0005)
+
+
+def start_ranks(place: Path, *arguments: str) -> RankProcesses:
+    """Starts a run of two processes which this process watches instead of train.py."""
+    return RankProcesses(2, environment(place)).start(train_command(*TWO_PROCESSES, *arguments))
+
+
+def test_a_run_that_is_killed_ends_as_if_undisturbed_with_or_without_workers(place, undisturbed):
+    folder = place / "killed often"
+    arguments = [*RUN, *MEASURED, "resume=auto", f"hydra.run.dir='{folder}'"]
+    draw = random.Random(0)
+
+    killed_at_19 = train(
+        place,
+        *arguments,
+        "+callbacks.fault._target_=tests.support.faults.Fault",
+        "+callbacks.fault.kind=killed",
+        "+callbacks.fault.step=19",
+        "+callbacks.fault.rank=0",
+    )
+    assert killed_at_19.returncode == -signal.SIGKILL
+    assert load_last_checkpoint(folder)["global_step"] == 14
+
+    killed_anywhere = start(place, *arguments, "data.num_workers=1")
+    wait_for_row(killed_anywhere, folder, draw.randrange(22, 30))
+    killed_anywhere.kill()
+    killed_anywhere.wait()
+    assert f"resume: {folder}, from step 14 (last.ckpt)" in read_output(place)
+
+    killed_while_saving = start(place, *arguments)
+    wait_for_row(killed_while_saving, folder, draw.randrange(32, 36))
+    wait_for_checkpoint_or_row(killed_while_saving, folder, 48)
+    killed_while_saving.kill()
+    killed_while_saving.wait()
+
+    last = train(place, *arguments)
+    assert last.returncode == 0, last.stderr
+    assert_same_batches(undisturbed, folder)
+    assert_same_bits(undisturbed, folder)
+    assert (undisturbed / "metrics.json").read_text() == (folder / "metrics.json").read_text()
+
+
+def test_processes_that_are_asked_to_stop_save_and_go_on_to_the_same_end(place, undisturbed):
+    alone = place / "two undisturbed"
+    start_ranks(place, f"hydra.run.dir='{alone}'").wait()
+
+    stopped = place / "two stopped"
+    arguments = ["resume=auto", f"hydra.run.dir={str(stopped)!r}"]
+    running = start(place, *TWO_PROCESSES, *arguments)
+    wait_for_row(running, stopped, 10)
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(HANG_SECONDS) == REQUEUE_EXIT_CODE, read_output(place)[-2000:]
+    assert "saved, resume=auto goes on" in read_output(place)
+    moved = place / "moved to one process"
+    shutil.copytree(stopped, moved)
+    start_ranks(place, *arguments).wait()
+    assert_same_bits(alone, stopped)
+    # With two processes sums are rounded otherwise, but the batches are those of one.
+    assert_same_batches(undisturbed, stopped)
+
+    arguments = [*RUN, *NOT_MEASURED, "resume=auto", f"hydra.run.dir={str(moved)!r}"]
+    running = start(place, *arguments)
+    wait_for_row(running, moved, 30)
+    running.send_signal(signal.SIGUSR1)
+    assert running.wait(HANG_SECONDS) == REQUEUE_EXIT_CODE, read_output(place)[-2000:]
+    assert train(place, *arguments).returncode == 0
+    assert_same_batches(undisturbed, moved)
 
 
 def test_a_killed_rank_ends_the_run_with_one_message(place):
-    done = train(
+    ranks = start_ranks(
         place,
-        *RUN,
-        "trainer=ddp_cpu",
         f"hydra.run.dir={place / 'fault'}",
-        "+callbacks.fault.kind=killed",
         "+callbacks.fault._target_=tests.support.faults.Fault",
+        "+callbacks.fault.kind=killed",
     )
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert [line for line in done.stderr.splitlines() if "error" in line.lower()] == [
-        "error: rank 1 at step 5: it was killed by signal 9 (SIGKILL), as the system does when memory runs out"
-    ]
+    with pytest.raises(RanksEnded) as ended:
+        ranks.wait()
+    assert ended.value.code == 1
+    assert str(ended.value) == (
+        "error: rank 1 at step 5: it was killed by signal 9 (SIGKILL), as the system does when "
+        "memory runs out"
+    )
 
 
 def test_a_rank_that_diverges_stops_all_and_leaves_the_picks(place):
     folder = place / "diverged"
-    done = train(
+    run = train(
         place,
-        *RUN,
-        "trainer=ddp_cpu",
+        *TWO_PROCESSES,
         f"hydra.run.dir={folder}",
-        "+callbacks.fault.kind=diverges",
         "+callbacks.fault._target_=tests.support.faults.Fault",
+        "+callbacks.fault.kind=diverges",
     )
-    assert (
-        done.returncode == 2
-        and "the loss is nan at step 5 (batch 5)" in done.stderr
-        and "Traceback" not in done.stderr
-    )
-    told = json.loads((folder / "nonfinite.jsonl").read_text())
-    assert (
-        told["step"] == 5
-        and len(told["batches"][0]["picks"]) == 64
-        and told["batches"][0]["picks"][0]["query"]
-    )
-
-
-def test_a_folder_with_a_run_is_not_overwritten(place, whole):
-    before = (whole / "metrics.json").read_text()
-    done = train(place, *RUN, f"hydra.run.dir={whole}")
-    assert (
-        done.returncode == 2 and "holds a run already: go on in it with resume=auto" in done.stderr
-    )
-    assert (whole / "metrics.json").read_text() == before
+    assert run.returncode == 2
+    assert "the loss is nan at step 5 (batch 5)" in run.stderr
+    assert "Traceback" not in run.stderr
+    row = json.loads((folder / "nonfinite.jsonl").read_text())
+    assert row["step"] == 5
+    picks = row["batches"][0]["picks"]
+    assert len(picks) == 64
+    assert picks[0]["query"]

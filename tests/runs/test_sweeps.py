@@ -1,290 +1,309 @@
-"""Sweeps end, whatever happens to them: real jobs in real processes."""
+"""Sweeps end, whatever happens to their jobs: real jobs in real processes."""
 
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from hybrid_ir.runs import identity as run_names
-from hybrid_ir.runs.identity import choose_run_folder, hash_config
-from hybrid_ir.runs.jobs import DONE, FAILED, PENDING, Job
+from hybrid_ir.runs.jobs import Job, JobState, read_objective
 from hybrid_ir.runs.launchers import JobLauncher, count_processes
-from tests.runs.test_processes import alive, until
-from tests.support.command_line import hybrid_ir, start, train
+from hybrid_ir.runs.session import count_processes_to_start
+from hybrid_ir.runs.sweep_table import print_sweep_table
+from tests.support.command_line import (
+    HANG_SECONDS,
+    ROOT,
+    compose_train_config,
+    hybrid_ir,
+    is_alive,
+    start,
+    train,
+    wait_until,
+)
 
 SMALL = [
     "debug=smoke",
     "corpus.languages=[de,en]",
-    "benchmark.languages=[de,en]",
     "validation.languages=[de,en]",
+    "validation.max_queries=50",
+    "model.backbone.vocab_size=1000",
 ]
+FOUR_STEPS = ["trainer.max_steps=4", "trainer.val_check_interval=4"]
+MEASURED = ["benchmark.languages=[de,en]", "benchmark.max_queries=50"]
 
 
-def table(sweep: Path) -> list[dict]:
+class ShellJob(Job):
+    """A job whose process is a line of shell instead of a training."""
+
+    script = "true"
+
+    def build_command(self) -> list[str]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return ["sh", "-c", self.script]
+
+
+def make_job(
+    folder: Path, name: str, script: str = "true", processes: int = 1, accelerator: str = "cpu"
+) -> Job:
+    """Makes a job which notes its GPUs and runs a script in its folder."""
+    config = {
+        "trainer": {"accelerator": accelerator, "devices": processes},
+        "threads": 1,
+        "objective": None,
+    }
+    job = ShellJob(folder / name, config, [], name, processes)
+    job.script = f"cd '{job.folder}'; echo $CUDA_VISIBLE_DEVICES > gpus; {script}"
+    return job
+
+
+def make_launcher(slots: int = 1, gpus: tuple[int, ...] = ()) -> JobLauncher:
+    return JobLauncher(slots=slots, devices=gpus)
+
+
+def run_all(launcher: JobLauncher, *jobs: Job) -> None:
+    for _ in launcher.run(list(jobs)):
+        pass
+
+
+def read_jobs(sweep: Path) -> list[dict]:
     return json.loads((sweep / "jobs.json").read_text())
 
 
-def processes_in(folder: Path) -> list[int]:
-    found = subprocess.run(
-        ["pgrep", "-f", str(folder)], capture_output=True, text=True
-    ).stdout.split()
-    return [int(pid) for pid in found if int(pid) != os.getpid() and alive(int(pid))]
+def find_processes(text: str) -> list[int]:
+    """Returns the other processes that have a text in their command."""
+    output = subprocess.run(["pgrep", "-f", text], capture_output=True, text=True).stdout
+    pids = [int(pid) for pid in output.split()]
+    return [pid for pid in pids if pid != os.getpid() and is_alive(pid)]
 
 
-def test_two_jobs_of_two_processes_killed_and_started_again(place):
+def test_a_killed_sweep_leaves_no_process_and_goes_on_where_it_was(place):
     sweep = place / "killed sweep"
     arguments = [
         "-m",
         *SMALL,
-        "trainer=ddp_cpu",
+        *MEASURED,
+        "trainer=cpu,ddp_cpu",
         "trainer.max_steps=60",
         "trainer.val_check_interval=20",
-        "seed=1,2",
-        "hydra.launcher.slots=4",
+        "hydra.launcher.slots=3",
         "callbacks.checkpoint_last.every_n_train_steps=5",
         f"hydra.sweep.dir='{sweep}'",
     ]
+
+    def list_checkpoints() -> list[Path]:
+        return sorted(sweep.glob("*/checkpoints/last.ckpt"))
+
     running = start(place, *arguments)
-
-    def training() -> list[Path]:
-        return list(sweep.glob("*/checkpoints/last.ckpt"))
-
-    until(lambda: len(training()) == 2 or running.poll() is not None, 120)
-    assert [row["state"] for row in table(sweep)] == ["running", "running"]
+    wait_until(lambda: len(list_checkpoints()) == 2 or running.poll() is not None)
     running.kill()
     running.wait()
-    until(lambda: not processes_in(sweep))  # nobody trains on behind the back of the next start
-    saved = [path.stat().st_mtime_ns for path in training()]
-    done = train(place, *arguments)
-    assert done.returncode == 0, done.stderr
-    rows = table(sweep)
-    assert [row["state"] for row in rows] == ["done", "done"] and all(
-        row["metric"] > 0 and row["processes"] == 2 for row in rows
-    )
-    assert len({row["config_hash"] for row in rows}) == 2 and len(saved) == 2
-    for folder in sorted(path.parent.parent for path in training()):
-        steps = [
-            json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()
+    wait_until(lambda: not find_processes(str(sweep)))
+    assert len(read_jobs(sweep)) == 2
+    done_before = [path.parent for path in sweep.glob("*/metrics.json")]
+
+    resumed = train(place, *arguments)
+    assert resumed.returncode == 0, resumed.stderr
+    rows = read_jobs(sweep)
+    assert [row["state"] for row in rows] == ["done", "done"]
+    assert [row["processes"] for row in rows] == [1, 2]
+    assert all(row["metric"] > 0 for row in rows)
+    assert "2 jobs: mAP" in resumed.stdout
+    for checkpoint in list_checkpoints():
+        folder = checkpoint.parent.parent
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        steps = [json.loads(line)["step"] for line in lines]
+        assert steps[:-1] == sorted(steps[:-1])
+        assert steps.count(9) == 1
+        starts = [
+            line
+            for line in (folder / "job.log").read_text().splitlines()
+            if line.startswith("resume: ")
         ]
-        assert (
-            steps[:-1] == sorted(steps[:-1])
-            and steps.count(9) == 1
-            and "resume: " in (folder / "job.log").read_text()
-        )
-    before = {path: path.stat().st_mtime_ns for path in sweep.glob("*/metrics.json")}
-    again = train(place, *arguments)
-    assert (
-        again.returncode == 0
-        and "of 2 jobs 2 are done" in again.stdout
-        and "2 jobs: mAP" in again.stdout
-    )
-    assert before == {path: path.stat().st_mtime_ns for path in sweep.glob("*/metrics.json")}
+        if folder in done_before:
+            assert len(starts) == 1
+        else:
+            assert len(starts) == 2
+            assert "no checkpoint there" not in starts[1]
 
 
-def test_a_job_that_fails_stops_nobody_and_is_tried_again_on_request(place):
+def test_a_job_that_fails_stops_no_other_job(place):
     sweep = place / "one fails"
-    arguments = [
+    run = hybrid_ir(
+        place,
+        "sweep",
+        "retry=failed",
         *SMALL,
-        "trainer.max_steps=4",
-        "trainer.val_check_interval=4",
-        "sampler.batch_size=99999,16,32",
-        f"hydra.sweep.dir='{sweep}'",
-    ]
-    done = hybrid_ir(place, "sweep", *arguments)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert [row["state"] for row in table(sweep)] == ["failed", "done", "done"]
-    assert (
-        "batch_size=99999 is larger than the data" in table(sweep)[0]["reason"]
-        and "99999 is larger" in done.stderr
+        *MEASURED,
+        *FOUR_STEPS,
+        "sampler.batch_size=99999,16",
+        f"folder='{sweep}'",
     )
-    rows = json.loads((sweep / "comparison.json").read_text())
-    assert [len(row) > 2 for row in rows] == [False, True, True] and "3 jobs" in done.stdout
-    log = next(sweep.glob("0_*")) / "job.log"
-    size = log.stat().st_size
-    assert (
-        hybrid_ir(place, "sweep", "retry=failed", *arguments).returncode == 2
-        and log.stat().st_size > size
-    )
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
+    failed, done = read_jobs(sweep)
+    assert [failed["state"], done["state"]] == ["failed", "done"]
+    assert "batch_size=99999 is larger than the data" in failed["reason"]
+    assert "99999 is larger" in run.stderr
+    failed_row, done_row = json.loads((sweep / "sweep.json").read_text())
+    assert failed_row == {"job": failed["job"], "state": "failed"}
+    assert done_row["multi/map"] > 0
+    assert "2 jobs" in run.stdout
 
 
-def test_a_failed_job_is_not_tried_again_unless_asked(tmp_path):
-    failed = job(tmp_path, "a", code=3)
-    list(JobLauncher(slots=1, devices=[]).run([failed]))
-    for retry, state in ((False, FAILED), (True, PENDING)):
-        again = job(tmp_path, "a")
-        again.remember(retry)
-        assert again.state == state and again.reason == ("a reason" if state == FAILED else "")
-
-
-def test_a_search_proposes_the_same_jobs_again(place):
+def test_a_search_that_is_started_again_finds_its_jobs_done(place):
     sweep = place / "search"
     arguments = [
         "-m",
         *SMALL,
+        *FOUR_STEPS,
+        "benchmark=none",
         "hparams_search=alpha_temperature",
         "hydra.sweeper.n_trials=2",
-        "benchmark=none",
-        "trainer.max_steps=4",
-        "trainer.val_check_interval=4",
         f"hydra.sweep.dir={sweep}",
     ]
-    arguments = [argument for argument in arguments if not argument.startswith("benchmark.")]
-    first, second = train(place, *arguments), train(place, *arguments)
-    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
-    found = json.loads((sweep / "search.json").read_text())
-    assert (
-        found["best"]["value"] == max(row["value"] for row in found["trials"])
-        and len(found["trials"]) == 2
-    )
-    assert set(found["best"]["params"]) == {"sampler.monolingual_share", "loss.temperature"}
-    assert "of 2 jobs 2 are done" in second.stdout and len(list(sweep.glob("*_*"))) == 2
+    first = train(place, *arguments)
+    assert first.returncode == 0, first.stderr
+    search = json.loads((sweep / "search.json").read_text())
+    values = [trial["value"] for trial in search["trials"]]
+    assert len(values) == 2
+    assert search["best"]["value"] == max(values)
+    assert set(search["best"]["params"]) == {"sampler.monolingual_share", "loss.temperature"}
+
+    second = train(place, *arguments)
+    assert second.returncode == 0, second.stderr
+    assert "of 2 jobs 2 are done" in second.stdout
+    assert len(list(sweep.glob("*_*"))) == 2
 
 
-def job(
-    folder: Path,
-    name: str,
-    processes: int = 1,
-    accelerator: str = "cpu",
-    code: int = 0,
-    seconds: float = 0.3,
-) -> Job:
-    class Quick(Job):
-        def command(self) -> list[str]:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            return [
-                "sh",
-                "-c",
-                f"echo $CUDA_VISIBLE_DEVICES > '{self.folder}/devices'; sleep {seconds}; "
-                f"echo 'error: a reason' >&2; exit {code}",
-            ]
-
-    return Quick(
-        folder / name,
-        {
-            "trainer": {"accelerator": accelerator, "devices": processes},
-            "threads": 1,
-            "objective": None,
-        },
-        [],
-        name,
-        processes,
-    )
+def test_hydra_loads_the_plugins_without_torch():
+    command = "import hydra_plugins.hybrid_ir, sys; sys.exit('torch' in sys.modules)"
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", command], env=variables).returncode == 0
 
 
-def test_jobs_are_packed_and_never_more_at_once_than_fit(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    launcher, at_once, most = JobLauncher(slots=3, devices=[4, 5]), {}, {"cpu": 0, "gpu": 0}
+def test_a_job_that_is_done_is_not_run_again(tmp_path):
+    job = make_job(tmp_path, "a", "touch metrics.json")
+    run_all(make_launcher(), job)
+    again = make_job(tmp_path, "a", "exit 1")
+    again.restore_state(retry_failed=True)
+    assert again.state == JobState.DONE
+    again.run()  # Nothing happens: the script would fail.
+
+
+@pytest.mark.parametrize(("retry_failed", "state"), [(False, "failed"), (True, "pending")])
+def test_a_failed_job_is_not_tried_again_unless_asked(tmp_path, retry_failed, state):
+    run_all(make_launcher(), make_job(tmp_path, "a", "echo 'error: a reason' >&2; exit 3"))
+    again = make_job(tmp_path, "a")
+    again.restore_state(retry_failed)
+    assert again.state == state
+    assert again.reason == ("a reason" if state == "failed" else "")
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo 'error: first'; echo 'error: last' >&2; echo more; exit 3", "last"),
+        ("exit 3", "exit code 3, see "),
+        ("kill -9 $$", "killed by SIGKILL"),
+    ],
+)
+def test_a_failed_job_says_why(tmp_path, script, reason):
+    job = make_job(tmp_path, "a", script)
+    run_all(make_launcher(), job)
+    assert job.state == JobState.FAILED
+    assert job.reason.startswith(reason)
+
+
+def test_jobs_are_packed_and_never_take_more_than_there_is(tmp_path):
+    launcher = make_launcher(slots=3, gpus=(4, 5))
     jobs = [
-        job(tmp_path, "a", 2),
-        job(tmp_path, "b", 2),
-        job(tmp_path, "c", 1),
-        job(tmp_path, "d", 9, code=3),
-        job(tmp_path, "e", 1, "gpu"),
-        job(tmp_path, "f", 2, "gpu"),
+        make_job(tmp_path, "a", "sleep 0.3", processes=2),
+        make_job(tmp_path, "b", processes=2),
+        make_job(tmp_path, "c", "sleep 0.3"),
+        make_job(tmp_path, "d", "exit 3", processes=9),
+        make_job(tmp_path, "e", accelerator="gpu"),
+        make_job(tmp_path, "f", processes=2, accelerator="gpu"),
     ]
     order = []
-    for each in launcher.run(list(jobs)):
-        kind, wanted, there = launcher.needs(each)
-        if each.state == "running":
-            order.append(each.folder.name)
-        at_once[each.folder.name] = (
-            (kind, min(wanted, there)) if each.state == "running" else (kind, 0)
-        )
-        for kind in most:
-            most[kind] = max(
-                most[kind], sum(count for known, count in at_once.values() if known == kind)
-            )
-    assert most == {"cpu": 3, "gpu": 2} and order[:3] == [
-        "a",
-        "c",
-        "e",
-    ]  # c and e fit beside a, b does not
-    assert {
-        "".join(sorted((tmp_path / name / "devices").read_text().strip())) for name in "ef"
-    } == {"4", ",45"}
-    assert [each.state for each in jobs] == [DONE, DONE, DONE, FAILED, DONE, DONE] and jobs[
-        3
-    ].reason == "a reason"
+    in_use = {"cpu": 0, "gpu": 0}
+    most_in_use = {"cpu": 0, "gpu": 0}
+    for job in launcher.run(list(jobs)):
+        request = launcher.find_request(job)
+        if job.state == JobState.RUNNING:
+            order.append(job.folder.name)
+            in_use[request.kind] += request.count
+        else:
+            in_use[request.kind] -= request.count
+        most_in_use[request.kind] = max(most_in_use[request.kind], in_use[request.kind])
+    assert most_in_use == {"cpu": 3, "gpu": 2}
+    assert order[:3] == ["a", "c", "e"]  # b does not fit beside a, but c and e do.
+    states = [job.state for job in jobs]
+    assert states == ["done", "done", "done", "failed", "done", "done"]
+    gpus_of_e = (tmp_path / "e" / "gpus").read_text().strip()
+    gpus_of_f = (tmp_path / "f" / "gpus").read_text().strip()
+    assert gpus_of_e == "4"
+    assert sorted(gpus_of_f.split(",")) == ["4", "5"]
 
 
 def test_a_job_that_was_asked_to_stop_waits_for_the_next_start(tmp_path):
-    asked = job(tmp_path, "a", code=75)
-    list(JobLauncher(slots=1, devices=[]).run([asked]))
-    assert (
-        asked.state == PENDING
-        and json.loads((tmp_path / "a" / "job.json").read_text())["state"] == PENDING
-    )
+    job = make_job(tmp_path, "a", "exit 75")
+    run_all(make_launcher(), job)
+    assert job.state == JobState.PENDING
+    assert json.loads((tmp_path / "a" / "job.json").read_text())["state"] == "pending"
 
 
-def test_jobs_are_asked_to_save_when_the_sweep_is_stopped_and_where_there_is_no_gpu_a_job_says_so(
-    tmp_path,
-):
-    long = job(tmp_path, "long", seconds=60)
-    running = JobLauncher(slots=1, devices=[]).run([long])
-    assert next(running).state == "running"
+def test_jobs_are_asked_to_save_when_the_sweep_is_stopped(tmp_path):
+    job = make_job(tmp_path, "long", f"exec sleep {HANG_SECONDS}")
+    running = make_launcher().run([job])
+    assert next(running).state == JobState.RUNNING
     running.close()
-    assert long.process.poll() is not None and long.state == PENDING
-    lost = job(tmp_path, "lost", 1, "gpu", code=1)
-    assert [each.state for each in JobLauncher(slots=1, devices=[]).run([lost])][-1] == FAILED
+    assert job.process.poll() is not None
+    assert job.state == JobState.PENDING
+
+
+def test_a_job_that_wants_a_gpu_is_started_where_there_is_none(tmp_path):
+    job = make_job(tmp_path, "a", "exit 1", accelerator="gpu")
+    run_all(make_launcher(), job)
+    assert job.state == JobState.FAILED
+    assert (tmp_path / "a" / "gpus").read_text() == "\n"
 
 
 @pytest.mark.parametrize(
     ("devices", "processes"), [(1, 1), ("3", 3), ([0, 2], 2), ("auto", 4), (-1, 4)]
 )
 def test_processes_of_a_trainer(devices, processes):
-    assert count_processes({"devices": devices}, 4) == processes
+    assert count_processes({"devices": devices}, gpus=4) == processes
 
 
-def test_a_run_folder_is_the_experiment_and_never_taken_twice(tmp_path):
-    from omegaconf import OmegaConf
-
-    def digest(**more) -> str:
-        usual = {"seed": 1, "trainer": {"devices": 1, "max_steps": 3}, "paths": {"data": "a"}}
-        return hash_config(OmegaConf.create(usual | more))
-
-    assert (
-        digest()
-        == digest(paths={"data": "b"})
-        == digest(trainer={"devices": 8, "max_steps": 3})
-        == digest(resume="auto")
-    )
-    assert digest() != digest(seed=2) and digest() != digest(trainer={"devices": 1, "max_steps": 4})
-    parent = str(tmp_path)
-
-    def name(resume: bool) -> str:
-        choose_run_folder.cache_clear()
-        return Path(choose_run_folder(parent, "abc", resume)).name
-
-    assert name(False) == name(True) == "abc"
-    (tmp_path / "abc").mkdir()
-    assert (name(False), name(True)) == ("abc-2", "abc")
-    (tmp_path / "abc-2").mkdir()
-    assert (name(False), name(True)) == ("abc-3", "abc-2")
+def test_several_machines_need_a_launcher_of_a_cluster():
+    cfg = compose_train_config("trainer=ddp_cpu", "trainer.num_nodes=2")
+    message = "trainer.num_nodes=2: processes of several machines are started by torchrun"
+    with pytest.raises(ValueError, match=message):
+        count_processes_to_start(cfg.trainer)
 
 
-def test_ranks_of_a_cluster_agree_on_the_folder_without_looking_at_the_disk(tmp_path, monkeypatch):
-    (tmp_path / "abc").mkdir()
-    for variables, expected in (
-        ({"TORCHELASTIC_RUN_ID": "77"}, "abc-77"),
-        ({"TORCHELASTIC_RUN_ID": "none"}, "abc"),
-        ({"SLURM_NTASKS": "4", "SLURM_JOB_ID": "12"}, "abc-12"),
-    ):
-        with monkeypatch.context() as patch:
-            for key, value in variables.items():
-                patch.setenv(key, value)
-            run_names.choose_run_folder.cache_clear()
-            assert Path(choose_run_folder(str(tmp_path), "abc", False)).name == expected
-            run_names.choose_run_folder.cache_clear()
-            assert Path(choose_run_folder(str(tmp_path), "abc", True)).name == "abc"
-    run_names.choose_run_folder.cache_clear()
+@pytest.mark.parametrize(
+    ("rows", "objective"),
+    [
+        ([{"val/loss": 2, "val/map": 1}, {"val/loss": 1, "val/map": 3}, {"val/loss": 4}], 3),
+        ([{"val/loss": 1, "val/map": 1}, {"val/loss": 1, "val/map": 2}], 2),
+        ([{"val/map": 5}, {"val/map": 4}], 4),
+        ([{"val/loss": 1}], None),
+    ],
+)
+def test_the_objective_is_that_of_the_best_validation(tmp_path, rows, objective):
+    lines = [json.dumps(row) for row in rows]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    assert read_objective(tmp_path, "val/map") == objective
 
 
-def test_several_machines_need_a_launcher_of_a_cluster(place):
-    done = train(place, *SMALL, "trainer=ddp_cpu", "trainer.num_nodes=2")
-    assert (
-        done.returncode == 2
-        and "trainer.num_nodes=2: processes of several machines are started by torchrun"
-        in done.stderr
-    )
+def test_a_sweep_of_another_launcher_has_a_table_in_the_order_of_its_jobs(tmp_path, capsys):
+    for name in ("10_b", "9_a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").touch()
+    print_sweep_table(tmp_path)
+    assert "2 jobs: mAP" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "sweep.json").read_text())
+    assert rows == [{"job": "9_a"}, {"job": "10_b"}]

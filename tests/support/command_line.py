@@ -1,17 +1,25 @@
-"""The real command line, in real processes."""
+"""The real command line in real processes, and configs as the command line composes them."""
 
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig
+
+from hybrid_ir.runs.conf import compose_config
 
 ROOT = Path(__file__).parents[2]
 HYBRID_IR = "import sys; from hybrid_ir.cli.main import main; sys.argv[0] = 'hybrid-ir'; main()"
+# Seconds after which a process hangs, however busy the machine is.
+HANG_SECONDS = 600
 
 
-def environment(place: Path, **more: str) -> dict[str, str]:
+def environment(place: Path, **variables: str) -> dict[str, str]:
+    """Returns the variables of a process that runs offline, with its caches in a folder."""
     return {
         **os.environ,
         "HF_HUB_OFFLINE": "1",
@@ -19,60 +27,92 @@ def environment(place: Path, **more: str) -> dict[str, str]:
         "COLUMNS": "150",
         "NO_COLOR": "1",
         "PYTHONPATH": str(ROOT),
-        **more,
+        **variables,
     }
 
 
-def train(place: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess:
-    """train.py in a folder of its own, offline; returns when it has ended."""
+def train_command(*arguments: str) -> list[str]:
+    """Returns the command that runs train.py."""
+    return [sys.executable, str(ROOT / "train.py"), *arguments]
+
+
+def train(place: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
+    """Runs train.py in a folder, and returns when it has ended."""
+    return _run(train_command(*arguments), place, variables)
+
+
+def start(place: Path, *arguments: str, **variables: str) -> subprocess.Popen:
+    """Starts train.py in a folder; `read_output` has what it prints."""
+    return _start(train_command(*arguments), place, variables)
+
+
+def hybrid_ir(place: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
+    """Runs a `hybrid-ir` command in a folder, and returns when it has ended."""
+    return _run([sys.executable, "-c", HYBRID_IR, *arguments], place, variables)
+
+
+def start_hybrid_ir(place: Path, *arguments: str, **variables: str) -> subprocess.Popen:
+    """Starts a `hybrid-ir` command in a folder; `read_output` has what it prints."""
+    return _start([sys.executable, "-c", HYBRID_IR, *arguments], place, variables)
+
+
+def read_output(place: Path) -> str:
+    """Returns what all processes have printed that were started in a folder."""
+    return _output_file(place).read_text()
+
+
+def _output_file(place: Path) -> Path:
+    return place / "output.txt"
+
+
+def _run(command: list[str], place: Path, variables: dict[str, str]) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *arguments],
+        command,
         cwd=place,
         capture_output=True,
         text=True,
-        timeout=600,
-        env=environment(place, **more),
+        timeout=HANG_SECONDS,
+        env=environment(place, **variables),
     )
 
 
-def start(place: Path, *arguments: str, **more: str) -> subprocess.Popen:
-    """train.py likewise, not waited for; what it says is in `said` of the folder."""
-    with open(place / "said", "ab") as said:
+def _start(command: list[str], place: Path, variables: dict[str, str]) -> subprocess.Popen:
+    with open(_output_file(place), "ab") as output:
         return subprocess.Popen(
-            [sys.executable, str(ROOT / "train.py"), *arguments],
+            command,
             cwd=place,
-            stdout=said,
-            stderr=said,
-            env=environment(place, **more),
+            stdout=output,
+            stderr=output,
+            env=environment(place, **variables),
         )
 
 
-def hybrid_ir(place: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess:
-    """A `hybrid-ir` command, likewise."""
-    return subprocess.run(
-        [sys.executable, "-c", HYBRID_IR, *arguments],
-        cwd=place,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=environment(place, **more),
-    )
+def wait_until(condition: Callable[[], bool], poll_seconds: float = 0.05) -> None:
+    """Waits until a condition holds; fails only if it never does, not on a slow machine."""
+    end = time.monotonic() + HANG_SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(poll_seconds)
 
 
-def start_hybrid_ir(place: Path, *arguments: str, **more: str) -> subprocess.Popen:
-    """A `hybrid-ir` command, not waited for; what it says is in `said` of the folder."""
-    with open(place / "said", "ab") as said:
-        return subprocess.Popen(
-            [sys.executable, "-c", HYBRID_IR, *arguments],
-            cwd=place,
-            stdout=said,
-            stderr=said,
-            env=environment(place, **more),
-        )
+def is_alive(pid: int) -> bool:
+    """Returns whether a process runs; a zombie does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    state = status.rpartition(")")[2].split()[0]
+    return state != "Z"
+
+
+def compose_train_config(*overrides: str) -> DictConfig:
+    """Returns the config of train.py with some keys changed."""
+    return compose_config("train", list(overrides))
 
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory) -> Path:
+    """The folder in which the command line is used; all its processes share a cache there."""
     return tmp_path_factory.mktemp("runs")
 
 
@@ -80,7 +120,7 @@ def place(tmp_path_factory) -> Path:
 def trained(place) -> Path:
     """The folder of a short run of everything."""
     folder = place / "one"
-    done = train(
+    run = train(
         place,
         "debug=smoke",
         f"hydra.run.dir={folder}",
@@ -88,6 +128,6 @@ def trained(place) -> Path:
         WANDB_SILENT="true",
         WANDB_API_KEY="",
     )
-    assert done.returncode == 0, done.stderr
-    assert "batch card" in done.stdout and "mAP by query language" in done.stdout
+    assert run.returncode == 0, run.stderr
+    assert "batch card" in run.stdout and "mAP by query language" in run.stdout
     return folder

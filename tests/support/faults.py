@@ -1,86 +1,71 @@
-"""What can go wrong inside a run, on purpose: a callback for `+callbacks.fault._target_=tests.support.faults.Fault`."""
+"""Faults that a test causes inside a run.
+
+A command line adds one with `+callbacks.fault._target_=tests.support.faults.Fault` and
+`+callbacks.fault.kind=killed`.
+"""
 
 import os
 import signal
-import sys
-import time
-from contextlib import suppress
-from pathlib import Path
+from typing import Any
 
 import torch
+from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
+HEALTHY_TEMPERATURE = 0.1
+
 
 class Fault(Callback):
-    """Does something to one rank before one step."""
+    """Causes one fault at one step.
 
-    def __init__(self, kind: str, step: int = 5, rank: int = 1, times: int = 1):
-        self.kind, self.step, self.rank, self.times = kind, step, rank, times
+    Args:
+        kind: `killed` kills the process before the step; `diverges` makes the loss of the step
+            NaN; `gradient` makes a gradient of the step infinite, on all ranks, as they have
+            exchanged their gradients.
+        step: optimiser step.
+        rank: of the process that is killed or diverges.
+    """
 
-    def on_train_batch_start(self, trainer, module, batch, batch_idx: int) -> None:
-        if (
-            trainer.global_rank == self.rank
-            and self.step <= trainer.global_step < self.step + self.times
-        ):
-            getattr(self, self.kind)(module)
+    def __init__(self, kind: str, step: int = 5, rank: int = 1):
+        if kind not in ("killed", "diverges", "gradient"):
+            raise ValueError(f"kind={kind!r} is no fault")
+        self.kind = kind
+        self.step = step
+        self.rank = rank
 
-    def on_after_backward(self, trainer, module) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if not self._strikes_now(trainer):
+            return
+        if self.kind == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.kind == "diverges":
+            module.loss.log_temperature.data.fill_(torch.nan)
+
+    def on_after_backward(self, trainer: Trainer, module: LightningModule) -> None:
         if self.kind == "gradient" and trainer.global_step == self.step:
-            next(module.parameters()).grad.view(-1)[0] = (
-                torch.inf
-            )  # as on all ranks: they have exchanged them
+            first_parameter = next(module.parameters())
+            first_parameter.grad.view(-1)[0] = torch.inf
 
-    def fails(self, module) -> None:
-        raise RuntimeError("the disk is on fire")
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_) -> None:
+        temperature = module.loss.log_temperature
+        if self.kind == "diverges" and temperature.isnan():
+            temperature.data.fill_(torch.tensor(HEALTHY_TEMPERATURE).log())
 
-    def killed(self, module) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    def stopped(self, module) -> None:
-        os.kill(os.getpid(), signal.SIGSTOP)
-
-    def leaves(self, module) -> None:
-        sys.exit(0)
-
-    def memory(self, module) -> None:
-        torch.empty(1 << 50)
-
-    def fills(self, module) -> None:
-        """Leaves the disk of the run without a free byte."""
-        with (
-            open(Path(module.trainer.default_root_dir) / "filler", "wb", buffering=0) as file,
-            suppress(OSError),
-        ):
-            while file.write(bytes(4096)):
-                pass
-
-    def hangs(self, module) -> None:
-        time.sleep(10_000)
-
-    def asked(self, module) -> None:
-        os.kill(os.getpid(), signal.SIGUSR1)
-
-    def diverges(self, module) -> None:
-        module.loss.log_temperature.data.fill_(torch.nan)
-        module.heal = True
-
-    def gradient(self, module) -> None:
-        pass
-
-    def on_train_batch_end(self, trainer, module, *_) -> None:
-        if getattr(module, "heal", False):
-            module.loss.log_temperature.data.fill_(torch.tensor(0.1).log())
-            module.heal = False
+    def _strikes_now(self, trainer: Trainer) -> bool:
+        return trainer.global_rank == self.rank and trainer.global_step == self.step
 
 
 class BrokenLogger(Logger):
-    """A tracking service that goes away."""
+    """A logger whose tracking service has gone away."""
 
-    name, version = "broken", "0"
+    name = "broken"
+    version = "0"
 
     def log_hyperparams(self, *_, **__) -> None:
         pass
 
-    def log_metrics(self, metrics, step=None) -> None:
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         raise ConnectionError("the tracking service is gone")

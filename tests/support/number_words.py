@@ -1,4 +1,4 @@
-"""A real translation model, trained here: different digits into the words of a language."""
+"""A real translation model, trained here: from different digits to the words of a language."""
 
 import random
 from pathlib import Path
@@ -9,27 +9,28 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 LANGUAGES = ("de", "en", "es")
-WORDS = {
-    language: [num2words(digit, lang=language) for digit in range(10)] for language in LANGUAGES
-}
+WORDS = {}  # the words of the digits, by language
+for _language in LANGUAGES:
+    WORDS[_language] = [num2words(digit, lang=_language) for digit in range(10)]
+BATCH = 64  # texts
 
 
-def in_words(number: str, language: str) -> str:
-    return " ".join(WORDS[language][int(digit)] for digit in number.split())
+def say_in_words(digits: str, language: str) -> str:
+    """Returns the words of digits that are separated by blanks."""
+    return " ".join(WORDS[language][int(digit)] for digit in digits.split())
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    words = [
-        "<unk>",
-        "<s>",
-        "</s>",
-        *(f"<2{language}>" for language in LANGUAGES),
-        *map(str, range(10)),
-        *sorted({word for own in WORDS.values() for word in own}),
-    ]
-    rules = Tokenizer(
-        models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>")
-    )
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Builds a tokenizer with a token for each digit, each of its words, and each language."""
+    tokens = ["<unk>", "<s>", "</s>"]
+    tokens += [f"<2{language}>" for language in LANGUAGES]
+    tokens += [str(digit) for digit in range(10)]
+    words = set()
+    for language in LANGUAGES:
+        words.update(WORDS[language])
+    tokens += sorted(words)
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    rules = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     rules.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     rules.post_processor = processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 2)])
     return PreTrainedTokenizerFast(
@@ -37,13 +38,14 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def trained(folder: Path, steps: int = 350) -> Path:
-    """A model with the form of MADLAD-400: T5, the target language in front of the text."""
+def train_translation_model(folder: Path, steps: int) -> Path:
+    """Trains a model in the form of MADLAD-400: T5, with the target language before the text."""
     torch.manual_seed(0)
-    rng, words = random.Random(0), tokenizer()
+    rng = random.Random(0)
+    tokenizer = build_tokenizer()
     model = T5ForConditionalGeneration(
         T5Config(
-            vocab_size=len(words),
+            vocab_size=len(tokenizer),
             d_model=64,
             d_kv=16,
             d_ff=128,
@@ -58,26 +60,30 @@ def trained(folder: Path, steps: int = 350) -> Path:
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps)
     for _ in range(steps):
-        numbers = [" ".join(rng.sample("0123456789", rng.randint(1, 6))) for _ in range(64)]
-        languages = rng.choices(LANGUAGES, k=64)
-        inputs = words(
-            [f"<2{code}> {number}" for code, number in zip(languages, numbers, strict=True)],
-            padding=True,
-            return_tensors="pt",
-        )
-        targets = words(
-            [in_words(number, code) for code, number in zip(languages, numbers, strict=True)],
-            padding=True,
-            return_tensors="pt",
-        )
-        labels = targets["input_ids"].masked_fill(targets["attention_mask"] == 0, -100)
-        model(
-            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], labels=labels
-        ).loss.backward()
+        model(**draw_batch(tokenizer, rng)).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
     model.save_pretrained(folder)
-    words.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
+
+
+def draw_batch(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> dict[str, torch.Tensor]:
+    """Draws digits, their languages, and their words as labels."""
+    sources = []
+    targets = []
+    digits = [" ".join(rng.sample("0123456789", rng.randint(1, 6))) for _ in range(BATCH)]
+    languages = rng.choices(LANGUAGES, k=BATCH)
+    for text, language in zip(digits, languages, strict=True):
+        sources.append(f"<2{language}> {text}")
+        targets.append(say_in_words(text, language))
+    inputs = tokenizer(sources, padding=True, return_tensors="pt")
+    outputs = tokenizer(targets, padding=True, return_tensors="pt")
+    labels = outputs["input_ids"].masked_fill(outputs["attention_mask"] == 0, -100)
+    return {
+        "input_ids": inputs["input_ids"],
+        "attention_mask": inputs["attention_mask"],
+        "labels": labels,
+    }

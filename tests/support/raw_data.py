@@ -1,49 +1,72 @@
-"""Miniatures of the released data sets in their raw formats, as pages of a server: path -> bytes."""
+"""Small copies of released data sets in their raw formats, as pages of a server: path -> bytes."""
 
 import gzip
 import io
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hybrid_ir.evaluation.benchmarks import belebele, miracl, mldr, squadshifts
 from hybrid_ir.files.fetching import RemoteFile
+from hybrid_ir.files.miracl import MIRACL_SHARDS
 
 Pages = dict[str, bytes]
 
 
-def lines(*rows: dict) -> bytes:
+def lines(*rows: Mapping[str, Any]) -> bytes:
+    """Returns JSON lines."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
-def at(files: list[RemoteFile], contents: dict[str, bytes]) -> Pages:
-    """Contents by the path in the folder -> by the path on the server."""
-    return {"/" + file.url.split("/", 3)[3]: contents[file.path] for file in files}
+def tab_lines(*rows: Sequence[Any]) -> bytes:
+    """Returns lines with tabs between their values."""
+    return "".join("\t".join(map(str, row)) + "\n" for row in rows).encode()
+
+
+def parquet(rows: list[dict]) -> bytes:
+    """Returns a Parquet file."""
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), sink)
+    return sink.getvalue()
+
+
+def at(files: Sequence[RemoteFile], contents: Mapping[str, bytes]) -> Pages:
+    """Returns contents, which are by path in the folder of a data set, by path on the server."""
+    pages = {}
+    for file in files:
+        path_on_server = "/" + file.url.split("/", 3)[3]
+        pages[path_on_server] = contents[file.path]
+    return pages
 
 
 def belebele_pages(*variants: str) -> Pages:
-    """900 questions over 488 passages; the lines of every variant are in another order."""
+    """900 questions on 488 passages; the lines of every variant are in another order."""
     contents = {}
     for number, name in enumerate(variants):
-        rows = [
-            {
-                "link": f"https://x.org/{i % 488:03}",
-                "question_number": i // 488 + 1,
-                "flores_passage": f"{name} text {i % 488}",
-                "question": f"{name} asks {i}",
-                "mc_answer1": "a",
-                "correct_answer_num": "1",
-                "ds": "2023-05-03",
-                "dialect": name,
-            }
-            for i in range(900)
-        ]
-        contents[f"data/{name}.jsonl"] = lines(*rows[number * 7 :], *rows[: number * 7])
-    return at(belebele.files(variants), contents)
+        rows = [belebele_row(name, question) for question in range(900)]
+        start = number * 7
+        contents[f"data/{name}.jsonl"] = lines(*rows[start:], *rows[:start])
+    return at(belebele.list_files(variants), contents)
 
 
-MIRACL = {
+def belebele_row(variant: str, question: int) -> dict[str, Any]:
+    passage = question % 488
+    return {
+        "link": f"https://x.org/{passage:03}",
+        "question_number": question // 488 + 1,
+        "flores_passage": f"{variant} text {passage}",
+        "question": f"{variant} asks {question}",
+        "mc_answer1": "a",
+        "correct_answer_num": "1",
+        "ds": "2023-05-03",
+        "dialect": variant,
+    }
+
+
+MIRACL = {  # id, title and text of passages
     "sw": [
         ("1#0", "Afrika", "bara la pili"),
         ("1#1", "Afrika", "watu wengi"),
@@ -59,82 +82,70 @@ MIRACL_QRELS = {
 
 
 def miracl_pages() -> Pages:
-    """sw in one shard, te in two."""
+    """MIRACL with Swahili in one file of passages, and Telugu in two."""
     contents = {}
     for name, passages in MIRACL.items():
-        topics, qrels = (
-            f"miracl-v1.0-{name}/{kind}/{kind}.miracl-v1.0-{name}-dev.tsv"
-            for kind in ("topics", "qrels")
-        )
-        contents[topics] = "".join(f"{qid}\t{text}\n" for qid, text in MIRACL_TOPICS[name]).encode()
-        contents[qrels] = "".join(
-            f"{qid}\tQ0\t{docid}\t{score}\n" for qid, docid, score in MIRACL_QRELS[name]
-        ).encode()
+        ending = f"miracl-v1.0-{name}-dev.tsv"
+        qrels = [(query, "Q0", passage, score) for query, passage, score in MIRACL_QRELS[name]]
+        contents[f"miracl-v1.0-{name}/topics/topics.{ending}"] = tab_lines(*MIRACL_TOPICS[name])
+        contents[f"miracl-v1.0-{name}/qrels/qrels.{ending}"] = tab_lines(*qrels)
         rows = [{"docid": docid, "title": title, "text": text} for docid, title, text in passages]
-        shards = [rows[i :: miracl.MIRACL_SHARDS[name]] for i in range(miracl.MIRACL_SHARDS[name])]
-        contents |= {
-            f"miracl-corpus-v1.0-{name}/docs-{i}.jsonl.gz": gzip.compress(lines(*shard))
-            for i, shard in enumerate(shards)
-        }
-    return at(miracl.files(list(MIRACL)), contents)
-
-
-def parquet(rows: list[dict]) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows), sink)
-    return sink.getvalue()
+        shards = MIRACL_SHARDS[name]
+        for shard in range(shards):
+            path = f"miracl-corpus-v1.0-{name}/docs-{shard}.jsonl.gz"
+            contents[path] = gzip.compress(lines(*rows[shard::shards]))
+    return at(miracl.list_files(list(MIRACL)), contents)
 
 
 def hard_negatives_pages() -> Pages:
+    """MIRACL with its hard negatives as the pool."""
     contents = {}
     for name, passages in MIRACL.items():
         parts = {
             "corpus": [
                 {"_id": docid, "title": title, "text": text} for docid, title, text in passages
             ],
-            "queries": [{"_id": qid, "text": text} for qid, text in MIRACL_TOPICS[name]],
+            "queries": [{"_id": query, "text": text} for query, text in MIRACL_TOPICS[name]],
             "qrels": [
-                {"query-id": qid, "corpus-id": docid, "score": score}
-                for qid, docid, score in MIRACL_QRELS[name]
+                {"query-id": query, "corpus-id": docid, "score": score}
+                for query, docid, score in MIRACL_QRELS[name]
             ],
         }
-        contents |= {
-            f"{name}-{part}/dev-00000-of-00001.parquet": parquet(rows)
-            for part, rows in parts.items()
-        }
-    return at(miracl.files(list(MIRACL), pool="hard_negatives"), contents)
+        for part, rows in parts.items():
+            contents[f"{name}-{part}/dev-00000-of-00001.parquet"] = parquet(rows)
+    return at(miracl.list_files(list(MIRACL), pool="hard_negatives"), contents)
 
 
 def mldr_pages() -> Pages:
+    """MLDR in German and Portuguese, with three documents and two questions each."""
     contents = {}
     for name in ("de", "pt"):
         documents = [{"docid": f"doc-{name}-{i}", "text": f"{name} {i} " * 50} for i in range(3)]
-        queries = [
-            {
-                "query_id": f"q-{name}-{i}",
-                "query": f"{name}? {i}",
-                "positive_passages": [documents[i]],
-                "negative_passages": [],
-            }
-            for i in range(2)
-        ]
+        queries = []
+        for number in range(2):
+            queries.append(
+                {
+                    "query_id": f"q-{name}-{number}",
+                    "query": f"{name}? {number}",
+                    "positive_passages": [documents[number]],
+                    "negative_passages": [],
+                }
+            )
         contents[f"mldr-v1.0-{name}/corpus.jsonl.gz"] = gzip.compress(lines(*documents))
         contents[f"mldr-v1.0-{name}/test.jsonl.gz"] = gzip.compress(lines(*queries))
-    return at(mldr.files(["de", "pt"]), contents)
+    return at(mldr.list_files(["de", "pt"]), contents)
 
 
 def squadshifts_pages() -> Pages:
-    """Two paragraphs have the same text; of nyt, as the sizes of the other domains are known."""
-
-    def paragraph(text: str, *ids: str) -> dict:
-        return {
-            "context": text,
-            "qas": [{"id": name, "question": f"{name}?", "answers": []} for name in ids],
-        }
-
-    articles = [
-        {"title": "t", "paragraphs": [paragraph("one", "a", "b"), paragraph("two", "c")]},
-        {"title": "u", "paragraphs": [paragraph("one", "d"), paragraph("three")]},
-    ]
+    """Two articles of nyt, as the sizes of the other domains are known; a paragraph comes twice."""
+    first = [squad_paragraph("one", "a", "b"), squad_paragraph("two", "c")]
+    second = [squad_paragraph("one", "d"), squad_paragraph("three")]
+    articles = [{"title": "t", "paragraphs": first}, {"title": "u", "paragraphs": second}]
     page = json.dumps({"version": "1", "data": articles}).encode()
-    return at(squadshifts.files(["nyt"]), {"datasets/nyt_v1.0.json": page})
+    return at(squadshifts.list_files(["nyt"]), {"datasets/nyt_v1.0.json": page})
+
+
+def squad_paragraph(text: str, *ids: str) -> dict[str, Any]:
+    """Returns a paragraph in SQuAD's form, with a question for each id."""
+    questions = [{"id": name, "question": f"{name}?", "answers": []} for name in ids]
+    return {"context": text, "qas": questions}

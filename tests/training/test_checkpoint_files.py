@@ -1,8 +1,8 @@
-"""Checkpoints are whole or not there, on a disk that may be full; a run that goes on tells nothing twice."""
+"""Checkpoint files are complete or absent, also on a full disk; logs repeat no step."""
 
 import json
-import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,33 +16,32 @@ from hybrid_ir.training.checkpoints import (
     require_disk_space,
 )
 
-ENDED = {"LastCheckpoint": {"ended": True}}
+TRAINING_ENDED = {"LastCheckpoint": {"ended": True}}
 
 
 def save(
     folder: Path, name: str, step: int, size: int = 1000, callbacks: dict | None = None
 ) -> Path:
     path = folder / "checkpoints" / name
-    saved = {
+    checkpoint = {
         "state_dict": {"w": torch.arange(size)},
         "global_step": step,
         "callbacks": callbacks or {},
     }
-    AtomicCheckpointIO().save_checkpoint(saved, path)
+    AtomicCheckpointIO().save_checkpoint(checkpoint, path)
     return path
 
 
 @pytest.fixture
-def little_disk(tmp_path) -> Path:
+def little_disk(tmp_path) -> Iterator[Path]:
     """A disk of one MiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True
-    ).returncode:
-        pytest.skip("a full disk needs one of its own, and only root may mount it")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a full disk needs a disk for the test, and only root may mount one")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
 
 
 def test_a_checkpoint_comes_back_and_keeps_its_predecessor(tmp_path):
@@ -53,82 +52,104 @@ def test_a_checkpoint_comes_back_and_keeps_its_predecessor(tmp_path):
     assert sorted(file.name for file in path.parent.iterdir()) == ["last.ckpt", "previous.ckpt"]
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text", "gone"])
-def test_the_newest_whole_one_is_found(tmp_path, damage):
+def cut(content: bytes) -> bytes:
+    return content[:-100]
+
+
+def flip_a_bit(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def empty(content: bytes) -> bytes:
+    return b""
+
+
+def replace_by_text(content: bytes) -> bytes:
+    return b"step: 20"
+
+
+@pytest.mark.parametrize("damage", [cut, flip_a_bit, empty, replace_by_text])
+def test_the_newest_undamaged_checkpoint_is_found(tmp_path, damage):
     save(tmp_path, "last.ckpt", 10)
-    path = save(tmp_path, "last.ckpt", 20)
-    save(tmp_path, "best.ckpt", 15)
+    last = save(tmp_path, "last.ckpt", 20)
+    best = save(tmp_path, "best.ckpt", 15)
     assert find_newest_checkpoint(tmp_path, 30).step == 20
-    whole = path.read_bytes()
-    middle = len(whole) // 2
-    path.write_bytes(
-        {
-            "cut": whole[:-100],
-            "flipped": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
-            "empty": b"",
-            "text": b"step: 20",
-            "gone": b"",
-        }[damage]
-    )
-    if damage == "gone":
-        path.unlink()
-    assert (
-        find_newest_checkpoint(tmp_path, 30).step,
-        find_newest_checkpoint(tmp_path, 30).path.name,
-    ) == (15, "best.ckpt")
-    (path.with_name("best.ckpt")).unlink()
-    assert find_newest_checkpoint(tmp_path, 30).path.name == "previous.ckpt"
-    path.with_name("previous.ckpt").unlink()
-    assert (
-        find_newest_checkpoint(tmp_path, 30) is None
-        and find_newest_checkpoint(tmp_path / "nowhere", 30) is None
-    )
+
+    last.write_bytes(damage(last.read_bytes()))
+
+    newest = find_newest_checkpoint(tmp_path, 30)
+    assert newest.step == 15
+    assert newest.path == best
 
 
-def test_the_best_one_at_the_last_step_is_no_place_to_go_on_from_but_the_end_is(tmp_path):
+def test_what_is_left_of_the_checkpoints_is_found(tmp_path):
+    save(tmp_path, "last.ckpt", 10)
+    last = save(tmp_path, "last.ckpt", 20)
+    previous = last.with_name("previous.ckpt")
+    last.unlink()
+    assert find_newest_checkpoint(tmp_path, 30).path == previous
+    previous.unlink()
+    assert find_newest_checkpoint(tmp_path, 30) is None
+    assert find_newest_checkpoint(tmp_path / "nowhere", 30) is None
+
+
+def test_a_best_checkpoint_of_the_last_step_leaves_nothing_to_train(tmp_path):
     save(tmp_path, "last.ckpt", 20)
     save(tmp_path, "best.ckpt", 30)
     assert find_newest_checkpoint(tmp_path, 30).step == 20
-    save(tmp_path, "last.ckpt", 30, callbacks=ENDED)
-    assert find_newest_checkpoint(tmp_path, 30).ended and "training ended at step 30" in str(
-        find_newest_checkpoint(tmp_path, 30)
-    )
 
 
-def test_a_full_disk_leaves_the_one_before_and_nothing_half_written(little_disk):
+def test_the_end_of_a_training_is_found(tmp_path):
+    save(tmp_path, "best.ckpt", 30)
+    save(tmp_path, "last.ckpt", 30, callbacks=TRAINING_ENDED)
+    newest = find_newest_checkpoint(tmp_path, 30)
+    assert newest.ended
+    assert "training ended at step 30" in str(newest)
+
+
+def test_a_full_disk_keeps_the_checkpoint_before_and_nothing_half_written(little_disk):
     save(little_disk, "last.ckpt", 1, size=50_000)
-    with pytest.raises(
-        OSError,
-        match=r"checkpoint of step 2 could not be written .*MiB are free.*go on .* with resume=auto",
-    ):
+    message = r"checkpoint of step 2 could not be written .*MiB are free.*go on .* with resume=auto"
+    with pytest.raises(OSError, match=message):
         save(little_disk, "last.ckpt", 2, size=100_000)
     assert [file.name for file in (little_disk / "checkpoints").iterdir()] == ["last.ckpt"]
     assert find_newest_checkpoint(little_disk, 9).step == 1
 
 
 def test_a_disk_that_will_be_full_is_refused_before_the_first_step(little_disk):
-    small, large = torch.nn.Linear(10, 10), torch.nn.Linear(300, 300)
-    require_disk_space(little_disk / "checkpoints", small)
+    folder = little_disk / "checkpoints"
+    require_disk_space(folder, torch.nn.Linear(10, 10))
+    large = torch.nn.Linear(300, 300)
     with pytest.raises(ValueError, match="1 MiB free, and the checkpoints of this run need 4 MiB"):
-        require_disk_space(little_disk / "checkpoints", large)
-    frozen = large.requires_grad_(False)
+        require_disk_space(folder, large)
     with pytest.raises(ValueError, match="need 1 MiB"):
-        require_disk_space(little_disk / "checkpoints", frozen)
+        require_disk_space(folder, large.requires_grad_(False))
 
 
-def test_steps_that_come_again_are_forgotten(tmp_path):
-    rows = [{"step": step, "train/loss": 1.0 / (1 + step)} for step in range(5)]
-    rows.insert(3, {"step": 2, "val/loss": 0.5})
-    rows += [{"step": 2, "test/loss": 0.1}]
-    (tmp_path / "metrics.jsonl").write_text(
-        "".join(json.dumps(row) + "\n" for row in rows) + '{"step": 5, "tra'
-    )
+def test_rows_of_steps_that_come_again_are_dropped(tmp_path):
+    rows = [
+        {"step": 0, "train/loss": 1.0},
+        {"step": 1, "train/loss": 0.5},
+        {"step": 2, "train/loss": 0.3},
+        {"step": 2, "val/loss": 0.5},
+        {"step": 3, "train/loss": 0.2},
+        {"step": 2, "test/loss": 0.1},
+    ]
+    lines = [json.dumps(row) + "\n" for row in rows]
+    cut_line = '{"step": 4, "tra'
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text("".join(lines) + cut_line)
     (tmp_path / "nonfinite.jsonl").write_text('{"step": 2}\n{"step": 4}\n')
+
     drop_logged_steps(tmp_path, 3)
+
+    assert metrics.read_text() == "".join(lines[:4])
     assert json.loads((tmp_path / "nonfinite.jsonl").read_text()) == {"step": 2}
-    kept = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert kept == rows[:4]
     drop_logged_steps(tmp_path, 0)
-    assert (tmp_path / "metrics.jsonl").read_text() == ""
+    assert metrics.read_text() == ""
+
+
+def test_dropping_steps_of_no_run_makes_no_folder(tmp_path):
     drop_logged_steps(tmp_path / "nowhere", 0)
-    assert not os.path.exists(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()

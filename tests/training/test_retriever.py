@@ -1,163 +1,181 @@
-"""The LightningModule and DataModule with the real Trainer: resume, early stop, every variant of the loss, bad runs."""
+"""The LightningModule and DataModule with the real Trainer: resuming, early stops, bad choices."""
+
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
-from hybrid_ir.training.retriever import build_parameter_groups
-from hybrid_ir.training.schedules import build_linear_schedule
+from hybrid_ir.training.datamodule import RetrievalData, StepsToGo
+from hybrid_ir.training.losses import InfoNCE
+from hybrid_ir.training.retriever import Retriever, build_linear_schedule, build_parameter_groups
 
 
-@pytest.mark.parametrize("at", [3, 8])
-def test_going_on_from_a_checkpoint_ends_where_the_whole_run_ends(
-    started, tmp_path, at, numbers_benchmark
+def test_a_resumed_run_ends_where_the_uninterrupted_one_ends(
+    build_training, tmp_path, numbers_benchmark
 ):
-    every = ModelCheckpoint(
+    checkpoints = ModelCheckpoint(
         tmp_path,
         filename="{step}",
-        every_n_train_steps=at,
+        every_n_train_steps=1,
         save_top_k=-1,
         auto_insert_metric_name=False,
     )
-    whole = started(numbers_benchmark, max_steps=12, callbacks=[every]).fit()
-    resumed = started(numbers_benchmark, max_steps=12).fit(
-        ckpt_path=tmp_path / f"{at}.ckpt", weights_only=True
-    )
-    assert resumed.trainer.global_step == 12 and torch.equal(resumed.weights, whole.weights)
+    uninterrupted = build_training(numbers_benchmark, max_steps=12, callbacks=[checkpoints]).fit()
+    for step in (3, 8):
+        resumed = build_training(numbers_benchmark, max_steps=12)
+        resumed.fit(ckpt_path=tmp_path / f"{step}.ckpt", weights_only=True)
+        assert resumed.trainer.global_step == 12
+        assert torch.equal(resumed.copy_weights(), uninterrupted.copy_weights())
 
 
-def test_a_finished_run_may_be_made_longer(started, tmp_path):
-    started(
-        max_steps=4, callbacks=[ModelCheckpoint(tmp_path, filename="end", every_n_train_steps=4)]
-    ).fit()
-    longer = started(max_steps=7).fit(ckpt_path=tmp_path / "end.ckpt", weights_only=True)
-    assert longer.seen.steps == [4, 5, 6] and longer.trainer.global_step == 7
+def test_a_finished_run_may_be_made_longer_but_not_repeated(build_training, tmp_path):
+    checkpoint = ModelCheckpoint(tmp_path, filename="end", every_n_train_steps=4)
+    build_training(max_steps=4, callbacks=[checkpoint]).fit()
+    end = {"ckpt_path": tmp_path / "end.ckpt", "weights_only": True}
+    longer = build_training(max_steps=7).fit(**end)
+    assert longer.watcher.batches == [4, 5, 6]
+    assert longer.trainer.global_step == 7
+    message = "checkpoint is at step 4, so trainer.max_steps=4 leaves nothing to train"
+    with pytest.raises(ValueError, match=message):
+        build_training(max_steps=4).fit(**end)
 
 
-def test_a_checkpoint_at_the_last_step_leaves_nothing_to_train(started, tmp_path):
-    started(
-        max_steps=4, callbacks=[ModelCheckpoint(tmp_path, filename="end", every_n_train_steps=4)]
-    ).fit()
-    with pytest.raises(
-        ValueError, match="checkpoint is at step 4, so trainer.max_steps=4 leaves nothing to train"
-    ):
-        started(max_steps=4).fit(ckpt_path=tmp_path / "end.ckpt", weights_only=True)
+def test_workers_and_accumulation_see_the_planned_batches(build_training):
+    with_workers = build_training(max_steps=5, data={"num_workers": 2}).fit()
+    assert with_workers.watcher.batches == list(range(5))
+    accumulated = build_training(max_steps=5, accumulate_grad_batches=2).fit()
+    assert accumulated.watcher.batches == list(range(10))
+    repeated = build_training(max_steps=5, data={"distinct_batches": 2}).fit()
+    assert repeated.watcher.batches == [0, 1, 0, 1, 0]
 
 
-def test_workers_and_accumulation_see_the_planned_batches(started):
-    assert started(max_steps=5).fit().seen.steps == list(range(5))
-    assert started(max_steps=5, data={"num_workers": 2}).fit().seen.steps == list(range(5))
-    assert started(max_steps=5, accumulate_grad_batches=2).fit().seen.steps == list(range(10))
-    assert started(max_steps=5, data={"distinct_batches": 2}).fit().seen.steps == [0, 1, 0, 1, 0]
+def test_batches_to_go_count_accumulated_ones():
+    trainer = SimpleNamespace(global_step=3, accumulate_grad_batches=2, max_steps=5)
+    assert list(StepsToGo(trainer)) == [6, 7, 8, 9]
 
 
 @pytest.mark.parametrize(
     "loss",
     [{}, {"symmetric": True}, {"negatives": "explicit"}, {"mask": "exact"}, {"mask": "none"}],
 )
-def test_one_batch_can_be_learnt_by_heart_with_every_loss(started, loss):
-    hard = {"hard_negatives": 2} if "negatives" in loss else {}
-    seen = (
-        started(max_steps=60, loss=loss, data={"distinct_batches": 1, **hard}, lr=5e-3, share=0.0)
-        .fit()
-        .seen
+def test_one_batch_can_be_learnt_by_heart_with_every_loss(build_training, loss):
+    training = build_training(
+        max_steps=40,
+        loss=loss,
+        data={"distinct_batches": 1, "hard_negatives": 2 if "negatives" in loss else 0},
+        learning_rate=8e-3,
+        monolingual_share=0.0,
     )
-    assert seen.losses[-1] < 0.1 < 0.5 < seen.losses[0]
+    losses = training.fit().watcher.losses
+    assert losses[0] > 0.5
+    assert losses[-1] < 0.1
 
 
-def test_the_temperature_moves_only_if_it_may(started):
-    def temperature(**loss) -> float:
-        return (
-            started(max_steps=20, loss=loss, lr=1e-2).fit().module.loss.log_temperature.exp().item()
-        )
-
-    assert temperature() == pytest.approx(0.05) and temperature(
-        learn_temperature=True
-    ) != pytest.approx(0.05, rel=1e-3)
+def test_a_fixed_temperature_stays_and_a_learnt_one_moves(build_training):
+    fixed = build_training(max_steps=10, learning_rate=1e-2).fit()
+    assert float(fixed.module.loss.temperature) == pytest.approx(0.05)
+    learnt = build_training(max_steps=10, learning_rate=1e-2, loss={"learn_temperature": True})
+    learnt.fit()
+    assert float(learnt.module.loss.temperature) != pytest.approx(0.05, rel=1e-3)
 
 
-def test_gradient_checkpointing_changes_no_weight(started):
-    plain = started(max_steps=4).fit()
-    saving = started(max_steps=4, encoder={"gradient_checkpointing": True}).fit()
+def test_the_logged_temperature_is_the_temperature(build_training):
+    metrics = build_training(max_steps=2).fit().trainer.callback_metrics
+    assert metrics["train/temperature"].item() == pytest.approx(0.05)
+
+
+def test_gradient_checkpointing_changes_no_weight(build_training):
+    plain = build_training(max_steps=4).fit()
+    saving = build_training(max_steps=4, encoder={"gradient_checkpointing": True}).fit()
     assert saving.module.encoder.backbone.is_gradient_checkpointing
-    assert torch.allclose(plain.weights, saving.weights, atol=1e-6)
+    assert torch.allclose(plain.copy_weights(), saving.copy_weights(), atol=1e-6)
 
 
-def test_frozen_embeddings_stay(started):
-    run = started(max_steps=4, encoder={"train_embeddings": False})
-    table = run.module.encoder.backbone.get_input_embeddings().weight
-    before, all_before = table.clone(), run.weights
-    run.fit()
-    assert torch.equal(table, before) and not torch.equal(run.weights, all_before)
+def test_frozen_embeddings_stay(build_training):
+    training = build_training(max_steps=4, encoder={"train_embeddings": False})
+    embeddings = training.module.encoder.backbone.get_input_embeddings().weight
+    embeddings_before = embeddings.clone()
+    weights_before = training.copy_weights()
+    training.fit()
+    assert torch.equal(embeddings, embeddings_before)
+    assert not torch.equal(training.copy_weights(), weights_before)
 
 
-def test_training_stops_when_validation_gets_no_better(started, numbers_benchmark):
+def test_training_stops_when_validation_gets_no_better(build_training, numbers_benchmark):
     stop = EarlyStopping("val/loss", patience=2, mode="min")
-    run = started(
-        numbers_benchmark, max_steps=100, lr=0.0, callbacks=[stop]
-    ).fit()  # nothing moves, so nothing gets better
-    assert run.trainer.global_step == 12  # the first of 3 validations sets the mark
-
-
-def test_a_test_after_training_equals_the_last_validation(started, numbers_benchmark):
-    run = started(numbers_benchmark).fit()
-    run.trainer.test(run.module, run.data, verbose=False)
-    assert run.module.results["test"].summary() == run.module.results["validation"].summary()
-    centred = started(numbers_benchmark)
-    centred.module.center = True
-    centred.trainer.test(centred.module, centred.data, verbose=False)
-    assert centred.module.results["test"].summary() != run.module.results["test"].summary()
-
-
-def test_gradients_are_clipped_under_bf16_with_a_fused_optimiser(started):
-    run = started(max_steps=2, precision="bf16-mixed", gradient_clip_val=1e-3)
-    run.module.make_optimizer = lambda groups: torch.optim.SGD(groups, lr=1.0)
-    run.module.make_scheduler = None
-    before = run.weights
-    run.fit()
-    assert 0 < (run.weights - before).norm() <= 2.01e-3  # two steps of at most the clipped norm
-
-
-def test_a_diverged_loss_stops_the_run_and_names_the_batch(started):
-    run = started(lr=1e30, gradient_clip_val=None)
-    with pytest.raises(
-        ValueError, match=r"the loss is (nan|inf) at step \d \(batch \d\).*Lower optimizer.lr"
-    ):
-        run.fit()
-
-
-@pytest.mark.parametrize(("ranks", "said"), [(3, "use 6 or 9"), (16, "use 16")])
-def test_an_uneven_slice_is_refused_with_the_cure(started, monkeypatch, ranks, said):
-    run = started()
-    run.data.trainer = run.trainer
-    monkeypatch.setattr(Trainer, "world_size", ranks)
-    with pytest.raises(
-        ValueError,
-        match=f"batch_size=8 must be divisible by the {ranks} processes of this run.*{said}",
-    ):
-        run.data.train_dataloader()
-
-
-def test_another_tokenizer_is_refused(started, tmp_path, numbers_corpus):
-    started(
-        max_steps=2, callbacks=[ModelCheckpoint(tmp_path, filename="end", every_n_train_steps=2)]
+    training = build_training(
+        numbers_benchmark, max_steps=100, learning_rate=0.0, callbacks=[stop]
     ).fit()
-    other = started(max_steps=4, encoder={"texts": ["quite other words"] * 9})
-    with pytest.raises(ValueError, match="trained with another tokenizer"):
-        other.fit(ckpt_path=tmp_path / "end.ckpt", weights_only=True)
+    assert training.trainer.global_step == 12  # the first of 3 validations sets the mark
 
 
-def test_biases_and_norms_do_not_decay(started):
-    module = started().module
-    decayed, kept = (group["params"] for group in build_parameter_groups(module))
-    assert {p.ndim for p in decayed} == {2} and {p.ndim for p in kept} == {1}
-    assert len(decayed) + len(kept) == sum(p.requires_grad for p in module.parameters())
+def test_a_test_after_training_equals_the_last_validation(build_training, numbers_benchmark):
+    training = build_training(numbers_benchmark).fit()
+    summary = training.test()
+    assert summary == training.module.results["validation"].summary()
+    untrained = build_training(numbers_benchmark)
+    assert untrained.test() != summary
+
+
+def test_stages_measure_their_benchmark_at_the_temperature_of_the_loss(encoder, numbers_benchmark):
+    test_benchmark = SimpleNamespace(**vars(numbers_benchmark))
+    module = Retriever(encoder, InfoNCE(0.07), None)
+    data = RetrievalData(
+        None, encoder.tokenizers, validation=numbers_benchmark, test=test_benchmark
+    )
+    module._trainer = SimpleNamespace(
+        world_size=1, limit_test_batches=1.0, limit_val_batches=1.0, datamodule=data
+    )
+    module.on_validation_epoch_start()
+    assert module.ranking.benchmark is numbers_benchmark
+    assert module.ranking.temperature == pytest.approx(0.07)
+    module.on_test_epoch_start()
+    assert module.ranking.benchmark is test_benchmark
+
+
+def test_a_part_of_the_pool_is_no_result(build_training, numbers_benchmark):
+    training = build_training(
+        numbers_benchmark, data={"texts_per_chunk": 16}, limit_val_batches=0.5
+    )
+    with pytest.raises(ValueError, match="ranks need the whole pool"):
+        training.fit()
+
+
+def test_gradients_are_clipped_under_bf16_with_a_fused_optimiser(build_training):
+    training = build_training(max_steps=2, precision="bf16-mixed", gradient_clip_val=1e-3)
+    training.module.build_optimizer = lambda groups: torch.optim.SGD(groups, lr=1.0)
+    training.module.build_scheduler = None
+    before = training.copy_weights()
+    training.fit()
+    distance = (training.copy_weights() - before).norm()
+    assert 0 < distance <= 2.01e-3  # two steps of at most the clipped norm
+
+
+@pytest.mark.parametrize(("ranks", "cure"), [(3, "use 6 or 9"), (16, "use 16")])
+def test_an_uneven_slice_is_refused_with_the_cure(build_training, monkeypatch, ranks, cure):
+    training = build_training()
+    training.data.trainer = training.trainer
+    monkeypatch.setattr(Trainer, "world_size", ranks)
+    message = f"batch_size=8 must be divisible by the {ranks} processes of this run.*{cure}"
+    with pytest.raises(ValueError, match=message):
+        training.data.train_dataloader()
+
+
+def test_only_weight_matrices_decay(build_training):
+    module = build_training().module
+    with_decay, without_decay = build_parameter_groups(module)
+    assert "weight_decay" not in with_decay
+    assert without_decay["weight_decay"] == 0
+    assert {parameter.ndim for parameter in with_decay["params"]} == {2}
+    assert {parameter.ndim for parameter in without_decay["params"]} == {1}
+    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    assert len(with_decay["params"]) + len(without_decay["params"]) == len(trainable)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])
 def test_the_warm_up_is_a_share(share):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     with pytest.raises(ValueError, match="scheduler.warmup_share"):
-        build_linear_schedule(
-            torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0), 10, share
-        )
+        build_linear_schedule(optimizer, 10, share)

@@ -1,155 +1,165 @@
-"""Translation with a real model that was trained here: what comes out is right, and a kill loses and doubles nothing."""
+"""Translation with a real model that is trained here: right texts, and a kill loses nothing."""
 
 import json
 import random
 import re
 import signal
+import time
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hybrid_ir.cli import translate as translate_command
+from hybrid_ir.cli.main import run_command
 from hybrid_ir.corpora.stored import load_corpus_folder, read_corpus_card
 from hybrid_ir.runs.errors import USER_ERRORS
-from hybrid_ir.translation.families import Translator, family_of
-from hybrid_ir.translation.quality import QualityFilters, is_copy, loop
-from tests.runs.test_processes import until
+from hybrid_ir.translation.families import Translator
 from tests.support.command_line import hybrid_ir, start_hybrid_ir
-from tests.support.number_words import in_words, tokenizer, trained
+from tests.support.corpora import write_json_lines
+from tests.support.number_words import say_in_words, train_translation_model
 
-COUNT = 400
-JOB = [
+COUNT = 200  # records
+UNITS = 32  # units of work: two languages of 8 units each for queries and for passages
+CHOICES = [
     "source=en",
     "languages=[de,es]",
     "unit=25",
     "max_length=12",
     "language_letters=0",
-    "processes=2",
     "corpus.name=numbers",
 ]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    return trained(tmp_path_factory.mktemp("model") / "numbers", 700)
+    return train_translation_model(tmp_path_factory.mktemp("model") / "numbers", steps=700)
 
 
 @pytest.fixture(scope="module")
-def numbers(tmp_path_factory) -> Path:
-    """Records of numbers in "en"; some have a German query already, every fiftieth passage is too long for the model."""
-    rng, path = random.Random(1), tmp_path_factory.mktemp("numbers") / "numbers.jsonl"
+def records(tmp_path_factory) -> Path:
+    """Records of numbers in English.
+
+    Every tenth has a German query already, and every fiftieth a passage that is too long.
+    """
+    rng = random.Random(1)
     records = []
-    for i in range(COUNT):
-        query, passage = (" ".join(rng.sample("23456789", rng.randint(1, 4))) for _ in range(2))
-        passage = " ".join("0123456789012") if i % 50 == 7 else f"{passage} 0"
-        given = {"de": f"von Hand {i}"} if i % 10 == 0 else {}
-        records.append(
-            {"id": i, "query": {"en": f"{query} 1", **given}, "passage": {"en": passage}}
-        )
-    path.write_text("\n".join(map(json.dumps, records)))
-    return path
+    for number in range(COUNT):
+        query = {"en": " ".join(rng.sample("23456789", rng.randint(1, 4))) + " 1"}
+        passage = {"en": " ".join(rng.sample("23456789", rng.randint(1, 4))) + " 0"}
+        if number % 10 == 0:
+            query["de"] = f"von Hand {number}"
+        if number % 50 == 7:
+            passage["en"] = " ".join("0123456789012")
+        records.append({"id": number, "query": query, "passage": passage})
+    return write_json_lines(tmp_path_factory.mktemp("numbers") / "numbers.jsonl", *records)
 
 
-def translate(place: Path, model: Path, numbers: Path, to: str, *more: str) -> list[str]:
+def list_arguments(folder: Path, model: Path, records: Path, *choices: str) -> list[str]:
+    """Lists the arguments of a translation to the folder `to` in a folder."""
     return [
-        "translate",
         "corpus=jsonl",
-        f"corpus.path={numbers}",
+        f"corpus.path={records}",
         f"model={model}",
-        f"to={place / to}",
-        *JOB,
-        *more,
+        f"to={folder / 'to'}",
+        f"paths.cache_dir={folder / 'cache'}",
+        *CHOICES,
+        *choices,
     ]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, model, numbers) -> Path:
-    place = tmp_path_factory.mktemp("whole")
-    done = hybrid_ir(place, *translate(place, model, numbers, "to"))
-    assert done.returncode == 0, done.stderr
-    assert "queries translated" in done.stdout and "rejected passage de: too long: 8" in done.stdout
-    return place / "to"
+def translated(tmp_path_factory, model, records) -> Path:
+    """The corpus as one process translates it that is not stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    run_command("translate", list_arguments(folder, model, records))
+    return folder / "to"
 
 
-def test_every_text_is_translated_as_it_should_be(whole, numbers):
-    corpus, records = (
-        load_corpus_folder(whole),
-        [json.loads(line) for line in numbers.read_text().splitlines()],
-    )
-    assert corpus.languages == ("de", "en", "es") and len(corpus) == COUNT
+def test_every_text_is_translated_as_it_should_be(translated, records):
+    corpus = load_corpus_folder(translated)
+    originals = [json.loads(line) for line in records.read_text().splitlines()]
+    assert corpus.languages == ("de", "en", "es")
+    assert len(corpus) == COUNT
     for query, passage in corpus.pairs:
-        record = records[int(query)]
-        for side, texts, row in (
-            ("query", corpus.queries, query),
-            ("passage", corpus.passages, passage),
-        ):
-            source = texts["en"][int(row)]
-            assert source == record[side]["en"]
-            for language in ("de", "es"):
-                expected = None if len(source.split()) > 11 else in_words(source, language)
-                assert texts[language][int(row)] == record[side].get(language, expected)
+        original = originals[int(query)]
+        for language in ("de", "en", "es"):
+            query_text = corpus.queries[language][int(query)]
+            assert query_text == expect_text(original["query"], language)
+            passage_text = corpus.passages[language][int(passage)]
+            assert passage_text == expect_text(original["passage"], language)
 
 
-def test_where_a_text_is_from_and_what_was_rejected_is_kept(whole):
-    column = pa.ipc.open_stream(pa.memory_map(str(whole / "query-de.arrow"))).read_all()
-    for text, origin in zip(column["text"].to_pylist(), column["origin"].to_pylist(), strict=True):
-        assert origin == (None if text.startswith("von Hand") else "translated from en by numbers")
-    rejects = pq.read_table(whole / "rejects-passage-de.parquet").to_pylist()
-    assert (
-        len(rejects) == 8
-        and {row["reason"] for row in rejects} == {"too long"}
-        and rejects[0]["source"].startswith("0 1 2 3")
-    )
-    card = read_corpus_card(whole)
-    assert (
-        card["report"]["translated query de"] == COUNT * 9 // 10
-        and card["report"]["rejected passage es: too long"] == 8
-    )
+def expect_text(texts: dict[str, str], language: str) -> str | None:
+    """Returns the text of a record in a language: its own, or its translation from English."""
+    if language in texts:
+        return texts[language]
+    if len(texts["en"].split()) > 11:
+        return None
+    return say_in_words(texts["en"], language)
+
+
+def test_each_text_says_whether_it_is_translated(translated):
+    file = pa.memory_map(str(translated / "query-de.arrow"))
+    for row in pa.ipc.open_stream(file).read_all().to_pylist():
+        is_original = row["text"].startswith("von Hand")
+        assert row["origin"] == (None if is_original else "translated from en by numbers")
+
+
+def test_rejected_translations_are_kept_and_counted(translated):
+    rejects = pq.read_table(translated / "rejects-passage-de.parquet").to_pylist()
+    assert len(rejects) == COUNT // 50
+    assert {row["reason"] for row in rejects} == {"too long"}
+    assert rejects[0]["source"].startswith("0 1 2 3")
+    card = read_corpus_card(translated)
+    assert card["report"]["translated query de"] == COUNT * 9 // 10
+    assert card["report"]["rejected passage es: too long"] == COUNT // 50
     assert "translated from en into de, es by numbers" in card["source"]["description"]
 
 
-def test_killed_and_started_again_it_ends_with_the_same_corpus(tmp_path, model, numbers, whole):
-    arguments, work = translate(tmp_path, model, numbers, "to"), tmp_path / ".to.translating"
-    done_before = 0
-    for _ in range(2):
-        running = start_hybrid_ir(tmp_path, *arguments)
-        until(
-            lambda: (
-                len(list(work.glob("*.parquet"))) > done_before + 3 or running.poll() is not None
-            ),
-            120,
-        )  # noqa: B023
+def test_what_is_there_is_shown_and_not_translated_again(
+    translated, model, records, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "300")  # no line of the output is broken
+    run_command("translate", list_arguments(translated.parent, model, records, "beams=2"))
+    output = capsys.readouterr().out
+    assert "queries translated" in output
+    assert "rejected passage de: too long: 4" in output
+
+
+def test_killed_and_started_again_it_ends_with_the_same_corpus(
+    tmp_path, model, records, translated
+):
+    arguments = ["translate", *list_arguments(tmp_path, model, records, "processes=2")]
+    folder = tmp_path / ".to.translating"
+    with start_hybrid_ir(tmp_path, *arguments) as running:
+        while running.poll() is None and len(list(folder.glob("*.parquet"))) < 4:
+            time.sleep(0.01)
         running.send_signal(signal.SIGKILL)
-        running.wait()
-        done_before = len(list(work.glob("*.parquet")))
-    assert 0 < done_before < 64 and not (tmp_path / "to").exists()
-    kept = {path.name: path.stat().st_mtime_ns for path in work.glob("*.parquet")}
-    done = hybrid_ir(tmp_path, *arguments)
-    assert done.returncode == 0, done.stderr
-    assert all(
-        (work / name).stat().st_mtime_ns == moment for name, moment in kept.items()
-    )  # nothing was done twice
-    one, other = read_corpus_card(whole), read_corpus_card(tmp_path / "to")
-    assert {**one["sha256"]} == {**other["sha256"]} and one["report"] == other["report"]
-    other_job = hybrid_ir(tmp_path, *translate(tmp_path, model, numbers, "to"), "beams=2")
-    assert other_job.returncode == 0  # it is there: shown, and not made again
+    done = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
+    assert 0 < len(done) < UNITS
+    assert not (tmp_path / "to").exists()
+    again = hybrid_ir(tmp_path, *arguments)
+    assert again.returncode == 0, again.stderr
+    for name, moment in done.items():
+        assert (folder / name).stat().st_mtime_ns == moment  # not done twice
+    card = read_corpus_card(tmp_path / "to")
+    expected = read_corpus_card(translated)
+    assert card["sha256"] == expected["sha256"]
+    assert card["report"] == expected["report"]
 
 
-def test_work_of_another_job_is_not_mixed_in(tmp_path, model, numbers):
-    work = tmp_path / ".to.translating"
-    work.mkdir()
-    (work / "job.json").write_text(json.dumps({"beams": 3}))
-    done = hybrid_ir(tmp_path, *translate(tmp_path, model, numbers, "to", "processes=1"))
-    assert (
-        done.returncode == 2
-        and "has work of another job (beams differ): delete it, or name another to=" in done.stderr
-    )
+def test_work_of_another_job_is_not_mixed_in(tmp_path, model, records):
+    folder = tmp_path / ".to.translating"
+    folder.mkdir()
+    (folder / "job.json").write_text(json.dumps({"beams": 3}))
+    problem = r"has work of another job \(beams differ\): delete it, or name another to="
+    with pytest.raises(ValueError, match=problem):
+        run_command("translate", list_arguments(tmp_path, model, records))
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("choice", "problem"),
     [
         (
             "languages=[de,fr]",
@@ -166,20 +176,22 @@ def test_work_of_another_job_is_not_mixed_in(tmp_path, model, numbers):
         ("modle=x", "modle"),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path, model, numbers, change, said):
-    _, *arguments = translate(
-        tmp_path, model, numbers, "to", "processes=1", f"paths.cache_dir={tmp_path}", change
-    )
-    with pytest.raises(Exception, match=re.escape(said)) as error:
-        translate_command.main(arguments)
+def test_a_wrong_choice_is_refused_before_there_is_any_work(
+    tmp_path, model, records, choice, problem
+):
+    with pytest.raises(Exception, match=re.escape(problem)) as error:
+        run_command("translate", list_arguments(tmp_path, model, records, choice))
     assert isinstance(error.value, USER_ERRORS)
-    assert not list(tmp_path.glob(".to.translating"))  # nothing stands in the way of a better try
+    assert not list(tmp_path.glob(".to.translating"))
 
 
-def test_order_and_batches_change_nothing(model):
-    texts = [" ".join(random.Random(i).sample("0123456789", i % 5 + 1)) for i in range(40)]
-    one, other = (
-        Translator.load(
+def test_order_and_batches_do_not_change_translations(model):
+    texts = []
+    for number in range(40):
+        texts.append(" ".join(random.Random(number).sample("0123456789", number % 5 + 1)))
+    expected = [(say_in_words(text, "de"), True) for text in texts]
+    for tokens_per_batch in (4096, 30):
+        translator = Translator.load(
             str(model),
             None,
             "en",
@@ -187,116 +199,7 @@ def test_order_and_batches_change_nothing(model):
             "float32",
             codes={},
             max_length=12,
-            tokens_per_batch=tokens,
+            tokens_per_batch=tokens_per_batch,
         )
-        for tokens in (4096, 30)
-    )
-    expected = [(in_words(text, "de"), True) for text in texts]
-    assert one.translate(texts, "de") == other.translate(texts[::-1], "de")[::-1] == expected
-
-
-def test_families_are_told_apart_and_others_refused():
-    assert family_of("t5", tokenizer()) == "madlad"
-    with pytest.raises(ValueError, match="a bart without the language codes of NLLB-200"):
-        family_of("bart", tokenizer())
-
-
-@pytest.mark.parametrize(
-    ("source", "made", "reason"),
-    [
-        ("who won the football world cup of 1998?", ("", True), "empty"),
-        (
-            "who won the football world cup of 1998?",
-            ("wer gewann die Fußballweltmeisterschaft 1998?", False),
-            "too long",
-        ),
-        (
-            "who won the football world cup of 1998?",
-            ("wer gewann gewann gewann gewann gewann gewann gewann", True),
-            "repetition",
-        ),
-        (
-            "who won the football world cup of 1998?",
-            ("Who won the Football World Cup of 1998?", True),
-            "copied source",
-        ),
-        (
-            "who won the football world cup of 1998?",
-            ("quién ganó la copa mundial de fútbol de 1998?", True),
-            "language",
-        ),
-        ("who won the football world cup of 1998?", ("wer", True), "length"),
-        (
-            "who won the football world cup of 1998?",
-            ("wer gewann die Fußballweltmeisterschaft 1998?", True),
-            None,
-        ),
-        ("FIFA 1998", ("FIFA 1998", True), None),
-    ],
-)
-def test_reasons(source, made, reason):
-    filters = QualityFilters(languages=("en", "de", "es"))
-    usual = [
-        ("what is the capital of France?", ("was ist die Hauptstadt von Frankreich?", True))
-    ] * 9
-    sources, translations = zip(*usual, (source, made), strict=True)
-    assert filters.reasons(sources, translations, "de") == [None] * 9 + [reason]
-
-
-def test_one_translation_of_many_texts_is_none():
-    filters = QualityFilters(language_letters=0, identical=3)
-    sources = [
-        "yes",
-        "Yes",
-        "sure",
-        "a question of some length",
-        "another question of that length",
-        "a third one that is longer",
-    ]
-    made = [("ja", True)] * 3 + [("immer das gleiche hier", True)] * 3
-    assert (
-        filters.reasons(sources, made, "de") == [None] * 3 + ["same as others"] * 3
-    )  # "yes" is asked twice, and "ja" to two
-
-
-def test_what_is_too_long_tells_nothing_of_what_is_typical():
-    filters = QualityFilters(language_letters=0)
-    sources = ["a question of some length", "another question of this length", *["x " * 400] * 6]
-    made = [
-        ("eine Frage einer Länge", True),
-        ("noch eine Frage dieser Länge", True),
-        *[("", False)] * 6,
-    ]
-    assert filters.reasons(sources, made, "de") == [None, None, *["too long"] * 6]
-
-
-def test_real_questions_are_identified_as_of_their_language(shared):
-    def questions(code: str) -> list[str]:
-        articles = json.loads((shared / "data" / "xquad-r" / f"{code}.json").read_text())["data"]
-        return [
-            qa["question"]
-            for article in articles
-            for paragraph in article["paragraphs"]
-            for qa in paragraph["qas"]
-        ][:150]
-
-    languages = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
-    filters, english = QualityFilters(length_ratio=0, languages=languages), questions("en")
-    for code in languages:
-        whole = [(text, True) for text in questions(code)]
-        accepted = (
-            filters.reasons(english, whole, code)
-            if code != "en"
-            else filters.reasons(questions("de"), whole, "en")
-        )
-        assert accepted.count(None) >= 146, (code, accepted)
-    assert (
-        filters.reasons(english, [(text, True) for text in questions("de")], "es").count("language")
-        >= 140
-    )
-
-
-def test_loops_and_copies():
-    assert loop("ab" * 12 + "c") == "ab" * 12 and loop("nothing of that kind") == ""
-    assert is_copy("when was the city of Kabul founded", "When was the city of Kabul founded?", 0.8)
-    assert not is_copy("Kabul Airport", "Kabul Airport", 0.8)
+        assert translator.translate(texts, "de") == expected
+        assert translator.translate(texts[::-1], "de") == expected[::-1]

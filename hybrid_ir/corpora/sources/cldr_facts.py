@@ -1,4 +1,4 @@
-"""The embedded corpus: facts of CLDR as parallel questions and passages, nothing to download."""
+"""The embedded corpus: facts of CLDR as parallel questions and passages, without a download."""
 
 from collections.abc import Sequence
 
@@ -10,21 +10,25 @@ from hybrid_ir.data.corpus import ParallelCorpus
 
 
 def load(languages: str | Sequence[str] | None = "xquad") -> ParallelCorpus:
-    """Training facts only, in `xquad` (11 languages), `all` or a list of codes; hard negatives share the entity."""
+    """Loads the training facts; the hard negatives of a pair are other facts of the same entity.
+
+    Args:
+        languages: `xquad` (11 languages), `all`, or a list of codes.
+    """
     facts = build_fact_set(languages)
     passages = np.flatnonzero(facts.fact_split == "train")
     questions = np.flatnonzero(facts.split == "train")
-    new_id = np.full(len(facts.fact_split) + 1, -1)  # the last entry answers the filler -1
-    new_id[passages] = np.arange(len(passages))
-    pairs = np.stack([np.arange(len(questions)), new_id[facts.question_passage[questions]]], axis=1)
-    negatives = new_id[facts.hard_negatives[facts.question_passage[questions]]]
-    negatives = np.take_along_axis(
-        negatives, np.argsort(negatives < 0, axis=1, kind="stable"), axis=1
-    )  # fillers last
+    # The last entry is for -1, which fills short rows of negatives.
+    new_ids = np.full(len(facts.fact_split) + 1, -1)
+    new_ids[passages] = np.arange(len(passages))
+    old_passages = facts.question_passage[questions]
+    pairs = np.stack([np.arange(len(questions)), new_ids[old_passages]], axis=1)
+    negatives = new_ids[facts.hard_negatives[old_passages]]
+    fillers_last = np.argsort(negatives < 0, axis=1, kind="stable")
     return ParallelCorpus(
         select_rows(facts.questions, questions),
         select_rows(facts.passages, passages),
         pairs,
         describe_source(facts),
-        negatives,
+        np.take_along_axis(negatives, fillers_last, axis=1),
     )

@@ -1,4 +1,4 @@
-"""EntityQuestions: simple questions about entities, paired with passages of a corpus that you give."""
+"""EntityQuestions: simple questions about entities, paired with passages of your own corpus."""
 
 import csv
 import json
@@ -7,13 +7,12 @@ import unicodedata
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 from hybrid_ir.corpora.sources.released import (
     build_released_corpus,
-    describe_files,
-    require_counts_of_release,
+    list_file_states,
+    require_release_counts,
 )
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.files.fetching import RemoteFile
@@ -24,10 +23,11 @@ from hybrid_ir.types import Source
 
 SOURCE = Source(
     name="entity_questions",
-    description="EntityQuestions, training set, in English, without passages: each question gets the first of your corpus whose "
-    "title is the entity that it names and whose text has an answer",
+    description="EntityQuestions, training set, in English, without passages: each question gets "
+    "the first of your corpus whose title is the entity that it names and whose text has an answer",
     licence="MIT; the passages are yours",
-    citation="Sciavolino et al. 2021, Simple Entity-Centric Questions Challenge Dense Retrievers, arXiv 2109.08535",
+    citation="Sciavolino et al. 2021, Simple Entity-Centric Questions Challenge Dense Retrievers, "
+    "arXiv 2109.08535",
 )
 ARCHIVE = RemoteFile(
     "dataset.zip", "https://nlp.cs.princeton.edu/projects/entity-questions/dataset.zip"
@@ -63,17 +63,33 @@ TEMPLATES = {  # by the relation of Wikidata that a file is about
 
 
 @dataclass(frozen=True)
-class Question:
-    """A question, what may be the entity that it asks about, and its answers as `plain` texts."""
+class EntityQuestion:
+    """A question about an entity.
 
-    name: str
+    Args:
+        id: relation and number of the question.
+        text: the question.
+        entities: what may be the entity that it asks about.
+        answers: the answers, as `_split_words` returns them.
+    """
+
+    id: str
     text: str
     entities: list[str]
     answers: list[str]
 
 
-def files() -> list[RemoteFile]:
-    """The questions."""
+@dataclass(frozen=True)
+class EntityPassage:
+    """A passage that answers a question: its line in the file, its title and its text."""
+
+    line: int
+    title: str
+    text: str
+
+
+def list_files() -> list[RemoteFile]:
+    """Lists the archive of the questions."""
     return [ARCHIVE]
 
 
@@ -84,60 +100,60 @@ def load(
     languages: str | Sequence[str] | None = None,
     require_counts: bool = True,
 ) -> ParallelCorpus:
-    """English alone, so it serves monolingual batches; questions that no passage is found for are left out.
+    """Loads the questions for which a passage is found, in English: for monolingual batches alone.
 
-    `passages` is a file of lines with id, text and title between tabs, quoted where they have quotes, a header on top, as the
-    psgs_w100.tsv of DPR.
+    Args:
+        folder: where `hybrid-ir data fetch` has put the questions.
+        cache: the cache folder.
+        passages: a file like the psgs_w100.tsv of DPR. Each line has id, text and title between
+            tabs, quoted where they have quotes; the first line is a header.
+        languages: the languages to use; English is all there is.
+        require_counts: whether to refuse another number of questions than released.
     """
-    place = Path(passages).expanduser()
-    if not place.is_file():
+    passages_path = Path(passages).expanduser()
+    if not passages_path.is_file():
         raise ValueError(
-            f"corpus.passages={passages} is no file: it must have id, text and title between tabs on each line"
+            f"corpus.passages={passages} is no file: it must have id, text and title between tabs "
+            "on each line"
         )
 
-    def read(problems: Problems) -> Iterator[Records]:
-        questions = list(asked(Path(folder) / ARCHIVE.path, problems))
-        require_counts_of_release(
-            SOURCE.name,
-            {"en": len(questions)},
-            {"en": COUNT} if require_counts and not problems.files else None,
-        )
-        rows = [
-            (line, question.name, question.text, text)
-            for question, line, text in found(questions, place, problems)
-        ]
-        yield build_pair_records(f"{place}, line", "en", rows)
+    def read_pairs(problems: Problems) -> Iterator[Records]:
+        questions = list(_read_questions(Path(folder) / ARCHIVE.path, problems))
+        if require_counts and not problems.files:
+            require_release_counts(SOURCE.name, {"en": len(questions)}, {"en": COUNT})
+        found = _find_passages(questions, passages_path, problems)
+        rows = []
+        for number, passage in sorted(found.items()):
+            question = questions[number]
+            text = f"{passage.title} {passage.text}"
+            rows.append((passage.line, question.id, question.text, text))
+        yield build_pair_records(f"{passages_path}, line", "en", rows)
 
     return build_released_corpus(
         SOURCE,
-        files(),
+        list_files(),
         folder,
         cache,
-        [read],
-        key={"passages": describe_files([place]), "counts": require_counts},
+        [read_pairs],
+        key={"passages": list_file_states([passages_path]), "counts": require_counts},
         languages=languages,
     )
 
 
-def asked(archive: Path, problems: Problems) -> Iterator[Question]:
-    """The training questions of every relation."""
+def _read_questions(archive: Path, problems: Problems) -> Iterator[EntityQuestion]:
+    """Yields the training questions of every relation."""
     try:
         with zipfile.ZipFile(archive) as opened:
             for name in sorted(opened.namelist()):
-                if (
-                    "/train/" not in f"/{name}"
-                    or not name.endswith(".train.json")
-                    or name.startswith("__MACOSX/")
-                ):
-                    continue
-                relation = Path(name).name.removesuffix(".train.json")
-                for number, row in enumerate(json.loads(opened.read(name)), 1):
-                    yield Question(
-                        f"{relation} {number}",
-                        row["question"],
-                        entities(relation, row["question"]),
-                        [plain(one) for one in row["answers"]],
-                    )
+                if _is_training_file(name):
+                    relation = Path(name).name.removesuffix(".train.json")
+                    for number, row in enumerate(json.loads(opened.read(name)), 1):
+                        yield EntityQuestion(
+                            f"{relation} {number}",
+                            row["question"],
+                            _find_entities(relation, row["question"]),
+                            [_split_words(answer) for answer in row["answers"]],
+                        )
     except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         problems.add(
             f"{archive}: not the questions of EntityQuestions ({error}): fetch it again",
@@ -145,57 +161,76 @@ def asked(archive: Path, problems: Problems) -> Iterator[Question]:
         )
 
 
-def found(
-    questions: Sequence[Question], passages: Path, problems: Problems
-) -> list[tuple[Question, int, str]]:
-    """Each question that has one with line and text of its passage: the first titled with its entity that has an answer.
+def _is_training_file(name: str) -> bool:
+    if name.startswith("__MACOSX/"):
+        return False
+    return "/train/" in f"/{name}" and name.endswith(".train.json")
 
-    Of several titles the longest.
+
+def _find_passages(
+    questions: Sequence[EntityQuestion], path: Path, problems: Problems
+) -> dict[int, EntityPassage]:
+    """Finds the passage of each question: the first titled with its entity that has an answer.
+
+    Of passages with several titles that may be the entity, the one with the longest title counts.
+
+    Returns:
+        The passage by the number of its question, for those that have one.
     """
-    waiting: dict[str, list[int]] = {}
+    waiting: dict[str, list[int]] = {}  # numbers of questions by the entity
     for number, question in enumerate(questions):
         for entity in question.entities:
             waiting.setdefault(entity, []).append(number)
-    best: dict[int, tuple[int, str, int]] = {}
-    for line, row in read_lines(passages, problems):
+    best: dict[int, EntityPassage] = {}
+    for line, row in read_lines(path, problems):
         try:
             _, text, title = next(csv.reader([row], delimiter="\t", strict=True))
         except (ValueError, csv.Error) as error:
             problems.add(
-                f"{passages}, line {line}: need id, text and title between tabs ({error}): {row!r:.60}"
+                f"{path}, line {line}: need id, text and title between tabs ({error}): {row!r:.60}"
             )
             continue
-        if numbers := waiting.get(composed(title)):
-            words = plain(text)
-            for number in [
-                number
-                for number in numbers
-                if any(answer in words for answer in questions[number].answers)
-            ]:
-                numbers.remove(number)
-                if number not in best or len(title) > best[number][2]:
-                    best[number] = line, f"{title} {text}", len(title)
-    return [(questions[number], line, text) for number, (line, text, _) in sorted(best.items())]
+        entity = _compose_characters(title)
+        if not waiting.get(entity):
+            continue
+        words = _split_words(text)
+        still_waiting = []
+        for number in waiting[entity]:
+            if not any(answer in words for answer in questions[number].answers):
+                still_waiting.append(number)
+            elif number not in best or len(title) > len(best[number].title):
+                best[number] = EntityPassage(line, title, text)
+        waiting[entity] = still_waiting
+    return best
 
 
-def entities(relation: str, question: str) -> list[str]:
-    """What the question asks about by the template of its relation; of one in another form, every stretch of its words."""
-    before, after = TEMPLATES.get(relation, "[X]").split("[X]")
-    entity = question.removeprefix(before).removesuffix(after)
-    if relation in TEMPLATES and question == f"{before}{entity}{after}":
-        return [composed(entity)]
-    words = composed(question).rstrip("?").split()
-    return list(
-        dict.fromkeys(
-            " ".join(words[start:stop]) for start, stop in combinations(range(len(words) + 1), 2)
-        )
-    )
+def _find_entities(relation: str, question: str) -> list[str]:
+    """Returns what a question may ask about.
+
+    The template of the relation tells; if the question is in another form, it is every stretch of
+    its words.
+    """
+    if relation in TEMPLATES:
+        before, after = TEMPLATES[relation].split("[X]")
+        entity = question.removeprefix(before).removesuffix(after)
+        if question == f"{before}{entity}{after}":
+            return [_compose_characters(entity)]
+    words = _compose_characters(question).rstrip("?").split()
+    stretches = []
+    for start in range(len(words)):
+        for stop in range(start + 1, len(words) + 1):
+            stretches.append(" ".join(words[start:stop]))
+    return list(dict.fromkeys(stretches))
 
 
-def composed(text: str) -> str:
+def _compose_characters(text: str) -> str:
+    """Returns a text in Unicode's normal form C, so that equal texts compare as equal."""
     return unicodedata.normalize("NFC", text)
 
 
-def plain(text: str) -> str:
-    """Words and signs of a text without case, with blanks around each, so that whole words are found in it."""
-    return f" {' '.join(WORDS.findall(composed(text).casefold()))} "
+def _split_words(text: str) -> str:
+    """Returns the words and signs of a text in lower case with a blank around each.
+
+    So a text has an answer as whole words if it contains the answer in this form.
+    """
+    return f" {' '.join(WORDS.findall(_compose_characters(text).casefold()))} "

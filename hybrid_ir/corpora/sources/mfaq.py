@@ -5,7 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hybrid_ir.corpora.sources.released import build_released_corpus, choose_languages, find_files
+from hybrid_ir.corpora.sources.released import (
+    build_released_corpus,
+    choose_training_languages,
+    require_files,
+)
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.files.fetching import RemoteFile, hub_file
 from hybrid_ir.files.json_lines import read_objects
@@ -20,7 +24,7 @@ SOURCE = Source(
     citation="De Bruyn et al. 2021, MFAQ: a Multilingual FAQ Dataset, arXiv 2109.12870",
     revision="72248e10c1bbe5e3c3710e5e969a41947ca43937",
 )
-LANGUAGES = (
+LANGUAGES = [
     "cs",
     "da",
     "de",
@@ -42,49 +46,59 @@ LANGUAGES = (
     "sv",
     "tr",
     "vi",
-)
+]
 
 
-def files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
-    """The pages of each language."""
-    return [
-        hub_file("clips/mfaq", SOURCE.revision, f"data/{code}/train.jsonl")
-        for code in choose_languages("mfaq", languages, LANGUAGES)
-    ]
+def list_files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
+    """Lists the file of each language."""
+    files = []
+    for language in choose_training_languages("mfaq", languages, LANGUAGES):
+        files.append(hub_file("clips/mfaq", SOURCE.revision, f"data/{language}/train.jsonl"))
+    return files
 
 
 def load(
     folder: str, cache: str, languages: str | Sequence[str] | None = ("en",)
 ) -> ParallelCorpus:
-    """Pairs in one language each, so it serves monolingual batches; arXiv 2408.10536 takes the English ones."""
-    chosen = choose_languages("mfaq", languages, LANGUAGES)
-    places = find_files("mfaq", files(chosen), folder)
-    parts = [partial(pages, place, code) for place, code in zip(places, chosen, strict=True)]
-    return build_released_corpus(SOURCE, files(chosen), folder, cache, parts)
+    """Loads the corpus, whose pairs are in one language each: it serves monolingual batches alone.
+
+    Args:
+        folder: where `hybrid-ir data fetch` has put the files.
+        cache: the cache folder.
+        languages: the languages to use; arXiv 2408.10536 takes the English pairs.
+    """
+    chosen = choose_training_languages("mfaq", languages, LANGUAGES)
+    files = list_files(chosen)
+    paths = require_files("mfaq", files, folder)
+    parts = []
+    for path, language in zip(paths, chosen, strict=True):
+        parts.append(partial(_read_pages, path, language))
+    return build_released_corpus(SOURCE, files, folder, cache, parts)
 
 
-def pages(path: Path, language: str, problems: Problems) -> Iterator[Records]:
-    """The pairs of the pages, each of which is a line."""
+def _read_pages(path: Path, language: str, problems: Problems) -> Iterator[Records]:
+    """Yields the pairs of the pages; each line of the file is a page."""
+    place = f"{path}, line"
     rows: list[tuple[int, str, str, str]] = []
-    for number, page in read_objects(path, problems):
+    for line, page in read_objects(path, problems):
         pairs = page.get("qa_pairs")
-        if not isinstance(pairs, list) or not all(map(is_pair, pairs)):
+        if not isinstance(pairs, list) or not all(_is_pair(pair) for pair in pairs):
             problems.add(
-                f"{path}, line {number}: 'qa_pairs' is {pairs!r:.40}, need a list of objects with question and answer"
+                f"{place} {line}: 'qa_pairs' is {pairs!r:.40}, need a list of objects with "
+                "question and answer"
             )
             continue
-        rows += [
-            (number, f"{language} {number} {i}", pair["question"], pair["answer"])
-            for i, pair in enumerate(pairs)
-        ]
+        for number, pair in enumerate(pairs):
+            record_id = f"{language} {line} {number}"
+            rows.append((line, record_id, pair["question"], pair["answer"]))
         if len(rows) >= RECORDS_PER_BLOCK:
-            yield build_pair_records(f"{path}, line", language, rows)
+            yield build_pair_records(place, language, rows)
             rows = []
     if rows:
-        yield build_pair_records(f"{path}, line", language, rows)
+        yield build_pair_records(place, language, rows)
 
 
-def is_pair(pair: Any) -> bool:
-    return isinstance(pair, dict) and all(
-        isinstance(pair.get(key), str) for key in ("question", "answer")
-    )
+def _is_pair(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    return isinstance(value.get("question"), str) and isinstance(value.get("answer"), str)

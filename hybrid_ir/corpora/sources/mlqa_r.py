@@ -1,6 +1,6 @@
-"""MLQA-R as training data: real questions, each in 2 to 4 of 7 languages, paired with the sentence that answers."""
+"""MLQA-R as training data: real questions in 2 to 4 of 7 languages, with their answer sentences."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,10 @@ from hybrid_ir.types import parse_languages
 
 LANGUAGES = ("ar", "de", "en", "es", "hi", "vi", "zh")
 IN_XQUAD_R = ("Prime_number", "Harvard_University")
-DESCRIPTION = "MLQA-R: 1,148 questions with their answer sentences, each in English and 1 to 3 of 6 other languages"
+DESCRIPTION = (
+    "MLQA-R: 1,148 questions with their answer sentences, each in English and 1 to 3 of 6 other "
+    "languages"
+)
 
 
 def load(
@@ -19,65 +22,85 @@ def load(
     exclude_articles: Sequence[str] = IN_XQUAD_R,
     languages: str | Sequence[str] | None = None,
 ) -> ParallelCorpus:
-    """One query id and one passage id per question: the question and its answer sentence in every language it has.
+    """Loads the corpus: a query id and a passage id for each question.
 
-    The excluded articles go by their English titles, spaces or underscores: titles differ by language, but every
-    question is in the English file too, so its SQuAD id finds it in all the others. ValueError for broken files,
-    unknown languages, and articles that are not there.
+    Args:
+        folder: where `hybrid-ir data fetch` has put the files.
+        exclude_articles: articles to leave out, by their English titles with spaces or
+            underscores. Titles differ by language, but every question is in the English file too,
+            so its id finds it in all others.
+        languages: the languages to use, all by default.
+
+    Raises:
+        ValueError: for broken files, unknown languages, and articles that are not there.
     """
-    chosen = tuple(sorted(LANGUAGES if languages is None else set(parse_languages(languages))))
-    unknown = [language for language in chosen if language not in LANGUAGES]
-    if unknown or not chosen:
-        raise ValueError(
-            f"languages={list(chosen)} of mlqa_r: name at least one and only some of {list(LANGUAGES)}."
-        )
+    chosen = _choose_languages(languages)
     paragraphs = read_lareqa_folder(folder, sorted({*chosen, "en"}), MLQA_R_ORIGIN)
-    left_out = questions_of(paragraphs["en"], exclude_articles)
-    answered = {language: _answers(paragraphs[language], left_out) for language in chosen}
-    ids = list(
-        dict.fromkeys(name for language in ("en", *chosen) for name in answered.get(language, ()))
-    )
+    left_out = _find_question_ids(paragraphs["en"], exclude_articles)
+    answers = {}
+    for language in chosen:
+        answers[language] = _collect_answers(paragraphs[language], left_out)
+    # English first, where it is chosen; a dict, as it keeps the order.
+    ids: dict[str, None] = {}
+    for language in ("en", *chosen):
+        ids.update(dict.fromkeys(answers.get(language, ())))
     assert not left_out & set(ids)
-    queries = {
-        language: [answered[language].get(name, (None, None))[0] for name in ids]
-        for language in chosen
-    }
-    passages = {
-        language: [answered[language].get(name, (None, None))[1] for name in ids]
-        for language in chosen
-    }
+
+    queries: dict[str, list[str | None]] = {}
+    passages: dict[str, list[str | None]] = {}
+    for language in chosen:
+        rows = [answers[language].get(question_id, (None, None)) for question_id in ids]
+        queries[language] = [question for question, _ in rows]
+        passages[language] = [sentence for _, sentence in rows]
     source = replace(
         MLQA_R_SOURCE,
         description=DESCRIPTION,
         choices={"exclude_articles": ", ".join(exclude_articles) or "none"},
     )
-    return ParallelCorpus(
-        queries, passages, np.repeat(np.arange(len(ids))[:, None], 2, axis=1), source
-    )
+    pairs = np.repeat(np.arange(len(ids))[:, None], 2, axis=1)
+    return ParallelCorpus(queries, passages, pairs, source)
 
 
-def questions_of(paragraphs: list[Paragraph], articles: Iterable[str]) -> set[str]:
-    """The ids of the questions about the articles; ValueError when an article has none."""
-    wanted = {title.replace("_", " ") for title in articles}
-    found = {paragraph.article.replace("_", " ") for paragraph in paragraphs}
-    if wanted - found:
+def _choose_languages(languages: str | Sequence[str] | None) -> list[str]:
+    if languages is None:
+        return list(LANGUAGES)
+    chosen = sorted(set(parse_languages(languages)))
+    if not chosen or set(chosen) - set(LANGUAGES):
         raise ValueError(
-            f"exclude_articles: {sorted(wanted - found)} not among the {len(found)} English titles of "
+            f"languages={chosen} of mlqa_r: name at least one and only some of {list(LANGUAGES)}."
+        )
+    return chosen
+
+
+def _find_question_ids(paragraphs: Sequence[Paragraph], articles: Sequence[str]) -> set[str]:
+    """Returns the ids of the questions about articles. Raises ValueError for an unknown article."""
+    wanted = {_clean_title(title) for title in articles}
+    titles = {_clean_title(paragraph.article) for paragraph in paragraphs}
+    unknown = wanted - titles
+    if unknown:
+        raise ValueError(
+            f"exclude_articles: {sorted(unknown)} not among the {len(titles)} English titles of "
             "mlqa_r: give titles as in en.json."
         )
-    return {
-        question.id
-        for paragraph in paragraphs
-        if paragraph.article.replace("_", " ") in wanted
-        for question in paragraph.questions
-    }
+    ids = set()
+    for paragraph in paragraphs:
+        if _clean_title(paragraph.article) in wanted:
+            ids.update(question.id for question in paragraph.questions)
+    return ids
 
 
-def _answers(paragraphs: list[Paragraph], left_out: set[str]) -> dict[str, tuple[str, str]]:
-    """Question and answer sentence by question id."""
-    return {
-        question.id: (question.text, paragraph.sentences[question.answer_sentence])
-        for paragraph in paragraphs
-        for question in paragraph.questions
-        if question.id not in left_out
-    }
+def _clean_title(title: str) -> str:
+    return title.replace("_", " ")
+
+
+def _collect_answers(
+    paragraphs: Sequence[Paragraph], left_out: set[str]
+) -> dict[str, tuple[str, str]]:
+    """Returns question and answer sentence by question id."""
+    answers = {}
+    for paragraph in paragraphs:
+        for question in paragraph.questions:
+            if question.id not in left_out:
+                sentence = paragraph.sentences[question.answer_sentence]
+                answers[question.id] = (question.text, sentence)
+    return answers

@@ -1,11 +1,15 @@
-"""Mr. TyDi: questions of native speakers with Wikipedia passages of their language, in 11 languages."""
+"""Mr. TyDi: questions of native speakers with Wikipedia passages of their language."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hybrid_ir.corpora.sources.released import build_released_corpus, choose_languages, find_files
+from hybrid_ir.corpora.sources.released import (
+    build_released_corpus,
+    choose_training_languages,
+    require_files,
+)
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.files.fetching import RemoteFile, hub_file
 from hybrid_ir.files.json_lines import read_objects
@@ -15,12 +19,14 @@ from hybrid_ir.types import Source
 
 SOURCE = Source(
     name="mr_tydi",
-    description="Mr. TyDi 1.1, training set: questions with passages that answer them and hard negatives, in 11 languages",
+    description="Mr. TyDi 1.1, training set: questions with passages that answer them and hard "
+    "negatives, in 11 languages",
     licence="Apache 2.0 (Wikipedia's texts CC BY-SA)",
-    citation="Zhang et al. 2021, Mr. TyDi: A Multi-lingual Benchmark for Dense Retrieval, arXiv 2108.08787",
+    citation="Zhang et al. 2021, Mr. TyDi: A Multi-lingual Benchmark for Dense Retrieval, "
+    "arXiv 2108.08787",
     revision="1d43c80218d06d0ef80f5b172ccabd848b948bc1",
 )
-NAMES = {
+NAMES = {  # of a language in the names of the files
     "ar": "arabic",
     "bn": "bengali",
     "en": "english",
@@ -33,7 +39,7 @@ NAMES = {
     "te": "telugu",
     "th": "thai",
 }
-COUNTS = {
+COUNTS = {  # pairs of a question and a passage
     "ar": 12_377,
     "bn": 1_719,
     "en": 3_547,
@@ -45,15 +51,17 @@ COUNTS = {
     "sw": 2_401,
     "te": 3_880,
     "th": 3_360,
-}  # pairs of a question and a passage
+}
+Row = tuple[int, str, str, str, list[str]]  # line, id, question, passage, hard negatives
 
 
-def files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
-    """The training questions of each language."""
-    return [
-        hub_file("castorini/mr-tydi", SOURCE.revision, f"mrtydi-v1.1-{NAMES[code]}/train.jsonl.gz")
-        for code in choose_languages("mr_tydi", languages, NAMES)
-    ]
+def list_files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
+    """Lists the file with the training questions of each language."""
+    files = []
+    for language in choose_training_languages("mr_tydi", languages, NAMES):
+        path = f"mrtydi-v1.1-{NAMES[language]}/train.jsonl.gz"
+        files.append(hub_file("castorini/mr-tydi", SOURCE.revision, path))
+    return files
 
 
 def load(
@@ -63,55 +71,72 @@ def load(
     negatives: int = 8,
     require_counts: bool = True,
 ) -> ParallelCorpus:
-    """Pairs in one language each, so it serves monolingual batches; with the first hard negatives of each question."""
-    chosen = choose_languages("mr_tydi", languages, NAMES)
-    places = find_files("mr_tydi", files(chosen), folder)
-    parts = [
-        partial(questions, place, code, negatives)
-        for place, code in zip(places, chosen, strict=True)
-    ]
-    counts = {code: COUNTS[code] for code in chosen} if require_counts else None
+    """Loads the corpus, whose pairs are in one language each: it serves monolingual batches alone.
+
+    Args:
+        folder: where `hybrid-ir data fetch` has put the files.
+        cache: the cache folder.
+        languages: the languages to use, all by default.
+        negatives: how many of the hard negatives of a question to use, the first ones.
+        require_counts: whether to refuse another number of pairs than released.
+    """
+    chosen = choose_training_languages("mr_tydi", languages, NAMES)
+    files = list_files(chosen)
+    paths = require_files("mr_tydi", files, folder)
+    parts = []
+    for path, language in zip(paths, chosen, strict=True):
+        parts.append(partial(_read_questions, path, language, negatives))
+    counts = {language: COUNTS[language] for language in chosen} if require_counts else None
     return build_released_corpus(
-        SOURCE, files(chosen), folder, cache, parts, counts, {"negatives": negatives}
+        SOURCE, files, folder, cache, parts, counts, key={"negatives": negatives}
     )
 
 
-def questions(path: Path, language: str, negatives: int, problems: Problems) -> Iterator[Records]:
-    """A record for each passage that answers a question, which is a line."""
-    rows: list[tuple[int, str, str, str, list[str]]] = []
-    for number, row in read_objects(path, problems):
+def _read_questions(
+    path: Path, language: str, negatives: int, problems: Problems
+) -> Iterator[Records]:
+    """Yields a record for each passage that answers a question; each line is a question."""
+    place = f"{path}, line"
+    rows: list[Row] = []
+    for line, question in read_objects(path, problems):
         try:
-            wrong = [
-                text(passage) for passage in row["negative_passages"][:negatives] if text(passage)
-            ]
-            rows += [
-                (
-                    number,
-                    f"{language} {row['query_id']} {passage['docid']}",
-                    a_text(row["query"]),
-                    text(passage),
-                    wrong,
-                )
-                for passage in row["positive_passages"]
-            ]
+            rows += _build_rows(line, question, language, negatives)
         except (KeyError, TypeError) as error:
             problems.add(
-                f"{path}, line {number}: no {error}; need query_id, query, and in positive_passages and "
+                f"{place} {line}: no {error}; need query_id, query, and in positive_passages and "
                 "negative_passages docid, title, text"
             )
         if len(rows) >= RECORDS_PER_BLOCK:
-            yield build_pair_records(f"{path}, line", language, rows)
+            yield build_pair_records(place, language, rows)
             rows = []
     if rows:
-        yield build_pair_records(f"{path}, line", language, rows)
+        yield build_pair_records(place, language, rows)
 
 
-def text(passage: dict[str, str | None]) -> str:
-    """Title and text; TypeError where they are no texts."""
-    return join_title(a_text(passage["title"] or ""), a_text(passage["text"] or ""))
+def _build_rows(line: int, question: Mapping[str, Any], language: str, negatives: int) -> list[Row]:
+    """Returns a row for each passage that answers a question.
+
+    Raises KeyError or TypeError if the question is not in the form of the release.
+    """
+    negative_texts = []
+    for passage in question["negative_passages"][:negatives]:
+        text = _join_passage(passage)
+        if text:
+            negative_texts.append(text)
+    rows = []
+    for passage in question["positive_passages"]:
+        record_id = f"{language} {question['query_id']} {passage['docid']}"
+        query = _require_text(question["query"])
+        rows.append((line, record_id, query, _join_passage(passage), negative_texts))
+    return rows
 
 
-def a_text(value: Any) -> str:
+def _join_passage(passage: Mapping[str, Any]) -> str:
+    title = _require_text(passage["title"] or "")
+    return join_title(title, _require_text(passage["text"] or ""))
+
+
+def _require_text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"text in {value!r:.40}")
     return value

@@ -1,4 +1,16 @@
-"""Your own training data: JSON lines, Parquet, tab-separated pairs, a BEIR folder, files of the Hugging Face hub."""
+"""Your own training data: JSON lines, Parquet, tab-separated pairs, BEIR folders, files of the hub.
+
+The loaders share these arguments, besides where the data is:
+
+- cache: the cache folder, where the corpus is kept until the files change.
+- name: the name of the corpus, by default that of the file or folder.
+- to: a new folder to have the corpus in, instead of the cache.
+- languages: the languages to use, all by default.
+- twins: whether every id must be there in two languages or more.
+- max_characters, errors: see `RecordRules`.
+
+They raise ValueError with everything that is wrong with the data.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hybrid_ir.corpora.checking import MAX_CHARACTERS, Rules
-from hybrid_ir.corpora.importing import Importer, Part
+from hybrid_ir.corpora.checking import MAX_CHARACTERS, RecordRules
+from hybrid_ir.corpora.importing import Importer, PartReader
+from hybrid_ir.corpora.sources.released import list_file_states
 from hybrid_ir.corpora.stored import build_cached_corpus, load_corpus_folder, write_corpus
 from hybrid_ir.corpora.writing import CorpusWriter
 from hybrid_ir.data.corpus import ParallelCorpus
@@ -28,174 +41,159 @@ from hybrid_ir.files.tables import parse_column_map, read_parquet_records
 from hybrid_ir.types import Source, parse_languages
 
 
-@dataclass(frozen=True)
-class Options:
-    """What all loaders here take besides where the data is.
+def from_jsonl(
+    path: str,
+    *,
+    cache: str,
+    name: str | None = None,
+    to: str | None = None,
+    languages: str | Sequence[str] | None = None,
+    twins: bool | None = None,
+    max_characters: int = MAX_CHARACTERS,
+    errors: str = "stop",
+) -> ParallelCorpus:
+    """Loads a corpus from JSON lines.
+
+    Each line is `{"id": ..., "query": {"en": ...}, "passage": {"en": ...}, "negatives":
+    [{"en": ...}]}`.
 
     Args:
-        cache: where the corpus is kept, until the files change.
-        name: of the corpus, by default that of the file or folder.
-        to: a new folder to have the corpus in, instead of the cache.
-        languages: codes to use of it, all by default.
-        twins: whether every id must be there in two languages or more; None for the loader's choice.
-        max_characters, errors: see Rules.
-    """
-
-    cache: str
-    name: str | None = None
-    to: str | None = None
-    languages: str | Sequence[str] | None = None
-    twins: bool | None = None
-    max_characters: int = MAX_CHARACTERS
-    errors: str = "stop"
-
-    def imported(
-        self,
-        path: str,
-        files: Sequence[Path],
-        parts: Sequence[Part],
-        key: Mapping[str, Any] | None = None,
-        twins: bool = False,
-    ) -> ParallelCorpus:
-        """The corpus of these records, in the cache or in the folder `to`; ValueError with everything that is wrong."""
-        rules = Rules(self.max_characters, self.errors, twins if self.twins is None else self.twins)
-        name = self.name or Path(path).name.partition(".")[0].replace("*", "") or "own"
-        states = [
-            (str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files
-        ]
-        named = ", ".join(file.name for file in files[:5]) + " ..." * (len(files) > 5)
-
-        if told := [
-            told
-            for language in parse_languages(self.languages) or ()
-            if (told := explain_wrong_code(language))
-        ]:
-            raise ValueError(f"corpus.languages: {'; '.join(told)}")
-
-        def build(writer: CorpusWriter) -> None:
-            problems = Problems(
-                f"the data of corpus '{name}'", Path(f"{writer.folder}.problems.txt")
-            )
-            importer = Importer(writer, parts, rules, problems)
-            importer.run(
-                Source(name, f"imported from {named}", "yours", "yours"),
-                lambda: self._require_languages(importer),
-            )
-            if problems.number:
-                print(problems.tell())
-
-        decides = {"files": states, "rules": vars(rules), **(key or {})}
-        corpus = (
-            write_corpus(self.to, build, decides)
-            if self.to
-            else build_cached_corpus(self.cache, name, decides, build)
-        )
-        return restrict_languages(corpus, self.languages)
-
-    def _require_languages(self, importer: Importer) -> None:
-        found = {language for _, language in importer.columns}
-        if unknown := sorted(set(parse_languages(self.languages) or ()) - found):
-            raise ValueError(f"languages={unknown}: the data has {sorted(found)}")
-
-
-def from_jsonl(path: str, **options: Any) -> ParallelCorpus:
-    """`{"id": ..., "query": {"en": ...}, "passage": {"en": ...}, "negatives": [{"en": ...}]}` on each line.
-
-    The path is a file, a folder with .jsonl or .jsonl.gz files, or a pattern with *.
+        path: a file, a folder with .jsonl or .jsonl.gz files, or a pattern with *.
+        cache, name, to, languages, twins, max_characters, errors: see the top of this file.
     """
     files = find_matching_files(path, FILE_ENDINGS["jsonl"])
-    return Options(**options).imported(
-        path, files, [partial(read_json_line_records, file) for file in files]
+    data = _OwnData(
+        name=name or _name_after(path),
+        files=files,
+        parts=[partial(read_json_line_records, file) for file in files],
+        rules=RecordRules(max_characters, errors, bool(twins)),
+        languages=languages,
     )
+    return data.load(cache, to)
 
 
 def from_parquet(
-    path: str, columns: Mapping[str, Any] | None = None, **options: Any
+    path: str,
+    columns: Mapping[str, Any] | None = None,
+    *,
+    cache: str,
+    name: str | None = None,
+    to: str | None = None,
+    languages: str | Sequence[str] | None = None,
+    twins: bool | None = None,
+    max_characters: int = MAX_CHARACTERS,
+    errors: str = "stop",
 ) -> ParallelCorpus:
-    """Rows of Parquet files; `columns` says which are what (see ColumnMap), or they are named query_LL and passage_LL."""
-    files, chosen = find_matching_files(path, FILE_ENDINGS["parquet"]), parse_column_map(columns)
-    return Options(**options).imported(
-        path,
-        files,
-        [partial(read_parquet_records, file, chosen) for file in files],
-        {"columns": columns},
+    """Loads a corpus from Parquet files.
+
+    Args:
+        path: a file, a folder with .parquet files, or a pattern with *.
+        columns: which columns are what (see `ColumnMap`); by default their names tell, as in
+            query_LL and passage_LL.
+        cache, name, to, languages, twins, max_characters, errors: see the top of this file.
+    """
+    files = find_matching_files(path, FILE_ENDINGS["parquet"])
+    column_map = parse_column_map(columns)
+    data = _OwnData(
+        name=name or _name_after(path),
+        files=files,
+        parts=[partial(read_parquet_records, file, column_map) for file in files],
+        rules=RecordRules(max_characters, errors, bool(twins)),
+        languages=languages,
+        choices={"columns": columns},
     )
+    return data.load(cache, to)
 
 
-def from_tsv(path: str, **options: Any) -> ParallelCorpus:
-    """`id <tab> query <tab> passage` on each line of LL.tsv, a file for each language; the ids join them."""
-    found = find_matching_files(path, FILE_ENDINGS["tsv"])
-    files = {file.name.partition(".")[0]: file for file in found}
-    if len(files) < len(found):
-        raise ValueError(
-            f"corpus.path={path}: more than one file of a language among {', '.join(map(str, found))}"
-        )
-    if told := [
-        f"{file}: {told}"
-        for language, file in files.items()
-        if (told := explain_wrong_code(language))
-    ]:
-        raise ValueError(
-            f"corpus.path={path}: a file is called by its language, as en.tsv: {'; '.join(told)}"
-        )
+def from_tsv(
+    path: str,
+    *,
+    cache: str,
+    name: str | None = None,
+    to: str | None = None,
+    languages: str | Sequence[str] | None = None,
+    twins: bool | None = None,
+    max_characters: int = MAX_CHARACTERS,
+    errors: str = "stop",
+) -> ParallelCorpus:
+    """Loads a corpus from a tab-separated file LL.tsv for each language, joined by their ids.
 
-    def read(problems: Problems) -> Iterable[Records]:
-        parts = {
-            language: partial(read_tsv_records, file, language, problems)
-            for language, file in files.items()
-        }
-        return join_languages(parts, problems, Path(chosen.cache))
+    Each line is `id <tab> query <tab> passage`.
 
-    chosen = Options(**options)
-    return chosen.imported(path, list(files.values()), [read], twins=len(files) > 1)
+    Args:
+        path: the folder, a file, or a pattern with *.
+        twins: by default true if there are several languages.
+        cache, name, to, languages, max_characters, errors: see the top of this file.
+    """
+    files = _name_files_by_language(path)
+    if twins is None:
+        twins = len(files) > 1
+
+    def read_all(problems: Problems) -> Iterable[Records]:
+        readers = {}
+        for language, file in files.items():
+            readers[language] = partial(read_tsv_records, file, language, problems)
+        return join_languages(readers, problems, Path(cache))
+
+    data = _OwnData(
+        name=name or _name_after(path),
+        files=list(files.values()),
+        parts=[read_all],
+        rules=RecordRules(max_characters, errors, twins),
+        languages=languages,
+    )
+    return data.load(cache, to)
 
 
 def from_beir(
-    path: str, language: str | None = None, split: str = "train", **options: Any
+    path: str,
+    language: str | None = None,
+    split: str = "train",
+    *,
+    cache: str,
+    name: str | None = None,
+    to: str | None = None,
+    languages: str | Sequence[str] | None = None,
+    twins: bool | None = None,
+    max_characters: int = MAX_CHARACTERS,
+    errors: str = "stop",
 ) -> ParallelCorpus:
-    """A folder in the form of BEIR in one language, or with such a folder for each language, named by its code."""
-    root = Path(path).expanduser()
-    folders = (
-        {language: root}
-        if language
-        else {
-            place.name: place
-            for place in sorted(root.iterdir() if root.is_dir() else ())
-            if (place / "corpus.jsonl").is_file()
-        }
-    )
-    if not folders or not root.is_dir():
-        raise ValueError(
-            f"corpus.path={path} must be a folder with corpus.jsonl, queries.jsonl and qrels/{split}.tsv and "
-            "corpus.language its code, or hold such a folder for each language"
-        )
-    files = [
-        folder / file
-        for folder in folders.values()
-        for file in ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv")
-    ]
-    if missing := [str(file) for file in files if not file.is_file()]:
-        inside = any(root.glob("*/corpus.jsonl"))
-        raise ValueError(
-            f"corpus.path={path}: {', '.join(missing)} is missing"
-            f"{', but there are such folders inside: leave language= out' if inside and language else ''}"
-        )
+    """Loads a corpus from a folder in the form of BEIR, or from one for each language.
 
-    def read(problems: Problems) -> Iterable[Records]:
-        parts = {
-            code: partial(read_beir_pairs, folder, code, split, problems)
-            for code, folder in folders.items()
-        }
-        return (
-            join_languages(parts, problems, Path(chosen.cache))
-            if len(parts) > 1
-            else next(iter(parts.values()))()
-        )
+    Args:
+        path: the folder with corpus.jsonl, queries.jsonl and qrels, or a folder with such folders,
+            which are named by their languages.
+        language: the language of a single folder.
+        split: which qrels to use.
+        twins: by default true if there are several languages.
+        cache, name, to, languages, max_characters, errors: see the top of this file.
+    """
+    folders = _find_beir_folders(path, language, split)
+    files = []
+    for folder in folders.values():
+        files += _list_beir_files(folder, split)
+    _require_beir_files(path, files, language)
+    if twins is None:
+        twins = len(folders) > 1
 
-    chosen = Options(**options)
-    return chosen.imported(
-        path, files, [read], {"split": split, "languages": sorted(folders)}, twins=len(folders) > 1
+    def read_all(problems: Problems) -> Iterable[Records]:
+        readers = {}
+        for code, folder in folders.items():
+            readers[code] = partial(read_beir_pairs, folder, code, split, problems)
+        if len(readers) == 1:
+            [read] = readers.values()
+            return read()
+        return join_languages(readers, problems, Path(cache))
+
+    data = _OwnData(
+        name=name or _name_after(path),
+        files=files,
+        parts=[read_all],
+        rules=RecordRules(max_characters, errors, twins),
+        languages=languages,
+        choices={"split": split, "languages": sorted(folders)},
     )
+    return data.load(cache, to)
 
 
 def from_hub(
@@ -204,30 +202,189 @@ def from_hub(
     columns: Mapping[str, Any] | None,
     revision: str,
     folder: str,
-    **options: Any,
+    *,
+    cache: str,
+    name: str | None = None,
+    to: str | None = None,
+    languages: str | Sequence[str] | None = None,
+    twins: bool | None = None,
+    max_characters: int = MAX_CHARACTERS,
+    errors: str = "stop",
 ) -> ParallelCorpus:
-    """Parquet files of a data set of the Hugging Face hub, by their paths there or patterns with *; fetched once to a folder."""
-    wanted = [files] if isinstance(files, str) else list(files)
-    paths = wanted
-    if any("*" in path for path in wanted):
-        listing = list_hub_files(repository, revision)
-        paths = [path for path in listing if any(fnmatch(path, pattern) for pattern in wanted)]
-        if not paths:
-            raise ValueError(
-                f"corpus.files={wanted}: {repository} at {revision} has no such file, but "
-                f"{', '.join(listing[:20])}{' ...' * (len(listing) > 20)}"
-            )
+    """Loads a corpus from Parquet files of a data set of the Hugging Face hub.
+
+    Args:
+        repository: owner and name of the data set.
+        files: paths in the data set, or patterns with *.
+        columns: which columns are what; see `from_parquet`.
+        revision: the commit of the data set.
+        folder: where the files are fetched to, once.
+        cache, name, to, languages, twins, max_characters, errors: see the top of this file.
+    """
+    paths = _choose_hub_files(repository, files, revision)
     place = Path(folder) / repository.replace("/", "--") / revision.replace("/", "--")
-    fetch_files([hub_file(repository, revision.replace("/", "%2F"), path) for path in paths], place)
-    here, chosen = [place / path for path in paths], parse_column_map(columns)
-    return Options(**options).imported(
-        repository,
-        here,
-        [partial(read_parquet_records, file, chosen) for file in here],
-        {"columns": columns},
+    remote_files = [hub_file(repository, revision.replace("/", "%2F"), path) for path in paths]
+    fetch_files(remote_files, place)
+    column_map = parse_column_map(columns)
+    local_files = [place / path for path in paths]
+    data = _OwnData(
+        name=name or _name_after(repository),
+        files=local_files,
+        parts=[partial(read_parquet_records, file, column_map) for file in local_files],
+        rules=RecordRules(max_characters, errors, bool(twins)),
+        languages=languages,
+        choices={"columns": columns},
     )
+    return data.load(cache, to)
 
 
 def from_folder(path: str, languages: str | Sequence[str] | None = None) -> ParallelCorpus:
-    """A corpus that `hybrid-ir data import` or CorpusWriter has written."""
+    """Loads a corpus that `hybrid-ir data import` or `CorpusWriter` has written.
+
+    Args:
+        path: the folder of the corpus.
+        languages: the languages to use, all by default.
+    """
     return restrict_languages(load_corpus_folder(path), languages)
+
+
+@dataclass(frozen=True)
+class _OwnData:
+    """Files to import as a corpus.
+
+    Args:
+        name: the name of the corpus.
+        files: the files; another size or time of change makes another corpus.
+        parts: readers of the files.
+        rules: what a record may be.
+        languages: the languages to use, all by default.
+        choices: further choices that decide what the corpus is.
+    """
+
+    name: str
+    files: Sequence[Path]
+    parts: Sequence[PartReader]
+    rules: RecordRules
+    languages: str | Sequence[str] | None
+    choices: Mapping[str, Any] | None = None
+
+    def load(self, cache: str, to: str | None) -> ParallelCorpus:
+        """Loads the corpus from the folder `to` or else from the cache, where it is built once."""
+        self._check_language_codes()
+        key = {
+            "files": list_file_states(self.files),
+            "rules": vars(self.rules),
+            **(self.choices or {}),
+        }
+        if to:
+            corpus = write_corpus(to, self._import, key)
+        else:
+            corpus = build_cached_corpus(cache, self.name, key, self._import)
+        return restrict_languages(corpus, self.languages)
+
+    def _check_language_codes(self) -> None:
+        problems = []
+        for language in parse_languages(self.languages) or ():
+            problem = explain_wrong_code(language)
+            if problem:
+                problems.append(problem)
+        if problems:
+            raise ValueError(f"corpus.languages: {'; '.join(problems)}")
+
+    def _import(self, writer: CorpusWriter) -> None:
+        problems_file = Path(f"{writer.folder}.problems.txt")
+        problems = Problems(f"the data of corpus '{self.name}'", problems_file)
+        importer = Importer(writer, self.parts, self.rules, problems)
+
+        def check_languages() -> None:
+            unknown = set(parse_languages(self.languages) or ()) - importer.languages
+            if unknown:
+                raise ValueError(
+                    f"languages={sorted(unknown)}: the data has {sorted(importer.languages)}"
+                )
+
+        importer.run(self._describe_source(), check_languages)
+        if problems.number:
+            print(problems.tell())
+
+    def _describe_source(self) -> Source:
+        names = ", ".join(file.name for file in self.files[:5])
+        if len(self.files) > 5:
+            names += " ..."
+        return Source(self.name, f"imported from {names}", "yours", "yours")
+
+
+def _name_after(path: str) -> str:
+    return Path(path).name.partition(".")[0].replace("*", "") or "own"
+
+
+def _name_files_by_language(path: str) -> dict[str, Path]:
+    """Returns the tab-separated files of a path by the languages that they are named by."""
+    paths = find_matching_files(path, FILE_ENDINGS["tsv"])
+    files = {file.name.partition(".")[0]: file for file in paths}
+    if len(files) < len(paths):
+        names = ", ".join(str(file) for file in paths)
+        raise ValueError(f"corpus.path={path}: more than one file of a language among {names}")
+    problems = []
+    for language, file in files.items():
+        problem = explain_wrong_code(language)
+        if problem:
+            problems.append(f"{file}: {problem}")
+    if problems:
+        raise ValueError(
+            f"corpus.path={path}: a file is called by its language, as en.tsv: "
+            f"{'; '.join(problems)}"
+        )
+    return files
+
+
+def _find_beir_folders(path: str, language: str | None, split: str) -> dict[str, Path]:
+    """Returns the folders in the form of BEIR by their languages."""
+    root = Path(path).expanduser()
+    folders = {}
+    if root.is_dir() and language:
+        folders[language] = root
+    elif root.is_dir():
+        for place in sorted(root.iterdir()):
+            if (place / "corpus.jsonl").is_file():
+                folders[place.name] = place
+    if not folders:
+        raise ValueError(
+            f"corpus.path={path} must be a folder with corpus.jsonl, queries.jsonl and "
+            f"qrels/{split}.tsv and corpus.language its code, or hold such a folder for each "
+            "language"
+        )
+    return folders
+
+
+def _list_beir_files(folder: Path, split: str) -> list[Path]:
+    return [folder / "corpus.jsonl", folder / "queries.jsonl", folder / "qrels" / f"{split}.tsv"]
+
+
+def _require_beir_files(path: str, files: Sequence[Path], language: str | None) -> None:
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        hint = ""
+        if language and any(Path(path).expanduser().glob("*/corpus.jsonl")):
+            hint = ", but there are such folders inside: leave language= out"
+        raise ValueError(f"corpus.path={path}: {', '.join(missing)} is missing{hint}")
+
+
+def _choose_hub_files(repository: str, files: str | Sequence[str], revision: str) -> list[str]:
+    """Returns paths in a data set of the hub, with the matches of a pattern in its place."""
+    patterns = [files] if isinstance(files, str) else list(files)
+    if not any("*" in pattern for pattern in patterns):
+        return patterns
+    listing = list_hub_files(repository, revision)
+    paths = []
+    for path in listing:
+        if any(fnmatch(path, pattern) for pattern in patterns):
+            paths.append(path)
+    if not paths:
+        shown = ", ".join(listing[:20])
+        if len(listing) > 20:
+            shown += " ..."
+        raise ValueError(
+            f"corpus.files={patterns}: {repository} at {revision} has no such file, but {shown}"
+        )
+    return paths

@@ -1,4 +1,4 @@
-"""What the loaders of released data sets share: files that must be there, a corpus built once, counts of the release."""
+"""What the loaders of released data sets share: their files, and a corpus that is built once."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hybrid_ir.corpora.checking import Rules
-from hybrid_ir.corpora.importing import Importer, Part
+from hybrid_ir.corpora.checking import RecordRules
+from hybrid_ir.corpora.importing import Importer, PartReader
 from hybrid_ir.corpora.stored import build_cached_corpus
 from hybrid_ir.corpora.writing import CorpusWriter
 from hybrid_ir.data.corpus import ParallelCorpus
@@ -20,39 +20,72 @@ from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.tables import ColumnMap, RowFilter, read_parquet_records
 from hybrid_ir.types import Source, parse_languages
 
-MAX_CHARACTERS = 1_000_000  # characters; whole film plots are shorter
+MAX_CHARACTERS = 1_000_000  # characters of a text; the plots of whole films have fewer
 
 
-def choose_languages(
+def choose_training_languages(
     name: str, languages: str | Sequence[str] | None, known: Iterable[str]
 ) -> list[str]:
-    """The chosen languages of a data set, all by default; ValueError for one that it has not."""
+    """Returns the chosen languages of a data set in alphabetical order, all by default.
+
+    Raises ValueError for a language that the data set does not have.
+    """
     known = sorted(known)
     chosen = parse_languages(languages) or known
-    if unknown := sorted(set(chosen) - set(known)):
+    unknown = sorted(set(chosen) - set(known))
+    if unknown:
         raise ValueError(f"languages={unknown} of {name}: it has {known}")
     return sorted(chosen)
 
 
-def find_files(name: str, files: Sequence[RemoteFile], folder: str) -> list[Path]:
-    """Where the files are; ValueError with how to get those that are missing."""
-    places = [Path(folder) / file.path for file in files]
-    if missing := [place for place in places if not place.is_file()]:
-        shown = ", ".join(map(str, missing[:2])) + f" and {len(missing) - 2} more" * (
-            len(missing) > 2
-        )
+def require_files(name: str, files: Sequence[RemoteFile], folder: str) -> list[Path]:
+    """Returns where the files of a data set are on this machine.
+
+    Raises ValueError that says how to get them, if files are missing.
+    """
+    paths = [Path(folder) / file.path for file in files]
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        shown = ", ".join(missing[:2])
+        if len(missing) > 2:
+            shown += f" and {len(missing) - 2} more"
         raise ValueError(
-            f"{len(missing)} of {len(places)} files of {name} are missing: {shown}. `hybrid-ir data fetch {name}` "
-            "gets them, with the same corpus.* choices after the name (of a whole experiment: with its name)"
+            f"{len(missing)} of {len(paths)} files of {name} are missing: {shown}. "
+            f"`hybrid-ir data fetch {name}` gets them, with the same corpus.* choices after the "
+            "name (of a whole experiment: with its name)"
         )
-    return places
+    return paths
 
 
-def describe_files(places: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """What changes when a file does."""
-    return [
-        (str(place.resolve()), place.stat().st_size, place.stat().st_mtime_ns) for place in places
-    ]
+def list_file_states(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Returns path, size and time of the last change of each file, by which a change is noticed."""
+    states = []
+    for path in paths:
+        status = path.stat()
+        states.append((str(path.resolve()), status.st_size, status.st_mtime_ns))
+    return states
+
+
+def require_release_counts(
+    name: str, counts: Mapping[str, int], expected: Mapping[str, int] | None
+) -> None:
+    """Raises ValueError if a data set has other counts than its release; None expects nothing.
+
+    Args:
+        name: the name of the data set.
+        counts: what was counted, for example records by language.
+        expected: the counts of the release.
+    """
+    differences = []
+    for key, number in (expected or {}).items():
+        counted = counts.get(key, 0)
+        if counted != number:
+            differences.append(f"{counted:,} in '{key}' instead of {number:,}")
+    if differences:
+        raise ValueError(
+            f"{name} has {', '.join(differences)} records of its release: is it whole? "
+            "require_counts=false takes it as it is"
+        )
 
 
 def build_released_corpus(
@@ -60,59 +93,64 @@ def build_released_corpus(
     files: Sequence[RemoteFile],
     folder: str,
     cache: str,
-    parts: Sequence[Part],
+    parts: Sequence[PartReader],
     counts: Mapping[str, int] | None = None,
     key: Mapping[str, Any] | None = None,
     languages: str | Sequence[str] | None = None,
 ) -> ParallelCorpus:
-    """The corpus of a release, built once; records that are wrong are left out, counted and listed in the folder of the cache.
+    """Loads the corpus of a release from the cache, where it is built once.
 
-    `counts` are the records that it must have in each language. ValueError for missing files and other counts.
+    Wrong records are left out, counted, and listed in a file beside the corpus in the cache.
+
+    Args:
+        source: where the data comes from.
+        files: the files of the release.
+        folder: where the files are.
+        cache: the cache folder.
+        parts: readers of the files.
+        counts: how many queries the release has in each language; None takes any number.
+        key: further choices that decide what is built.
+        languages: the languages to use of the corpus, all by default.
+
+    Raises:
+        ValueError: if files are missing or the counts differ.
     """
-    places = find_files(source.name, files, folder)
+    paths = require_files(source.name, files, folder)
 
     def build(writer: CorpusWriter) -> None:
         problems = Problems(source.name, Path(f"{writer.folder}.problems.txt"))
-        importer = Importer(writer, parts, Rules(MAX_CHARACTERS, "skip"), problems)
-        importer.run(
-            source, lambda: require_counts_of_release(source.name, importer.state.queries, counts)
-        )
+        importer = Importer(writer, parts, RecordRules(MAX_CHARACTERS, "skip"), problems)
+
+        def check_counts() -> None:
+            require_release_counts(source.name, importer.state.queries, counts)
+
+        importer.run(source, check_counts)
         if problems.number:
             print(problems.tell())
 
-    decides = {
-        "files": describe_files(places),
+    build_key = {
+        "files": list_file_states(paths),
         "revision": source.revision,
         "counts": counts,
         **(key or {}),
     }
-    corpus = build_cached_corpus(cache, source.name, decides, build)
+    corpus = build_cached_corpus(cache, source.name, build_key, build)
     return restrict_languages(corpus, languages)
-
-
-def require_counts_of_release(
-    name: str, found: Mapping[str, int], counts: Mapping[str, int] | None
-) -> None:
-    wrong = {
-        language: (found.get(language, 0), count)
-        for language, count in (counts or {}).items()
-        if found.get(language, 0) != count
-    }
-    if wrong:
-        told = ", ".join(
-            f"{number:,} in '{language}' instead of {count:,}"
-            for language, (number, count) in wrong.items()
-        )
-        raise ValueError(
-            f"{name} has {told} records of its release: is it whole? require_counts=false takes it as it is"
-        )
 
 
 @dataclass(frozen=True)
 class EnglishTables:
-    """A data set that is Parquet files of the hub, in English, so that it serves monolingual batches alone.
+    """A data set of Parquet files on the Hugging Face hub that is in English.
 
-    `rows` are those of the release, before any is left out; `keep` says of a table which of its rows are pairs.
+    Its pairs are in one language, so it serves monolingual batches alone.
+
+    Args:
+        source: where the data comes from.
+        repository: owner and name on the hub.
+        paths: the Parquet files in the repository.
+        columns: which columns are what.
+        rows: how many rows the release has, before any is left out.
+        is_pair: tells which rows of a table are pairs; all by default.
     """
 
     source: Source
@@ -120,10 +158,10 @@ class EnglishTables:
     paths: Sequence[str]
     columns: ColumnMap
     rows: int
-    keep: RowFilter | None = None
+    is_pair: RowFilter | None = None
 
-    def files(self) -> list[RemoteFile]:
-        """Its files on the hub."""
+    def list_files(self) -> list[RemoteFile]:
+        """Lists the files on the hub."""
         return [hub_file(self.repository, self.source.revision, path) for path in self.paths]
 
     def load(
@@ -133,24 +171,30 @@ class EnglishTables:
         languages: str | Sequence[str] | None = None,
         require_counts: bool = True,
     ) -> ParallelCorpus:
-        """The corpus, from files that `hybrid-ir data fetch` has put in a folder; built once."""
-        places = find_files(self.source.name, self.files(), folder)
+        """Loads the corpus, which is built once.
+
+        Args:
+            folder: where `hybrid-ir data fetch` has put the files.
+            cache: the cache folder.
+            languages: the languages to use; English is all there is.
+            require_counts: whether to refuse another number of rows than released.
+        """
+        paths = require_files(self.source.name, self.list_files(), folder)
         if require_counts:
-            require_counts_of_release(
-                self.source.name, {"en": sum(map(count_rows, places))}, {"en": self.rows}
-            )
+            rows = sum(_count_rows(path) for path in paths)
+            require_release_counts(self.source.name, {"en": rows}, {"en": self.rows})
         parts = [
-            partial(read_parquet_records, place, self.columns, keep=self.keep) for place in places
+            partial(read_parquet_records, path, self.columns, keep=self.is_pair) for path in paths
         ]
         return build_released_corpus(
-            self.source, self.files(), folder, cache, parts, languages=languages
+            self.source, self.list_files(), folder, cache, parts, languages=languages
         )
 
 
-def count_rows(place: Path) -> int:
+def _count_rows(path: Path) -> int:
     try:
-        return pq.ParquetFile(place).metadata.num_rows
+        return pq.ParquetFile(path).metadata.num_rows
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(
-            f"{place} is not a Parquet file that can be read: delete it, then fetch it again"
+            f"{path} is not a Parquet file that can be read: delete it, then fetch it again"
         ) from error

@@ -1,11 +1,15 @@
-"""SWIM-IR: questions that a language model asked of Wikipedia passages, in the passage's language or across languages."""
+"""SWIM-IR: questions that a language model asked of Wikipedia passages, in one or two languages."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from hybrid_ir.corpora.sources.released import build_released_corpus, choose_languages, find_files
+from hybrid_ir.corpora.sources.released import (
+    build_released_corpus,
+    choose_training_languages,
+    require_files,
+)
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.files.fetching import RemoteFile, hub_file
 from hybrid_ir.files.problems import Problems
@@ -15,10 +19,11 @@ from hybrid_ir.types import Source
 
 SOURCE = Source(
     name="swim_ir",
-    description="SWIM-IR: questions that PaLM 2 asked of Wikipedia passages, in their language or of English ones in 17 others",
+    description="SWIM-IR: questions that PaLM 2 asked of Wikipedia passages, in their language or "
+    "of English ones in 17 others",
     licence="CC BY-SA 4.0",
-    citation="Thakur et al. 2023, Leveraging LLMs for Synthesizing Training Data Across Many Languages in Multilingual Dense "
-    "Retrieval, arXiv 2311.05800",
+    citation="Thakur et al. 2023, Leveraging LLMs for Synthesizing Training Data Across Many "
+    "Languages in Multilingual Dense Retrieval, arXiv 2311.05800",
     revision="monolingual 834c20f, cross-lingual 1d4d91d",
 )
 Variant = Literal["monolingual", "cross_lingual"]
@@ -48,8 +53,8 @@ LANGUAGES = {
         "zh",
     ],
 }
-SHARDS = {"monolingual": 1, "cross_lingual": 2}
-COUNTS = {
+SHARDS = {"monolingual": 1, "cross_lingual": 2}  # files of a language
+COUNTS = {  # queries of a language, as far as published
     "monolingual": {
         "ar": 277_651,
         "bn": 106_816,
@@ -68,19 +73,24 @@ COUNTS = {
         "sw": 905_242,
         "th": 914_610,
     },
-}  # as far as published
+}
 
 
-def files(
+def list_files(
     variant: Variant = "cross_lingual", languages: str | Sequence[str] | None = None
 ) -> list[RemoteFile]:
-    """The Parquet files of each language."""
-    repository, count = f"nthakur/swim-ir-{variant.replace('_', '-')}", SHARDS[variant]
-    return [
-        hub_file(repository, REVISIONS[variant], f"{code}/train-{shard:05d}-of-{count:05d}.parquet")
-        for code in choose_languages("swim_ir", languages, LANGUAGES[variant])
-        for shard in range(count)
-    ]
+    """Lists the Parquet files of each language."""
+    files = []
+    for language in choose_training_languages("swim_ir", languages, LANGUAGES[variant]):
+        files += _list_shards(variant, language)
+    return files
+
+
+def _list_shards(variant: Variant, language: str) -> list[RemoteFile]:
+    repository = f"nthakur/swim-ir-{variant.replace('_', '-')}"
+    count = SHARDS[variant]
+    paths = [f"{language}/train-{shard:05d}-of-{count:05d}.parquet" for shard in range(count)]
+    return [hub_file(repository, REVISIONS[variant], path) for path in paths]
 
 
 def load(
@@ -90,22 +100,36 @@ def load(
     languages: str | Sequence[str] | None = None,
     require_counts: bool = True,
 ) -> ParallelCorpus:
-    """Queries in many languages with passages in English, or both in one language; an example has no other translation."""
-    chosen = choose_languages("swim_ir", languages, LANGUAGES[variant])
-    wanted = files(variant, chosen)
-    places = find_files("swim_ir", wanted, folder)
-    codes = [code for code in chosen for _ in range(SHARDS[variant])]
-    parts = [partial(rows, place, code, variant) for place, code in zip(places, codes, strict=True)]
-    counts = (
-        {code: count for code, count in COUNTS[variant].items() if code in chosen}
-        if require_counts
-        else None
+    """Loads the corpus, in which no text has a translation.
+
+    Args:
+        folder: where `hybrid-ir data fetch` has put the files.
+        cache: the cache folder.
+        variant: `cross_lingual` has queries in many languages and passages in English,
+            `monolingual` has both in the same language.
+        languages: the languages of the queries to use, all by default.
+        require_counts: whether to refuse another number of queries than released.
+    """
+    chosen = choose_training_languages("swim_ir", languages, LANGUAGES[variant])
+    files = list_files(variant, chosen)
+    require_files("swim_ir", files, folder)
+    parts = []
+    for language in chosen:
+        for file in _list_shards(variant, language):
+            parts.append(partial(_read_shard, Path(folder) / file.path, language, variant))
+    counts = None
+    if require_counts:
+        counts = {code: count for code, count in COUNTS[variant].items() if code in chosen}
+    return build_released_corpus(
+        SOURCE, files, folder, cache, parts, counts, key={"variant": variant}
     )
-    return build_released_corpus(SOURCE, wanted, folder, cache, parts, counts, {"variant": variant})
 
 
-def rows(path: Path, language: str, variant: Variant, problems: Problems) -> Iterator[Records]:
-    told = "en" if variant == "cross_lingual" else language
-    yield from read_parquet_records(
-        path, ColumnMap({language: "query"}, {told: ["title", "text"]}, id=None), problems
+def _read_shard(
+    path: Path, language: str, variant: Variant, problems: Problems
+) -> Iterator[Records]:
+    passage_language = "en" if variant == "cross_lingual" else language
+    columns = ColumnMap(
+        query={language: "query"}, passage={passage_language: ["title", "text"]}, id=None
     )
+    yield from read_parquet_records(path, columns, problems)

@@ -7,24 +7,29 @@ from hybrid_ir.corpora.sources.released import EnglishTables
 from hybrid_ir.files.tables import ColumnMap
 from hybrid_ir.types import Source
 
+SOURCE = Source(
+    name="wiki_qa",
+    description="WikiQA, training set: questions and those candidate sentences of Wikipedia that "
+    "answer them, in English",
+    licence="Microsoft Research Data License: for research only",
+    citation="Yang, Yih and Meek 2015, WikiQA: A Challenge Dataset for Open-Domain Question "
+    "Answering, EMNLP",
+    revision="3f104672b5de699878fe7907afc486f0de325eb5",
+)
 
-def answers(table: pa.Table) -> pa.Array:
-    """Whether a candidate answers its question."""
+
+def _is_answer(table: pa.Table) -> pa.Array:
+    """Returns whether the candidate of each row answers its question."""
     return pc.equal(table["label"], 1)
 
 
 TABLES = EnglishTables(
-    Source(
-        name="wiki_qa",
-        description="WikiQA, training set: questions and those candidate sentences of Wikipedia that answer them, in English",
-        licence="Microsoft Research Data License: for research only",
-        citation="Yang, Yih and Meek 2015, WikiQA: A Challenge Dataset for Open-Domain Question Answering, EMNLP",
-        revision="3f104672b5de699878fe7907afc486f0de325eb5",
-    ),
-    "microsoft/wiki_qa",
-    ["data/train-00000-of-00001.parquet"],
-    ColumnMap({"en": "question"}, {"en": "answer"}),
-    20_360,
-    answers,
+    source=SOURCE,
+    repository="microsoft/wiki_qa",
+    paths=["data/train-00000-of-00001.parquet"],
+    columns=ColumnMap(query={"en": "question"}, passage={"en": "answer"}),
+    rows=20_360,
+    is_pair=_is_answer,
 )
-files, load = TABLES.files, TABLES.load
+list_files = TABLES.list_files
+load = TABLES.load

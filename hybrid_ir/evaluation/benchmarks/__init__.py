@@ -1,1 +1,1 @@
-"""One file per benchmark: load(...) -> Benchmark."""
+"""The benchmarks, one file each with a function load(...) -> Benchmark, and their builder."""

@@ -1,16 +1,22 @@
-"""The embedded benchmark: held-out facts of CLDR, asked in every language over the passages of every language."""
-
-# F facts, Q queries, N passages
+"""The embedded benchmark: held-out facts of CLDR, asked and answered in every language."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from hybrid_ir.cldr.fact_set import FactSet, build_fact_set, describe_source
+from hybrid_ir.evaluation.benchmarks.builder import BenchmarkBuilder, Query
+from hybrid_ir.evaluation.benchmarks.choices import (
+    check_max_queries,
+    check_option,
+    raise_errors,
+    record_choices,
+)
 from hybrid_ir.types import Benchmark
 
 SUBSET_SEED = 11
+SPLITS = ("dev", "test")
+POOLS = ("all", "split")
 
 
 def load(
@@ -19,68 +25,52 @@ def load(
     max_queries: int | None = None,
     pool: str = "all",
 ) -> Benchmark:
-    """Natural questions of the `dev` or `test` facts in all languages; each has its passage in all languages.
+    """Loads questions about held-out facts, each with the passages of its fact in all languages.
 
     Args:
         split: `dev` or `test`.
         languages: `xquad` (11 languages), `all` or a list of codes, as in training.
-        max_queries: only so many questions, each with all its translations: a fixed draw, for quick validation.
-        pool: `all` searches the passages of all facts, `split` only those of the split, which is much easier.
+        max_queries: questions to keep, each with all its translations: a fixed draw.
+        pool: `all` searches the passages of all facts, `split` only those of the split, which is
+            much easier.
     """
-    if split not in ("dev", "test"):
-        raise ValueError(f"split={split}: the held-out facts are in 'dev' and 'test'.")
-    if pool not in ("all", "split"):
-        raise ValueError(f"pool={pool}: search 'all' passages or those of the 'split'.")
-    if max_queries is not None and max_queries < 1:
-        raise ValueError(
-            f"max_queries={max_queries}: ask at least 1 question, or null for all of them."
-        )
-    facts = build_fact_set(languages)
-    searched = (
-        np.arange(len(facts.fact_split))
-        if pool == "all"
-        else np.flatnonzero(facts.fact_split == split)
-    )
-    benchmark = _benchmark(facts, _questions(facts, split, max_queries), searched)
-    choices = benchmark.source.choices | {"split": split, "pool": pool}
-    return replace(benchmark, source=replace(benchmark.source, choices=choices))
+    errors = check_option("split", split, SPLITS) + check_option("pool", pool, POOLS)
+    raise_errors("cldr_facts", errors + check_max_queries(max_queries))
+    fact_set = build_fact_set(languages)
+    source = record_choices(describe_source(fact_set), split=split, pool=pool)
+    builder = BenchmarkBuilder(source)
+    _add_passages(builder, fact_set, None if pool == "all" else split)
+    _add_queries(builder, fact_set, _draw_questions(fact_set, split, max_queries))
+    # CLDR has gaps: of a few questions a language may lack every one
+    return builder.build(fact_set.languages, languages_may_be_empty=True)
 
 
-def _questions(facts: FactSet, split: str, max_queries: int | None) -> np.ndarray:
-    """Question ids; subsets of different size nest, so a longer check contains the shorter one."""
-    ids = facts.find_evaluated_questions(split)
-    drawn = np.random.default_rng(SUBSET_SEED).permutation(ids)
-    return np.sort(drawn[:max_queries])
+def _draw_questions(fact_set: FactSet, split: str, max_queries: int | None) -> np.ndarray:
+    """Returns question ids, sorted; a smaller draw is part of a larger one."""
+    question_ids = fact_set.find_evaluated_questions(split)
+    shuffled = np.random.default_rng(SUBSET_SEED).permutation(question_ids)
+    return np.sort(shuffled[:max_queries])
 
 
-def _benchmark(facts: FactSet, questions: np.ndarray, searched: np.ndarray) -> Benchmark:
-    """Language by language; texts that a language lacks are left out."""
-    passages = [
-        (language, fact)
-        for language in range(len(facts.languages))
-        for fact in searched
-        if facts.passages[facts.languages[language]][fact] is not None
-    ]
-    queries = [
-        (language, question)
-        for language in range(len(facts.languages))
-        for question in questions
-        if facts.questions[facts.languages[language]][question] is not None
-    ]
-    rows: dict[int, list[int]] = {}
-    for row, (_, fact) in enumerate(passages):
-        rows.setdefault(int(fact), []).append(row)
-    relevant = {fact: np.array(found, dtype=np.int64) for fact, found in rows.items()}
-    return Benchmark(
-        languages=facts.languages,
-        queries=[
-            facts.questions[facts.languages[language]][question] for language, question in queries
-        ],
-        query_languages=np.array([language for language, _ in queries], dtype=np.int64),
-        question_ids=[str(question) for _, question in queries],
-        passages=[facts.passages[facts.languages[language]][fact] for language, fact in passages],
-        passage_languages=np.array([language for language, _ in passages], dtype=np.int64),
-        passage_ids=[f"{facts.languages[language]}:{fact}" for language, fact in passages],
-        relevant=[relevant[int(facts.question_passage[question])] for _, question in queries],
-        source=describe_source(facts),
-    )
+def _add_passages(builder: BenchmarkBuilder, fact_set: FactSet, split: str | None) -> None:
+    """Adds the passages of the facts of a split, or of all facts, except texts that are missing."""
+    facts = np.arange(len(fact_set.fact_split))
+    if split is not None:
+        facts = np.flatnonzero(fact_set.fact_split == split)
+    for language in fact_set.languages:
+        for fact in facts:
+            text = fact_set.passages[language][fact]
+            if text is not None:
+                builder.add_passage(language, f"{language}:{fact}", text, [str(fact)])
+
+
+def _add_queries(builder: BenchmarkBuilder, fact_set: FactSet, question_ids: np.ndarray) -> None:
+    """Adds the questions in every language, except texts that are missing."""
+    for language in fact_set.languages:
+        for question in question_ids:
+            text = fact_set.questions[language][question]
+            if text is None:
+                continue
+            topics = (str(fact_set.question_passage[question]),)
+            query_id = f"{language}:{question}"
+            builder.add_query(Query(language, query_id, text, str(question), topics=topics))

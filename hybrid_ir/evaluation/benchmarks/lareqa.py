@@ -1,48 +1,58 @@
-"""What XQuAD-R and MLQA-R share: from paragraphs in several languages to a Benchmark."""
+"""What XQuAD-R and MLQA-R share: paragraphs with parallel questions (LAReQA, 2004.05484)."""
 
-import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
+from hybrid_ir.evaluation.benchmarks.builder import BenchmarkBuilder, Query
+from hybrid_ir.evaluation.benchmarks.choices import (
+    check_option,
+    choose_languages,
+    choose_questions,
+    record_choices,
+)
 from hybrid_ir.files.fetching import RemoteFile, github_file
-from hybrid_ir.files.lareqa import Paragraph, Question, read_lareqa_folder
-from hybrid_ir.types import Benchmark, Source, Text, parse_languages
+from hybrid_ir.files.lareqa import Paragraph, read_lareqa_folder
+from hybrid_ir.types import Benchmark, Source, Text
 
-REPOSITORY, REVISION = "google-research-datasets/lareqa", "354d67d1cd066854cdfbf5ad0e6105528976141d"
+REPOSITORY = "google-research-datasets/lareqa"
+REVISION = "354d67d1cd066854cdfbf5ad0e6105528976141d"
+QUERY_OPTIONS = ("all", "distinct_text")
+CANDIDATE_OPTIONS = ("sentence", "sentence_context_pair", "paragraph")
 Queries = Literal["all", "distinct_text"]
 Candidates = Literal["sentence", "sentence_context_pair", "paragraph"]
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What a language of the released benchmark holds."""
+    """How many questions and candidate sentences a language of the released benchmark has."""
 
     questions: int
     distinct_questions: int
     sentences: int
 
 
-def lareqa_files(
-    folder: str, known: Mapping[str, tuple[int, str]], languages: str | Iterable[str] | None
+def list_lareqa_files(
+    folder: str, released: Mapping[str, tuple[int, str]], languages: str | Iterable[str] | None
 ) -> list[RemoteFile]:
-    """Files of a folder of the repository, with the size and sha256 that are known; those of all languages or only some."""
-    wanted = (
-        None
-        if languages is None
-        else {"LICENSE", *(f"{language}.json" for language in parse_languages(languages))}
-    )
-    if wanted is not None and wanted - set(known):
-        raise ValueError(
-            f"languages={list(parse_languages(languages))} must be some of {[Path(name).stem for name in known][1:]}"
-        )
+    """Lists the licence and the files of the chosen languages in a folder of the repository.
+
+    Args:
+        folder: in the repository.
+        released: size in bytes and sha256 of each of its files, by name.
+        languages: codes to choose; None for all.
+
+    Raises:
+        ValueError: a language has no file.
+    """
+    known = [Path(name).stem for name in released if name.endswith(".json")]
+    chosen = choose_languages(folder, languages, known)
+    wanted = {"LICENSE", *(f"{language}.json" for language in chosen)}
     return [
         github_file(REPOSITORY, REVISION, f"{folder}/{name}", name, size, sha256)
-        for name, (size, sha256) in known.items()
-        if wanted is None or name in wanted
+        for name, (size, sha256) in released.items()
+        if name in wanted
     ]
 
 
@@ -53,136 +63,133 @@ def load_lareqa(
     expected: Mapping[str, Counts],
     queries: Queries = "all",
     candidates: Candidates = "sentence",
-    languages: Iterable[str] | None = None,
+    languages: str | Iterable[str] | None = None,
     max_queries: int | None = None,
 ) -> Benchmark:
-    """The benchmark in the folder; `max_queries` keeps that many a language, the same questions in every language."""
-    wrong = (
-        [f"queries={queries} must be all or distinct_text"]
-        if queries not in ("all", "distinct_text")
-        else []
-    )
-    if candidates not in ("sentence", "sentence_context_pair", "paragraph"):
-        wrong.append(
-            f"candidates={candidates} must be sentence, sentence_context_pair or paragraph"
-        )
-    chosen = tuple(sorted(expected if languages is None else set(parse_languages(languages))))
-    unknown = [language for language in chosen if language not in expected]
-    if unknown or not chosen:
-        wrong.append(
-            f"languages={list(chosen)} must be at least one and only some of {sorted(expected)}"
-        )
-    if max_queries is not None and max_queries < 1:
-        wrong.append(f"max_queries={max_queries} must be at least 1, or null for all")
-    if wrong:
-        raise ValueError(f"{source.name}: " + "; ".join(wrong))
+    """Loads one of the two benchmarks.
+
+    Args:
+        folder: with a file `{language}.json` of each language.
+        source: describes the benchmark on every card.
+        origin: where the files can be had, for error messages.
+        expected: the released numbers of questions and sentences of every language.
+        queries: `distinct_text` asks each question text of a language once.
+        candidates: sentences, pairs of a sentence and its paragraph, or paragraphs.
+        languages: codes to choose; None for all.
+        max_queries: questions to keep of each language, the same in every language.
+
+    Raises:
+        ValueError: a choice is not allowed, or files are missing, broken or not the released ones.
+    """
+    errors = check_option("queries", queries, QUERY_OPTIONS)
+    errors += check_option("candidates", candidates, CANDIDATE_OPTIONS)
+    chosen = choose_languages(source.name, languages, expected, max_queries, errors)
     paragraphs = read_lareqa_folder(folder, chosen, origin)
-    require_counts(paragraphs, expected, folder, origin)
-    choices = {
-        "queries": queries,
-        "candidates": candidates,
-        "max_queries": str(max_queries or "all"),
-    }
-    return assemble(paragraphs, replace(source, choices=choices), queries, candidates, max_queries)
+    _require_released_counts(paragraphs, expected, folder, origin)
+    source = record_choices(source, queries=queries, candidates=candidates, max_queries=max_queries)
+    return build_from_paragraphs(paragraphs, source, queries, candidates, max_queries)
 
 
-def require_counts(
+def _require_released_counts(
     paragraphs: Mapping[str, list[Paragraph]],
     expected: Mapping[str, Counts],
     folder: str,
     origin: str,
 ) -> None:
-    """ValueError naming every language whose numbers of questions or sentences are not the released ones."""
-    wrong = []
-    for language, rows in paragraphs.items():
-        texts = [question.text for row in rows for question in row.questions]
-        found = Counts(len(texts), len(set(texts)), sum(len(row.sentences) for row in rows))
-        if found != expected[language]:
-            wrong.append(f"{language} has {found}, expected {expected[language]}")
-    if wrong:
-        found = "; ".join(wrong)
+    """Raises a ValueError that names every language of another size than the released data."""
+    differences = []
+    for language, language_paragraphs in paragraphs.items():
+        counts = _count(language_paragraphs)
+        if counts != expected[language]:
+            differences.append(f"{language} has {counts}, expected {expected[language]}")
+    if differences:
         raise ValueError(
-            f"{folder} is not the released data: {found}. Download it again from {origin}."
+            f"{folder} is not the released data: {'; '.join(differences)}. Download it again from "
+            f"{origin}."
         )
 
 
-def assemble(
+def _count(paragraphs: Sequence[Paragraph]) -> Counts:
+    texts = []
+    sentences = 0
+    for paragraph in paragraphs:
+        texts += [question.text for question in paragraph.questions]
+        sentences += len(paragraph.sentences)
+    return Counts(len(texts), len(set(texts)), sentences)
+
+
+def build_from_paragraphs(
     paragraphs: Mapping[str, list[Paragraph]],
     source: Source,
     queries: Queries = "all",
     candidates: Candidates = "sentence",
     max_queries: int | None = None,
 ) -> Benchmark:
-    """Join the languages by question id: relevant are the answer sentences of the id in every language that has it."""
-    names = tuple(paragraphs)
-    places = [
-        (language, number, paragraph)
-        for language, name in enumerate(names)
-        for number, paragraph in enumerate(paragraphs[name])
-    ]
-    texts = [_candidates(paragraph, candidates) for _, _, paragraph in places]
-    firsts = np.cumsum([0, *map(len, texts)])  # row of the first candidate of each paragraph
-    answers: dict[str, list[int]] = {}  # question id -> relevant rows, all languages
-    for (_, _, paragraph), first in zip(places, firsts, strict=False):
-        for question in paragraph.questions:
-            answers.setdefault(question.id, []).extend(
-                first + _relevant(paragraph, question, candidates)
-            )
-    asked = [
-        (language, *query)
-        for language, name in enumerate(names)
-        for query in _asked(paragraphs[name], queries, max_queries)
-    ]
-    return Benchmark(
-        languages=names,
-        queries=[text for _, text, _ in asked],
-        query_languages=np.array([language for language, _, _ in asked]),
-        question_ids=[ids[0] for _, _, ids in asked],
-        passages=[text for candidate_texts in texts for text in candidate_texts],
-        passage_languages=np.repeat([language for language, _, _ in places], np.diff(firsts)),
-        passage_ids=[
-            f"{names[language]}:{number}:{i}"
-            for (language, number, _), first, end in zip(
-                places, firsts[:-1], firsts[1:], strict=True
-            )
-            for i in range(end - first)
-        ],
-        relevant=[
-            np.unique(np.concatenate([answers[name] for name in ids])) for _, _, ids in asked
-        ],
-        source=source,
-    )
+    """Builds the benchmark of some languages, whose questions are joined by their ids.
+
+    Relevant to a question are its answers in every language that has the question.
+
+    Args:
+        paragraphs: those of each language, by its code.
+        source: describes the benchmark on every card.
+        queries: `distinct_text` asks each question text of a language once, for the answers of all
+            its questions.
+        candidates: sentences, pairs of a sentence and its paragraph, or paragraphs.
+        max_queries: questions to keep of each language, the same in every language.
+    """
+    builder = BenchmarkBuilder(source)
+    for language, language_paragraphs in paragraphs.items():
+        for query in _list_queries(language, language_paragraphs, queries, max_queries):
+            builder.add_query(query)
+        for number, paragraph in enumerate(language_paragraphs):
+            for i, (text, question_ids) in enumerate(_list_candidates(paragraph, candidates)):
+                builder.add_passage(language, f"{language}:{number}:{i}", text, question_ids)
+    return builder.build(tuple(paragraphs))
 
 
-def _asked(
-    paragraphs: list[Paragraph], queries: Queries, max_queries: int | None
-) -> list[tuple[str, list[str]]]:
-    """The texts to ask in one language, each with the question ids that it stands for."""
-    ids_of_query: dict[str, list[str]] = {}
+def _list_queries(
+    language: str, paragraphs: Sequence[Paragraph], queries: Queries, max_queries: int | None
+) -> Iterator[Query]:
+    """Yields the queries of a language; the topics of each are the ids of its questions."""
+    questions = []
+    for paragraph in paragraphs:
+        questions += paragraph.questions
+    kept = choose_questions((question.id for question in questions), max_queries)
+    questions = [question for question in questions if question.id in kept]
+
+    # equal keys are one query
+    questions_by_key: dict[str, list[str]] = {}
     texts = {}
-    asked = [question for paragraph in paragraphs for question in paragraph.questions]
-    # by a hash of the id: the same questions in every language, from all articles
-    kept = {q.id for q in sorted(asked, key=lambda q: zlib.crc32(q.id.encode()))[:max_queries]}
-    for question in asked:
-        if question.id in kept:
-            texts[question.id] = question.text
-            ids_of_query.setdefault(
-                question.text if queries == "distinct_text" else question.id, []
-            ).append(question.id)
-    return [(texts[ids[0]], ids) for ids in ids_of_query.values()]
+    for question in questions:
+        key = question.text if queries == "distinct_text" else question.id
+        questions_by_key.setdefault(key, []).append(question.id)
+        texts[key] = question.text
+    for key, question_ids in questions_by_key.items():
+        first_id = question_ids[0]
+        yield Query(
+            language,
+            id=f"{language}:{first_id}",
+            text=texts[key],
+            question_id=first_id,
+            topics=tuple(question_ids),
+        )
 
 
-def _candidates(paragraph: Paragraph, candidates: Candidates) -> list[Text]:
+def _list_candidates(
+    paragraph: Paragraph, candidates: Candidates
+) -> Iterator[tuple[Text, list[str]]]:
+    """Yields the candidates of a paragraph, each with the ids of the questions that it answers.
+
+    A sentence answers a question if it is the same text as the answer sentence.
+    """
     if candidates == "paragraph":
-        return [paragraph.context]
-    if candidates == "sentence_context_pair":
-        return [(sentence, paragraph.context) for sentence in paragraph.sentences]
-    return list(paragraph.sentences)
-
-
-def _relevant(paragraph: Paragraph, question: Question, candidates: Candidates) -> np.ndarray:
-    """Candidates of the paragraph that answer: the answer sentence and each with the same text."""
-    if candidates == "paragraph":
-        return np.array([0])
-    answer = paragraph.sentences[question.answer_sentence]
-    return np.array([i for i, sentence in enumerate(paragraph.sentences) if sentence == answer])
+        yield paragraph.context, [question.id for question in paragraph.questions]
+        return
+    questions_by_answer: dict[str, list[str]] = {}
+    for question in paragraph.questions:
+        answer = paragraph.sentences[question.answer_sentence]
+        questions_by_answer.setdefault(answer, []).append(question.id)
+    for sentence in paragraph.sentences:
+        is_pair = candidates == "sentence_context_pair"
+        text = (sentence, paragraph.context) if is_pair else sentence
+        yield text, questions_by_answer.get(sentence, [])

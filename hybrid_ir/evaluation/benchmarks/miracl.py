@@ -1,4 +1,4 @@
-"""MIRACL: questions and Wikipedia passages in 18 languages, judged by native speakers (2210.09984); monolingual."""
+"""MIRACL: questions of native speakers over Wikipedia in 18 languages (2210.09984); monolingual."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -6,23 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from hybrid_ir.evaluation.benchmarks.judged import (
-    Query,
-    Unknown,
-    assemble,
-    chosen_languages,
-    gathered,
-    option,
-    require_released,
-)
+from hybrid_ir.evaluation.benchmarks.builder import BenchmarkBuilder, Query, UnknownPassages
+from hybrid_ir.evaluation.benchmarks.choices import check_option, choose_languages, record_choices
 from hybrid_ir.evaluation.benchmarks.miracl_parquet import (
+    list_parquet_files,
     read_passages,
-    read_queries_and_judgements,
+    read_qrels,
+    read_queries,
 )
-from hybrid_ir.files.arrow_texts import ConvertedPassages, PassageRow, load_or_convert_passages
+from hybrid_ir.files.arrow_texts import PassageRow, load_or_convert_passages
 from hybrid_ir.files.fetching import RemoteFile, hub_file
 from hybrid_ir.files.json_lines import (
-    Judgement,
     get_text_field,
     read_columns,
     read_judgements,
@@ -40,7 +34,7 @@ from hybrid_ir.types import Benchmark, Source
 
 Pool = Literal["full", "hard_negatives"]
 HARD_NEGATIVES = ("mteb/MIRACLRetrievalHardNegatives", "d7d94fa4b946cec4a27c84653aa0cf6b33f74a3c")
-RELEASED = {  # queries and passages, dev
+RELEASED = {  # queries and passages of the dev split
     "full": {
         "ar": (2896, 2061414),
         "bn": (411, 297265),
@@ -84,9 +78,15 @@ RELEASED = {  # queries and passages, dev
 }
 SOURCE = Source(
     name="miracl",
-    description="MIRACL: questions of native speakers over Wikipedia passages of their language, in up to 18 languages",
+    description=(
+        "MIRACL: questions of native speakers over Wikipedia passages of their language, in up to "
+        "18 languages"
+    ),
     licence="Apache 2.0 (Wikipedia's texts CC BY-SA)",
-    citation="Zhang et al. 2023, MIRACL: A Multilingual Retrieval Dataset Covering 18 Diverse Languages, arXiv 2210.09984",
+    citation=(
+        "Zhang et al. 2023, MIRACL: A Multilingual Retrieval Dataset Covering 18 Diverse "
+        "Languages, arXiv 2210.09984"
+    ),
 )
 REVISIONS = {
     "full": f"{MIRACL_TOPICS[0]}@{MIRACL_TOPICS[1][:7]}, {MIRACL_CORPUS[0]}@{MIRACL_CORPUS[1][:7]}",
@@ -94,21 +94,22 @@ REVISIONS = {
 }
 
 
-def files(
+def list_files(
     languages: str | Sequence[str] | None = None, split: str = "dev", pool: Pool = "full"
 ) -> list[RemoteFile]:
-    """Topics, judgements and corpus of each language; in the parquet of the hard negatives each is one file."""
-    found = []
-    for name in chosen_languages("miracl", languages, MIRACL_SHARDS, None, _wrong(pool, split)):
+    """Lists topics, judgements and corpus of each language."""
+    errors = _check_pool_and_split(pool, split)
+    files = []
+    for language in choose_languages("miracl", languages, MIRACL_SHARDS, None, errors):
         if pool == "full":
-            found += [hub_file(*MIRACL_TOPICS, path) for path in list_topic_files(name, split)]
-            found += [hub_file(*MIRACL_CORPUS, path) for path in list_passage_files(name)]
+            for path in list_topic_files(language, split):
+                files.append(hub_file(*MIRACL_TOPICS, path))
+            for path in list_passage_files(language):
+                files.append(hub_file(*MIRACL_CORPUS, path))
         else:
-            found += [
-                hub_file(*HARD_NEGATIVES, f"{name}-{part}/dev-00000-of-00001.parquet")
-                for part in ("corpus", "queries", "qrels")
-            ]
-    return found
+            for path in list_parquet_files(language, split):
+                files.append(hub_file(*HARD_NEGATIVES, path))
+    return files
 
 
 def load(
@@ -118,115 +119,105 @@ def load(
     pool: Pool = "full",
     title: bool = True,
     require_counts: bool = True,
-    unknown_passages: Unknown = "error",
+    unknown_passages: UnknownPassages = "error",
     languages: str | list[str] | None = None,
     max_queries: int | None = None,
 ) -> Benchmark:
-    """MIRACL from a folder that `hybrid-ir data fetch` has filled.
+    """Loads MIRACL from a folder that `hybrid-ir data fetch` has filled.
 
     Args:
+        folder: with the files of `list_files`.
         cache: where the converted passages go, about as large as the corpus unpacked.
         split: `dev`, or of the full pool also `train`, which de and yo lack.
-        pool: `full`, or `hard_negatives`: the passages near the queries, whose numbers are not comparable with the full pool's.
-        title: passages are title + " " + text, as usual; false for the text alone.
-        require_counts: refuse a dev set whose numbers of queries and passages are not the released ones.
-        unknown_passages: `drop` leaves out, and counts, judgements of passages that are not in the corpus.
-        languages: only these.
-        max_queries: so many a language.
+        pool: `full`, or `hard_negatives`: the passages near the queries, whose numbers are not
+            comparable with the full pool's.
+        title: whether passages are title + " " + text, as usual, or the text alone.
+        require_counts: whether to refuse a dev set of another size than the released.
+        unknown_passages: `drop` leaves out, and counts, judgements of passages that are not in
+            the corpus.
+        languages: codes to choose; None for all.
+        max_queries: questions to keep of each language.
     """
-    wrong = _wrong(pool, split) + option("unknown_passages", unknown_passages, ("error", "drop"))
-    chosen = chosen_languages("miracl", languages, MIRACL_SHARDS, max_queries, wrong)
+    errors = _check_pool_and_split(pool, split)
+    errors += check_option("unknown_passages", unknown_passages, ("error", "drop"))
+    chosen = choose_languages("miracl", languages, MIRACL_SHARDS, max_queries, errors)
     name = "miracl" if pool == "full" else "miracl_hard_negatives"
+    source = record_choices(
+        replace(SOURCE, name=name, revision=REVISIONS[pool]),
+        pool=pool,
+        split=split,
+        title=title,
+        require_counts=require_counts,
+        max_queries=max_queries,
+    )
     problems = Problems(f"{folder} (hybrid-ir data fetch {name} gets it)")
-    read = _read_full if pool == "full" else _read_hard_negatives
-    parts = [read(Path(folder), code, split, title, Path(cache), problems) for code in chosen]
-    passages, queries = (
-        gathered([part for part, _, _ in parts], problems),
-        [query for _, part, _ in parts for query in part],
-    )
-    source = replace(
-        SOURCE,
-        name=name,
-        revision=REVISIONS[pool],
-        choices={
-            "pool": pool,
-            "split": split,
-            "title": str(title),
-            "require_counts": str(require_counts),
-        },
-    )
+    builder = BenchmarkBuilder(source, problems)
+    add_language = _add_full_pool if pool == "full" else _add_hard_negatives
+    for language in chosen:
+        add_language(builder, Path(folder), language, split, title, Path(cache))
     if require_counts and split == "dev":
-        require_released(
-            source, {code: RELEASED[pool][code] for code in chosen}, queries, passages, problems
-        )
-    return assemble(
-        source,
-        chosen,
-        queries,
-        passages,
-        [one for *_, part in parts for one in part],
-        problems,
-        max_queries,
-        unknown_passages,
-    )
+        builder.compare_with_release({language: RELEASED[pool][language] for language in chosen})
+    return builder.build(chosen, max_queries, unknown_passages)
 
 
-def _wrong(pool: str, split: str) -> list[str]:
-    """What is wrong with these two choices."""
+def _check_pool_and_split(pool: str, split: str) -> list[str]:
     splits = ("dev",) if pool == "hard_negatives" else ("dev", "train")
-    return option("pool", pool, tuple(RELEASED)) + option("split", split, splits)
+    return check_option("pool", pool, tuple(RELEASED)) + check_option("split", split, splits)
 
 
-def _read_full(
-    folder: Path, language: str, split: str, title: bool, cache: Path, problems: Problems
-) -> tuple[ConvertedPassages | None, list[Query], list[Judgement]]:
-    read = partial(_passages, language=language, title=title)
+def _add_full_pool(
+    builder: BenchmarkBuilder, folder: Path, language: str, split: str, title: bool, cache: Path
+) -> None:
+    """Adds a language of the full pool; its ids get the language in front."""
+    problems = builder.problems
     passages = load_or_convert_passages(
         [folder / path for path in list_passage_files(language)],
         f"miracl {language} {title}",
-        read,
+        partial(_read_passages, language=language, title=title),
         cache,
         problems,
     )
-    asked, qrels = (folder / path for path in list_topic_files(language, split))
-    queries = [
-        Query(language, f"{language}:{name}", text, f"{language}:{name}", where)
-        for where, (name, text) in read_columns(asked, 2, problems)
-    ]
-    return (
-        passages,
-        queries,
-        [
-            replace(
-                one,
-                query_id=f"{language}:{one.query_id}",
-                passage_id=f"{language}:{one.passage_id}",
-            )
-            for one in read_judgements(qrels, True, problems)
-        ],
-    )
+    builder.add_stored_passages(passages)
+    topics_file, qrels_file = list_topic_files(language, split)
+    for where, (name, text) in read_columns(folder / topics_file, 2, problems):
+        query_id = f"{language}:{name}"
+        builder.add_query(Query(language, query_id, text, query_id, where))
+    judgements = []
+    for judgement in read_judgements(folder / qrels_file, True, problems):
+        query_id = f"{language}:{judgement.query_id}"
+        passage_id = f"{language}:{judgement.passage_id}"
+        judgements.append(replace(judgement, query_id=query_id, passage_id=passage_id))
+    builder.add_judgements(judgements)
 
 
-def _passages(path: Path, problems: Problems, language: str, title: bool) -> Iterator[PassageRow]:
+def _read_passages(
+    path: Path, problems: Problems, language: str, title: bool
+) -> Iterator[PassageRow]:
     for line, row in read_objects(path, problems):
         where = f"{path}, line {line}"
-        name, headline, text = (
-            get_text_field(row, "docid", where, problems),
-            "",
-            get_text_field(row, "text", where, problems, blank=True),
-        )
+        name = get_text_field(row, "docid", where, problems)
+        text = get_text_field(row, "text", where, problems, blank=True)
+        headline = ""
         if title:
             headline = get_text_field(row, "title", where, problems, blank=True)
-        if None not in (name, headline, text):
+        if name is not None and text is not None and headline is not None:
             yield language, f"{language}:{name}", f"{headline} {text}".strip(), line
 
 
-def _read_hard_negatives(
-    folder: Path, language: str, split: str, title: bool, cache: Path, problems: Problems
-) -> tuple[ConvertedPassages | None, list[Query], list[Judgement]]:
-    read = partial(read_passages, language=language, title=title)
-    corpus = folder / f"{language}-corpus" / f"{split}-00000-of-00001.parquet"
+def _add_hard_negatives(
+    builder: BenchmarkBuilder, folder: Path, language: str, split: str, title: bool, cache: Path
+) -> None:
+    """Adds a language of the pool of hard negatives; its ids get the language in front."""
+    problems = builder.problems
+    corpus_file, queries_file, qrels_file = list_parquet_files(language, split)
     passages = load_or_convert_passages(
-        [corpus], f"miracl parquet {language} {title}", read, cache, problems
+        [folder / corpus_file],
+        f"miracl parquet {language} {title}",
+        partial(read_passages, language=language, title=title),
+        cache,
+        problems,
     )
-    return passages, *read_queries_and_judgements(folder, language, split, problems)
+    builder.add_stored_passages(passages)
+    for query in read_queries(folder / queries_file, language, problems):
+        builder.add_query(query)
+    builder.add_judgements(read_qrels(folder / qrels_file, language, problems))

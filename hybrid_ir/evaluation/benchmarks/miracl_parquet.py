@@ -1,4 +1,4 @@
-"""Reader of MTEB's parquet layout: folders {language}-corpus, {language}-queries and {language}-qrels."""
+"""Reads MTEB's parquet layout: folders {language}-corpus, {language}-queries, {language}-qrels."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,77 +7,76 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hybrid_ir.evaluation.benchmarks.judged import Query
+from hybrid_ir.evaluation.benchmarks.builder import Query
 from hybrid_ir.files.arrow_texts import PassageRow
 from hybrid_ir.files.json_lines import Judgement, get_text_field
 from hybrid_ir.files.problems import Problems
 
+ROWS_AT_ONCE = 8192
 
-def rows(
-    path: Path, needed: tuple[str, ...], problems: Problems
+
+def list_parquet_files(language: str, split: str) -> list[str]:
+    """Lists the paths of the corpus, the queries and the qrels of a language."""
+    parts = ("corpus", "queries", "qrels")
+    return [f"{language}-{part}/{split}-00000-of-00001.parquet" for part in parts]
+
+
+def read_passages(
+    path: Path, problems: Problems, language: str, title: bool
+) -> Iterator[PassageRow]:
+    """Yields the passages of a corpus; a title is put in front of the text if asked for."""
+    for where, number, row in _read_rows(path, ("_id", "text"), problems):
+        name = get_text_field(row, "_id", where, problems)
+        text = get_text_field(row, "text", where, problems, blank=True)
+        headline = ""
+        if title:
+            headline = get_text_field(row, "title", where, problems, default="", blank=True)
+        if name is not None and text is not None and headline is not None:
+            yield language, f"{language}:{name}", f"{headline} {text}".strip(), number
+
+
+def read_queries(path: Path, language: str, problems: Problems) -> Iterator[Query]:
+    """Yields the queries of a language, whose ids get the language in front."""
+    for where, _, row in _read_rows(path, ("_id", "text"), problems):
+        name = get_text_field(row, "_id", where, problems)
+        text = get_text_field(row, "text", where, problems)
+        if name is not None and text is not None:
+            query_id = f"{language}:{name}"
+            yield Query(language, query_id, text, query_id, where)
+
+
+def read_qrels(path: Path, language: str, problems: Problems) -> Iterator[Judgement]:
+    """Yields the judgements of a language, whose ids get the language in front."""
+    for where, _, row in _read_rows(path, ("query-id", "corpus-id", "score"), problems):
+        query = get_text_field(row, "query-id", where, problems)
+        passage = get_text_field(row, "corpus-id", where, problems)
+        score = row["score"]
+        if not isinstance(score, int | float):
+            problems.add(f"{where}: the score {score!r} is not a number")
+        elif query is not None and passage is not None:
+            yield Judgement(f"{language}:{query}", f"{language}:{passage}", score, where)
+
+
+def _read_rows(
+    path: Path, columns: tuple[str, ...], problems: Problems
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Place, number (from 1) and columns of every row of a parquet file, read batch by batch."""
+    """Yields place, number (from 1) and columns of every row of a file that has these columns."""
     number = 0
     try:
         with pq.ParquetFile(path) as file:
-            lacking = [name for name in needed if name not in file.schema_arrow.names]
-            if lacking:
-                problems.add(
-                    f"{path} lacks the columns {lacking}, it has {file.schema_arrow.names}"
-                )
+            names = file.schema_arrow.names
+            missing = [name for name in columns if name not in names]
+            if missing:
+                problems.add(f"{path} lacks the columns {missing}, it has {names}")
                 return
-            for batch in file.iter_batches(8192):
+            for batch in file.iter_batches(ROWS_AT_ONCE):
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}, row {number}", number, row
     except FileNotFoundError:
         problems.add(f"{path} is missing")
     except (pa.ArrowInvalid, OSError) as error:  # a broken page is an OSError
+        reason = str(error).splitlines()[0]
         problems.add(
-            f"{path}, after row {number}: not parquet, or broken ({str(error).splitlines()[0]}); fetch it again"
+            f"{path}, after row {number}: not parquet, or broken ({reason}); fetch it again"
         )
-
-
-def read_passages(
-    path: Path, problems: Problems, language: str, title: bool
-) -> Iterator[PassageRow]:
-    for where, number, row in rows(path, ("_id", "text"), problems):
-        name, text = (
-            get_text_field(row, "_id", where, problems),
-            get_text_field(row, "text", where, problems, blank=True),
-        )
-        headline = (
-            get_text_field(row, "title", where, problems, default="", blank=True) if title else ""
-        )
-        if None not in (name, text, headline):
-            yield language, f"{language}:{name}", f"{headline} {text}".strip(), number
-
-
-def read_queries_and_judgements(
-    folder: Path, language: str, split: str, problems: Problems
-) -> tuple[list[Query], list[Judgement]]:
-    name = f"{split}-00000-of-00001.parquet"
-    queries, found = [], []
-    for where, _, row in rows(folder / f"{language}-queries" / name, ("_id", "text"), problems):
-        query_id, text = (
-            get_text_field(row, "_id", where, problems),
-            get_text_field(row, "text", where, problems),
-        )
-        if query_id is not None and text is not None:
-            queries.append(
-                Query(language, f"{language}:{query_id}", text, f"{language}:{query_id}", where)
-            )
-    for where, _, row in rows(
-        folder / f"{language}-qrels" / name, ("query-id", "corpus-id", "score"), problems
-    ):
-        query_id, passage_id = (
-            get_text_field(row, "query-id", where, problems),
-            get_text_field(row, "corpus-id", where, problems),
-        )
-        if not isinstance(row["score"], int | float):
-            problems.add(f"{where}: the score {row['score']!r} is not a number")
-        elif query_id is not None and passage_id is not None:
-            found.append(
-                Judgement(f"{language}:{query_id}", f"{language}:{passage_id}", row["score"], where)
-            )
-    return queries, found

@@ -1,4 +1,4 @@
-"""MLQA-R: the development questions of MLQA, each in 2 to 4 of 7 languages (LAReQA, 2004.05484)."""
+"""MLQA-R: the dev questions of MLQA, each in 2 to 4 of 7 languages (LAReQA, 2004.05484)."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from hybrid_ir.evaluation.benchmarks.lareqa import (
     Candidates,
     Counts,
     Queries,
-    lareqa_files,
+    list_lareqa_files,
     load_lareqa,
 )
 from hybrid_ir.files.fetching import RemoteFile
@@ -25,7 +25,7 @@ EXPECTED = {
     "vi": Counts(511, 511, 2828),
     "zh": Counts(504, 504, 2322),
 }
-FILES = {  # size and sha256
+FILES = {  # size in bytes and sha256
     "LICENSE": (19333, "336255dc30193e8e15d689d9481bb05673d89055718f3a96923a7ffb99adbbaf"),
     "ar.json": (3329081, "2132fbc03208535c0fe01f2e2c5121d06f9c2aa799af93b0a719dbc105bdf137"),
     "de.json": (887185, "ce9454dc5aa6f2d85c23cd6e49cb367fbb7c4c6e62d7f71e355c6b5dae4d0886"),
@@ -37,9 +37,9 @@ FILES = {  # size and sha256
 }
 
 
-def files(languages: str | list[str] | None = None) -> list[RemoteFile]:
-    """The licence and one file per language."""
-    return lareqa_files("mlqa-r", FILES, languages)
+def list_files(languages: str | list[str] | None = None) -> list[RemoteFile]:
+    """Lists the licence and one file per language."""
+    return list_lareqa_files("mlqa-r", FILES, languages)
 
 
 def load(
@@ -49,9 +49,17 @@ def load(
     languages: str | list[str] | None = None,
     max_queries: int | None = None,
 ) -> Benchmark:
-    """MLQA-R from a folder of `{language}.json`; `distinct_text` asks each question text of a language once.
+    """Loads MLQA-R.
 
-    ValueError when files are missing, broken or not the released ones.
+    Args:
+        folder: with a file `{language}.json` of each language.
+        queries: `all` questions; `distinct_text` asks each question text of a language once.
+        candidates: `sentence`, `sentence_context_pair` or `paragraph`.
+        languages: codes to choose; None for all.
+        max_queries: questions to keep of each language, the same in every language.
+
+    Raises:
+        ValueError: files are missing, broken or not the released ones.
     """
     source = replace(MLQA_R_SOURCE, description=DESCRIPTION)
     return load_lareqa(

@@ -1,21 +1,29 @@
-"""XQuAD-R: 1,190 parallel questions and their paragraphs, cut into sentences, in 11 languages (LAReQA, 2004.05484)."""
+"""XQuAD-R: 1,190 questions and 13,014 sentences, parallel in 11 languages (LAReQA, 2004.05484)."""
 
 from hybrid_ir.evaluation.benchmarks.lareqa import (
     Candidates,
     Counts,
     Queries,
-    lareqa_files,
+    list_lareqa_files,
     load_lareqa,
 )
 from hybrid_ir.files.fetching import RemoteFile
 from hybrid_ir.types import Benchmark, Source
 
-ORIGIN = "https://github.com/google-research-datasets/lareqa (folder xquad-r; `hybrid-ir data fetch xquad_r` does it)"
+ORIGIN = (
+    "https://github.com/google-research-datasets/lareqa (folder xquad-r; "
+    "`hybrid-ir data fetch xquad_r` does it)"
+)
 SOURCE = Source(
     name="xquad_r",
-    description="XQuAD-R: 1,190 questions and 13,014 candidate sentences in 11 languages, all parallel",
+    description=(
+        "XQuAD-R: 1,190 questions and 13,014 candidate sentences in 11 languages, all parallel"
+    ),
     licence="CC BY-SA 4.0",
-    citation="Roy et al. 2020, LAReQA: Language-Agnostic Answer Retrieval from a Multilingual Pool, arXiv 2004.05484",
+    citation=(
+        "Roy et al. 2020, LAReQA: Language-Agnostic Answer Retrieval from a Multilingual Pool, "
+        "arXiv 2004.05484"
+    ),
     revision="google-research-datasets/lareqa@354d67d xquad-r",
 )
 EXPECTED = {
@@ -31,7 +39,7 @@ EXPECTED = {
     "vi": Counts(1190, 1182, 1209),
     "zh": Counts(1190, 1181, 1196),
 }
-FILES = {  # size and sha256
+FILES = {  # size in bytes and sha256
     "LICENSE": (15058, "25ddafc153e4cfdafd70729574ef1b44348e1814709e57680d55347038d3f92c"),
     "ar.json": (2234875, "c52922d3b8ac1ae03ed5ac38647ad59870dca3dda2beefe18ecdc30729acb69d"),
     "de.json": (732156, "16fb0f4bf4916154b585a20c24c66074591c9718a1affe764ff4697572328949"),
@@ -47,9 +55,9 @@ FILES = {  # size and sha256
 }
 
 
-def files(languages: str | list[str] | None = None) -> list[RemoteFile]:
-    """The licence and one file per language."""
-    return lareqa_files("xquad-r", FILES, languages)
+def list_files(languages: str | list[str] | None = None) -> list[RemoteFile]:
+    """Lists the licence and one file per language."""
+    return list_lareqa_files("xquad-r", FILES, languages)
 
 
 def load(
@@ -59,9 +67,17 @@ def load(
     languages: str | list[str] | None = None,
     max_queries: int | None = None,
 ) -> Benchmark:
-    """XQuAD-R from a folder of `{language}.json`; `distinct_text` asks each question text of a language once.
+    """Loads XQuAD-R.
 
-    ValueError when files are missing, broken or not the released ones.
+    Args:
+        folder: with a file `{language}.json` of each language.
+        queries: `all` questions; `distinct_text` asks each question text of a language once.
+        candidates: `sentence`, `sentence_context_pair` or `paragraph`.
+        languages: codes to choose; None for all.
+        max_queries: questions to keep of each language, the same in every language.
+
+    Raises:
+        ValueError: files are missing, broken or not the released ones.
     """
     return load_lareqa(
         folder, SOURCE, ORIGIN, EXPECTED, queries, candidates, languages, max_queries

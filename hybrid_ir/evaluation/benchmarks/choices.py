@@ -1,0 +1,79 @@
+"""The choices that benchmarks have in common: options, languages, and how many queries to keep."""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hybrid_ir.types import Source, parse_languages
+
+
+def check_option(key: str, value: str, allowed: Sequence[str]) -> list[str]:
+    """Returns an error message if the value of a key is not allowed, and no message otherwise."""
+    if value in allowed:
+        return []
+    return [f"{key}={value} must be one of {', '.join(allowed)}"]
+
+
+def check_max_queries(max_queries: int | None) -> list[str]:
+    """Returns an error message if no query would be kept, and no message otherwise."""
+    if max_queries is None or max_queries >= 1:
+        return []
+    return [f"max_queries={max_queries} must be at least 1, or null for all"]
+
+
+def raise_errors(name: str, errors: Sequence[str]) -> None:
+    """Raises a ValueError with all messages about the choices of a benchmark, if there are any."""
+    if errors:
+        raise ValueError(f"{name}: " + "; ".join(errors))
+
+
+def choose_languages(
+    name: str,
+    languages: str | Iterable[str] | None,
+    known: Iterable[str],
+    max_queries: int | None = None,
+    other_errors: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """Returns the languages to load, sorted, after a check of the choices of a benchmark.
+
+    Args:
+        name: of the benchmark, for the error message.
+        languages: codes to choose; None for all that are known.
+        known: the languages that the benchmark has.
+        max_queries: queries to keep of each language; None for all.
+        other_errors: messages about other choices, which are raised together.
+
+    Raises:
+        ValueError: a language is unknown, none is chosen, max_queries is below 1, or there are
+            other errors.
+    """
+    known = sorted(known)
+    chosen = known if languages is None else sorted(set(parse_languages(languages)))
+    errors = list(other_errors)
+    if not chosen or set(chosen) - set(known):
+        errors.append(f"languages={chosen} must be at least one and only some of {known}")
+    errors += check_max_queries(max_queries)
+    raise_errors(name, errors)
+    return tuple(chosen)
+
+
+def record_choices(source: Source, **choices: Any) -> Source:
+    """Returns the source with the values of these keys on its card; None is written as `all`."""
+    recorded = dict(source.choices)
+    for key, value in choices.items():
+        recorded[key] = "all" if value is None else str(value)
+    return replace(source, choices=recorded)
+
+
+def choose_questions(question_ids: Iterable[str], max_questions: int | None) -> set[str]:
+    """Returns the questions to keep, those with the lowest hashes of their ids.
+
+    The choice depends on the ids alone, so that languages which share their questions keep the
+    same ones, and a smaller choice is part of a larger one. None keeps all questions.
+    """
+
+    def hash_id(question_id: str) -> tuple[int, str]:
+        return zlib.crc32(question_id.encode()), question_id
+
+    return set(sorted(set(question_ids), key=hash_id)[:max_questions])

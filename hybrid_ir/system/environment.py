@@ -1,0 +1,123 @@
+"""Sets up a process: seeds, threads, quiet libraries, progress bars; and says its versions."""
+
+import logging
+import os
+import subprocess
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+# Loggers of Lightning's advice about hardware, services and loops that are set up on purpose.
+QUIET_LOGGERS = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.pytorch.accelerators.cuda",
+    "lightning.fabric.utilities.distributed",
+)
+IGNORED_WARNINGS = (
+    ".*LeafSpec.*",
+    ".*does not have many workers.*",
+    ".*smaller than the logging interval.*",
+    ".*Total length of .* is zero.*",
+    ".*Checkpoint directory .* exists.*",
+    ".*callbacks used to create the checkpoint.*",
+    ".*The dirpath has changed.*",
+    ".*your dataloader is not resumable.*",
+    ".*recommended to use .self.log.*sync_dist=True.*",
+    ".*.srun. command is available.*",
+)
+
+
+def silence_libraries() -> None:
+    """Hides advice and warnings of Lightning about what is done on purpose."""
+    for name in QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in IGNORED_WARNINGS:
+        warnings.filterwarnings("ignore", message)
+
+
+def prepare_process(seed: int, threads: int) -> None:
+    """Seeds every random generator and sets the number of threads of torch on a CPU.
+
+    Raises:
+        ValueError: if a value is no whole number or out of range.
+    """
+    most_threads = max(64, os.cpu_count() or 1)
+    errors = []
+    if not _is_whole_number(seed, 0, 2**32 - 1):
+        errors.append(f"seed={seed!r} must be a whole number from 0 to {2**32 - 1}")
+    if not _is_whole_number(threads, 1, most_threads):
+        errors.append(f"threads={threads!r} must be a whole number from 1 to {most_threads}")
+    if errors:
+        raise ValueError("; ".join(errors))
+    # Imported here, so that commands that do without torch start in a second.
+    import torch
+    from lightning import seed_everything
+
+    # Without it, Lightning divides all cores among the processes of a machine.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    torch.set_num_threads(threads)
+    seed_everything(seed, workers=True, verbose=False)
+
+
+def _is_whole_number(value: int, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most
+
+
+# What is done, how much of it, how long it took and how long it will take.
+PROGRESS_COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+    TimeRemainingColumn(),
+)
+
+
+PACKAGES = (
+    "hybrid-ir",
+    "torch",
+    "lightning",
+    "transformers",
+    "tokenizers",
+    "hydra-core",
+    "omegaconf",
+    "numpy",
+    "babel",
+    "pyarrow",
+)
+
+
+def get_installed_version(package: str) -> str | None:
+    """Returns the version of an installed package, or None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def read_git_state(folder: Path) -> dict | None:
+    """Returns the commit and the uncommitted files of the checkout that a folder belongs to.
+
+    Returns None if the folder is in no checkout, or if there is no git.
+    """
+    try:
+        commit = _run_git(folder, "rev-parse", "HEAD")
+        uncommitted = _run_git(folder, "status", "--porcelain")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit, "uncommitted": uncommitted.splitlines()}
+
+
+def _run_git(folder: Path, *arguments: str) -> str:
+    """Returns what a git command prints, without blanks at the ends."""
+    command = ["git", "-C", str(folder), *arguments]
+    completed = subprocess.run(command, capture_output=True, text=True, check=True)
+    return completed.stdout.strip()

@@ -1,0 +1,86 @@
+"""Callbacks of a training: a progress bar in steps, and what is reported before and after it."""
+
+import json
+from pathlib import Path
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from rich.console import Console
+
+from hybrid_ir.evaluation.figures import draw_training_curves
+from hybrid_ir.files.atomic import write_text_atomically
+from hybrid_ir.training.batch_card import BatchCard, print_batch_card
+
+
+class StepProgressBar(RichProgressBar):
+    """A progress bar that counts training steps: batches are planned, there are no epochs."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return "training"
+
+    @property
+    def total_train_batches(self) -> int | float:
+        """The batches of the whole run, which is what its loader holds."""
+        return self.trainer.num_training_batches
+
+
+class BatchCardReport(Callback):
+    """Prints the batch card before the first step, and writes it as batch_card.json.
+
+    Args:
+        folder: the run folder.
+        console: where to print; the terminal by default.
+    """
+
+    def __init__(self, folder: str | Path, console: Console | None = None):
+        self.folder = Path(folder)
+        self.console = console or Console()
+
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Builds the card of the run from its Retriever and RetrievalData, on rank 0 only."""
+        if not trainer.is_global_zero:
+            return
+        data = trainer.datamodule
+        card = BatchCard.of(
+            data.sampler,
+            steps=trainer.max_steps,
+            batches_per_step=trainer.accumulate_grad_batches,
+            loss=module.loss,
+            hard_negatives=data.hard_negatives,
+            benchmarks=data.benchmarks,
+            switching=data.prepare_code_switching(),
+        )
+        write_text_atomically(self.folder / "batch_card.json", json.dumps(card.as_dict(), indent=2))
+        print_batch_card(card, self.console)
+
+
+class TrainingReport(Callback):
+    """Draws what the steps of a training logged as curves.png, and says how far it went.
+
+    Args:
+        folder: the run folder, with metrics.jsonl.
+        console: where to print; the terminal by default.
+    """
+
+    def __init__(self, folder: str | Path, console: Console | None = None):
+        self.folder = Path(folder)
+        self.console = console or Console()
+
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        """Writes the report on rank 0, after the last checkpoint and the end of the progress bar.
+
+        Lightning does not call this if the training failed.
+        """
+        if stage != "fit" or not trainer.is_global_zero:
+            return
+        draw_training_curves(self.folder / "metrics.jsonl", self.folder / "curves.png")
+        steps = trainer.global_step
+        if steps < trainer.max_steps:
+            progress = f"{steps:,} steps of {trainer.max_steps:,}: stopped early"
+        else:
+            progress = f"{steps:,} steps"
+        self.console.print(
+            f"trained {progress}, see {self.folder}: metrics.jsonl, curves.png, checkpoints",
+            soft_wrap=True,
+            highlight=False,
+        )

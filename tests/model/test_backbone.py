@@ -1,0 +1,91 @@
+"""A backbone from scratch depends on its recipe and texts alone, and is complete or absent."""
+
+import multiprocessing
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModel
+
+from hybrid_ir.model.backbone import FromScratch
+from hybrid_ir.model.encoder import BiEncoder
+
+TEXTS = ["What money do people pay with in Kabul?", "Αθήνα", "中国的货币是什么？", "a"]
+
+
+def list_files(folder: Path) -> list[str]:
+    """Returns the names of the files of a folder but for locks."""
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+
+
+def test_the_same_texts_and_recipe_give_the_same_folder(recipe, tmp_path):
+    first = recipe.build(TEXTS, tmp_path / "a")
+    second = recipe.build(TEXTS, tmp_path / "b")
+    assert first.name == second.name
+    assert list_files(tmp_path / "a" / "backbones") == [first.name]
+    assert list_files(first) == list_files(second)
+    for name in list_files(first):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+    weights = AutoModel.from_pretrained(first).state_dict()
+    weights_again = AutoModel.from_pretrained(second).state_dict()
+    assert all(torch.equal(weights[name], weights_again[name]) for name in weights)
+
+
+def test_other_texts_or_another_recipe_give_another_folder(recipe, tmp_path):
+    folders = {
+        recipe.build(TEXTS, tmp_path),
+        recipe.build(TEXTS[1:], tmp_path),
+        replace(recipe, seed=2).build(TEXTS, tmp_path),
+    }
+    assert len(folders) == 3
+
+
+def test_no_texts_no_backbone_from_scratch(recipe, tmp_path):
+    with pytest.raises(ValueError, match="needs the training texts"):
+        recipe.build([], tmp_path)
+
+
+class KilledRecipe(FromScratch):
+    """A recipe whose process is killed when half of the backbone is written."""
+
+    def _build_model(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_build_leaves_nothing_that_stays(recipe, tmp_path):
+    killed_recipe = KilledRecipe(**vars(recipe))
+    process = multiprocessing.get_context("fork").Process(
+        target=killed_recipe.build, args=(TEXTS, tmp_path)
+    )
+    process.start()
+    process.join(600)
+    assert process.exitcode == -signal.SIGKILL
+    leftover = list_files(tmp_path / "backbones")
+    assert len(leftover) == 1
+    assert leftover[0].endswith(".writing")
+    folder = recipe.build(TEXTS, tmp_path)
+    assert list_files(tmp_path / "backbones") == [folder.name]
+    AutoModel.from_pretrained(folder)
+
+
+def test_byte_fallback_knows_every_text(encoder):
+    ids = encoder.tokenizer("𓀀 unseen ⟨<0x41>⟩")["input_ids"]
+    assert encoder.tokenizer.unk_token_id not in ids
+    assert "<0x41>" in encoder.tokenizer.decode(ids)
+
+
+def test_more_characters_than_the_vocabulary_holds(tmp_path):
+    texts = []
+    for block in range(12):
+        first = 0x4E00 + 50 * block
+        texts.append("".join(chr(character) for character in range(first, first + 50)))
+    recipe = FromScratch(
+        vocab_size=400, width=32, layers=0, heads=2, intermediate=48, max_positions=64
+    )
+    encoder = BiEncoder(recipe, passage_max_length=64, texts=texts, cache=tmp_path)
+    assert len(encoder.tokenizer) <= 400
+    tokens = encoder.tokenizers["query"].store(texts, tmp_path).take(range(12))
+    assert encoder(tokens).shape == (12, 32)
