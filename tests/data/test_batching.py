@@ -1,4 +1,4 @@
-"""From plans to tokens: the right texts, the right labels, the same for every worker."""
+"""From plans to tokens: the right texts and labels, the same for every worker."""
 
 import numpy as np
 import pytest
@@ -7,123 +7,100 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from hybrid_ir.data.batching import (
-    PlannedBatches,
-    choose_hard_negatives,
-    hash_text,
-    select_passages,
-)
+from hybrid_ir.data.batching import PlannedBatches, describe_batch, select_passages
+from hybrid_ir.data.content_ids import hash_text
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
+from hybrid_ir.model.token_store import RaggedTokens
 from hybrid_ir.training.datamodule import RetrievalData
-from hybrid_ir.types import Source
+from tests.support.small_corpora import SOURCE, pair_equal_ids, write_texts
 
-SOURCE = Source("made", "texts made for a test", "none", "none")
 PAIRS = 30
 
 
 @pytest.fixture(scope="module")
 def corpus() -> ParallelCorpus:
-    """Pairs 2 i and 2 i + 1 ask for the same passage; three negatives, the last often missing."""
-    queries, passages = (
-        {
-            lang: [
-                f"{kind} {lang} {i // each}" if each == 2 else f"{kind} {lang} {i}"
-                for i in range(PAIRS)
-            ]
-            for lang in "abc"
-        }
-        for kind, each in (("question", 1), ("answer", 2))
-    )
-    negatives = np.stack([(np.arange(PAIRS) + shift) % PAIRS for shift in (2, 5, 9)], 1)
+    """Pairs 2 i and 2 i + 1 have equal passages; each has three negatives, often only two."""
+    queries = write_texts("question", "abc", np.ones((PAIRS, 3), bool))
+    passages = {}
+    for language in "abc":
+        passages[language] = [f"answer {language} {i // 2}" for i in range(PAIRS)]
+    negatives = np.stack([(np.arange(PAIRS) + shift) % PAIRS for shift in (2, 5, 9)], axis=1)
     negatives[::3, 2] = -1
-    return ParallelCorpus(
-        queries, passages, np.repeat(np.arange(PAIRS)[:, None], 2, 1), SOURCE, negatives
-    )
+    return ParallelCorpus(queries, passages, pair_equal_ids(PAIRS), SOURCE, negatives)
 
 
-def batches(corpus, tokenizers, cache, hard_negatives=0, **choices) -> PlannedBatches:
-    sampler = PairBatchSampler(
-        corpus, **{"batch_size": 10, "monolingual_share": 0.5, "seed": 4, **choices}
-    )
-    return PlannedBatches(sampler, tokenizers, cache, hard_negatives)
+@pytest.fixture
+def batches(corpus, tokenizers, cache) -> PlannedBatches:
+    sampler = PairBatchSampler(corpus, batch_size=10, monolingual_share=0.5, seed=4)
+    return PlannedBatches(sampler, tokenizers, cache)
+
+
+def decode(tokens: RaggedTokens, tokenizers) -> list[str]:
+    tokenizer = tokenizers["query"].tokenizer
+    ids_of_texts = tokens.ids_T.split(tokens.lengths_B.tolist())
+    return [tokenizer.decode(ids, skip_special_tokens=True) for ids in ids_of_texts]
 
 
 @given(step=st.integers(0, 500), hard_negatives=st.integers(0, 3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_tokens_are_those_of_the_planned_texts(corpus, tokenizers, cache, step, hard_negatives):
-    data = batches(corpus, tokenizers, cache, hard_negatives)
-    batch, plan = data[step], data.sampler[step]
-    queries, passages = (
-        [
-            tokenizers["query"].tokenizer.decode(ids, skip_special_tokens=True)
-            for ids in tokens.ids_T.split(tokens.lengths_B.tolist())
-        ]
-        for tokens in (batch.queries, batch.passages)
-    )
-    assert len(queries) == 10 and len(passages) == 10 * (1 + hard_negatives)
-    for i, (pair, asked, answered) in enumerate(
-        zip(plan.pairs, plan.query_languages, plan.passage_languages, strict=True)
-    ):
-        query, passage = corpus.pairs[pair]
-        assert queries[i].endswith(corpus.queries[corpus.languages[asked]][query])
-        assert passages[i * (1 + hard_negatives)].endswith(
-            corpus.passages[corpus.languages[answered]][passage]
-        )
+    sampler = PairBatchSampler(corpus, batch_size=10, monolingual_share=0.5, seed=4)
+    batch = PlannedBatches(sampler, tokenizers, cache, hard_negatives)[step]
+    queries = decode(batch.queries, tokenizers)
+    passages = decode(batch.passages, tokenizers)
+    assert len(queries) == 10
+    assert len(passages) == 10 * (1 + hard_negatives)
+    planned = describe_batch(corpus, sampler[step])["picks"]
+    for example, texts in enumerate(planned):
+        assert queries[example].endswith(texts["query"])
+        assert passages[example * (1 + hard_negatives)].endswith(texts["passage"])
 
 
-@given(step=st.integers(0, 500))
-@settings(max_examples=25, deadline=None)
-def test_hard_negatives_are_the_corpus_own_distinct_and_in_the_passage_language(corpus, step):
-    plan = PairBatchSampler(corpus, 10, seed=1)[step]
-    chosen = choose_hard_negatives(corpus, plan, 3, seed=1)
-    for pair, row in zip(plan.pairs, chosen, strict=True):
-        named = corpus.negatives[pair]
-        assert sorted(row[row >= 0]) == sorted(named[named >= 0])
-    passages, labels = select_passages(corpus, plan, 3, seed=1)
-    empty = np.concatenate([np.zeros((10, 1), bool), chosen < 0], axis=1)
-    assert np.array_equal(labels.content_N.numpy().reshape(10, 4) == -1, empty)
-    assert (passages[empty] == np.repeat(passages[:, :1], 4, 1)[empty]).all()
-
-
-def test_missing_translations_are_no_hard_negatives():
-    passages = {"a": ["p0", "p1", "p2"], "b": ["r0", None, "r2"]}
-    queries = {"a": ["q0", "q1", "q2"], "b": ["s0", None, "s2"]}
-    corpus = ParallelCorpus(
-        queries, passages, np.repeat(np.arange(3)[:, None], 2, 1), SOURCE, np.array([[1], [0], [1]])
-    )
-    for step in range(40):
-        plan = PairBatchSampler(corpus, 1, 1.0)[step]
-        chosen = choose_hard_negatives(corpus, plan, 1, seed=0)
-        assert chosen[0, 0] == -1 if plan.passage_languages[0] == 1 else chosen[0, 0] >= 0
+def test_slices_of_ranks_are_the_batch_in_order(batches, tokenizers, cache):
+    halves = [
+        PlannedBatches(batches.sampler, tokenizers, cache, rank_slice=rank_slice)[3]
+        for rank_slice in (slice(0, 5), slice(5, 10))
+    ]
+    whole = batches[3]
+    for side in ("queries", "passages"):
+        parts = [getattr(half, side).ids_T for half in halves]
+        assert torch.equal(torch.cat(parts), getattr(whole, side).ids_T)
+    assert [half.labels.first for half in halves] == [0, 5]
+    assert torch.equal(halves[1].labels.content_N, whole.labels.content_N)
 
 
 def test_labels_know_contents_and_texts(corpus):
     plan = PairBatchSampler(corpus, PAIRS, 0.0, seed=1)[0]
     _, labels = select_passages(corpus, plan, 0, seed=1)
     passages = corpus.pairs[plan.pairs, 1]
+    texts = [shown["passage"] for shown in describe_batch(corpus, plan)["picks"]]
     assert labels.content_N.tolist() == (passages // 2 * 2).tolist()
-    texts = [
-        corpus.passages[corpus.languages[lang]][row]
-        for lang, row in zip(plan.passage_languages, passages, strict=True)
-    ]
     assert labels.text_N.tolist() == [hash_text(text) for text in texts]
 
 
-def test_workers_and_a_late_start_change_nothing(corpus, tokenizers, cache):
-    data = batches(corpus, tokenizers, cache)
-    alone = [data[step] for step in range(12)]
-    for workers, start in ((0, 0), (2, 0), (2, 5)):
-        loader = DataLoader(data, sampler=range(start, 12), batch_size=None, num_workers=workers)
-        for one, other in zip(alone[start:], loader, strict=True):
-            assert one.step == other.step and torch.equal(one.queries.ids_T, other.queries.ids_T)
-            assert torch.equal(one.passages.ids_T, other.passages.ids_T)
-            assert torch.equal(one.labels.content_N, other.labels.content_N)
+def test_labels_follow_the_query_of_a_pair_and_not_its_row():
+    pairs = np.array([[1, 0], [0, 1], [2, 2]])
+    corpus = ParallelCorpus({"a": ["q", "r", "q"]}, {"a": ["p", "s", "t"]}, pairs, SOURCE)
+    plan = PairBatchSampler(corpus, 3, 1.0)[0]
+    _, labels = select_passages(corpus, plan, 0, seed=0)
+    content_of_row = [1, 0, 0]  # queries 0 and 2 are the same text
+    assert labels.query_G.tolist() == [content_of_row[row] for row in plan.pairs]
+
+
+@pytest.mark.parametrize(("workers", "start"), [(0, 0), (2, 0), (2, 5)])
+def test_workers_and_a_late_start_change_nothing(batches, workers, start):
+    loader = DataLoader(batches, sampler=range(start, 12), batch_size=None, num_workers=workers)
+    for step, batch in enumerate(loader, start):
+        expected = batches[step]
+        assert batch.step == step
+        assert torch.equal(batch.queries.ids_T, expected.queries.ids_T)
+        assert torch.equal(batch.passages.ids_T, expected.passages.ids_T)
+        assert torch.equal(batch.labels.content_N, expected.labels.content_N)
 
 
 def test_more_hard_negatives_than_there_are_is_refused(corpus, tokenizers, cache):
-    with pytest.raises(
-        ValueError,
-        match=r"data.hard_negatives=4, but corpus 'made' has up to 3 per question: use 0 to 3",
-    ):
-        RetrievalData(PairBatchSampler(corpus, 2, 0.5), tokenizers, cache=cache, hard_negatives=4)
+    sampler = PairBatchSampler(corpus, 2, 0.5)
+    message = r"data.hard_negatives=4, but corpus 'made' has up to 3 per question: use 0 to 3"
+    with pytest.raises(ValueError, match=message):
+        RetrievalData(sampler, tokenizers, cache=cache, hard_negatives=4)

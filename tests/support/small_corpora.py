@@ -64,3 +64,20 @@ def build_corpus_with_gaps(pairs: int = 40, seed: int = 0) -> ParallelCorpus:
     return ParallelCorpus(
         queries, passages, np.stack([query_ids, np.arange(pairs)], axis=1), SOURCE
     )
+
+
+def build_parallel_corpus_with_negatives(pairs: int = 12) -> ParallelCorpus:
+    """Returns a corpus in "a" and "b" whose pairs have three hard negatives and one empty place.
+
+    Every other passage is missing in "b".
+    """
+    available = np.ones((pairs, 2), bool)
+    queries = write_texts("query", "ab", available)
+    available[::2, 1] = False
+    passages = write_texts("passage", "ab", available)
+    rows = np.arange(pairs)
+    empty = np.full(pairs, -1)
+    negatives = np.stack(
+        [(rows + 1) % pairs, (rows + 2) % pairs, (rows + 3) % pairs, empty], axis=1
+    )
+    return ParallelCorpus(queries, passages, pair_equal_ids(pairs), SOURCE, negatives)
