@@ -32,9 +32,7 @@ STEPS = 4
 BATCH_SIZE = 8
 # Plain gradient descent: Adam would hide a factor on the gradients.
 GRADIENT_DESCENT = [
-    "~optimizer",
-    "+optimizer={_target_: torch.optim.SGD, _partial_: true}",
-    "++optimizer.lr=0.01",
+    "optimizer=sgd",
     "scheduler=none",
     "trainer.gradient_clip_val=null",
     "trainer.precision=32-true",

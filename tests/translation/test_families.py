@@ -180,8 +180,7 @@ def test_the_first_word_of_a_real_translation_is_the_language(tmp_path, pieces):
     assert translator.tokenizer.convert_ids_to_tokens(int(output[1])) == "__de__"
     [translation] = translator.translate(["who won the cup"], "de")
     expected = translator.tokenizer.decode(output[2:], skip_special_tokens=True).strip()
-    assert translation.text == expected
-    assert "__de__" not in translation.text
+    assert translation.text == expected  # without that word; random weights may repeat it
 
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path):
