@@ -130,9 +130,9 @@ def load_encoder(model: str | Path, **settings: Any) -> TextEncoder:
         ValueError: there is no such model, or it does not say how it is to be read.
 
     Example:
-        >>> encoder = load_encoder("outputs/cldr_facts/tiny_hybrid_seed1")  # doctest: +SKIP
-        >>> encoder.encode_queries(["What is the capital of Greece?"]).shape  # doctest: +SKIP
-        torch.Size([1, 128])
+        >>> encoder = load_encoder(run_folder)
+        >>> len(encoder.encode_queries(["Where is Kabul?", "Wo liegt Kabul?"]))
+        2
     """
     return load_any_encoder(str(model), EncoderSettings(**settings)).encoder
 
