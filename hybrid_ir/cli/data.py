@@ -9,19 +9,19 @@ from rich.table import Table
 from rich.text import Text as PlainText
 
 from hybrid_ir.cli import data_clean, data_import
-from hybrid_ir.cli.config import read_option_keys, sort_arguments, wants_help
+from hybrid_ir.cli.config import read_option_keys, sort_arguments
 from hybrid_ir.cli.data_describe import (
     print_benchmark,
     print_corpus,
     print_planned_batches,
     print_source,
 )
-from hybrid_ir.cli.help import read_visible_lines
+from hybrid_ir.cli.help import read_visible_lines, wants_help
 from hybrid_ir.files.fetching import fetch_files, verify_files
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import compose_config, find_shipped_file, list_options, set_values
 from hybrid_ir.runs.data_sets import DataSetFiles, list_data_set_files
-from hybrid_ir.runs.suggestions import suggest
+from hybrid_ir.runs.suggestions import ask_if_meant, suggest
 
 USAGE = """hybrid-ir data describe NAME [KEY=VALUE ...]           what it holds, its first batches
 hybrid-ir data fetch NAME [mirror=URL] [KEY=VALUE ...]  get its files once
@@ -89,8 +89,8 @@ def compose_data_set(name: str, arguments: Sequence[str]) -> dict[str, DictConfi
         groups = ["experiment"]
     if not groups:
         known = {group: list_options(group, folders) for group in (*GROUPS, "experiment")}
-        meant = suggest(name, known["corpus"] + known["benchmark"] + known["experiment"])
-        hint = f", did you mean {meant}?" if meant else ":"
+        names = known["corpus"] + known["benchmark"] + known["experiment"]
+        hint = ask_if_meant(name, names, otherwise=":")
         raise ValueError(
             f"no data set {name!r}{hint} corpora are {', '.join(known['corpus'])}; benchmarks are "
             f"{', '.join(known['benchmark'])}; experiments are {', '.join(known['experiment'])}"

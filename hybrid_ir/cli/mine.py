@@ -27,7 +27,7 @@ from hybrid_ir.types import TextEncoder
 
 
 def run(cfg: DictConfig) -> None:
-    """Finds hard negatives of a corpus and write them beside its pairs."""
+    """Finds hard negatives of a corpus and writes them beside its pairs, as a new corpus."""
     _check_values(cfg)
     prepare_process(cfg.seed, cfg.threads)
     settings = EncoderSettings.from_config(cfg)

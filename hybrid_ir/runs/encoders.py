@@ -290,7 +290,7 @@ def _load_transformers(place: str, settings: EncoderSettings) -> LoadedEncoder:
 
 
 def _has_file(place: str, file: str, revision: str | None) -> bool:
-    """Whether a folder, or a model of the hub, has a file.
+    """Returns whether a folder, or a model of the hub, has a file.
 
     Raises:
         ValueError: there is no such folder, and the hub has no such model or cannot be reached.

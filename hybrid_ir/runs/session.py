@@ -107,7 +107,7 @@ def _has_results(folder: Path) -> bool:
 
 
 def _find_checkpoint_to_resume(cfg: DictConfig, folder: Path) -> SavedCheckpoint | None:
-    """The newest checkpoint of an earlier start of this run, if training can go on from it."""
+    """Returns the newest checkpoint of an earlier start from which training can go on, if any."""
     if cfg.resume != "auto" or not cfg.fit or _has_results(folder):
         return None
     return find_newest_checkpoint(folder, cfg.trainer.max_steps)

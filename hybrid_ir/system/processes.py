@@ -239,7 +239,7 @@ class RankProcesses:
             _write_failure(self.folder, failure)
 
     def _collect_failures(self, ended: Sequence[int]) -> list[Failure]:
-        """The failures of all ranks that failed, in the order in which they ended."""
+        """Returns the failures of all ranks that failed, in the order in which they ended."""
         failures = []
         for rank in ended:
             failure = self._read_failure(rank)
@@ -248,7 +248,7 @@ class RankProcesses:
         return failures
 
     def _read_failure(self, rank: int) -> Failure | None:
-        """Why a rank ended: what was noted, else what its exit code and its log say."""
+        """Returns why a rank ended: what was noted, else what its exit code and its log say."""
         path = _get_failure_file(self.folder, rank)
         if path.exists():
             return Failure(**json.loads(path.read_text()))
@@ -279,7 +279,7 @@ class RankProcesses:
 
 
 def _find_root_cause(failures: Sequence[Failure], ended: Sequence[int]) -> Failure:
-    """The first failure that is no consequence of another one.
+    """Returns the first failure that is no consequence of another one.
 
     Its step is the latest one that any rank speaks of, if the rank itself does not say it.
     """
@@ -309,7 +309,7 @@ def _find_free_port() -> int:
 
 
 def _is_stopped(pid: int) -> bool:
-    """Whether a child is stopped by a signal; always False where the system does not tell."""
+    """Returns whether a child is stopped by a signal, False where the system does not tell."""
     if not hasattr(os, "waitid"):
         return False
     options = os.WSTOPPED | os.WNOHANG | os.WNOWAIT

@@ -190,7 +190,7 @@ class RetrievalData(LightningDataModule):
         return self._encoding("test")
 
     def texts_cut(self, stage: str) -> dict[str, float]:
-        """Share of a benchmark's queries and passages that are longer than the encoder reads."""
+        """Returns the shares of queries and of passages that are longer than the encoder reads."""
         return self._chunks[stage].texts_cut()
 
     def _plan_batches(self, examples: slice) -> PlannedBatches:
