@@ -225,7 +225,7 @@ def _stop_jobs(running: Sequence[RunningJob]) -> None:
 
 
 def to_job_return(job: Job) -> JobReturn:
-    """Turns a job into what sweepers expect: its objective, or an error raised at their look."""
+    """Turns a job into what sweepers expect: its objective, or an error that they raise."""
     result = JobReturn(
         overrides=job.overrides,
         cfg=OmegaConf.create(job.config),

@@ -51,7 +51,7 @@ class RunSession:
     measured_place: str | Path | None
     test_checkpoint: str
 
-    def checkpoint_to_measure(self) -> str | None:
+    def find_checkpoint_to_measure(self) -> str | None:
         """Finds the checkpoint file that is measured, once the training has ended."""
         return find_checkpoint(self.measured_place, self.test_checkpoint)
 

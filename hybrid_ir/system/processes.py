@@ -179,17 +179,13 @@ class RankProcesses:
             self._scratch.cleanup()
         self._raise_if_not_well(failures, ended)
 
-    def send(self, number: int) -> None:
-        """Sends a signal to all ranks that have not ended."""
-        for process in self.processes:
-            process.send_signal(number)
-
     def _get_log(self, rank: int) -> Path:
         return self.folder / f"rank-{rank}.log"
 
     def _pass_signal_on(self, number: int, _) -> None:
         self.asked_to_stop = True
-        self.send(number)
+        for process in self.processes:
+            process.send_signal(number)
 
     def _wait_for_all(self) -> list[int]:
         """Waits until no rank is left, and kills those that do not end after a failure.
