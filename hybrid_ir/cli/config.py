@@ -282,14 +282,15 @@ def _choose_benchmarks(arguments: Arguments, place: str) -> None:
     choices = [f"+benchmark@{place}.{name}={name}" for name in names]
     overrides = []
     for override in arguments.overrides:
-        overrides += _spread_over_benchmarks(override, place, names, arguments.config_folders)
+        key, equals, value = override.partition("=")
+        for full_key in _spread_over_benchmarks(key, place, names, arguments.config_folders):
+            overrides.append(f"{full_key}{equals}{value}")
     arguments.overrides = choices + overrides
-    for key, value in list(arguments.plain_texts.items()):
-        spread = _spread_over_benchmarks(f"{key}=", place, names, arguments.config_folders)
-        if spread != [f"{key}="]:
-            del arguments.plain_texts[key]
-            for one in spread:
-                arguments.plain_texts[one.removesuffix("=")] = value
+    plain_texts = {}
+    for key, value in arguments.plain_texts.items():
+        for full_key in _spread_over_benchmarks(key, place, names, arguments.config_folders):
+            plain_texts[full_key] = value
+    arguments.plain_texts = plain_texts
 
 
 def _add_single_benchmarks(arguments: Arguments, benchmark_keys: Mapping[str, str]) -> None:
@@ -302,28 +303,27 @@ def _add_single_benchmarks(arguments: Arguments, benchmark_keys: Mapping[str, st
 
 
 def _spread_over_benchmarks(
-    override: str, place: str, names: Sequence[str], config_folders: Sequence[str]
+    key: str, place: str, names: Sequence[str], config_folders: Sequence[str]
 ) -> list[str]:
-    """Makes `benchmark.KEY=VALUE` an override of each chosen benchmark that has the key.
+    """Turns `benchmark.KEY` into `benchmark.NAME.KEY` for each chosen benchmark that has the key.
+
+    Returns:
+        These keys; any other key alone, as it is.
 
     Raises:
-        ValueError: none of them has it.
+        ValueError: none of the benchmarks has the key.
     """
-    key, _, value = override.partition("=")
     first, _, inner = key.removeprefix(f"{place}.").partition(".")
     if not key.startswith(f"{place}.") or first in names or inner:
-        return [override]
-    owners = [
-        name for name in names if first in read_option_keys("benchmark", name, config_folders)
-    ]
+        return [key]
+    keys = {name: read_option_keys("benchmark", name, config_folders) for name in names}
+    owners = [name for name in names if first in keys[name]]
     if not owners:
-        known = set()
-        for name in names:
-            known.update(read_option_keys("benchmark", name, config_folders))
+        known = set().union(*keys.values())
         meant = suggest(first, [*sorted(known), *list_options("benchmark", config_folders)])
         hint = f", did you mean {place}.{meant}?" if meant else ":"
         raise ValueError(f"{key}: none of {', '.join(names)} has such a key{hint}")
-    return [f"{place}.{name}.{first}={value}" for name in owners]
+    return [f"{place}.{name}.{first}" for name in owners]
 
 
 def read_option_keys(group: str, name: str, config_folders: Sequence[str | Path] = ()) -> set[str]:

@@ -79,7 +79,7 @@ def main() -> None:
         TRAINING[command](arguments)
     elif command in COMMANDS or command in OWN_ARGUMENTS:
         silence_libraries()
-        train.let_user_modules_be_found()
+        train.make_user_modules_importable()
         with report_errors_clearly():
             run_command(command, arguments)
     else:

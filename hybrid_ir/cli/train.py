@@ -26,7 +26,7 @@ SWEEP_KEYS = {
 }
 
 
-def let_user_modules_be_found() -> None:
+def make_user_modules_importable() -> None:
     """Lets modules be imported from the folder that a command is started in, as `python -m` has.
 
     So a `_target_: my_module.MyLoss` in a config of one's own needs no PYTHONPATH. The folder comes
@@ -42,7 +42,7 @@ def run_from_command_line(train: Callable[[], None]) -> None:
     Args:
         train: what `hydra.main` has made of it; it reads the arguments itself.
     """
-    let_user_modules_be_found()
+    make_user_modules_importable()
     with report_errors_clearly():
         if wants_help(sys.argv[1:]):
             print_train_help()
