@@ -218,7 +218,7 @@ def find_choice_problems(cfg: DictConfig, key: str, known: Sequence[Any]) -> lis
     return [f"{key}={cfg[key]!r} must be one of {', '.join(map(str, known))}"]
 
 
-def require_given(cfg: DictConfig, command: str, *keys: str) -> None:
+def require_values(cfg: DictConfig, command: str, *keys: str) -> None:
     """Raises a ValueError that names the keys which have no default and were not given."""
     missing = [key for key in keys if OmegaConf.is_missing(cfg, key)]
     if missing:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from hybrid_ir.cli.config import read_languages, require_given
+from hybrid_ir.cli.config import read_languages, require_values
 from hybrid_ir.corpora.stored import load_corpus_folder, read_corpus_card
 from hybrid_ir.data.content_ids import compute_corpus_fingerprint
 from hybrid_ir.runs.building import build
@@ -49,7 +49,7 @@ COMMAND = "from hybrid_ir.cli.main import main; main()"
 
 def run(cfg: DictConfig) -> None:
     """Translates a corpus, as one of several processes where `processes` says so."""
-    require_given(cfg, "translate", "model", "languages", "to")
+    require_values(cfg, "translate", "model", "languages", "to")
     if cfg.processes > 1 and FAILURE_FOLDER_VARIABLE not in os.environ:
         arguments = sys.argv[2:]  # every process runs the very same command
         RankProcesses(cfg.processes).start(
