@@ -52,7 +52,7 @@ def train(cfg):
         if run.needs_training:
             trainer.fit(module, data, ckpt_path=run.resume_from, weights_only=True)
         if cfg.benchmark:
-            checkpoint = run.checkpoint_to_measure()
+            checkpoint = run.find_checkpoint_to_measure()
             trainer.test(module, data, ckpt_path=checkpoint, weights_only=True, verbose=False)
 
 

@@ -196,13 +196,6 @@ class Corpus(Protocol):
         """Returns all texts, for a tokenizer that is trained from scratch."""
 
 
-class BenchmarkLoader(Protocol):
-    """A function that a config of `conf/benchmark` names as its `_target_`."""
-
-    def __call__(self, *args: Any, **choices: Any) -> Benchmark:
-        """Loads a benchmark; the choices are the other keys of its config."""
-
-
 class TextEncoder(Protocol):
     """What an evaluation needs of a bi-encoder, ours or any other.
 

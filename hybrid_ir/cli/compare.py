@@ -1,12 +1,17 @@
 """`hybrid-ir compare`: tables, significance and pictures of measured models, in one HTML report."""
 
-from datetime import datetime
 from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hybrid_ir.cli.config import require_choice, require_whole_numbers
+from hybrid_ir.cli.config import (
+    RESULT_LOGGERS,
+    choose_output_folder,
+    find_boolean_problems,
+    find_choice_problems,
+    find_number_problems,
+)
 from hybrid_ir.comparison.comparison import Comparison, compare
 from hybrid_ir.comparison.load import load_results
 from hybrid_ir.comparison.rendering import to_rich_table
@@ -16,14 +21,13 @@ from hybrid_ir.training.wandb_logging import log_results_to_wandb
 
 # Columns of the tested differences that fit on a terminal.
 TERMINAL_COLUMNS = ("difference", "95% from", "to", "p Holm")
-LOGGERS = ("none", "wandb")
 
 
 def run(cfg: DictConfig) -> None:
-    """Compares the results of a config, write the report and print its first tables."""
+    """Compares the results of a config, writes the report and prints its first tables."""
     require_valid_comparison(cfg)
     runs = list(cfg.runs)
-    out = choose_report_folder(cfg)
+    out = choose_output_folder(cfg, "compare")
     # Tables of other systems would stay among the new ones.
     require_no_results(out, "comparison.json", "report.html")
     if cfg.benchmark:
@@ -52,19 +56,11 @@ def require_valid_comparison(cfg: DictConfig) -> None:
             "runs=[A,B,...] must name at least one folder with results: a run, a sweep or an "
             "evaluation"
         )
-    problems = require_whole_numbers(cfg, {"flips": 1, "resamples": 1, "seed": 0})
-    problems += require_choice(cfg, "logger", LOGGERS)
-    if not isinstance(cfg.paper, bool):
-        problems.append(f"paper={cfg.paper!r} must be true or false")
+    problems = find_number_problems(cfg, {"flips": 1, "resamples": 1, "seed": 0})
+    problems += find_choice_problems(cfg, "logger", RESULT_LOGGERS)
+    problems += find_boolean_problems(cfg, "paper")
     if problems:
         raise ValueError("; ".join(problems))
-
-
-def choose_report_folder(cfg: DictConfig) -> Path:
-    """Returns the folder of the report, by default a new one."""
-    if cfg.out:
-        return Path(cfg.out)
-    return Path(cfg.paths.output_dir) / "compare" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
 
 
 def print_comparison(comparison: Comparison, out: Path) -> None:

@@ -8,13 +8,14 @@ take the key for a group of conf/: plain texts, lists of paths, and lists of ben
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.cli.help import print_command_help, read_defaults
+from hybrid_ir.cli.help import print_command_help, read_defaults, wants_help
 from hybrid_ir.runs.conf import (
     compose_config,
     find_shipped_file,
@@ -22,7 +23,7 @@ from hybrid_ir.runs.conf import (
     require_options,
     set_values,
 )
-from hybrid_ir.runs.suggestions import suggest
+from hybrid_ir.runs.suggestions import ask_if_meant, suggest
 from hybrid_ir.types import parse_languages
 
 # Keys whose values are taken as they stand, in every command that has them.
@@ -55,6 +56,8 @@ ENCODER_KEYS = {
     "revision",
     "trust_remote_code",
 }
+# Where a command can send its results, besides its folder.
+RESULT_LOGGERS = ("none", "wandb")
 # One item of a list of paths: in double quotes, in single quotes, or up to the next comma.
 PATH_ITEM = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^,]*))\s*(?:,|$)""")
 
@@ -76,11 +79,6 @@ class Arguments:
     plain_texts: dict[str, str | None] = field(default_factory=dict)
     path_lists: dict[str, list[str]] = field(default_factory=dict)
     benchmarks: list[str] = field(default_factory=list)
-
-
-def wants_help(arguments: Sequence[str]) -> bool:
-    """Returns whether a user asks what a command takes."""
-    return "-h" in arguments or "--help" in arguments
 
 
 def parse_command_line(
@@ -195,7 +193,7 @@ def parse_paths(value: str) -> list[str]:
     return paths
 
 
-def require_whole_numbers(cfg: DictConfig, least: dict[str, int]) -> list[str]:
+def find_number_problems(cfg: DictConfig, least: Mapping[str, int]) -> list[str]:
     """Returns what is wrong with values that must be whole numbers, each from its least one on."""
     problems = []
     for key, smallest in least.items():
@@ -204,20 +202,43 @@ def require_whole_numbers(cfg: DictConfig, least: dict[str, int]) -> list[str]:
     return problems
 
 
-def require_choice(cfg: DictConfig, key: str, known: Sequence[Any]) -> list[str]:
-    """Returns what is wrong with a value that must be one of some."""
+def find_boolean_problems(cfg: DictConfig, *keys: str) -> list[str]:
+    """Returns what is wrong with values that must be true or false."""
+    problems = []
+    for key in keys:
+        if not isinstance(cfg[key], bool):
+            problems.append(f"{key}={cfg[key]!r} must be true or false")
+    return problems
+
+
+def find_choice_problems(cfg: DictConfig, key: str, known: Sequence[Any]) -> list[str]:
+    """Returns what is wrong with a value that must be one of the known ones."""
     if cfg[key] in known:
         return []
     return [f"{key}={cfg[key]!r} must be one of {', '.join(map(str, known))}"]
 
 
-def require_given(cfg: DictConfig, command: str, *keys: str) -> None:
+def require_values(cfg: DictConfig, command: str, *keys: str) -> None:
     """Raises a ValueError that names the keys which have no default and were not given."""
     missing = [key for key in keys if OmegaConf.is_missing(cfg, key)]
     if missing:
         raise ValueError(
             f"{', '.join(missing)}: not given; hybrid-ir {command} --help lists the keys"
         )
+
+
+def choose_output_folder(cfg: DictConfig, command: str, prefix: str = "") -> Path:
+    """Returns the folder of the results of a command: that of `out=`, by default a new one.
+
+    Args:
+        cfg: the config of the command.
+        command: names the folder in which the new one is.
+        prefix: stands before the time in the name of the new one.
+    """
+    if cfg.out:
+        return Path(cfg.out)
+    name = f"{prefix}{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+    return Path(cfg.paths.output_dir) / command / name
 
 
 def read_languages(value: Any) -> list[str] | None:
@@ -228,7 +249,7 @@ def read_languages(value: Any) -> list[str] | None:
 
 
 def _take_config_folders(arguments: Sequence[str], folders: list[str]) -> list[str]:
-    """Puts the folders of `--config-dir` into a list, and return the other arguments.
+    """Puts the folders of `--config-dir` into a list, and returns the other arguments.
 
     Raises:
         ValueError: another option, or `--config-dir` without a folder.
@@ -247,8 +268,7 @@ def _take_config_folders(arguments: Sequence[str], folders: list[str]) -> list[s
                 raise ValueError(f"--config-dir={value} is no folder")
             folders.append(value)
         elif argument.startswith("-"):
-            meant = suggest(name, ["--config-dir", "--help"])
-            hint = f", did you mean {meant}?" if meant else ":"
+            hint = ask_if_meant(name, ["--config-dir", "--help"], otherwise=":")
             raise ValueError(f"there is no option {argument}{hint} --help lists the keys")
         else:
             rest.append(argument)
@@ -262,14 +282,15 @@ def _choose_benchmarks(arguments: Arguments, place: str) -> None:
     choices = [f"+benchmark@{place}.{name}={name}" for name in names]
     overrides = []
     for override in arguments.overrides:
-        overrides += _spread_over_benchmarks(override, place, names, arguments.config_folders)
+        key, equals, value = override.partition("=")
+        for full_key in _spread_over_benchmarks(key, place, names, arguments.config_folders):
+            overrides.append(f"{full_key}{equals}{value}")
     arguments.overrides = choices + overrides
-    for key, value in list(arguments.plain_texts.items()):
-        spread = _spread_over_benchmarks(f"{key}=", place, names, arguments.config_folders)
-        if spread != [f"{key}="]:
-            del arguments.plain_texts[key]
-            for one in spread:
-                arguments.plain_texts[one.removesuffix("=")] = value
+    plain_texts = {}
+    for key, value in arguments.plain_texts.items():
+        for full_key in _spread_over_benchmarks(key, place, names, arguments.config_folders):
+            plain_texts[full_key] = value
+    arguments.plain_texts = plain_texts
 
 
 def _add_single_benchmarks(arguments: Arguments, benchmark_keys: Mapping[str, str]) -> None:
@@ -282,28 +303,27 @@ def _add_single_benchmarks(arguments: Arguments, benchmark_keys: Mapping[str, st
 
 
 def _spread_over_benchmarks(
-    override: str, place: str, names: Sequence[str], config_folders: Sequence[str]
+    key: str, place: str, names: Sequence[str], config_folders: Sequence[str]
 ) -> list[str]:
-    """Makes `benchmark.KEY=VALUE` an override of each chosen benchmark that has the key.
+    """Turns `benchmark.KEY` into `benchmark.NAME.KEY` for each chosen benchmark that has the key.
+
+    Returns:
+        These keys; any other key alone, as it is.
 
     Raises:
-        ValueError: none of them has it.
+        ValueError: none of the benchmarks has the key.
     """
-    key, _, value = override.partition("=")
     first, _, inner = key.removeprefix(f"{place}.").partition(".")
     if not key.startswith(f"{place}.") or first in names or inner:
-        return [override]
-    owners = [
-        name for name in names if first in read_option_keys("benchmark", name, config_folders)
-    ]
+        return [key]
+    keys = {name: read_option_keys("benchmark", name, config_folders) for name in names}
+    owners = [name for name in names if first in keys[name]]
     if not owners:
-        known = set()
-        for name in names:
-            known.update(read_option_keys("benchmark", name, config_folders))
+        known = set().union(*keys.values())
         meant = suggest(first, [*sorted(known), *list_options("benchmark", config_folders)])
         hint = f", did you mean {place}.{meant}?" if meant else ":"
         raise ValueError(f"{key}: none of {', '.join(names)} has such a key{hint}")
-    return [f"{place}.{name}.{first}={value}" for name in owners]
+    return [f"{place}.{name}.{first}" for name in owners]
 
 
 def read_option_keys(group: str, name: str, config_folders: Sequence[str | Path] = ()) -> set[str]:

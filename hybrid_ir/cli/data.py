@@ -9,19 +9,19 @@ from rich.table import Table
 from rich.text import Text as PlainText
 
 from hybrid_ir.cli import data_clean, data_import
-from hybrid_ir.cli.config import read_option_keys, sort_arguments, wants_help
+from hybrid_ir.cli.config import read_option_keys, sort_arguments
 from hybrid_ir.cli.data_describe import (
     print_benchmark,
     print_corpus,
     print_planned_batches,
     print_source,
 )
-from hybrid_ir.cli.help import read_visible_lines
+from hybrid_ir.cli.help import read_visible_lines, wants_help
 from hybrid_ir.files.fetching import fetch_files, verify_files
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import compose_config, find_shipped_file, list_options, set_values
 from hybrid_ir.runs.data_sets import DataSetFiles, list_data_set_files
-from hybrid_ir.runs.suggestions import suggest
+from hybrid_ir.runs.suggestions import ask_if_meant, suggest
 
 USAGE = """hybrid-ir data describe NAME [KEY=VALUE ...]           what it holds, its first batches
 hybrid-ir data fetch NAME [mirror=URL] [KEY=VALUE ...]  get its files once
@@ -82,30 +82,30 @@ def compose_data_set(name: str, arguments: Sequence[str]) -> dict[str, DictConfi
     Raises:
         ValueError: there is no such data set, or a key is given without the name of its group.
     """
-    given = sort_arguments(arguments, groups=("model", "logger"))
-    folders = given.config_folders
+    sorted_arguments = sort_arguments(arguments, groups=("model", "logger"))
+    folders = sorted_arguments.config_folders
     groups = [group for group in GROUPS if name in list_options(group, folders)]
     if not groups and name in list_options("experiment", folders):
         groups = ["experiment"]
     if not groups:
         known = {group: list_options(group, folders) for group in (*GROUPS, "experiment")}
-        meant = suggest(name, known["corpus"] + known["benchmark"] + known["experiment"])
-        hint = f", did you mean {meant}?" if meant else ":"
+        names = known["corpus"] + known["benchmark"] + known["experiment"]
+        hint = ask_if_meant(name, names, otherwise=":")
         raise ValueError(
             f"no data set {name!r}{hint} corpora are {', '.join(known['corpus'])}; benchmarks are "
             f"{', '.join(known['benchmark'])}; experiments are {', '.join(known['experiment'])}"
         )
-    for argument in (*given.overrides, *given.plain_texts):
+    for argument in (*sorted_arguments.overrides, *sorted_arguments.plain_texts):
         key = argument.partition("=")[0]
         owners = [group for group in groups if key in read_option_keys(group, name, folders)]
         if owners:
             meant = " and ".join(f"{group}.{key}=..." for group in owners)
-            value = given.plain_texts.get(argument, "")
-            shown = f"{argument}={value}" if argument in given.plain_texts else argument
+            value = sorted_arguments.plain_texts.get(argument, "")
+            shown = f"{argument}={value}" if argument in sorted_arguments.plain_texts else argument
             raise ValueError(f"{shown}: the keys of a data set are {meant} here")
     choices = [f"{group}={name}" for group in groups]
-    cfg = compose_config("train", [*choices, *given.overrides], folders)
-    set_values(cfg, given.plain_texts)
+    cfg = compose_config("train", [*choices, *sorted_arguments.overrides], folders)
+    set_values(cfg, sorted_arguments.plain_texts)
     if groups == ["experiment"]:
         groups = ["corpus", "benchmark", "validation"]
     return {group: cfg[group] for group in (*groups, "sampler")}
@@ -147,9 +147,9 @@ def fetch(name: str, arguments: Sequence[str]) -> None:
             rest.append(argument)
     for data_set in find_files(name, rest):
         fetched = fetch_files(data_set.files, data_set.folder, mirror)
-        there = len(data_set.files) - len(fetched)
+        present = len(data_set.files) - len(fetched)
         print(
-            f"{data_set.title}: {len(fetched)} files fetched, {there} were there, "
+            f"{data_set.title}: {len(fetched)} files fetched, {present} were there, "
             f"in {data_set.folder}"
         )
 
@@ -186,12 +186,12 @@ def find_files(name: str, arguments: Sequence[str]) -> list[DataSetFiles]:
     Raises:
         ValueError: it has no files to fetch.
     """
-    named = name in list_options("corpus") + list_options("benchmark")
+    is_data_set = name in list_options("corpus") + list_options("benchmark")
     configs = []
     for group, config in compose_data_set(name, arguments).items():
         if group != "sampler":
             configs.append(config)
-    data_sets = list_data_set_files(configs, title=name if named else None)
+    data_sets = list_data_set_files(configs, title=name if is_data_set else None)
     if not data_sets:
         raise ValueError(
             f"{name} has no files to fetch: it comes with the package, or it is a folder of "

@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from hybrid_ir.cli.config import parse_command_line, require_given
+from hybrid_ir.cli.config import parse_command_line, require_values
 from hybrid_ir.corpora.cleaning import (
     DUPLICATES,
     REMOVED,
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
 def _clean(cfg: DictConfig) -> None:
     if cfg.duplicates not in DUPLICATES:
         raise ValueError(f"duplicates={cfg.duplicates} must be one of {', '.join(DUPLICATES)}")
-    require_given(cfg, "data clean", "to")
+    require_values(cfg, "data clean", "to")
     corpus = build(cfg.corpus)
     if len(corpus.parts) > 1:
         raise ValueError("a mixture has no ids of its own: clean its corpora one by one")

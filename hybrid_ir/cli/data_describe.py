@@ -64,7 +64,7 @@ def build_size_table(corpus: ParallelCorpus) -> Table:
         "characters a passage",
     ):
         table.add_column(column, justify="right")
-    pairs_in_language = corpus.availability.counts()[2]
+    _, _, pairs_L = corpus.availability.counts()
     for number, language in enumerate(corpus.languages):
         query_sets = corpus.index.query_languages
         passage_sets = corpus.index.passage_languages
@@ -73,7 +73,7 @@ def build_size_table(corpus: ParallelCorpus) -> Table:
         if queries or passages:
             table.add_row(
                 language,
-                f"{pairs_in_language[number]:,}",
+                f"{pairs_L[number]:,}",
                 f"{queries:,}",
                 f"{passages:,}",
                 query_length,

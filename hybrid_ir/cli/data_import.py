@@ -33,19 +33,20 @@ def main(arguments: Sequence[str]) -> None:
             raise ValueError(
                 f"{argument!r} has no key: write path={argument}, if it is the data. {USAGE}"
             )
-    given = sort_arguments(arguments[1:])
-    if not given.plain_texts.get("to"):
+    sorted_arguments = sort_arguments(arguments[1:])
+    if not sorted_arguments.plain_texts.get("to"):
         raise ValueError(f"to= names the folder that the corpus shall be in. {USAGE}")
     overrides = [f"corpus={form}"]
-    for override in given.overrides:
+    for override in sorted_arguments.overrides:
         overrides.append(f"corpus.{override}")
-    texts = {}
-    for key, value in given.plain_texts.items():
-        texts[key if key.startswith("paths.") else f"corpus.{key}"] = value
+    plain_texts = {}
+    for key, value in sorted_arguments.plain_texts.items():
+        full_key = key if key.startswith("paths.") else f"corpus.{key}"
+        plain_texts[full_key] = value
     cfg = compose_config("train", overrides)
-    set_values(cfg, texts)
+    set_values(cfg, plain_texts)
     raise_when_asked_to_stop()
-    print_import(texts["corpus.to"], build(cfg.corpus))
+    print_import(plain_texts["corpus.to"], build(cfg.corpus))
 
 
 def print_import(folder: str, corpus: ParallelCorpus) -> None:
@@ -54,8 +55,8 @@ def print_import(folder: str, corpus: ParallelCorpus) -> None:
     table = Table(title=f"{folder}: {len(corpus):,} pairs", title_justify="left")
     table.add_column("language")
     table.add_column("pairs in it", justify="right")
-    pairs_in_language = corpus.availability.counts()[2]
-    for language, count in zip(corpus.languages, pairs_in_language, strict=True):
+    _, _, pairs_L = corpus.availability.counts()
+    for language, count in zip(corpus.languages, pairs_L, strict=True):
         table.add_row(language, f"{count:,}")
     Console().print(table)
     print(", ".join(f"{count:,} {what}" for what, count in report.items()))

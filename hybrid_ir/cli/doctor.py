@@ -20,11 +20,16 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from hybrid_ir.cli.config import wants_help
+from hybrid_ir.cli.help import wants_help
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.runs.conf import find_shipped_file
-from hybrid_ir.runs.launchers import count_cores
-from hybrid_ir.system.environment import PACKAGES, PROGRESS_COLUMNS, get_installed_version
+from hybrid_ir.runs.errors import find_error_line
+from hybrid_ir.system.environment import (
+    PACKAGES,
+    PROGRESS_COLUMNS,
+    count_cores,
+    get_installed_version,
+)
 from hybrid_ir.training.checkpoints import read_checkpoint
 
 # Length of a run in steps, and queries per step and process.
@@ -87,11 +92,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class DoctorOptions:
-    """The arguments: keys of all runs, how many processes are compared with one, a JSON file."""
+    """The arguments of the command."""
 
-    overrides: list[str]
-    processes: int = 2
-    out: Path | None = None
+    overrides: list[str]  # keys of train.py that all runs have
+    processes: int = 2  # how many are compared with one
+    out: Path | None = None  # the JSON file for the findings, if they shall be written
 
 
 def main(arguments: list[str]) -> None:
@@ -115,7 +120,7 @@ def main(arguments: list[str]) -> None:
 
 
 def parse_options(arguments: Sequence[str]) -> DoctorOptions:
-    """Reads the arguments of the command; ValueError says which there are."""
+    """Reads the arguments of the command. Raises ValueError for one that does not exist."""
     overrides = []
     processes = 2
     out = None
@@ -218,7 +223,8 @@ class ShortRuns:
             for name, process in zip(runs, processes, strict=True):
                 progress.advance(task)
                 if process.returncode != 0:
-                    self.errors[name] = _find_error(process.stderr)
+                    message = find_error_line(process.stderr)
+                    self.errors[name] = message or process.stderr[-SHOWN_CHARACTERS:]
 
     def _run_one(self, name: str, overrides: Sequence[str]) -> subprocess.CompletedProcess:
         command = [
@@ -243,13 +249,6 @@ class ShortRuns:
     def read_metrics(self, run: str) -> dict[str, Any]:
         """Reads the results of a run."""
         return json.loads((self.folder / run / "metrics.json").read_text())
-
-
-def _find_error(output: str) -> str:
-    for line in reversed(output.splitlines()):
-        if line.startswith("error: "):
-            return line.removeprefix("error: ")
-    return output[-SHOWN_CHARACTERS:]
 
 
 def check_runs(runs: ShortRuns, processes: int) -> list[Finding]:

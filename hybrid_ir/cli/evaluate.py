@@ -2,13 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hybrid_ir.cli.config import require_choice, require_whole_numbers
+from hybrid_ir.cli.config import (
+    RESULT_LOGGERS,
+    choose_output_folder,
+    find_boolean_problems,
+    find_choice_problems,
+    find_number_problems,
+)
 from hybrid_ir.evaluation.card import hash_benchmark
 from hybrid_ir.evaluation.evaluate import (
     Evaluation,
@@ -27,7 +32,6 @@ from hybrid_ir.training.wandb_logging import log_results_to_wandb
 from hybrid_ir.types import Benchmark
 
 LONG_PASSAGE_POLICIES = ("truncate", "max_passage")
-LOGGERS = ("none", "wandb")
 
 
 def run(cfg: DictConfig) -> None:
@@ -49,13 +53,13 @@ def run(cfg: DictConfig) -> None:
     loaded = encoders.load_any_encoder(str(cfg.checkpoint or cfg.model), settings)
     benchmarks = {name: build(config) for name, config in cfg.benchmark.items()}
     split = find_split(cfg, benchmarks)
-    out = Path(cfg.out) if cfg.out else choose_result_folder(cfg, loaded.encoder.name)
+    out = choose_output_folder(cfg, "evaluate", prefix=f"{loaded.encoder.name}_")
     with lock_folder(out):
         require_no_results(out, *results)  # another process may have been there before this one
         for name, benchmark in benchmarks.items():
-            # A split that is what is measured is called `test`, by its name.
-            on = None if split is benchmark else split
-            evaluation_settings = read_evaluation_settings(cfg, corrections, on)
+            # None stands for the benchmark that is measured, whose name cards call `test`.
+            other_split = None if split is benchmark else split
+            evaluation_settings = read_evaluation_settings(cfg, corrections, other_split)
             embeddings = out / name / "embeddings" if cfg.save_embeddings else None
             evaluations = evaluate_with_corrections(
                 benchmark, loaded.encoder, evaluation_settings, out, embeddings
@@ -75,14 +79,12 @@ def list_corrections(cfg: DictConfig) -> list[str]:
 
 def require_valid_evaluation(cfg: DictConfig) -> None:
     """Raises a ValueError that names every value of a wrong type or out of range."""
-    problems = require_whole_numbers(
+    problems = find_number_problems(
         cfg, {"run_depth": 0, "texts_per_chunk": 1, "postprocess_components": 1}
     )
-    for key in ("save_embeddings", "trust_remote_code"):
-        if not isinstance(cfg[key], bool):
-            problems.append(f"{key}={cfg[key]!r} must be true or false")
-    problems += require_choice(cfg, "long_passages", LONG_PASSAGE_POLICIES)
-    problems += require_choice(cfg, "logger", LOGGERS)
+    problems += find_boolean_problems(cfg, "save_embeddings", "trust_remote_code")
+    problems += find_choice_problems(cfg, "long_passages", LONG_PASSAGE_POLICIES)
+    problems += find_choice_problems(cfg, "logger", RESULT_LOGGERS)
     if type(cfg.window_overlap) not in (int, float) or not 0 <= cfg.window_overlap < 1:
         problems.append(f"window_overlap={cfg.window_overlap!r} must be 0 or more and below 1")
     if (cfg.checkpoint is None) == (cfg.model is None):
@@ -120,12 +122,6 @@ def read_evaluation_settings(
     return settings
 
 
-def choose_result_folder(cfg: DictConfig, encoder_name: str) -> Path:
-    """Returns a new folder for the results of an encoder."""
-    name = f"{encoder_name}_{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
-    return Path(cfg.paths.output_dir) / "evaluate" / name
-
-
 def name_result_folder(benchmark: str, correction: str) -> str:
     """Returns the name of the folder with the results of a benchmark under a correction."""
     return benchmark if correction == "none" else f"{benchmark}-{correction}"
@@ -138,7 +134,7 @@ def write_result(
     cfg: DictConfig,
     folder: Path,
 ) -> None:
-    """Writes one result folder and print its tables; docs/evaluation.md lists the files."""
+    """Writes one result folder and prints its tables; docs/evaluation.md lists the files."""
     card = evaluation.build_card(model=loaded.model, training=loaded.training, digest=digest)
     folder.mkdir(parents=True, exist_ok=True)
     name = loaded.encoder.name

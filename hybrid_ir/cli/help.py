@@ -1,6 +1,7 @@
 """What a command takes, printed from the YAML files of conf/ with their comments."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -17,6 +18,11 @@ python train.py --cfg job              the config that a command would run with
 GROUP=OPTION chooses a part of conf/ by its name, GROUP.KEY=VALUE sets a key of it. The keys of the
 default option of each group follow; `hybrid-ir data --help NAME` shows those of a data set.
 """
+
+
+def wants_help(arguments: Sequence[str]) -> bool:
+    """Returns whether a user asks what a command takes."""
+    return "-h" in arguments or "--help" in arguments
 
 
 def print_command_help(command: str) -> None:
@@ -85,7 +91,7 @@ def list_all_options(folder: Path, chosen: str | None = None) -> list[str]:
 
 def read_defaults(path: Path) -> list[tuple[str, str | None]]:
     """Returns group and option of each entry of the defaults list of a YAML file."""
-    found = []
+    defaults = []
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     for entry in config.get("defaults", []):
         if not isinstance(entry, dict):
@@ -93,5 +99,5 @@ def read_defaults(path: Path) -> list[tuple[str, str | None]]:
         for group, option in entry.items():
             name = group.removeprefix("optional ").removeprefix("override ")
             if not name.startswith("hydra/"):
-                found.append((name, option))
-    return found
+                defaults.append((name, option))
+    return defaults

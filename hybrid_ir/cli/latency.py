@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from hybrid_ir.cli.config import choose_output_folder
 from hybrid_ir.latency.report import build_latency_card, write_latency_report
 from hybrid_ir.latency.session import run_latency_session
 from hybrid_ir.latency.settings import LatencySettings
@@ -37,14 +36,14 @@ def run(cfg: DictConfig) -> None:
     prepare_process(cfg.seed, cfg.threads)
     limit_tokenizer_threads(cfg.threads)
     settings = read_latency_settings(cfg)
-    out = choose_latency_folder(cfg)
+    out = choose_output_folder(cfg, "latency")
     require_no_results(out, "latency.json", "latency.parquet")
     benchmark = build_benchmark(cfg)
     loaded = load_encoders(cfg)
     console = Console()
-    encoders = {label: one.encoder for label, one in loaded.items()}
+    encoders = {label: model.encoder for label, model in loaded.items()}
     study, pools, left_out = run_latency_session(encoders, benchmark, settings, console)
-    described = {label: (one.encoder, one.describe()) for label, one in loaded.items()}
+    described = {label: (model.encoder, model.describe()) for label, model in loaded.items()}
     card = build_latency_card(settings, benchmark, described, pools, left_out)
     write_latency_report(study, card, settings.margin, settings.seed, out, console)
 
@@ -56,7 +55,7 @@ def limit_tokenizer_threads(threads: int) -> None:
 
 
 def read_latency_settings(cfg: DictConfig) -> LatencySettings:
-    """Returns the checked settings of a study; ValueError for what does not exist."""
+    """Returns the settings of a study. Raises ValueError for a choice that does not exist."""
     if cfg.precision != "fp32":
         raise ValueError(
             f"precision={cfg.precision!r}: here backends say it, "
@@ -69,7 +68,7 @@ def read_latency_settings(cfg: DictConfig) -> LatencySettings:
 
 
 def build_benchmark(cfg: DictConfig) -> Benchmark:
-    """Builds the benchmark whose queries are timed; ValueError for none."""
+    """Builds the benchmark whose queries are timed. Raises ValueError if there is none."""
     for key in ("languages", "max_queries"):
         if cfg[key] is not None and cfg.benchmark:
             cfg.benchmark[key] = cfg[key]
@@ -117,10 +116,3 @@ def choose_label(loaded: LoadedEncoder, labels: Mapping[str, Any]) -> str:
         label = f"{training['model']} {training['sampler']}{share} seed{training['seed']}"
     same = [other for other in labels if other == label or other.startswith(f"{label} #")]
     return f"{label} #{len(same) + 1}" if same else label
-
-
-def choose_latency_folder(cfg: DictConfig) -> Path:
-    """Returns the folder of the results, by default a new one."""
-    if cfg.out:
-        return Path(cfg.out)
-    return Path(cfg.paths.output_dir) / "latency" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"

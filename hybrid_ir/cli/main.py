@@ -8,7 +8,7 @@ from importlib import import_module
 from hybrid_ir.cli import train
 from hybrid_ir.cli.config import parse_command_line
 from hybrid_ir.runs.errors import report_errors_clearly
-from hybrid_ir.runs.suggestions import suggest
+from hybrid_ir.runs.suggestions import ask_if_meant
 from hybrid_ir.system.environment import get_installed_version, silence_libraries
 
 USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by language
@@ -79,12 +79,11 @@ def main() -> None:
         TRAINING[command](arguments)
     elif command in COMMANDS or command in OWN_ARGUMENTS:
         silence_libraries()
-        train.let_user_modules_be_found()
+        train.make_user_modules_importable()
         with report_errors_clearly():
             run_command(command, arguments)
     else:
-        meant = suggest(command, [*TRAINING, *COMMANDS, *OWN_ARGUMENTS])
-        hint = f", did you mean {meant}?" if meant else ""
+        hint = ask_if_meant(command, [*TRAINING, *COMMANDS, *OWN_ARGUMENTS])
         print(
             f"error: hybrid-ir has no command {command!r}{hint}\n\n{USAGE}", end="", file=sys.stderr
         )

@@ -10,12 +10,13 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from hybrid_ir.cli.config import find_choice_problems
 from hybrid_ir.corpora.cleaning import rewrite_corpus
 from hybrid_ir.corpora.mining import (
+    SEARCHED,
     HardNegativeMiner,
     LanguageVectors,
     find_usable_negatives,
-    list_searched_languages,
 )
 from hybrid_ir.corpora.stored import write_corpus
 from hybrid_ir.corpora.writing import CorpusWriter
@@ -27,7 +28,7 @@ from hybrid_ir.types import TextEncoder
 
 
 def run(cfg: DictConfig) -> None:
-    """Finds hard negatives of a corpus and write them beside its pairs."""
+    """Finds hard negatives of a corpus and writes them beside its pairs, as a new corpus."""
     _check_values(cfg)
     prepare_process(cfg.seed, cfg.threads)
     settings = EncoderSettings.from_config(cfg)
@@ -65,7 +66,9 @@ def _check_values(cfg: DictConfig) -> None:
             problems.append(f"{key}={cfg[key]} must be at least 1")
     if problems:
         raise ValueError("; ".join(problems) + "; hybrid-ir mine --help lists the keys")
-    list_searched_languages(0, 1, cfg.languages)  # raises ValueError for an unknown choice
+    problems = find_choice_problems(cfg, "languages", SEARCHED)
+    if problems:
+        raise ValueError("; ".join(problems))
 
 
 def _find_negatives(

@@ -5,7 +5,7 @@ import runpy
 import sys
 from collections.abc import Callable, Sequence
 
-from hybrid_ir.cli.help import print_train_help
+from hybrid_ir.cli.help import print_train_help, wants_help
 from hybrid_ir.runs.conf import find_shipped_file
 from hybrid_ir.runs.errors import report_errors_clearly
 
@@ -26,7 +26,7 @@ SWEEP_KEYS = {
 }
 
 
-def let_user_modules_be_found() -> None:
+def make_user_modules_importable() -> None:
     """Lets modules be imported from the folder that a command is started in, as `python -m` has.
 
     So a `_target_: my_module.MyLoss` in a config of one's own needs no PYTHONPATH. The folder comes
@@ -42,9 +42,9 @@ def run_from_command_line(train: Callable[[], None]) -> None:
     Args:
         train: what `hydra.main` has made of it; it reads the arguments itself.
     """
-    let_user_modules_be_found()
+    make_user_modules_importable()
     with report_errors_clearly():
-        if "--help" in sys.argv[1:] or "-h" in sys.argv[1:]:
+        if wants_help(sys.argv[1:]):
             print_train_help()
         else:
             train()
@@ -59,7 +59,7 @@ def run_training(arguments: Sequence[str]) -> None:
 
 def run_sweep(arguments: Sequence[str]) -> None:
     """Runs train.py for every combination of the values that the arguments list."""
-    if "--help" in arguments or "-h" in arguments:
+    if wants_help(arguments):
         print(SWEEP_USAGE, end="")
         return
     with report_errors_clearly():

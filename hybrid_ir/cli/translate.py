@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from hybrid_ir.cli.config import read_languages, require_given
+from hybrid_ir.cli.config import read_languages, require_values
 from hybrid_ir.corpora.stored import load_corpus_folder, read_corpus_card
 from hybrid_ir.data.content_ids import compute_corpus_fingerprint
 from hybrid_ir.runs.building import build
@@ -25,7 +25,8 @@ from hybrid_ir.translation.work import (
     translate_corpus,
 )
 
-CHOICES = (  # keys that decide the translations
+# Keys that decide the translations.
+CHOICES = (
     "model",
     "revision",
     "source",
@@ -42,13 +43,13 @@ CHOICES = (  # keys that decide the translations
     "repeated",
     "identical",
 )
-DOUBTFUL = 0.2  # share of rejected translations from which on it is worth a word
+DOUBTFUL_SHARE = 0.2  # share of rejected translations from which on it is worth a word
 COMMAND = "from hybrid_ir.cli.main import main; main()"
 
 
 def run(cfg: DictConfig) -> None:
     """Translates a corpus, as one of several processes where `processes` says so."""
-    require_given(cfg, "translate", "model", "languages", "to")
+    require_values(cfg, "translate", "model", "languages", "to")
     if cfg.processes > 1 and FAILURE_FOLDER_VARIABLE not in os.environ:
         arguments = sys.argv[2:]  # every process runs the very same command
         RankProcesses(cfg.processes).start(
@@ -66,7 +67,6 @@ def _translate(cfg: DictConfig, to: Path) -> None:
     prepare_process(0, cfg.threads)
     raise_when_asked_to_stop()
     corpus = build(cfg.corpus)
-    values = OmegaConf.to_container(cfg)
     languages = read_languages(cfg.languages)
     job_folder = to.with_name(f".{to.name}.translating")
     job = TranslationJob(corpus, cfg.source, languages, job_folder, cfg.unit)
@@ -89,11 +89,13 @@ def _translate(cfg: DictConfig, to: Path) -> None:
         identical=cfg.identical,
         languages=(cfg.source, *languages),
     )
+    values = OmegaConf.to_container(cfg)
     choices = {
         "corpus": compute_corpus_fingerprint(corpus),
         "model files": translator.identity,
-        **{key: values[key] for key in CHOICES},
     }
+    for key in CHOICES:
+        choices[key] = values[key]
     translate_corpus(job, translator, filters, choices, _name_model(cfg), to)
 
 
@@ -132,7 +134,7 @@ def _print_summary(to: Path) -> None:
             print(f"{key}: {count:,}")
     rejected = count_rejected(report)
     total = rejected + count_translated(report)
-    if rejected > DOUBTFUL * total:
+    if rejected > DOUBTFUL_SHARE * total:
         print(
             f"{rejected / total:.0%} of the translations are rejected: look at "
             f"{to}/rejects-*.parquet before you use the rest"

@@ -33,8 +33,14 @@ def autocast_to(precision: str, device: torch.device) -> AbstractContextManager:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-class _EncodesTexts:
-    """Turns lists of texts into vectors with the methods of a TextEncoder."""
+class _TextListEncoder:
+    """Turns lists of texts into vectors with the methods of a TextEncoder.
+
+    Attributes:
+        width: of the vectors; every subclass sets it.
+    """
+
+    width: int
 
     def encode_queries(self, texts: Sequence[Text], batch_size: int = BATCH_SIZE) -> torch.Tensor:
         """Returns the vectors of queries, in their order, float32 on the CPU (N, D).
@@ -71,7 +77,7 @@ class _EncodesTexts:
         """Encodes texts of similar length together, which saves padding, and restores the order."""
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
-        vectors_ND = torch.zeros(len(texts), self.reading()["width"])
+        vectors_ND = torch.zeros(len(texts), self.width)
         lengths_N = np.array([len(join_text_pair(text)) for text in texts], np.int64)
         order_N = np.argsort(-lengths_N, kind="stable")
         for start in range(0, len(texts), batch_size):
@@ -82,7 +88,7 @@ class _EncodesTexts:
         return vectors_ND
 
 
-class BiEncoderAdapter(_EncodesTexts):
+class BiEncoderAdapter(_TextListEncoder):
     """Our BiEncoder as a TextEncoder.
 
     What it reads of a text are its token ids as bytes, so texts of the same tokens are equal.
@@ -98,6 +104,7 @@ class BiEncoderAdapter(_EncodesTexts):
 
     def __init__(self, encoder: BiEncoder, name: str, precision: str = "fp32", device: str = "cpu"):
         self.encoder = encoder.to(device).eval()
+        self.width = encoder.width
         self.name = name
         self.precision = precision
         self.device = torch.device(device)
@@ -143,13 +150,13 @@ class BiEncoderAdapter(_EncodesTexts):
             "query_max_length": self.encoder.tokenizers["query"].max_length,
             "passage_max_length": self.encoder.tokenizers["passage"].max_length,
             "similarity": self.similarity,
-            "width": self.encoder.width,
+            "width": self.width,
             "precision": self.precision,
             "tokenizer_canary": compute_tokenizer_canary(self.encoder.tokenizer),
         }
 
 
-class SentenceTransformerAdapter(_EncodesTexts):
+class SentenceTransformerAdapter(_TextListEncoder):
     """A sentence-transformers model by its own code, with the modules and prompts of its files.
 
     Args:
@@ -196,6 +203,7 @@ class SentenceTransformerAdapter(_EncodesTexts):
             ).eval()
         if max_length is not None:
             self.model.max_seq_length = max_length
+        self.width = self.model.get_embedding_dimension()
         self.name = Path(path).name
         self.precision = precision
         self.device = torch.device(device)
@@ -209,8 +217,11 @@ class SentenceTransformerAdapter(_EncodesTexts):
         self.texts_read = {"query": 0, "passage": 0}
         # A slow tokenizer would run twice as long only to count.
         has_fast_tokenizer = hasattr(self.model.tokenizer, "backend_tokenizer")
-        start = 0 if has_fast_tokenizer else None
-        self.texts_cut: dict[Role, int | None] = {"query": start, "passage": start}
+        initial_count = 0 if has_fast_tokenizer else None
+        self.texts_cut: dict[Role, int | None] = {
+            "query": initial_count,
+            "passage": initial_count,
+        }
 
     def _choose_prompt(self, role: Role, prompt: str | None) -> str:
         """Returns a prompt, the model's prompt of the role for None, "" where it has none.
@@ -303,7 +314,7 @@ class SentenceTransformerAdapter(_EncodesTexts):
             "query_max_length": self.model.max_seq_length,
             "passage_max_length": self.model.max_seq_length,
             "similarity": self.similarity,
-            "width": self.model.get_embedding_dimension(),
+            "width": self.width,
             "precision": self.precision,
             "tokenizer_canary": compute_tokenizer_canary(self.model.tokenizer),
         }

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from hybrid_ir.runs.errors import describe_error, find_innermost_error
-from hybrid_ir.runs.suggestions import suggest
+from hybrid_ir.runs.suggestions import ask_if_meant
 from hybrid_ir.system.interruption import Interrupted
 
 
@@ -119,14 +119,13 @@ def _find_unknown_keys(config: DictConfig, parameters: dict[str, Parameter]) -> 
     for key in config:
         if str(key).startswith("_") or key in parameters:
             continue
-        meant = suggest(str(key), list(parameters))
-        hint = f", did you mean {meant}?" if meant else ""
+        hint = ask_if_meant(str(key), list(parameters))
         problems.append(f"{config._get_full_key(key)}: {config._target_} takes no {key}{hint}")
     return problems
 
 
 def _fits(value: Any, parameter: Parameter) -> bool:
-    """Whether a value is of the type that a parameter is annotated with."""
+    """Returns whether a value is of the type that a parameter is annotated with."""
     if parameter.annotation is Parameter.empty:
         return True
     try:
@@ -141,7 +140,7 @@ def _fits(value: Any, parameter: Parameter) -> bool:
 
 
 def _to_plain(value: Any, resolve: bool = True) -> Any:
-    """A config as plain lists and dictionaries, any other value as it is."""
+    """Returns a config as plain lists and dictionaries, any other value as it is."""
     if OmegaConf.is_config(value):
         return OmegaConf.to_container(value, resolve=resolve)
     return value

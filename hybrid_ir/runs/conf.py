@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hybrid_ir.runs.identity import register_resolvers
-from hybrid_ir.runs.suggestions import describe_composition_error, suggest
+from hybrid_ir.runs.suggestions import ask_if_meant, describe_composition_error, suggest
 from hybrid_ir.system.environment import silence_libraries
 
 PACKAGE = Path(__file__).parents[1]
@@ -30,7 +30,7 @@ def find_shipped_file(name: str) -> Path:
 
 
 def prepare_hydra() -> str:
-    """Registers what conf/ needs and return its absolute path, for `hydra.main`."""
+    """Registers what conf/ needs and returns its absolute path, for `hydra.main`."""
     silence_libraries()
     register_resolvers()
     # Errors reach `report_errors_clearly`, which says them better than Hydra, also in a sweep.
@@ -159,8 +159,7 @@ def set_values(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
         # `in` is False for a key that is still missing (???)
         if not OmegaConf.is_dict(parent) or last not in list(parent.keys()):
             known = list_keys_of(OmegaConf.to_container(cfg, resolve=False))
-            meant = suggest(key, known)
-            hint = f", did you mean {meant}?" if meant else ""
+            hint = ask_if_meant(key, known)
             raise ValueError(f"{key}: the config has no such key{hint} --help lists the keys")
         if isinstance(value, str):
             value = value.replace("${", r"\${")

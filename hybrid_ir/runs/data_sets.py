@@ -61,7 +61,7 @@ def load_benchmark(
 def _compose_part(
     group: str, name: str, config_folders: tuple[str | Path, ...], keys: dict[str, Any]
 ) -> Any:
-    """The config of one option of a group, with some of its keys set."""
+    """Returns the config of one option of a group, with some of its keys set."""
     require_options(group, group, [name], config_folders)
     cfg = compose_config("train", [f"{group}={name}"], config_folders)
     values = {}
@@ -120,7 +120,7 @@ def list_data_set_files(
 
 
 def _split_mixtures(configs: Sequence[DictConfig]) -> list[DictConfig]:
-    """The configs of single data sets."""
+    """Returns the configs of single data sets, with the parts of each mixture in its place."""
     single = []
     for config in configs:
         if not config:

@@ -18,9 +18,18 @@ from hybrid_ir.training.checkpoints import read_checkpoint
 from hybrid_ir.training.retriever import Retriever
 from hybrid_ir.types import TextEncoder
 
-# Settings that decide how a BiEncoder reads texts.
-READING = ("pooling", "query_prefix", "passage_prefix", "query_max_length", "passage_max_length")
 LENGTHS = ("query_max_length", "passage_max_length")
+# Settings that decide how a BiEncoder reads texts.
+READING = ("pooling", "query_prefix", "passage_prefix", *LENGTHS)
+# Settings that a run has fixed in its training.
+FIXED_BY_TRAINING = (
+    "pooling",
+    "query_prefix",
+    "passage_prefix",
+    "similarity",
+    "revision",
+    "trust_remote_code",
+)
 
 
 @dataclass(frozen=True)
@@ -82,19 +91,19 @@ class EncoderSettings:
             kind: what is being loaded, for the message.
             keys: names of settings that have no meaning for it.
         """
-        given = []
+        useless = []
         for key in keys:
             value = getattr(self, key)
             is_default = value in (None, False) or (key == "similarity" and value == "cosine")
             if not is_default:
-                given.append(f"{key}={value!r}")
-        if given:
+                useless.append(f"{key}={value!r}")
+        if useless:
             raise ValueError(
-                f"{', '.join(given)}: not for {kind}, which cannot be read so; leave them out"
+                f"{', '.join(useless)}: not for {kind}, which cannot be read so; leave them out"
             )
 
     def select(self, keys: tuple[str, ...]) -> dict[str, Any]:
-        """Returns those of the settings that are given."""
+        """Returns the settings of these keys, without those that are None."""
         chosen = {}
         for key in keys:
             if getattr(self, key) is not None:
@@ -181,11 +190,7 @@ def _load_run(place: str, settings: EncoderSettings) -> LoadedEncoder:
             "nobody knows what encoder the weights are of. Keep a checkpoint in the checkpoints/ "
             "of its run folder"
         )
-    kind = f"a run of ours ({place})"
-    settings.require_unset(
-        kind, "pooling", "query_prefix", "passage_prefix", "similarity", "revision",
-        "trust_remote_code",
-    )  # fmt: skip
+    settings.require_unset(f"a run of ours ({place})", *FIXED_BY_TRAINING)
     run = load_run_config(folder)
     is_from_scratch = OmegaConf.is_dict(run.model.backbone)
     texts = build(run.corpus).texts() if is_from_scratch else ()
@@ -290,7 +295,7 @@ def _load_transformers(place: str, settings: EncoderSettings) -> LoadedEncoder:
 
 
 def _has_file(place: str, file: str, revision: str | None) -> bool:
-    """Whether a folder, or a model of the hub, has a file.
+    """Returns whether a folder, or a model of the hub, has a file.
 
     Raises:
         ValueError: there is no such folder, and the hub has no such model or cannot be reached.

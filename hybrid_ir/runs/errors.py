@@ -97,7 +97,7 @@ def report_run_errors_clearly(task: Callable[[DictConfig], None]) -> Callable[[D
 
 
 def _get_process_rank() -> int:
-    """The number of this process among those of a run, 0 if it is the only one.
+    """Returns the number of this process in its run, 0 if it is the only one.
 
     Our own launcher and torchrun set RANK, SLURM sets SLURM_PROCID.
     """
@@ -171,13 +171,28 @@ def _is_out_of_memory(error: Exception, message: str) -> bool:
 
 
 def _is_wrong_trainer(error: Exception) -> bool:
-    """Whether Lightning refuses the keys of a trainer; its class is not imported, to save time."""
+    """Returns whether Lightning refuses the keys of a trainer.
+
+    Its class of errors is not imported, to save time.
+    """
     classes = type(find_innermost_error(error)).__mro__
     return any(kind.__name__ == "MisconfigurationException" for kind in classes)
 
 
 def _quote_first_line(message: str) -> str:
     return message.splitlines()[0][:QUOTED_CHARACTERS]
+
+
+def find_error_line(output: str) -> str | None:
+    """Returns the last error that a program has printed, None if there is none.
+
+    Args:
+        output: what the program printed, with errors as `report_errors_clearly` prints them.
+    """
+    for line in reversed(output.splitlines()):
+        if line.startswith("error: "):
+            return line.removeprefix("error: ")
+    return None
 
 
 def find_innermost_error(error: BaseException) -> BaseException:

@@ -20,6 +20,12 @@ from hybrid_ir.system.environment import PACKAGES, get_installed_version, read_g
 START_FILES = {".hydra", ".lock", "config.yaml", "train.log", "versions.json", "wandb_id"}
 
 
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """Writes a resolved config, as plain values, to config.yaml of an existing folder."""
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    write_text_atomically(folder / "config.yaml", text)
+
+
 def write_run_description(folder: Path, config: dict[str, Any]) -> None:
     """Writes what a run is made of: its resolved config to config.yaml, versions to versions.json.
 
@@ -30,8 +36,7 @@ def write_run_description(folder: Path, config: dict[str, Any]) -> None:
     import torch  # Here, since Hydra loads this file at every start.
 
     folder.mkdir(parents=True, exist_ok=True)
-    config_text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    write_text_atomically(folder / "config.yaml", config_text)
+    write_config(folder, config)
     versions = {
         "command": sys.argv,
         "python": platform.python_version(),
@@ -61,8 +66,8 @@ def require_no_results(out: Path, *results: str) -> None:
             "give another out="
         )
     existing = out
-    if not out.exists():
-        existing = next(parent for parent in out.absolute().parents if parent.exists())
+    while not existing.exists():
+        existing = existing.absolute().parent
     if not existing.is_dir():
         raise ValueError(f"out={out} can be no folder: {existing} is a file. Give another out=")
     if not os.access(existing, os.W_OK):

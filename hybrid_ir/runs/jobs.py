@@ -13,11 +13,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.runs.conf import find_shipped_file
+from hybrid_ir.runs.errors import find_error_line
+from hybrid_ir.runs.folder import write_config
 from hybrid_ir.runs.identity import hash_config
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE
 from hybrid_ir.system.processes import WATCHER_VARIABLE
@@ -63,6 +64,7 @@ class Job:
         overrides: the choices of this job, as on the command line.
         config_hash: the hash of the config, which names the experiment.
         processes: how many processes the job has on its machine.
+        state: how far the job is.
         reason: why the job failed, or why it is pending again.
         metric: the objective of the sweep, once the job is done.
         seconds: how long the job ran.
@@ -86,7 +88,7 @@ class Job:
 
     @classmethod
     def from_config(cls, cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> "Job":
-        """Makes a job of the whole config of a run, which need not be resolved."""
+        """Makes a job from the whole config of a run, which need not be resolved."""
         config = OmegaConf.to_container(cfg, resolve=True)
         devices = config["trainer"]["devices"]
         return cls(folder, config, list(overrides), hash_config(cfg), devices)
@@ -170,7 +172,7 @@ class Job:
         self._save()
 
     def has_ended(self) -> bool:
-        """Whether the process has ended; if so, the state says how from now on."""
+        """Returns whether the process has ended; if so, the state says how from now on."""
         code = self.process.poll()
         if code is None:
             return False
@@ -196,7 +198,7 @@ class Job:
         self._save()
 
     def to_row(self) -> dict[str, Any]:
-        """The row of this job in the table of the sweep."""
+        """Returns the row of this job in the table of the sweep."""
         values = {name: getattr(self, name) for name in ROW_FIELDS}
         return {"job": self.folder.name, **values}
 
@@ -208,15 +210,11 @@ class Job:
 
 
 def _find_failure_reason(log: Path, exit_code: int) -> str:
-    """The last error in the log of a job, or how its process ended."""
+    """Returns the last error in the log of a job, or how its process ended."""
     if exit_code < 0:
         return f"killed by {signal.Signals(-exit_code).name}"
-    if log.exists():
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        for line in reversed(lines):
-            if line.startswith("error: "):
-                return line.removeprefix("error: ")
-    return f"exit code {exit_code}, see {log}"
+    output = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    return find_error_line(output) or f"exit code {exit_code}, see {log}"
 
 
 def read_objective(folder: Path, name: str | None) -> float | None:
@@ -259,8 +257,7 @@ def build_train_command(config: dict[str, Any], config_folder: Path, run_folder:
         config_folder: an existing folder for the file config.yaml.
         run_folder: the folder of the run.
     """
-    config_text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    write_text_atomically(config_folder / "config.yaml", config_text)
+    write_config(config_folder, config)
     return [
         sys.executable,
         str(find_shipped_file("train.py")),

@@ -19,7 +19,7 @@ from rich.progress import Progress
 
 from hybrid_ir.runs.folder import lock_folder
 from hybrid_ir.runs.jobs import JOB_LOG_FILE, Job, JobFailed, JobState, write_job_table
-from hybrid_ir.system.environment import PROGRESS_COLUMNS
+from hybrid_ir.system.environment import PROGRESS_COLUMNS, count_cores
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, raise_when_asked_to_stop
 
 # Seconds between two looks at the processes of this machine, and at the queue of a cluster.
@@ -225,7 +225,7 @@ def _stop_jobs(running: Sequence[RunningJob]) -> None:
 
 
 def to_job_return(job: Job) -> JobReturn:
-    """Turns a job into what sweepers expect: its objective, or an error raised at their look."""
+    """Turns a job into what sweepers expect: its objective, or an error that they raise."""
     result = JobReturn(
         overrides=job.overrides,
         cfg=OmegaConf.create(job.config),
@@ -264,13 +264,6 @@ def list_gpus() -> list[int | str]:
     import torch  # Here, since Hydra loads this file at every start.
 
     return list(range(torch.cuda.device_count()))
-
-
-def count_cores() -> int:
-    """Counts the CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class RunCommand:

@@ -169,7 +169,7 @@ def _propose_value(trial: Any, key: str, override: Override) -> Any:
 
 
 def _get_objective(result: JobReturn) -> float | None:
-    """The objective of a job, or None if the job failed or never logged it."""
+    """Returns the objective of a job, or None if the job failed or never logged it."""
     if result.status == JobStatus.COMPLETED:
         return result.return_value
     return None

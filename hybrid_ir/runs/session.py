@@ -51,7 +51,7 @@ class RunSession:
     measured_place: str | Path | None
     test_checkpoint: str
 
-    def checkpoint_to_measure(self) -> str | None:
+    def find_checkpoint_to_measure(self) -> str | None:
         """Finds the checkpoint file that is measured, once the training has ended."""
         return find_checkpoint(self.measured_place, self.test_checkpoint)
 
@@ -107,7 +107,7 @@ def _has_results(folder: Path) -> bool:
 
 
 def _find_checkpoint_to_resume(cfg: DictConfig, folder: Path) -> SavedCheckpoint | None:
-    """The newest checkpoint of an earlier start of this run, if training can go on from it."""
+    """Returns the newest checkpoint of an earlier start from which training can go on, if any."""
     if cfg.resume != "auto" or not cfg.fit or _has_results(folder):
         return None
     return find_newest_checkpoint(folder, cfg.trainer.max_steps)

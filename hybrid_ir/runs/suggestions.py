@@ -23,6 +23,18 @@ def suggest(name: str, known: Sequence[str]) -> str | None:
     return by_last_part[near[0]] if near else None
 
 
+def ask_if_meant(name: str, known: Sequence[str], otherwise: str = "") -> str:
+    """Returns ", did you mean NAME?" for the nearest of the known names, `otherwise` without one.
+
+    Args:
+        name: what the user typed.
+        known: the names that exist.
+        otherwise: what stands in the message if no name is near.
+    """
+    meant = suggest(name, known)
+    return f", did you mean {meant}?" if meant else otherwise
+
+
 def describe_composition_error(
     error: Exception, list_keys: Callable[[], Sequence[str]], groups: Sequence[str]
 ) -> str:
@@ -37,25 +49,19 @@ def describe_composition_error(
     if isinstance(error, MissingConfigException) and error.options:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         options = sorted(set(error.options) - {"default"})
-        return _refuse(
-            f"{group}={option}",
-            "there is no such option",
-            suggest(option, options),
-            f"the options of {group} are {', '.join(options)}",
+        question = ask_if_meant(option, options, ";")
+        return (
+            f"{group}={option}: there is no such option{question} the options of {group} are "
+            f"{', '.join(options)}"
         )
     no_group = re.search(r"Could not override '([^']+)'\. No match in the defaults list", text)
     if no_group:
         key = no_group[1]
-        return _refuse(
-            key, "there is no such group or key", suggest(key, [*groups, *list_keys()]), HELP
-        )
+        question = ask_if_meant(key, [*groups, *list_keys()], ";")
+        return f"{key}: there is no such group or key{question} {HELP}"
     no_key = re.search(r"Could not override '([^']+)'", text)
     if no_key:
         key = no_key[1]
-        return _refuse(key, "the config has no such key", suggest(key, list_keys()), HELP)
+        question = ask_if_meant(key, list_keys(), ";")
+        return f"{key}: the config has no such key{question} {HELP}"
     return text.strip().replace("\n", " ")
-
-
-def _refuse(what: str, problem: str, meant: str | None, cure: str) -> str:
-    question = f", did you mean {meant}?" if meant else ";"
-    return f"{what}: {problem}{question} {cure}"

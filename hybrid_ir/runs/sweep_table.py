@@ -81,7 +81,7 @@ def print_sweep_table(folder: Path) -> None:
 
 
 def _read_job_states(folder: Path) -> dict[str, str]:
-    """The state of every job in jobs.json, by the name of its folder."""
+    """Reads the state of every job in jobs.json, by the name of its folder."""
     path = folder / "jobs.json"
     if not path.exists():  # Another launcher than ours.
         return {}
@@ -89,7 +89,7 @@ def _read_job_states(folder: Path) -> dict[str, str]:
 
 
 def _list_jobs(folder: Path, states: dict[str, str]) -> list[Path]:
-    """The run folders of the jobs, by their number in the sweep."""
+    """Lists the run folders of the jobs, by their number in the sweep."""
     jobs = []
     for config in folder.glob("*/config.yaml"):
         job = config.parent
@@ -104,7 +104,7 @@ def _get_sort_key(job: Path) -> tuple[int, str]:
 
 
 def _read_means(path: Path) -> dict[str, float | None]:
-    """The means of a run; empty if the run did not get as far as its results."""
+    """Reads the means of a run; empty if the run did not get as far as its results."""
     if not path.exists():
         return {}
     means = json.loads(path.read_text())["macro_over_settings"]

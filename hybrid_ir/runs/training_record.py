@@ -175,13 +175,13 @@ class ResultReport(Callback):
         )
 
     def _describe_training(self) -> dict[str, Any] | None:
-        """The training of the measured weights; None for an encoder that was not trained."""
+        """Describes the training of the measured weights, None where nothing was trained."""
         if not (self.trained_folder / "batch_card.json").is_file():
             return None
         return describe_training(self.trained_run, self.trained_folder)
 
     def _find_trained_run(self) -> tuple[DictConfig, Path]:
-        """The config and the folder of the run that trained the measured weights."""
+        """Finds the config and the folder of the run that trained the measured weights."""
         if self.cfg.fit or not self.cfg.ckpt_path:
             return self.cfg, self.folder
         checkpoint = find_checkpoint(self.cfg.ckpt_path, self.cfg.test_checkpoint)

@@ -1,4 +1,4 @@
-"""Sets up a process: seeds, threads, quiet libraries, progress bars; and says its versions."""
+"""Sets up a process, and tells its cores and the versions of what it runs on."""
 
 import logging
 import os
@@ -15,6 +15,27 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+# The packages whose versions a run notes.
+PACKAGES = (
+    "hybrid-ir",
+    "torch",
+    "lightning",
+    "transformers",
+    "tokenizers",
+    "hydra-core",
+    "omegaconf",
+    "numpy",
+    "babel",
+    "pyarrow",
+)
+# Every progress bar: what is done, how much of it, how long it took and how long it will take.
+PROGRESS_COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+    TimeRemainingColumn(),
+)
 # Loggers of Lightning's advice about hardware, services and loops that are set up on purpose.
 QUIET_LOGGERS = (
     "lightning.pytorch.utilities.rank_zero",
@@ -71,28 +92,11 @@ def _is_whole_number(value: int, least: int, most: int) -> bool:
     return type(value) is int and least <= value <= most
 
 
-# What is done, how much of it, how long it took and how long it will take.
-PROGRESS_COLUMNS = (
-    TextColumn("{task.description}"),
-    BarColumn(),
-    MofNCompleteColumn(),
-    TimeElapsedColumn(),
-    TimeRemainingColumn(),
-)
-
-
-PACKAGES = (
-    "hybrid-ir",
-    "torch",
-    "lightning",
-    "transformers",
-    "tokenizers",
-    "hydra-core",
-    "omegaconf",
-    "numpy",
-    "babel",
-    "pyarrow",
-)
+def count_cores() -> int:
+    """Counts the CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def get_installed_version(package: str) -> str | None:

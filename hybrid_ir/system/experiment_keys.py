@@ -51,10 +51,10 @@ RUN_KEYS = {
 
 
 def distinguishes_runs(key: str) -> bool:
-    """Whether another value of this key makes another run, with a folder of its own."""
+    """Returns whether another value of this key makes another run, with a folder of its own."""
     return key not in EXECUTION_KEYS
 
 
 def distinguishes_systems(key: str) -> bool:
-    """Whether another value of this key makes another system, to be compared with the first."""
+    """Returns whether another value of this key makes another system to compare with the first."""
     return key not in EXECUTION_KEYS and key not in RUN_KEYS

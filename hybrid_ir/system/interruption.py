@@ -64,7 +64,7 @@ class StopRequests:
             _raise_interrupted(signal.SIGTERM, None)
 
     def heard_by_any(self) -> bool:
-        """Tells whether any rank was asked to stop.
+        """Returns whether any rank was asked to stop.
 
         The answer is the same on all ranks, so that they stop at the same step.
         """

@@ -179,17 +179,13 @@ class RankProcesses:
             self._scratch.cleanup()
         self._raise_if_not_well(failures, ended)
 
-    def send(self, number: int) -> None:
-        """Sends a signal to all ranks that have not ended."""
-        for process in self.processes:
-            process.send_signal(number)
-
     def _get_log(self, rank: int) -> Path:
         return self.folder / f"rank-{rank}.log"
 
     def _pass_signal_on(self, number: int, _) -> None:
         self.asked_to_stop = True
-        self.send(number)
+        for process in self.processes:
+            process.send_signal(number)
 
     def _wait_for_all(self) -> list[int]:
         """Waits until no rank is left, and kills those that do not end after a failure.
@@ -239,7 +235,7 @@ class RankProcesses:
             _write_failure(self.folder, failure)
 
     def _collect_failures(self, ended: Sequence[int]) -> list[Failure]:
-        """The failures of all ranks that failed, in the order in which they ended."""
+        """Returns the failures of all ranks that failed, in the order in which they ended."""
         failures = []
         for rank in ended:
             failure = self._read_failure(rank)
@@ -248,7 +244,7 @@ class RankProcesses:
         return failures
 
     def _read_failure(self, rank: int) -> Failure | None:
-        """Why a rank ended: what was noted, else what its exit code and its log say."""
+        """Returns why a rank ended: what was noted, else what its exit code and its log say."""
         path = _get_failure_file(self.folder, rank)
         if path.exists():
             return Failure(**json.loads(path.read_text()))
@@ -279,7 +275,7 @@ class RankProcesses:
 
 
 def _find_root_cause(failures: Sequence[Failure], ended: Sequence[int]) -> Failure:
-    """The first failure that is no consequence of another one.
+    """Returns the first failure that is no consequence of another one.
 
     Its step is the latest one that any rank speaks of, if the rank itself does not say it.
     """
@@ -309,7 +305,7 @@ def _find_free_port() -> int:
 
 
 def _is_stopped(pid: int) -> bool:
-    """Whether a child is stopped by a signal; always False where the system does not tell."""
+    """Returns whether a child is stopped by a signal, False where the system does not tell."""
     if not hasattr(os, "waitid"):
         return False
     options = os.WSTOPPED | os.WNOHANG | os.WNOWAIT

@@ -26,6 +26,9 @@ COUNTED_BATCHES = 20_000  # batches; a longer run is judged by its first ones
 MASKED_BATCHES = 50  # batches; the mask compares all texts of a batch, which takes time
 # Texts, missing ones included. A larger corpus is not searched for benchmarks at every start.
 SEARCHED_TEXTS = 5_000_000
+COLUMN_WIDTH = 6  # characters of a column of language pairs
+PART_COLUMNS = ("corpus", "pairs", "monolingual", "mixed", "all", "expected", "serves")
+TEXT_COLUMNS = ("corpus", "serves")
 NO_BENCHMARKS: Mapping[str, Benchmark | None] = MappingProxyType({})
 
 
@@ -123,18 +126,17 @@ class _PlanCounts:
 def _count_plan(sampler: PairBatchSampler, batches: int) -> _PlanCounts:
     size = len(sampler.corpus.languages)
     parts = len(sampler.corpus.parts)
-    pairs = np.zeros(size * size, np.int64)
     counts = _PlanCounts(
         batches=batches,
         monolingual_batches=0,
-        language_pairs_LL=pairs.reshape(size, size),  # a view: counted through `pairs`
+        language_pairs_LL=np.zeros((size, size), np.int64),
         mixed_batches_M=np.zeros(parts, np.int64),
         monolingual_batches_M=np.zeros(parts, np.int64),
     )
     for step in range(batches):
         plan = sampler[step]
-        languages = plan.query_languages * size + plan.passage_languages
-        pairs += np.bincount(languages, minlength=size * size)
+        pairs_B = plan.query_languages * size + plan.passage_languages
+        counts.language_pairs_LL += np.bincount(pairs_B, minlength=size * size).reshape(size, size)
         if _has_one_language(plan):
             counts.monolingual_batches += 1
         if plan.monolingual:
@@ -146,8 +148,9 @@ def _count_plan(sampler: PairBatchSampler, batches: int) -> _PlanCounts:
 
 def _has_one_language(plan: PlannedBatch) -> bool:
     language = plan.query_languages[0]
-    queries_alike = (plan.query_languages == language).all()
-    return bool(queries_alike and (plan.passage_languages == language).all())
+    queries_have_it = (plan.query_languages == language).all()
+    passages_have_it = (plan.passage_languages == language).all()
+    return bool(queries_have_it and passages_have_it)
 
 
 def _average_negatives(
@@ -267,11 +270,6 @@ def _measure_switched_share(
             if switched_text != original:
                 changed += 1
     return changed / max(1, len(steps) * sampler.batch_size)
-
-
-COLUMN_WIDTH = 6  # characters of a column of language pairs
-PART_COLUMNS = ("corpus", "pairs", "monolingual", "mixed", "all", "expected", "serves")
-TEXT_COLUMNS = ("corpus", "serves")
 
 
 def print_batch_card(card: BatchCard, console: Console) -> None:

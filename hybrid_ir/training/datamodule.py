@@ -156,9 +156,9 @@ class RetrievalData(LightningDataModule):
         """
         if self.sampler is not None and stage == "fit":
             self._plan_batches(slice(None))
-        for benchmark in ("validation", "test"):
-            if self.benchmarks[benchmark] is not None:
-                self._encoding(benchmark)
+        for name, benchmark in self.benchmarks.items():
+            if benchmark is not None:
+                self._build_chunk_loader(name)
 
     def train_dataloader(self) -> DataLoader:
         """Returns the rank's slices of the planned batches that are left to train on.
@@ -183,14 +183,14 @@ class RetrievalData(LightningDataModule):
         """Returns the texts of the validation benchmark, nothing where there is none."""
         if self.benchmarks["validation"] is None:
             return []
-        return self._encoding("validation")
+        return self._build_chunk_loader("validation")
 
     def test_dataloader(self) -> DataLoader:
         """Returns the texts of the test benchmark."""
-        return self._encoding("test")
+        return self._build_chunk_loader("test")
 
     def texts_cut(self, stage: str) -> dict[str, float]:
-        """Share of a benchmark's queries and passages that are longer than the encoder reads."""
+        """Returns the shares of queries and of passages that are longer than the encoder reads."""
         return self._chunks[stage].texts_cut()
 
     def _plan_batches(self, examples: slice) -> PlannedBatches:
@@ -204,7 +204,8 @@ class RetrievalData(LightningDataModule):
             self.code_switching,
         )
 
-    def _encoding(self, stage: str) -> DataLoader:
+    def _build_chunk_loader(self, stage: str) -> DataLoader:
+        """Returns the texts of a stage in chunks; they are tokenised when first asked for."""
         if stage not in self._chunks:
             self._chunks[stage] = TokenChunks(
                 self.benchmarks[stage],

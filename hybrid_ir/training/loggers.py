@@ -24,7 +24,7 @@ class JsonlLogger(Logger):
 
     @property
     def version(self) -> str:
-        """Empty, as a run folder holds one run."""
+        """The version of the logger: empty, as a run folder holds one run."""
         return ""
 
     @rank_zero_only

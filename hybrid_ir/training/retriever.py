@@ -177,11 +177,11 @@ class Retriever(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Prepares the ranking of the validation benchmark."""
-        self._start("validation")
+        self._start_ranking("validation")
 
     def on_test_epoch_start(self) -> None:
         """Prepares the ranking of the test benchmark."""
-        self._start("test")
+        self._start_ranking("test")
 
     def validation_step(self, chunk: Chunk, _: int) -> None:
         """Encodes some texts of the benchmark and adds them to its ranking."""
@@ -191,13 +191,14 @@ class Retriever(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Keeps and logs what the validation benchmark measured."""
-        self._finish("validation", "val")
+        self._finish_ranking("validation", "val")
 
     def on_test_epoch_end(self) -> None:
         """Keeps and logs what the test benchmark measured."""
-        self._finish("test", "test")
+        self._finish_ranking("test", "test")
 
-    def _start(self, stage: str) -> None:
+    def _start_ranking(self, stage: str) -> None:
+        """Prepares the ranking of a stage. Raises ValueError if ranks would see parts of it."""
         if stage == "test":
             limit = self.trainer.limit_test_batches
         else:
@@ -214,7 +215,8 @@ class Retriever(LightningModule):
             benchmark, temperature=temperature, with_geometry=stage == "test"
         )
 
-    def _finish(self, stage: str, prefix: str) -> None:
+    def _finish_ranking(self, stage: str, prefix: str) -> None:
+        """Keeps the results of a stage, and logs their summary under names with a prefix."""
         if self.trainer.sanity_checking:
             return
         self.results[stage] = self.ranking.results()

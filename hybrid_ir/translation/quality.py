@@ -78,11 +78,11 @@ class QualityFilters:
             language: the language of the translations.
         """
         ratios_T = self._compute_length_ratios(sources, translations)
-        sources_of = _count_sources(sources, translations)
+        source_counts = _count_sources(sources, translations)
         reasons = []
         for source, translation, ratio in zip(sources, translations, ratios_T, strict=True):
             reason = self._find_reason(source, translation, language, ratio)
-            if reason is None and 0 < self.identical <= sources_of[translation.text]:
+            if reason is None and 0 < self.identical <= source_counts[translation.text]:
                 reason = "same as others"
             reasons.append(reason)
         return reasons
@@ -109,17 +109,20 @@ class QualityFilters:
             return "too long"
         if not text.strip():
             return "empty"
-        if self.repeated and _count_repetition(source) < self.repeated <= _count_repetition(text):
+        if self.repeated and self._repeats_itself(text) and not self._repeats_itself(source):
             return "repetition"
         if self.length_ratio and not 1 / self.length_ratio <= length_ratio <= self.length_ratio:
             return "length"
         if self.copied and is_copy(source, text, self.copied):
             return "copied source"
-        if self.language_letters and not self._is_in(text, language):
+        if self.language_letters and not self._is_in_language(text, language):
             return "language"
         return None
 
-    def _is_in(self, text: str, language: str) -> bool:
+    def _repeats_itself(self, text: str) -> bool:
+        return len(find_repetition(text)) >= self.repeated
+
+    def _is_in_language(self, text: str, language: str) -> bool:
         """Returns whether a text is in a language, as far as that can be told.
 
         True for a text with few letters, for a language that the identifier does not know, and
@@ -147,10 +150,6 @@ def is_copy(source: str, text: str, share: float) -> bool:
     words = [word for word in source.casefold().split() if len(word) > 2 and word.isalpha()]
     copied = [word for word in words if word in text.casefold()]
     return len(words) > 3 and len(copied) >= share * len(words)
-
-
-def _count_repetition(text: str) -> int:
-    return len(find_repetition(text))
 
 
 def _count_sources(sources: Sequence[str], translations: Sequence[Translation]) -> Counter[str]:

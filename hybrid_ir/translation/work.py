@@ -30,6 +30,7 @@ from hybrid_ir.files.records import ROLES
 from hybrid_ir.system.environment import PROGRESS_COLUMNS
 from hybrid_ir.translation.families import Translator
 from hybrid_ir.translation.quality import QualityFilters
+from hybrid_ir.types import Role
 
 UNIT_SCHEMA = pa.schema(
     [("id", pa.int64()), ("source", pa.string()), ("text", pa.string()), ("reason", pa.string())]
@@ -48,7 +49,7 @@ class Unit:
         path: the file of their translations.
     """
 
-    role: str
+    role: Role
     language: str
     ids: np.ndarray
     path: Path
@@ -137,7 +138,8 @@ class TranslationJob:
         with Progress(*PROGRESS_COLUMNS, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("translate", total=len(units), completed=len(done))
             for wait in (False, True):
-                for unit in [unit for unit in units if not unit.path.exists()]:
+                remaining = [unit for unit in units if not unit.path.exists()]
+                for unit in remaining:
                     if self._do_unit_alone(unit, translator, filters, wait):
                         progress.advance(task)
 
@@ -156,12 +158,14 @@ class TranslationJob:
         for role in ROLES:
             columns = self._get_columns(role)
             for language in sorted({*self.corpus.languages, *self.languages}):
-                own_units = [
+                column_units = [
                     unit for unit in units if unit.role == role and unit.language == language
                 ]
-                if own_units:
+                if column_units:
                     counts.update(
-                        self._write_translated(writer, role, language, own_units, translator_name)
+                        self._write_translated(
+                            writer, role, language, column_units, translator_name
+                        )
                     )
                 elif language in columns:
                     writer.write_column(role, language, iterate_blocks(columns[language]))
@@ -181,17 +185,17 @@ class TranslationJob:
             counts,
         )
 
-    def _get_columns(self, role: str) -> Mapping[str, Sequence[str | None]]:
+    def _get_columns(self, role: Role) -> Mapping[str, Sequence[str | None]]:
         return self.corpus.queries if role == "query" else self.corpus.passages
 
-    def _get_language_sets(self, role: str) -> LanguageSets:
+    def _get_language_sets(self, role: Role) -> LanguageSets:
         index = self.corpus.index
         return index.query_languages if role == "query" else index.passage_languages
 
-    def _count_ids(self, role: str) -> int:
+    def _count_ids(self, role: Role) -> int:
         return len(self._get_language_sets(role))
 
-    def _find_untranslated_ids(self, role: str, language: str) -> np.ndarray:
+    def _find_untranslated_ids(self, role: Role, language: str) -> np.ndarray:
         """Returns the ids that have a text in the source language, and none in a language."""
         sets = self._get_language_sets(role)
         ids_N = np.arange(len(sets))
@@ -236,7 +240,7 @@ class TranslationJob:
     def _write_translated(
         self,
         writer: CorpusWriter,
-        role: str,
+        role: Role,
         language: str,
         units: Sequence[Unit],
         translator_name: str,

@@ -88,6 +88,17 @@ def test_a_key_without_a_name_is_one_of_every_benchmark_that_has_it():
     assert cfg.benchmark.xquad_r.folder == "a, b"
 
 
+def test_the_folder_of_one_benchmark_wins_over_an_earlier_one_of_all():
+    cfg = read_evaluate(
+        "checkpoint=x",
+        "benchmark=[xquad_r,mlqa_r]",
+        "benchmark.folder=all",
+        "benchmark.mlqa_r.folder=one",
+    )
+    assert cfg.benchmark.xquad_r.folder == "all"
+    assert cfg.benchmark.mlqa_r.folder == "one"
+
+
 def test_keys_of_a_model_mean_the_same_as_in_training():
     cfg = read_evaluate("model=labse", "model.backbone=some folder", "model.pooling=cls")
     assert cfg.model == "labse"

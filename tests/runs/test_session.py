@@ -99,28 +99,28 @@ def test_a_trained_run_is_only_measured_if_there_is_a_benchmark(folder):
     with_benchmark = open_session(folder)
     assert not with_benchmark.is_complete
     assert not with_benchmark.needs_training
-    assert with_benchmark.checkpoint_to_measure() == last
+    assert with_benchmark.find_checkpoint_to_measure() == last
     assert open_session(folder, benchmark=None).is_complete
 
 
 def test_the_best_checkpoint_is_measured_unless_the_last_is_chosen(folder):
     best = save_checkpoint(folder, "best.ckpt", step=4)
     last = save_checkpoint(folder, "last.ckpt", step=MAX_STEPS, ended=True)
-    assert open_session(folder).checkpoint_to_measure() == best
-    assert open_session(folder, test_checkpoint="last").checkpoint_to_measure() == last
+    assert open_session(folder).find_checkpoint_to_measure() == best
+    assert open_session(folder, test_checkpoint="last").find_checkpoint_to_measure() == last
 
 
 def test_without_training_the_chosen_checkpoint_is_measured(folder, tmp_path):
     best = save_checkpoint(tmp_path / "other", "best.ckpt", step=4)
     session = open_session(folder, fit=False, ckpt_path=str(tmp_path / "other"))
     assert not session.needs_training
-    assert session.checkpoint_to_measure() == best
+    assert session.find_checkpoint_to_measure() == best
 
 
 def test_without_training_or_checkpoint_the_untrained_encoder_is_measured(folder):
     session = open_session(folder, fit=False)
     assert not session.needs_training
-    assert session.checkpoint_to_measure() is None
+    assert session.find_checkpoint_to_measure() is None
 
 
 def test_a_new_run_may_train_on_from_the_checkpoint_of_another(folder, tmp_path):
