@@ -5,13 +5,13 @@ import zlib
 import numpy as np
 import pytest
 
-from hybrid_ir.evaluation.benchmarks.builder import BenchmarkBuilder, Query, select_queries
+from hybrid_ir.evaluation.benchmarks.builder import BenchmarkBuilder, Query
 from hybrid_ir.evaluation.benchmarks.choices import (
     check_option,
     choose_languages,
-    choose_questions,
     record_choices,
 )
+from hybrid_ir.evaluation.selection import choose_questions, select_queries
 from hybrid_ir.files.json_lines import Judgement
 from hybrid_ir.types import Benchmark, Source
 from tests.support.benchmarks import find_answers
