@@ -24,7 +24,7 @@ DIGITS = 12
 
 
 class ScoreListener(Protocol):
-    """Something else that wants to see the scores that a RankCounter counts."""
+    """An object that sees all scores that a RankCounter counts."""
 
     def take(
         self, first_query: int, scores_BN: torch.Tensor, rows_N: torch.Tensor, language: int
