@@ -274,7 +274,7 @@ def evaluate_with_corrections(
             yield Evaluation(
                 postprocess=name,
                 estimated_on=None if correction is None else _name_split(settings),
-                estimated_from=None if correction is None else split.counts(),
+                estimated_from=None if correction is None else split.count_vectors(),
                 results=ranking.results(),
                 windows=chunks.windows,
                 texts_cut=chunks.texts_cut(),

@@ -274,7 +274,7 @@ class NeighbourLanguages:
             rows = torch.from_numpy(rows_N[is_of_language]).to(vectors_ND.device)
             self.top.take(0, scores, rows, int(language))
 
-    def same_language_share(self) -> float:
+    def compute_same_language_share(self) -> float:
         """Averages over the sample the share of the nearest passages that are in its language."""
         neighbours_MK = self.top.languages_QK.numpy()
         if len(neighbours_MK) == 0:

@@ -113,7 +113,7 @@ class EstimationSplit:
     def _average_answers(self, rows: np.ndarray) -> torch.Tensor:
         return torch.stack([self.answer_vectors[int(row)] for row in rows]).mean(0)
 
-    def counts(self) -> dict[str, dict[str, int]]:
+    def count_vectors(self) -> dict[str, dict[str, int]]:
         """Returns the number of vectors by role and language, for the card."""
         counts: dict[str, dict[str, int]] = {role: {} for role in ROLES}
         for (role, language), moments in self.moments.items():

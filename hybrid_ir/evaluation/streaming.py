@@ -217,14 +217,14 @@ class StreamedRanking:
             return {}
         geometry: dict[str, Any] = {f"language_mix@{TOP_PASSAGES}": self._measure_language_mix()}
         if self._neighbours is not None:
-            geometry["same_language_neighbours"] = self._neighbours.same_language_share()
+            geometry["same_language_neighbours"] = self._neighbours.compute_same_language_share()
             geometry["uniformity"] = compute_uniformity(self._neighbours.vectors_MD)
         return geometry
 
     def _measure_language_mix(self) -> list[list[float]]:
         """Averages the share of each language at the top by query language (L, L)."""
         benchmark = self.benchmark
-        shares_QL = self._top.language_shares(TOP_PASSAGES, len(benchmark.languages))
+        shares_QL = self._top.compute_language_shares(TOP_PASSAGES, len(benchmark.languages))
         mix = []
         with warnings.catch_warnings():  # a language without queries has no mean
             warnings.simplefilter("ignore", RuntimeWarning)

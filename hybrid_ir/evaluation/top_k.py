@@ -121,7 +121,7 @@ class TopK:
                     every_query, scores_WQK[process], rows_WQK[process], languages_WQK[process]
                 )
 
-    def language_shares(self, k: int, languages: int) -> np.ndarray:
+    def compute_language_shares(self, k: int, languages: int) -> np.ndarray:
         """Computes the share of each language in the first k of every query (Q, L).
 
         Passages that tie at place k share what is left of the k places. This is exact unless the
