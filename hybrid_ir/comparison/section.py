@@ -206,7 +206,7 @@ class Section:
             seeds = []
             for result in system.results:
                 values_V = self.read_values(result, metric)
-                clustered = ClusteredValues.of(
+                clustered = ClusteredValues.from_rows(
                     values_V, self.rows.cluster_V, self.rows.setting_V, shape
                 )
                 if reference_CS is None:

@@ -25,7 +25,7 @@ class ClusteredValues:
     counts_CS: np.ndarray
 
     @classmethod
-    def of(
+    def from_rows(
         cls,
         values_V: np.ndarray,
         cluster_V: np.ndarray,

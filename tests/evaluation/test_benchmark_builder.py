@@ -149,7 +149,7 @@ def test_data_of_another_size_than_the_release_is_a_problem():
     assert "1 error in" in str(raised.value)
 
 
-def test_wrong_choices_are_named_together():
+def test_all_choices_that_are_not_allowed_are_named_together():
     errors = check_option("split", "x", ("dev", "test"))
     with pytest.raises(ValueError) as raised:
         choose_languages("made", ["en", "xx"], ["en", "de"], 0, errors)

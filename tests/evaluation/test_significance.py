@@ -34,13 +34,13 @@ class Rows:
     def cluster(self) -> ClusteredValues:
         """The rows with the questions as clusters."""
         shape = (self.clusters, SETTINGS)
-        return ClusteredValues.of(self.values_V, self.cluster_V, self.setting_V, shape)
+        return ClusteredValues.from_rows(self.values_V, self.cluster_V, self.setting_V, shape)
 
     def cluster_by_row(self) -> ClusteredValues:
         """The rows as if they were independent."""
         every_row = np.arange(len(self.values_V))
         shape = (len(self.values_V), SETTINGS)
-        return ClusteredValues.of(self.values_V, every_row, self.setting_V, shape)
+        return ClusteredValues.from_rows(self.values_V, every_row, self.setting_V, shape)
 
 
 def draw_rows(rng: np.random.Generator, clusters: int) -> Rows:

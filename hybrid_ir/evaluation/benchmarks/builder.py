@@ -245,7 +245,7 @@ class BenchmarkBuilder:
         rows: dict[str, int | None] = {}
         for language, pool in self._pools.items():
             first_row = first_rows.get(language)
-            for passage_id, row in pool.rows(passage_ids).items():
+            for passage_id, row in pool.find_rows(passage_ids).items():
                 rows[passage_id] = None if first_row is None else first_row + row
         return rows
 
@@ -330,7 +330,7 @@ class _PassageList:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def rows(self, ids: Iterable[str]) -> dict[str, int]:
+    def find_rows(self, ids: Iterable[str]) -> dict[str, int]:
         """Returns the row of each of the ids that is there."""
         wanted = set(ids)
         return {passage_id: row for row, passage_id in enumerate(self.ids) if passage_id in wanted}
