@@ -194,8 +194,7 @@ def _find_other_data(results: Sequence[Result]) -> list[str]:
 def build_file_stems(names: Iterable[str]) -> list[str]:
     """Returns the beginning of a file name for each name.
 
-    No two of them are equal in their letters and digits alone, since these are the anchors of the
-    report's page.
+    No two of them have the same anchor in the report's page.
     """
     stems = []
     anchors = set()
@@ -203,17 +202,18 @@ def build_file_stems(names: Iterable[str]) -> list[str]:
         base = re.sub(r"[^\w.-]+", "_", name).strip("_.")[:_LONGEST_STEM] or "benchmark"
         stem = base
         number = 1
-        anchor = _reduce_to_letters_and_digits(stem)
+        anchor = build_anchor(stem)
         while anchor in anchors or not anchor:
             number += 1
             stem = f"{base}_{number}"
-            anchor = _reduce_to_letters_and_digits(stem)
+            anchor = build_anchor(stem)
         anchors.add(anchor)
         stems.append(stem)
     return stems
 
 
-def _reduce_to_letters_and_digits(text: str) -> str:
+def build_anchor(text: str) -> str:
+    """Returns the letters and digits of a text, which name a place in the report's page."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybrid_ir.comparison import paper
-from hybrid_ir.comparison.section import VIEWS, Section
+from hybrid_ir.comparison.section import Section
 from hybrid_ir.comparison.statistics import (
     Grid,
     Resampling,
@@ -25,6 +25,7 @@ from hybrid_ir.comparison.table import (
     build_value_cell,
     get_metric_title,
 )
+from hybrid_ir.evaluation.rank_table import VIEWS
 
 _MEANS_NOTE = (
     "* differs from the baseline, p < .05 after Holm over tables 1 and 2 of the benchmark. Bold: "

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hybrid_ir.comparison.comparison_tables import MainMeans
-from hybrid_ir.comparison.section import VIEWS, Section
+from hybrid_ir.comparison.section import Section
 from hybrid_ir.comparison.statistics import SIGNIFICANT, Grid
 from hybrid_ir.comparison.style import (
     COLOURS,
@@ -24,6 +24,7 @@ from hybrid_ir.comparison.style import (
 )
 from hybrid_ir.comparison.systems import ALPHA_KEYS, System
 from hybrid_ir.comparison.table import format_value, get_metric_title
+from hybrid_ir.evaluation.rank_table import VIEWS
 
 _VIEW_NAMES = {"mono": "Monolingual", "cross": "Cross-lingual", "multi": "Multilingual"}
 _NUMBERS_UP_TO = 16  # languages whose cells in a heat map have room for a number

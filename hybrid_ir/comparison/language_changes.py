@@ -9,7 +9,7 @@ from babel import Locale
 from babel.core import get_global
 
 from hybrid_ir.comparison.language_tables import LANGUAGES_NOTE
-from hybrid_ir.comparison.section import VIEWS, Section
+from hybrid_ir.comparison.section import Section
 from hybrid_ir.comparison.statistics import (
     Grid,
     Resampling,
@@ -27,6 +27,7 @@ from hybrid_ir.comparison.table import (
     build_value_cell,
     get_metric_title,
 )
+from hybrid_ir.evaluation.rank_table import VIEWS
 
 _MOST_ROWS = 16  # of a table, where there are more
 # Languages up to which pairs of them are tested: 122 languages have 14,884 pairs, and Holm's

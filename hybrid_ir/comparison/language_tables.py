@@ -7,7 +7,7 @@ import numpy as np
 
 from hybrid_ir.comparison import paper
 from hybrid_ir.comparison.build_sections import build_file_stems
-from hybrid_ir.comparison.section import VIEWS, Section
+from hybrid_ir.comparison.section import Section
 from hybrid_ir.comparison.statistics import (
     Grid,
     Resampling,
@@ -24,6 +24,7 @@ from hybrid_ir.comparison.table import (
     build_value_cell,
     get_metric_title,
 )
+from hybrid_ir.evaluation.rank_table import VIEWS
 
 LANGUAGES_NOTE = (
     "* differs from the baseline, p < .05 after Holm over this table, systems of other models "

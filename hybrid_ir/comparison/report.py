@@ -15,6 +15,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from hybrid_ir.comparison import figures
+from hybrid_ir.comparison.build_sections import build_anchor
 from hybrid_ir.comparison.section import Section
 from hybrid_ir.comparison.statistics import LOWER_IS_BETTER
 from hybrid_ir.comparison.style import SystemStyle, choose_styles, embed_svg, save_report_figure
@@ -110,7 +111,7 @@ def _build_chapter(
     section = benchmark.section
     name = section.name
     stem = section.stem
-    chapter = _Chapter(benchmark, _build_anchor(stem))
+    chapter = _Chapter(benchmark, _build_id(stem))
     _add_figure(
         chapter,
         "effects",
@@ -193,13 +194,13 @@ def _add_figure(
     name = re.sub(r"[^\w.-]+", "_", name)
     save_report_figure(figure, folder, name)
     svg = (folder / f"{name}.svg").read_text(encoding="utf-8")
-    embedded = Markup(embed_svg(svg, _build_anchor(name), html.escape(caption)))
+    embedded = Markup(embed_svg(svg, _build_id(name), html.escape(caption)))
     chapter.figures.setdefault(heading, []).append(ReportFigure(name, caption, embedded))
 
 
-def _build_anchor(text: str) -> str:
+def _build_id(text: str) -> str:
     """Returns a text as the id of a place in the page."""
-    return "id-" + re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return f"id-{build_anchor(text)}"
 
 
 def choose_examples(

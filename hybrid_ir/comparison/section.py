@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from hybrid_ir.comparison.load import Result
 from hybrid_ir.comparison.systems import System
+from hybrid_ir.evaluation.rank_table import VIEWS
 from hybrid_ir.evaluation.significance import ClusteredValues
 
-VIEWS = ("mono", "cross", "multi")
 # The columns of per_query.parquet that say what a row is about. All others are metrics.
 KEY_COLUMNS = ("view", "query", "question_id", "query_language", "passage_language")
 # Largest difference of a mean in metrics.json from that of its rows, for means up to 1.
@@ -206,7 +206,7 @@ class Section:
             seeds = []
             for result in system.results:
                 values_V = self.read_values(result, metric)
-                clustered = ClusteredValues.of(
+                clustered = ClusteredValues.from_rows(
                     values_V, self.rows.cluster_V, self.rows.setting_V, shape
                 )
                 if reference_CS is None:

@@ -138,11 +138,11 @@ def compare_with_baselines(
         paired_cells = cells_SK
         if micro:
             # All rows of a cell count as one setting.
-            paired = paired.pooled(cells_SK)
+            paired = paired.pool_cells(cells_SK)
             paired_cells = np.eye(len(cells), dtype=bool)
         rng = np.random.default_rng(resampling.seed)
         grid.p[system] = compute_randomisation_p_values(
-            paired.contributions(paired_cells), rng, flips
+            paired.compute_contributions(paired_cells), rng, flips
         )
         if intervals:
             low_K, high_K = compute_bootstrap_interval(

@@ -38,7 +38,7 @@ def hash_benchmark(benchmark: Benchmark) -> str | None:
 
 
 def _iterate_content(benchmark: Benchmark) -> Iterator[Any]:
-    """Everything of a benchmark that decides a number, as plain values."""
+    """Yields all of a benchmark that decides a number, as plain values."""
     yield list(benchmark.languages)
     query_languages = benchmark.query_languages.tolist()
     for row, (query, question) in enumerate(
@@ -90,7 +90,7 @@ def build_evaluation_card(
         "similarity": reading["similarity"],
         "ties": TIES,
         "ranks": RANKS,
-        "tie_rate": {view: to_json_number(results.macro(view)["tie_rate"]) for view in VIEWS},
+        "tie_rate": replace_nan({view: results.macro(view)["tie_rate"] for view in VIEWS}),
         "tokenizer_canary": reading["tokenizer_canary"],
         "device": describe_device(device),
         "threads": torch.get_num_threads(),
@@ -137,9 +137,15 @@ def describe_device(device: str) -> str:
     return device
 
 
-def to_json_number(value: float) -> float | None:
-    """Returns a number for JSON, which knows no NaN: None instead."""
-    return None if np.isnan(value) else float(value)
+def replace_nan(value: Any) -> Any:
+    """Returns the same plain values with None for NaN and infinity, which JSON does not know."""
+    if isinstance(value, dict):
+        return {name: replace_nan(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [replace_nan(item) for item in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
 
 
 def build_card_table(card: dict[str, Any]) -> Table:

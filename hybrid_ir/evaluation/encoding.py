@@ -78,7 +78,7 @@ class Chunk:
 
 
 def mark_relevant(benchmark: Benchmark) -> np.ndarray:
-    """Tells for each passage whether it is relevant to some query (passages, bool)."""
+    """Returns a mask of the passages that are relevant to some query."""
     is_relevant = np.zeros(len(benchmark.passages), bool)
     for rows in benchmark.relevant:
         is_relevant[np.asarray(rows, np.int64)] = True
@@ -130,7 +130,7 @@ class TokenChunks(Dataset):
                 self.chunks.append((stage, sorted_groups[start : start + texts_per_chunk]))
 
     def _split_passages(self, is_relevant: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Groups of equal passages: those of which some passage is relevant, and the others."""
+        """Returns the groups of equal passages with a relevant one among them, and the others."""
         relevant = []
         others = []
         for rows in group_equal_texts(self.stores["passage"]):
@@ -163,10 +163,10 @@ class TokenChunks(Dataset):
 
 def group_equal_texts(store: TokenStore) -> list[np.ndarray]:
     """Groups the rows of a token store that hold the same tokens, in order of appearance."""
-    rows_of: dict[bytes, list[int]] = {}
+    rows_by_tokens: dict[bytes, list[int]] = {}
     for row in range(len(store)):
-        rows_of.setdefault(store[row].tobytes(), []).append(row)
-    return [np.array(rows) for rows in rows_of.values()]
+        rows_by_tokens.setdefault(store[row].tobytes(), []).append(row)
+    return [np.array(rows) for rows in rows_by_tokens.values()]
 
 
 def sort_by_length(groups: list[np.ndarray], store: TokenStore) -> list[np.ndarray]:
@@ -263,7 +263,7 @@ class TextChunks:
     def _split_into_windows(
         self, rows: np.ndarray, texts: Sequence[Text]
     ) -> tuple[np.ndarray, Sequence[Text]]:
-        """The windows of passages, each with the row of its passage."""
+        """Returns the windows of passages, each with the row of its passage."""
         windows: list[Text] = []
         windows_per_text: list[int] = []
         for text in texts:

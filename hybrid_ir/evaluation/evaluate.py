@@ -18,10 +18,10 @@ from hybrid_ir.evaluation.postprocess import (
     build_correction,
     require_corrections,
     require_split,
-    select_questions,
 )
 from hybrid_ir.evaluation.report import write_result_files
 from hybrid_ir.evaluation.results import Results
+from hybrid_ir.evaluation.selection import select_questions
 from hybrid_ir.evaluation.streaming import StreamedRanking, require_relevant_passages
 from hybrid_ir.evaluation.top_k import TopK, write_trec_runs
 from hybrid_ir.files.atomic import SCRATCH_PREFIX
@@ -224,8 +224,8 @@ def evaluate(
         benchmark,
         encoder,
         settings,
-        scratch=None if scratch is None else Path(scratch),
-        embeddings=None if embeddings is None else Path(embeddings),
+        scratch=scratch,
+        embeddings=embeddings,
     )
     return evaluation
 
@@ -234,8 +234,8 @@ def evaluate_with_corrections(
     benchmark: Benchmark,
     encoder: TextEncoder,
     settings: EvaluationSettings,
-    scratch: Path | None = None,
-    embeddings: Path | None = None,
+    scratch: str | Path | None = None,
+    embeddings: str | Path | None = None,
 ) -> Iterator[Evaluation]:
     """Evaluates every correction of `settings.postprocess` from one encoding, `none` first.
 
@@ -251,7 +251,7 @@ def evaluate_with_corrections(
         ValueError: No query has a relevant passage, or a correction cannot be estimated on the
             split.
     """
-    names = sorted(dict.fromkeys(settings.postprocess), key=CORRECTION_NAMES.index)
+    names = sorted(set(settings.postprocess), key=CORRECTION_NAMES.index)
     require_relevant_passages(benchmark)
     split = None
     if names != ["none"]:
@@ -260,21 +260,21 @@ def evaluate_with_corrections(
     vectors: Iterable[EncodedRows] = EncodingPass(chunks)
     with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=scratch) as folder:
         if split is not None or embeddings is not None:
-            shards = VectorShards(embeddings or Path(folder), str(encoder.device))
-            for encoded in vectors:
-                shards.write(encoded)
-                if split is not None and settings.postprocess_on is None:
-                    split.add(encoded)
+            is_split_measured = split is not None and settings.postprocess_on is None
+            shards = VectorShards(
+                Path(folder if embeddings is None else embeddings), str(encoder.device)
+            )
+            _write_vectors(vectors, shards, split if is_split_measured else None)
             vectors = shards
         for name in names:
             correction = build_correction(
                 name, split, settings.postprocess_components, settings.postprocess_source
             )
-            ranking = rank_vectors(benchmark, vectors, encoder, settings, correction)
+            ranking = _rank_vectors(benchmark, vectors, encoder, settings, correction)
             yield Evaluation(
                 postprocess=name,
                 estimated_on=None if correction is None else _name_split(settings),
-                estimated_from=None if correction is None else split.counts(),
+                estimated_from=None if correction is None else split.count_vectors(),
                 results=ranking.results(),
                 windows=chunks.windows,
                 texts_cut=chunks.texts_cut(),
@@ -288,10 +288,20 @@ def evaluate_with_corrections(
             )
 
 
+def _write_vectors(
+    vectors: Iterable[EncodedRows], shards: VectorShards, split: EstimationSplit | None
+) -> None:
+    """Writes the vectors of a pass to disk, and adds them to a split that is measured itself."""
+    for encoded in vectors:
+        shards.write(encoded)
+        if split is not None:
+            split.add(encoded)
+
+
 def _prepare_split(
     names: Sequence[str], benchmark: Benchmark, encoder: TextEncoder, settings: EvaluationSettings
 ) -> EstimationSplit:
-    """The split on which corrections are estimated.
+    """Builds the split on which corrections are estimated.
 
     It is filled here if it is of another benchmark, else while the benchmark itself is encoded.
     """
@@ -309,11 +319,11 @@ def _prepare_split(
 
 
 def _name_split(settings: EvaluationSettings) -> str:
-    """What the card says of the split: `test` are the very texts that are measured."""
+    """Returns what the card says of the split: `test` are the very texts that are measured."""
     return "test" if settings.postprocess_on is None else settings.postprocess_on.name
 
 
-def rank_vectors(
+def _rank_vectors(
     benchmark: Benchmark,
     vectors: Iterable[EncodedRows],
     encoder: TextEncoder,
@@ -336,7 +346,7 @@ def rank_vectors(
 
 
 def _describe_reading(encoder: TextEncoder) -> dict[str, Any]:
-    """How texts become vectors, with what a card needs even if the encoder does not say it."""
+    """Describes how texts become vectors, with all that a card needs."""
     reading = {
         "precision": encoder.precision,
         "similarity": encoder.similarity,
@@ -370,7 +380,7 @@ def _require_ranges(
 
 
 def _to_data_frame(table: pa.Table) -> Union["pandas.DataFrame", pa.Table]:
-    """The table as a pandas DataFrame; as it is where pandas, an optional package, is missing."""
+    """Returns the table as a pandas DataFrame, or as it is where pandas is not installed."""
     try:
         import pandas  # noqa: F401
     except ImportError:

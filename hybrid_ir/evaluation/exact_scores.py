@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from hybrid_ir.evaluation.rank_table import ALL_LANGUAGES, OWN_LANGUAGE
 
 PRODUCTS_AT_ONCE = 1 << 18  # products held at once: 2 MB stay in the cache
+COMPARISONS_AT_ONCE = 1 << 20  # comparisons of relevant passages with each other held at once
 
 
 def compute_paired_dots(
@@ -142,9 +143,6 @@ class ScoreBands:
         pairs_P2 = self.is_in_doubt_QT[doubtful_Q].gather(1, doubtful_buckets).nonzero()
         pairs_P2[:, 0] = doubtful_Q[pairs_P2[:, 0]]
         return above_QR, pairs_P2
-
-
-COMPARISONS_AT_ONCE = 1 << 20  # comparisons of relevant passages with each other held at once
 
 
 @dataclass(frozen=True)

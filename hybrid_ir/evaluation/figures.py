@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from hybrid_ir.evaluation.results import Results
+from hybrid_ir.files.atomic import write_atomically
 from hybrid_ir.types import Benchmark
 
 LARGEST_FIGURE = 16.0  # inches
@@ -45,11 +46,11 @@ def draw_heat_map(results: Results, path: Path) -> None:
     """
     languages = results.benchmark.languages
     cells = results.matrix("map")
-    row_of = {language: row for row, language in enumerate(languages)}
+    places = {language: place for place, language in enumerate(languages)}
     multilingual = np.full((len(languages), 1), np.nan)
     for setting in results.settings:
         if setting.view == "multi":
-            multilingual[row_of[setting.query_language], 0] = setting.means["map"]
+            multilingual[places[setting.query_language], 0] = setting.means["map"]
     size, letters = choose_figure_size(len(languages))
     figure = Figure(figsize=(size + 1.6, size), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[len(languages), 1], sharey=True)
@@ -153,4 +154,5 @@ def draw_training_curves(metrics: Path, path: Path) -> None:
 def save_figure(figure: Figure, path: Path) -> None:
     """Writes a figure to a file, in the format that its name says."""
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=150)
+    with write_atomically(path) as file:
+        figure.savefig(file, format=path.suffix.removeprefix("."), dpi=150)

@@ -4,7 +4,6 @@ Shapes: Q queries, R relevant passages of a query (short rows are filled), L lan
 passages of all queries, M passages of a sample, N passages of a batch, D width of the vectors.
 """
 
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from scipy import stats
 
 from hybrid_ir.evaluation.metrics import ABOVE_OF_FILLING, Ranks, average_precision
 from hybrid_ir.evaluation.rank_table import ALL_LANGUAGES, RankTable
+from hybrid_ir.evaluation.selection import hash_id
 from hybrid_ir.evaluation.top_k import TopK
 
 SAMPLE_SIZE = 1000  # passages whose neighbours are looked for
@@ -138,7 +138,7 @@ def run_friedman_test(table: RankTable) -> dict[str, Any]:
 
 
 def _test_passage_languages(ranks_QL: np.ndarray, languages: Sequence[str]) -> dict[str, Any]:
-    """The Friedman test of the queries of one language."""
+    """Runs the Friedman test of the queries of one language."""
     places_QL = stats.rankdata(ranks_QL, axis=1)
     all_tie = (places_QL == places_QL[:, :1]).all()
     if all_tie:
@@ -244,11 +244,10 @@ def sample_rows(
         The chosen rows, ascending.
     """
 
-    def hash_id(place: int) -> tuple[int, str]:
-        name = str(passage_ids[int(rows[place])])
-        return zlib.crc32(name.encode()), name
+    def hash_passage(place: int) -> tuple[int, str]:
+        return hash_id(passage_ids[int(rows[place])])
 
-    places = sorted(range(len(rows)), key=hash_id)[:size]
+    places = sorted(range(len(rows)), key=hash_passage)[:size]
     return np.sort(rows[places])
 
 
@@ -275,7 +274,7 @@ class NeighbourLanguages:
             rows = torch.from_numpy(rows_N[is_of_language]).to(vectors_ND.device)
             self.top.take(0, scores, rows, int(language))
 
-    def same_language_share(self) -> float:
+    def compute_same_language_share(self) -> float:
         """Averages over the sample the share of the nearest passages that are in its language."""
         neighbours_MK = self.top.languages_QK.numpy()
         if len(neighbours_MK) == 0:

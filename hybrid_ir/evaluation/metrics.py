@@ -127,7 +127,7 @@ def compute_metrics(ranks: Ranks, metrics: Sequence[str]) -> dict[str, np.ndarra
 
 
 def is_known_metric(name: str) -> bool:
-    """Tells whether there is a metric of this name, with a cut-off where it needs one."""
+    """Returns whether there is a metric of this name, with a cut-off where it needs one."""
     if name in METRICS:
         return True
     family, _, cut_off = name.partition("@")
@@ -135,7 +135,7 @@ def is_known_metric(name: str) -> bool:
 
 
 def average_precision(ranks: Ranks) -> np.ndarray:
-    """Average precision: the mean over relevant passages of the precision at their rank.
+    """Computes average precision: the mean over relevant passages of the precision at their rank.
 
     The value of each tie group is a closed form.
     """
@@ -156,17 +156,17 @@ def average_precision(ranks: Ranks) -> np.ndarray:
 
 
 def recall(ranks: Ranks, k: int) -> np.ndarray:
-    """Share of the relevant passages that are among the first k."""
+    """Computes the share of the relevant passages that are among the first k."""
     return ranks.average(probability_in_top(ranks, k))
 
 
 def probability_in_top(ranks: Ranks, k: int) -> np.ndarray:
-    """Probability that each relevant passage is among the first k (V, R)."""
+    """Computes the probability of each relevant passage to be among the first k (V, R)."""
     return np.clip((k - ranks.above_VR) / (ranks.tied_VR + 1), 0, 1)
 
 
 def ndcg(ranks: Ranks, k: int) -> np.ndarray:
-    """Normalised discounted cumulative gain of the first k.
+    """Computes the normalised discounted cumulative gain of the first k.
 
     The gain is the grade and the discount log2(rank + 1). The ideal ranking has the highest grades
     first, as in trec_eval.
@@ -186,7 +186,7 @@ def ndcg(ranks: Ranks, k: int) -> np.ndarray:
 
 
 def reciprocal_rank(ranks: Ranks, k: int) -> np.ndarray:
-    """1 / rank of the first relevant passage, 0 if it is beyond rank k."""
+    """Computes 1 / rank of the first relevant passage, 0 if it is beyond rank k."""
     group = ranks.first_group
     value = np.zeros(len(group.above_V))
     # probability that the first relevant passage of the group is its j-th passage
@@ -200,7 +200,7 @@ def reciprocal_rank(ranks: Ranks, k: int) -> np.ndarray:
 
 
 def complete(ranks: Ranks, k: int) -> np.ndarray:
-    """Whether all relevant passages are among the first k (Complete@k, 2604.05684)."""
+    """Returns whether all relevant passages are among the first k (Complete@k, 2604.05684)."""
     group = ranks.last_group
     room = np.clip(k - group.above_V, 0, group.size_V)
     probability = np.ones(len(room))
@@ -211,19 +211,19 @@ def complete(ranks: Ranks, k: int) -> np.ndarray:
 
 
 def max_rank(ranks: Ranks) -> np.ndarray:
-    """Rank of the last relevant passage (Max@R, 2604.05684)."""
+    """Returns the rank of the last relevant passage (Max@R, 2604.05684)."""
     group = ranks.last_group
     return group.above_V + (group.size_V + 1) * group.relevant_V / (group.relevant_V + 1)
 
 
 def min_rank(ranks: Ranks) -> np.ndarray:
-    """Rank of the first relevant passage."""
+    """Returns the rank of the first relevant passage."""
     group = ranks.first_group
     return group.above_V + (group.size_V + 1) / (group.relevant_V + 1)
 
 
 def max_rank_normalised(ranks: Ranks) -> np.ndarray:
-    """Rank of the last relevant passage on a logarithmic scale from 0 to 100 (2604.05684).
+    """Maps the rank of the last relevant passage to a logarithmic scale of 0 to 100 (2604.05684).
 
     100 means that the relevant passages come first, 0 that the last of them ends the ranking.
     """
@@ -234,7 +234,7 @@ def max_rank_normalised(ranks: Ranks) -> np.ndarray:
 
 
 def rank_distance(ranks: Ranks) -> np.ndarray:
-    """Rank of the last minus rank of the first relevant passage (2408.10536).
+    """Returns the rank of the last minus that of the first relevant passage (2408.10536).
 
     NaN for a query with a single relevant passage.
     """
@@ -242,23 +242,23 @@ def rank_distance(ranks: Ranks) -> np.ndarray:
 
 
 def rank_distance_excess(ranks: Ranks) -> np.ndarray:
-    """Rank distance beyond the least possible one."""
+    """Returns the rank distance beyond the least possible one."""
     return rank_distance(ranks) - (ranks.count_V - 1)
 
 
 def rank_distance_normalised(ranks: Ranks) -> np.ndarray:
-    """Rank distance as a share of the pool."""
+    """Returns the rank distance as a share of the pool."""
     return rank_distance(ranks) / ranks.pool_size
 
 
 def other_languages_recall(ranks: Ranks, k: int) -> np.ndarray:
-    """Recall of the relevant passages that are not in the query's language (TLR, 2606.18801)."""
+    """Computes recall of what is not in the query's language (TLR, 2606.18801)."""
     other_language_VR = ranks.present_VR & ~ranks.same_language_VR
     return ranks.average(probability_in_top(ranks, k), other_language_VR)
 
 
 def own_language_first(ranks: Ranks) -> np.ndarray:
-    """Whether the best relevant passage is in the query's language (LPR@1).
+    """Returns whether the best relevant passage is in the query's language (LPR@1).
 
     NaN unless a query has relevant passages in its own and in other languages.
     """
@@ -270,7 +270,7 @@ def own_language_first(ranks: Ranks) -> np.ndarray:
 
 
 def tie_rate(ranks: Ranks) -> np.ndarray:
-    """Share of the relevant passages that tie with some other passage."""
+    """Computes the share of the relevant passages that tie with some other passage."""
     return ranks.average(ranks.tied_VR > 0)
 
 

@@ -6,7 +6,6 @@ Shapes: N vectors of texts, W vectors of windows (N where each text has one), D 
 R components.
 """
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -114,7 +113,7 @@ class EstimationSplit:
     def _average_answers(self, rows: np.ndarray) -> torch.Tensor:
         return torch.stack([self.answer_vectors[int(row)] for row in rows]).mean(0)
 
-    def counts(self) -> dict[str, dict[str, int]]:
+    def count_vectors(self) -> dict[str, dict[str, int]]:
         """Returns the number of vectors by role and language, for the card."""
         counts: dict[str, dict[str, int]] = {role: {} for role in ROLES}
         for (role, language), moments in self.moments.items():
@@ -292,43 +291,6 @@ def find_translations(
     return list(translations.values())
 
 
-def select_questions(benchmark: Benchmark, most: int) -> Benchmark:
-    """Selects questions of a benchmark with all their translations and relevant passages.
-
-    Questions are chosen by a hash of their ids, so that they are the same in all languages.
-
-    Args:
-        benchmark: to choose from.
-        most: how many questions of each language to choose at most.
-
-    Returns:
-        A benchmark without any other queries and passages.
-    """
-
-    def hash_question(name: str) -> tuple[int, str]:
-        return zlib.crc32(str(name).encode()), str(name)
-
-    chosen: set[str] = set()
-    for language in range(len(benchmark.languages)):
-        rows = np.flatnonzero(benchmark.query_languages == language)
-        questions = {benchmark.question_ids[int(row)] for row in rows}
-        chosen.update(sorted(questions, key=hash_question)[:most])
-    queries = [row for row, name in enumerate(benchmark.question_ids) if name in chosen]
-    relevant = [benchmark.relevant[row] for row in queries]
-    passages = np.unique(np.concatenate([np.zeros(0, np.int64), *relevant]))
-    return replace(
-        benchmark,
-        queries=[benchmark.queries[row] for row in queries],
-        query_languages=benchmark.query_languages[queries],
-        question_ids=[benchmark.question_ids[row] for row in queries],
-        passages=[benchmark.passages[int(row)] for row in passages],
-        passage_languages=np.asarray(benchmark.passage_languages)[passages],
-        passage_ids=[benchmark.passage_ids[int(row)] for row in passages],
-        relevant=[np.searchsorted(passages, rows) for rows in relevant],
-        grades=None,
-    )
-
-
 def require_corrections(names: Sequence[str], on: str | None) -> None:
     """Checks the names of corrections, and that it is said on which texts they are estimated.
 
@@ -374,19 +336,19 @@ def require_split(
     if "lir" in names and components < 1:
         raise ValueError(f"postprocess_components={components} must be at least 1")
     if "shift" in names:
-        for language in list_used_languages("passage", benchmark):
+        for language in _list_used_languages("passage", benchmark):
             if language != source:
                 find_translations(split, language, source)
 
 
-def list_used_languages(role: Role, benchmark: Benchmark) -> list[str]:
+def _list_used_languages(role: Role, benchmark: Benchmark) -> list[str]:
     """Lists the languages that have queries or passages, in the order of the benchmark."""
     return [benchmark.languages[code] for code in np.unique(get_languages(benchmark, role))]
 
 
 def _require_languages(role: Role, benchmark: Benchmark, split: Benchmark) -> None:
-    available = set(list_used_languages(role, split))
-    missing = sorted(set(list_used_languages(role, benchmark)) - available)
+    available = set(_list_used_languages(role, split))
+    missing = sorted(set(_list_used_languages(role, benchmark)) - available)
     if missing:
         raise ValueError(
             f"postprocess_on={split.name} has no {role} in {missing}, only in "

@@ -43,8 +43,8 @@ class RankCounter:
 
     The counts are those of exact float64 scores. A matrix product decides all scores except those
     within its rounding error of a relevant passage's score, and `compute_paired_dots` decides
-    those. So batching, order, sharding and device change nothing. Counters that saw different
-    passages can be merged; across processes, sum every tensor of `sums()`.
+    those. So batching, order, sharding and device change nothing. Where several processes count
+    different passages, sum every tensor of `sums()` over them.
 
     Args:
         queries_QD: vectors of the queries.
@@ -115,7 +115,7 @@ class RankCounter:
         return torch.as_tensor(values).long().to(self.device)
 
     def _create_sums(self, shape: tuple[int, int], relevant: int) -> dict[str, torch.Tensor]:
-        """Zeros for everything that is counted."""
+        """Returns zeros for all that is counted."""
 
         def zeros(*size: int, dtype: torch.dtype) -> torch.Tensor:
             return torch.zeros(*size, dtype=dtype, device=self.device)
@@ -244,18 +244,9 @@ class RankCounter:
             self._add_counts("tied", query, (scores_P1 == relevant_PR) * times_P1, language)
 
     def sums(self) -> dict[str, torch.Tensor]:
-        """Returns all counts, which add up over counters of the same queries."""
+        """Returns all counts, which can be summed over counters that saw different passages."""
         self._count_waiting()
         return self._sums
-
-    def merge(self, other: "RankCounter") -> "RankCounter":
-        """Takes over the counts of a counter of the same queries that saw other passages."""
-        same = torch.equal(self.relevant.scores_QR, other.relevant.scores_QR.to(self.device))
-        assert same, "counters of different queries or relevant passages"
-        other_sums = other.sums()
-        for name, total in self.sums().items():
-            total += other_sums[name].to(self.device)
-        return self
 
     def table(self) -> RankTable:
         """Finishes counting and returns the counts; call it once.

@@ -69,14 +69,14 @@ def iterate_pools(table: RankTable) -> Iterator[PoolRanks]:
     yield select_ranks(table, "multi", MULTILINGUAL, every_query_Q)
 
 
-def select_ranks(table: RankTable, view: str, language: int, asked_Q: np.ndarray) -> PoolRanks:
+def select_ranks(table: RankTable, view: str, language: int, is_asked_Q: np.ndarray) -> PoolRanks:
     """Selects the ranks of the relevant passages in one pool, sorted for each query.
 
     Args:
         table: the counts.
         view: to which the pool belongs.
         language: of the pool, or MULTILINGUAL.
-        asked_Q: which queries ask this pool; those with nothing relevant in it are left out.
+        is_asked_Q: which queries ask this pool; those with nothing relevant in it are left out.
     """
     if language == MULTILINGUAL:
         pool = ALL_LANGUAGES
@@ -86,7 +86,7 @@ def select_ranks(table: RankTable, view: str, language: int, asked_Q: np.ndarray
         pool = OWN_LANGUAGE
         pool_size = int(table.pool_sizes[language])
         present_QR = table.relevant_languages == language
-    queries_V = (asked_Q & present_QR.any(1)).nonzero()[0]
+    queries_V = (is_asked_Q & present_QR.any(1)).nonzero()[0]
     present_VR = present_QR[queries_V]
     count_V = present_VR.sum(1)
     above_VR = table.above[queries_V, :, pool].astype(np.int64)

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Plain
 
-from hybrid_ir.evaluation.card import build_card_table
+from hybrid_ir.evaluation.card import build_card_table, replace_nan
 from hybrid_ir.evaluation.figures import draw_heat_map, draw_one_target
 from hybrid_ir.evaluation.language_bias import compute_alignment, compute_language_bias
 from hybrid_ir.evaluation.rank_table import VIEWS
-from hybrid_ir.evaluation.results import Results
+from hybrid_ir.evaluation.results import Results, count_possible_queries
 from hybrid_ir.files.atomic import write_atomically, write_text_atomically
 
 SHOWN_METRICS = {
@@ -88,9 +88,8 @@ def write_result_files(results: Results, card: dict[str, Any], folder: Path) -> 
 
 def describe_exclusions(results: Results) -> list[str]:
     """Says in words what was left out of means, one line each."""
-    queries = len(results.benchmark.queries)
-    other_languages = len(results.benchmark.languages) - 1
-    totals = {"mono": queries, "cross": queries * other_languages, "multi": queries}
+    benchmark = results.benchmark
+    totals = count_possible_queries(len(benchmark.queries), len(benchmark.languages))
     reasons = {
         "mono": "queries have no relevant passage in their own language",
         "cross": "pairs of a query and another language have no relevant passage",
@@ -110,7 +109,7 @@ def describe_exclusions(results: Results) -> list[str]:
 
 
 def results_to_dict(results: Results) -> dict[str, Any]:
-    """Returns everything but the per-query values as plain values; None is what is undefined."""
+    """Returns the content of metrics.json: plain values, with None for what is undefined."""
     source = results.benchmark.source
     record = {
         "benchmark": {
@@ -147,17 +146,6 @@ def measure_language_bias(results: Results) -> dict[str, Any]:
             with np.errstate(divide="ignore", invalid="ignore"):
                 measures[f"{name}_over_corpus"] = (np.array(mix_LL) / corpus_share_L).tolist()
     return measures
-
-
-def replace_nan(value: Any) -> Any:
-    """Returns the same plain values with None for NaN and infinity, which JSON does not know."""
-    if isinstance(value, dict):
-        return {name: replace_nan(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [replace_nan(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
 
 
 def build_views_table(results: Results) -> Table:
@@ -241,18 +229,18 @@ def build_languages_table(results: Results) -> Table:
     table.add_column("query language", justify="left")
     for column in (*VIEWS, "rank distance"):
         table.add_column(column, justify="right")
-    means_of: dict[tuple[str, str], list[dict[str, float]]] = {}
+    means_by_setting: dict[tuple[str, str], list[dict[str, float]]] = {}
     for setting in results.settings:
         key = (setting.query_language, setting.view)
-        means_of.setdefault(key, []).append(setting.means)
+        means_by_setting.setdefault(key, []).append(setting.means)
     for language in languages[:SHOWN_LANGUAGES]:
         cells = []
         for view in VIEWS:
-            values = [means["map"] for means in means_of.get((language, view), [])]
+            values = [means["map"] for means in means_by_setting.get((language, view), [])]
             cells.append(_format_share(np.mean(values) if values else None))
         distance = None
-        if (language, "multi") in means_of:
-            distance = means_of[language, "multi"][0]["rank_distance"]
+        if (language, "multi") in means_by_setting:
+            distance = means_by_setting[language, "multi"][0]["rank_distance"]
         table.add_row(Plain(language), *cells, format_number(distance, "rank_distance"))
     return table
 

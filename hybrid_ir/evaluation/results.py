@@ -230,21 +230,25 @@ def _compute_values(
     pools: Sequence[PoolRanks], metrics: Sequence[str], metrics_across_languages: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """Computes the metrics of all pools, one array (V) each; NaN where a view lacks a metric."""
-    every_metric = list(dict.fromkeys([*metrics, *metrics_across_languages]))
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in every_metric}
+    all_metrics = list(dict.fromkeys([*metrics, *metrics_across_languages]))
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in all_metrics}
     for pool in pools:
-        names = every_metric if pool.view == "multi" else metrics
+        names = all_metrics if pool.view == "multi" else metrics
         values = compute_metrics(pool.ranks, names)
         undefined_V = np.full(len(pool.queries_V), np.nan)
-        for name in every_metric:
+        for name in all_metrics:
             parts[name].append(values.get(name, undefined_V))
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
+def count_possible_queries(queries: int, languages: int) -> dict[str, int]:
+    """Counts per view how often a query asks a pool: in cross, that of every other language."""
+    return {"mono": queries, "cross": queries * (languages - 1), "multi": queries}
+
+
 def _count_queries_without_relevant(table: RankTable, view_V: np.ndarray) -> dict[str, int]:
-    """Counts per view what could be asked and has no row; in cross, queries times languages."""
-    queries = len(table.query_languages)
-    possible = {"mono": queries, "cross": queries * (len(table.languages) - 1), "multi": queries}
+    """Counts per view what could be asked and has no row."""
+    possible = count_possible_queries(len(table.query_languages), len(table.languages))
     counts = {}
     for number, view in enumerate(VIEWS):
         counts[view] = possible[view] - int((view_V == number).sum())
@@ -252,7 +256,7 @@ def _count_queries_without_relevant(table: RankTable, view_V: np.ndarray) -> dic
 
 
 def _encode_names(places: np.ndarray, names: Iterable[str]) -> pa.DictionaryArray:
-    """A column of names, each stored once."""
+    """Returns a column of names, each of which is stored once."""
     return pa.DictionaryArray.from_arrays(
         pa.array(places.astype(np.int32)), pa.array(list(names), pa.string())
     )

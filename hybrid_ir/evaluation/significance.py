@@ -25,7 +25,7 @@ class ClusteredValues:
     counts_CS: np.ndarray
 
     @classmethod
-    def of(
+    def from_rows(
         cls,
         values_V: np.ndarray,
         cluster_V: np.ndarray,
@@ -47,7 +47,7 @@ class ClusteredValues:
         counts = np.bincount(place_V, minlength=clusters * settings)
         return cls(sums.reshape(shape).astype(float), counts.reshape(shape).astype(float))
 
-    def pooled(self, cells_SK: np.ndarray) -> "ClusteredValues":
+    def pool_cells(self, cells_SK: np.ndarray) -> "ClusteredValues":
         """Takes the rows of each cell as one setting.
 
         The mean of a cell is then the mean over its rows (micro), not over its settings (macro).
@@ -55,7 +55,7 @@ class ClusteredValues:
         weights_SK = cells_SK.astype(float)
         return ClusteredValues(self.sums_CS @ weights_SK, self.counts_CS @ weights_SK)
 
-    def contributions(self, cells_SK: np.ndarray) -> np.ndarray:
+    def compute_contributions(self, cells_SK: np.ndarray) -> np.ndarray:
         """Computes each cluster's share (C, K) of the mean of each cell.
 
         The sum over clusters is the mean. NaN for a cell in which nothing is defined.
@@ -66,9 +66,9 @@ class ClusteredValues:
         weights_SK = used_SK / np.maximum(counts_S, 1)[:, None] / np.maximum(settings_K, 1)
         return np.where(settings_K > 0, self.sums_CS @ weights_SK, np.nan)
 
-    def means(self, cells_SK: np.ndarray) -> np.ndarray:
+    def compute_means(self, cells_SK: np.ndarray) -> np.ndarray:
         """Computes the mean of each cell (K)."""
-        return self.contributions(cells_SK).sum(0)
+        return self.compute_contributions(cells_SK).sum(0)
 
 
 def compute_randomisation_p_values(
@@ -188,7 +188,7 @@ def compute_effect(
         cells_SK: which settings make up each cell.
         higher_is_better: whether a positive difference is good.
     """
-    contributions_CK = difference.contributions(cells_SK)
+    contributions_CK = difference.compute_contributions(cells_SK)
     has_rows_CK = difference.counts_CS @ cells_SK > 0
     clusters_K = has_rows_CK.sum(0)
     differences_CK = np.where(has_rows_CK, contributions_CK * clusters_K, np.nan)

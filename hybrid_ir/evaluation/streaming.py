@@ -129,7 +129,7 @@ class StreamedRanking:
             )
 
     def _start_counting(self) -> None:
-        """Makes the counter: with all queries and relevant passages, thresholds are known."""
+        """Creates the counter, once all queries and relevant passages are there."""
         if self._counter is not None:
             return
         benchmark = self.benchmark
@@ -183,7 +183,7 @@ class StreamedRanking:
     def _sample_neighbours(
         self, rows_U: np.ndarray, relevant: EncodedRows
     ) -> NeighbourLanguages | None:
-        """A sample of the relevant passages that will see its neighbours; of unit vectors only."""
+        """Samples relevant passages, to look for their neighbours; None unless of unit length."""
         distance_to_unit_W = (relevant.vectors_ND.norm(dim=1) - 1).abs()
         if not distance_to_unit_W.max() < UNIT_TOLERANCE:
             return None
@@ -199,7 +199,7 @@ class StreamedRanking:
             self._neighbours.add(encoded.rows_N, encoded.vectors_ND, languages_N)
 
     def _gather(self, stage: str) -> EncodedRows:
-        """All vectors of a stage, of all processes, in the order of their rows.
+        """Returns all vectors of a stage, of all processes, in the order of their rows.
 
         They are no longer held afterwards.
         """
@@ -212,19 +212,19 @@ class StreamedRanking:
         return EncodedRows(stage, rows_N.cpu().numpy(), vectors_ND[order_N])
 
     def _measure_geometry(self) -> dict[str, Any]:
-        """The languages at the top by query language, and the geometry of relevant passages."""
+        """Measures the languages at the top of the rankings and the geometry of the vectors."""
         if not self.with_geometry:
             return {}
         geometry: dict[str, Any] = {f"language_mix@{TOP_PASSAGES}": self._measure_language_mix()}
         if self._neighbours is not None:
-            geometry["same_language_neighbours"] = self._neighbours.same_language_share()
+            geometry["same_language_neighbours"] = self._neighbours.compute_same_language_share()
             geometry["uniformity"] = compute_uniformity(self._neighbours.vectors_MD)
         return geometry
 
     def _measure_language_mix(self) -> list[list[float]]:
-        """The share of each language at the top, averaged by query language (L, L)."""
+        """Averages the share of each language at the top by query language (L, L)."""
         benchmark = self.benchmark
-        shares_QL = self._top.language_shares(TOP_PASSAGES, len(benchmark.languages))
+        shares_QL = self._top.compute_language_shares(TOP_PASSAGES, len(benchmark.languages))
         mix = []
         with warnings.catch_warnings():  # a language without queries has no mean
             warnings.simplefilter("ignore", RuntimeWarning)
@@ -243,6 +243,6 @@ def require_relevant_passages(benchmark: Benchmark) -> None:
 
 
 def _select(encoded: EncodedRows, is_chosen_N: np.ndarray) -> EncodedRows:
-    """Some rows of a chunk."""
+    """Selects some rows of a chunk."""
     chosen_N = torch.from_numpy(is_chosen_N).to(encoded.vectors_ND.device)
     return EncodedRows(encoded.stage, encoded.rows_N[is_chosen_N], encoded.vectors_ND[chosen_N])

@@ -24,7 +24,7 @@ DIGITS = 12
 
 
 class ScoreListener(Protocol):
-    """Something else that wants to see the scores that a RankCounter counts."""
+    """An object that sees all scores that a RankCounter counts."""
 
     def take(
         self, first_query: int, scores_BN: torch.Tensor, rows_N: torch.Tensor, language: int
@@ -121,7 +121,7 @@ class TopK:
                     every_query, scores_WQK[process], rows_WQK[process], languages_WQK[process]
                 )
 
-    def language_shares(self, k: int, languages: int) -> np.ndarray:
+    def compute_language_shares(self, k: int, languages: int) -> np.ndarray:
         """Computes the share of each language in the first k of every query (Q, L).
 
         Passages that tie at place k share what is left of the k places. This is exact unless the

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 
 from hybrid_ir.files.atomic import write_atomically
 from hybrid_ir.latency.statistics import sort_languages_by_tokens
-from hybrid_ir.latency.study import Study
+from hybrid_ir.latency.study import STAGES, Study
 
-STAGES = ("tokenise", "encode", "search", "total")
 # for colour-blind readers
 COLOURS = (
     "#0072B2",

@@ -17,7 +17,7 @@ from rich.text import Text as PlainText
 
 from hybrid_ir.files.atomic import write_atomically, write_text_atomically
 from hybrid_ir.latency.backends import get_module
-from hybrid_ir.latency.figures import STAGES, draw_languages, draw_stages
+from hybrid_ir.latency.figures import draw_languages, draw_stages
 from hybrid_ir.latency.settings import LatencySettings
 from hybrid_ir.latency.statistics import (
     Row,
@@ -26,7 +26,7 @@ from hybrid_ir.latency.statistics import (
     build_latency_rows,
     sort_languages_by_tokens,
 )
-from hybrid_ir.latency.study import Study
+from hybrid_ir.latency.study import STAGES, Study
 from hybrid_ir.system.environment import PACKAGES, get_installed_version, read_git_state
 from hybrid_ir.types import Benchmark, TextEncoder
 

@@ -28,7 +28,7 @@ from hybrid_ir.latency.search import (
     compute_overlap,
 )
 from hybrid_ir.latency.settings import LatencySettings, Search, Unavailable
-from hybrid_ir.latency.study import Study, Units, cut_into_units
+from hybrid_ir.latency.study import Study, Timings, Units, cut_into_units
 from hybrid_ir.system.environment import PROGRESS_COLUMNS
 from hybrid_ir.types import Benchmark, TextEncoder
 
@@ -63,13 +63,9 @@ def run_latency_session(
             "max_queries"
         )
     widths = {label: encoder.reading()["width"] for label, encoder in models.items()}
-    pool_widths = list(widths.values())
-    if settings.pool_vectors == "random":
-        pool_widths = sorted(set(pool_widths))  # models of one width share a pool
-    some_encoder = next(iter(models.values()))
-    check_memory(settings, pool_widths, some_encoder.device)
+    first_encoder = next(iter(models.values()))
+    check_memory(settings, _list_pool_widths(widths, settings), first_encoder.device)
 
-    units_by_size = [cut_into_units(benchmark, size) for size in settings.batch_sizes]
     contestants, left_out = _build_contestants(models, settings, console)
     measured_models = {
         contestant.checkpoint: models[contestant.checkpoint] for contestant in contestants
@@ -81,6 +77,24 @@ def run_latency_session(
         contestants[number] = replace(contestant, searches=functions)
         tokens[contestant.checkpoint] = count_tokens(contestant, benchmark.queries)
 
+    timings = _time_batch_sizes(contestants, benchmark, settings)
+    names = [(contestant.checkpoint, contestant.backend) for contestant in contestants]
+    study = Study(benchmark, names, search_setup.searches, tokens, timings)
+    return study, search_setup.card, left_out + search_setup.left_out
+
+
+def _list_pool_widths(widths: dict[str, int], settings: LatencySettings) -> list[int]:
+    """Returns the width of every pool; models of one width share a pool of random vectors."""
+    if settings.pool_vectors == "random":
+        return sorted(set(widths.values()))
+    return list(widths.values())
+
+
+def _time_batch_sizes(
+    contestants: list[Contestant], benchmark: Benchmark, settings: LatencySettings
+) -> list[Timings]:
+    """Times all contestants with each batch size."""
+    units_by_size = [cut_into_units(benchmark, size) for size in settings.batch_sizes]
     timings = []
     with _show_progress(units_by_size, settings) as advance:
         for units in units_by_size:
@@ -95,9 +109,7 @@ def run_latency_session(
                     advance,
                 )
             )
-    names = [(contestant.checkpoint, contestant.backend) for contestant in contestants]
-    study = Study(benchmark, names, search_setup.searches, tokens, timings)
-    return study, search_setup.card, left_out + search_setup.left_out
+    return timings
 
 
 def _build_contestants(

@@ -76,17 +76,7 @@ def compare_latencies(
     Raises:
         ValueError: shapes differ, or a latency is not above 0.
     """
-    are_paired = first_RU.shape == second_RU.shape and first_RU.shape[1:] == clusters_U.shape
-    if not are_paired or first_RU.size == 0:
-        raise ValueError(
-            f"latencies of shapes {first_RU.shape} and {second_RU.shape} with {clusters_U.shape} "
-            "clusters are not paired: give rounds x units twice, and a cluster per unit"
-        )
-    if first_RU.min() <= 0 or second_RU.min() <= 0:
-        raise ValueError(
-            "a latency of 0 or less has no ratio: the clock of this machine is too coarse for such "
-            "a stage"
-        )
+    _require_pairs(first_RU, second_RU, clusters_U)
     ratio_U = np.log(np.median(second_RU, axis=0)) - np.log(np.median(first_RU, axis=0))
     _, clusters_U = np.unique(clusters_U, return_inverse=True)
     questions = int(clusters_U.max()) + 1
@@ -99,8 +89,7 @@ def compare_latencies(
     p = None
     verdict: Verdict = "inconclusive"
     if questions >= FEWEST_CLUSTERS:
-        resamples_beyond = max((means_B >= bound).sum(), (means_B <= -bound).sum())
-        p = float((1 + resamples_beyond) / (resamples + 1))
+        p = _compute_p_value(means_B, bound)
         verdict = decide(mean_low, mean_high, bound)
     return Equivalence(
         mean=float(ratio_U.mean()),
@@ -113,6 +102,27 @@ def compare_latencies(
         questions=questions,
         verdict=verdict,
     )
+
+
+def _require_pairs(first_RU: np.ndarray, second_RU: np.ndarray, clusters_U: np.ndarray) -> None:
+    """Raises ValueError unless the latencies are those of the same units, and all above 0."""
+    are_paired = first_RU.shape == second_RU.shape and first_RU.shape[1:] == clusters_U.shape
+    if not are_paired or first_RU.size == 0:
+        raise ValueError(
+            f"latencies of shapes {first_RU.shape} and {second_RU.shape} with {clusters_U.shape} "
+            "clusters are not paired: give rounds x units twice, and a cluster per unit"
+        )
+    if first_RU.min() <= 0 or second_RU.min() <= 0:
+        raise ValueError(
+            "a latency of 0 or less has no ratio: the clock of this machine is too coarse for such "
+            "a stage"
+        )
+
+
+def _compute_p_value(means_B: np.ndarray, bound: float) -> float:
+    """Computes the larger p value of the two one-sided tests from the means of resamples."""
+    resamples_beyond = max((means_B >= bound).sum(), (means_B <= -bound).sum())
+    return float((1 + resamples_beyond) / (len(means_B) + 1))
 
 
 def decide(low: float, high: float, bound: float) -> Verdict:
@@ -234,8 +244,8 @@ def sort_languages_by_tokens(study: Study) -> list[str]:
     means = {
         int(language): tokens_Q[language_Q == language].mean() for language in np.unique(language_Q)
     }
-    in_order = sorted(means, key=means.get, reverse=True)
-    return [study.benchmark.languages[language] for language in in_order]
+    sorted_languages = sorted(means, key=means.get, reverse=True)
+    return [study.benchmark.languages[language] for language in sorted_languages]
 
 
 def build_equivalence_rows(study: Study, margin: float, seed: int) -> list[Row]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from hybrid_ir.latency.settings import Search
 from hybrid_ir.types import Benchmark
 
+STAGES = ("tokenise", "encode", "search", "total")  # of a unit with one search
 # places on the axis S; further searches follow the first
 TOKENISE = 0
 ENCODE = 1

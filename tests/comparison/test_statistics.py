@@ -9,12 +9,12 @@ import pytest
 from hybrid_ir.comparison.build_sections import build_sections
 from hybrid_ir.comparison.comparison import compare
 from hybrid_ir.comparison.load import load_results
-from hybrid_ir.comparison.section import VIEWS
 from hybrid_ir.comparison.statistics import (
     Resampling,
     adjust_family,
     compare_with_baselines,
 )
+from hybrid_ir.evaluation.rank_table import VIEWS
 from hybrid_ir.evaluation.significance import adjust_holm
 from tests.support.comparison_results import (
     build_benchmark,

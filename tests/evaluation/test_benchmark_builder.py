@@ -5,13 +5,13 @@ import zlib
 import numpy as np
 import pytest
 
-from hybrid_ir.evaluation.benchmarks.builder import BenchmarkBuilder, Query, select_queries
+from hybrid_ir.evaluation.benchmarks.builder import BenchmarkBuilder, Query
 from hybrid_ir.evaluation.benchmarks.choices import (
     check_option,
     choose_languages,
-    choose_questions,
     record_choices,
 )
+from hybrid_ir.evaluation.selection import choose_questions, select_queries
 from hybrid_ir.files.json_lines import Judgement
 from hybrid_ir.types import Benchmark, Source
 from tests.support.benchmarks import find_answers
@@ -149,7 +149,7 @@ def test_data_of_another_size_than_the_release_is_a_problem():
     assert "1 error in" in str(raised.value)
 
 
-def test_wrong_choices_are_named_together():
+def test_all_choices_that_are_not_allowed_are_named_together():
     errors = check_option("split", "x", ("dev", "test"))
     with pytest.raises(ValueError) as raised:
         choose_languages("made", ["en", "xx"], ["en", "de"], 0, errors)

@@ -241,7 +241,7 @@ def test_what_is_wrong_in_a_corpus_is_named_by_its_line(tmp_path, corpus, messag
             load(folder, str(tmp_path / "cache"))
         for message in messages:
             assert f"corpus.jsonl, {message}" in str(raised.value)
-    assert list((tmp_path / "cache/texts").glob(".writing*")) == []
+    assert list((tmp_path / "cache").rglob("*.arrow*")) == []  # temporary files included
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def test_files_that_are_not_the_released_ones_are_refused(shared, tmp_path):
         assert message in str(raised.value)
 
 
-def test_wrong_choices_are_all_named():
+def test_all_choices_that_are_not_allowed_are_named():
     with pytest.raises(ValueError) as raised:
         xquad_r.load(
             "nowhere", queries="some", candidates="words", languages=["en", "xx"], max_queries=0

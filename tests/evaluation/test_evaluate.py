@@ -216,7 +216,7 @@ def test_corrections_share_one_encoding(numbers_benchmark, encoder):
     assert len(values) == 3
 
 
-def test_passages_that_read_alike_tie(numbers_benchmark, encoder):
+def test_passages_of_equal_tokens_tie(numbers_benchmark, encoder):
     benchmark = replace(
         numbers_benchmark,
         passages=[*numbers_benchmark.passages, numbers_benchmark.passages[5]],

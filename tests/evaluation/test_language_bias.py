@@ -222,7 +222,7 @@ def test_neighbours_are_those_of_a_brute_force(seed, batches):
     np.fill_diagonal(scores, -2)
     nearest = np.argsort(-scores[sample], axis=1)[:, :10]
     expected = (languages[nearest] == languages[sample][:, None]).mean()
-    assert neighbours.same_language_share() == pytest.approx(expected)
+    assert neighbours.compute_same_language_share() == pytest.approx(expected)
 
 
 def test_fewer_neighbours_than_wanted_are_all_counted():
@@ -234,7 +234,7 @@ def test_fewer_neighbours_than_wanted_are_all_counted():
     neighbours.add(np.arange(5), vectors, languages)
     same_language_neighbours = np.array([2, 2, 2, 1, 1])
     expected = (same_language_neighbours / 4).mean()
-    assert neighbours.same_language_share() == pytest.approx(expected)
+    assert neighbours.compute_same_language_share() == pytest.approx(expected)
 
 
 def test_the_sample_does_not_depend_on_the_order_of_the_corpus():

@@ -202,4 +202,4 @@ def test_the_geometry_of_nothing_is_undefined():
     assert np.isnan(compute_uniformity(passages[:1]))
     assert np.isfinite(compute_uniformity(passages[:2]))
     neighbours = NeighbourLanguages(no_rows, torch.empty(0, 5), no_rows)
-    assert np.isnan(neighbours.same_language_share())
+    assert np.isnan(neighbours.compute_same_language_share())

@@ -15,8 +15,8 @@ from hybrid_ir.evaluation.postprocess import (
     get_languages,
     require_corrections,
     require_split,
-    select_questions,
 )
+from hybrid_ir.evaluation.selection import select_questions
 from hybrid_ir.types import Benchmark, Role
 from tests.support.small_run import PAIRS
 from tests.support.vector_benchmarks import QUESTIONS, parallel_benchmark

@@ -34,13 +34,13 @@ class Rows:
     def cluster(self) -> ClusteredValues:
         """The rows with the questions as clusters."""
         shape = (self.clusters, SETTINGS)
-        return ClusteredValues.of(self.values_V, self.cluster_V, self.setting_V, shape)
+        return ClusteredValues.from_rows(self.values_V, self.cluster_V, self.setting_V, shape)
 
     def cluster_by_row(self) -> ClusteredValues:
         """The rows as if they were independent."""
         every_row = np.arange(len(self.values_V))
         shape = (len(self.values_V), SETTINGS)
-        return ClusteredValues.of(self.values_V, every_row, self.setting_V, shape)
+        return ClusteredValues.from_rows(self.values_V, every_row, self.setting_V, shape)
 
 
 def draw_rows(rng: np.random.Generator, clusters: int) -> Rows:
@@ -60,7 +60,7 @@ def draw_rows(rng: np.random.Generator, clusters: int) -> Rows:
 
 def compute_p(clustered: ClusteredValues, rng: np.random.Generator, flips: int = 10_000) -> float:
     """p of the mean over all settings."""
-    contributions = clustered.contributions(ALL_SETTINGS)
+    contributions = clustered.compute_contributions(ALL_SETTINGS)
     return compute_randomisation_p_values(contributions, rng, flips)[0]
 
 
@@ -175,8 +175,8 @@ def test_order_and_names_of_rows_and_questions_change_nothing(seed):
     )
     first = rows.cluster()
     second = renamed.cluster()
-    means = first.means(ALL_SETTINGS)
-    assert second.means(ALL_SETTINGS) == pytest.approx(means, abs=1e-12)
+    means = first.compute_means(ALL_SETTINGS)
+    assert second.compute_means(ALL_SETTINGS) == pytest.approx(means, abs=1e-12)
     assert compute_p(second, rng) == compute_p(first, rng)
     first_effect = vars(compute_effect(first, ALL_SETTINGS))
     second_effect = vars(compute_effect(second, ALL_SETTINGS))
@@ -193,10 +193,10 @@ def test_contributions_sum_to_the_mean_over_settings_without_what_is_undefined()
     means = {s: np.nanmean(rows.values_V[rows.setting_V == s]) for s in (0, 1, 3)}
     cells = np.array([[1, 1, 0], [1, 0, 0], [1, 0, 1], [1, 1, 0]], bool)
     expected = [np.mean(list(means.values())), np.mean([means[0], means[3]]), np.nan]
-    assert data.means(cells) == pytest.approx(expected, nan_ok=True)
-    pooled_means = data.pooled(cells).means(np.eye(3, dtype=bool))
+    assert data.compute_means(cells) == pytest.approx(expected, nan_ok=True)
+    pooled_means = data.pool_cells(cells).compute_means(np.eye(3, dtype=bool))
     assert pooled_means[0] == pytest.approx(np.nanmean(rows.values_V))
-    assert np.isnan(compute_randomisation_p_values(data.contributions(cells), rng)[2])
+    assert np.isnan(compute_randomisation_p_values(data.compute_contributions(cells), rng)[2])
     low, _ = compute_bootstrap_interval(data, cells, rng, 50)
     assert np.isnan(low).tolist() == [False, False, True]
 

@@ -85,7 +85,7 @@ def test_order_and_chunks_do_not_matter(seed, order):
     assert results.loss == pytest.approx(float(np.nanmean(table.losses)), rel=1e-6)
 
 
-def test_a_pool_that_is_not_whole_has_no_results():
+def test_an_incomplete_pool_has_no_results():
     benchmark, queries, passages = random_problem(5)
     ranking = ranked_in_chunks(benchmark, queries, passages, left_out=3)
     message = f"{PASSAGES - 3} of {PASSAGES} passages were encoded; ranks need the whole pool"

@@ -75,7 +75,7 @@ def test_ties_at_the_edge_share_the_places_that_are_left(pool, k):
         if (np.diff(scores[order]) <= 0).all():
             counts = np.bincount(languages[order[:k]], minlength=3)
             shares.append(counts / min(k, len(pool)))
-    np.testing.assert_allclose(top.language_shares(k, 3)[0], np.mean(shares, 0), atol=1e-12)
+    np.testing.assert_allclose(top.compute_language_shares(k, 3)[0], np.mean(shares, 0), atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_shares_count_no_more_places_than_are_filled(k, expected):
     top = TopK(2, k)
     top.take(1, torch.tensor([[0.9, 0.1]]), torch.tensor([4, 5]), 0)
     top.take(1, torch.tensor([[0.5]]), torch.tensor([2]), 1)
-    shares_QL = top.language_shares(k, 2)
+    shares_QL = top.compute_language_shares(k, 2)
     assert shares_QL[1] == pytest.approx(expected)
     assert np.isnan(shares_QL[0]).all()
 

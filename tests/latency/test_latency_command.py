@@ -1,49 +1,32 @@
-"""`hybrid-ir latency` as users start it: two real checkpoints, real processes, and its errors."""
+"""`hybrid-ir latency` as users type it: two checkpoints, its files and tables, and its errors."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pyarrow.parquet as pq
 import pytest
 
 from hybrid_ir.cli import latency
 from hybrid_ir.cli.main import run_command
 from hybrid_ir.runs.errors import USER_ERRORS
+from tests.support.in_process import hybrid_ir_in_process, train_in_process
 
-ROOT = Path(__file__).parents[2]
 LANGUAGES = "corpus.languages=[en,de,zh]"
-
-
-def run(place: Path, *command: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=place,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={
-            **os.environ,
-            "HF_HUB_OFFLINE": "1",
-            "HYBRID_IR_CACHE": str(place / "cache"),
-            "COLUMNS": "150",
-            "NO_COLOR": "1",
-            "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": "1",
-        },
-    )
+QUESTIONS = 12
+POOLS = [50, 200]
+ROUNDS = 2
+TIMES = ["tokenise_ns", "encode_ns", "search_ns"]
+BEGINNINGS = {"png": b"\x89PNG", "svg": b"<?xml"}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
-    """A folder with a run: it keeps two checkpoints, the best and the last."""
-    folder = tmp_path_factory.mktemp("latency")
-    done = run(
+def checkpoints(tmp_path_factory) -> list[str]:
+    """The two checkpoints that a short run keeps: the best and the last."""
+    folder = tmp_path_factory.mktemp("latency-run")
+    ended = train_in_process(
         folder,
-        str(ROOT / "train.py"),
         "debug=smoke",
         LANGUAGES,
         f"hydra.run.dir={folder / 'run'}",
@@ -52,92 +35,114 @@ def place(tmp_path_factory) -> Path:
         "validation.max_queries=2",
         "benchmark.max_queries=2",
     )
-    assert done.returncode == 0, done.stderr
-    return folder
+    assert ended.returncode == 0, ended.stderr
+    return [str(folder / "run" / "checkpoints" / f"{name}.ckpt") for name in ("best", "last")]
 
 
 @pytest.fixture(scope="module")
-def measured(place) -> Path:
-    code = "from hybrid_ir.cli.main import run_command as r; import sys; r('latency', sys.argv[1:])"
-    checkpoints = [str(place / "run" / "checkpoints" / f"{name}.ckpt") for name in ("best", "last")]
-    done = run(
-        place,
-        "-c",
-        code,
+def results(checkpoints, tmp_path_factory) -> Path:
+    """The folder of a measurement of both checkpoints, whose tables were printed."""
+    folder = tmp_path_factory.mktemp("latency")
+    ended = hybrid_ir_in_process(
+        folder,
+        "latency",
         f"checkpoints=[{','.join(checkpoints)}]",
         "benchmark=cldr_facts",
         LANGUAGES,
-        "max_queries=12",
+        f"max_queries={QUESTIONS}",
         "batch_sizes=[1,5]",
-        "pools=[50,200]",
+        f"pools={POOLS}",
         "pool_passages=30",
         "backends=[torch_fp32,torch_bf16]",
-        "rounds=2",
+        f"rounds={ROUNDS}",
         "warmup=1",
-        f"out={place / 'out'}",
+        "threads=1",
+        f"out={folder / 'out'}",
     )
-    assert done.returncode == 0, done.stderr
-    for shown in (
+    assert ended.returncode == 0, ended.stderr
+    for text in (
         "milliseconds per batch, p50 / p95 / p99",
         "tokens per query, p50 in ms",
         "how much slower, mean and 90 % interval",
         "tiny hybrid 0.5 seed1 #2",
         "pool vectors: 30 passages of cldr_facts",
     ):
-        assert shown in done.stdout
-    return place / "out"
+        assert text in ended.stdout
+    return folder / "out"
 
 
-def test_files_hold_every_timed_unit(measured):
-    frame = pq.read_table(measured / "latency.parquet").to_pandas()
+@pytest.fixture(scope="module")
+def frame(results) -> pandas.DataFrame:
+    return pq.read_table(results / "latency.parquet").to_pandas()
+
+
+@pytest.fixture(scope="module")
+def report(results) -> dict:
+    return json.loads((results / "latency.json").read_text())
+
+
+def test_the_parquet_file_has_a_row_for_every_timed_unit(frame):
     assert set(frame["checkpoint"]) == {"tiny hybrid 0.5 seed1", "tiny hybrid 0.5 seed1 #2"}
-    single = frame[frame["batch_size"] == 1]
-    assert (
-        len(single) == 2 * 2 * 2 * 2 * 3 * 12
-    )  # checkpoints, backends, pools, rounds, languages, questions
-    assert (frame[["tokenise_ns", "encode_ns", "search_ns", "tokens"]] > 0).all(axis=None)
-    assert frame.groupby("batch_size")["queries"].max().to_dict() == {
-        1: 1,
-        5: 4,
-    }  # 12 in batches of at most 5
-    assert set(frame["language"]) == {"en", "de", "zh"} and frame["question"].nunique() == 12
-    for kind, head in (("png", b"\x89PNG"), ("svg", b"<?xml")):
-        for name in ("by_stage", "by_language"):
-            assert (measured / f"{name}.{kind}").read_bytes().startswith(head)
-    assert not list(measured.glob(".*"))
+    assert set(frame["language"]) == {"en", "de", "zh"}
+    assert frame["question"].nunique() == QUESTIONS
+    single_queries = frame[frame["batch_size"] == 1]
+    checkpoints_and_backends = 2 * 2
+    queries = 3 * QUESTIONS  # of three languages
+    expected_rows = checkpoints_and_backends * len(POOLS) * ROUNDS * queries
+    assert len(single_queries) == expected_rows
+    assert (frame[[*TIMES, "tokens"]] > 0).all(axis=None)
 
 
-def test_the_tables_and_the_card_can_be_read_again(measured):
-    found = json.loads((measured / "latency.json").read_text())
-    frame = pq.read_table(measured / "latency.parquet").to_pandas()
-    assert (
-        len(found["latency"]) == 16
-        and len(found["languages"]) == 48
-        and len(found["equivalence"]) == 2 * 2 * 3
-    )
-    row = found["latency"][-1]
+def test_batches_are_as_even_as_their_size_allows(frame):
+    largest_batches = frame.groupby("batch_size")["queries"].max().to_dict()
+    assert largest_batches == {1: 1, 5: 4}  # 12 questions are three batches of 4
+
+
+def test_both_figures_are_written_as_png_and_svg_and_nothing_else_is_left(results):
+    for name in ("by_stage", "by_language"):
+        for kind, beginning in BEGINNINGS.items():
+            assert (results / f"{name}.{kind}").read_bytes().startswith(beginning)
+    assert not list(results.glob(".*"))
+
+
+def test_the_tables_hold_the_percentiles_of_the_parquet_file(report, frame):
+    row = report["latency"][-1]
     keys = ["checkpoint", "backend", "batch_size", "search", "pool"]
-    mine = frame[(frame[keys] == [row[key] for key in keys]).all(axis=1)]
-    assert row["ms"]["encode"]["p99"] == pytest.approx(np.percentile(mine["encode_ns"], 99) / 1e6)
-    card = found["card"]
-    assert card["machine"]["threads"] == 1 and card["machine"]["cpu"] and card["versions"]["torch"]
-    assert (
-        card["pools"]["sizes"] == [50, 200]
-        and card["settings"]["margin"] == 0.05
-        and card["left_out"] == []
-    )
-    for checkpoint in card["checkpoints"].values():
-        assert (
-            checkpoint["attention_kernel"] in ("sdpa", "eager")
-            and checkpoint["weights_dtype"] == "float32"
-        )
-        assert (
-            checkpoint["training"]["sampler"] == "hybrid" and checkpoint["reading"]["width"] == 64
-        )
+    units = frame[(frame[keys] == [row[key] for key in keys]).all(axis=1)]
+    expected = np.percentile(units["encode_ns"], 99) / 1e6
+    assert row["ms"]["encode"]["p99"] == pytest.approx(expected)
+
+
+def test_the_tables_have_a_row_for_every_combination(report):
+    measurements = 2 * 2 * 2 * 2  # checkpoints, backends, batch sizes, pools
+    assert len(report["latency"]) == measurements
+    assert len(report["languages"]) == 3 * measurements
+    stages = 1 + len(POOLS)  # encoding, and the total with each pool
+    assert len(report["equivalence"]) == 2 * 2 * stages  # backends, batch sizes
+
+
+def test_the_card_describes_the_machine_the_pools_and_the_settings(report):
+    card = report["card"]
+    assert card["machine"]["threads"] == 1
+    assert card["machine"]["cpu"]
+    assert card["versions"]["torch"]
+    assert card["pools"]["sizes"] == POOLS
+    assert card["settings"]["margin"] == 0.05
+    assert card["left_out"] == []
+
+
+def test_the_card_describes_both_checkpoints(report):
+    descriptions = report["card"]["checkpoints"].values()
+    assert len(descriptions) == 2
+    for description in descriptions:
+        assert description["attention_kernel"] in ("sdpa", "eager")
+        assert description["weights_dtype"] == "float32"
+        assert description["training"]["sampler"] == "hybrid"
+        assert description["reading"]["width"] == 64
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["checkpoints=[]"], r"checkpoints=\[\] has nothing to measure"),
         (["checkpoints=[empty,bare]"], "'empty' is .*; checkpoints: .*'bare' is "),
@@ -162,19 +167,17 @@ def test_the_tables_and_the_card_can_be_read_again(measured):
         (["out=before/latency.json/x"], "before/latency.json is a file"),
     ],
 )
-def test_bad_input_is_one_clear_error(arguments, said, monkeypatch, tmp_path):
+def test_bad_input_is_one_clear_error(arguments, message, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for name in ("empty", "bare"):  # folders without a model
-        Path(name).mkdir()
+    for folder_without_model in ("empty", "bare"):
+        Path(folder_without_model).mkdir()
     Path("before").mkdir()
     Path("before/latency.json").write_text("{}")
-    monkeypatch.setattr(
-        latency, "limit_tokenizer_threads", lambda threads: None
-    )  # of this process too, for all other tests
-    with pytest.raises(USER_ERRORS, match=said):
-        run_command(
-            "latency", ["benchmark=cldr_facts", *arguments]
-        )  # a later choice of a group wins
+    # It would limit the threads of all other tests of this process, too.
+    monkeypatch.setattr(latency, "limit_tokenizer_threads", lambda threads: None)
+    with pytest.raises(USER_ERRORS, match=message):
+        # Of two choices of a benchmark the later one counts.
+        run_command("latency", ["benchmark=cldr_facts", *arguments])
 
 
 def test_help_lists_every_key(capsys):

@@ -1,5 +1,7 @@
 """Backends give the same vectors, pools and searches fit their names, and errors are clear."""
 
+# B texts, M passages that were encoded, N vectors of a pool, D width
+
 import sys
 from importlib.util import find_spec
 from types import SimpleNamespace
@@ -11,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from hybrid_ir.files.atomic import write_atomically
 from hybrid_ir.latency import pools
 from hybrid_ir.latency.backends import build_contestant, replace_encode, require_same_vectors
 from hybrid_ir.latency.measure import count_tokens
@@ -29,56 +30,73 @@ from hybrid_ir.model.adapters import BiEncoderAdapter
 
 CPU = torch.device("cpu")
 QUERIES = ["what money do people pay with in kabul?", "中国", "a", "ποιο νόμισμα έχει η Ελλάδα;"]
+ONNX_PACKAGES = ("onnxruntime", "onnx", "onnxscript")
+HAS_ONNX = all(find_spec(name) for name in ONNX_PACKAGES)
 
 
 @pytest.fixture
-def texts(encoder) -> BiEncoderAdapter:
+def adapter(encoder) -> BiEncoderAdapter:
     return BiEncoderAdapter(encoder, "small")
 
 
-def test_every_backend_gives_the_vectors_of_the_encoder(texts):
-    expected_BD = texts.encode(texts.read(QUERIES, "query"), "query")
-    installed = all(find_spec(name) for name in ("onnxruntime", "onnx", "onnxscript"))
-    for backend, tolerance in (
-        ("torch_fp32", 0),
-        ("torch_bf16", 0.05),
-        *([("onnx", 1e-5)] if installed else []),
-    ):
-        made = build_contestant("small", texts, backend)
-        for batch in (
-            QUERIES,
-            QUERIES[:1],
-            QUERIES * 3,
-        ):  # other numbers of texts and tokens than the export saw
-            found_BD = made.forward(made.tokenise(batch))
-            assert torch.allclose(
-                found_BD, expected_BD.repeat(3, 1)[: len(batch)], atol=tolerance + 1e-6
-            ), backend
-    assert texts.precision == "fp32" and "_encode" not in vars(
-        texts.encoder
-    )  # the checkpoint itself stays as it was
-
-
-def test_a_backend_of_other_vectors_is_left_out(texts):
-    other = BiEncoderAdapter(
-        replace_encode(
-            texts, lambda ids_BT, mask_BT: texts.encoder._encode(ids_BT.flip(0), mask_BT)
-        ),
-        "other",
-    )
-    with pytest.raises(Unavailable, match="not those of torch_fp32: cosine"):
-        require_same_vectors(texts, other)
-    require_same_vectors(texts, texts)
-
-
-def test_what_is_not_installed_is_said_and_the_others_go_on(
-    texts, monkeypatch, numbers_benchmark, capsys
-):
+@pytest.fixture
+def without_optional_packages(monkeypatch) -> None:
+    """Makes every import of ONNX Runtime and of FAISS fail as if it was not installed."""
     for name in ("onnxruntime", "faiss"):
-        monkeypatch.setitem(
-            sys.modules, name, None
-        )  # what an import of a package that is not there meets
-    asked = LatencySettings(
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+def draw_pool(size: int, width: int, seed: int) -> torch.Tensor:
+    return draw_unit_vectors(size, width, torch.float32, CPU, seed)
+
+
+def repeat(vectors_MD: torch.Tensor, size: int, seed: int) -> torch.Tensor:
+    return repeat_with_noise(vectors_MD, size, True, torch.float32, CPU, seed)
+
+
+@pytest.mark.parametrize(
+    ("backend", "tolerance"),
+    [
+        ("torch_fp32", 1e-6),
+        ("torch_bf16", 0.05),
+        pytest.param(
+            "onnx",
+            1e-5,
+            marks=pytest.mark.skipif(not HAS_ONNX, reason="ONNX Runtime is not installed"),
+        ),
+    ],
+)
+def test_every_backend_gives_the_vectors_of_the_encoder(adapter, backend, tolerance):
+    expected_BD = adapter.encode(adapter.read(QUERIES, "query"), "query")
+    contestant = build_contestant("small", adapter, backend)
+    # Other numbers of texts and tokens than an export or a compilation saw.
+    for texts in (QUERIES, QUERIES[:1], QUERIES * 3):
+        vectors_BD = contestant.forward(contestant.tokenise(texts))
+        repeated_BD = expected_BD.repeat(3, 1)[: len(texts)]
+        assert torch.allclose(vectors_BD, repeated_BD, atol=tolerance)
+
+
+def test_a_backend_leaves_the_checkpoint_itself_as_it_was(adapter):
+    build_contestant("small", adapter, "torch_bf16")
+    replace_encode(adapter, lambda ids_BT, mask_BT: ids_BT)
+    assert adapter.precision == "fp32"
+    assert "_encode" not in vars(adapter.encoder)
+
+
+def test_a_backend_of_other_vectors_is_unavailable(adapter):
+    def encode_backwards(ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        return adapter.encoder._encode(ids_BT.flip(0), mask_BT)
+
+    other = BiEncoderAdapter(replace_encode(adapter, encode_backwards), "other")
+    with pytest.raises(Unavailable, match="not those of torch_fp32: cosine"):
+        require_same_vectors(adapter, other)
+    require_same_vectors(adapter, adapter)
+
+
+def test_a_session_goes_on_without_packages_that_are_not_installed(
+    adapter, without_optional_packages, numbers_benchmark, capsys
+):
+    choices = LatencySettings(
         batch_sizes=[1],
         pools=[20],
         backends=["torch_fp32", "onnx"],
@@ -87,42 +105,43 @@ def test_what_is_not_installed_is_said_and_the_others_go_on(
         warmup=0,
     )
     study, card, left_out = run_latency_session(
-        {"small": texts}, numbers_benchmark, asked, Console()
+        {"small": adapter}, numbers_benchmark, choices, Console()
     )
-    assert study.contestants == [("small", "torch_fp32")] and [
-        search.kind for search in study.searches
-    ] == ["exact"]
-    assert (
-        study.build_table().num_rows == len(numbers_benchmark.queries)
-        and "passages of texts made" not in card["vectors"]
-    )
+    assert study.contestants == [("small", "torch_fp32")]
+    assert [search.kind for search in study.searches] == ["exact"]
+    assert study.build_table().num_rows == len(numbers_benchmark.queries)
+    assert card["vectors"].startswith("72 passages of made by the model itself")
     assert left_out == [
         "small: onnx: onnxruntime is not installed: pip install onnxruntime onnxscript",
         "hnsw, 20 vectors: hnsw: faiss is not installed: pip install faiss-cpu",
     ]
-    assert all(f"left out: {line}" in capsys.readouterr().out for line in left_out[:1])
+    printed = capsys.readouterr().out
+    for line in left_out:
+        assert f"left out: {line}" in printed
+
+
+def test_a_session_with_nothing_left_to_measure_is_refused(
+    adapter, without_optional_packages, numbers_benchmark
+):
+    choices = LatencySettings(backends=["onnx"], pools=[20])
     with pytest.raises(ValueError, match="nothing is left to measure: small: onnx"):
-        run_latency_session(
-            {"small": texts},
-            numbers_benchmark,
-            LatencySettings(backends=["onnx"], pools=[20]),
-            Console(),
-        )
+        run_latency_session({"small": adapter}, numbers_benchmark, choices, Console())
 
 
-def test_tokens_are_those_that_are_read(texts, numbers_benchmark):
-    expected = [
-        len(ids) for ids in texts.encoder.tokenizers["query"].read(numbers_benchmark.queries)[0]
-    ]
-    assert (
-        count_tokens(
-            build_contestant("small", texts, "torch_fp32"), numbers_benchmark.queries
-        ).tolist()
-        == expected
-    )
+def test_a_benchmark_without_queries_is_refused(adapter):
+    empty = SimpleNamespace(queries=[], name="nothing")
+    with pytest.raises(ValueError, match="benchmark=nothing has no queries"):
+        run_latency_session({"small": adapter}, empty, LatencySettings(), Console())
 
 
-@settings(max_examples=25, deadline=None)
+def test_the_tokens_of_a_query_are_those_that_the_model_reads(adapter, numbers_benchmark):
+    queries = numbers_benchmark.queries
+    token_ids, *_ = adapter.encoder.tokenizers["query"].read(queries)
+    contestant = build_contestant("small", adapter, "torch_fp32")
+    assert count_tokens(contestant, queries).tolist() == [len(ids) for ids in token_ids]
+
+
+@settings(max_examples=15, deadline=None)
 @given(
     rows=st.integers(1, 9),
     size=st.integers(1, 40),
@@ -130,10 +149,10 @@ def test_tokens_are_those_that_are_read(texts, numbers_benchmark):
     chunk=st.integers(1, 50),
 )
 def test_a_pool_repeats_its_passages_with_a_little_noise(rows, size, width, chunk):
-    vectors_MD = draw_unit_vectors(rows, width, torch.float32, CPU, 1)
+    vectors_MD = draw_pool(rows, width, seed=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pools, "CHUNK", chunk)  # however many are made at once
-        pool_ND = repeat_with_noise(vectors_MD, size, True, torch.float32, CPU, 2)
+        patch.setattr(pools, "CHUNK", chunk)  # however many are drawn at once
+        pool_ND = repeat(vectors_MD, size, seed=2)
     assert pool_ND.shape == (size, width)
     assert torch.allclose(pool_ND[:rows], vectors_MD[:size], atol=1e-6)
     assert torch.allclose(pool_ND.norm(dim=1), torch.ones(size), atol=1e-5)
@@ -142,62 +161,60 @@ def test_a_pool_repeats_its_passages_with_a_little_noise(rows, size, width, chun
     assert len(pool_ND.unique(dim=0)) == size
 
 
-def test_passages_are_drawn_from_all_and_encoded(texts, numbers_benchmark):
-    every = encode_passage_sample(texts, numbers_benchmark, 1000, 1)
-    items = texts.read(numbers_benchmark.passages, "passage")
-    assert torch.allclose(every, texts.encode(items, "passage"), atol=1e-6)
-    assert len(encode_passage_sample(texts, numbers_benchmark, 10, 1)) == 10
+def test_a_sample_of_all_passages_is_all_passages_encoded(adapter, numbers_benchmark):
+    sample_MD = encode_passage_sample(adapter, numbers_benchmark, 1000, 1)
+    items = adapter.read(numbers_benchmark.passages, "passage")
+    assert torch.allclose(sample_MD, adapter.encode(items, "passage"), atol=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+def test_a_sample_has_as_many_passages_as_asked_for(adapter, numbers_benchmark):
+    assert len(encode_passage_sample(adapter, numbers_benchmark, 10, 1)) == 10
+
+
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 99), queries=st.integers(1, 5))
-def test_exact_search_is_the_sorted_products(seed, queries):
-    pool_ND, vectors_BD = (
-        draw_unit_vectors(rows, 8, torch.float32, CPU, seed) for rows in (60, queries)
-    )
+def test_exact_search_finds_the_largest_inner_products(seed, queries):
+    pool_ND = draw_pool(60, 8, seed)
+    vectors_BD = draw_pool(queries, 8, seed)
     order_BN = np.argsort(-(vectors_BD @ pool_ND.T).numpy(), axis=1)
-    assert (build_exact_search(pool_ND, 7)(vectors_BD).numpy() == order_BN[:, :7]).all()
+    places_BK = build_exact_search(pool_ND, 7)(vectors_BD)
+    assert places_BK.tolist() == order_BN[:, :7].tolist()
 
 
+@pytest.mark.skipif(not find_spec("faiss"), reason="FAISS is not installed")
 def test_hnsw_finds_nearly_what_exact_search_finds():
-    pool_ND, vectors_BD = (
-        repeat_with_noise(
-            draw_unit_vectors(300, 16, torch.float32, CPU, 1), 2000, True, torch.float32, CPU, 1
-        ),
-        None,
-    )
-    vectors_BD = pool_ND[:40]
-    if find_spec("faiss"):
-        assert (
-            compute_overlap(
-                build_hnsw_search(pool_ND, 10)(vectors_BD),
-                build_exact_search(pool_ND, 10)(vectors_BD),
-            )
-            > 0.9
-        )
+    pool_ND = repeat(draw_pool(300, 16, seed=1), 2000, seed=1)
+    queries_BD = pool_ND[:40]
+    places_BK = build_hnsw_search(pool_ND, 10)(queries_BD)
+    expected_BK = build_exact_search(pool_ND, 10)(queries_BD)
+    assert compute_overlap(places_BK, expected_BK) > 0.9
+
+
+def test_overlap_is_the_share_of_the_expected_places_in_any_order():
     assert compute_overlap([[1, 2, 3, 4]], [[4, 3, 9, 8]]) == 0.5
 
 
 def test_a_pool_that_does_not_fit_is_refused_with_its_bytes(monkeypatch):
-    asked = LatencySettings(pools=[1_000, 10_000_000], search=["exact", "hnsw"], batch_sizes=[1])
-    exact_bytes, index_bytes = count_bytes(asked, [384], "float32")
-    assert exact_bytes == 10_000_000 * (384 * 4 + 4) and index_bytes > 10_001_000 * 384 * 4
+    choices = LatencySettings(pools=[1_000, 10_000_000], search=["exact", "hnsw"], batch_sizes=[1])
+    exact_bytes, index_bytes = count_bytes(choices, [384], "float32")
+    assert exact_bytes == 10_000_000 * (384 * 4 + 4)
+    assert index_bytes > 10_001_000 * 384 * 4
+    needed = exact_bytes + index_bytes
     monkeypatch.setattr(pools, "read_free_memory", lambda device: 10**9)
-    with pytest.raises(
-        ValueError,
-        match=f"need {exact_bytes + index_bytes:,} bytes of cpu memory, 1,000,000,000 are free",
-    ):
-        check_memory(asked, [384], CPU)
-    monkeypatch.setattr(pools, "read_free_memory", lambda device: exact_bytes + index_bytes)
-    check_memory(asked, [384], CPU)
+    message = f"need {needed:,} bytes of cpu memory, 1,000,000,000 are free"
+    with pytest.raises(ValueError, match=message):
+        check_memory(choices, [384], CPU)
+    monkeypatch.setattr(pools, "read_free_memory", lambda device: needed)
+    check_memory(choices, [384], CPU)
 
 
-def test_memory_is_asked_of_the_system():
-    assert pools.read_free_memory(CPU) is None or pools.read_free_memory(CPU) > 10**6
+def test_the_free_memory_is_asked_of_the_system():
+    free_bytes = pools.read_free_memory(CPU)
+    assert free_bytes is None or free_bytes > 10**6
 
 
 @pytest.mark.parametrize(
-    ("choices", "said"),
+    ("choices", "message"),
     [
         ({"batch_sizes": [0]}, "batch_sizes=[0] must be whole numbers from 1"),
         ({"batch_sizes": []}, "batch_sizes=[] must be whole numbers from 1"),
@@ -216,24 +233,7 @@ def test_memory_is_asked_of_the_system():
         ),
     ],
 )
-def test_wrong_choices_are_named_all_at_once(choices, said):
+def test_all_choices_that_are_not_allowed_are_named_at_once(choices, message):
     with pytest.raises(ValueError) as error:
         LatencySettings(**choices)
-    assert said in str(error.value)
-
-
-def test_a_benchmark_without_queries_is_refused(texts):
-    empty = SimpleNamespace(queries=[], name="nothing")
-    with pytest.raises(ValueError, match="benchmark=nothing has no queries"):
-        run_latency_session({"small": texts}, empty, LatencySettings(), Console())
-
-
-def test_a_file_is_whole_or_not_there(tmp_path):
-    path = tmp_path / "latency.parquet"
-    with pytest.raises(OSError, match="disk full"), write_atomically(path) as file:
-        file.write_bytes(b"half")
-        raise OSError("disk full")
-    assert list(tmp_path.iterdir()) == []
-    with write_atomically(path) as file:
-        file.write_bytes(b"whole")
-    assert [p.name for p in tmp_path.iterdir()] == ["latency.parquet"]
+    assert message in str(error.value)

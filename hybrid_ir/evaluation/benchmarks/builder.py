@@ -3,12 +3,13 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from hybrid_ir.evaluation.benchmarks.choices import choose_questions, record_choices
+from hybrid_ir.evaluation.benchmarks.choices import record_choices
+from hybrid_ir.evaluation.selection import choose_questions
 from hybrid_ir.files.arrow_texts import ConvertedPassages, StoredPassages, concatenate_passages
 from hybrid_ir.files.json_lines import Judgement
 from hybrid_ir.files.problems import Problems
@@ -65,8 +66,8 @@ class BenchmarkBuilder:
     @property
     def languages(self) -> list[str]:
         """The languages in which there is a query or a passage, sorted."""
-        asked = {query.language for query in self._queries.values()}
-        return sorted(asked | set(self._pools))
+        query_languages = {query.language for query in self._queries.values()}
+        return sorted(query_languages | set(self._pools))
 
     def add_query(self, query: Query) -> None:
         """Adds a query; an id that came before is a problem."""
@@ -183,9 +184,9 @@ class BenchmarkBuilder:
         )
 
     def _report_empty_languages(self, languages: Sequence[str]) -> None:
-        asked = {query.language for query in self._queries.values()}
+        query_languages = {query.language for query in self._queries.values()}
         for language in languages:
-            if language not in asked:
+            if language not in query_languages:
                 self.problems.add(f"language {language} has no queries")
             if language not in self._pools:
                 self.problems.add(f"language {language} has no passages")
@@ -217,11 +218,11 @@ class BenchmarkBuilder:
         grades_by_topic: GradesByTopic,
         unknown_passages: UnknownPassages,
     ) -> int:
-        """Adds the relevant passages of every judged query; returns how many judgements dropped.
+        """Adds the relevant passages of all judgements; returns how many judgements were dropped.
 
         A judgement is dropped if its passage was not added in any language.
         """
-        rows = self._find_judged_rows(first_rows)
+        rows = self._find_rows_of_judgements(first_rows)
         first_judgements: dict[tuple[str, str], Judgement] = {}
         dropped = 0
         for judgement in self._judgements:
@@ -238,14 +239,14 @@ class BenchmarkBuilder:
                 grades[rows[judgement.passage_id]] = judgement.score
         return dropped
 
-    def _find_judged_rows(self, first_rows: Mapping[str, int]) -> dict[str, int | None]:
-        """Returns the rows of the judged passages; None for those in a language left out."""
-        judged_ids = {judgement.passage_id for judgement in self._judgements}
+    def _find_rows_of_judgements(self, first_rows: Mapping[str, int]) -> dict[str, int | None]:
+        """Returns the row of each passage of a judgement; None in a language that is left out."""
+        passage_ids = {judgement.passage_id for judgement in self._judgements}
         rows: dict[str, int | None] = {}
         for language, pool in self._pools.items():
-            for passage_id, row in pool.rows(judged_ids).items():
-                is_chosen = language in first_rows
-                rows[passage_id] = first_rows[language] + row if is_chosen else None
+            first_row = first_rows.get(language)
+            for passage_id, row in pool.find_rows(passage_ids).items():
+                rows[passage_id] = None if first_row is None else first_row + row
         return rows
 
     def _report_contradiction(self, judgement: Judgement, first: Judgement) -> None:
@@ -329,7 +330,7 @@ class _PassageList:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def rows(self, ids: Iterable[str]) -> dict[str, int]:
+    def find_rows(self, ids: Iterable[str]) -> dict[str, int]:
         """Returns the row of each of the ids that is there."""
         wanted = set(ids)
         return {passage_id: row for row, passage_id in enumerate(self.ids) if passage_id in wanted}
@@ -373,28 +374,3 @@ def _join_topics(
         grades.update(grades_by_topic.get(topic, {}))
     rows = sorted(grades)
     return np.array(rows, dtype=np.int64), np.array([grades[row] for row in rows])
-
-
-def select_queries(benchmark: Benchmark, query_rows: Sequence[int]) -> Benchmark:
-    """Returns a smaller benchmark: some of the queries and the passages relevant to them.
-
-    Args:
-        benchmark: the benchmark to take them from.
-        query_rows: rows of its queries, in the order of the result.
-    """
-    relevant = [benchmark.relevant[row] for row in query_rows]
-    passage_rows = np.unique(np.concatenate([np.zeros(0, np.int64), *relevant]))
-    grades = None
-    if benchmark.grades is not None:
-        grades = [benchmark.grades[row] for row in query_rows]
-    return replace(
-        benchmark,
-        queries=[benchmark.queries[row] for row in query_rows],
-        query_languages=benchmark.query_languages[query_rows],
-        question_ids=[benchmark.question_ids[row] for row in query_rows],
-        passages=[benchmark.passages[int(row)] for row in passage_rows],
-        passage_languages=np.asarray(benchmark.passage_languages)[passage_rows],
-        passage_ids=[benchmark.passage_ids[int(row)] for row in passage_rows],
-        relevant=[np.searchsorted(passage_rows, rows) for rows in relevant],
-        grades=grades,
-    )

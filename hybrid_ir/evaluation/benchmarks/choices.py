@@ -1,6 +1,5 @@
-"""The choices that benchmarks have in common: options, languages, and how many queries to keep."""
+"""The choices that benchmarks have in common: options, languages, and their record on the card."""
 
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -64,16 +63,3 @@ def record_choices(source: Source, **choices: Any) -> Source:
     for key, value in choices.items():
         recorded[key] = "all" if value is None else str(value)
     return replace(source, choices=recorded)
-
-
-def choose_questions(question_ids: Iterable[str], max_questions: int | None) -> set[str]:
-    """Returns the questions to keep, those with the lowest hashes of their ids.
-
-    The choice depends on the ids alone, so that languages which share their questions keep the
-    same ones, and a smaller choice is part of a larger one. None keeps all questions.
-    """
-
-    def hash_id(question_id: str) -> tuple[int, str]:
-        return zlib.crc32(question_id.encode()), question_id
-
-    return set(sorted(set(question_ids), key=hash_id)[:max_questions])

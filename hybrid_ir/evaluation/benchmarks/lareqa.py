@@ -3,23 +3,21 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from hybrid_ir.evaluation.benchmarks.builder import BenchmarkBuilder, Query
 from hybrid_ir.evaluation.benchmarks.choices import (
     check_option,
     choose_languages,
-    choose_questions,
     record_choices,
 )
+from hybrid_ir.evaluation.selection import choose_questions
 from hybrid_ir.files.fetching import RemoteFile, github_file
 from hybrid_ir.files.lareqa import Paragraph, read_lareqa_folder
 from hybrid_ir.types import Benchmark, Source, Text
 
 REPOSITORY = "google-research-datasets/lareqa"
 REVISION = "354d67d1cd066854cdfbf5ad0e6105528976141d"
-QUERY_OPTIONS = ("all", "distinct_text")
-CANDIDATE_OPTIONS = ("sentence", "sentence_context_pair", "paragraph")
 Queries = Literal["all", "distinct_text"]
 Candidates = Literal["sentence", "sentence_context_pair", "paragraph"]
 
@@ -66,7 +64,7 @@ def load_lareqa(
     languages: str | Iterable[str] | None = None,
     max_queries: int | None = None,
 ) -> Benchmark:
-    """Loads one of the two benchmarks.
+    """Loads XQuAD-R or MLQA-R.
 
     Args:
         folder: with a file `{language}.json` of each language.
@@ -81,8 +79,8 @@ def load_lareqa(
     Raises:
         ValueError: a choice is not allowed, or files are missing, broken or not the released ones.
     """
-    errors = check_option("queries", queries, QUERY_OPTIONS)
-    errors += check_option("candidates", candidates, CANDIDATE_OPTIONS)
+    errors = check_option("queries", queries, get_args(Queries))
+    errors += check_option("candidates", candidates, get_args(Candidates))
     chosen = choose_languages(source.name, languages, expected, max_queries, errors)
     paragraphs = read_lareqa_folder(folder, chosen, origin)
     _require_released_counts(paragraphs, expected, folder, origin)

@@ -1,0 +1,68 @@
+"""Selects a part of a benchmark: some of its questions or queries, and what is relevant to them."""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hybrid_ir.types import Benchmark
+
+
+def hash_id(name: str) -> tuple[int, str]:
+    """Returns a sort key that puts ids in an order which looks random but is always the same."""
+    return zlib.crc32(str(name).encode()), str(name)
+
+
+def choose_questions(question_ids: Iterable[str], max_questions: int | None) -> set[str]:
+    """Returns the questions to keep, those with the lowest hashes of their ids.
+
+    The choice depends on the ids alone, so that languages which share their questions keep the
+    same ones, and a smaller choice is part of a larger one. None keeps all questions.
+    """
+    return set(sorted(set(question_ids), key=hash_id)[:max_questions])
+
+
+def select_questions(benchmark: Benchmark, max_questions: int) -> Benchmark:
+    """Selects questions of a benchmark with all their translations and relevant passages.
+
+    Args:
+        benchmark: to choose from.
+        max_questions: how many questions of each language to choose at most.
+
+    Returns:
+        A benchmark without any other queries and passages.
+    """
+    chosen: set[str] = set()
+    for language in range(len(benchmark.languages)):
+        rows = np.flatnonzero(benchmark.query_languages == language)
+        chosen |= choose_questions(
+            (benchmark.question_ids[int(row)] for row in rows), max_questions
+        )
+    query_rows = [row for row, name in enumerate(benchmark.question_ids) if name in chosen]
+    return select_queries(benchmark, query_rows)
+
+
+def select_queries(benchmark: Benchmark, query_rows: Sequence[int]) -> Benchmark:
+    """Returns a smaller benchmark: some of the queries and the passages relevant to them.
+
+    Args:
+        benchmark: the benchmark to take them from.
+        query_rows: rows of its queries, in the order of the result.
+    """
+    relevant = [benchmark.relevant[row] for row in query_rows]
+    passage_rows = np.unique(np.concatenate([np.zeros(0, np.int64), *relevant]))
+    grades = None
+    if benchmark.grades is not None:
+        grades = [benchmark.grades[row] for row in query_rows]
+    return replace(
+        benchmark,
+        queries=[benchmark.queries[row] for row in query_rows],
+        query_languages=benchmark.query_languages[query_rows],
+        question_ids=[benchmark.question_ids[row] for row in query_rows],
+        passages=[benchmark.passages[int(row)] for row in passage_rows],
+        passage_languages=np.asarray(benchmark.passage_languages)[passage_rows],
+        passage_ids=[benchmark.passage_ids[int(row)] for row in passage_rows],
+        relevant=[np.searchsorted(passage_rows, rows) for rows in relevant],
+        grades=grades,
+    )
