@@ -33,9 +33,20 @@ def prepare_hydra() -> str:
     """Registers what conf/ needs and returns its absolute path, for `hydra.main`."""
     silence_libraries()
     register_resolvers()
+    OmegaConf.register_new_resolver("by_backbone", _choose_by_backbone, replace=True)
     # Errors reach `report_errors_clearly`, which says them better than Hydra, also in a sweep.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     return str(find_shipped_file("conf"))
+
+
+def _choose_by_backbone(from_scratch: Any, pretrained: Any, _root_: DictConfig) -> Any:
+    """Returns the value for random weights or for pretrained ones, whichever the model starts from.
+
+    `${by_backbone:A,B}` is A where `model.backbone` is built from scratch, and B where it is the
+    place of a pretrained encoder. So a rate for random weights can never destroy pretrained ones.
+    """
+    backbone = OmegaConf.select(_root_, "model.backbone", default=None)
+    return from_scratch if OmegaConf.is_dict(backbone) else pretrained
 
 
 def get_output_folder() -> Path:

@@ -15,7 +15,7 @@ HASH_DIGITS = 8
 
 
 def register_resolvers() -> None:
-    """Registers `${run_folder:PARENT}`, `${sweep_folder:PARENT}` and `${config_hash:}`."""
+    """Registers the resolvers of run names: `run_folder`, `sweep_folder` and `config_hash`."""
     OmegaConf.register_new_resolver("run_folder", _resolve_run_folder, replace=True)
     OmegaConf.register_new_resolver("sweep_folder", _resolve_sweep_folder, replace=True)
     OmegaConf.register_new_resolver("config_hash", _resolve_config_hash, replace=True)
