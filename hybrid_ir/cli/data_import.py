@@ -54,7 +54,7 @@ def print_import(folder: str, corpus: ParallelCorpus) -> None:
     table = Table(title=f"{folder}: {len(corpus):,} pairs", title_justify="left")
     table.add_column("language")
     table.add_column("pairs in it", justify="right")
-    pairs_in_language = corpus.availability.counts()[2]
+    pairs_in_language = corpus.availability.count_pairs()[2]
     for language, count in zip(corpus.languages, pairs_in_language, strict=True):
         table.add_row(language, f"{count:,}")
     Console().print(table)

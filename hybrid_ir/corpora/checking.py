@@ -116,7 +116,7 @@ class RecordChecker:
                 records.ids,
             )
         for row, problem in findings.list_in_order():
-            self.problems.add(f"{records.where(row)}: {problem}")
+            self.problems.add(f"{records.describe_place(row)}: {problem}")
         return findings
 
     def _check_texts(

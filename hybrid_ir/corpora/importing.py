@@ -81,7 +81,7 @@ class Importer:
             check_end()
         log = self.journal.read_log()
         is_repeated_L = self._find_repeated_ids(log)
-        self._stop_if_wrong()
+        self._raise_problems()
         is_written_L = log["negatives"] != LEFT_OUT
         if is_repeated_L.any():
             self._leave_out(is_repeated_L[is_written_L], log["negatives"][is_written_L])
@@ -91,7 +91,7 @@ class Importer:
         """Restores the state that an earlier start of the same import has saved, if any."""
         state = self.journal.resume()
         if state is None:
-            self.problems.clear()
+            self.problems.delete_log()
             return
         self.state = state
         self.problems.restore(state.problems)
@@ -130,7 +130,7 @@ class Importer:
                 self.state.blocks = number
                 self._save_after(SAVE_EVERY)
             self.problems.muted = number < blocks_before
-            yield records.done
+            yield records.share_read
 
     def _import_block(self, records: Records) -> None:
         """Checks some records, notes them in the journal, and writes the good ones."""
@@ -216,7 +216,7 @@ class Importer:
         self.state.columns = {}
         for (role, language), column in self._columns.items():
             self.state.columns[f"{role}-{language}"] = column.save()
-        self.state.problems = self.problems.state()
+        self.state.problems = self.problems.get_state()
         return self.state
 
     def _find_repeated_ids(self, log: np.ndarray) -> np.ndarray:
@@ -240,7 +240,7 @@ class Importer:
         for records in self._read_again():
             size = len(records) + len(records.others)
             suspects = np.flatnonzero(is_suspect_L[start : start + size])
-            for place, name, row in records.named(suspects):
+            for place, name, row in records.list_lines(suspects):
                 if name in first_places:
                     first_place = first_places[name]
                     self.problems.add(f"{place}: the id {name!r:.60} is also in {first_place}")
@@ -256,12 +256,12 @@ class Importer:
         for read in self.parts:
             yield from read(Problems(""))
 
-    def _stop_if_wrong(self) -> None:
-        if self.problems.files:
+    def _raise_problems(self) -> None:
+        if self.problems.unreadable_files:
             # Leaving out a file that cannot be read to its end would hide a loss.
-            self.problems.stop()
+            self.problems.raise_if_any()
         if self.rules.errors == "stop":
-            self.problems.stop(
+            self.problems.raise_if_any(
                 "nothing is written: correct them, or leave what they are about out with "
                 "errors=skip"
             )
@@ -290,7 +290,7 @@ class Importer:
         passage_ids_P = np.arange(len(counts_P)) + np.cumsum(counts_P) - counts_P
         if not len(log):
             self.problems.add(f"there is no pair to train on in what was {source.description}")
-            self.problems.stop()
+            self.problems.raise_if_any()
         report = {
             **self.state.counts,
             "in one language only": int(log["monolingual"].sum()),
@@ -299,6 +299,6 @@ class Importer:
         self.writer.finish(
             source,
             np.stack([query_ids_P, passage_ids_P], axis=1),
-            HardNegatives.following(passage_ids_P, counts_P),
+            HardNegatives.number_after_passages(passage_ids_P, counts_P),
             report,
         )

@@ -16,7 +16,11 @@ from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.evaluation.top_k import TopK
 from hybrid_ir.types import Role, TextEncoder
 
-SEARCHED = ("same", "other", "any")  # languages that are searched, from the language of the query
+SEARCH_CHOICES = (
+    "same",
+    "other",
+    "any",
+)  # languages that are searched, from the language of the query
 QUERY_BLOCK = 1024  # queries of a matrix product
 PASSAGE_BLOCK = 1 << 16  # passages of a matrix product
 PAIR_BLOCK = 8192  # pairs whose candidates are chosen from together
@@ -239,7 +243,7 @@ def list_searched_languages(language: int, languages: int, searched: str) -> lis
         return [other for other in range(languages) if other != language]
     if searched == "any":
         return list(range(languages))
-    raise ValueError(f"languages={searched!r} must be one of {', '.join(SEARCHED)}")
+    raise ValueError(f"languages={searched!r} must be one of {', '.join(SEARCH_CHOICES)}")
 
 
 def select_hard_negatives(
@@ -291,7 +295,9 @@ def find_usable_negatives(corpus: ParallelCorpus, negatives_PK: np.ndarray) -> n
 
     Training looks for negatives in these languages alone.
     """
-    _, passage_languages_PL = corpus.availability.of_pairs(np.arange(len(negatives_PK)))
+    _, passage_languages_PL = corpus.availability.get_languages_of_pairs(
+        np.arange(len(negatives_PK))
+    )
     is_usable_PK = np.zeros(negatives_PK.shape, bool)
     for language in range(len(corpus.languages)):
         has_language_PK = corpus.index.passage_languages.has(negatives_PK, language)

@@ -194,7 +194,9 @@ class CorpusWriter:
         query_sets_PC = query_sets_NC[pairs[:, 0]]
         passage_sets_PC = passage_sets_NC[pairs[:, 1]]
         order_P = order_by_languages(query_sets_PC, passage_sets_PC)
-        runs = Availability.of(query_sets_PC[order_P], passage_sets_PC[order_P], len(languages))
+        runs = Availability.from_bits(
+            query_sets_PC[order_P], passage_sets_PC[order_P], len(languages)
+        )
         run_sets = [np.packbits(runs.queries_RL, axis=1), np.packbits(runs.passages_RL, axis=1)]
         self._save_array("pairs", narrow_ids(pairs[order_P]))
         self._save_array("runs", runs.starts_R)
@@ -205,7 +207,7 @@ class CorpusWriter:
         self._save_array("content", narrow_ids(passage_content_N))
         if negatives is None:
             negatives = np.empty((len(pairs), 0), np.int64)
-        hard_negatives = HardNegatives.of(negatives)
+        hard_negatives = HardNegatives.from_array(negatives)
         if hard_negatives.shape[1]:
             self._save_negatives(hard_negatives, order_P, len(passage_content_N))
 
@@ -270,7 +272,7 @@ class CorpusWriter:
         path = self.build_folder / "negative_ids.npy"
         file = np.lib.format.open_memmap(path, "w+", id_type, (len(negatives.ids),))
         start = 0
-        for block in negatives.blocks(order_P):
+        for block in negatives.iterate_id_blocks(order_P):
             file[start : start + len(block)] = block
             start += len(block)
         file.flush()

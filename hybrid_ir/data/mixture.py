@@ -74,12 +74,12 @@ class Mixture:
             part_kinds = kinds_of.get(part, KINDS)
             views[part] = LanguageView(corpus, self.languages, used[part], part_kinds, name=part)
         self.parts = tuple(views.values())
-        if not any(view.usable for view in self.parts):
+        if not any(view.usable_pair_count for view in self.parts):
             raise ValueError(
                 "mixture: no corpus with a weight above 0 has a pair in the chosen languages"
             )
 
-        counted = {part: sizes.get(part, view.usable) for part, view in views.items()}
+        counted = {part: sizes.get(part, view.usable_pair_count) for part, view in views.items()}
         part_weights = _weigh_parts(counted, tau, weights)
         self.part_weights = tuple(part_weights.values())
         self.source = _describe_mixture(name, tau, part_weights, choices)

@@ -165,7 +165,7 @@ class RowStreams:
         key = runs_R.tobytes()
         if key not in numbers:
             numbers[key] = len(self.streams)
-            self.streams.append(self.corpus.index.availability.rows(runs_R))
+            self.streams.append(self.corpus.index.availability.select_rows(runs_R))
         return numbers[key]
 
     @property

@@ -76,7 +76,7 @@ class StoredPassages:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def rows(self, ids: Iterable[str]) -> dict[str, int]:
+    def find_rows(self, ids: Iterable[str]) -> dict[str, int]:
         """Returns the row of each of these ids that is among the passages."""
         wanted = pa.array(sorted(set(ids)), pa.string())
         places = pc.fill_null(pc.index_in(self.ids.column, value_set=wanted), -1).to_numpy()

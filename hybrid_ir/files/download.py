@@ -67,7 +67,7 @@ class PartialFile:
             return ServerPromise()
 
     def is_complete(self) -> bool:
-        """Tells whether all promised bytes are here.
+        """Returns whether all promised bytes are here.
 
         That is so when an earlier download was killed between the last byte and the check.
         """
@@ -141,7 +141,7 @@ def _receive_with_retries(
 
 
 def _is_hopeless(error: Exception, has_received: bool) -> bool:
-    """Tells whether another try cannot succeed."""
+    """Returns whether another try cannot succeed."""
     if isinstance(error, httpx.ConnectError):
         # Nobody has answered at all: more tries would only keep an offline user waiting.
         return not has_received
@@ -251,7 +251,7 @@ def _find_sha256(etags: list[str]) -> str | None:
 
 
 def _is_continuation(response: httpx.Response, done: int, promise: ServerPromise) -> bool:
-    """Tells whether an answer with status 206 starts where the part ends, in the same version."""
+    """Returns whether an answer with status 206 starts where the part ends, in the same version."""
     content_range = re.fullmatch(
         r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("content-range", "")
     )

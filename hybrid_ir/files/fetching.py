@@ -74,12 +74,12 @@ class FileCheck:
     detail: str = ""
 
     @property
-    def wrong(self) -> bool:
-        """Tells whether the file is missing or another one than expected."""
+    def is_wrong(self) -> bool:
+        """Returns whether the file is missing or another one than expected."""
         return self.status in ("missing", "wrong size", "wrong sha256")
 
 
-def hub_file(repository: str, revision: str, path: str) -> RemoteFile:
+def describe_hub_file(repository: str, revision: str, path: str) -> RemoteFile:
     """Describes a file of a data set on the Hugging Face hub, or on the server HF_ENDPOINT."""
     return RemoteFile(path, f"{_get_hub()}/datasets/{repository}/resolve/{revision}/{path}")
 
@@ -108,7 +108,7 @@ def _get_hub() -> str:
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
 
 
-def github_file(
+def describe_github_file(
     repository: str,
     revision: str,
     path: str,
@@ -210,7 +210,7 @@ def _require_right_sizes(
         if not (folder / file.path).exists():
             continue
         check = _check_file(file, folder, entries, with_checksum=False)
-        if check.wrong:
+        if check.is_wrong:
             lines.append(f"\n  {folder / check.path}: {check.status}, {check.detail}")
     if lines:
         raise ValueError(

@@ -47,7 +47,7 @@ def test_the_languages_of_texts_and_pairs_are_what_is_written(tmp_path_factory, 
     pairs = np.stack([np.arange(len(rows)), np.arange(len(rows))[::-1]], axis=1)
     corpus = ParallelCorpus(queries, passages, pairs, SOURCE)
     stored = write_to_disk(tmp_path_factory.mktemp("corpus") / "c", corpus)
-    has_queries, has_passages = stored.availability.of_pairs(np.arange(len(rows)))
+    has_queries, has_passages = stored.availability.get_languages_of_pairs(np.arange(len(rows)))
     for row, (query, passage) in enumerate(stored.pairs):
         for number, language in enumerate("ab"):
             assert has_queries[row, number] == (queries[language][query] is not None)

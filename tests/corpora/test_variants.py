@@ -175,13 +175,13 @@ def benchmark(queries: list[str], passages: list[str]) -> Benchmark:
 
 
 def test_shares_of_a_benchmark_in_a_corpus():
-    tested = BenchmarkTexts.of(
+    tested = BenchmarkTexts.from_benchmark(
         benchmark(
             ["Which cat is number 3?", "something else", "welche ZAHL 4"],
             ["which cat is number 1, indeed", "x", "y"],
         )
     )
-    assert tested.shared(animals()) == {
+    assert tested.compute_shared_fractions(animals()) == {
         "queries": pytest.approx(2 / 3),
         "passages": pytest.approx(1 / 3),
     }
@@ -200,12 +200,12 @@ def test_near_matches_are_those_of_exact_jaccard_similarity():
         return len(one & other) / len(one | other)
 
     near = NearTextIndex(0.8).add(texts)
-    for text, found in zip(changed, near.have(changed), strict=True):
+    for text, found in zip(changed, near.mark_near_texts(changed), strict=True):
         best = max(similarity(text, other) for other in texts)
         assert found == (best >= 0.8) or abs(best - 0.8) < 0.1
     assert (
-        not any(near.have(["something that is nothing like any of these texts at all"]))
-        and near.have(texts) == [True] * 40
+        not any(near.mark_near_texts(["something that is nothing like any of these texts at all"]))
+        and near.mark_near_texts(texts) == [True] * 40
     )
 
 

@@ -68,7 +68,7 @@ def test_availability_is_known_for_each_pair_and_language():
         SOURCE,
     )
     assert corpus.languages == ("a", "b")
-    queries, passages = corpus.availability.of_pairs(np.arange(2))
+    queries, passages = corpus.availability.get_languages_of_pairs(np.arange(2))
     assert queries.tolist() == [[True, False], [True, True]]
     assert passages.tolist() == [[True, True], [False, True]]
 

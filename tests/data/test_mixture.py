@@ -78,7 +78,7 @@ def test_the_card_of_a_mixture_has_its_names_and_the_expected_shares(share, leve
         PairBatchSampler(mixture, 4, share, level=level, seed=3), 6000, 1, InfoNCE(mask="none")
     )
     assert [part["corpus"] for part in card.parts] == ["one", "two", "three"]
-    assert card.parts[0]["pairs"] == mixture.parts[0].usable
+    assert card.parts[0]["pairs"] == mixture.parts[0].usable_pair_count
     assert sum(part["expected"] for part in card.parts) == pytest.approx(1)
     for part in card.parts:
         assert part["monolingual"] + part["mixed"] == pytest.approx(part["expected"], abs=0.03)
@@ -140,7 +140,7 @@ def test_a_corpus_with_weight_0_is_not_in_the_mixture_and_none_is_an_error():
 def test_passes_are_over_the_pairs_that_are_used():
     whole = make_corpus(40)
     mixture = Mixture({"x": make_corpus(40)}, languages_of={"x": ["b"]})
-    usable = mixture.parts[0].usable
+    usable = mixture.parts[0].usable_pair_count
     assert usable < 40
     for corpus, pairs in ((whole, 40), (mixture, usable)):
         sampler = PairBatchSampler(corpus, 4, 1.0, languages=["b"])

@@ -71,12 +71,12 @@ def pack_sides(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 @settings(max_examples=50, deadline=None)
 def test_runs_know_of_any_pair_what_a_table_would(table, searched):
     table = np.array(table)
-    runs = Availability.of(*pack_sides(table), 3)
-    queries, passages = runs.of_pairs(np.arange(len(table)))
+    runs = Availability.from_bits(*pack_sides(table), 3)
+    queries, passages = runs.get_languages_of_pairs(np.arange(len(table)))
     assert np.array_equal(np.concatenate([queries, passages], axis=1), table)
 
     runs_table = np.concatenate([runs.queries_RL, runs.passages_RL], axis=1)
-    rows = runs.rows((runs_table == searched).any(1))
+    rows = runs.select_rows((runs_table == searched).any(1))
     expected = np.flatnonzero((table == searched).any(1))
     assert len(rows) == len(expected)
     assert rows[np.arange(len(rows))].tolist() == expected.tolist()
@@ -87,7 +87,7 @@ def test_runs_know_of_any_pair_what_a_table_would(table, searched):
 def test_sorted_pairs_have_one_run_for_each_set_of_languages(table):
     table = np.array(table)
     order = order_by_languages(*pack_sides(table))
-    runs = Availability.of(*pack_sides(table[order]), 3)
+    runs = Availability.from_bits(*pack_sides(table[order]), 3)
     assert sorted(order) == list(range(len(table)))
     assert len(runs.starts_R) == len(np.unique(table, axis=0))
     for start, end in zip(runs.starts_R, runs.ends_R, strict=True):

@@ -26,7 +26,7 @@ def test_passages_are_stored_by_language_and_empty_ones_left_out(tmp_path):
     passages = load_or_convert_passages([path], "words", read_words, tmp_path, Problems("x"))
     assert list(passages.languages["en"].texts) == ["one", "two"]
     assert list(passages.languages["de"].ids) == ["b"]
-    assert passages.languages["en"].rows(["d", "b"]) == {"d": 1}
+    assert passages.languages["en"].find_rows(["d", "b"]) == {"d": 1}
     assert passages.empty == 1
 
 

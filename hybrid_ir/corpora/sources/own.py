@@ -26,7 +26,7 @@ from hybrid_ir.corpora.stored import build_cached_corpus, load_corpus_folder, wr
 from hybrid_ir.corpora.writing import CorpusWriter
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.language_view import restrict_languages
-from hybrid_ir.files.fetching import fetch_files, hub_file, list_hub_files
+from hybrid_ir.files.fetching import describe_hub_file, fetch_files, list_hub_files
 from hybrid_ir.files.joining import join_languages, read_beir_pairs
 from hybrid_ir.files.languages import explain_wrong_code
 from hybrid_ir.files.problems import Problems
@@ -223,7 +223,9 @@ def from_hub(
     """
     paths = _choose_hub_files(repository, files, revision)
     place = Path(folder) / repository.replace("/", "--") / revision.replace("/", "--")
-    remote_files = [hub_file(repository, revision.replace("/", "%2F"), path) for path in paths]
+    remote_files = [
+        describe_hub_file(repository, revision.replace("/", "%2F"), path) for path in paths
+    ]
     fetch_files(remote_files, place)
     column_map = parse_column_map(columns)
     local_files = [place / path for path in paths]
@@ -305,7 +307,7 @@ class _OwnData:
 
         importer.run(self._describe_source(), check_languages)
         if problems.number:
-            print(problems.tell())
+            print(problems.summarise())
 
     def _describe_source(self) -> Source:
         names = ", ".join(file.name for file in self.files[:5])

@@ -15,7 +15,7 @@ from hybrid_ir.corpora.stored import build_cached_corpus
 from hybrid_ir.corpora.writing import CorpusWriter
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.language_view import restrict_languages
-from hybrid_ir.files.fetching import RemoteFile, hub_file
+from hybrid_ir.files.fetching import RemoteFile, describe_hub_file
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.tables import ColumnMap, RowFilter, read_parquet_records
 from hybrid_ir.types import Source, parse_languages
@@ -126,7 +126,7 @@ def build_released_corpus(
 
         importer.run(source, check_counts)
         if problems.number:
-            print(problems.tell())
+            print(problems.summarise())
 
     build_key = {
         "files": list_file_states(paths),
@@ -162,7 +162,9 @@ class EnglishTables:
 
     def list_files(self) -> list[RemoteFile]:
         """Lists the files on the hub."""
-        return [hub_file(self.repository, self.source.revision, path) for path in self.paths]
+        return [
+            describe_hub_file(self.repository, self.source.revision, path) for path in self.paths
+        ]
 
     def load(
         self,

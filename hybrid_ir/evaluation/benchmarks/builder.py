@@ -111,7 +111,7 @@ class BenchmarkBuilder:
     def require_converted_passages(self) -> None:
         """Raises the problems so far as a ValueError if a conversion of passages failed."""
         if self._conversion_failed:
-            self.problems.stop()
+            self.problems.raise_if_any()
 
     def compare_with_release(self, released: Mapping[str, tuple[int, int]]) -> None:
         """Adds a problem for every language of another size than the released data.
@@ -156,12 +156,12 @@ class BenchmarkBuilder:
         if not languages_may_be_empty:
             self._report_empty_languages(languages)
         if not self._queries:
-            self.problems.stop()  # every judgement would be one without its query
+            self.problems.raise_if_any()  # every judgement would be one without its query
         first_rows = self._number_first_rows(languages)
         grades_by_topic = self._grade_shared_topics(first_rows)
         dropped = self._grade_judgements(first_rows, grades_by_topic, unknown_passages)
         self._require_relevance(languages, grades_by_topic)
-        self.problems.stop()
+        self.problems.raise_if_any()
 
         queries = self._select_queries(languages, max_queries)
         relevant, grades = _find_relevant_passages(queries, grades_by_topic)
@@ -228,7 +228,7 @@ class BenchmarkBuilder:
             pair = (judgement.query_id, judgement.passage_id)
             self._report_contradiction(judgement, first_judgements.setdefault(pair, judgement))
             if judgement.query_id not in self._queries:
-                self.problems.add(f"{judgement.where}: there is no query {judgement.query_id!r}")
+                self.problems.add(f"{judgement.place}: there is no query {judgement.query_id!r}")
             elif judgement.passage_id not in rows:
                 dropped += 1
                 if unknown_passages == "error":
@@ -243,7 +243,7 @@ class BenchmarkBuilder:
         judged_ids = {judgement.passage_id for judgement in self._judgements}
         rows: dict[str, int | None] = {}
         for language, pool in self._pools.items():
-            for passage_id, row in pool.rows(judged_ids).items():
+            for passage_id, row in pool.find_rows(judged_ids).items():
                 is_chosen = language in first_rows
                 rows[passage_id] = first_rows[language] + row if is_chosen else None
         return rows
@@ -251,8 +251,8 @@ class BenchmarkBuilder:
     def _report_contradiction(self, judgement: Judgement, first: Judgement) -> None:
         if judgement.score != first.score and max(judgement.score, first.score) > 0:
             self.problems.add(
-                f"{judgement.where}: passage {judgement.passage_id!r} is judged otherwise in "
-                f"{first.where}"
+                f"{judgement.place}: passage {judgement.passage_id!r} is judged otherwise in "
+                f"{first.place}"
             )
 
     def _report_unknown_passage(self, judgement: Judgement) -> None:
@@ -260,7 +260,7 @@ class BenchmarkBuilder:
         if self._empty_passages:
             hint = f" ({self._empty_passages} without text were left out)"
         self.problems.add(
-            f"{judgement.where}: there is no passage {judgement.passage_id!r}{hint}; "
+            f"{judgement.place}: there is no passage {judgement.passage_id!r}{hint}; "
             "unknown_passages=drop leaves such judgements out"
         )
 
@@ -329,7 +329,7 @@ class _PassageList:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def rows(self, ids: Iterable[str]) -> dict[str, int]:
+    def find_rows(self, ids: Iterable[str]) -> dict[str, int]:
         """Returns the row of each of the ids that is there."""
         wanted = set(ids)
         return {passage_id: row for row, passage_id in enumerate(self.ids) if passage_id in wanted}
