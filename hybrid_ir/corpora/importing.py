@@ -3,6 +3,7 @@
 # R records, P pairs, L rows of the log
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,8 @@ from hybrid_ir.files.records import ROLES, Cell, Records
 from hybrid_ir.system.environment import PROGRESS_COLUMNS
 from hybrid_ir.types import Source
 
+# Refuses the data by a ValueError, or accepts it, when an importer has read all of it.
+ImportCheck = Callable[["Importer"], None]
 # Reads a part of the data, which is a file or files that belong together; always in the same order.
 PartReader = Callable[[Problems], Iterable[Records]]
 
@@ -65,20 +68,20 @@ class Importer:
         """The languages of the texts that are written so far."""
         return {language for _, language in self._columns}
 
-    def run(self, source: Source, check_end: Callable[[], None] | None = None) -> None:
+    def run(self, source: Source, check: ImportCheck | None = None) -> None:
         """Imports everything.
 
         Args:
             source: where the data comes from.
-            check_end: called when everything is read; it may raise ValueError to refuse the data.
+            check: called when everything is read; it may raise ValueError to refuse the data.
 
         Raises:
             ValueError: with everything that is wrong, unless wrong records are skipped.
         """
         self._resume()
         self._read_parts()
-        if check_end is not None:
-            check_end()
+        if check is not None:
+            check(self)
         log = self.journal.read_log()
         is_repeated_L = self._find_repeated_ids(log)
         self._raise_problems()
@@ -302,3 +305,29 @@ class Importer:
             HardNegatives.number_after_passages(passage_ids_P, counts_P),
             report,
         )
+
+
+def import_records(
+    writer: CorpusWriter,
+    parts: Sequence[PartReader],
+    rules: RecordRules,
+    source: Source,
+    data_name: str,
+    check: ImportCheck | None = None,
+) -> None:
+    """Imports records as a corpus, and prints how many problems were left out.
+
+    The problems are listed in a file beside the corpus.
+
+    Args:
+        writer: writes the corpus.
+        parts: readers of the data.
+        rules: what a record may be.
+        source: where the data comes from.
+        data_name: what messages call the data.
+        check: see `Importer.run`.
+    """
+    problems = Problems(data_name, Path(f"{writer.folder}.problems.txt"))
+    Importer(writer, parts, rules, problems).run(source, check)
+    if problems.number:
+        print(problems.summarise())

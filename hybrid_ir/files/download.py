@@ -1,6 +1,5 @@
 """Downloads one file: continues after an interruption, checks it, then puts it in its place."""
 
-import hashlib
 import json
 import os
 import re
@@ -12,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from hybrid_ir.files.atomic import flush_to_disk
+from hybrid_ir.files.checksums import compute_sha256
 
 HUB = "https://huggingface.co"
 TRIES = 5  # tries in a row without a new byte, after which a download fails
@@ -280,9 +280,3 @@ def _check_bytes(part: PartialFile, url: str, size: int | None, sha256: str | No
                 "came is deleted; try again, and if that gives the same, the file has changed "
                 f"there. {OTHER_WAYS.format(path=part.path)}"
             )
-
-
-def compute_sha256(path: Path) -> str:
-    """Returns the SHA-256 checksum of a file, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

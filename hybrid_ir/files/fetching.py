@@ -1,6 +1,5 @@
 """The files of a data set: where they come from, which are here, and whether they are right."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -22,11 +21,11 @@ from rich.progress import (
 )
 
 from hybrid_ir.files.atomic import write_text_atomically
+from hybrid_ir.files.checksums import compute_sha256
 from hybrid_ir.files.download import (
     HUB,
     ShowProgress,
     build_authorization,
-    compute_sha256,
     download,
 )
 
@@ -297,29 +296,3 @@ def _add_bar(progress: Progress, description: str) -> ShowProgress:
         progress.update(task, completed=done, total=total)
 
     return show
-
-
-def hash_file_samples(path: Path, pieces: int = 256, size: int = 1 << 16) -> str:
-    """Hashes the size of a file and pieces from all over it.
-
-    This distinguishes trainings of one model without reading gigabytes.
-
-    Args:
-        path: the file.
-        pieces: how many pieces are read, evenly spread. A file of fewer bytes is read completely.
-        size: the bytes of a piece.
-
-    Returns:
-        A SHA-256 checksum in hexadecimal digits.
-    """
-    file_size = path.stat().st_size
-    if file_size > pieces * size:
-        starts = [piece * (file_size - size) // (pieces - 1) for piece in range(pieces)]
-    else:
-        starts = range(0, file_size, size)
-    digest = hashlib.sha256(str(file_size).encode())
-    with open(path, "rb") as file:
-        for start in starts:
-            file.seek(start)
-            digest.update(file.read(size))
-    return digest.hexdigest()

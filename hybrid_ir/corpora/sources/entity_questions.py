@@ -11,10 +11,10 @@ from pathlib import Path
 
 from hybrid_ir.corpora.sources.released import (
     build_released_corpus,
-    list_file_states,
     require_release_counts,
 )
 from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.files.checksums import list_file_states
 from hybrid_ir.files.fetching import RemoteFile
 from hybrid_ir.files.json_lines import read_lines
 from hybrid_ir.files.problems import Problems
