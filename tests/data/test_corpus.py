@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hybrid_ir.data.content_ids import assign_content_ids, hash_text, hash_texts
 from hybrid_ir.data.corpus import ParallelCorpus, iterate_blocks
 from hybrid_ir.data.language_view import MissingTexts
-from tests.support.small_corpora import SOURCE, pair_equal_ids
+from tests.support.corpora import SOURCE, pair_equal_ids
 
 
 def group_by_content(texts: dict[str, list[str | None]]) -> list[int]:

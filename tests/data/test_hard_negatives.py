@@ -11,12 +11,12 @@ from hybrid_ir.data.batching import PlannedBatches, choose_hard_negatives, selec
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.hard_negatives import HardNegatives
 from hybrid_ir.data.sampling import PairBatchSampler
-from tests.data.test_batching import decode
-from tests.support.small_corpora import (
+from tests.support.corpora import (
     SOURCE,
     build_parallel_corpus_with_negatives,
     pair_equal_ids,
 )
+from tests.support.plans import decode
 
 PAIRS = 12
 
