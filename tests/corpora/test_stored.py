@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hybrid_ir.corpora.stored import build_cached_corpus, load_corpus_folder, write_corpus
 from hybrid_ir.corpora.writing import CorpusWriter
-from hybrid_ir.data import row_streams as permutation
+from hybrid_ir.data import row_streams
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
 from tests.support.corpora import SOURCE, draw_corpus, write_to_disk
@@ -72,9 +72,11 @@ def test_negatives_stay_with_their_pairs(tmp_path):
     assert collect_negatives(stored) == collect_negatives(corpus)
 
 
-@pytest.mark.parametrize("exact", [1 << 20, 0])
-def test_the_plan_of_a_stored_corpus_has_only_texts_that_are_there(tmp_path, monkeypatch, exact):
-    monkeypatch.setattr(permutation, "EXACT", exact)
+@pytest.mark.parametrize("largest_drawn_size", [1 << 20, 0])
+def test_the_plan_of_a_stored_corpus_has_only_texts_that_are_there(
+    tmp_path, monkeypatch, largest_drawn_size
+):
+    monkeypatch.setattr(row_streams, "LARGEST_DRAWN_SIZE", largest_drawn_size)
     corpus = write_to_disk(tmp_path / "c", draw_corpus(90))
     sampler = PairBatchSampler(corpus, 5, 0.5, seed=4)
     for step in range(200):
@@ -90,9 +92,9 @@ def test_the_plan_of_a_stored_corpus_has_only_texts_that_are_there(tmp_path, mon
             assert corpus.passages[passage_language][int(passage)]
 
 
-@pytest.mark.parametrize("exact", [1 << 20, 0])
-def test_a_pass_over_a_stored_corpus_has_each_pair_once(tmp_path, monkeypatch, exact):
-    monkeypatch.setattr(permutation, "EXACT", exact)
+@pytest.mark.parametrize("largest_drawn_size", [1 << 20, 0])
+def test_a_pass_over_a_stored_corpus_has_each_pair_once(tmp_path, monkeypatch, largest_drawn_size):
+    monkeypatch.setattr(row_streams, "LARGEST_DRAWN_SIZE", largest_drawn_size)
     corpus = write_to_disk(tmp_path / "c", draw_corpus(90))
     # Every pair is there in the first language.
     sampler = PairBatchSampler(corpus, 7, 1.0, languages=["a"], seed=4)

@@ -64,9 +64,8 @@ def test_near_matches_are_those_of_exact_jaccard_similarity():
     for text, is_near in zip(changed, near.mark_near_texts(changed), strict=True):
         best = max(compute_jaccard(text, other) for other in texts)
         assert is_near == (best >= 0.8) or abs(best - 0.8) < 0.1
-    assert near.mark_near_texts(["something that is nothing like any of these texts at all"]) == [
-        False
-    ]
+    other_text = "something that is nothing like any of these texts at all"
+    assert near.mark_near_texts([other_text]) == [False]
     assert near.mark_near_texts(texts) == [True] * 40
 
 

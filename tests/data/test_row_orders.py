@@ -17,8 +17,8 @@ LARGE = 40_000_000
 @pytest.fixture(autouse=True, scope="module")
 def _short_permutations_are_computed_like_long_ones():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(row_streams, "EXACT", 0)
-        patch.setattr(row_streams, "AHEAD", 7)
+        patch.setattr(row_streams, "LARGEST_DRAWN_SIZE", 0)
+        patch.setattr(row_streams, "POSITIONS_AT_ONCE", 7)
         yield
 
 
@@ -29,13 +29,13 @@ def _short_permutations_are_computed_like_long_ones():
 )
 @settings(max_examples=50, deadline=None)
 def test_an_order_has_every_row_once_and_any_part_of_it_is_the_same(size, seed, bounds):
-    whole = Permutation([seed, 1], size)[0:size]
-    assert sorted(whole) == list(range(size))
+    all_rows = Permutation([seed, 1], size)[0:size]
+    assert sorted(all_rows) == list(range(size))
     order = Permutation([seed, 1], size)
     for bound, other_bound in bounds:
         start = min(bound, other_bound, size)
         stop = min(max(bound, other_bound), size)
-        assert order[start:stop].tolist() == whole[start:stop].tolist()
+        assert order[start:stop].tolist() == all_rows[start:stop].tolist()
 
 
 @pytest.fixture(scope="module")
