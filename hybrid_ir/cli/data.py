@@ -170,7 +170,7 @@ def verify(name: str, arguments: Sequence[str]) -> None:
         for check in checks:
             table.add_row(PlainText(check.path), check.status, PlainText(check.detail))
             checked += 1
-            if check.wrong:
+            if check.is_wrong:
                 refused += 1
         Console().print(table)
     if refused:

@@ -35,7 +35,7 @@ def _clean(cfg: DictConfig) -> None:
     corpus = build(cfg.corpus)
     if len(corpus.parts) > 1:
         raise ValueError("a mixture has no ids of its own: clean its corpora one by one")
-    benchmarks = [BenchmarkTexts.of(build(cfg.against[name])) for name in cfg.against]
+    benchmarks = [BenchmarkTexts.from_benchmark(build(cfg.against[name])) for name in cfg.against]
     contamination = find_contamination(corpus, benchmarks, cfg.near, cfg.duplicates)
     change = f"cleaned of {', '.join(cfg.against) or 'repetitions'}"
 

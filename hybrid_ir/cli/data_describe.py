@@ -64,7 +64,7 @@ def build_size_table(corpus: ParallelCorpus) -> Table:
         "characters a passage",
     ):
         table.add_column(column, justify="right")
-    _, _, pairs_L = corpus.availability.counts()
+    _, _, pairs_L = corpus.availability.count_pairs()
     for number, language in enumerate(corpus.languages):
         query_sets = corpus.index.query_languages
         passage_sets = corpus.index.passage_languages
@@ -105,7 +105,7 @@ def build_pair_table(corpus: ParallelCorpus) -> Table:
     size = min(SAMPLE_ROWS, len(corpus))
     for row in np.random.default_rng(0).choice(len(corpus), size, replace=False):
         query, passage = corpus.pairs[row]
-        query_sides, passage_sides = corpus.availability.of_pairs(np.array([row]))
+        query_sides, passage_sides = corpus.availability.get_languages_of_pairs(np.array([row]))
         has_both = query_sides[0] & passage_sides[0]
         cells = np.diag(has_both)
         if not has_both.any():

@@ -55,7 +55,7 @@ def print_import(folder: str, corpus: ParallelCorpus) -> None:
     table = Table(title=f"{folder}: {len(corpus):,} pairs", title_justify="left")
     table.add_column("language")
     table.add_column("pairs in it", justify="right")
-    _, _, pairs_L = corpus.availability.counts()
+    _, _, pairs_L = corpus.availability.count_pairs()
     for language, count in zip(corpus.languages, pairs_L, strict=True):
         table.add_row(language, f"{count:,}")
     Console().print(table)

@@ -119,7 +119,7 @@ def _print_summary(to: Path) -> None:
     table.add_column("language")
     for column in ("pairs in it", "queries translated", "passages translated", "rejected"):
         table.add_column(column, justify="right")
-    _, _, pairs_L = corpus.availability.counts()
+    _, _, pairs_L = corpus.availability.count_pairs()
     for language, pairs in zip(corpus.languages, pairs_L, strict=True):
         table.add_row(
             language,

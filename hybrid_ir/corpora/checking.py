@@ -58,15 +58,15 @@ class RecordFindings:
         self.is_monolingual = np.zeros(len(records), bool)
         self.problems: list[tuple[int, str]] = []
 
-    def add(self, is_wrong: np.ndarray, problem: str, details: pa.Array | None = None) -> None:
+    def add(self, has_problem: np.ndarray, problem: str, details: pa.Array | None = None) -> None:
         """Adds a problem that several records have.
 
         Args:
-            is_wrong: whether each record has it (R).
+            has_problem: whether each record has it (R).
             problem: what is wrong.
             details: a value of each record that is shown with the problem.
         """
-        for row in np.flatnonzero(is_wrong):
+        for row in np.flatnonzero(has_problem):
             if details is None:
                 self.add_to_row(row, problem)
             else:
@@ -116,7 +116,7 @@ class RecordChecker:
                 records.ids,
             )
         for row, problem in findings.list_in_order():
-            self.problems.add(f"{records.where(row)}: {problem}")
+            self.problems.add(f"{records.describe_place(row)}: {problem}")
         return findings
 
     def _check_texts(

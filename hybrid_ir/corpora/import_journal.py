@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hybrid_ir.corpora.text_columns import get_column_path, get_open_column_path
 from hybrid_ir.files.atomic import flush_to_disk, write_text_atomically
 from hybrid_ir.files.records import ROLES
 
@@ -31,7 +32,7 @@ class ImportState:
         sizes: how many ids of queries and of passages are written.
         counts: records that were read, and records that were left out.
         queries: how many queries were read in each language.
-        columns: rows and bytes of each column of texts, by its name.
+        columns: rows and bytes of each column of texts, by role and language as in "query-en".
         problems: the state of the collected problems.
     """
 
@@ -83,9 +84,11 @@ class ImportJournal:
         """Returns whether all that a state speaks of is on the disk."""
         if not _has_bytes(self.log_path, state.logged * LOG_ROW.itemsize):
             return False
+        folder = self.log_path.parent
         for name, (_, size) in state.columns.items():
-            complete_path = self.state_path.with_name(f"{name}.arrow")
-            open_path = self.state_path.with_name(f"{name}.arrow.writing")
+            role, language = name.split("-", 1)
+            complete_path = get_column_path(folder, role, language)
+            open_path = get_open_column_path(folder, role, language)
             if not _has_bytes(complete_path, size) and not _has_bytes(open_path, size):
                 return False
         return True

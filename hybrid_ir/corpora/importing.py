@@ -3,6 +3,7 @@
 # R records, P pairs, L rows of the log
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,8 @@ from hybrid_ir.files.records import ROLES, Cell, Records
 from hybrid_ir.system.environment import PROGRESS_COLUMNS
 from hybrid_ir.types import Source
 
+# Refuses the data by a ValueError, or accepts it, when an importer has read all of it.
+ImportCheck = Callable[["Importer"], None]
 # Reads a part of the data, which is a file or files that belong together; always in the same order.
 PartReader = Callable[[Problems], Iterable[Records]]
 
@@ -65,23 +68,23 @@ class Importer:
         """The languages of the texts that are written so far."""
         return {language for _, language in self._columns}
 
-    def run(self, source: Source, check_end: Callable[[], None] | None = None) -> None:
+    def run(self, source: Source, check: ImportCheck | None = None) -> None:
         """Imports everything.
 
         Args:
             source: where the data comes from.
-            check_end: called when everything is read; it may raise ValueError to refuse the data.
+            check: called when everything is read; it may raise ValueError to refuse the data.
 
         Raises:
             ValueError: with everything that is wrong, unless wrong records are skipped.
         """
         self._resume()
         self._read_parts()
-        if check_end is not None:
-            check_end()
+        if check is not None:
+            check(self)
         log = self.journal.read_log()
         is_repeated_L = self._find_repeated_ids(log)
-        self._stop_if_wrong()
+        self._raise_problems()
         is_written_L = log["negatives"] != LEFT_OUT
         if is_repeated_L.any():
             self._leave_out(is_repeated_L[is_written_L], log["negatives"][is_written_L])
@@ -91,7 +94,7 @@ class Importer:
         """Restores the state that an earlier start of the same import has saved, if any."""
         state = self.journal.resume()
         if state is None:
-            self.problems.clear()
+            self.problems.delete_log()
             return
         self.state = state
         self.problems.restore(state.problems)
@@ -130,7 +133,7 @@ class Importer:
                 self.state.blocks = number
                 self._save_after(SAVE_EVERY)
             self.problems.muted = number < blocks_before
-            yield records.done
+            yield records.share_read
 
     def _import_block(self, records: Records) -> None:
         """Checks some records, notes them in the journal, and writes the good ones."""
@@ -216,7 +219,7 @@ class Importer:
         self.state.columns = {}
         for (role, language), column in self._columns.items():
             self.state.columns[f"{role}-{language}"] = column.save()
-        self.state.problems = self.problems.state()
+        self.state.problems = self.problems.get_state()
         return self.state
 
     def _find_repeated_ids(self, log: np.ndarray) -> np.ndarray:
@@ -240,7 +243,7 @@ class Importer:
         for records in self._read_again():
             size = len(records) + len(records.others)
             suspects = np.flatnonzero(is_suspect_L[start : start + size])
-            for place, name, row in records.named(suspects):
+            for place, name, row in records.list_lines(suspects):
                 if name in first_places:
                     first_place = first_places[name]
                     self.problems.add(f"{place}: the id {name!r:.60} is also in {first_place}")
@@ -256,12 +259,12 @@ class Importer:
         for read in self.parts:
             yield from read(Problems(""))
 
-    def _stop_if_wrong(self) -> None:
-        if self.problems.files:
+    def _raise_problems(self) -> None:
+        if self.problems.unreadable_files:
             # Leaving out a file that cannot be read to its end would hide a loss.
-            self.problems.stop()
+            self.problems.raise_if_any()
         if self.rules.errors == "stop":
-            self.problems.stop(
+            self.problems.raise_if_any(
                 "nothing is written: correct them, or leave what they are about out with "
                 "errors=skip"
             )
@@ -290,7 +293,7 @@ class Importer:
         passage_ids_P = np.arange(len(counts_P)) + np.cumsum(counts_P) - counts_P
         if not len(log):
             self.problems.add(f"there is no pair to train on in what was {source.description}")
-            self.problems.stop()
+            self.problems.raise_if_any()
         report = {
             **self.state.counts,
             "in one language only": int(log["monolingual"].sum()),
@@ -299,6 +302,32 @@ class Importer:
         self.writer.finish(
             source,
             np.stack([query_ids_P, passage_ids_P], axis=1),
-            HardNegatives.following(passage_ids_P, counts_P),
+            HardNegatives.number_after_passages(passage_ids_P, counts_P),
             report,
         )
+
+
+def import_records(
+    writer: CorpusWriter,
+    parts: Sequence[PartReader],
+    rules: RecordRules,
+    source: Source,
+    data_name: str,
+    check: ImportCheck | None = None,
+) -> None:
+    """Imports records as a corpus, and prints how many problems were left out.
+
+    The problems are listed in a file beside the corpus.
+
+    Args:
+        writer: writes the corpus.
+        parts: readers of the data.
+        rules: what a record may be.
+        source: where the data comes from.
+        data_name: what messages call the data.
+        check: see `Importer.run`.
+    """
+    problems = Problems(data_name, Path(f"{writer.folder}.problems.txt"))
+    Importer(writer, parts, rules, problems).run(source, check)
+    if problems.number:
+        print(problems.summarise())

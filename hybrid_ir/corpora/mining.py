@@ -16,7 +16,8 @@ from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.evaluation.top_k import TopK
 from hybrid_ir.types import Role, TextEncoder
 
-SEARCHED = ("same", "other", "any")  # languages that are searched, from the language of the query
+# Which languages are searched, from the language of the query.
+SEARCH_CHOICES = ("same", "other", "any")
 QUERY_BLOCK = 1024  # queries of a matrix product
 PASSAGE_BLOCK = 1 << 16  # passages of a matrix product
 PAIR_BLOCK = 8192  # pairs whose candidates are chosen from together
@@ -135,7 +136,7 @@ class HardNegativeMiner:
         self._ordered_query_ids = self.pairs[self._pairs_by_query, 0]
         self._best_ids_PK = np.full((len(self.pairs), count), -1)
         self._best_scores_PK = np.full((len(self.pairs), count), -np.inf)
-        self._found: Counter[str] = Counter()
+        self._count_by_language: Counter[str] = Counter()
 
     def mine(self) -> tuple[np.ndarray, Counter[str]]:
         """Mines the hard negatives.
@@ -149,29 +150,29 @@ class HardNegativeMiner:
         for number, language in enumerate(shown):
             for start in range(0, len(self.vectors[language].query_ids), QUERY_BLOCK):
                 self._mine_block(number, slice(start, start + QUERY_BLOCK))
-        return self._best_ids_PK, self._found
+        return self._best_ids_PK, self._count_by_language
 
     def _mine_block(self, language: int, block: slice) -> None:
         """Mines for the pairs of some queries in one language, in all languages to be searched."""
-        asked = self.vectors[self.corpus.languages[language]]
-        pair_rows = self._find_pairs(asked.query_ids[block])
+        query_vectors = self.vectors[self.corpus.languages[language]]
+        pair_rows = self._find_pairs(query_vectors.query_ids[block])
         if not len(pair_rows):
             return
-        languages = len(self.corpus.languages)
-        for number in list_searched_languages(language, languages, self.languages):
+        language_count = len(self.corpus.languages)
+        for number in list_searched_languages(language, language_count, self.languages):
             searched_language = self.corpus.languages[number]
-            searched = self.vectors[searched_language]
-            if not len(searched.passage_ids):
+            passage_vectors = self.vectors[searched_language]
+            if not len(passage_vectors.passage_ids):
                 continue
-            ids_QD, scores_QD = searched.search(asked.queries[block], self.depth)
+            ids_QD, scores_QD = passage_vectors.search(query_vectors.queries[block], self.depth)
             parts = math.ceil(len(pair_rows) / PAIR_BLOCK)
             for rows in np.array_split(pair_rows, parts):
                 # The place in the block of the query of each pair.
-                places = np.searchsorted(asked.query_ids[block], self.pairs[rows, 0])
-                queries = asked.queries[block][places]
-                limits = self._compute_score_limits(rows, queries, asked, searched)
+                places = np.searchsorted(query_vectors.query_ids[block], self.pairs[rows, 0])
+                queries = query_vectors.queries[block][places]
+                limits = self._compute_score_limits(rows, queries, query_vectors, passage_vectors)
                 ids_PK, scores_PK = self._choose(rows, ids_QD[places], scores_QD[places], limits)
-                self._found[searched_language] += int((ids_PK >= 0).sum())
+                self._count_by_language[searched_language] += int((ids_PK >= 0).sum())
                 self._keep_best(rows, ids_PK, scores_PK)
 
     def _find_pairs(self, query_ids: np.ndarray) -> np.ndarray:
@@ -185,14 +186,14 @@ class HardNegativeMiner:
         self,
         rows: np.ndarray,
         queries: np.ndarray,
-        asked: LanguageVectors,
-        searched: LanguageVectors,
+        query_vectors: LanguageVectors,
+        passage_vectors: LanguageVectors,
     ) -> np.ndarray:
         """Returns the highest score that a hard negative of each pair may have (P)."""
         passage_ids = self.pairs[rows, 1]
         scores_P = np.full(len(rows), np.inf)
         # The second language wins where both have the passage.
-        for vectors in (asked, searched):
+        for vectors in (query_vectors, passage_vectors):
             if len(vectors.passage_ids):
                 vector_rows = vectors.passage_rows_N[passage_ids]
                 products = (queries * vectors.passages[vector_rows]).sum(1)
@@ -225,21 +226,21 @@ class HardNegativeMiner:
         )
 
 
-def list_searched_languages(language: int, languages: int, searched: str) -> list[int]:
+def list_searched_languages(language: int, language_count: int, choice: str) -> list[int]:
     """Lists the languages whose passages are searched for queries in a language, as numbers.
 
     Args:
         language: the language of the queries.
-        languages: how many languages there are.
-        searched: `same`, `other` or `any`.
+        language_count: how many languages there are.
+        choice: `same`, `other` or `any`.
     """
-    if searched == "same":
+    if choice == "same":
         return [language]
-    if searched == "other":
-        return [other for other in range(languages) if other != language]
-    if searched == "any":
-        return list(range(languages))
-    raise ValueError(f"languages={searched!r} must be one of {', '.join(SEARCHED)}")
+    if choice == "other":
+        return [other for other in range(language_count) if other != language]
+    if choice == "any":
+        return list(range(language_count))
+    raise ValueError(f"languages={choice!r} must be one of {', '.join(SEARCH_CHOICES)}")
 
 
 def select_hard_negatives(
@@ -291,7 +292,9 @@ def find_usable_negatives(corpus: ParallelCorpus, negatives_PK: np.ndarray) -> n
 
     Training looks for negatives in these languages alone.
     """
-    _, passage_languages_PL = corpus.availability.of_pairs(np.arange(len(negatives_PK)))
+    _, passage_languages_PL = corpus.availability.get_languages_of_pairs(
+        np.arange(len(negatives_PK))
+    )
     is_usable_PK = np.zeros(negatives_PK.shape, bool)
     for language in range(len(corpus.languages)):
         has_language_PK = corpus.index.passage_languages.has(negatives_PK, language)

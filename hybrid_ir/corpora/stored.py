@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from hybrid_ir.corpora.text_columns import read_text_column
+from hybrid_ir.corpora.text_columns import get_column_path, read_text_column
 from hybrid_ir.corpora.writing import CARD, VERSION, CorpusWriter, hash_build_key
 from hybrid_ir.data.availability import Availability, LanguageSets, unpack_language_bits
 from hybrid_ir.data.corpus import CorpusIndex, ParallelCorpus
@@ -195,5 +195,5 @@ def _load_array(folder: Path, name: str) -> np.ndarray:
 
 
 def _load_texts(folder: Path, role: str, language: str, card: Mapping[str, Any]) -> DiskTexts:
-    name = f"{role}-{language}.arrow"
-    return DiskTexts(read_text_column(folder / name), card["sha256"][name])
+    path = get_column_path(folder, role, language)
+    return DiskTexts(read_text_column(path), card["sha256"][path.name])

@@ -16,6 +16,7 @@ from hybrid_ir.files.atomic import flush_to_disk
 BATCH_ROWS = 1 << 16  # texts of a record batch, at most
 BATCH_BYTES = 1 << 26  # bytes of texts after which a record batch is written
 SCHEMA = pa.schema([("text", pa.string())])
+UNFINISHED = ".writing"  # ending of a column that may still grow
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
@@ -98,6 +99,17 @@ class TextColumnWriter:
         # The file is not kept open: there may be hundreds of languages.
         with open(self.path, "ab") as file:
             self.bytes += file.write(message)
+
+
+def get_column_path(folder: Path, role: str, language: str) -> Path:
+    """Returns the path of a complete column in the folder of a corpus."""
+    return folder / f"{role}-{language}.arrow"
+
+
+def get_open_column_path(folder: Path, role: str, language: str) -> Path:
+    """Returns the path of a column that may still grow."""
+    complete_path = get_column_path(folder, role, language)
+    return complete_path.with_name(complete_path.name + UNFINISHED)
 
 
 def read_text_column(path: Path) -> pa.ChunkedArray:

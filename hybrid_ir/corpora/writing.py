@@ -15,12 +15,18 @@ import numpy as np
 import pyarrow as pa
 from rich.progress import track
 
-from hybrid_ir.corpora.text_columns import TextColumnWriter, hash_text_column, read_text_column
+from hybrid_ir.corpora.text_columns import (
+    TextColumnWriter,
+    get_column_path,
+    get_open_column_path,
+    hash_text_column,
+    read_text_column,
+)
 from hybrid_ir.data.availability import Availability, order_by_languages
 from hybrid_ir.data.content_ids import assign_content_ids
 from hybrid_ir.data.hard_negatives import HardNegatives, narrow_ids
 from hybrid_ir.files.atomic import flush_to_disk, write_text_atomically
-from hybrid_ir.files.download import compute_sha256
+from hybrid_ir.files.checksums import compute_sha256
 from hybrid_ir.files.records import ROLES
 from hybrid_ir.system.interruption import Interrupted
 from hybrid_ir.types import Source
@@ -28,7 +34,6 @@ from hybrid_ir.types import Source
 VERSION = 2  # of the format of the folder
 CARD = "corpus.json"
 KEY = "build.key"
-UNFINISHED = ".writing"  # ending of a column that may still grow
 LARGE = 500_000  # texts from which a progress bar is worth its line
 
 
@@ -96,7 +101,7 @@ class CorpusWriter:
             write_text_atomically(key_file, self.key, durable=True)
 
     def _column_path(self, role: str, language: str) -> Path:
-        return self.build_folder / f"{role}-{language}.arrow"
+        return get_column_path(self.build_folder, role, language)
 
     def has_column(self, role: str, language: str) -> bool:
         """Returns whether a column of texts is complete."""
@@ -112,11 +117,10 @@ class CorpusWriter:
         """Opens the column of a role and language to add texts to it; see `TextColumnWriter`."""
         if (role, language) in self._open_columns:
             return self._open_columns[role, language]
-        complete_path = self._column_path(role, language)
-        path = complete_path.with_name(complete_path.name + UNFINISHED)
+        path = get_open_column_path(self.build_folder, role, language)
         if resume_at is not None and not path.exists():
             # The build was stopped after everything was read, when this column was closed already.
-            os.replace(complete_path, path)
+            os.replace(self._column_path(role, language), path)
         column = TextColumnWriter(path, with_origins, resume_at)
         self._open_columns[role, language] = column
         return column
@@ -130,7 +134,7 @@ class CorpusWriter:
     def write_column(
         self, role: str, language: str, texts: Iterable[Sequence[str | None] | pa.Array]
     ) -> None:
-        """Writes a whole column from parts, unless an earlier start has completed it already."""
+        """Writes a column from parts, unless an earlier start has completed it already."""
         if self.has_column(role, language):
             return
         column = self.open_column(role, language)
@@ -138,32 +142,32 @@ class CorpusWriter:
             column.add(part)
         self.close_column(role, language)
 
-    def close_column_with_rows(self, role: str, language: str, kept: np.ndarray) -> int:
+    def close_column_with_rows(self, role: str, language: str, is_kept: np.ndarray) -> int:
         """Completes an open column with a part of its rows.
 
-        The whole column stays beside it until the end, for a build that is resumed.
+        The column with all rows stays beside it until the end, for a build that is resumed.
 
         Args:
             role: `query` or `passage`.
             language: the language of the column.
-            kept: whether to keep each row.
+            is_kept: whether to keep each row.
 
         Returns:
             How many texts the column has now.
         """
-        whole = self._open_columns.pop((role, language))
-        whole.flush()
-        column = TextColumnWriter(whole.path.with_suffix(".kept"))
+        column = self._open_columns.pop((role, language))
+        column.flush()
+        kept_column = TextColumnWriter(column.path.with_suffix(".kept"))
         start = 0
-        texts = 0
-        for chunk in read_text_column(whole.path).chunks:
-            kept_chunk = chunk.filter(pa.array(kept[start : start + len(chunk)]))
+        text_count = 0
+        for chunk in read_text_column(column.path).chunks:
+            kept_chunk = chunk.filter(pa.array(is_kept[start : start + len(chunk)]))
             start += len(chunk)
-            texts += len(kept_chunk) - kept_chunk.null_count
-            column.add(kept_chunk)
-        column.close()
-        os.replace(column.path, self._column_path(role, language))
-        return texts
+            text_count += len(kept_chunk) - kept_chunk.null_count
+            kept_column.add(kept_chunk)
+        kept_column.close()
+        os.replace(kept_column.path, self._column_path(role, language))
+        return text_count
 
     def remove_language(self, language: str) -> None:
         """Deletes the completed columns of a language."""
@@ -194,7 +198,9 @@ class CorpusWriter:
         query_sets_PC = query_sets_NC[pairs[:, 0]]
         passage_sets_PC = passage_sets_NC[pairs[:, 1]]
         order_P = order_by_languages(query_sets_PC, passage_sets_PC)
-        runs = Availability.of(query_sets_PC[order_P], passage_sets_PC[order_P], len(languages))
+        runs = Availability.from_bits(
+            query_sets_PC[order_P], passage_sets_PC[order_P], len(languages)
+        )
         run_sets = [np.packbits(runs.queries_RL, axis=1), np.packbits(runs.passages_RL, axis=1)]
         self._save_array("pairs", narrow_ids(pairs[order_P]))
         self._save_array("runs", runs.starts_R)
@@ -205,7 +211,7 @@ class CorpusWriter:
         self._save_array("content", narrow_ids(passage_content_N))
         if negatives is None:
             negatives = np.empty((len(pairs), 0), np.int64)
-        hard_negatives = HardNegatives.of(negatives)
+        hard_negatives = HardNegatives.from_array(negatives)
         if hard_negatives.shape[1]:
             self._save_negatives(hard_negatives, order_P, len(passage_content_N))
 
@@ -270,7 +276,7 @@ class CorpusWriter:
         path = self.build_folder / "negative_ids.npy"
         file = np.lib.format.open_memmap(path, "w+", id_type, (len(negatives.ids),))
         start = 0
-        for block in negatives.blocks(order_P):
+        for block in negatives.iterate_id_blocks(order_P):
             file[start : start + len(block)] = block
             start += len(block)
         file.flush()

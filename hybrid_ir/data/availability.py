@@ -23,7 +23,7 @@ class LanguageSets:
         self.columns_L = columns_L
 
     @classmethod
-    def of(
+    def from_texts(
         cls, texts: Mapping[str, Sequence[str | None]], languages: Sequence[str]
     ) -> "LanguageSets":
         """Returns the sets of all ids: the languages in which an id has a text."""
@@ -84,7 +84,9 @@ class Availability:
         self.passages_RL = passages_RL
 
     @classmethod
-    def of(cls, queries_PC: np.ndarray, passages_PC: np.ndarray, languages: int) -> "Availability":
+    def from_bits(
+        cls, queries_PC: np.ndarray, passages_PC: np.ndarray, languages: int
+    ) -> "Availability":
         """Finds the runs in the language sets of all pairs, given as bits."""
         both_P = np.concatenate([queries_PC, passages_PC], axis=1)
         differs_from_previous = (both_P[1:] != both_P[:-1]).any(1)
@@ -96,7 +98,7 @@ class Availability:
             len(both_P),
         )
 
-    def of_pairs(self, pairs_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def get_languages_of_pairs(self, pairs_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the languages of the queries (B, L) and of the passages (B, L) of pairs."""
         run_B = np.searchsorted(self.starts_R, pairs_B, side="right") - 1
         return self.queries_RL[run_B], self.passages_RL[run_B]
@@ -115,11 +117,11 @@ class Availability:
             self.ends_R[-1],
         )
 
-    def rows(self, chosen_R: np.ndarray) -> RowRuns:
+    def select_rows(self, chosen_R: np.ndarray) -> RowRuns:
         """Returns the pairs of the chosen runs; `chosen_R` are booleans."""
         return RowRuns(self.starts_R[chosen_R], self.ends_R[chosen_R])
 
-    def counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def count_pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns how many pairs have a query, a passage, and both in each language (L each)."""
         sizes_R = self.ends_R - self.starts_R
         both_RL = self.queries_RL & self.passages_RL

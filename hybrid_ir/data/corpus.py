@@ -38,13 +38,13 @@ class CorpusIndex:
     content_N: np.ndarray
 
     @classmethod
-    def of(
+    def from_texts(
         cls, queries: Texts, passages: Texts, pairs: np.ndarray, languages: Sequence[str]
     ) -> "CorpusIndex":
         """Computes the index of texts and pairs (P, 2)."""
-        query_languages = LanguageSets.of(queries, languages)
-        passage_languages = LanguageSets.of(passages, languages)
-        availability = Availability.of(
+        query_languages = LanguageSets.from_texts(queries, languages)
+        passage_languages = LanguageSets.from_texts(passages, languages)
+        availability = Availability.from_bits(
             query_languages.bits_NC[pairs[:, 0]],
             passage_languages.bits_NC[pairs[:, 1]],
             len(languages),
@@ -118,7 +118,7 @@ class ParallelCorpus:
         self.negatives = negatives
         if index is None:
             self._require_valid()
-            index = CorpusIndex.of(queries, passages, self.pairs, self.languages)
+            index = CorpusIndex.from_texts(queries, passages, self.pairs, self.languages)
         self.index = index
         self.availability = index.availability
         self.content = index.content_N
@@ -128,11 +128,11 @@ class ParallelCorpus:
         return len(self.pairs)
 
     @property
-    def usable(self) -> int:
+    def usable_pair_count(self) -> int:
         """The number of pairs that have a query and a passage in languages of the corpus."""
         runs = self.availability
         has_both_R = runs.queries_RL.any(1) & runs.passages_RL.any(1)
-        return len(runs.rows(has_both_R))
+        return len(runs.select_rows(has_both_R))
 
     @property
     def parts(self) -> tuple["ParallelCorpus", ...]:

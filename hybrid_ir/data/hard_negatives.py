@@ -32,7 +32,7 @@ class HardNegatives:
         self.shape = (len(starts) - 1, most)
 
     @classmethod
-    def of(cls, negatives_PK: "np.ndarray | HardNegatives") -> "HardNegatives":
+    def from_array(cls, negatives_PK: "np.ndarray | HardNegatives") -> "HardNegatives":
         """Converts an array (P, K) in which -1 stands for none."""
         if isinstance(negatives_PK, HardNegatives):
             return negatives_PK
@@ -41,7 +41,7 @@ class HardNegatives:
         return cls(negatives_PK[available_PK], starts)
 
     @classmethod
-    def following(cls, passages_P: np.ndarray, counts_P: np.ndarray) -> "HardNegatives":
+    def number_after_passages(cls, passages_P: np.ndarray, counts_P: np.ndarray) -> "HardNegatives":
         """Returns negatives whose ids follow directly on the id of the passage of their pair.
 
         Args:
@@ -69,7 +69,9 @@ class HardNegatives:
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return self[:].astype(dtype or np.int64)
 
-    def blocks(self, order_P: np.ndarray, size: int = PAIRS_PER_BLOCK) -> Iterator[np.ndarray]:
+    def iterate_id_blocks(
+        self, order_P: np.ndarray, size: int = PAIRS_PER_BLOCK
+    ) -> Iterator[np.ndarray]:
         """Yields the ids with the pairs in another order, those of `size` pairs at a time."""
         for first in range(0, len(order_P), size):
             pairs = order_P[first : first + size]

@@ -60,27 +60,33 @@ class Mixture:
             raise ValueError("mixture: " + "; ".join(problems))
 
         # Corpora that would never be drawn are left out.
-        never = {part for part in parts if sizes.get(part) == 0 or weights.get(part) == 0}
-        self.left_out = dict(left_out or {}) | dict.fromkeys(sorted(never), "drawn with weight 0")
-        drawn = {part: corpus for part, corpus in parts.items() if part not in never}
+        undrawn_parts = {part for part in parts if sizes.get(part) == 0 or weights.get(part) == 0}
+        self.left_out = dict(left_out or {})
+        for part in sorted(undrawn_parts):
+            self.left_out[part] = "drawn with weight 0"
+        drawn_parts = {part: corpus for part, corpus in parts.items() if part not in undrawn_parts}
 
         # Every other corpus is shown with the languages of the whole mixture.
-        used = {}
-        for part, corpus in drawn.items():
-            used[part] = _choose_languages(corpus, codes, codes_of.get(part))
-        self.languages = tuple(sorted(set().union(*used.values())))
+        languages_of_part = {}
+        for part, corpus in drawn_parts.items():
+            languages_of_part[part] = _choose_languages(corpus, codes, codes_of.get(part))
+        self.languages = tuple(sorted(set().union(*languages_of_part.values())))
         views = {}
-        for part, corpus in drawn.items():
+        for part, corpus in drawn_parts.items():
             part_kinds = kinds_of.get(part, KINDS)
-            views[part] = LanguageView(corpus, self.languages, used[part], part_kinds, name=part)
+            views[part] = LanguageView(
+                corpus, self.languages, languages_of_part[part], part_kinds, name=part
+            )
         self.parts = tuple(views.values())
-        if not any(view.usable for view in self.parts):
+        if not any(view.usable_pair_count for view in self.parts):
             raise ValueError(
                 "mixture: no corpus with a weight above 0 has a pair in the chosen languages"
             )
 
-        counted = {part: sizes.get(part, view.usable) for part, view in views.items()}
-        part_weights = _weigh_parts(counted, tau, weights)
+        pair_counts = {
+            part: sizes.get(part, view.usable_pair_count) for part, view in views.items()
+        }
+        part_weights = _weigh_parts(pair_counts, tau, weights)
         self.part_weights = tuple(part_weights.values())
         self.source = _describe_mixture(name, tau, part_weights, choices)
 
@@ -101,18 +107,18 @@ def _choose_languages(
 
 
 def _weigh_parts(
-    counted: Mapping[str, int], tau: float, weights: Mapping[str, float]
+    pair_counts: Mapping[str, int], tau: float, weights: Mapping[str, float]
 ) -> dict[str, float]:
     """Returns how often each part is drawn, relative to the others: (size / largest) ** tau.
 
     Args:
-        counted: name -> the number of pairs that a part counts with.
+        pair_counts: name -> the number of pairs that a part counts with.
         tau: exponent.
         weights: name -> factor on top.
     """
-    largest = max(counted.values())
+    largest = max(pair_counts.values())
     part_weights = {}
-    for part, size in counted.items():
+    for part, size in pair_counts.items():
         if size:
             part_weights[part] = (size / largest) ** tau * float(weights.get(part, 1))
         else:

@@ -41,7 +41,7 @@ class BenchmarkTexts:
     passages: pa.Array
 
     @classmethod
-    def of(cls, benchmark: Benchmark) -> "BenchmarkTexts":
+    def from_benchmark(cls, benchmark: Benchmark) -> "BenchmarkTexts":
         """Collects the texts of a benchmark; of a passage with a context, only the passage."""
         relevant = [np.asarray(rows, np.int64) for rows in benchmark.relevant]
         passages = []
@@ -54,7 +54,7 @@ class BenchmarkTexts:
             normalise_texts(pa.array(passages, pa.string())),
         )
 
-    def shared(self, corpus: Corpus) -> dict[str, float]:
+    def compute_shared_fractions(self, corpus: Corpus) -> dict[str, float]:
         """Computes which shares of its queries and passages the corpus has, in any language."""
         return {
             "queries": _compute_shared_fraction(self.queries, corpus, "query"),
@@ -141,7 +141,7 @@ class NearTextIndex:
         shingles = [_cut_into_shingles(text) for text in texts]
         return self._hash.from_token_sets(shingles, num_perm=PERMUTATIONS, seed=1)
 
-    def has(self, text: str, signature: Any) -> bool:
+    def has_near_text(self, text: str, signature: Any) -> bool:
         """Returns whether one text, whose signature is known, is near one that was added."""
         if len(text) < SHORTEST_NEAR_TEXT:
             return False
@@ -150,11 +150,12 @@ class NearTextIndex:
                 return True
         return False
 
-    def have(self, texts: Sequence[str]) -> list[bool]:
+    def mark_near_texts(self, texts: Sequence[str]) -> list[bool]:
         """Returns for each text whether it is near one that was added."""
         signatures = self.compute_signatures(texts)
         return [
-            self.has(text, signature) for text, signature in zip(texts, signatures, strict=True)
+            self.has_near_text(text, signature)
+            for text, signature in zip(texts, signatures, strict=True)
         ]
 
 
@@ -216,7 +217,7 @@ def _find_matches_of_role(
             rows = [row for row, text in enumerate(block) if text is not None]
             is_near = [False] * len(rows)
             if near_index is not None:
-                is_near = near_index.have([normalised[row].as_py() for row in rows])
+                is_near = near_index.mark_near_texts([normalised[row].as_py() for row in rows])
             for row, row_is_near in zip(rows, is_near, strict=True):
                 if is_exact[row] or row_is_near:
                     how = "exact" if is_exact[row] else "near"
@@ -249,7 +250,7 @@ def find_repeated_pairs(corpus: ParallelCorpus, near: float) -> Iterator[int]:
         if text is None:
             continue
         signature = near_index.compute_signatures([text])[0]
-        if near_index.has(text, signature):
+        if near_index.has_near_text(text, signature):
             yield row
         else:
             near_index.insert(text, signature)

@@ -1,5 +1,8 @@
 """The rows that batches of each kind go through, and the random order of a pass through them."""
 
+# B positions, R runs of consecutive rows (of pairs in the same languages, see Availability),
+# L languages
+
 import math
 
 import numpy as np
@@ -7,13 +10,12 @@ import numpy as np
 from hybrid_ir.data.language_choice import LanguageChoice
 from hybrid_ir.types import CorpusPart
 
-# B positions, R runs of consecutive rows
-
-# Up to so many rows the order is drawn uniformly and held in memory. Beyond, each position is
-# computed when it is needed.
-EXACT = 1 << 20
+# Rows up to which an order is drawn uniformly and held in memory. Beyond, each position is computed
+# when it is needed.
+LARGEST_DRAWN_SIZE = 1 << 20
 ROUNDS = 8  # of the cipher
-AHEAD = 1 << 13  # positions that are computed in one go
+POSITIONS_AT_ONCE = 1 << 13  # positions that are computed together
+NO_STREAM = -1  # in place of the number of a stream
 
 
 class RowRuns:
@@ -54,7 +56,7 @@ class Permutation:
         self.size = size
         rng = np.random.default_rng(key)
         self._order: np.ndarray | None = None
-        if size <= EXACT:
+        if size <= LARGEST_DRAWN_SIZE:
             self._order = rng.permutation(size)
             return
         # The cipher works on pairs (a, b) with a < left and b < right, and left * right >= size.
@@ -73,7 +75,8 @@ class Permutation:
         if not first <= start <= stop <= first + len(self._computed):
             first = start
             self._computed_from = start
-            self._computed = self._compute(start, min(self.size, max(stop, start + AHEAD)))
+            end = min(self.size, max(stop, start + POSITIONS_AT_ONCE))
+            self._computed = self._compute(start, end)
         return self._computed[start - first : stop - first]
 
     def _compute(self, start: int, stop: int) -> np.ndarray:
@@ -112,10 +115,6 @@ def _mix_bits(bits_B: np.ndarray) -> np.ndarray:
     bits_B = (bits_B ^ (bits_B >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits_B = (bits_B ^ (bits_B >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return (bits_B ^ (bits_B >> np.uint64(31))) >> np.uint64(1)
-
-
-# L languages, R runs of pairs in the same languages (see Availability)
-NO_STREAM = -1
 
 
 class RowStreams:
@@ -165,7 +164,7 @@ class RowStreams:
         key = runs_R.tobytes()
         if key not in numbers:
             numbers[key] = len(self.streams)
-            self.streams.append(self.corpus.index.availability.rows(runs_R))
+            self.streams.append(self.corpus.index.availability.select_rows(runs_R))
         return numbers[key]
 
     @property

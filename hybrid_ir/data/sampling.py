@@ -195,7 +195,7 @@ class PairBatchSampler:
         """Draws the query and passage languages (B) of a batch whose examples choose."""
         rng = np.random.default_rng([self.seed, RandomStream.EXAMPLES, step])
         availability = self.corpus.parts[part].index.availability
-        queries_BL, passages_BL = availability.of_pairs(pairs)
+        queries_BL, passages_BL = availability.get_languages_of_pairs(pairs)
         return self._choice.choose_for_examples(queries_BL, passages_BL, rng)
 
     # The schedule: what is drawn for each step.
@@ -245,7 +245,7 @@ class PairBatchSampler:
 
     def _draw_parts(self, uniform_S: np.ndarray, monolingual: bool) -> np.ndarray:
         """Returns the part (S) that each number of [0, 1) falls on, for batches of a kind."""
-        weights_M = self.part_weights(monolingual)
+        weights_M = self.compute_part_weights(monolingual)
         if not weights_M.any():  # no batch of this kind is ever drawn
             return np.zeros(len(uniform_S), np.int64)
         return map_to_columns(uniform_S, weights_M)
@@ -256,7 +256,7 @@ class PairBatchSampler:
         share = self.monolingual_share if self.level == "batch" else 0.0
         return 1 - share, share
 
-    def part_weights(self, monolingual: bool) -> np.ndarray:
+    def compute_part_weights(self, monolingual: bool) -> np.ndarray:
         """Returns how often each part (M) is drawn for batches of a kind, relative to the others.
 
         Args:
@@ -334,9 +334,12 @@ class PairBatchSampler:
             problems += self._find_small_streams(part)
         if self._choice.has_monolingual_batches:
             problems += self._find_languages_without_pairs()
-            if not self.part_weights(monolingual=True).any():
+            if not self.compute_part_weights(monolingual=True).any():
                 problems.append(self._explain_missing_batches("monolingual"))
-        if self._choice.has_example_batches and not self.part_weights(monolingual=False).any():
+        if (
+            self._choice.has_example_batches
+            and not self.compute_part_weights(monolingual=False).any()
+        ):
             kind = "cross-lingual" if self.level == "batch" else "example-level"
             problems.append(self._explain_missing_batches(kind))
         if problems:

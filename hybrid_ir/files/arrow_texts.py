@@ -23,6 +23,7 @@ from filelock import FileLock
 from rich.progress import track
 
 from hybrid_ir.files.atomic import write_atomically, write_text_atomically
+from hybrid_ir.files.checksums import list_file_states
 from hybrid_ir.files.problems import Problems
 
 VERSION = 1  # of the converted files
@@ -144,11 +145,8 @@ def load_or_convert_passages(
 
 
 def _compute_cache_key(files: Sequence[Path], form: str) -> str:
-    states = []
-    for path in files:
-        status = path.stat()
-        states.append((str(path.resolve()), status.st_size, status.st_mtime_ns))
-    return hashlib.sha256(json.dumps([VERSION, form, states]).encode()).hexdigest()[:32]
+    key = json.dumps([VERSION, form, list_file_states(files)])
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 def _find_converted_passages(folder: Path, key: str) -> ConvertedPassages | None:

@@ -1,6 +1,5 @@
 """Downloads one file: continues after an interruption, checks it, then puts it in its place."""
 
-import hashlib
 import json
 import os
 import re
@@ -12,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from hybrid_ir.files.atomic import flush_to_disk
+from hybrid_ir.files.checksums import compute_sha256
 
 HUB = "https://huggingface.co"
 TRIES = 5  # tries in a row without a new byte, after which a download fails
@@ -67,7 +67,7 @@ class PartialFile:
             return ServerPromise()
 
     def is_complete(self) -> bool:
-        """Tells whether all promised bytes are here.
+        """Returns whether all promised bytes are here.
 
         That is so when an earlier download was killed between the last byte and the check.
         """
@@ -141,7 +141,7 @@ def _receive_with_retries(
 
 
 def _is_hopeless(error: Exception, has_received: bool) -> bool:
-    """Tells whether another try cannot succeed."""
+    """Returns whether another try cannot succeed."""
     if isinstance(error, httpx.ConnectError):
         # Nobody has answered at all: more tries would only keep an offline user waiting.
         return not has_received
@@ -251,7 +251,7 @@ def _find_sha256(etags: list[str]) -> str | None:
 
 
 def _is_continuation(response: httpx.Response, done: int, promise: ServerPromise) -> bool:
-    """Tells whether an answer with status 206 starts where the part ends, in the same version."""
+    """Returns whether an answer with status 206 starts where the part ends, in the same version."""
     content_range = re.fullmatch(
         r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("content-range", "")
     )
@@ -280,9 +280,3 @@ def _check_bytes(part: PartialFile, url: str, size: int | None, sha256: str | No
                 "came is deleted; try again, and if that gives the same, the file has changed "
                 f"there. {OTHER_WAYS.format(path=part.path)}"
             )
-
-
-def compute_sha256(path: Path) -> str:
-    """Returns the SHA-256 checksum of a file, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """The files of a data set: where they come from, which are here, and whether they are right."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -22,11 +21,11 @@ from rich.progress import (
 )
 
 from hybrid_ir.files.atomic import write_text_atomically
+from hybrid_ir.files.checksums import compute_sha256
 from hybrid_ir.files.download import (
     HUB,
     ShowProgress,
     build_authorization,
-    compute_sha256,
     download,
 )
 
@@ -74,12 +73,12 @@ class FileCheck:
     detail: str = ""
 
     @property
-    def wrong(self) -> bool:
-        """Tells whether the file is missing or another one than expected."""
+    def is_wrong(self) -> bool:
+        """Returns whether the file is missing or another one than expected."""
         return self.status in ("missing", "wrong size", "wrong sha256")
 
 
-def hub_file(repository: str, revision: str, path: str) -> RemoteFile:
+def describe_hub_file(repository: str, revision: str, path: str) -> RemoteFile:
     """Describes a file of a data set on the Hugging Face hub, or on the server HF_ENDPOINT."""
     return RemoteFile(path, f"{_get_hub()}/datasets/{repository}/resolve/{revision}/{path}")
 
@@ -108,7 +107,7 @@ def _get_hub() -> str:
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
 
 
-def github_file(
+def describe_github_file(
     repository: str,
     revision: str,
     path: str,
@@ -210,7 +209,7 @@ def _require_right_sizes(
         if not (folder / file.path).exists():
             continue
         check = _check_file(file, folder, entries, with_checksum=False)
-        if check.wrong:
+        if check.is_wrong:
             lines.append(f"\n  {folder / check.path}: {check.status}, {check.detail}")
     if lines:
         raise ValueError(
@@ -297,29 +296,3 @@ def _add_bar(progress: Progress, description: str) -> ShowProgress:
         progress.update(task, completed=done, total=total)
 
     return show
-
-
-def hash_file_samples(path: Path, pieces: int = 256, size: int = 1 << 16) -> str:
-    """Hashes the size of a file and pieces from all over it.
-
-    This distinguishes trainings of one model without reading gigabytes.
-
-    Args:
-        path: the file.
-        pieces: how many pieces are read, evenly spread. A file of fewer bytes is read completely.
-        size: the bytes of a piece.
-
-    Returns:
-        A SHA-256 checksum in hexadecimal digits.
-    """
-    file_size = path.stat().st_size
-    if file_size > pieces * size:
-        starts = [piece * (file_size - size) // (pieces - 1) for piece in range(pieces)]
-    else:
-        starts = range(0, file_size, size)
-    digest = hashlib.sha256(str(file_size).encode())
-    with open(path, "rb") as file:
-        for start in starts:
-            file.seek(start)
-            digest.update(file.read(size))
-    return digest.hexdigest()

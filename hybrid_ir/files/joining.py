@@ -124,7 +124,7 @@ def join_languages(
             numbers=_JoinedPlaces(list(languages.values()), list(block_rows.values())),
             ids=ids.slice(start, RECORDS_PER_BLOCK).cast(pa.string()),
             negatives=_join_negatives(languages, block_rows),
-            done=min(1.0, (start + RECORDS_PER_BLOCK) / len(ids)),
+            share_read=min(1.0, (start + RECORDS_PER_BLOCK) / len(ids)),
         )
         for language, rows in block_rows.items():
             for role in ROLES:
@@ -194,8 +194,7 @@ def read_beir_pairs(
     for judgement in _read_known_judgements(qrels, queries, passages, problems):
         of_query = judged.setdefault(judgement.query_id, _JudgedPassages())
         if judgement.score > 0:
-            line = int(judgement.where.rpartition(" ")[2])
-            of_query.relevant.append((line, judgement.passage_id))
+            of_query.relevant.append((judgement.line, judgement.passage_id))
         else:
             of_query.negatives.append(judgement.passage_id)
     rows = []
@@ -217,18 +216,18 @@ def _read_known_judgements(
     for judgement in read_judgements(qrels, False, problems):
         query_id = judgement.query_id
         passage_id = judgement.passage_id
-        where = judgement.where
+        place = judgement.place
         if (query_id, passage_id) in first_places:
             problems.add(
-                f"{where}: {query_id!r:.60} and {passage_id!r:.60} are judged in "
+                f"{place}: {query_id!r:.60} and {passage_id!r:.60} are judged in "
                 f"{first_places[query_id, passage_id]}, too"
             )
             continue
-        first_places[query_id, passage_id] = where
+        first_places[query_id, passage_id] = place
         if query_id not in queries:
-            problems.add(f"{where}: {query_id!r:.60} is not in queries.jsonl")
+            problems.add(f"{place}: {query_id!r:.60} is not in queries.jsonl")
         if passage_id not in passages:
-            problems.add(f"{where}: {passage_id!r:.60} is not in corpus.jsonl")
+            problems.add(f"{place}: {passage_id!r:.60} is not in corpus.jsonl")
         if query_id in queries and passage_id in passages:
             yield judgement
 
@@ -237,11 +236,11 @@ def _read_beir_texts(path: Path, problems: Problems) -> Iterator[tuple[str, str]
     """Yields the id and the text of each line, with its title in front."""
     first_lines: dict[str, int] = {}
     for number, row in read_objects(path, problems):
-        where = f"{path}, line {number}"
-        text_id = get_text_field(row, "_id", where, problems)
-        text = get_text_field(row, "text", where, problems, blank=True)
+        place = f"{path}, line {number}"
+        text_id = get_text_field(row, "_id", place, problems)
+        text = get_text_field(row, "text", place, problems, blank=True)
         if text_id in first_lines:
-            problems.add(f"{where}: the id {text_id!r:.60} is also in line {first_lines[text_id]}")
+            problems.add(f"{place}: the id {text_id!r:.60} is also in line {first_lines[text_id]}")
         elif text_id is not None and text is not None:
             first_lines[text_id] = number
             title = row.get("title")

@@ -19,7 +19,12 @@ class Judgement:
     query_id: str
     passage_id: str
     score: float
-    where: str  # file and line, for error messages
+    place: str  # file and line, for error messages
+
+    @property
+    def line(self) -> int:
+        """Returns the number of the line, which its place ends with."""
+        return int(self.place.rpartition(" ")[2])
 
 
 def read_lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
@@ -45,11 +50,11 @@ def read_lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
                 if text.strip():
                     yield number, text
     except FileNotFoundError:
-        problems.add(f"{path} is missing", whole_file=True)
+        problems.add(f"{path} is missing", file_unreadable=True)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         problems.add(
             f"{path}, after line {number}: the compressed data is broken ({error}); fetch it again",
-            whole_file=True,
+            file_unreadable=True,
         )
 
 
@@ -84,7 +89,7 @@ def read_objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str
 
 
 def _find_object_problem(value: Any, text: str) -> str | None:
-    """Says what is wrong with the JSON value of a line, or returns None."""
+    """Returns what is wrong with the JSON value of a line, or None."""
     if not isinstance(value, dict):
         return f"{text:.40} is not a JSON object"
     if "\\ud" in text.lower() and not _can_be_encoded(value):
@@ -137,7 +142,7 @@ def _can_be_encoded(value: dict[str, Any]) -> bool:
 def get_text_field(
     row: dict[str, Any],
     key: str,
-    where: str,
+    place: str,
     problems: Problems,
     default: str | None = None,
     blank: bool = False,
@@ -147,7 +152,7 @@ def get_text_field(
     Args:
         row: the object.
         key: the key. If it ends in "id", a whole number is accepted and returned as text.
-        where: file and line, for the error message.
+        place: file and line, for the error message.
         problems: gets what is wrong with the value.
         default: the value if the key is missing or null.
         blank: whether an empty or blank text is accepted.
@@ -163,14 +168,14 @@ def get_text_field(
     if isinstance(value, str) and (value.strip() or blank or value == default):
         return value
     if key not in row:
-        problems.add(f"{where}: {describe_missing_key(key, row)}")
+        problems.add(f"{place}: {describe_missing_key(key, row)}")
     else:
-        problems.add(f"{where}: '{key}' is {value!r:.40}, need a text")
+        problems.add(f"{place}: '{key}' is {value!r:.40}, need a text")
     return None
 
 
 def describe_missing_key(key: str, row: Mapping[str, Any]) -> str:
-    """Says that an object lacks a key, and which keys it has."""
+    """Returns the message for an object that lacks a key; it names the keys that are there."""
     present_keys = ", ".join(repr(present_key) for present_key in row)
     return f"no key '{key}', there are {present_keys or 'none'}"
 
@@ -189,12 +194,12 @@ def read_columns(path: Path, number: int, problems: Problems) -> Iterator[tuple[
     for line_number, text in read_lines(path, problems):
         cells = text.split("\t") if "\t" in text else text.split()
         columns = [cell.strip() for cell in cells]
-        where = f"{path}, line {line_number}"
+        place = f"{path}, line {line_number}"
         if len(columns) == number and all(columns):
-            yield where, columns
+            yield place, columns
         else:
             problems.add(
-                f"{where}: {len(columns)} columns, need {number} with something in each: "
+                f"{place}: {len(columns)} columns, need {number} with something in each: "
                 f"{text!r:.60}"
             )
 
@@ -210,7 +215,7 @@ def read_judgements(path: Path, trec: bool, problems: Problems) -> Iterator[Judg
     """
     column_count = 4 if trec else 3
     is_first_line = True
-    for where, columns in read_columns(path, column_count, problems):
+    for place, columns in read_columns(path, column_count, problems):
         may_be_header = is_first_line and not trec
         is_first_line = False
         query_id = columns[0]
@@ -220,13 +225,13 @@ def read_judgements(path: Path, trec: bool, problems: Problems) -> Iterator[Judg
             score = float(score_text)
         except ValueError:
             if not may_be_header:
-                problems.add(_describe_wrong_score(where, score_text))
+                problems.add(_describe_wrong_score(place, score_text))
             continue
         if math.isfinite(score):
-            yield Judgement(query_id, passage_id, score, where)
+            yield Judgement(query_id, passage_id, score, place)
         else:
-            problems.add(_describe_wrong_score(where, score_text))
+            problems.add(_describe_wrong_score(place, score_text))
 
 
-def _describe_wrong_score(where: str, text: str) -> str:
-    return f"{where}: the score {text!r:.40} is not a number"
+def _describe_wrong_score(place: str, text: str) -> str:
+    return f"{place}: the score {text!r:.40} is not a number"

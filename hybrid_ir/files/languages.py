@@ -19,7 +19,7 @@ def _load_language_names() -> dict[str, str]:
 
 @cache
 def explain_wrong_code(code: str) -> str | None:
-    """Says what is wrong with a language code and what to write instead.
+    """Explains what is wrong with a language code and what to write instead.
 
     A code may have a script and a region, like zh, zh-Hant or pt_BR.
 
@@ -28,14 +28,7 @@ def explain_wrong_code(code: str) -> str | None:
     """
     if _is_known(code):
         return None
-    names = _load_language_names()
-    for guess in _guess_codes(code):
-        if guess in names and guess not in NO_LANGUAGES:
-            hint = f", did you mean {guess!r} ({names[guess]})?"
-            break
-    else:
-        hint = ": use one like en, de or zh-Hant"
-    return f"the language code {code!r} is not known{hint}"
+    return f"the language code {code!r} is not known{_write_hint(code)}"
 
 
 def _is_known(code: str) -> bool:
@@ -43,6 +36,15 @@ def _is_known(code: str) -> bool:
     if language != language.lower() or language not in _load_language_names():
         return False
     return all(subtag.isalnum() and 2 <= len(subtag) <= 4 for subtag in subtags)
+
+
+def _write_hint(code: str) -> str:
+    """Returns the end of the message for an unknown code: the likeliest known one, or examples."""
+    names = _load_language_names()
+    for guess in _guess_codes(code):
+        if guess in names and guess not in NO_LANGUAGES:
+            return f", did you mean {guess!r} ({names[guess]})?"
+    return ": use one like en, de or zh-Hant"
 
 
 def _guess_codes(code: str) -> Iterator[str | None]:

@@ -72,7 +72,7 @@ def read_lareqa_folder(
     for language in languages:
         reader = _FileReader(folder / f"{language}.json", problems)
         paragraphs[language] = reader.read(origin)
-    problems.stop()
+    problems.raise_if_any()
     return paragraphs
 
 

@@ -18,7 +18,7 @@ class Problems:
 
     Attributes:
         number: how many problems were added.
-        files: how many of them say that a file could not be read to its end.
+        unreadable_files: how many of them say that a file could not be read to its end.
         first: the first problems, as many as an error message shows.
         muted: whether `add` does nothing, for files that are read a second time.
     """
@@ -28,22 +28,22 @@ class Problems:
         self.log = log
         self.first: list[str] = []
         self.number = 0
-        self.files = 0
+        self.unreadable_files = 0
         self.muted = False
 
-    def add(self, problem: str, whole_file: bool = False) -> None:
+    def add(self, problem: str, file_unreadable: bool = False) -> None:
         """Adds a problem.
 
         Args:
             problem: the place and what is wrong there, in one line.
-            whole_file: whether the file cannot be read, or not to its end. Such a problem must stop
-                an import that leaves out wrong records, because it would lose right ones as well.
+            file_unreadable: whether the file cannot be read, or not to its end. Such a problem must
+                stop an import that leaves out wrong records, as it would lose right ones as well.
         """
         if self.muted:
             return
         self.number += 1
-        if whole_file:
-            self.files += 1
+        if file_unreadable:
+            self.unreadable_files += 1
         if len(self.first) < SHOWN:
             self.first.append(problem)
             return
@@ -54,7 +54,7 @@ class Problems:
         with open(self.log, "a", encoding="utf-8") as file:
             file.write(_join_lines([problem]))
 
-    def tell(self) -> str:
+    def summarise(self) -> str:
         """Describes in one line how many problems there were and which file lists them.
 
         Writes that file if there were so few problems that `add` had no need of it.
@@ -64,16 +64,16 @@ class Problems:
         count = "1 problem" if self.number == 1 else f"{self.number:,} problems"
         return f"{count} in {self.what}, what they were about is left out: {self.log}"
 
-    def clear(self) -> None:
+    def delete_log(self) -> None:
         """Deletes the file of problems that an earlier import of the same data has left."""
         if self.log is not None:
             self.log.unlink(missing_ok=True)
 
-    def state(self) -> dict[str, Any]:
+    def get_state(self) -> dict[str, Any]:
         """Returns what `restore` needs to continue from here in another process."""
         return {
             "number": self.number,
-            "files": self.files,
+            "files": self.unreadable_files,
             "first": list(self.first),
             "bytes": self._log_size(),
         }
@@ -81,12 +81,12 @@ class Problems:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continues from a saved state, and cuts what was logged after it off the file."""
         self.number = state["number"]
-        self.files = state["files"]
+        self.unreadable_files = state["files"]
         self.first = list(state["first"])
         if self._log_size() > state["bytes"]:
             os.truncate(self.log, state["bytes"])
 
-    def stop(self, cure: str = "") -> None:
+    def raise_if_any(self, cure: str = "") -> None:
         """Raises a ValueError with all problems, and does nothing if there are none.
 
         Args:

@@ -37,7 +37,7 @@ class Records:
         ids: the id of each record, an array of strings.
         columns: for each role and language the text of each record, null where it has none.
         negatives: for each language a list of texts of each record.
-        done: the share of the file that is read with this block, from 0 to 1.
+        share_read: the share of the file that is read with this block, from 0 to 1.
         others: number and id of lines that are no records, for messages about repeated ids.
     """
 
@@ -46,17 +46,17 @@ class Records:
     ids: pa.Array
     columns: dict[Cell, pa.Array] = field(default_factory=dict)
     negatives: dict[str, pa.Array] = field(default_factory=dict)
-    done: float = 1.0
+    share_read: float = 1.0
     others: Sequence[tuple[int, str]] = ()
 
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def where(self, row: int) -> str:
+    def describe_place(self, row: int) -> str:
         """Returns the file and line of a record, for messages."""
         return f"{self.place} {self.numbers[row]}"
 
-    def named(self, rows: Iterable[int]) -> list[tuple[str, str, int]]:
+    def list_lines(self, rows: Iterable[int]) -> list[tuple[str, str, int]]:
         """Returns place, id and row of several lines, in the order of the file.
 
         Args:
@@ -66,7 +66,7 @@ class Records:
         for row in rows:
             row = int(row)
             if row < len(self):
-                lines.append((self.where(row), self.ids[row].as_py(), row))
+                lines.append((self.describe_place(row), self.ids[row].as_py(), row))
             else:
                 number, record_id = self.others[row - len(self)]
                 lines.append((f"{self.place} {number}", record_id, row))
@@ -129,7 +129,7 @@ def read_json_line_records(path: Path, problems: Problems) -> Iterator[Records]:
         if len(rows) + len(others) >= RECORDS_PER_BLOCK:
             records = _build_object_records(place, rows)
             records.others = others
-            records.done = _estimate_share_read(path, number, rows)
+            records.share_read = _estimate_share_read(path, number, rows)
             yield records
             rows = []
             others = []
@@ -140,7 +140,7 @@ def read_json_line_records(path: Path, problems: Problems) -> Iterator[Records]:
 
 
 def _find_record_errors(row: Mapping[str, Any]) -> list[str]:
-    """Says in which ways an object has not the shape of a record."""
+    """Returns in which ways an object has not the shape of a record."""
     errors = [describe_missing_key(key, row) for key in ("id", *ROLES) if key not in row]
     if "id" in row and not _is_id(row["id"]):
         errors.append(f"'id' is {row['id']!r:.40}, need a text or a number")

@@ -128,7 +128,7 @@ def parse_column_map(value: Any) -> ColumnMap:
 
 
 def _find_map_errors(key: str, value: Any) -> list[str]:
-    """Says what is wrong with one key of a map of columns."""
+    """Returns what is wrong with one key of a map of columns."""
     if key == "id":
         return []
     if key not in SIDES:
@@ -167,11 +167,13 @@ def read_parquet_records(
     try:
         file = pq.ParquetFile(path, memory_map=True)
     except FileNotFoundError:
-        problems.add(f"{path} is missing", whole_file=True)
+        problems.add(f"{path} is missing", file_unreadable=True)
         return
     except (pa.ArrowException, OSError) as error:
         reason = _describe_error(error)
-        problems.add(f"{path}: not a Parquet file that can be read ({reason})", whole_file=True)
+        problems.add(
+            f"{path}: not a Parquet file that can be read ({reason})", file_unreadable=True
+        )
         return
     schema = file.schema_arrow.empty_table().flatten().schema
     columns, errors = columns.complete(schema)
@@ -179,7 +181,7 @@ def read_parquet_records(
         problems.add(
             f"{path}: {'; '.join(errors)}; there are {', '.join(schema.names)}. Say which are "
             f"what, as in 'columns={EXAMPLE}'",
-            whole_file=True,
+            file_unreadable=True,
         )
         return
     batches = file.iter_batches(RECORDS_PER_BLOCK)
@@ -194,11 +196,11 @@ def read_parquet_records(
             problems.add(
                 f"{path}, rows from {rows_read + 1} on: not texts that can be read "
                 f"({_describe_error(error)})",
-                whole_file=True,
+                file_unreadable=True,
             )
             return
         rows_read += len(batch)
-        records.done = rows_read / file.metadata.num_rows
+        records.share_read = rows_read / file.metadata.num_rows
         yield records
 
 

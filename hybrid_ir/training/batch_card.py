@@ -87,7 +87,7 @@ class BatchCard:
         masked_steps = range(min(counted, MASKED_BATCHES))
         possible, present, kept = _average_negatives(sampler, masked_steps, loss, hard_negatives)
         shares_LL = counts.language_pairs_LL / max(1, counts.language_pairs_LL.sum())
-        pairs = sum(part.usable for part in corpus.parts)
+        pairs = sum(part.usable_pair_count for part in corpus.parts)
         return cls(
             corpus=corpus.source.name,
             queries_per_step=sampler.batch_size * batches_per_step,
@@ -198,15 +198,15 @@ def _measure_overlap(
             continue
         shares = None
         if texts <= SEARCHED_TEXTS:
-            shares = BenchmarkTexts.of(benchmark).shared(corpus)
+            shares = BenchmarkTexts.from_benchmark(benchmark).compute_shared_fractions(corpus)
         overlap[f"{stage} {benchmark.name}"] = shares
     return overlap
 
 
 def _describe_parts(sampler: PairBatchSampler, counts: _PlanCounts) -> list[dict[str, Any]]:
     """Returns what each corpus of a mixture contributes, and what was to be expected."""
-    mixed_M = _normalise(sampler.part_weights(False))
-    monolingual_M = _normalise(sampler.part_weights(True))
+    mixed_M = _normalise(sampler.compute_part_weights(False))
+    monolingual_M = _normalise(sampler.compute_part_weights(True))
     batches = max(1, counts.batches)
     parts = []
     for number, part in enumerate(sampler.corpus.parts):
@@ -214,7 +214,7 @@ def _describe_parts(sampler: PairBatchSampler, counts: _PlanCounts) -> list[dict
         parts.append(
             {
                 "corpus": part.source.name,
-                "pairs": part.usable,
+                "pairs": part.usable_pair_count,
                 "monolingual": int(counts.monolingual_batches_M[number]) / batches,
                 "mixed": int(counts.mixed_batches_M[number]) / batches,
                 "expected": float(expected_2 @ sampler.shares_of_kinds),

@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from hybrid_ir.files.fetching import hash_file_samples
+from hybrid_ir.files.checksums import hash_file_samples
 
 NLLB_CODES = {
     "ar": "arb_Arab",

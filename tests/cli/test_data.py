@@ -40,7 +40,7 @@ def start(place: Path, *arguments: str, **environment: str) -> subprocess.Popen:
 @pytest.fixture
 def xquad_pages(shared) -> dict[str, bytes]:
     folder = shared / "data" / "xquad-r"
-    return raw_data.at(
+    return raw_data.map_to_pages(
         xquad_r.list_files(), {path.name: path.read_bytes() for path in folder.iterdir()}
     )
 
@@ -94,14 +94,14 @@ def test_a_killed_fetch_of_the_real_xquad_r_goes_on_and_verifies(tmp_path, xquad
 @pytest.mark.parametrize(
     ("name", "module", "pages", "overrides"),
     [
-        ("miracl", miracl, raw_data.miracl_pages, ["benchmark.languages=[sw,te]"]),
+        ("miracl", miracl, raw_data.build_miracl_pages, ["benchmark.languages=[sw,te]"]),
         (
             "miracl_hard_negatives",
             miracl,
-            raw_data.hard_negatives_pages,
+            raw_data.build_hard_negatives_pages,
             ["benchmark.languages=[sw,te]"],
         ),
-        ("mldr", mldr, raw_data.mldr_pages, ["benchmark.languages=[de,pt]"]),
+        ("mldr", mldr, raw_data.build_mldr_pages, ["benchmark.languages=[de,pt]"]),
     ],
 )
 def test_fetch_then_verify_then_describe(

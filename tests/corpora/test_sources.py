@@ -9,7 +9,6 @@ from dataclasses import replace
 from importlib import import_module
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hydra.utils import get_object
 from omegaconf import OmegaConf
@@ -21,18 +20,17 @@ from hybrid_ir.runs.building import build
 from hybrid_ir.training.batch_card import BatchCard
 from hybrid_ir.training.losses import InfoNCE
 from tests.support.corpora import list_pairs, sort_pairs
-from tests.support.raw_data import at, lines
+from tests.support.raw_data import encode_json_lines, encode_parquet, map_to_pages
 from tests.support.web import serving
 
 
-def encode_parquet(**columns) -> bytes:
-    file = io.BytesIO()
-    pq.write_table(pa.table(columns), file)
-    return file.getvalue()
+def encode_columns(**columns) -> bytes:
+    """Returns a Parquet file with these columns."""
+    return encode_parquet(pa.table(columns).to_pylist())
 
 
 def compress_lines(*rows: dict) -> bytes:
-    return gzip.compress(lines(*rows))
+    return gzip.compress(encode_json_lines(*rows))
 
 
 def build_archive(**rows: list[tuple[str, str, str]]) -> bytes:
@@ -58,7 +56,7 @@ def build_passage(name: str) -> dict:
 
 def encode_swim_ir(language: str, number: int) -> bytes:
     """Returns a Parquet file of SWIM-IR with one question."""
-    return encode_parquet(
+    return encode_columns(
         _id=[f"{language}{number}"],
         lang=["x"],
         code=[language],
@@ -80,7 +78,7 @@ SETS = {
     "squad": (
         [],
         {
-            "plain_text/train-00000-of-00001.parquet": encode_parquet(
+            "plain_text/train-00000-of-00001.parquet": encode_columns(
                 id=["a", "b"], title=["T", "T"], context=["c", "c"], question=["q", "r"]
             )
         },
@@ -88,13 +86,13 @@ SETS = {
     ),
     "natural_questions": (
         [],
-        {"pair/train-00000-of-00001.parquet": encode_parquet(query=["q"], answer=["a"])},
+        {"pair/train-00000-of-00001.parquet": encode_columns(query=["q"], answer=["a"])},
         [[{"en": "q"}, {"en": "a"}, []]],
     ),
     "wiki_qa": (
         [],
         {
-            "data/train-00000-of-00001.parquet": encode_parquet(
+            "data/train-00000-of-00001.parquet": encode_columns(
                 question_id=["1", "1"],
                 question=["q", "q"],
                 document_title=["T", "T"],
@@ -107,7 +105,7 @@ SETS = {
     "duorc": (
         [],
         {
-            "SelfRC/train-00000-of-00001.parquet": encode_parquet(
+            "SelfRC/train-00000-of-00001.parquet": encode_columns(
                 plot_id=["p", "p"],
                 plot=["plot", "plot"],
                 question_id=["1", "2"],
@@ -120,7 +118,7 @@ SETS = {
     "newsqa": (
         [],
         {
-            "data/train-00000-of-00001-ec54fbe500fc3b5c.parquet": encode_parquet(
+            "data/train-00000-of-00001-ec54fbe500fc3b5c.parquet": encode_columns(
                 context=["c"], question=["q"], key=["k"]
             )
         },
@@ -129,7 +127,7 @@ SETS = {
     "yahoo_answers": (
         [],
         {
-            f"title-answer-pair/train-0000{i}-of-00002.parquet": encode_parquet(
+            f"title-answer-pair/train-0000{i}-of-00002.parquet": encode_columns(
                 title=[f"q{i}"], answer=[f"a{i}"]
             )
             for i in range(2)
@@ -139,7 +137,7 @@ SETS = {
     "mfaq": (
         ["languages=[de,en]"],
         {
-            "data/en/train.jsonl": lines(
+            "data/en/train.jsonl": encode_json_lines(
                 {
                     "id": 1,
                     "domain": "x",
@@ -149,7 +147,7 @@ SETS = {
                     ],
                 }
             ),
-            "data/de/train.jsonl": lines(
+            "data/de/train.jsonl": encode_json_lines(
                 {"id": 1, "domain": "x", "qa_pairs": [{"question": "f", "answer": "g"}]}, {"id": 2}
             ),
         },
@@ -213,7 +211,7 @@ SETS = {
     "mlqa_translate_train": (
         ["languages=[de,en,zh]"],
         {
-            "plain_text/train-00000-of-00001.parquet": encode_parquet(
+            "plain_text/train-00000-of-00001.parquet": encode_columns(
                 id=["a", "b"], question=["q", "r"], context=["c", "d"]
             ),
             "mlqa-translate-train.tar.gz": build_archive(
@@ -265,7 +263,7 @@ def list_pages(name: str, monkeypatch) -> dict[str, bytes]:
     if name == "mlqa_translate_train":
         # The small archive has not the size and hash of the released one.
         monkeypatch.setattr(module, "ARCHIVE", replace(module.ARCHIVE, size=None, sha256=None))
-    return at(files, contents)
+    return map_to_pages(files, contents)
 
 
 def fetch_source(name: str, tmp_path, monkeypatch) -> None:

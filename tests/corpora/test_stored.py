@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from hybrid_ir.corpora.stored import build_cached_corpus, load_corpus_folder, write_corpus
 from hybrid_ir.corpora.writing import CorpusWriter
-from hybrid_ir.data import row_streams as permutation
+from hybrid_ir.data import row_streams
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
-from tests.support.corpora import SOURCE, make_corpus, write_to_disk
+from tests.support.corpora import SOURCE, draw_corpus, write_to_disk
 
 TEXT = st.one_of(st.none(), st.sampled_from(["x", "y", "Ελλάδα", "中国", "a b"]))
 ROW = st.tuples(TEXT, TEXT, TEXT, TEXT)  # query in a and b, passage in a and b
@@ -47,7 +47,7 @@ def test_the_languages_of_texts_and_pairs_are_what_is_written(tmp_path_factory, 
     pairs = np.stack([np.arange(len(rows)), np.arange(len(rows))[::-1]], axis=1)
     corpus = ParallelCorpus(queries, passages, pairs, SOURCE)
     stored = write_to_disk(tmp_path_factory.mktemp("corpus") / "c", corpus)
-    has_queries, has_passages = stored.availability.of_pairs(np.arange(len(rows)))
+    has_queries, has_passages = stored.availability.get_languages_of_pairs(np.arange(len(rows)))
     for row, (query, passage) in enumerate(stored.pairs):
         for number, language in enumerate("ab"):
             assert has_queries[row, number] == (queries[language][query] is not None)
@@ -67,15 +67,17 @@ def collect_negatives(corpus: ParallelCorpus) -> dict[tuple[int, int], list[int]
 
 
 def test_negatives_stay_with_their_pairs(tmp_path):
-    corpus = make_corpus(40)
+    corpus = draw_corpus(40)
     stored = write_to_disk(tmp_path / "c", corpus)
     assert collect_negatives(stored) == collect_negatives(corpus)
 
 
-@pytest.mark.parametrize("exact", [1 << 20, 0])
-def test_the_plan_of_a_stored_corpus_has_only_texts_that_are_there(tmp_path, monkeypatch, exact):
-    monkeypatch.setattr(permutation, "EXACT", exact)
-    corpus = write_to_disk(tmp_path / "c", make_corpus(90))
+@pytest.mark.parametrize("largest_drawn_size", [1 << 20, 0])
+def test_the_plan_of_a_stored_corpus_has_only_texts_that_are_there(
+    tmp_path, monkeypatch, largest_drawn_size
+):
+    monkeypatch.setattr(row_streams, "LARGEST_DRAWN_SIZE", largest_drawn_size)
+    corpus = write_to_disk(tmp_path / "c", draw_corpus(90))
     sampler = PairBatchSampler(corpus, 5, 0.5, seed=4)
     for step in range(200):
         plan = sampler[step]
@@ -90,10 +92,10 @@ def test_the_plan_of_a_stored_corpus_has_only_texts_that_are_there(tmp_path, mon
             assert corpus.passages[passage_language][int(passage)]
 
 
-@pytest.mark.parametrize("exact", [1 << 20, 0])
-def test_a_pass_over_a_stored_corpus_has_each_pair_once(tmp_path, monkeypatch, exact):
-    monkeypatch.setattr(permutation, "EXACT", exact)
-    corpus = write_to_disk(tmp_path / "c", make_corpus(90))
+@pytest.mark.parametrize("largest_drawn_size", [1 << 20, 0])
+def test_a_pass_over_a_stored_corpus_has_each_pair_once(tmp_path, monkeypatch, largest_drawn_size):
+    monkeypatch.setattr(row_streams, "LARGEST_DRAWN_SIZE", largest_drawn_size)
+    corpus = write_to_disk(tmp_path / "c", draw_corpus(90))
     # Every pair is there in the first language.
     sampler = PairBatchSampler(corpus, 7, 1.0, languages=["a"], seed=4)
     for start in range(0, 48, 12):
@@ -102,7 +104,7 @@ def test_a_pass_over_a_stored_corpus_has_each_pair_once(tmp_path, monkeypatch, e
 
 
 def test_a_damaged_corpus_is_refused(tmp_path):
-    write_to_disk(tmp_path / "c", make_corpus(20))
+    write_to_disk(tmp_path / "c", draw_corpus(20))
     path = tmp_path / "c" / "pairs.npy"
     path.write_bytes(path.read_bytes()[:-8])
     problem = r"corpus .* is damaged: pairs\.npy has .* bytes, not .* delete the folder"
@@ -114,7 +116,7 @@ def test_a_damaged_corpus_is_refused(tmp_path):
 
 
 def test_a_folder_without_the_card_of_this_version_is_refused(tmp_path):
-    write_to_disk(tmp_path / "c", make_corpus(20))
+    write_to_disk(tmp_path / "c", draw_corpus(20))
     with pytest.raises(ValueError, match="is no corpus: it has no corpus.json"):
         load_corpus_folder(tmp_path)
     card = tmp_path / "c" / "corpus.json"

@@ -11,9 +11,9 @@ from hybrid_ir.data.batching import PlannedBatches, describe_batch, select_passa
 from hybrid_ir.data.content_ids import hash_text
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.model.token_store import RaggedTokens
 from hybrid_ir.training.datamodule import RetrievalData
-from tests.support.small_corpora import SOURCE, pair_equal_ids, write_texts
+from tests.support.corpora import SOURCE, pair_equal_ids, write_texts
+from tests.support.plans import decode
 
 PAIRS = 30
 
@@ -34,12 +34,6 @@ def corpus() -> ParallelCorpus:
 def batches(corpus, tokenizers, cache) -> PlannedBatches:
     sampler = PairBatchSampler(corpus, batch_size=10, monolingual_share=0.5, seed=4)
     return PlannedBatches(sampler, tokenizers, cache)
-
-
-def decode(tokens: RaggedTokens, tokenizers) -> list[str]:
-    tokenizer = tokenizers["query"].tokenizer
-    ids_of_texts = tokens.ids_T.split(tokens.lengths_B.tolist())
-    return [tokenizer.decode(ids, skip_special_tokens=True) for ids in ids_of_texts]
 
 
 @given(step=st.integers(0, 500), hard_negatives=st.integers(0, 3))

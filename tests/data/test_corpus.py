@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hybrid_ir.data.content_ids import assign_content_ids, hash_text, hash_texts
 from hybrid_ir.data.corpus import ParallelCorpus, iterate_blocks
 from hybrid_ir.data.language_view import MissingTexts
-from tests.support.small_corpora import SOURCE, pair_equal_ids
+from tests.support.corpora import SOURCE, pair_equal_ids
 
 
 def group_by_content(texts: dict[str, list[str | None]]) -> list[int]:
@@ -68,7 +68,7 @@ def test_availability_is_known_for_each_pair_and_language():
         SOURCE,
     )
     assert corpus.languages == ("a", "b")
-    queries, passages = corpus.availability.of_pairs(np.arange(2))
+    queries, passages = corpus.availability.get_languages_of_pairs(np.arange(2))
     assert queries.tolist() == [[True, False], [True, True]]
     assert passages.tolist() == [[True, True], [False, True]]
 

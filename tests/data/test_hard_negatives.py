@@ -11,12 +11,12 @@ from hybrid_ir.data.batching import PlannedBatches, choose_hard_negatives, selec
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.hard_negatives import HardNegatives
 from hybrid_ir.data.sampling import PairBatchSampler
-from tests.data.test_batching import decode
-from tests.support.small_corpora import (
+from tests.support.corpora import (
     SOURCE,
     build_parallel_corpus_with_negatives,
     pair_equal_ids,
 )
+from tests.support.plans import decode
 
 PAIRS = 12
 
@@ -110,7 +110,7 @@ def test_negatives_are_in_the_language_of_the_passage(corpus, tokenizers, cache)
 @settings(max_examples=40, deadline=None)
 def test_negatives_by_pair_read_like_a_table(rows, random):
     table = fill_rows(rows)
-    negatives = HardNegatives.of(table)
+    negatives = HardNegatives.from_array(table)
     order = np.array(random.sample(range(len(rows)), len(rows)))
     assert negatives.shape == table.shape
     assert np.array_equal(np.asarray(negatives), table)
@@ -125,7 +125,9 @@ def test_negatives_by_pair_read_like_a_table(rows, random):
 @settings(max_examples=20, deadline=None)
 def test_blocks_have_the_ids_of_all_pairs_in_the_new_order(rows, random):
     order = random.sample(range(len(rows)), len(rows))
-    blocks = list(HardNegatives.of(fill_rows(rows)).blocks(np.array(order), size=4))
+    blocks = list(
+        HardNegatives.from_array(fill_rows(rows)).iterate_id_blocks(np.array(order), size=4)
+    )
     expected = []
     for row in order:
         expected.extend(rows[row])
@@ -142,5 +144,5 @@ def test_negatives_that_follow_their_passage(counts):
         passages.append(next_id)
         rows.append(list(range(next_id + 1, next_id + 1 + count)))
         next_id += 1 + count
-    negatives = HardNegatives.following(np.array(passages), np.array(counts))
+    negatives = HardNegatives.number_after_passages(np.array(passages), np.array(counts))
     assert np.array_equal(np.asarray(negatives), fill_rows(rows))

@@ -8,7 +8,7 @@ from hybrid_ir.data.mixture import Mixture
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.training.batch_card import BatchCard
 from hybrid_ir.training.losses import InfoNCE
-from tests.support.corpora import SOURCE, make_corpus
+from tests.support.corpora import SOURCE, draw_corpus
 
 
 def list_plans(mixture: Mixture, share: float, steps: int = 3000) -> list:
@@ -20,7 +20,7 @@ def list_plans(mixture: Mixture, share: float, steps: int = 3000) -> list:
 @pytest.mark.parametrize("tau", [1.0, 0.5, 0.0])
 def test_corpora_of_a_mixture_are_drawn_by_size(tau):
     sizes = (90, 40, 10)
-    mixture = Mixture({str(size): make_corpus(size) for size in sizes}, tau, weights={"10": 2})
+    mixture = Mixture({str(size): draw_corpus(size) for size in sizes}, tau, weights={"10": 2})
     expected = np.array(sizes) ** tau * [1, 1, 2]
     for monolingual_share in (1.0, 0.0):
         parts = [plan.part for plan in list_plans(mixture, monolingual_share)]
@@ -35,7 +35,7 @@ def test_a_corpus_in_one_language_serves_monolingual_batches_alone():
         np.stack([np.arange(50)] * 2, 1),
         SOURCE,
     )
-    mixture = Mixture({"english": english, "parallel": make_corpus(50)})
+    mixture = Mixture({"english": english, "parallel": draw_corpus(50)})
     assert mixture.languages == ("a", "b", "c")
     plans = list_plans(mixture, 0.5)
     assert {plan.part for plan in plans if plan.monolingual} == {0, 1}
@@ -51,7 +51,7 @@ def test_a_corpus_in_one_language_serves_monolingual_batches_alone():
 
 def test_kinds_and_languages_of_a_corpus_in_a_mixture():
     mixture = Mixture(
-        {"x": make_corpus(50), "y": make_corpus(50, seed=1)},
+        {"x": draw_corpus(50), "y": draw_corpus(50, seed=1)},
         languages_of={"x": ["a", "c"]},
         kinds={"y": ["cross_lingual"]},
     )
@@ -68,7 +68,7 @@ def test_kinds_and_languages_of_a_corpus_in_a_mixture():
 @pytest.mark.parametrize(("share", "level"), [(0.5, "batch"), (0.3, "example"), (1.0, "batch")])
 def test_the_card_of_a_mixture_has_its_names_and_the_expected_shares(share, level):
     mixture = Mixture(
-        {"one": make_corpus(60), "two": make_corpus(20, seed=1), "three": make_corpus(30, seed=2)},
+        {"one": draw_corpus(60), "two": draw_corpus(20, seed=1), "three": draw_corpus(30, seed=2)},
         weights={"two": 2},
         kinds={"three": ["monolingual"]},
         languages_of={"one": ["a", "c"]},
@@ -78,7 +78,7 @@ def test_the_card_of_a_mixture_has_its_names_and_the_expected_shares(share, leve
         PairBatchSampler(mixture, 4, share, level=level, seed=3), 6000, 1, InfoNCE(mask="none")
     )
     assert [part["corpus"] for part in card.parts] == ["one", "two", "three"]
-    assert card.parts[0]["pairs"] == mixture.parts[0].usable
+    assert card.parts[0]["pairs"] == mixture.parts[0].usable_pair_count
     assert sum(part["expected"] for part in card.parts) == pytest.approx(1)
     for part in card.parts:
         assert part["monolingual"] + part["mixed"] == pytest.approx(part["expected"], abs=0.03)
@@ -87,7 +87,7 @@ def test_the_card_of_a_mixture_has_its_names_and_the_expected_shares(share, leve
 
 
 def test_passes_of_a_mixture_repeat_no_pair():
-    mixture = Mixture({"x": make_corpus(40), "y": make_corpus(24, seed=1)})
+    mixture = Mixture({"x": draw_corpus(40), "y": draw_corpus(24, seed=1)})
     plans = list_plans(mixture, 0.0)
     for part in (0, 1):
         pairs = np.concatenate([plan.pairs for plan in plans if plan.part == part])
@@ -114,7 +114,7 @@ def test_passes_of_a_mixture_repeat_no_pair():
 )
 def test_what_is_wrong_with_a_mixture_is_said(choices, problem):
     with pytest.raises(ValueError, match=problem):
-        Mixture(**{"parts": {"x": make_corpus(10)}, **choices})
+        Mixture(**{"parts": {"x": draw_corpus(10)}, **choices})
 
 
 def test_a_sampler_that_nothing_can_serve_is_refused():
@@ -127,20 +127,20 @@ def test_a_sampler_that_nothing_can_serve_is_refused():
 
 
 def test_a_corpus_with_weight_0_is_not_in_the_mixture_and_none_is_an_error():
-    mixture = Mixture({"x": make_corpus(50), "y": make_corpus(3, seed=1)}, weights={"y": 0})
+    mixture = Mixture({"x": draw_corpus(50), "y": draw_corpus(3, seed=1)}, weights={"y": 0})
     assert len(mixture.parts) == 1
     assert mixture.left_out == {"y": "drawn with weight 0"}
     assert PairBatchSampler(mixture, 16, 0.5)[0].part == 0  # more than the other has
     with pytest.raises(
         ValueError, match="no corpus with a weight above 0 has a pair in the chosen languages"
     ):
-        Mixture({"x": make_corpus(50)}, sizes={"x": 0})
+        Mixture({"x": draw_corpus(50)}, sizes={"x": 0})
 
 
 def test_passes_are_over_the_pairs_that_are_used():
-    whole = make_corpus(40)
-    mixture = Mixture({"x": make_corpus(40)}, languages_of={"x": ["b"]})
-    usable = mixture.parts[0].usable
+    whole = draw_corpus(40)
+    mixture = Mixture({"x": draw_corpus(40)}, languages_of={"x": ["b"]})
+    usable = mixture.parts[0].usable_pair_count
     assert usable < 40
     for corpus, pairs in ((whole, 40), (mixture, usable)):
         sampler = PairBatchSampler(corpus, 4, 1.0, languages=["b"])
@@ -149,5 +149,5 @@ def test_passes_are_over_the_pairs_that_are_used():
 
 
 def test_the_card_of_no_batches_has_no_masked_share():
-    sampler = PairBatchSampler(make_corpus(40), 4, 1.0)
+    sampler = PairBatchSampler(draw_corpus(40), 4, 1.0)
     assert BatchCard.of(sampler, 0, 1, InfoNCE()).masked_share == 0

@@ -17,8 +17,8 @@ LARGE = 40_000_000
 @pytest.fixture(autouse=True, scope="module")
 def _short_permutations_are_computed_like_long_ones():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(row_streams, "EXACT", 0)
-        patch.setattr(row_streams, "AHEAD", 7)
+        patch.setattr(row_streams, "LARGEST_DRAWN_SIZE", 0)
+        patch.setattr(row_streams, "POSITIONS_AT_ONCE", 7)
         yield
 
 
@@ -29,13 +29,13 @@ def _short_permutations_are_computed_like_long_ones():
 )
 @settings(max_examples=50, deadline=None)
 def test_an_order_has_every_row_once_and_any_part_of_it_is_the_same(size, seed, bounds):
-    whole = Permutation([seed, 1], size)[0:size]
-    assert sorted(whole) == list(range(size))
+    all_rows = Permutation([seed, 1], size)[0:size]
+    assert sorted(all_rows) == list(range(size))
     order = Permutation([seed, 1], size)
     for bound, other_bound in bounds:
         start = min(bound, other_bound, size)
         stop = min(max(bound, other_bound), size)
-        assert order[start:stop].tolist() == whole[start:stop].tolist()
+        assert order[start:stop].tolist() == all_rows[start:stop].tolist()
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +71,12 @@ def pack_sides(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 @settings(max_examples=50, deadline=None)
 def test_runs_know_of_any_pair_what_a_table_would(table, searched):
     table = np.array(table)
-    runs = Availability.of(*pack_sides(table), 3)
-    queries, passages = runs.of_pairs(np.arange(len(table)))
+    runs = Availability.from_bits(*pack_sides(table), 3)
+    queries, passages = runs.get_languages_of_pairs(np.arange(len(table)))
     assert np.array_equal(np.concatenate([queries, passages], axis=1), table)
 
     runs_table = np.concatenate([runs.queries_RL, runs.passages_RL], axis=1)
-    rows = runs.rows((runs_table == searched).any(1))
+    rows = runs.select_rows((runs_table == searched).any(1))
     expected = np.flatnonzero((table == searched).any(1))
     assert len(rows) == len(expected)
     assert rows[np.arange(len(rows))].tolist() == expected.tolist()
@@ -87,7 +87,7 @@ def test_runs_know_of_any_pair_what_a_table_would(table, searched):
 def test_sorted_pairs_have_one_run_for_each_set_of_languages(table):
     table = np.array(table)
     order = order_by_languages(*pack_sides(table))
-    runs = Availability.of(*pack_sides(table[order]), 3)
+    runs = Availability.from_bits(*pack_sides(table[order]), 3)
     assert sorted(order) == list(range(len(table)))
     assert len(runs.starts_R) == len(np.unique(table, axis=0))
     for start, end in zip(runs.starts_R, runs.ends_R, strict=True):

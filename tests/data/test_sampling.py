@@ -8,21 +8,7 @@ from hypothesis import strategies as st
 from hybrid_ir.data.language_choice import choose_columns
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.types import PlannedBatch
-from tests.support.small_corpora import build_parallel_corpus
-
-SAMPLERS = [
-    (1.0, "batch"),
-    (0.0, "batch"),
-    (0.5, "batch"),
-    (1.0, "example"),
-    (0.5, "example"),
-    (0.0, "example"),
-]
-PARALLEL = build_parallel_corpus()  # 60 pairs in a, b, c and d
-
-
-def plan_batches(sampler: PairBatchSampler, count: int) -> list[PlannedBatch]:
-    return [sampler[step] for step in range(count)]
+from tests.support.plans import PARALLEL, SAMPLERS, plan_batches
 
 
 def assert_same_plan(one: PlannedBatch, other: PlannedBatch) -> None:

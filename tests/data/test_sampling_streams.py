@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from hybrid_ir.data import sampling
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
-from tests.data.test_sampling import PARALLEL, SAMPLERS, plan_batches
-from tests.support.small_corpora import (
+from tests.support.corpora import (
     SOURCE,
     build_corpus_with_gaps,
     build_parallel_corpus,
     pair_equal_ids,
 )
+from tests.support.plans import PARALLEL, SAMPLERS, plan_batches
 
 
 def require_planned_texts(corpus: ParallelCorpus, plan, languages=None) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hybrid_ir.types import Benchmark, RandomStream, parse_languages
-from tests.support.small_corpora import SOURCE
+from tests.support.corpora import SOURCE
 
 
 @pytest.fixture(scope="module")

@@ -143,7 +143,7 @@ def test_data_of_another_size_than_the_release_is_a_problem():
     builder.add_passage("en", "a", "text")
     builder.compare_with_release({"en": (2000, 1), "de": (0, 0)})
     with pytest.raises(ValueError) as raised:
-        builder.problems.stop()
+        builder.problems.raise_if_any()
     expected = "en has 0 queries and 1 passages, released are 2,000 and 1: fetch made again"
     assert expected in str(raised.value)
     assert "1 error in" in str(raised.value)

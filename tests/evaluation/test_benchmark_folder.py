@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hybrid_ir.evaluation.benchmarks.beir_folder import load
 from hybrid_ir.files import arrow_texts
 from tests.support.benchmarks import find_answers, write_beir_folder
-from tests.support.raw_data import lines
+from tests.support.raw_data import encode_json_lines
 
 CORPUS = [
     {"_id": "a", "title": "T", "text": "one", "language": "en"},
@@ -343,7 +343,7 @@ def test_missing_files_are_named(tmp_path):
 def test_a_cut_gzip_is_named(tmp_path):
     folder = write_beir_folder(tmp_path / "mine", [PASSAGE], [QUERY], ONE_QREL)
     rows = [{"_id": str(i), "text": str(hash(i))} for i in range(999)]
-    packed = gzip.compress(lines(*rows))
+    packed = gzip.compress(encode_json_lines(*rows))
     (tmp_path / "mine/corpus.jsonl").unlink()
     (tmp_path / "mine/corpus.jsonl.gz").write_bytes(packed[: len(packed) // 2])
     broken = r"corpus.jsonl.gz, after line \d+: the compressed data is broken"
@@ -358,7 +358,7 @@ def test_converted_passages_are_cached_until_the_file_changes(tmp_path, monkeypa
     with monkeypatch.context() as without_conversion:
         without_conversion.setattr(arrow_texts, "convert_passages", None)
         assert load(folder, cache).passages[0] == "one"
-    (tmp_path / "mine/corpus.jsonl").write_bytes(lines(PASSAGE | {"text": "uno"}))
+    (tmp_path / "mine/corpus.jsonl").write_bytes(encode_json_lines(PASSAGE | {"text": "uno"}))
     assert load(folder, cache).passages[0] == "uno"
 
 

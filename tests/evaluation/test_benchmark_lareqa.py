@@ -236,7 +236,7 @@ def test_all_choices_that_are_not_allowed_are_named():
 def test_training_on_mlqa_r_holds_every_question_in_all_its_languages(shared):
     corpus = mlqa_r_training.load(str(shared / "data/mlqa-r"))
     assert len(corpus) == 1148 - 3 and corpus.languages == mlqa_r_training.LANGUAGES
-    queries, passages = corpus.availability.of_pairs(np.arange(len(corpus)))
+    queries, passages = corpus.availability.get_languages_of_pairs(np.arange(len(corpus)))
     assert (queries == passages).all()
     assert set(passages.sum(1)) == {2, 3, 4}
     assert len(mlqa_r_training.load(str(shared / "data/mlqa-r"), exclude_articles=[])) == 1148

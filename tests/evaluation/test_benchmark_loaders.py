@@ -28,7 +28,7 @@ def group_passages(benchmark: Benchmark) -> dict[str, list[str]]:
 @pytest.fixture(scope="module")
 def three_variants(tmp_path_factory) -> str:
     variants = ["eng_Latn", "swh_Latn", "hin_Deva"]
-    pages = raw_data.belebele_pages(*variants)
+    pages = raw_data.build_belebele_pages(*variants)
     folder = tmp_path_factory.mktemp("belebele")
     return fetch_pages(belebele.list_files(variants), pages, folder)
 
@@ -103,8 +103,10 @@ def miracl_folders(tmp_path_factory) -> dict[str, str]:
     full_files = miracl.list_files(languages)
     hard_files = miracl.list_files(languages, pool="hard_negatives")
     return {
-        "full": fetch_pages(full_files, raw_data.miracl_pages(), root / "full"),
-        "hard_negatives": fetch_pages(hard_files, raw_data.hard_negatives_pages(), root / "hard"),
+        "full": fetch_pages(full_files, raw_data.build_miracl_pages(), root / "full"),
+        "hard_negatives": fetch_pages(
+            hard_files, raw_data.build_hard_negatives_pages(), root / "hard"
+        ),
     }
 
 
@@ -166,12 +168,12 @@ def test_miracl_names_what_is_wrong(miracl_folders, tmp_path, choices, message):
         ("sw-corpus", b"PAR1 no", "not parquet, or broken"),
         (
             "sw-queries",
-            raw_data.parquet([{"id": "7", "text": "x"}]),
+            raw_data.encode_parquet([{"id": "7", "text": "x"}]),
             r"lacks the columns \['_id'\], it has \['id', 'text'\]",
         ),
         (
             "sw-qrels",
-            raw_data.parquet([{"query-id": "7", "corpus-id": "1#0", "score": "high"}]),
+            raw_data.encode_parquet([{"query-id": "7", "corpus-id": "1#0", "score": "high"}]),
             "row 1: the score 'high' is not",
         ),
     ],
@@ -206,7 +208,7 @@ def test_numbers_of_miracl_add_up_to_those_of_its_paper():
 
 @pytest.fixture
 def mldr_folder(tmp_path) -> str:
-    pages = raw_data.mldr_pages()
+    pages = raw_data.build_mldr_pages()
     return fetch_pages(mldr.list_files(["de", "pt"]), pages, tmp_path / "mldr")
 
 
@@ -225,7 +227,7 @@ def test_a_query_of_mldr_finds_its_documents(mldr_folder, tmp_path):
 
 def write_mldr_queries(folder: str, *queries: dict) -> None:
     path = Path(folder) / "mldr-v1.0-de/test.jsonl.gz"
-    path.write_bytes(gzip.compress(raw_data.lines(*queries)))
+    path.write_bytes(gzip.compress(raw_data.encode_json_lines(*queries)))
 
 
 def test_all_positive_documents_of_mldr_are_relevant(mldr_folder, tmp_path):
@@ -282,7 +284,7 @@ def test_numbers_of_mldr_are_those_of_its_paper(language, split, counts):
 
 @pytest.fixture
 def squadshifts_folder(tmp_path) -> str:
-    pages = raw_data.squadshifts_pages()
+    pages = raw_data.build_squadshifts_pages()
     return fetch_pages(squadshifts.list_files("nyt"), pages, tmp_path)
 
 

@@ -11,9 +11,9 @@ from hybrid_ir.files.fetching import (
     FILE_LIST,
     FileCheck,
     RemoteFile,
+    describe_github_file,
+    describe_hub_file,
     fetch_files,
-    github_file,
-    hub_file,
     read_file_list,
     replace_server,
     verify_files,
@@ -80,7 +80,7 @@ def test_verifying_says_what_is_wrong_with_each_file(tmp_path):
     assert compute_sha256(b"one") in checks[0].detail
     assert compute_sha256(b"eno") in checks[0].detail
     assert checks[1].detail == "3 bytes, expected 7"
-    assert all(check.wrong for check in checks)
+    assert all(check.is_wrong for check in checks)
 
 
 def test_the_released_checksum_counts_more_than_the_listed_one(tmp_path):
@@ -176,10 +176,10 @@ def test_two_at_the_same_time_fetch_each_file_once(tmp_path):
 def test_addresses_name_the_revision(monkeypatch):
     monkeypatch.delenv("HF_ENDPOINT", raising=False)
     path = "datasets/o/r/resolve/abc/d/f.x"
-    assert hub_file("o/r", "abc", "d/f.x").url == f"https://huggingface.co/{path}"
+    assert describe_hub_file("o/r", "abc", "d/f.x").url == f"https://huggingface.co/{path}"
     monkeypatch.setenv("HF_ENDPOINT", "http://hub.local/")
-    assert hub_file("o/r", "abc", "d/f.x").url == f"http://hub.local/{path}"
-    file = github_file("o/r", "abc", "d/f.x", "f.x", 3, "s")
+    assert describe_hub_file("o/r", "abc", "d/f.x").url == f"http://hub.local/{path}"
+    file = describe_github_file("o/r", "abc", "d/f.x", "f.x", 3, "s")
     assert file == RemoteFile("f.x", "https://raw.githubusercontent.com/o/r/abc/d/f.x", 3, "s")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hybrid_ir.files.fetching import RemoteFile, fetch_files, verify_files
 from hybrid_ir.types import Benchmark
-from tests.support.raw_data import Pages, lines
+from tests.support.raw_data import Pages, encode_json_lines
 from tests.support.web import serving
 
 
@@ -41,7 +41,7 @@ def write_beir_folder(
     qrels_file = folder / qrels_name
     qrels_file.parent.mkdir(parents=True, exist_ok=True)
     qrels_file.write_text(qrels)
-    corpus_bytes = corpus if isinstance(corpus, bytes) else lines(*corpus)
+    corpus_bytes = corpus if isinstance(corpus, bytes) else encode_json_lines(*corpus)
     (folder / "corpus.jsonl").write_bytes(corpus_bytes)
-    (folder / "queries.jsonl").write_bytes(lines(*queries))
+    (folder / "queries.jsonl").write_bytes(encode_json_lines(*queries))
     return str(folder)

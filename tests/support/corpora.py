@@ -1,7 +1,7 @@
 """Small corpora for tests: as files to import, in memory, on disk, and as lists to compare."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,24 +79,101 @@ def sort_pairs(pairs: list) -> list:
     return sorted(pairs, key=lambda pair: json.dumps(pair, sort_keys=True))
 
 
-def make_corpus(count: int, languages: str = "abc", seed: int = 0) -> ParallelCorpus:
-    """Makes a corpus of which the first language has every text, and the others most of them."""
-    rng = np.random.default_rng(seed)
-    has_text = rng.random((2, len(languages), count)) < 0.8
-    has_text[:, 0] = True
-    queries = {}
+def write_texts(
+    role: str, languages: Sequence[str], available: np.ndarray
+) -> dict[str, list[str | None]]:
+    """Returns a text like "query a 3" for each language and id; None where it is not available.
+
+    Args:
+        role: first word of the texts.
+        languages: codes.
+        available: booleans (ids, languages).
+    """
+    texts = {}
+    for column, language in enumerate(languages):
+        texts[language] = [
+            f"{role} {language} {i}" if available[i, column] else None
+            for i in range(len(available))
+        ]
+    return texts
+
+
+def pair_equal_ids(count: int) -> np.ndarray:
+    """Returns pairs of query i and passage i."""
+    return np.stack([np.arange(count), np.arange(count)], axis=1)
+
+
+def build_parallel_corpus(
+    pairs: int = 60, languages: str = "abcd", available: np.ndarray | None = None
+) -> ParallelCorpus:
+    """Returns a corpus whose queries and passages are available in the same languages.
+
+    Args:
+        pairs: number of pairs.
+        languages: codes of one letter each.
+        available: booleans (pairs, languages), all True by default.
+    """
+    if available is None:
+        available = np.ones((pairs, len(languages)), bool)
+    queries = write_texts("query", languages, available)
+    passages = write_texts("passage", languages, available)
+    return ParallelCorpus(queries, passages, pair_equal_ids(pairs), SOURCE)
+
+
+def build_corpus_with_gaps(pairs: int = 40, seed: int = 0) -> ParallelCorpus:
+    """Returns a corpus whose queries and passages lack different languages.
+
+    No pair has the same id on both sides. The first 8 texts of each side are in all languages.
+    """
+    available = np.random.default_rng(seed).random((2, pairs, 3)) < 0.7
+    available[:, :8] = True
+    queries = write_texts("query", "abc", available[0])
+    passages = write_texts("passage", "abc", available[1])
+    query_ids = np.roll(np.arange(pairs), 3)
+    return ParallelCorpus(
+        queries, passages, np.stack([query_ids, np.arange(pairs)], axis=1), SOURCE
+    )
+
+
+def build_parallel_corpus_with_negatives(pairs: int = 12) -> ParallelCorpus:
+    """Returns a corpus in "a" and "b" whose pairs have three hard negatives and one empty place.
+
+    Every other passage is missing in "b".
+    """
+    available = np.ones((pairs, 2), bool)
+    queries = write_texts("query", "ab", available)
+    available[::2, 1] = False
+    passages = write_texts("passage", "ab", available)
+    rows = np.arange(pairs)
+    empty = np.full(pairs, -1)
+    negatives = np.stack(
+        [(rows + 1) % pairs, (rows + 2) % pairs, (rows + 3) % pairs, empty], axis=1
+    )
+    return ParallelCorpus(queries, passages, pair_equal_ids(pairs), SOURCE, negatives)
+
+
+def build_corpus_of_animals(pairs: int = 24) -> ParallelCorpus:
+    """Returns a corpus in English, where queries and passages have the word "cat", and German."""
+    queries = {
+        "en": [f"which cat is number {i}" for i in range(pairs)],
+        "de": [f"welche Zahl {i}" for i in range(pairs)],
+    }
     passages = {}
-    for number, language in enumerate(languages):
-        queries[language] = make_texts(f"q {language}", has_text[0, number])
-        passages[language] = make_texts(f"p {language}", has_text[1, number])
+    for language, texts in queries.items():
+        passages[language] = [f"{text} indeed" for text in texts]
+    return ParallelCorpus(queries, passages, pair_equal_ids(pairs), SOURCE)
+
+
+def draw_corpus(count: int, languages: str = "abc", seed: int = 0) -> ParallelCorpus:
+    """Draws a corpus of which the first language has every text, and the others most of them."""
+    rng = np.random.default_rng(seed)
+    available = rng.random((2, len(languages), count)) < 0.8
+    available[:, 0] = True
+    queries = write_texts("q", languages, available[0].T)
+    passages = write_texts("p", languages, available[1].T)
     negatives = rng.integers(-1, count, (count, 2))
     pairs = np.stack([np.arange(count), rng.permutation(count)], axis=1)
     return ParallelCorpus(queries, passages, pairs, SOURCE, negatives)
-
-
-def make_texts(start: str, has_text: np.ndarray) -> list[str | None]:
-    """Makes a text for each id that has one."""
-    return [f"{start} {i}" if has else None for i, has in enumerate(has_text)]
 
 
 def write_to_disk(folder: Path, corpus: ParallelCorpus) -> ParallelCorpus:

@@ -19,7 +19,7 @@ from tests.support.command_line import ROOT, environment
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """How a command ended: its exit code and what it printed."""
 
     returncode: int
@@ -27,8 +27,8 @@ class Ended:
     stderr: str
 
 
-def train_in_process(folder: Path, *arguments: str, **variables: str) -> Ended:
-    """Run train.py in a folder, offline; with `variables` in its environment."""
+def train_in_process(folder: Path, *arguments: str, **variables: str) -> CommandResult:
+    """Runs train.py in a folder, offline; with `variables` in its environment."""
     path = str(ROOT / "train.py")
 
     def run() -> None:
@@ -37,21 +37,21 @@ def train_in_process(folder: Path, *arguments: str, **variables: str) -> Ended:
     return _run(folder, run, [path, *arguments], variables)
 
 
-def hybrid_ir_in_process(folder: Path, *arguments: str, **variables: str) -> Ended:
-    """Run a `hybrid-ir` command likewise."""
+def hybrid_ir_in_process(folder: Path, *arguments: str, **variables: str) -> CommandResult:
+    """Runs a `hybrid-ir` command in a folder, offline; with `variables` in its environment."""
     return _run(folder, main, ["hybrid-ir", *arguments], variables)
 
 
 def _run(
     folder: Path, function: Callable[[], None], argv: list[str], variables: dict[str, str]
-) -> Ended:
+) -> CommandResult:
     stdout = io.StringIO()
     stderr = io.StringIO()
     returncode = 0
     # Which folder is free is remembered for the rest of a process.
     identity.choose_run_folder.cache_clear()
     with (
-        _unchanged_signal_handlers(),
+        _keep_signal_handlers(),
         mock.patch.dict(os.environ, environment(folder, **variables), clear=True),
         mock.patch.object(sys, "argv", argv),
         mock.patch.object(sys, "path", list(sys.path)),
@@ -66,12 +66,12 @@ def _run(
         except Exception:
             traceback.print_exc()
             returncode = 1
-    return Ended(returncode, stdout.getvalue(), stderr.getvalue())
+    return CommandResult(returncode, stdout.getvalue(), stderr.getvalue())
 
 
 @contextlib.contextmanager
-def _unchanged_signal_handlers() -> Iterator[None]:
-    """Put the handlers back that a run replaces while it listens for requests to stop."""
+def _keep_signal_handlers() -> Iterator[None]:
+    """Puts the handlers back that a run replaces while it listens for requests to stop."""
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
         yield

@@ -16,24 +16,24 @@ from hybrid_ir.files.miracl import MIRACL_SHARDS
 Pages = dict[str, bytes]
 
 
-def lines(*rows: Mapping[str, Any]) -> bytes:
+def encode_json_lines(*rows: Mapping[str, Any]) -> bytes:
     """Returns JSON lines."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
-def tab_lines(*rows: Sequence[Any]) -> bytes:
+def encode_tab_lines(*rows: Sequence[Any]) -> bytes:
     """Returns lines with tabs between their values."""
     return "".join("\t".join(map(str, row)) + "\n" for row in rows).encode()
 
 
-def parquet(rows: list[dict]) -> bytes:
+def encode_parquet(rows: list[dict]) -> bytes:
     """Returns a Parquet file."""
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows), sink)
     return sink.getvalue()
 
 
-def at(files: Sequence[RemoteFile], contents: Mapping[str, bytes]) -> Pages:
+def map_to_pages(files: Sequence[RemoteFile], contents: Mapping[str, bytes]) -> Pages:
     """Returns contents, which are by path in the folder of a data set, by path on the server."""
     pages = {}
     for file in files:
@@ -42,17 +42,18 @@ def at(files: Sequence[RemoteFile], contents: Mapping[str, bytes]) -> Pages:
     return pages
 
 
-def belebele_pages(*variants: str) -> Pages:
-    """900 questions on 488 passages; the lines of every variant are in another order."""
+def build_belebele_pages(*variants: str) -> Pages:
+    """Returns 900 questions on 488 passages; the lines of every variant are in another order."""
     contents = {}
     for number, name in enumerate(variants):
-        rows = [belebele_row(name, question) for question in range(900)]
+        rows = [build_belebele_row(name, question) for question in range(900)]
         start = number * 7
-        contents[f"data/{name}.jsonl"] = lines(*rows[start:], *rows[:start])
-    return at(belebele.list_files(variants), contents)
+        contents[f"data/{name}.jsonl"] = encode_json_lines(*rows[start:], *rows[:start])
+    return map_to_pages(belebele.list_files(variants), contents)
 
 
-def belebele_row(variant: str, question: int) -> dict[str, Any]:
+def build_belebele_row(variant: str, question: int) -> dict[str, Any]:
+    """Returns the row of a question in a variant."""
     passage = question % 488
     return {
         "link": f"https://x.org/{passage:03}",
@@ -81,24 +82,26 @@ MIRACL_QRELS = {
 }
 
 
-def miracl_pages() -> Pages:
-    """MIRACL with Swahili in one file of passages, and Telugu in two."""
+def build_miracl_pages() -> Pages:
+    """Returns MIRACL with Swahili in one file of passages, and Telugu in two."""
     contents = {}
     for name, passages in MIRACL.items():
         ending = f"miracl-v1.0-{name}-dev.tsv"
         qrels = [(query, "Q0", passage, score) for query, passage, score in MIRACL_QRELS[name]]
-        contents[f"miracl-v1.0-{name}/topics/topics.{ending}"] = tab_lines(*MIRACL_TOPICS[name])
-        contents[f"miracl-v1.0-{name}/qrels/qrels.{ending}"] = tab_lines(*qrels)
+        contents[f"miracl-v1.0-{name}/topics/topics.{ending}"] = encode_tab_lines(
+            *MIRACL_TOPICS[name]
+        )
+        contents[f"miracl-v1.0-{name}/qrels/qrels.{ending}"] = encode_tab_lines(*qrels)
         rows = [{"docid": docid, "title": title, "text": text} for docid, title, text in passages]
         shards = MIRACL_SHARDS[name]
         for shard in range(shards):
             path = f"miracl-corpus-v1.0-{name}/docs-{shard}.jsonl.gz"
-            contents[path] = gzip.compress(lines(*rows[shard::shards]))
-    return at(miracl.list_files(list(MIRACL)), contents)
+            contents[path] = gzip.compress(encode_json_lines(*rows[shard::shards]))
+    return map_to_pages(miracl.list_files(list(MIRACL)), contents)
 
 
-def hard_negatives_pages() -> Pages:
-    """MIRACL with its hard negatives as the pool."""
+def build_hard_negatives_pages() -> Pages:
+    """Returns MIRACL with its hard negatives as the pool."""
     contents = {}
     for name, passages in MIRACL.items():
         parts = {
@@ -112,12 +115,12 @@ def hard_negatives_pages() -> Pages:
             ],
         }
         for part, rows in parts.items():
-            contents[f"{name}-{part}/dev-00000-of-00001.parquet"] = parquet(rows)
-    return at(miracl.list_files(list(MIRACL), pool="hard_negatives"), contents)
+            contents[f"{name}-{part}/dev-00000-of-00001.parquet"] = encode_parquet(rows)
+    return map_to_pages(miracl.list_files(list(MIRACL), pool="hard_negatives"), contents)
 
 
-def mldr_pages() -> Pages:
-    """MLDR in German and Portuguese, with three documents and two questions each."""
+def build_mldr_pages() -> Pages:
+    """Returns MLDR in German and Portuguese, with three documents and two questions each."""
     contents = {}
     for name in ("de", "pt"):
         documents = [{"docid": f"doc-{name}-{i}", "text": f"{name} {i} " * 50} for i in range(3)]
@@ -131,21 +134,24 @@ def mldr_pages() -> Pages:
                     "negative_passages": [],
                 }
             )
-        contents[f"mldr-v1.0-{name}/corpus.jsonl.gz"] = gzip.compress(lines(*documents))
-        contents[f"mldr-v1.0-{name}/test.jsonl.gz"] = gzip.compress(lines(*queries))
-    return at(mldr.list_files(["de", "pt"]), contents)
+        contents[f"mldr-v1.0-{name}/corpus.jsonl.gz"] = gzip.compress(encode_json_lines(*documents))
+        contents[f"mldr-v1.0-{name}/test.jsonl.gz"] = gzip.compress(encode_json_lines(*queries))
+    return map_to_pages(mldr.list_files(["de", "pt"]), contents)
 
 
-def squadshifts_pages() -> Pages:
-    """Two articles of nyt, as the sizes of the other domains are known; a paragraph comes twice."""
-    first = [squad_paragraph("one", "a", "b"), squad_paragraph("two", "c")]
-    second = [squad_paragraph("one", "d"), squad_paragraph("three")]
+def build_squadshifts_pages() -> Pages:
+    """Returns two articles of nyt, as the sizes of the other domains are known.
+
+    A paragraph comes twice.
+    """
+    first = [build_squad_paragraph("one", "a", "b"), build_squad_paragraph("two", "c")]
+    second = [build_squad_paragraph("one", "d"), build_squad_paragraph("three")]
     articles = [{"title": "t", "paragraphs": first}, {"title": "u", "paragraphs": second}]
     page = json.dumps({"version": "1", "data": articles}).encode()
-    return at(squadshifts.list_files(["nyt"]), {"datasets/nyt_v1.0.json": page})
+    return map_to_pages(squadshifts.list_files(["nyt"]), {"datasets/nyt_v1.0.json": page})
 
 
-def squad_paragraph(text: str, *ids: str) -> dict[str, Any]:
+def build_squad_paragraph(text: str, *ids: str) -> dict[str, Any]:
     """Returns a paragraph in SQuAD's form, with a question for each id."""
     questions = [{"id": name, "question": f"{name}?", "answers": []} for name in ids]
     return {"context": text, "qas": questions}

@@ -18,9 +18,9 @@ from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.training.datamodule import RetrievalData
 from hybrid_ir.training.losses import InfoNCE
 from hybrid_ir.training.retriever import Retriever, build_linear_schedule
-from hybrid_ir.types import Benchmark, Source
+from hybrid_ir.types import Benchmark
+from tests.support.corpora import SOURCE
 
-SOURCE = Source("made", "texts made for a test", "none", "none")
 LANGUAGES = ("de", "en", "zh")
 WORDS = {"de": "Zahl", "en": "number", "zh": "数"}
 PAIRS = 24

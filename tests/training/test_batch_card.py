@@ -7,7 +7,7 @@ from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.training.batch_card import BatchCard
 from hybrid_ir.training.losses import InfoNCE
-from tests.support.small_corpora import build_parallel_corpus_with_negatives
+from tests.support.corpora import build_parallel_corpus_with_negatives
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from hybrid_ir.corpora.sources.released import (
     build_released_corpus,
-    list_file_states,
     require_release_counts,
 )
 from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.files.checksums import list_file_states
 from hybrid_ir.files.fetching import RemoteFile
 from hybrid_ir.files.json_lines import read_lines
 from hybrid_ir.files.problems import Problems
@@ -119,7 +119,7 @@ def load(
 
     def read_pairs(problems: Problems) -> Iterator[Records]:
         questions = list(_read_questions(Path(folder) / ARCHIVE.path, problems))
-        if require_counts and not problems.files:
+        if require_counts and not problems.unreadable_files:
             require_release_counts(SOURCE.name, {"en": len(questions)}, {"en": COUNT})
         found = _find_passages(questions, passages_path, problems)
         rows = []
@@ -157,7 +157,7 @@ def _read_questions(archive: Path, problems: Problems) -> Iterator[EntityQuestio
     except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         problems.add(
             f"{archive}: not the questions of EntityQuestions ({error}): fetch it again",
-            whole_file=True,
+            file_unreadable=True,
         )
 
 

@@ -11,7 +11,7 @@ from hybrid_ir.corpora.sources.released import (
     require_files,
 )
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.files.fetching import RemoteFile, hub_file
+from hybrid_ir.files.fetching import RemoteFile, describe_hub_file
 from hybrid_ir.files.json_lines import read_objects
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import RECORDS_PER_BLOCK, Records, build_pair_records
@@ -53,7 +53,9 @@ def list_files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]
     """Lists the file of each language."""
     files = []
     for language in choose_training_languages("mfaq", languages, LANGUAGES):
-        files.append(hub_file("clips/mfaq", SOURCE.revision, f"data/{language}/train.jsonl"))
+        files.append(
+            describe_hub_file("clips/mfaq", SOURCE.revision, f"data/{language}/train.jsonl")
+        )
     return files
 
 

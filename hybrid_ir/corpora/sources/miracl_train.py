@@ -10,7 +10,7 @@ from hybrid_ir.corpora.sources.released import (
     require_files,
 )
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.files.fetching import RemoteFile, hub_file
+from hybrid_ir.files.fetching import RemoteFile, describe_hub_file
 from hybrid_ir.files.json_lines import Judgement, read_columns, read_judgements, read_objects
 from hybrid_ir.files.miracl import (
     MIRACL_CORPUS,
@@ -60,9 +60,9 @@ def list_files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]
     files = []
     for language in choose_training_languages("miracl_train", languages, COUNTS):
         for path in list_topic_files(language, "train"):
-            files.append(hub_file(*MIRACL_TOPICS, path))
+            files.append(describe_hub_file(*MIRACL_TOPICS, path))
         for path in list_passage_files(language):
-            files.append(hub_file(*MIRACL_CORPUS, path))
+            files.append(describe_hub_file(*MIRACL_CORPUS, path))
     return files
 
 
@@ -117,11 +117,10 @@ def _read_pairs(
                 negative_texts.append(text)
         for judgement in of_query:
             if judgement.score > 0:
-                line = int(judgement.where.rpartition(" ")[2])
                 record_id = f"{language} {query_id} {judgement.passage_id}"
                 passage = texts.get(judgement.passage_id)
                 query = queries.get(query_id)
-                rows.append((line, record_id, query, passage, negative_texts[:negatives]))
+                rows.append((judgement.line, record_id, query, passage, negative_texts[:negatives]))
     yield build_pair_records(f"{folder / qrels_path}, line", language, rows)
 
 

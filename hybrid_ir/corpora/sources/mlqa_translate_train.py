@@ -102,7 +102,7 @@ def _read_translations(archive: Path, language: str, problems: Problems) -> Iter
     except (KeyError, TypeError, ValueError, EOFError, OSError, tarfile.TarError) as error:
         problems.add(
             f"{archive}: {member} cannot be read ({error}): fetch the archive again",
-            whole_file=True,
+            file_unreadable=True,
         )
         return
     yield build_pair_records(f"{archive.name}/{member}, question", language, rows)

@@ -14,7 +14,6 @@ from rich.progress import track
 
 from hybrid_ir.corpora.sources.released import (
     choose_training_languages,
-    list_file_states,
     require_files,
     require_release_counts,
 )
@@ -23,7 +22,8 @@ from hybrid_ir.corpora.writing import CorpusWriter
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.language_view import restrict_languages
 from hybrid_ir.files.arrow_texts import take_rows
-from hybrid_ir.files.fetching import RemoteFile, hub_file
+from hybrid_ir.files.checksums import list_file_states
+from hybrid_ir.files.fetching import RemoteFile, describe_hub_file
 from hybrid_ir.types import Source
 
 SOURCE = Source(
@@ -63,7 +63,7 @@ def list_files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]
     paths = [TRIPLES]
     paths += [f"data/google/queries/train/{name}_queries.train.tsv" for name in names]
     paths += [f"data/google/collections/{name}_collection.tsv" for name in names]
-    return [hub_file("unicamp-dl/mmarco", SOURCE.revision, path) for path in paths]
+    return [describe_hub_file("unicamp-dl/mmarco", SOURCE.revision, path) for path in paths]
 
 
 def load(

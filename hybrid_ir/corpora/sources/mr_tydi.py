@@ -11,7 +11,7 @@ from hybrid_ir.corpora.sources.released import (
     require_files,
 )
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.files.fetching import RemoteFile, hub_file
+from hybrid_ir.files.fetching import RemoteFile, describe_hub_file
 from hybrid_ir.files.json_lines import read_objects
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import RECORDS_PER_BLOCK, Records, build_pair_records, join_title
@@ -60,7 +60,7 @@ def list_files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]
     files = []
     for language in choose_training_languages("mr_tydi", languages, NAMES):
         path = f"mrtydi-v1.1-{NAMES[language]}/train.jsonl.gz"
-        files.append(hub_file("castorini/mr-tydi", SOURCE.revision, path))
+        files.append(describe_hub_file("castorini/mr-tydi", SOURCE.revision, path))
     return files
 
 

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_ir.corpora.checking import MAX_CHARACTERS, RecordRules
-from hybrid_ir.corpora.importing import Importer, PartReader
-from hybrid_ir.corpora.sources.released import list_file_states
+from hybrid_ir.corpora.importing import Importer, PartReader, import_records
 from hybrid_ir.corpora.stored import build_cached_corpus, load_corpus_folder, write_corpus
 from hybrid_ir.corpora.writing import CorpusWriter
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.language_view import restrict_languages
-from hybrid_ir.files.fetching import fetch_files, hub_file, list_hub_files
+from hybrid_ir.files.checksums import list_file_states
+from hybrid_ir.files.fetching import describe_hub_file, fetch_files, list_hub_files
 from hybrid_ir.files.joining import join_languages, read_beir_pairs
 from hybrid_ir.files.languages import explain_wrong_code
 from hybrid_ir.files.problems import Problems
@@ -223,7 +223,9 @@ def from_hub(
     """
     paths = _choose_hub_files(repository, files, revision)
     place = Path(folder) / repository.replace("/", "--") / revision.replace("/", "--")
-    remote_files = [hub_file(repository, revision.replace("/", "%2F"), path) for path in paths]
+    remote_files = [
+        describe_hub_file(repository, revision.replace("/", "%2F"), path) for path in paths
+    ]
     fetch_files(remote_files, place)
     column_map = parse_column_map(columns)
     local_files = [place / path for path in paths]
@@ -292,20 +294,21 @@ class _OwnData:
             raise ValueError(f"corpus.languages: {'; '.join(problems)}")
 
     def _import(self, writer: CorpusWriter) -> None:
-        problems_file = Path(f"{writer.folder}.problems.txt")
-        problems = Problems(f"the data of corpus '{self.name}'", problems_file)
-        importer = Importer(writer, self.parts, self.rules, problems)
+        import_records(
+            writer,
+            self.parts,
+            self.rules,
+            self._describe_source(),
+            f"the data of corpus '{self.name}'",
+            self._require_languages,
+        )
 
-        def check_languages() -> None:
-            unknown = set(parse_languages(self.languages) or ()) - importer.languages
-            if unknown:
-                raise ValueError(
-                    f"languages={sorted(unknown)}: the data has {sorted(importer.languages)}"
-                )
-
-        importer.run(self._describe_source(), check_languages)
-        if problems.number:
-            print(problems.tell())
+    def _require_languages(self, importer: Importer) -> None:
+        unknown = set(parse_languages(self.languages) or ()) - importer.languages
+        if unknown:
+            raise ValueError(
+                f"languages={sorted(unknown)}: the data has {sorted(importer.languages)}"
+            )
 
     def _describe_source(self) -> Source:
         names = ", ".join(file.name for file in self.files[:5])

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hybrid_ir.corpora.checking import RecordRules
-from hybrid_ir.corpora.importing import Importer, PartReader
+from hybrid_ir.corpora.importing import Importer, PartReader, import_records
 from hybrid_ir.corpora.stored import build_cached_corpus
 from hybrid_ir.corpora.writing import CorpusWriter
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.language_view import restrict_languages
-from hybrid_ir.files.fetching import RemoteFile, hub_file
-from hybrid_ir.files.problems import Problems
+from hybrid_ir.files.checksums import list_file_states
+from hybrid_ir.files.fetching import RemoteFile, describe_hub_file
 from hybrid_ir.files.tables import ColumnMap, RowFilter, read_parquet_records
 from hybrid_ir.types import Source, parse_languages
 
@@ -55,15 +55,6 @@ def require_files(name: str, files: Sequence[RemoteFile], folder: str) -> list[P
             "name (of a whole experiment: with its name)"
         )
     return paths
-
-
-def list_file_states(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """Returns path, size and time of the last change of each file, by which a change is noticed."""
-    states = []
-    for path in paths:
-        status = path.stat()
-        states.append((str(path.resolve()), status.st_size, status.st_mtime_ns))
-    return states
 
 
 def require_release_counts(
@@ -117,16 +108,12 @@ def build_released_corpus(
     """
     paths = require_files(source.name, files, folder)
 
+    def require_counts(importer: Importer) -> None:
+        require_release_counts(source.name, importer.state.queries, counts)
+
     def build(writer: CorpusWriter) -> None:
-        problems = Problems(source.name, Path(f"{writer.folder}.problems.txt"))
-        importer = Importer(writer, parts, RecordRules(MAX_CHARACTERS, "skip"), problems)
-
-        def check_counts() -> None:
-            require_release_counts(source.name, importer.state.queries, counts)
-
-        importer.run(source, check_counts)
-        if problems.number:
-            print(problems.tell())
+        rules = RecordRules(MAX_CHARACTERS, "skip")
+        import_records(writer, parts, rules, source, source.name, require_counts)
 
     build_key = {
         "files": list_file_states(paths),
@@ -162,7 +149,9 @@ class EnglishTables:
 
     def list_files(self) -> list[RemoteFile]:
         """Lists the files on the hub."""
-        return [hub_file(self.repository, self.source.revision, path) for path in self.paths]
+        return [
+            describe_hub_file(self.repository, self.source.revision, path) for path in self.paths
+        ]
 
     def load(
         self,

@@ -11,7 +11,7 @@ from hybrid_ir.corpora.sources.released import (
     require_files,
 )
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.files.fetching import RemoteFile, hub_file
+from hybrid_ir.files.fetching import RemoteFile, describe_hub_file
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import Records
 from hybrid_ir.files.tables import ColumnMap, read_parquet_records
@@ -90,7 +90,7 @@ def _list_shards(variant: Variant, language: str) -> list[RemoteFile]:
     repository = f"nthakur/swim-ir-{variant.replace('_', '-')}"
     count = SHARDS[variant]
     paths = [f"{language}/train-{shard:05d}-of-{count:05d}.parquet" for shard in range(count)]
-    return [hub_file(repository, REVISIONS[variant], path) for path in paths]
+    return [describe_hub_file(repository, REVISIONS[variant], path) for path in paths]
 
 
 def load(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hybrid_ir.evaluation.benchmarks.builder import BenchmarkBuilder, Query
 from hybrid_ir.evaluation.benchmarks.choices import choose_languages, record_choices
-from hybrid_ir.files.fetching import RemoteFile, hub_file
+from hybrid_ir.files.fetching import RemoteFile, describe_hub_file
 from hybrid_ir.files.json_lines import get_text_field, read_objects
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.types import Benchmark, Source
@@ -43,7 +43,9 @@ VARIANTS = CODES.split()
 def list_files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
     """Lists one file per variant."""
     variants = choose_languages("belebele", languages, VARIANTS)
-    return [hub_file(REPOSITORY, REVISION, f"data/{variant}.jsonl") for variant in variants]
+    return [
+        describe_hub_file(REPOSITORY, REVISION, f"data/{variant}.jsonl") for variant in variants
+    ]
 
 
 def load(
@@ -66,9 +68,9 @@ def load(
     for variant in variants:
         path = Path(folder) / "data" / f"{variant}.jsonl"
         passages[variant] = _read_variant(path, variant, builder)
-    problems.stop()
+    problems.raise_if_any()
     links = _list_shared_links(passages, problems)
-    problems.stop()
+    problems.raise_if_any()
     for variant in variants:
         for row, link in enumerate(links):
             builder.add_passage(variant, f"{variant}:{row}", passages[variant][link], [link])

@@ -112,7 +112,7 @@ class BenchmarkBuilder:
     def require_converted_passages(self) -> None:
         """Raises the problems so far as a ValueError if a conversion of passages failed."""
         if self._conversion_failed:
-            self.problems.stop()
+            self.problems.raise_if_any()
 
     def compare_with_release(self, released: Mapping[str, tuple[int, int]]) -> None:
         """Adds a problem for every language of another size than the released data.
@@ -157,12 +157,12 @@ class BenchmarkBuilder:
         if not languages_may_be_empty:
             self._report_empty_languages(languages)
         if not self._queries:
-            self.problems.stop()  # every judgement would be one without its query
+            self.problems.raise_if_any()  # every judgement would be one without its query
         first_rows = self._number_first_rows(languages)
         grades_by_topic = self._grade_shared_topics(first_rows)
         dropped = self._grade_judgements(first_rows, grades_by_topic, unknown_passages)
         self._require_relevance(languages, grades_by_topic)
-        self.problems.stop()
+        self.problems.raise_if_any()
 
         queries = self._select_queries(languages, max_queries)
         relevant, grades = _find_relevant_passages(queries, grades_by_topic)
@@ -229,7 +229,7 @@ class BenchmarkBuilder:
             pair = (judgement.query_id, judgement.passage_id)
             self._report_contradiction(judgement, first_judgements.setdefault(pair, judgement))
             if judgement.query_id not in self._queries:
-                self.problems.add(f"{judgement.where}: there is no query {judgement.query_id!r}")
+                self.problems.add(f"{judgement.place}: there is no query {judgement.query_id!r}")
             elif judgement.passage_id not in rows:
                 dropped += 1
                 if unknown_passages == "error":
@@ -252,8 +252,8 @@ class BenchmarkBuilder:
     def _report_contradiction(self, judgement: Judgement, first: Judgement) -> None:
         if judgement.score != first.score and max(judgement.score, first.score) > 0:
             self.problems.add(
-                f"{judgement.where}: passage {judgement.passage_id!r} is judged otherwise in "
-                f"{first.where}"
+                f"{judgement.place}: passage {judgement.passage_id!r} is judged otherwise in "
+                f"{first.place}"
             )
 
     def _report_unknown_passage(self, judgement: Judgement) -> None:
@@ -261,7 +261,7 @@ class BenchmarkBuilder:
         if self._empty_passages:
             hint = f" ({self._empty_passages} without text were left out)"
         self.problems.add(
-            f"{judgement.where}: there is no passage {judgement.passage_id!r}{hint}; "
+            f"{judgement.place}: there is no passage {judgement.passage_id!r}{hint}; "
             "unknown_passages=drop leaves such judgements out"
         )
 

@@ -12,7 +12,7 @@ from hybrid_ir.evaluation.benchmarks.choices import (
     record_choices,
 )
 from hybrid_ir.evaluation.selection import choose_questions
-from hybrid_ir.files.fetching import RemoteFile, github_file
+from hybrid_ir.files.fetching import RemoteFile, describe_github_file
 from hybrid_ir.files.lareqa import Paragraph, read_lareqa_folder
 from hybrid_ir.types import Benchmark, Source, Text
 
@@ -48,7 +48,7 @@ def list_lareqa_files(
     chosen = choose_languages(folder, languages, known)
     wanted = {"LICENSE", *(f"{language}.json" for language in chosen)}
     return [
-        github_file(REPOSITORY, REVISION, f"{folder}/{name}", name, size, sha256)
+        describe_github_file(REPOSITORY, REVISION, f"{folder}/{name}", name, size, sha256)
         for name, (size, sha256) in released.items()
         if name in wanted
     ]

@@ -15,7 +15,7 @@ from hybrid_ir.evaluation.benchmarks.miracl_parquet import (
     read_queries,
 )
 from hybrid_ir.files.arrow_texts import PassageRow, load_or_convert_passages
-from hybrid_ir.files.fetching import RemoteFile, hub_file
+from hybrid_ir.files.fetching import RemoteFile, describe_hub_file
 from hybrid_ir.files.json_lines import (
     get_text_field,
     read_columns,
@@ -103,12 +103,12 @@ def list_files(
     for language in choose_languages("miracl", languages, MIRACL_SHARDS, None, errors):
         if pool == "full":
             for path in list_topic_files(language, split):
-                files.append(hub_file(*MIRACL_TOPICS, path))
+                files.append(describe_hub_file(*MIRACL_TOPICS, path))
             for path in list_passage_files(language):
-                files.append(hub_file(*MIRACL_CORPUS, path))
+                files.append(describe_hub_file(*MIRACL_CORPUS, path))
         else:
             for path in list_parquet_files(language, split):
-                files.append(hub_file(*HARD_NEGATIVES, path))
+                files.append(describe_hub_file(*HARD_NEGATIVES, path))
     return files
 
 

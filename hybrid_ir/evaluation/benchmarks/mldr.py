@@ -7,7 +7,7 @@ from pathlib import Path
 from hybrid_ir.evaluation.benchmarks.builder import BenchmarkBuilder, Query, UnknownPassages
 from hybrid_ir.evaluation.benchmarks.choices import check_option, choose_languages, record_choices
 from hybrid_ir.files.arrow_texts import PassageRow, load_or_convert_passages
-from hybrid_ir.files.fetching import RemoteFile, hub_file
+from hybrid_ir.files.fetching import RemoteFile, describe_hub_file
 from hybrid_ir.files.json_lines import Judgement, get_text_field, read_objects
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.types import Benchmark, Source
@@ -51,7 +51,7 @@ def list_files(
     for language in choose_languages("mldr", languages, DOCUMENTS, None, errors):
         for part in (split, "corpus"):
             path = f"{_name_folder(language)}/{part}.jsonl.gz"
-            files.append(hub_file(REPOSITORY, REVISION, path))
+            files.append(describe_hub_file(REPOSITORY, REVISION, path))
     return files
 
 

@@ -13,7 +13,7 @@ from hybrid_ir.evaluation.benchmarks.choices import (
     raise_errors,
     record_choices,
 )
-from hybrid_ir.files.fetching import RemoteFile, github_file
+from hybrid_ir.files.fetching import RemoteFile, describe_github_file
 from hybrid_ir.files.json_lines import get_text_field
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.types import Benchmark, Source
@@ -74,7 +74,9 @@ def list_files(domains: str | Sequence[str] | None = None) -> list[RemoteFile]:
     for name in _choose_domains(domains, None):
         domain = DOMAINS[name]
         path = f"datasets/{domain.file}"
-        files.append(github_file(REPOSITORY, REVISION, path, None, domain.size, domain.sha256))
+        files.append(
+            describe_github_file(REPOSITORY, REVISION, path, None, domain.size, domain.sha256)
+        )
     return files
 
 
