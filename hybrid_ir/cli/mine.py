@@ -13,7 +13,7 @@ from rich.console import Console
 from hybrid_ir.cli.config import find_choice_problems
 from hybrid_ir.corpora.cleaning import rewrite_corpus
 from hybrid_ir.corpora.mining import (
-    SEARCHED,
+    SEARCH_CHOICES,
     HardNegativeMiner,
     LanguageVectors,
     find_usable_negatives,
@@ -66,7 +66,7 @@ def _check_values(cfg: DictConfig) -> None:
             problems.append(f"{key}={cfg[key]} must be at least 1")
     if problems:
         raise ValueError("; ".join(problems) + "; hybrid-ir mine --help lists the keys")
-    problems = find_choice_problems(cfg, "languages", SEARCHED)
+    problems = find_choice_problems(cfg, "languages", SEARCH_CHOICES)
     if problems:
         raise ValueError("; ".join(problems))
 
