@@ -4,6 +4,7 @@ Letters of the shapes: P pairs of a corpus, B examples of a batch, Q queries and
 benchmark, D width of a vector.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -95,7 +96,8 @@ class Benchmark:
             passage can be more relevant than another.
 
     Raises:
-        ValueError: If fields that belong together differ in length.
+        ValueError: If fields that belong together differ in length, a language or row does not
+            exist, an id of a passage comes twice, or a grade is not above 0.
     """
 
     languages: tuple[str, ...]
@@ -118,6 +120,8 @@ class Benchmark:
             if len(set(lengths.values())) > 1:
                 problems.append(f"{_list_lengths(lengths)}: they need equal lengths")
         problems.extend(self._find_grade_problems())
+        if not problems:
+            problems = self._find_content_problems()
         if problems:
             raise ValueError(f"benchmark '{self.name}': " + "; ".join(problems))
 
@@ -136,10 +140,61 @@ class Benchmark:
                 ]
         return []
 
+    def _find_content_problems(self) -> list[str]:
+        """Returns what is wrong with languages, ids, relevant passages and grades."""
+        problems = []
+        if len(set(self.languages)) < len(self.languages):
+            problems.append(f"languages={list(self.languages)} name one twice")
+        for name in ("query_languages", "passage_languages"):
+            problems.extend(self._find_language_problems(name))
+        # Ids on disk were compared when they were written, and may be too many for the memory.
+        if isinstance(self.passage_ids, list | tuple):
+            repeated = [id for id, count in Counter(self.passage_ids).items() if count > 1]
+            if repeated:
+                problems.append(f"passage_ids has {repeated[0]!r} more than once")
+        for query, rows in enumerate(self.relevant):
+            problem = _find_row_problem(np.asarray(rows), len(self.passages))
+            if problem:
+                shown = np.asarray(rows)[:5].tolist()
+                problems.append(f"relevant[{query}], which begins with {shown}, {problem}")
+                break
+        for query, grades in enumerate(self.grades or ()):
+            if not (np.isfinite(grades).all() and (np.asarray(grades) > 0).all()):
+                problems.append(
+                    f"grades[{query}]={np.asarray(grades)[:5].tolist()} must be above 0 and finite"
+                )
+                break
+        return problems
+
+    def _find_language_problems(self, name: str) -> list[str]:
+        languages = np.asarray(getattr(self, name))
+        if len(languages) == 0:
+            return []
+        is_right = languages.dtype.kind in "iu"
+        if is_right and languages.min() >= 0 and languages.max() < len(self.languages):
+            return []
+        return [
+            f"{name} must hold whole numbers from 0 to {len(self.languages) - 1}, which point into "
+            "languages"
+        ]
+
     @property
     def name(self) -> str:
         """The name of its source."""
         return self.source.name
+
+
+def _find_row_problem(rows: np.ndarray, passages: int) -> str | None:
+    """Returns what is wrong with the rows of relevant passages of one query, None if nothing."""
+    if len(rows) == 0:
+        return None
+    if rows.dtype.kind not in "iu":
+        return "must be row numbers of passages, as whole numbers"
+    if rows.min() < 0 or rows.max() >= passages:
+        return f"must be rows of the {passages} passages, from 0 to {passages - 1}"
+    if (np.diff(rows) <= 0).any():
+        return "must be sorted, with each row once"
+    return None
 
 
 def _list_lengths(lengths: Mapping[str, int]) -> str:

@@ -51,6 +51,26 @@ def test_examples_of_docstrings_hold(module, trained, monkeypatch, tmp_path):
     assert result.failed == 0
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: hybrid_ir.load_benchmark("cldr_facts", languages=["xx"]), "no embedded facts in"),
+        (lambda: hybrid_ir.load_benchmark("cldr_facts", max_querys=3), "did you mean .*max_quer"),
+        (lambda: hybrid_ir.load_benchmark("xquad"), "did you mean xquad_r"),
+        (lambda: hybrid_ir.load_benchmark("cldr_facts", config_folders="a"), "a list of folders"),
+        (lambda: hybrid_ir.load_benchmark("cldr_facts", config_folders=["a"]), "a is no folder"),
+        (lambda: hybrid_ir.load_corpus("jsonl"), "corpus.path"),
+        (lambda: hybrid_ir.load_corpus(None), "corpus=None must be a name"),
+        (lambda: hybrid_ir.compare([]), "at least one folder"),
+        (lambda: hybrid_ir.compare("runs"), "must be a list of folders"),
+        (lambda: hybrid_ir.compare(["runs"], flips=0), "flips=0 must be a whole number from 1"),
+    ],
+)
+def test_wrong_arguments_are_one_value_error(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
 def test_docs_name_the_folder_of_the_main_job():
     assert MAIN_RUN.endswith(hash_config(compose_config("train")))
     for page in ("README.md", "docs/library.md"):

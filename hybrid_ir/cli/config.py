@@ -113,6 +113,7 @@ def parse_command_line(
     cfg = compose_config(command, sorted_arguments.overrides, sorted_arguments.config_folders)
     set_values(cfg, sorted_arguments.plain_texts)
     set_values(cfg, sorted_arguments.path_lists)
+    OmegaConf.update(cfg, "config_folders", sorted_arguments.config_folders, force_add=True)
     return cfg
 
 
@@ -236,7 +237,7 @@ def choose_output_folder(cfg: DictConfig, command: str, prefix: str = "") -> Pat
         prefix: stands before the time in the name of the new one.
     """
     if cfg.out:
-        return Path(cfg.out)
+        return Path(cfg.out).expanduser()
     name = f"{prefix}{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
     return Path(cfg.paths.output_dir) / command / name
 
@@ -322,7 +323,8 @@ def _spread_over_benchmarks(
         known = set().union(*keys.values())
         meant = suggest(first, [*sorted(known), *list_options("benchmark", config_folders)])
         hint = f", did you mean {place}.{meant}?" if meant else ":"
-        raise ValueError(f"{key}: none of {', '.join(names)} has such a key{hint}")
+        which = ", ".join(names) or "no benchmark (there is none)"
+        raise ValueError(f"{key}: none of {which} has such a key{hint}")
     return [f"{place}.{name}.{first}" for name in owners]
 
 

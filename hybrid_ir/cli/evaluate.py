@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from hybrid_ir.cli.config import (
@@ -25,8 +25,8 @@ from hybrid_ir.evaluation.report import write_report
 from hybrid_ir.evaluation.top_k import write_trec_runs
 from hybrid_ir.runs import encoders
 from hybrid_ir.runs.building import build
-from hybrid_ir.runs.conf import list_options
-from hybrid_ir.runs.folder import lock_folder, require_no_results
+from hybrid_ir.runs.conf import compose_config, list_options
+from hybrid_ir.runs.folder import lock_folder, require_checkpoint_choice, require_no_results
 from hybrid_ir.system.environment import prepare_process
 from hybrid_ir.training.wandb_logging import log_results_to_wandb
 from hybrid_ir.types import Benchmark
@@ -48,7 +48,7 @@ def run(cfg: DictConfig) -> None:
         for correction in corrections:
             results.append(f"{name_result_folder(name, correction)}/metrics.json")
     if cfg.out:
-        require_no_results(Path(cfg.out), *results)
+        require_no_results(Path(cfg.out).expanduser(), *results)
     settings = encoders.EncoderSettings.from_config(cfg)
     loaded = encoders.load_any_encoder(str(cfg.checkpoint or cfg.model), settings)
     benchmarks = {name: build(config) for name, config in cfg.benchmark.items()}
@@ -92,17 +92,47 @@ def require_valid_evaluation(cfg: DictConfig) -> None:
             "say what to evaluate: checkpoint=RUN for a run of ours, or model=NAME for any other "
             "encoder, not both"
         )
+    corrections = list_corrections(cfg)
+    if cfg.postprocess_on is not None and set(corrections) <= {"none"}:
+        problems.append(
+            f"postprocess_on={cfg.postprocess_on} changes nothing without a correction: say "
+            "postprocess=center, lir or shift"
+        )
+    if cfg.postprocess_components != 1 and "lir" not in corrections:
+        problems.append(
+            f"postprocess_components={cfg.postprocess_components} is for postprocess=lir alone"
+        )
+    if not OmegaConf.is_dict(cfg.split):
+        problems.append(
+            f"split={cfg.split} is no key of its own: name the benchmark by postprocess_on=NAME, "
+            "and set its keys by split.NAME.KEY=VALUE"
+        )
     if problems:
         raise ValueError("; ".join(problems))
+    require_checkpoint_choice(cfg.test_checkpoint)
 
 
 def find_split(cfg: DictConfig, benchmarks: dict[str, Benchmark]) -> Benchmark | None:
     """Returns the benchmark that estimates corrections; None for the one that is measured."""
-    if cfg.postprocess_on in benchmarks:
-        return benchmarks[cfg.postprocess_on]
+    name = cfg.postprocess_on
+    if name in benchmarks:
+        _require_no_split_keys(cfg, name)
+        return benchmarks[name]
     for config in cfg.split.values():
         return build(config)
     return None
+
+
+def _require_no_split_keys(cfg: DictConfig, name: str) -> None:
+    """Refuses keys of the split where it is a benchmark that is measured, with its own keys."""
+    option = [f"+benchmark@split.{name}={name}"]
+    unchanged = compose_config("evaluate", option, cfg.config_folders).split[name]
+    split = OmegaConf.to_container(cfg.split[name], resolve=False)
+    if split != OmegaConf.to_container(unchanged, resolve=False):
+        raise ValueError(
+            f"split.{name}.KEY changes nothing, since {name} is measured as well: its keys are "
+            f"benchmark.{name}.KEY"
+        )
 
 
 def read_evaluation_settings(

@@ -10,7 +10,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from hybrid_ir.cli.config import find_choice_problems
+from hybrid_ir.cli.config import find_choice_problems, find_number_problems
 from hybrid_ir.corpora.cleaning import rewrite_corpus
 from hybrid_ir.corpora.mining import (
     SEARCH_CHOICES,
@@ -61,14 +61,12 @@ def _check_values(cfg: DictConfig) -> None:
     for key in ("checkpoint", "to"):
         if OmegaConf.is_missing(cfg, key):
             problems.append(f"{key}: not given")
-    for key in ("count", "depth"):
-        if cfg[key] < 1:
-            problems.append(f"{key}={cfg[key]} must be at least 1")
+    problems += find_number_problems(cfg, {"count": 1, "depth": 1, "texts_per_chunk": 1})
+    if type(cfg.margin) not in (int, float):
+        problems.append(f"margin={cfg.margin!r} must be a number")
+    problems += find_choice_problems(cfg, "languages", SEARCH_CHOICES)
     if problems:
         raise ValueError("; ".join(problems) + "; hybrid-ir mine --help lists the keys")
-    problems = find_choice_problems(cfg, "languages", SEARCH_CHOICES)
-    if problems:
-        raise ValueError("; ".join(problems))
 
 
 def _find_negatives(

@@ -169,12 +169,26 @@ def compare(
         ValueError: There are no results, or they are damaged or cannot stand in one table, or no
             system has the name of the baseline. The message names everything that is wrong.
     """
+    _require_arguments(runs, flips, resamples)
     results = load_results(runs)
     sections = build_sections(results, baseline)
     if benchmarks:
         sections = attach_query_texts(sections, benchmarks)
     resampling = Resampling(seed=seed, flips=flips, resamples=resamples)
     return compare_sections(sections, metric, paper, resampling, list_unfinished_jobs(runs))
+
+
+def _require_arguments(runs: Sequence[str | Path], flips: int, resamples: int) -> None:
+    problems = []
+    if isinstance(runs, str | Path):
+        problems.append(f"runs={str(runs)!r} must be a list of folders: [{str(runs)!r}]")
+    elif len(runs) == 0:
+        problems.append("runs=[] must name at least one folder")
+    for name, number in (("flips", flips), ("resamples", resamples)):
+        if type(number) is not int or number < 1:
+            problems.append(f"{name}={number!r} must be a whole number from 1")
+    if problems:
+        raise ValueError("; ".join(problems))
 
 
 def compare_sections(

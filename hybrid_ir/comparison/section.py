@@ -172,7 +172,7 @@ class Section:
     def read_values(self, result: Result, metric: str) -> np.ndarray:
         """Reads the metric of every row (V) of one result. Raises ValueError if it has none."""
         path = result.folder / "per_query.parquet"
-        if metric not in pq.read_schema(path).names:
+        if metric not in self.list_metrics():
             raise ValueError(
                 f"{path} has no column {metric!r}: choose one of {', '.join(self.list_metrics())}"
             )

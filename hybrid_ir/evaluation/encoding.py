@@ -36,6 +36,9 @@ from hybrid_ir.model.tokens import RoleTokenizer
 from hybrid_ir.system.environment import PROGRESS_COLUMNS
 from hybrid_ir.types import STAGES, Benchmark, Role, Text, TextEncoder
 
+# How far the length of a vector of cosine similarity may be from 1, which covers bf16.
+LARGEST_LENGTH_ERROR = 0.02
+
 
 @dataclass(frozen=True)
 class EncodedRows:
@@ -274,6 +277,32 @@ class TextChunks:
         return np.repeat(rows, windows_per_text), windows
 
 
+def require_vectors(vectors_BD: object, count: int, encoder: TextEncoder) -> None:
+    """Raises a ValueError if an encoder's answer is not a vector (real numbers) for each text.
+
+    Vectors that are compared by cosine must have length 1, since scores are inner products.
+    """
+    name = f"the encoder {encoder.name!r}"
+    if not isinstance(vectors_BD, torch.Tensor):
+        raise ValueError(f"{name} gave a {type(vectors_BD).__name__}, not a torch tensor")
+    if vectors_BD.ndim != 2 or len(vectors_BD) != count or not vectors_BD.is_floating_point():
+        raise ValueError(
+            f"{name} gave {vectors_BD.dtype} of shape {tuple(vectors_BD.shape)} for {count} texts: "
+            "it must be floating-point numbers, a row for each text"
+        )
+    if encoder.similarity not in ("cosine", "dot"):
+        raise ValueError(f"{name}: similarity={encoder.similarity!r} must be cosine or dot")
+    if encoder.similarity == "cosine" and count > 0:
+        lengths_B = vectors_BD.float().norm(dim=1)
+        # What is not finite is refused later, with its text.
+        worst = (lengths_B - 1).abs().nan_to_num(0, 0, 0).max().item()
+        if worst > LARGEST_LENGTH_ERROR:
+            raise ValueError(
+                f"{name} gave vectors with a length that differs from 1 by {worst:.3g}, and "
+                "similarity='cosine': normalise them, or say similarity='dot'"
+            )
+
+
 class EncodingPass:
     """Encodes the chunks of a benchmark, under a progress bar.
 
@@ -307,6 +336,7 @@ class EncodingPass:
 
     def _encode(self, items: list[Hashable], role: Role) -> torch.Tensor:
         vectors_BD = self.chunks.encoder.encode(items, role)
+        require_vectors(vectors_BD, len(items), self.chunks.encoder)
         if vectors_BD.device.type == "mps":  # it has no float64, on which exact counts rest
             return vectors_BD.cpu()
         return vectors_BD

@@ -108,6 +108,7 @@ def compose_config(
         ValueError: an override names a key, a group or an option that does not exist; with the
             nearest one that does.
     """
+    _require_folders(config_folders)
     searched = [f"file://{Path(folder).absolute()}" for folder in config_folders]
     extra = [f"hydra.searchpath=[{','.join(searched)}]"] if searched else []
     try:
@@ -117,6 +118,15 @@ def compose_config(
             error, lambda: list_keys(name, overrides), list_groups()
         )
         raise ValueError(message) from error
+
+
+def _require_folders(config_folders: Sequence[str | Path]) -> None:
+    if isinstance(config_folders, str | Path):
+        folder = str(config_folders)
+        raise ValueError(f"config_folders={folder!r} must be a list of folders: [{folder!r}]")
+    for folder in config_folders:
+        if not Path(folder).is_dir():
+            raise ValueError(f"config_folders: {folder} is no folder")
 
 
 def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
@@ -170,8 +180,10 @@ def set_values(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
         # `in` is False for a key that is still missing (???)
         if not OmegaConf.is_dict(parent) or last not in list(parent.keys()):
             known = list_keys_of(OmegaConf.to_container(cfg, resolve=False))
-            hint = ask_if_meant(key, known)
-            raise ValueError(f"{key}: the config has no such key{hint} --help lists the keys")
+            hint = ask_if_meant(key, known, otherwise=";")
+            raise ValueError(
+                f"{key}: the config has no such key{hint or ';'} --help lists the keys"
+            )
         if isinstance(value, str):
             value = value.replace("${", r"\${")
         OmegaConf.update(cfg, key, value, force_add=False)

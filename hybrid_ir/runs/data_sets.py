@@ -7,17 +7,20 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.files.fetching import RemoteFile
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import compose_config, require_options, set_values
+from hybrid_ir.runs.errors import USER_ERRORS, describe_error, find_innermost_error
 from hybrid_ir.types import Benchmark
 
 
 def load_corpus(
-    name: str, *, config_folders: tuple[str | Path, ...] = (), **keys: Any
+    name: str, *, config_folders: Sequence[str | Path] = (), **keys: Any
 ) -> ParallelCorpus:
     """Loads a training corpus by its name in conf/corpus.
 
@@ -34,11 +37,11 @@ def load_corpus(
         >>> corpus.languages
         ('de', 'en')
     """
-    return build(_compose_part("corpus", name, config_folders, keys))
+    return _load_part("corpus", name, config_folders, keys)
 
 
 def load_benchmark(
-    name: str, *, config_folders: tuple[str | Path, ...] = (), **keys: Any
+    name: str, *, config_folders: Sequence[str | Path] = (), **keys: Any
 ) -> Benchmark:
     """Loads a benchmark by its name in conf/benchmark.
 
@@ -55,13 +58,28 @@ def load_benchmark(
         >>> len(benchmark.queries)
         10
     """
-    return build(_compose_part("benchmark", name, config_folders, keys))
+    return _load_part("benchmark", name, config_folders, keys)
+
+
+def _load_part(
+    group: str, name: str, config_folders: Sequence[str | Path], keys: dict[str, Any]
+) -> Any:
+    """Builds one option of a group. What is wrong with a key or the data is a ValueError."""
+    try:
+        return build(_compose_part(group, name, config_folders, keys))
+    except (HydraException, OmegaConfBaseException) as error:
+        innermost = find_innermost_error(error)
+        if not isinstance(innermost, USER_ERRORS):
+            raise innermost from None
+        raise ValueError(f"{group} {name}: {describe_error(error)}") from error
 
 
 def _compose_part(
-    group: str, name: str, config_folders: tuple[str | Path, ...], keys: dict[str, Any]
+    group: str, name: str, config_folders: Sequence[str | Path], keys: dict[str, Any]
 ) -> Any:
     """Returns the config of one option of a group, with some of its keys set."""
+    if not isinstance(name, str):
+        raise ValueError(f"{group}={name!r} must be a name in conf/{group}")
     require_options(group, group, [name], config_folders)
     cfg = compose_config("train", [f"{group}={name}"], config_folders)
     values = {}

@@ -1,5 +1,6 @@
 """From what a user calls a model (a run, a name, a folder, a hub id) to an encoder of texts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -48,6 +49,7 @@ class EncoderSettings:
         trust_remote_code: whether code that a hub model brings along may run.
         test_checkpoint: `best` or `last`, of a run folder.
         precision: `fp32` or `bf16`.
+        config_folders: folders of the user that hold a folder `model` with YAML files.
         device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes a GPU if there is one.
 
     Raises:
@@ -64,6 +66,7 @@ class EncoderSettings:
     revision: str | None = None
     trust_remote_code: bool = False
     test_checkpoint: str = "best"
+    config_folders: Sequence[str | Path] = ()
     precision: str = "fp32"
     device: str | None = None
 
@@ -150,7 +153,7 @@ def load_any_encoder(place: str, settings: EncoderSettings) -> LoadedEncoder:
     """Loads an encoder together with what a card says of it; see `load_encoder`."""
     if _is_run(place):
         return _load_run(place, settings)
-    if place in list_options("model") and not Path(place).exists():
+    if place in list_options("model", settings.config_folders) and not Path(place).exists():
         return _load_named_model(place, settings)
     if _has_file(place, "modules.json", settings.revision) and settings.pooling is None:
         return _load_sentence_transformers(place, settings)
@@ -220,7 +223,7 @@ def _load_run(place: str, settings: EncoderSettings) -> LoadedEncoder:
 def _load_named_model(name: str, settings: EncoderSettings) -> LoadedEncoder:
     """Loads a model of conf/model, as released."""
     settings.require_unset(f"model={name}, whose vectors are compared by cosine", "similarity")
-    config = compose_config("train", [f"model={name}"]).model
+    config = compose_config("train", [f"model={name}"], settings.config_folders).model
     if OmegaConf.is_dict(config.backbone):
         raise ValueError(
             f"model={name} is made from scratch when it is trained: give checkpoint=RUN"

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import ENOSPC
 from functools import wraps
+from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
@@ -90,7 +91,7 @@ def report_run_errors_clearly(task: Callable[[DictConfig], None]) -> Callable[[D
             try:
                 task(cfg)
             except Exception:
-                remove_refused_run(get_output_folder())
+                remove_refused_run(get_output_folder(), Path(cfg.paths.output_dir))
                 raise
 
     return run

@@ -144,13 +144,22 @@ def require_checkpoint_choice(choice: str) -> None:
         raise ValueError(f"test_checkpoint={choice!r} must be best or last")
 
 
-def remove_refused_run(folder: Path) -> None:
+def remove_refused_run(folder: Path, output_folder: Path) -> None:
     """Removes the folder of a run that was refused before it did anything.
 
     A folder with anything but what every run writes at its start is left as it is.
+
+    Args:
+        folder: of the run.
+        output_folder: folders between this one and that of the run go as well if they are empty.
     """
     if not folder.is_dir():
         return
     names = {path.name for path in folder.iterdir()}
     if names <= START_FILES:
         shutil.rmtree(folder, ignore_errors=True)
+        for parent in folder.absolute().parents:
+            is_below = output_folder.absolute() in parent.parents
+            if not is_below or any(parent.iterdir()):
+                break
+            parent.rmdir()

@@ -90,6 +90,9 @@ def _require_known_choices(cfg: DictConfig) -> None:
     """Refuses wrong values before the training, not after it."""
     if cfg.resume not in ("never", "auto"):
         raise ValueError(f"resume={cfg.resume!r} must be never or auto")
+    for key in ("fit", "cache_gradients"):
+        if not isinstance(cfg[key], bool):
+            raise ValueError(f"{key}={cfg[key]!r} must be true or false")
     require_checkpoint_choice(cfg.test_checkpoint)
 
 

@@ -76,6 +76,34 @@ def test_every_option_of_a_group_has_the_same_keys(group):
     assert len(set(keys.values())) == 1, keys
 
 
+@pytest.mark.parametrize(
+    ("overrides", "learning_rate", "temperature"),
+    [
+        ([], 2e-3, 0.1),
+        (["model=e5_small"], 3e-5, 0.05),
+        (["model.backbone=some/folder"], 3e-5, 0.05),
+        (["model=e5_small", "optimizer.lr=1e-4"], 1e-4, 0.05),
+        (["loss.temperature=0.02"], 2e-3, 0.02),
+        (["optimizer=sgd"], 0.01, 0.1),
+        (["experiment=mlqa_to_xquad"], 5e-5, 0.05),
+    ],
+)
+def test_rates_follow_the_backbone_unless_they_are_given(overrides, learning_rate, temperature):
+    cfg = compose_config("train", overrides)
+    assert cfg.optimizer.lr == learning_rate
+    assert cfg.loss.temperature == temperature
+
+
+def test_rates_follow_the_backbone_of_an_option_of_ones_own(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "small.yaml").write_text("defaults: [tiny, _self_]\npooling: cls\n")
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "optimizer" / "fast.yaml").write_text("defaults: [adamw, _self_]\nfused: false\n")
+    cfg = compose_config("train", ["model=small", "optimizer=fast"], [tmp_path])
+    assert cfg.optimizer.lr == 2e-3
+    assert cfg.loss.temperature == 0.1
+
+
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_every_optimizer_has_a_learning_rate_and_weight_decay(name):
     keys = compose_config("train", [f"optimizer={name}"]).optimizer

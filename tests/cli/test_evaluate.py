@@ -512,6 +512,26 @@ def test_a_damaged_run_is_one_clear_error(trained, tmp_path, file, damage, said)
             "threads=1000000 must be a whole number from 1 to ",
         ),
         (["checkpoint=RUN", DEV, "savee=1"], "--help lists the keys"),
+        (["checkpoint=RUN", DEV, "test_checkpoint=bset"], "test_checkpoint"),
+        (
+            ["checkpoint=RUN", DEV, "postprocess_on=cldr_facts"],
+            "postprocess_on=cldr_facts changes nothing without a correction",
+        ),
+        (
+            ["checkpoint=RUN", DEV, "postprocess_components=3"],
+            "postprocess_components=3 is for postprocess=lir alone",
+        ),
+        (["checkpoint=RUN", DEV, "split=dev"], "split=dev is no key of its own"),
+        (
+            [
+                "checkpoint=RUN",
+                DEV,
+                "postprocess=center",
+                "postprocess_on=cldr_facts_dev",
+                "split.cldr_facts_dev.max_queries=5",
+            ],
+            "its keys are benchmark.cldr_facts_dev.KEY",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_error(trained, place, monkeypatch, arguments, said):

@@ -81,6 +81,8 @@ def test_a_checkpoint_loads_with_weights_only_and_gives_its_numbers_again(traine
             ["trainer.val_check_interval=0", "trainer.gradient_clip_val=-1"],
             "trainer.val_check_interval=0 must be at least 1; trainer.gradient_clip_val=-1 must be",
         ),
+        (["fit=flase"], "fit='flase' must be true or false"),
+        (["cache_gradients=flase"], "cache_gradients='flase' must be true or false"),
         (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
         (["optimizer.lr=1e30", "trainer.gradient_clip_val=0"], "training has diverged"),
     ],

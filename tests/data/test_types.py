@@ -35,6 +35,29 @@ def test_a_benchmark_names_all_fields_of_different_length(benchmark):
 
 
 @pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"languages": ("a", "a")}, "name one twice"),
+        ({"query_languages": np.array([0, 1])}, "query_languages must hold whole numbers from 0"),
+        ({"passage_languages": np.array([0, 0, -1])}, "passage_languages must hold whole numbers"),
+        ({"passage_languages": np.zeros(3)}, "passage_languages must hold whole numbers"),
+        ({"passage_ids": ["1", "2", "1"]}, "passage_ids has '1' more than once"),
+        ({"relevant": [np.array([0]), np.array([-1])]}, r"relevant\[1\].*from 0 to 2"),
+        ({"relevant": [np.array([0]), np.array([3])]}, r"relevant\[1\].*from 0 to 2"),
+        ({"relevant": [np.array([0]), np.array([2, 1])]}, r"relevant\[1\].*must be sorted"),
+        ({"relevant": [np.array([0, 0]), np.array([1])]}, r"relevant\[0\].*each row once"),
+        ({"relevant": [np.array([True]), np.array([1])]}, r"relevant\[0\].*as whole numbers"),
+        ({"relevant": [np.array([0.7]), np.array([1])]}, r"relevant\[0\].*as whole numbers"),
+        ({"grades": [np.array([1.0]), np.array([1.0, np.nan])]}, r"grades\[1\].*and finite"),
+        ({"grades": [np.array([0.0]), np.array([1.0, 2.0])]}, r"grades\[0\].*above 0"),
+    ],
+)
+def test_a_benchmark_with_wrong_content_is_refused(benchmark, changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(benchmark, **changes)
+
+
+@pytest.mark.parametrize(
     ("grades", "message"),
     [
         ([np.array([1])], "grades has 1 entries, relevant has 2 entries"),

@@ -17,6 +17,7 @@ from hybrid_ir.evaluation.encoding import (
     TokenChunks,
     VectorShards,
     read_shards,
+    require_vectors,
 )
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.model.encoder import BiEncoder
@@ -201,3 +202,35 @@ def test_processes_share_whole_chunks_and_have_equally_many(tokenizers, cache, w
                 dealt_out.append(tuple(chunk.rows_N))
     assert sorted(dealt_out) == expected
     assert len(numbers_of_chunks) == 1
+
+
+class FixedEncoder:
+    """Only what is read of an encoder when its vectors are checked."""
+
+    name = "fixed"
+
+    def __init__(self, similarity: str = "cosine"):
+        self.similarity = similarity
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (np.eye(3), "gave a ndarray, not a torch tensor"),
+        (torch.eye(4, 3), r"of shape \(4, 3\) for 3 texts"),
+        (torch.ones(3), r"of shape \(3,\) for 3 texts"),
+        (torch.eye(3).to(torch.complex64), "torch.complex64"),
+        (torch.eye(3, dtype=torch.long), "torch.int64"),
+        (2 * torch.eye(3), "a length that differs from 1 by 1, and similarity='cosine'"),
+    ],
+)
+def test_vectors_that_are_none_are_refused_with_the_encoders_name(vectors, message):
+    with pytest.raises(ValueError, match=f"the encoder 'fixed'.*{message}"):
+        require_vectors(vectors, 3, FixedEncoder())
+
+
+def test_vectors_of_any_length_may_be_compared_by_inner_products():
+    require_vectors(2 * torch.eye(3), 3, FixedEncoder("dot"))
+    require_vectors(torch.eye(3).bfloat16(), 3, FixedEncoder())
+    with pytest.raises(ValueError, match="similarity='euclid' must be cosine or dot"):
+        require_vectors(torch.eye(3), 3, FixedEncoder("euclid"))
