@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -57,10 +58,25 @@ def run(cfg: DictConfig) -> None:
         ).wait()
         return
     to = Path(cfg.to).expanduser().absolute()
-    if not to.exists():
+    if to.exists():
+        _require_translation(to, read_languages(cfg.languages))
+    else:
         _translate(cfg, to)
     if os.environ.get("RANK", "0") == "0":
         _print_summary(to)
+
+
+def _require_translation(to: Path, languages: Sequence[str]) -> None:
+    """Refuses a folder that is there already and was not translated into these languages."""
+    missing = []
+    for language in languages:
+        if not any(to.glob(f"rejects-*-{language}.parquet")):
+            missing.append(language)
+    if missing:
+        raise ValueError(
+            f"to={to} is there already, and is no translation into {', '.join(missing)}: name a "
+            "new folder, nothing is overwritten"
+        )
 
 
 def _translate(cfg: DictConfig, to: Path) -> None:

@@ -141,7 +141,7 @@ def choose_language_code(
             return code
     raise ValueError(
         f"model: this {family} model has no code for '{language}' (tried "
-        f"{', '.join(candidates)}): leave the language out, or say its code as in "
+        f"{', '.join(tried)}): leave the language out, or say its code as in "
         f"+codes.{language}=CODE"
     )
 

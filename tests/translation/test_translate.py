@@ -127,6 +127,15 @@ def test_what_is_there_is_shown_and_not_translated_again(
     assert "rejected passage de: too long: 4" in output
 
 
+def test_a_folder_that_is_no_such_translation_is_refused(translated, model, records, tmp_path):
+    arguments = list_arguments(translated.parent, model, records, "languages=[de,fr]")
+    with pytest.raises(ValueError, match="is there already, and is no translation into fr"):
+        run_command("translate", arguments)
+    (tmp_path / "to").mkdir()
+    with pytest.raises(ValueError, match="is there already, and is no translation into de, es"):
+        run_command("translate", list_arguments(tmp_path, model, records))
+
+
 def test_killed_and_started_again_it_ends_with_the_same_corpus(
     tmp_path, model, records, translated
 ):
