@@ -18,6 +18,7 @@ def make_config(**changes) -> DictConfig:
     config = {
         "resume": "auto",
         "fit": True,
+        "cache_gradients": False,
         "ckpt_path": None,
         "test_checkpoint": "best",
         "benchmark": {"_target_": "a benchmark"},
