@@ -175,9 +175,9 @@ def test_wrong_calls_are_one_clear_error(tmp_path, arguments, said):
 )
 def test_help_shows_the_keys_of_what_is_named(capsys, arguments):
     data.main(arguments)
-    told = capsys.readouterr().out
-    assert "hybrid-ir data import FORM" in told
-    assert ("errors: stop" in told) == ("jsonl" in arguments) and ("variant:" in told) == (
+    output = capsys.readouterr().out
+    assert "hybrid-ir data import FORM" in output
+    assert ("errors: stop" in output) == ("jsonl" in arguments) and ("variant:" in output) == (
         "swim_ir" in arguments
     )
 

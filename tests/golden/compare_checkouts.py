@@ -104,12 +104,12 @@ def compare_weights(old: Path, new: Path) -> dict[str, str]:
         found = {}
         for name in sorted(old_names | new_names):
             label = f"all weights: {name.partition('/')[0]}"
-            told = found.get(label, "")
+            difference = found.get(label, "")
             if name not in old_names or name not in new_names:
-                told = f"{name} is in one only"
+                difference = f"{name} is in one only"
             elif not have_same_bits(old_file.get_tensor(name), new_file.get_tensor(name)):
-                told = f"{name} differs"
-            found[label] = told
+                difference = f"{name} differs"
+            found[label] = difference
     return found
 
 
