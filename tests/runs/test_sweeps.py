@@ -16,8 +16,8 @@ from tests.support.command_line import (
     HANG_SECONDS,
     ROOT,
     compose_train_config,
+    find_processes,
     hybrid_ir,
-    is_alive,
     start,
     train,
     wait_until,
@@ -69,13 +69,6 @@ def run_all(launcher: JobLauncher, *jobs: Job) -> None:
 
 def read_jobs(sweep: Path) -> list[dict]:
     return json.loads((sweep / "jobs.json").read_text())
-
-
-def find_processes(text: str) -> list[int]:
-    """Returns the other processes that have a text in their command."""
-    output = subprocess.run(["pgrep", "-f", text], capture_output=True, text=True).stdout
-    pids = [int(pid) for pid in output.split()]
-    return [pid for pid in pids if pid != os.getpid() and is_alive(pid)]
 
 
 def test_a_killed_sweep_leaves_no_process_and_goes_on_where_it_was(place):
