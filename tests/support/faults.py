@@ -43,20 +43,23 @@ class Fault(Callback):
             checkpoint of the step: the last checkpoint has become the previous one.
             `asked_to_stop` sends SIGUSR1 to the process before the step.
             `waits` goes no further than this step: the process waits until a test asks it to stop
-            or kills it, so that it cannot end before, however fast the machine is.
+            or kills it, so that it cannot end before, however fast the machine is. If the file
+            `until` exists, it goes on.
             `diverges` makes the loss of the step NaN.
             `gradient` makes a gradient of the step infinite, on all ranks, as they have exchanged
             their gradients.
         step: optimiser step.
         rank: of the process with the fault; `gradient` is on all.
+        until: the file at which `waits` goes on; empty for none.
     """
 
-    def __init__(self, kind: str, step: int = 5, rank: int = 1):
+    def __init__(self, kind: str, step: int = 5, rank: int = 1, until: str = ""):
         if kind not in KINDS:
             raise ValueError(f"kind={kind!r} is no fault")
         self.kind = kind
         self.step = step
         self.rank = rank
+        self.until = until
 
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
@@ -68,7 +71,7 @@ class Fault(Callback):
         if self.kind == "asked_to_stop":
             os.kill(os.getpid(), signal.SIGUSR1)
         if self.kind == "waits":
-            wait_for_stop_request(trainer)
+            wait_for_stop_request(trainer, self.until)
         if self.kind == "diverges":
             module.loss.log_temperature.data.fill_(torch.nan)
 
@@ -115,15 +118,18 @@ def rename_and_kill(rename: Callable[..., None]) -> Callable[..., None]:
     return rename_then_kill
 
 
-def wait_for_stop_request(trainer: Trainer) -> None:
-    """Waits until this process is asked to stop; the training itself then saves and stops."""
+def wait_for_stop_request(trainer: Trainer, until: str) -> None:
+    """Waits until this process is asked to stop, or a file is there.
+
+    At a request the training itself saves and stops.
+    """
     [last] = [
         callback
         for callback in trainer.checkpoint_callbacks
         if isinstance(callback, checkpoints.LastCheckpoint)
     ]
     end = time.monotonic() + HANG_SECONDS
-    while not last.stop_requests.heard:
+    while not last.stop_requests.heard and not (until and Path(until).exists()):
         if time.monotonic() > end:
             raise TimeoutError("nobody asked this process to stop")
         time.sleep(POLL_SECONDS)
