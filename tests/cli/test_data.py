@@ -14,6 +14,7 @@ from hybrid_ir.cli import data
 from hybrid_ir.evaluation.benchmarks import miracl, mldr, xquad_r
 from hybrid_ir.files.download import PartialFile
 from tests.support import raw_data
+from tests.support.command_line import HANG_SECONDS
 from tests.support.web import serving
 
 ROOT = Path(__file__).parents[2]
@@ -47,9 +48,9 @@ def xquad_pages(shared) -> dict[str, bytes]:
 
 def test_a_killed_fetch_of_the_real_xquad_r_goes_on_and_verifies(tmp_path, xquad_pages, capsys):
     folder = tmp_path / "data" / "xquad-r"
-    with serving(pages=xquad_pages, pause=0.02, step=20_000) as web:
+    with serving(pages=xquad_pages, pause=0.1, step=20_000) as web:
         process = start(tmp_path, "fetch", "xquad_r", f"mirror={web.url}")
-        part, deadline = PartialFile(folder / "ar.json"), time.monotonic() + 120
+        part, deadline = PartialFile(folder / "ar.json"), time.monotonic() + HANG_SECONDS
         while part.size < 100_000 and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
@@ -73,7 +74,7 @@ def test_a_killed_fetch_of_the_real_xquad_r_goes_on_and_verifies(tmp_path, xquad
     (folder / "el.json").write_bytes((folder / "el.json").read_bytes().replace(b"a", b"b", 1))
     (folder / "hi.json").unlink()
     process = start(tmp_path, "verify", "xquad_r", "benchmark.languages=[ar,el,hi]")
-    out, error = process.communicate(timeout=120)
+    out, error = process.communicate(timeout=HANG_SECONDS)
     assert (
         process.returncode == 2
         and "2 of 4 files are missing or wrong" in error

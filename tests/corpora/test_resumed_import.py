@@ -3,7 +3,8 @@
 import json
 import os
 import signal
-import time
+import subprocess
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,8 +23,9 @@ from hybrid_ir.corpora.stored import load_corpus_folder, write_corpus
 from hybrid_ir.files import records
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, Interrupted
-from tests.support.command_line import read_output, start, start_hybrid_ir
+from tests.support.command_line import read_output, start_module, wait_until
 from tests.support.corpora import SOURCE
+from tests.support.waiting_import import WAITING_FILE
 
 NO_STOP = 10**9
 TEXTS = st.dictionaries(
@@ -229,20 +231,25 @@ def test_a_state_of_another_version_is_not_resumed(tmp_path):
     assert len(load_corpus_folder(tmp_path / "to")) == 40
 
 
-def wait_for(process, folder: Path, pattern: str) -> None:
-    """Waits until a file is there, or the process has ended."""
-    while process.poll() is None and not list(folder.glob(pattern)):
-        time.sleep(0.01)
+ROWS = 70_000  # records of a file: more than after which the state is saved
+
+
+@contextmanager
+def start_import_that_waits(place: Path, moment: str, *command: str) -> Iterator[subprocess.Popen]:
+    """Starts a command whose import goes no further than a moment, and waits until it is there."""
+    with start_module(place, "tests.support.waiting_import", moment, *command) as running:
+        wait_until(lambda: (place / WAITING_FILE).exists() or running.poll() is not None)
+        yield running
 
 
 @pytest.fixture(scope="module")
 def yahoo_folder(tmp_path_factory) -> Path:
-    """Files of a released data set that take some seconds to import, and the finished corpus."""
+    """Files of a released data set, and the finished corpus."""
     folder = tmp_path_factory.mktemp("yahoo")
     for shard in range(2):
-        rows = range(shard * 200_000, (shard + 1) * 200_000)
+        rows = range(shard * ROWS, (shard + 1) * ROWS)
         titles = [f"question {row}" for row in rows]
-        answers = [f"answer {row} " * 9 for row in rows]
+        answers = [f"answer {row}" for row in rows]
         path = folder / yahoo_answers.TABLES.paths[shard]
         path.parent.mkdir(exist_ok=True)
         pq.write_table(pa.table({"title": titles, "answer": answers}), path)
@@ -250,14 +257,14 @@ def yahoo_folder(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("sign", ["import.json", "pairs.npy"])
-def test_a_source_that_is_killed_while_it_is_built_goes_on(tmp_path, yahoo_folder, capsys, sign):
-    command = ["data", "describe", "yahoo_answers", f"corpus.folder={yahoo_folder}"]
+@pytest.mark.parametrize("moment", ["saved", "pairs written"])
+def test_a_source_that_is_killed_while_it_is_built_goes_on(tmp_path, yahoo_folder, capsys, moment):
+    choices = [f"corpus.folder={yahoo_folder}", "corpus.require_counts=false"]
+    command = ["hybrid-ir", "data", "describe", "yahoo_answers", *choices]
     caches = tmp_path / "cache" / "corpora"
-    with start_hybrid_ir(tmp_path, *command, "corpus.require_counts=false") as killed:
-        wait_for(killed, caches, f".*.building/{sign}")
+    with start_import_that_waits(tmp_path, moment, *command) as killed:
         killed.kill()
-    assert killed.returncode == -signal.SIGKILL
+    assert killed.returncode == -signal.SIGKILL, read_output(tmp_path)
     assert not list(caches.glob("yahoo_answers-*"))
     yahoo_answers.load(str(yahoo_folder), str(tmp_path / "cache"), require_counts=False)
     assert "import goes on after" in capsys.readouterr().err
@@ -268,15 +275,15 @@ def test_a_source_that_is_killed_while_it_is_built_goes_on(tmp_path, yahoo_folde
 
 
 def test_a_run_that_is_asked_to_stop_while_it_imports_can_be_queued_again(tmp_path):
-    command = ["debug=smoke", "corpus=mixture"]
+    command = ["train.py", "debug=smoke", "corpus=mixture"]
     for name in ("one", "two"):
-        write_records(tmp_path / f"{name}.jsonl", 200_000)
+        write_records(tmp_path / f"{name}.jsonl", ROWS)
         command.append(f"+corpus@corpus.parts.{name}=jsonl")
         command.append(f"corpus.parts.{name}.path={name}.jsonl")
     caches = tmp_path / "cache" / "corpora"
-    with start(tmp_path, *command) as asked:
-        wait_for(asked, caches, ".one-*.building/import.json")
+    with start_import_that_waits(tmp_path, "saved", *command) as asked:
         asked.send_signal(signal.SIGTERM)
     assert asked.returncode == REQUEUE_EXIT_CODE, read_output(tmp_path)
+    assert list(caches.glob(".one-*.building/import.json"))
     assert not list(caches.glob("*two*"))
     assert not list(caches.glob("one-*"))

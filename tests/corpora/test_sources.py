@@ -7,19 +7,19 @@ import tarfile
 import zipfile
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import torch
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from hybrid_ir.cli import data
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
-from hybrid_ir.runs.building import build
-from hybrid_ir.training.batch_card import BatchCard
-from hybrid_ir.training.losses import InfoNCE
 from tests.support.corpora import list_pairs, sort_pairs
+from tests.support.in_process import CommandResult, train_in_process
 from tests.support.raw_data import encode_json_lines, encode_parquet, map_to_pages
 from tests.support.web import serving
 
@@ -466,32 +466,71 @@ IN_PAPER = [
 ]
 
 
-def compose_paper_mixture(tmp_path, *overrides: str):
-    folders = [f"paths.data_dir={tmp_path / 'data'}", f"paths.cache_dir={tmp_path / 'cache'}"]
-    return data.compose_data_set("paper_mixture", [*folders, *overrides])["corpus"]
+def train_on_paper_mixture(tmp_path, *overrides: str) -> CommandResult:
+    """Runs train.py with the mixture of the paper, and with a tiny model that is not measured."""
+    return train_in_process(
+        tmp_path,
+        "experiment=paper_mixture",
+        "model=tiny",
+        "trainer=cpu",
+        "benchmark=none",
+        "benchmark@validation=none",
+        "callbacks=last_only",
+        "model.backbone.layers=0",
+        "model.backbone.vocab_size=300",
+        "trainer.max_steps=30",
+        "trainer.limit_val_batches=0",
+        "trainer.log_every_n_steps=1",
+        f"paths.data_dir={tmp_path / 'data'}",
+        f"hydra.run.dir={tmp_path / 'run'}",
+        *overrides,
+    )
 
 
 def test_all_missing_parts_of_the_mixture_of_the_paper_are_named(tmp_path):
-    with pytest.raises(ValueError, match="8 of 8 parts:\n  mmarco: 15 of 15 files") as error:
-        build(compose_paper_mixture(tmp_path))
+    run = train_on_paper_mixture(tmp_path)
+    assert run.returncode == 2
+    assert "error: 8 of 8 parts:\n  mmarco: 15 of 15 files of mmarco are missing" in run.stderr
     for name in IN_PAPER:
-        assert f"`hybrid-ir data fetch {name}` gets them" in str(error.value)
+        assert f"`hybrid-ir data fetch {name}` gets them" in run.stderr
+    assert not (tmp_path / "run").exists()
 
 
-def test_the_mixture_of_the_paper_says_what_it_is_made_of(tmp_path, monkeypatch):
-    overrides = ["corpus.parts.mmarco.languages=[en,zh]"]
+def test_the_mixture_of_the_paper_trains_and_says_what_it_is_made_of(tmp_path, monkeypatch):
+    overrides = ["corpus.parts.mmarco.languages=[en,zh]", "corpus.tau=0"]
     for name in IN_PAPER:
         fetch_source(name, tmp_path, monkeypatch)
         if name != "mfaq":
             overrides.append(f"corpus.parts.{name}.require_counts=false")
-    mixture = build(compose_paper_mixture(tmp_path, *overrides, "corpus.tau=0"))
-    with pytest.raises(ValueError, match="has 1 for"):
-        PairBatchSampler(mixture, 2, 0.5)  # some of the data sets have one pair only
-    card = BatchCard.of(PairBatchSampler(mixture, 1, 0.5), 60, 1, InfoNCE())
-    assert [part["corpus"] for part in card.parts] == IN_PAPER
-    assert set(card.left_out) == {"translations", "entity_questions"}
-    for part in card.parts:
+
+    refused = train_on_paper_mixture(tmp_path, *overrides, "sampler.batch_size=2")
+    assert refused.returncode == 2
+    assert "has 1 for" in refused.stderr  # some of the data sets have one pair only
+
+    run = train_on_paper_mixture(tmp_path, *overrides, "sampler.batch_size=1")
+    assert run.returncode == 0, run.stderr
+    card = json.loads((tmp_path / "run" / "batch_card.json").read_text())
+    assert [part["corpus"] for part in card["parts"]] == IN_PAPER
+    assert set(card["left_out"]) == {"translations", "entity_questions"}
+    for part in card["parts"]:
         is_parallel = part["corpus"] == "mmarco"
         assert (part["mixed"] > 0) == is_parallel
         assert part["serves"] == ("monolingual and mixed" if is_parallel else "monolingual alone")
-    assert len([part for part in card.parts if part["monolingual"] > 0]) > 4
+    assert len([part for part in card["parts"] if part["monolingual"] > 0]) > 4
+    assert "entity_questions" in run.stdout
+    assert "left out" in run.stdout
+
+    rows = read_rows(tmp_path / "run" / "metrics.jsonl")
+    assert [row["step"] for row in rows] == list(range(30))
+    # A batch of one pair has no negatives, so that there is nothing to get wrong.
+    assert {row["train/loss"] for row in rows} == {0.0}
+    assert load_last_step(tmp_path / "run") == 30
+
+
+def read_rows(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def load_last_step(run_folder: Path) -> int:
+    path = run_folder / "checkpoints" / "last.ckpt"
+    return torch.load(path, weights_only=True)["global_step"]

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from hybrid_ir.data.batching import PlannedBatches, describe_batch, select_passages
 from hybrid_ir.data.content_ids import hash_text
 from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.data.mixture import Mixture
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.training.datamodule import RetrievalData
 from tests.support.corpora import SOURCE, pair_equal_ids, write_texts
@@ -36,6 +37,17 @@ def batches(corpus, tokenizers, cache) -> PlannedBatches:
     return PlannedBatches(sampler, tokenizers, cache)
 
 
+@pytest.fixture(scope="module")
+def mixture(corpus) -> Mixture:
+    """The corpus and another one, which shares two of its languages and no text."""
+    queries = write_texts("other question", "bcd", np.ones((PAIRS, 3), bool))
+    passages = write_texts("other answer", "bcd", np.ones((PAIRS, 3), bool))
+    pairs = np.stack([np.arange(PAIRS), np.arange(PAIRS)[::-1]], axis=1)
+    negatives = (pairs[:, 1:] + [1, 2]) % PAIRS
+    other = ParallelCorpus(queries, passages, pairs, SOURCE, negatives)
+    return Mixture({"first": corpus, "other": other})
+
+
 @given(step=st.integers(0, 500), hard_negatives=st.integers(0, 3))
 @settings(max_examples=15, deadline=None)
 def test_tokens_are_those_of_the_planned_texts(corpus, tokenizers, cache, step, hard_negatives):
@@ -49,6 +61,36 @@ def test_tokens_are_those_of_the_planned_texts(corpus, tokenizers, cache, step, 
     for example, texts in enumerate(planned):
         assert queries[example].endswith(texts["query"])
         assert passages[example * (1 + hard_negatives)].endswith(texts["passage"])
+
+
+@pytest.mark.parametrize("level", ["batch", "example"])
+def test_tokens_of_a_mixture_are_texts_of_the_part_of_the_batch(mixture, tokenizers, cache, level):
+    sampler = PairBatchSampler(mixture, 10, monolingual_share=0.5, level=level, seed=4)
+    batches = PlannedBatches(sampler, tokenizers, cache, hard_negatives=2)
+    drawn_parts = []
+    for step in range(20):
+        plan = sampler[step]
+        drawn_parts.append(plan.part)
+        part = mixture.parts[plan.part]
+        queries = strip_prefixes(decode(batches[step].queries, tokenizers))
+        passages = strip_prefixes(decode(batches[step].passages, tokenizers))
+        assert len(queries) == 10
+        assert len(passages) == 30
+        for example, pair in enumerate(plan.pairs):
+            query_language = mixture.languages[plan.query_languages[example]]
+            passage_language = mixture.languages[plan.passage_languages[example]]
+            query_id, passage_id = part.pairs[pair]
+            positive, *negatives = passages[3 * example : 3 * example + 3]
+            assert queries[example] == part.queries[query_language][query_id]
+            assert positive == part.passages[passage_language][passage_id]
+            for negative in negatives:
+                assert negative in part.passages[passage_language]
+    assert min(drawn_parts.count(0), drawn_parts.count(1)) > 3
+
+
+def strip_prefixes(texts: list[str]) -> list[str]:
+    """Returns texts without the `query:` or `passage:` before them."""
+    return [text.partition(": ")[2] for text in texts]
 
 
 def test_slices_of_ranks_are_the_batch_in_order(batches, tokenizers, cache):

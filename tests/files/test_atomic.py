@@ -110,5 +110,15 @@ def test_a_folder_has_none_of_the_files_of_a_killed_process(tmp_path):
     assert list_names(tmp_path) == ["corpus"]
 
 
-def test_a_folder_can_be_flushed(tmp_path):
+def test_a_folder_is_flushed_and_closed_again(tmp_path, monkeypatch):
+    flushed = []
+
+    def note(descriptor: int) -> None:
+        flushed.append((descriptor, os.fstat(descriptor).st_ino))
+
+    monkeypatch.setattr(os, "fsync", note)
     flush_folder_to_disk(tmp_path)
+    [(descriptor, inode)] = flushed
+    assert inode == tmp_path.stat().st_ino
+    with pytest.raises(OSError):
+        os.fstat(descriptor)

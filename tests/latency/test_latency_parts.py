@@ -31,7 +31,7 @@ from hybrid_ir.model.adapters import BiEncoderAdapter
 CPU = torch.device("cpu")
 QUERIES = ["what money do people pay with in kabul?", "中国", "a", "ποιο νόμισμα έχει η Ελλάδα;"]
 ONNX_PACKAGES = ("onnxruntime", "onnx", "onnxscript")
-HAS_ONNX = all(find_spec(name) for name in ONNX_PACKAGES)
+MISSING_FOR_ONNX = [name for name in ONNX_PACKAGES if not find_spec(name)]
 
 
 @pytest.fixture
@@ -62,7 +62,9 @@ def repeat(vectors_MD: torch.Tensor, size: int, seed: int) -> torch.Tensor:
         pytest.param(
             "onnx",
             1e-5,
-            marks=pytest.mark.skipif(not HAS_ONNX, reason="ONNX Runtime is not installed"),
+            marks=pytest.mark.skipif(
+                bool(MISSING_FOR_ONNX), reason=f"not installed: {', '.join(MISSING_FOR_ONNX)}"
+            ),
         ),
     ],
 )
@@ -181,7 +183,7 @@ def test_exact_search_finds_the_largest_inner_products(seed, queries):
     assert places_BK.tolist() == order_BN[:, :7].tolist()
 
 
-@pytest.mark.skipif(not find_spec("faiss"), reason="FAISS is not installed")
+@pytest.mark.skipif(not find_spec("faiss"), reason="not installed: faiss")
 def test_hnsw_finds_nearly_what_exact_search_finds():
     pool_ND = repeat(draw_pool(300, 16, seed=1), 2000, seed=1)
     queries_BD = pool_ND[:40]
@@ -210,7 +212,10 @@ def test_a_pool_that_does_not_fit_is_refused_with_its_bytes(monkeypatch):
 
 def test_the_free_memory_is_asked_of_the_system():
     free_bytes = pools.read_free_memory(CPU)
-    assert free_bytes is None or free_bytes > 10**6
+    if free_bytes is None and sys.platform != "linux":
+        pytest.skip("only Linux promises to say how much memory is free")
+    assert free_bytes is not None
+    assert free_bytes > 10**6
 
 
 @pytest.mark.parametrize(

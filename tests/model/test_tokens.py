@@ -22,6 +22,7 @@ from hybrid_ir.model.token_store import TokenStore, concatenate_tokens
 from hybrid_ir.model.tokens import CANARY_TEXTS, RoleTokenizer, compute_tokenizer_canary
 
 SENTENCES = ["one two three", None, "Ελλάδα", "中国", "a " * 200, ""]
+LISTS = 20  # lists of texts that processes store at once
 TEXTS_OF_LARGE_STORE = 2000
 TEXTS_PER_SMALL_SHARD = 50
 
@@ -245,19 +246,30 @@ def run_at_once(
     return received
 
 
-def store_many_lists(role_tokenizer: RoleTokenizer, folder: Path, barrier, errors) -> None:
-    for number in range(20):
+def store_many_lists(role_tokenizer: RoleTokenizer, folder: Path, barrier, outcomes) -> None:
+    for number in range(LISTS):
         barrier.wait()
         try:
-            role_tokenizer.store([f"text {number} {i}" for i in range(20)], folder)
+            store = role_tokenizer.store([f"text {number} {i}" for i in range(20)], folder)
+            outcomes.put(f"{len(store)} texts stored")
         except Exception as error:  # whatever it is, the parent shall see it
-            errors.put(repr(error))
+            outcomes.put(repr(error))
 
 
 def test_processes_may_store_the_same_texts_at_once(tokenizers, tmp_path):
-    errors = run_at_once(3, store_many_lists, tokenizers["query"], tmp_path, messages=0)
-    assert errors == []
-    assert len(list_stores(tmp_path)) == 20
+    outcomes = run_at_once(3, store_many_lists, tokenizers["query"], tmp_path, messages=3 * LISTS)
+    assert set(outcomes) == {"20 texts stored"}
+    assert len(list_stores(tmp_path)) == LISTS
+
+
+def test_an_error_of_a_process_that_stores_is_seen(tokenizers, tmp_path):
+    not_a_folder = tmp_path / "file"
+    not_a_folder.touch()
+    outcomes = run_at_once(
+        2, store_many_lists, tokenizers["query"], not_a_folder, messages=2 * LISTS
+    )
+    assert len(outcomes) == 2 * LISTS
+    assert all("NotADirectoryError" in outcome for outcome in outcomes)
 
 
 def store_in_small_shards(role_tokenizer: RoleTokenizer, folder: Path, barrier, written) -> None:

@@ -1,12 +1,11 @@
 """A run that is killed or asked to stop goes on as if nothing had happened.
 
-These tests start real processes by the real command line. They wait for progress of the run,
-never for the clock.
+These tests start real processes by the real command line. A run waits at a step for the test that
+kills it or asks it to stop, and a test waits for progress of the run, never for the clock.
 """
 
 import json
 import random
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -15,16 +14,18 @@ import pytest
 import torch
 
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE
-from hybrid_ir.system.processes import RankProcesses, RanksEnded
+from hybrid_ir.system.processes import RankProcesses
 from tests.support.command_line import (
     HANG_SECONDS,
     environment,
+    find_processes,
     read_output,
     start,
     train,
     train_command,
     wait_until,
 )
+from tests.support.in_process import train_in_process
 
 STEPS = 60
 CHECKPOINT_EVERY = 7
@@ -42,7 +43,7 @@ RUN = [
 ]
 MEASURED = ["benchmark.languages=[de,en,zh]", "benchmark.max_queries=50"]
 NOT_MEASURED = ["benchmark=none"]
-TWO_PROCESSES = [*RUN, *NOT_MEASURED, "trainer=ddp_cpu"]
+TWO_PROCESSES = [*RUN, "trainer=ddp_cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -101,98 +102,121 @@ def wait_for_row(running: subprocess.Popen, folder: Path, rows: int) -> None:
     )
 
 
-def wait_for_checkpoint_or_row(running: subprocess.Popen, folder: Path, rows: int) -> None:
-    """Waits until a checkpoint is being written; if none is seen, until the log has the rows."""
-    writing = folder / "checkpoints" / ".last.ckpt.writing"
+def fault(kind: str, step: int, rank: int = 0) -> list[str]:
+    """Returns the arguments of a run that has a fault, see `tests.support.faults`."""
+    return [
+        "+callbacks.fault._target_=tests.support.faults.Fault",
+        f"+callbacks.fault.kind={kind}",
+        f"+callbacks.fault.step={step}",
+        f"+callbacks.fault.rank={rank}",
+    ]
 
-    def is_time() -> bool:
-        is_late = count_log_rows(folder) >= rows or running.poll() is not None
-        return is_late or writing.exists()
 
-    wait_until(is_time, poll_seconds=0.0005)
-
-
-def start_ranks(place: Path, *arguments: str) -> RankProcesses:
-    """Starts a run of two processes which this process watches instead of train.py."""
-    return RankProcesses(2, environment(place)).start(train_command(*TWO_PROCESSES, *arguments))
+def run_ranks(place: Path, *arguments: str) -> None:
+    """Runs two processes which this process watches instead of train.py."""
+    RankProcesses(2, environment(place)).start(train_command(*TWO_PROCESSES, *arguments)).wait()
 
 
 def test_a_run_that_is_killed_ends_as_if_undisturbed_with_or_without_workers(place, undisturbed):
     folder = place / "killed often"
+    checkpoints = folder / "checkpoints"
     arguments = [*RUN, *MEASURED, "resume=auto", f"hydra.run.dir='{folder}'"]
     draw = random.Random(0)
 
-    killed_at_19 = train(
-        place,
-        *arguments,
-        "+callbacks.fault._target_=tests.support.faults.Fault",
-        "+callbacks.fault.kind=killed",
-        "+callbacks.fault.step=19",
-        "+callbacks.fault.rank=0",
-    )
-    assert killed_at_19.returncode == -signal.SIGKILL
-    assert load_last_checkpoint(folder)["global_step"] == 14
+    half_written = train(place, *arguments, *fault("killed_while_writing", step=14))
+    assert half_written.returncode == -signal.SIGKILL
+    assert (checkpoints / ".last.ckpt.writing").exists()
+    assert load_last_checkpoint(folder)["global_step"] == 7
 
-    killed_anywhere = start(place, *arguments, "data.num_workers=1")
-    wait_for_row(killed_anywhere, folder, draw.randrange(22, 30))
+    anywhere = [*arguments, "data.num_workers=1", *fault("waits", step=40)]
+    killed_anywhere = start(place, *anywhere)
+    wait_for_row(killed_anywhere, folder, draw.randrange(22, 36))
     killed_anywhere.kill()
-    killed_anywhere.wait()
-    assert f"resume: {folder}, from step 14 (last.ckpt)" in read_output(place)
+    assert killed_anywhere.wait() == -signal.SIGKILL
+    assert f"resume: {folder}, from step 7 (last.ckpt)" in read_output(place)
 
-    killed_while_saving = start(place, *arguments)
-    wait_for_row(killed_while_saving, folder, draw.randrange(32, 36))
-    wait_for_checkpoint_or_row(killed_while_saving, folder, 48)
-    killed_while_saving.kill()
-    killed_while_saving.wait()
+    half_renamed = train(place, *arguments, *fault("killed_while_renaming", step=56))
+    assert half_renamed.returncode == -signal.SIGKILL
+    assert not (checkpoints / "last.ckpt").exists()
+
+    asked = train_in_process(place, *arguments, *fault("asked_to_stop", step=58))
+    assert asked.returncode == REQUEUE_EXIT_CODE, asked.stderr
+    assert f"resume: {folder}, from step 49 (previous.ckpt)" in asked.stdout
+    assert "asked to stop at step 58 of 60: saved, resume=auto goes on" in asked.stderr
 
     last = train(place, *arguments)
     assert last.returncode == 0, last.stderr
+    assert f"resume: {folder}, from step 58 (last.ckpt)" in last.stdout
     assert_same_batches(undisturbed, folder)
     assert_same_bits(undisturbed, folder)
     assert (undisturbed / "metrics.json").read_text() == (folder / "metrics.json").read_text()
 
 
+def test_a_complete_run_that_is_started_again_trains_nothing(place, undisturbed):
+    before = read_contents(undisturbed)
+    arguments = [*RUN, *MEASURED, f"hydra.run.dir={undisturbed}"]
+    again = train_in_process(place, *arguments, "resume=auto")
+    assert again.returncode == 0, again.stderr
+    assert f"complete: {undisturbed} has the results" in again.stdout
+    assert "batch card" not in again.stdout
+    assert read_contents(undisturbed) == before
+
+    refused = train_in_process(place, *arguments)
+    assert refused.returncode == 2
+    assert "holds a run already: go on in it with resume=auto" in refused.stderr
+    assert read_contents(undisturbed) == before
+
+
+def read_contents(folder: Path) -> dict[str, bytes]:
+    """Returns the bytes of the results, the log and the checkpoints of a run."""
+    paths = [*folder.glob("*.json*"), *folder.glob("checkpoints/*")]
+    return {str(path): path.read_bytes() for path in paths}
+
+
 def test_processes_that_are_asked_to_stop_save_and_go_on_to_the_same_end(place, undisturbed):
     alone = place / "two undisturbed"
-    start_ranks(place, f"hydra.run.dir='{alone}'").wait()
+    run_ranks(place, *MEASURED, f"hydra.run.dir='{alone}'")
 
     stopped = place / "two stopped"
-    arguments = ["resume=auto", f"hydra.run.dir={str(stopped)!r}"]
-    running = start(place, *TWO_PROCESSES, *arguments)
-    wait_for_row(running, stopped, 10)
-    running.send_signal(signal.SIGTERM)
-    assert running.wait(HANG_SECONDS) == REQUEUE_EXIT_CODE, read_output(place)[-2000:]
-    assert "saved, resume=auto goes on" in read_output(place)
-    moved = place / "moved to one process"
-    shutil.copytree(stopped, moved)
-    start_ranks(place, *arguments).wait()
+    arguments = [*MEASURED, "resume=auto", f"hydra.run.dir='{stopped}'"]
+    for number, step in ((signal.SIGTERM, 10), (signal.SIGUSR1, 30)):
+        running = start(place, *TWO_PROCESSES, *arguments, *fault("waits", step, rank=1))
+        wait_for_row(running, stopped, step)
+        running.send_signal(number)
+        assert running.wait(HANG_SECONDS) == REQUEUE_EXIT_CODE, read_output(place)[-2000:]
+        last_line = read_output(place).splitlines()[-1]
+        assert last_line.startswith("asked to stop at step ")
+        assert last_line.endswith(f" of {STEPS}: saved, resume=auto goes on from there")
+    run_ranks(place, *arguments)
     assert_same_bits(alone, stopped)
+    assert (alone / "metrics.json").read_text() == (stopped / "metrics.json").read_text()
     # With two processes sums are rounded otherwise, but the batches are those of one.
     assert_same_batches(undisturbed, stopped)
 
-    arguments = [*RUN, *NOT_MEASURED, "resume=auto", f"hydra.run.dir={str(moved)!r}"]
-    running = start(place, *arguments)
-    wait_for_row(running, moved, 30)
-    running.send_signal(signal.SIGUSR1)
-    assert running.wait(HANG_SECONDS) == REQUEUE_EXIT_CODE, read_output(place)[-2000:]
-    assert train(place, *arguments).returncode == 0
-    assert_same_batches(undisturbed, moved)
 
+def test_a_run_killed_on_two_processes_goes_on_with_the_same_batches_on_one(place, undisturbed):
+    folder = place / "moved"
+    arguments = [*NOT_MEASURED, "resume=auto", f"hydra.run.dir={folder}"]
 
-def test_a_killed_rank_ends_the_run_with_one_message(place):
-    ranks = start_ranks(
-        place,
-        f"hydra.run.dir={place / 'fault'}",
-        "+callbacks.fault._target_=tests.support.faults.Fault",
-        "+callbacks.fault.kind=killed",
-    )
-    with pytest.raises(RanksEnded) as ended:
-        ranks.wait()
-    assert ended.value.code == 1
-    assert str(ended.value) == (
-        "error: rank 1 at step 5: it was killed by signal 9 (SIGKILL), as the system does when "
+    with_killed_rank = train(place, *TWO_PROCESSES, *arguments, *fault("killed", step=16, rank=1))
+    assert with_killed_rank.returncode == 1
+    assert "Traceback" not in with_killed_rank.stderr
+    lines = with_killed_rank.stderr.splitlines()
+    assert [line for line in lines if "error" in line.lower()] == [
+        "error: rank 1 at step 16: it was killed by signal 9 (SIGKILL), as the system does when "
         "memory runs out"
-    )
+    ]
+
+    running = start(place, *TWO_PROCESSES, *arguments, *fault("waits", step=30, rank=1))
+    wait_for_row(running, folder, 30)
+    running.kill()
+    assert running.wait() == -signal.SIGKILL
+    wait_until(lambda: not find_processes(str(folder)))  # Its ranks end with it.
+
+    moved = train(place, *RUN, *arguments)
+    assert moved.returncode == 0, moved.stderr
+    assert f"resume: {folder}, from step 28 (last.ckpt)" in moved.stdout
+    assert_same_batches(undisturbed, folder)
 
 
 def test_a_rank_that_diverges_stops_all_and_leaves_the_picks(place):
@@ -200,9 +224,9 @@ def test_a_rank_that_diverges_stops_all_and_leaves_the_picks(place):
     run = train(
         place,
         *TWO_PROCESSES,
+        *NOT_MEASURED,
         f"hydra.run.dir={folder}",
-        "+callbacks.fault._target_=tests.support.faults.Fault",
-        "+callbacks.fault.kind=diverges",
+        *fault("diverges", step=5, rank=1),
     )
     assert run.returncode == 2
     assert "the loss is nan at step 5 (batch 5)" in run.stderr

@@ -16,12 +16,13 @@ from tests.support.command_line import (
     HANG_SECONDS,
     ROOT,
     compose_train_config,
+    find_processes,
     hybrid_ir,
-    is_alive,
     start,
     train,
     wait_until,
 )
+from tests.support.in_process import hybrid_ir_in_process, train_in_process
 
 SMALL = [
     "debug=smoke",
@@ -71,24 +72,23 @@ def read_jobs(sweep: Path) -> list[dict]:
     return json.loads((sweep / "jobs.json").read_text())
 
 
-def find_processes(text: str) -> list[int]:
-    """Returns the other processes that have a text in their command."""
-    output = subprocess.run(["pgrep", "-f", text], capture_output=True, text=True).stdout
-    pids = [int(pid) for pid in output.split()]
-    return [pid for pid in pids if pid != os.getpid() and is_alive(pid)]
-
-
 def test_a_killed_sweep_leaves_no_process_and_goes_on_where_it_was(place):
     sweep = place / "killed sweep"
+    go_on = place / "go on"
     arguments = [
         "-m",
         *SMALL,
         *MEASURED,
         "trainer=cpu,ddp_cpu",
-        "trainer.max_steps=60",
+        "trainer.max_steps=40",
         "trainer.val_check_interval=20",
         "hydra.launcher.slots=3",
         "callbacks.checkpoint_last.every_n_train_steps=5",
+        "+callbacks.fault._target_=tests.support.faults.Fault",
+        "+callbacks.fault.kind=waits",
+        "+callbacks.fault.step=12",
+        "+callbacks.fault.rank=0",
+        f"+callbacks.fault.until='{go_on}'",
         f"hydra.sweep.dir='{sweep}'",
     ]
 
@@ -97,12 +97,13 @@ def test_a_killed_sweep_leaves_no_process_and_goes_on_where_it_was(place):
 
     running = start(place, *arguments)
     wait_until(lambda: len(list_checkpoints()) == 2 or running.poll() is not None)
+    assert list_states(sweep) == ["running", "running"]
     running.kill()
     running.wait()
     wait_until(lambda: not find_processes(str(sweep)))
-    assert len(read_jobs(sweep)) == 2
-    done_before = [path.parent for path in sweep.glob("*/metrics.json")]
+    assert list_states(sweep) == ["running", "running"]
 
+    go_on.touch()
     resumed = train(place, *arguments)
     assert resumed.returncode == 0, resumed.stderr
     rows = read_jobs(sweep)
@@ -116,40 +117,69 @@ def test_a_killed_sweep_leaves_no_process_and_goes_on_where_it_was(place):
         steps = [json.loads(line)["step"] for line in lines]
         assert steps[:-1] == sorted(steps[:-1])
         assert steps.count(9) == 1
-        starts = [
-            line
-            for line in (folder / "job.log").read_text().splitlines()
-            if line.startswith("resume: ")
-        ]
-        if folder in done_before:
-            assert len(starts) == 1
-        else:
-            assert len(starts) == 2
-            assert "no checkpoint there" not in starts[1]
+        log = (folder / "job.log").read_text().splitlines()
+        starts = [line for line in log if line.startswith("resume: ")]
+        assert len(starts) == 2
+        assert "no checkpoint there" not in starts[1]
+
+    before = read_job_files(sweep)
+    third = train_in_process(place, *arguments)
+    assert third.returncode == 0, third.stderr
+    assert "of 2 jobs 2 are done" in third.stdout
+    assert "2 jobs: mAP" in third.stdout
+    assert read_job_files(sweep) == before
 
 
-def test_a_job_that_fails_stops_no_other_job(place):
+def list_states(sweep: Path) -> list[str]:
+    return [row["state"] for row in read_jobs(sweep)]
+
+
+def read_job_files(sweep: Path) -> dict[str, tuple[int, bytes]]:
+    """Returns time and bytes of the results and logs of all jobs."""
+    files = {}
+    for pattern in ("*/metrics.json*", "*/job.log", "*/checkpoints/*"):
+        for path in sweep.glob(pattern):
+            files[str(path.relative_to(sweep))] = (path.stat().st_mtime_ns, path.read_bytes())
+    return files
+
+
+def test_a_job_that_fails_stops_no_other_job_and_is_tried_again_when_asked(place):
     sweep = place / "one fails"
-    run = hybrid_ir(
-        place,
-        "sweep",
-        "retry=failed",
+    arguments = [
         *SMALL,
         *MEASURED,
         *FOUR_STEPS,
         "sampler.batch_size=99999,16",
         f"folder='{sweep}'",
-    )
+    ]
+    run = hybrid_ir(place, "sweep", *arguments)
     assert run.returncode == 2
     assert "Traceback" not in run.stderr
     failed, done = read_jobs(sweep)
     assert [failed["state"], done["state"]] == ["failed", "done"]
+    assert failed["config_hash"] != done["config_hash"]
     assert "batch_size=99999 is larger than the data" in failed["reason"]
     assert "99999 is larger" in run.stderr
     failed_row, done_row = json.loads((sweep / "sweep.json").read_text())
     assert failed_row == {"job": failed["job"], "state": "failed"}
     assert done_row["multi/map"] > 0
     assert "2 jobs" in run.stdout
+
+    first_files = read_job_files(sweep)
+    unasked = hybrid_ir_in_process(place, "sweep", *arguments)
+    assert unasked.returncode == 2
+    assert "1 are done, 1 failed, not tried again without" in unasked.stdout
+    assert read_job_files(sweep) == first_files
+
+    again = hybrid_ir_in_process(place, "sweep", "retry=failed", *arguments)
+    assert again.returncode == 2
+    assert list_states(sweep) == ["failed", "done"]
+    last_files = read_job_files(sweep)
+    changed = [name for name in first_files if last_files[name] != first_files[name]]
+    assert changed == [f"{failed['job']}/job.log"]
+    assert last_files.keys() == first_files.keys()
+    log = last_files[changed[0]][1].decode()
+    assert log.count("error: batch_size=99999 is larger than the data") == 2
 
 
 def test_a_search_that_is_started_again_finds_its_jobs_done(place):

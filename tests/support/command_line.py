@@ -56,6 +56,11 @@ def start_hybrid_ir(place: Path, *arguments: str, **variables: str) -> subproces
     return _start([sys.executable, "-c", HYBRID_IR, *arguments], place, variables)
 
 
+def start_module(place: Path, *arguments: str, **variables: str) -> subprocess.Popen:
+    """Starts a module of Python in a folder; `read_output` has what it prints."""
+    return _start([sys.executable, "-m", *arguments], place, variables)
+
+
 def read_output(place: Path) -> str:
     """Returns what all processes have printed that were started in a folder."""
     return _output_file(place).read_text()
@@ -103,6 +108,13 @@ def is_alive(pid: int) -> bool:
         return False
     state = status.rpartition(")")[2].split()[0]
     return state != "Z"
+
+
+def find_processes(text: str) -> list[int]:
+    """Returns the other processes that have a text in their command."""
+    output = subprocess.run(["pgrep", "-f", text], capture_output=True, text=True).stdout
+    pids = [int(pid) for pid in output.split()]
+    return [pid for pid in pids if pid != os.getpid() and is_alive(pid)]
 
 
 def compose_train_config(*overrides: str) -> DictConfig:

@@ -164,7 +164,7 @@ def build_corpus_of_animals(pairs: int = 24) -> ParallelCorpus:
     return ParallelCorpus(queries, passages, pair_equal_ids(pairs), SOURCE)
 
 
-def draw_corpus(count: int, languages: str = "abc", seed: int = 0) -> ParallelCorpus:
+def draw_corpus(count: int, languages: Sequence[str] = "abc", seed: int = 0) -> ParallelCorpus:
     """Draws a corpus of which the first language has every text, and the others most of them."""
     rng = np.random.default_rng(seed)
     available = rng.random((2, len(languages), count)) < 0.8

@@ -18,6 +18,7 @@ from hybrid_ir.distributed import FullySharded, to_full_tensor
 from hybrid_ir.types import Benchmark
 from tests.conftest import RECIPE
 from tests.support.small_run import (
+    BATCH_SIZE,
     SmallTraining,
     build_numbers_benchmark,
     build_numbers_corpus,
@@ -68,7 +69,7 @@ class DistributedCases:
         self.folder = folder
         self.cache = cache
         self.ranks = ranks
-        self.rank = 0  # of this process, known after its first training
+        self.rank = 0  # of this process, known after the first case
 
     def build_training(self, benchmark: Benchmark | None = None, **choices) -> SmallTraining:
         """Builds a training that is spread over all ranks."""
@@ -137,6 +138,7 @@ class DistributedCases:
                 case_benchmark, data={"texts_per_chunk": texts_per_chunk}
             )
             summary = training.test()
+            self.rank = training.trainer.global_rank
             results = training.module.results["test"]
             measured[name] = {
                 "summary": summary,
@@ -175,16 +177,18 @@ def select_few_queries(benchmark: Benchmark) -> Benchmark:
 
 
 def main() -> None:
-    """Runs all cases of this rank, and writes weights-RANK.pt and measured-RANK.json."""
+    """Runs all cases of this rank, and writes measured-RANK.json and weights-RANK.pt."""
     torch.set_num_threads(1)
     folder, cache, ranks = sys.argv[1:]
     cases = DistributedCases(Path(folder), Path(cache), int(ranks))
     measured = cases.measure_all()
+    (cases.folder / f"measured-{cases.rank}.json").write_text(json.dumps(measured))
+    if BATCH_SIZE % cases.ranks:
+        return  # Only measuring can be spread over so many ranks.
     weights = cases.train_all()
     if cases.ranks <= 2:
         weights.update(cases.train_all_with_dropout())
     torch.save(weights, cases.folder / f"weights-{cases.rank}.pt")
-    (cases.folder / f"measured-{cases.rank}.json").write_text(json.dumps(measured))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ A command line adds one with `+callbacks.fault._target_=tests.support.faults.Fau
 
 import os
 import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,26 +16,50 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
+from hybrid_ir.training import checkpoints
+from tests.support.command_line import HANG_SECONDS
+
 HEALTHY_TEMPERATURE = 0.1
+KINDS = (
+    "killed",
+    "killed_while_writing",
+    "killed_while_renaming",
+    "asked_to_stop",
+    "waits",
+    "diverges",
+    "gradient",
+)
+POLL_SECONDS = 0.01
 
 
 class Fault(Callback):
     """Causes one fault at one step.
 
     Args:
-        kind: `killed` kills the process before the step; `diverges` makes the loss of the step
-            NaN; `gradient` makes a gradient of the step infinite, on all ranks, as they have
-            exchanged their gradients.
+        kind: which fault.
+            `killed` kills the process before the step.
+            `killed_while_writing` kills it when half of the checkpoint of the step is written.
+            `killed_while_renaming` kills it after the first file was renamed that belongs to the
+            checkpoint of the step: the last checkpoint has become the previous one.
+            `asked_to_stop` sends SIGUSR1 to the process before the step.
+            `waits` goes no further than this step: the process waits until a test asks it to stop
+            or kills it, so that it cannot end before, however fast the machine is. If the file
+            `until` exists, it goes on.
+            `diverges` makes the loss of the step NaN.
+            `gradient` makes a gradient of the step infinite, on all ranks, as they have exchanged
+            their gradients.
         step: optimiser step.
-        rank: of the process that is killed or diverges.
+        rank: of the process with the fault; `gradient` is on all.
+        until: the file at which `waits` goes on; empty for none.
     """
 
-    def __init__(self, kind: str, step: int = 5, rank: int = 1):
-        if kind not in ("killed", "diverges", "gradient"):
+    def __init__(self, kind: str, step: int = 5, rank: int = 1, until: str = ""):
+        if kind not in KINDS:
             raise ValueError(f"kind={kind!r} is no fault")
         self.kind = kind
         self.step = step
         self.rank = rank
+        self.until = until
 
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
@@ -40,9 +67,23 @@ class Fault(Callback):
         if not self._strikes_now(trainer):
             return
         if self.kind == "killed":
-            os.kill(os.getpid(), signal.SIGKILL)
+            kill_this_process()
+        if self.kind == "asked_to_stop":
+            os.kill(os.getpid(), signal.SIGUSR1)
+        if self.kind == "waits":
+            wait_for_stop_request(trainer, self.until)
         if self.kind == "diverges":
             module.loss.log_temperature.data.fill_(torch.nan)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if not self._strikes_now(trainer):
+            return
+        if self.kind == "killed_while_writing":
+            checkpoints.flush_to_disk = cut_and_kill
+        if self.kind == "killed_while_renaming":
+            os.replace = rename_and_kill(os.replace)
 
     def on_after_backward(self, trainer: Trainer, module: LightningModule) -> None:
         if self.kind == "gradient" and trainer.global_step == self.step:
@@ -56,6 +97,42 @@ class Fault(Callback):
 
     def _strikes_now(self, trainer: Trainer) -> bool:
         return trainer.global_rank == self.rank and trainer.global_step == self.step
+
+
+def kill_this_process() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def cut_and_kill(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+    kill_this_process()
+
+
+def rename_and_kill(rename: Callable[..., None]) -> Callable[..., None]:
+    """Returns a function that renames a file, after which the process is killed."""
+
+    def rename_then_kill(*arguments) -> None:
+        rename(*arguments)
+        kill_this_process()
+
+    return rename_then_kill
+
+
+def wait_for_stop_request(trainer: Trainer, until: str) -> None:
+    """Waits until this process is asked to stop, or a file is there.
+
+    At a request the training itself saves and stops.
+    """
+    [last] = [
+        callback
+        for callback in trainer.checkpoint_callbacks
+        if isinstance(callback, checkpoints.LastCheckpoint)
+    ]
+    end = time.monotonic() + HANG_SECONDS
+    while not last.stop_requests.heard and not (until and Path(until).exists()):
+        if time.monotonic() > end:
+            raise TimeoutError("nobody asked this process to stop")
+        time.sleep(POLL_SECONDS)
 
 
 class BrokenLogger(Logger):

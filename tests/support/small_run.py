@@ -24,6 +24,7 @@ from tests.support.corpora import SOURCE
 LANGUAGES = ("de", "en", "zh")
 WORDS = {"de": "Zahl", "en": "number", "zh": "数"}
 PAIRS = 24
+BATCH_SIZE = 8  # pairs
 
 
 def write_sentences(first_word: str) -> dict[str, list[str]]:
@@ -175,7 +176,7 @@ class SmallTraining:
             **(module or {}),
         )
         self.data = RetrievalData(
-            PairBatchSampler(corpus, 8, monolingual_share, seed=3, **(sampler or {})),
+            PairBatchSampler(corpus, BATCH_SIZE, monolingual_share, seed=3, **(sampler or {})),
             model.tokenizers,
             validation=benchmark,
             test=benchmark,

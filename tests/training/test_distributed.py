@@ -88,7 +88,7 @@ def test_cached_gradients_are_the_plain_ones_with_dropout(run_ranks, ranks, prec
     assert find_largest_difference(plain, cached) < CACHED_TOLERANCES[precision]
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("ranks", [2, 3, 4])
 def test_any_number_of_processes_measures_the_same(run_ranks, ranks):
     one = load_measured(run_ranks(1))
     folder = run_ranks(ranks)

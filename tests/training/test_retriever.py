@@ -2,14 +2,18 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
+from hybrid_ir.data.mixture import Mixture
 from hybrid_ir.training.datamodule import RetrievalData, StepsToGo
 from hybrid_ir.training.losses import InfoNCE
 from hybrid_ir.training.retriever import Retriever, build_linear_schedule, build_parameter_groups
+from tests.support.corpora import draw_corpus
+from tests.support.small_run import SmallTraining
 
 
 def test_a_resumed_run_ends_where_the_uninterrupted_one_ends(
@@ -49,6 +53,25 @@ def test_workers_and_accumulation_see_the_planned_batches(build_training):
     assert accumulated.watcher.batches == list(range(10))
     repeated = build_training(max_steps=5, data={"distinct_batches": 2}).fit()
     assert repeated.watcher.batches == [0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("loss", [{}, {"symmetric": True}, {"mask": "exact"}])
+def test_a_mixture_is_trained_on_batch_by_planned_batch(
+    tmp_path, recipe, cache, numbers_corpus, loss
+):
+    other = draw_corpus(40, languages=["en", "zh", "fr"])
+    mixture = Mixture({"numbers": numbers_corpus, "other": other})
+    training = SmallTraining(
+        tmp_path, recipe, cache, mixture, max_steps=12, loss=loss, data={"hard_negatives": 2}
+    )
+    untrained_weights = training.copy_weights()
+    training.fit()
+    sampler = training.data.sampler
+    assert {sampler[step].part for step in range(12)} == {0, 1}
+    assert training.watcher.batches == list(range(12))
+    assert np.isfinite(training.watcher.losses).all()
+    assert min(training.watcher.losses) > 0
+    assert not torch.equal(training.copy_weights(), untrained_weights)
 
 
 def test_batches_to_go_count_accumulated_ones():

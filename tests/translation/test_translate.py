@@ -4,18 +4,24 @@ import json
 import random
 import re
 import signal
-import time
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from filelock import FileLock
 
 from hybrid_ir.cli.main import run_command
 from hybrid_ir.corpora.stored import load_corpus_folder, read_corpus_card
 from hybrid_ir.runs.errors import USER_ERRORS
 from hybrid_ir.translation.families import Translator
-from tests.support.command_line import hybrid_ir, start_hybrid_ir
+from tests.support.command_line import (
+    find_processes,
+    hybrid_ir,
+    read_output,
+    start_hybrid_ir,
+    wait_until,
+)
 from tests.support.corpora import write_json_lines
 from tests.support.number_words import say_in_words, train_translation_model
 
@@ -141,10 +147,16 @@ def test_killed_and_started_again_it_ends_with_the_same_corpus(
 ):
     arguments = ["translate", *list_arguments(tmp_path, model, records, "processes=2")]
     folder = tmp_path / ".to.translating"
-    with start_hybrid_ir(tmp_path, *arguments) as running:
-        while running.poll() is None and len(list(folder.glob("*.parquet"))) < 4:
-            time.sleep(0.01)
+    folder.mkdir()
+    # A unit that somebody else seems to do: the processes cannot end before they are killed.
+    with (
+        FileLock(folder / "passage-es-000007.parquet.lock"),
+        start_hybrid_ir(tmp_path, *arguments) as running,
+    ):
+        wait_until(lambda: len(list(folder.glob("*.parquet"))) >= 4 or running.poll() is not None)
         running.send_signal(signal.SIGKILL)
+    assert running.returncode == -signal.SIGKILL, read_output(tmp_path)
+    wait_until(lambda: not find_processes(str(tmp_path)))
     done = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
     assert 0 < len(done) < UNITS
     assert not (tmp_path / "to").exists()
