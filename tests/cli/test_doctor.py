@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hybrid_ir.cli import doctor
-from hybrid_ir.cli.doctor import ShortRuns
+from hybrid_ir.cli.doctor import Finding, ShortRuns
 from hybrid_ir.training.checkpoints import AtomicCheckpointIO
 from tests.support.command_line import hybrid_ir
 
@@ -66,13 +66,49 @@ def test_all_is_well_on_this_machine(place):
 def test_a_run_that_cannot_start_says_why(tmp_path):
     runs = ShortRuns(tmp_path, ["corpus.languages=[de,xx]"])
     runs.run({"one": ["trainer=cpu"]})
+    runs.count = 7  # as if the other runs had ended well
     finding = doctor.compare_runs(
         runs, "a check", ("one", "several"), doctor.compare_learning, "a cure"
     )
-    assert finding.holds is None  # No run at all could start.
+    assert finding.holds is False
     assert "one: " in finding.measured
     assert "xx" in finding.measured
     assert "see the message" in finding.cure
+
+
+def test_a_check_is_unknown_only_if_no_run_works(tmp_path):
+    names = ["one", "several", "plain", "cached", "resumed", "measured_by_one", "by_several"]
+    runs = ShortRuns(tmp_path, [])
+    runs.count = len(names)
+    results = []
+    for name in names:
+        runs.errors[name] = "a reason"
+        pair = ("one", "several")
+        finding = doctor.compare_runs(runs, "check", pair, doctor.compare_learning, "a cure")
+        results.append(finding.holds)
+    assert results == [False] * 6 + [None]
+
+
+@pytest.mark.parametrize(
+    ("holds", "status", "exit_code"), [(False, "does not", 1), (None, "unknown", 1), (True, "", 0)]
+)
+def test_a_check_that_could_not_be_made_does_not_count_as_held(
+    tmp_path, monkeypatch, capsys, holds, status, exit_code
+):
+    findings = [Finding("a check", True, "1"), Finding("another", holds, "2", "a cure")]
+    monkeypatch.setattr(doctor, "check_machine", lambda: findings)
+    monkeypatch.setattr(doctor, "check_runs", lambda runs, processes: [])
+    ended_with = 0
+    try:
+        doctor.main([f"out={tmp_path / 'doctor.json'}"])
+    except SystemExit as ended:
+        ended_with = ended.code
+    output = capsys.readouterr().out
+    assert ended_with == exit_code
+    assert status in output
+    assert ("a cure" in output) == (exit_code == 1)
+    rows = json.loads((tmp_path / "doctor.json").read_text())
+    assert [row["holds"] for row in rows] == [True, holds]
 
 
 def test_a_run_that_fails_beside_others_is_a_fault(runs):

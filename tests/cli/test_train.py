@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from hybrid_ir.cldr.languages import XQUAD
 from tests.support.in_process import hybrid_ir_in_process, train_in_process
 
 PNG = b"\x89PNG"
@@ -125,10 +126,10 @@ def test_a_run_of_another_version_is_refused_before_anything_is_measured(trained
 
 
 def test_describe_shows_a_corpus_and_its_plan(place):
-    ended = hybrid_ir_in_process(
-        place, "data", "describe", "cldr_facts", "corpus.languages=[de,en]"
-    )
+    ended = hybrid_ir_in_process(place, "data", "describe", "cldr_facts")
     assert ended.returncode == 0, ended.stderr
+    for language in XQUAD:
+        assert f"│ {language} " in ended.stdout
     for shown in (
         "corpus cldr_facts",
         "benchmark cldr_facts",

@@ -174,7 +174,7 @@ def test_31_languages_have_no_tests_of_pairs(tmp_path, monkeypatch):
     assert len(grid.cells) == 31 * 31
 
 
-@pytest.mark.parametrize("scale", [1e-3, 1e3])
+@pytest.mark.parametrize("scale", [1e-3, 1, 1e3])
 def test_no_label_of_the_heat_map_is_cut_off(compared, tmp_path, scale):
     """However long its numbers are."""
     benchmark = compared.benchmarks[0]

@@ -80,7 +80,7 @@ def build_table(label: str, group: str, name: str, shown: str, note: str) -> Tab
 
 
 @given(st.lists(TEXTS, min_size=5, max_size=5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_text_stays_text_in_every_rendering(texts):
     table = build_table(*texts)
 

@@ -31,7 +31,7 @@ ROWS = st.lists(st.tuples(TEXTS, TEXTS, st.lists(TEXTS, max_size=3)), min_size=1
 
 
 @given(ROWS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_what_is_in_the_lines_is_in_the_corpus(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("own")
     records = []
@@ -222,13 +222,13 @@ def test_what_is_wrong_with_a_map_of_columns_is_said(tmp_path, questions):
             {"qury": {"en": "q"}},
             "corpus.columns: qury is none of query, passage, negatives and id, did you mean query?",
         ),
-        ({"query": "q"}, "query='q' must be columns by language"),
-        ({"query": {"en": 3}}, "must be columns by language"),
+        ({"query": "q"}, "corpus.columns: query='q' must be columns by language"),
+        ({"query": {"en": 3}}, "corpus.columns: query={'en': 3} must be columns by language"),
         (
             {"query": {"eng": "q"}},
-            "query: the language code 'eng' is not known, did you mean 'en'",
+            "corpus.columns: query: the language code 'eng' is not known, did you mean 'en'",
         ),
-        ("q", "must be {query: "),
+        ("q", "corpus.columns='q' must be {query: "),
     ):
         with pytest.raises(ValueError, match=re.escape(problem)):
             own.from_parquet(questions, columns, cache=str(tmp_path))

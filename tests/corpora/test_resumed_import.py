@@ -147,7 +147,7 @@ def write_records(path: Path, count: int, passage: str = "p") -> Path:
 
 
 @given(FILES, st.sampled_from(["skip", "stop"]), st.lists(st.integers(1, 60), max_size=4))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_stopped_anywhere_it_ends_with_the_same_bytes_and_problems(
     tmp_path_factory, files, errors, budgets
 ):

@@ -303,7 +303,7 @@ def test_a_source_is_fetched_built_once_and_has_the_expected_pairs(tmp_path, mon
     assert len(load_source(name, tmp_path, *choices)) == len(corpus)
 
 
-@pytest.mark.parametrize("name", ["swim_ir", "mmarco", "squad"])
+@pytest.mark.parametrize("name", SETS)
 def test_a_fetched_source_is_verified_and_described_with_its_batches(
     tmp_path, monkeypatch, capsys, name
 ):
@@ -311,7 +311,9 @@ def test_a_fetched_source_is_verified_and_described_with_its_batches(
     choices += [f"paths.data_dir={tmp_path / 'data'}", f"paths.cache_dir={tmp_path / 'cache'}"]
     fetch_source(name, tmp_path, monkeypatch)
     data.main(["verify", name, *choices])
-    choices += ["corpus.require_counts=false", "sampler=x_x_mono", "sampler.batch_size=1"]
+    choices += ["sampler=x_x_mono", "sampler.batch_size=1"]
+    if "require_counts" in compose_source(name, tmp_path):
+        choices.append("corpus.require_counts=false")
     if name == "mmarco":
         choices.append("sampler.languages=[zh]")
     data.main(["describe", name, *choices])
@@ -384,7 +386,6 @@ ENTITY_QUESTIONS = {
     "dataset/train/P999.train.json": [
         {"question": "Whose is Ada King Bridge?", "answers": ["Kent"]},
     ],
-    "__MACOSX/dataset/train/._P19.train.json": "no questions",
 }
 PASSAGES = '''id\ttext\ttitle
 1\t"Ada is a name in London"\tAda
@@ -401,12 +402,19 @@ no passage
 
 @pytest.fixture
 def passages(tmp_path) -> str:
-    """Fetched EntityQuestions, and the path of a file of passages."""
-    folder = tmp_path / "data" / "entity_questions"
-    folder.mkdir(parents=True)
-    with zipfile.ZipFile(folder / "dataset.zip", "w") as archive:
+    """Fetches EntityQuestions by the real command; returns the path of a file of passages."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
         for name, questions in ENTITY_QUESTIONS.items():
             archive.writestr(name, json.dumps(questions))
+        # What the archiver of a Mac adds is no JSON.
+        archive.writestr("__MACOSX/dataset/train/._P19.train.json", b"\0")
+    files = import_module("hybrid_ir.corpora.sources.entity_questions").list_files()
+    assert [file.path for file in files] == ["dataset.zip"]
+    folder = f"paths.data_dir={tmp_path / 'data'}"
+    with serving(pages=map_to_pages(files, {"dataset.zip": content.getvalue()})) as web:
+        data.main(["fetch", "entity_questions", f"mirror={web.url}", folder])
+        assert web.paths == list(web.pages)
     (tmp_path / "wiki.tsv").write_text(PASSAGES)
     return str(tmp_path / "wiki.tsv")
 
@@ -415,15 +423,26 @@ def test_entity_questions_find_their_passages_in_a_corpus(tmp_path, passages, ca
     corpus = load_source(
         "entity_questions", tmp_path, f"passages={passages}", "require_counts=false"
     )
-    pairs = {query["en"]: passage["en"] for query, passage, _ in list_pairs(corpus)}
-    assert pairs == {
-        "Where was Ada King born?": 'Ada King Born in "London" in 1815',
-        'Where was "Weird Al" Yankovic born?': '"Weird Al" Yankovic In california.',
-        "Who is Ada King's child?": "Ada King Had Anne",
-        "Whose is Ada King Bridge?": "Ada King Bridge In Kent",
-    }
+    expected = [
+        ["Where was Ada King born?", 'Ada King Born in "London" in 1815'],
+        ['Where was "Weird Al" Yankovic born?', '"Weird Al" Yankovic In california.'],
+        ["Who is Ada King's child?", "Ada King Had Anne"],
+        ["Whose is Ada King Bridge?", "Ada King Bridge In Kent"],
+    ]
+    assert list_pairs(corpus) == sort_pairs(
+        [[{"en": query}, {"en": passage}, []] for query, passage in expected]
+    )
     # The line that is no passage.
     assert "1 problem in entity_questions" in capsys.readouterr().out
+
+
+def test_entity_questions_are_verified_and_described_with_their_batches(tmp_path, passages, capsys):
+    folders = [f"paths.data_dir={tmp_path / 'data'}", f"paths.cache_dir={tmp_path / 'cache'}"]
+    data.main(["verify", "entity_questions", *folders])
+    choices = [f"corpus.passages={passages}", "corpus.require_counts=false"]
+    choices += ["sampler=x_x_mono", "sampler.batch_size=1"]
+    data.main(["describe", "entity_questions", *choices, *folders])
+    assert "first batches" in capsys.readouterr().out
 
 
 def test_entity_questions_without_passages_or_with_other_counts_are_refused(
@@ -438,11 +457,6 @@ def test_entity_questions_without_passages_or_with_other_counts_are_refused(
     problem = r"corpus.passages=.*no is no file: it must have id, text and title"
     with pytest.raises(ValueError, match=problem):
         load_source("entity_questions", tmp_path, f"passages={tmp_path / 'no'}")
-
-
-def test_the_files_of_entity_questions_are_listed():
-    [file] = import_module("hybrid_ir.corpora.sources.entity_questions").list_files()
-    assert file.path == "dataset.zip"
 
 
 def test_a_damaged_file_of_a_source_is_named(tmp_path):

@@ -23,7 +23,7 @@ ROW = st.tuples(TEXT, TEXT, TEXT, TEXT)  # query in a and b, passage in a and b
 
 
 @given(rows=st.lists(ROW, min_size=1, max_size=12))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_what_is_written_is_what_is_read(tmp_path_factory, rows):
     queries = {"a": [row[0] for row in rows], "b": [row[1] for row in rows]}
     passages = {"a": [row[2] for row in rows], "b": [row[3] for row in rows]}

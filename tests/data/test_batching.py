@@ -49,7 +49,7 @@ def mixture(corpus) -> Mixture:
 
 
 @given(step=st.integers(0, 500), hard_negatives=st.integers(0, 3))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_tokens_are_those_of_the_planned_texts(corpus, tokenizers, cache, step, hard_negatives):
     sampler = PairBatchSampler(corpus, batch_size=10, monolingual_share=0.5, seed=4)
     batch = PlannedBatches(sampler, tokenizers, cache, hard_negatives)[step]

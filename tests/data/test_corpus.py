@@ -47,7 +47,9 @@ def group_by_searching(rows: list[tuple[str, str]]) -> list[int]:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from("uvwxyz"), st.sampled_from("123456")), min_size=1, max_size=9
+        st.tuples(st.sampled_from("stuvwxyz"), st.sampled_from("12345678")),
+        min_size=1,
+        max_size=30,
     )
 )
 @settings(deadline=None)

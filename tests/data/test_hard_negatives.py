@@ -47,7 +47,7 @@ def test_only_usable_candidates_are_chosen(corpus):
 
 
 @given(step=st.integers(0, 500))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_all_candidates_are_chosen_once_where_they_are_just_enough(corpus, step):
     plan = PairBatchSampler(corpus, 6, 1.0, languages=["a"], seed=1)[step]
     chosen = choose_hard_negatives(corpus, plan, 4, seed=1)
@@ -107,7 +107,7 @@ def test_negatives_are_in_the_language_of_the_passage(corpus, tokenizers, cache)
     rows=st.lists(st.lists(st.integers(0, 50), max_size=5), min_size=1, max_size=30),
     random=st.randoms(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_negatives_by_pair_read_like_a_table(rows, random):
     table = fill_rows(rows)
     negatives = HardNegatives.from_array(table)
@@ -135,7 +135,7 @@ def test_blocks_have_the_ids_of_all_pairs_in_the_new_order(rows, random):
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_negatives_that_follow_their_passage(counts):
     rows = []
     passages = []

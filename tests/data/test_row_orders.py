@@ -23,11 +23,11 @@ def _short_permutations_are_computed_like_long_ones():
 
 
 @given(
-    size=st.integers(1, 1000),
+    size=st.integers(1, 3000),
     seed=st.integers(0, 2**40),
-    bounds=st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), max_size=5),
+    bounds=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 3000)), max_size=5),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_an_order_has_every_row_once_and_any_part_of_it_is_the_same(size, seed, bounds):
     all_rows = Permutation([seed, 1], size)[0:size]
     assert sorted(all_rows) == list(range(size))
@@ -67,10 +67,13 @@ def pack_sides(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.packbits(table[:, :3], axis=1), np.packbits(table[:, 3:], axis=1)
 
 
+@pytest.mark.parametrize("is_sorted", [False, True])
 @given(table=TABLES, searched=st.tuples(*[st.booleans()] * 6))
-@settings(max_examples=50, deadline=None)
-def test_runs_know_of_any_pair_what_a_table_would(table, searched):
+@settings(max_examples=100, deadline=None)
+def test_runs_know_of_any_pair_what_a_table_would(is_sorted, table, searched):
     table = np.array(table)
+    if is_sorted:
+        table = table[order_by_languages(*pack_sides(table))]
     runs = Availability.from_bits(*pack_sides(table), 3)
     queries, passages = runs.get_languages_of_pairs(np.arange(len(table)))
     assert np.array_equal(np.concatenate([queries, passages], axis=1), table)
@@ -83,7 +86,7 @@ def test_runs_know_of_any_pair_what_a_table_would(table, searched):
 
 
 @given(table=TABLES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_sorted_pairs_have_one_run_for_each_set_of_languages(table):
     table = np.array(table)
     order = order_by_languages(*pack_sides(table))

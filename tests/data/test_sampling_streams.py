@@ -46,13 +46,13 @@ def test_every_planned_text_exists(share, level, languages):
     level=st.sampled_from(["batch", "example"]),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_only_texts_that_exist_are_drawn_once_a_batch(available, share, level, seed):
     available = np.array(available)
     available[:6] = True  # so that every draw has something to draw from
     corpus = build_parallel_corpus(40, "abc", available)
     sampler = PairBatchSampler(corpus, 5, share, level, seed=seed)
-    for plan in plan_batches(sampler, 15):
+    for plan in plan_batches(sampler, 30):
         require_planned_texts(corpus, plan)
         assert len(set(plan.pairs)) == 5
 

@@ -98,6 +98,25 @@ def test_max_queries_keeps_the_same_questions_in_order_in_each_language():
     assert len(benchmark.passages) == 12
 
 
+def test_max_queries_chooses_by_the_same_hash_among_different_questions():
+    question_numbers = {"de": range(8), "en": range(5, 20), "zh": range(2)}
+    builder = BenchmarkBuilder(SOURCE)
+    for language, numbers in question_numbers.items():
+        builder.add_passage(language, f"{language} p", "text", ["topic"])
+        for i in numbers:
+            query_id = f"{language} q{i}"
+            builder.add_query(Query(language, query_id, "?", f"q{i}", topics=("topic",)))
+    benchmark = builder.build(("de", "en", "zh"), max_queries=4)
+    expected = []
+    for language, numbers in question_numbers.items():
+        names = [f"q{i}" for i in numbers]
+        kept = sorted(names, key=lambda name: zlib.crc32(name.encode()))[:4]
+        expected += [(language, name) for name in names if name in kept]
+    assert len(expected) == 4 + 4 + 2
+    assert list(find_answers(benchmark)) == expected
+    assert len(benchmark.queries) == len(expected)
+
+
 def test_grades_are_kept_only_if_they_differ():
     equal = build_judged_benchmark(Judgement("1", "a", 2, ""), Judgement("1", "b", 2, ""))
     graded = build_judged_benchmark(Judgement("1", "b", 2, ""), Judgement("1", "a", 1, ""))

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +29,22 @@ QRELS = "query-id\tcorpus-id\tscore\n1\ta\t1\n1\tb\t2\n2\ta\t1\n2\tb\t1\n2\tc\t0
 PASSAGE = {"_id": "a", "text": "one"}  # without a language
 QUERY = {"_id": "1", "text": "x"}
 ONE_QREL = "1\ta\t1"
+
+
+def load_with_errors(folder: str, cache: Path, **choices: str) -> str:
+    """Loads a folder that has errors twice; returns the message, which must be the same.
+
+    Nothing of a failed conversion may be taken from the cache.
+    """
+    texts = []
+    for _ in range(2):
+        with pytest.raises(ValueError) as raised:
+            load(folder, str(cache), **choices)
+        texts.append(str(raised.value))
+    assert texts[0] == texts[1]
+    assert folder in texts[0]
+    assert list(cache.rglob(".*")) == []  # temporary files are hidden
+    return texts[0]
 
 
 @pytest.fixture
@@ -84,11 +102,10 @@ def test_a_split_must_be_there(tmp_path):
     )
     single = write_beir_folder(tmp_path / "single", [PASSAGE], [QUERY], ONE_QREL)
     missing = "dev.tsv is missing: split=dev must be one of those there: test"
-    with pytest.raises(ValueError, match=missing):
-        load(splits, str(tmp_path), split="dev")
-    with pytest.raises(ValueError, match="split=dev must be in .*dev.tsv, and there is no folder"):
-        load(single, str(tmp_path), split="dev")
-    assert find_answers(load(splits, str(tmp_path))) == {("und", "und:1"): {"a"}}
+    assert missing in load_with_errors(splits, tmp_path / "cache", split="dev")
+    text = load_with_errors(single, tmp_path / "cache", split="dev")
+    assert re.search("split=dev must be in .*dev.tsv, and there is no folder", text)
+    assert find_answers(load(splits, str(tmp_path / "cache"))) == {("und", "und:1"): {"a"}}
 
 
 @pytest.fixture
@@ -236,11 +253,9 @@ def b_and(change: dict) -> dict:
 )
 def test_what_is_wrong_in_a_corpus_is_named_by_its_line(tmp_path, corpus, messages):
     folder = write_beir_folder(tmp_path / "mine", corpus, [QUERY], ONE_QREL)
-    for _ in range(2):  # nothing of a failed conversion may be taken from the cache
-        with pytest.raises(ValueError) as raised:
-            load(folder, str(tmp_path / "cache"))
-        for message in messages:
-            assert f"corpus.jsonl, {message}" in str(raised.value)
+    text = load_with_errors(folder, tmp_path / "cache")
+    for message in messages:
+        assert f"corpus.jsonl, {message}" in text
     assert list((tmp_path / "cache").rglob("*.arrow*")) == []  # temporary files included
 
 
@@ -283,10 +298,9 @@ def test_what_is_wrong_in_a_corpus_is_named_by_its_line(tmp_path, corpus, messag
 )
 def test_files_that_do_not_fit_together_are_named(tmp_path, corpus, queries, qrels, messages):
     folder = write_beir_folder(tmp_path / "mine", corpus, queries, qrels)
-    with pytest.raises(ValueError) as raised:
-        load(folder, str(tmp_path / "cache"))
-    for message in [*messages, folder]:
-        assert message in str(raised.value)
+    text = load_with_errors(folder, tmp_path / "cache")
+    for message in messages:
+        assert message in text
 
 
 @pytest.mark.parametrize(
@@ -305,37 +319,60 @@ def test_files_that_do_not_fit_together_are_named(tmp_path, corpus, queries, qre
 )
 def test_what_is_wrong_in_qrels_is_named_by_its_line(tmp_path, qrels, messages):
     folder = write_beir_folder(tmp_path / "mine", [PASSAGE], [QUERY], qrels)
-    with pytest.raises(ValueError) as raised:
-        load(folder, str(tmp_path / "cache"))
+    text = load_with_errors(folder, tmp_path / "cache")
     for message in messages:
-        assert f"qrels.tsv, {message}" in str(raised.value)
+        assert f"qrels.tsv, {message}" in text
 
 
 @pytest.mark.parametrize("qrels", ["1\ta\t0", ""])
 def test_judgements_must_hold_something_relevant(tmp_path, qrels):
     folder = write_beir_folder(tmp_path / "mine", [PASSAGE], [QUERY], qrels)
-    with pytest.raises(ValueError, match="no query has a relevant passage"):
-        load(folder, str(tmp_path))
+    assert "no query has a relevant passage" in load_with_errors(folder, tmp_path / "cache")
+
+
+def test_errors_are_counted_and_their_folder_is_named(tmp_path):
+    corpus = [PASSAGE, {"_id": "b"}, {"text": "x"}]
+    folder = write_beir_folder(tmp_path / "mine", corpus, [QUERY], ONE_QREL)
+    assert load_with_errors(folder, tmp_path / "cache").startswith(f"2 errors in {folder}")
 
 
 def test_many_errors_are_counted(tmp_path):
     folder = write_beir_folder(tmp_path / "mine", b"x\n" * 25, [QUERY], ONE_QREL)
-    with pytest.raises(ValueError) as raised:
-        load(folder, str(tmp_path))
-    assert "25 errors in" in str(raised.value)
-    assert "line 10, " in str(raised.value)
-    assert str(raised.value).endswith("... and 15 more")
+    text = load_with_errors(folder, tmp_path / "cache")
+    assert text.startswith(f"25 errors in {folder}")
+    assert "line 10, " in text
+    assert text.endswith("... and 15 more")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("corpus.jsonl", b'{"_id": "a", "text": "one"}\n{"_id"\n'),
+        ("corpus.jsonl", b'{"_id": "z", "text": "one"}\n'),
+        ("queries.jsonl", b'{"_id": "1", "text": " "}\n'),
+        ("qrels.tsv", b"1\tz\t1\n"),
+        ("qrels.tsv", b"1\ta\t0\n"),
+    ],
+)
+def test_a_folder_whose_errors_are_mended_is_loaded(tmp_path, file, content):
+    folder = write_beir_folder(tmp_path / "mine", [PASSAGE], [QUERY], ONE_QREL)
+    mended = (tmp_path / "mine" / file).read_bytes()
+    (tmp_path / "mine" / file).write_bytes(content)
+    load_with_errors(folder, tmp_path / "cache")
+    (tmp_path / "mine" / file).write_bytes(mended)
+    for _ in range(2):
+        benchmark = load(folder, str(tmp_path / "cache"))
+        assert list(benchmark.passages) == ["one"]
+        assert find_answers(benchmark) == {("und", "und:1"): {"a"}}
 
 
 def test_missing_files_are_named(tmp_path):
     folder = write_beir_folder(tmp_path / "mine", [PASSAGE], [QUERY], ONE_QREL)
     (tmp_path / "mine/queries.jsonl").unlink()
-    with pytest.raises(ValueError, match=r"queries.jsonl is missing"):
-        load(folder, str(tmp_path))
+    assert "queries.jsonl is missing" in load_with_errors(folder, tmp_path / "cache")
     (tmp_path / "mine/corpus.jsonl").unlink()
-    no_corpus = r"no corpus.jsonl in it or below it. It needs corpus.jsonl with _id"
-    with pytest.raises(ValueError, match=no_corpus):
-        load(folder, str(tmp_path))
+    no_corpus = "no corpus.jsonl in it or below it. It needs corpus.jsonl with _id"
+    assert no_corpus in load_with_errors(folder, tmp_path / "cache")
     with pytest.raises(ValueError, match="benchmark.folder=nowhere: there is no such folder"):
         load("nowhere", str(tmp_path))
 
@@ -347,8 +384,7 @@ def test_a_cut_gzip_is_named(tmp_path):
     (tmp_path / "mine/corpus.jsonl").unlink()
     (tmp_path / "mine/corpus.jsonl.gz").write_bytes(packed[: len(packed) // 2])
     broken = r"corpus.jsonl.gz, after line \d+: the compressed data is broken"
-    with pytest.raises(ValueError, match=broken):
-        load(folder, str(tmp_path))
+    assert re.search(broken, load_with_errors(folder, tmp_path / "cache"))
 
 
 def test_converted_passages_are_cached_until_the_file_changes(tmp_path, monkeypatch):
@@ -386,7 +422,7 @@ def test_damaged_converted_passages_are_converted_again(tmp_path):
     batch=st.integers(1, 7),
     cut=st.tuples(st.integers(-40, 40), st.integers(-40, 40), st.sampled_from([1, 2, -1])),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_lazy_passages_are_the_list_they_stand_for(tmp_path_factory, texts, languages, batch, cut):
     place = tmp_path_factory.mktemp("lazy")
     corpus = []

@@ -183,14 +183,15 @@ def test_broken_parquet_is_named(miracl_folders, tmp_path, part, content, messag
         copy = tmp_path / path.parent.name / path.name
         copy.parent.mkdir()
         copy.write_bytes(content if path.parent.name == part else path.read_bytes())
-    with pytest.raises(ValueError, match=message):
-        miracl.load(
-            str(tmp_path),
-            str(tmp_path / "cache"),
-            pool="hard_negatives",
-            languages="sw",
-            require_counts=False,
-        )
+    for _ in range(2):  # nothing of a failed load may be taken from the cache
+        with pytest.raises(ValueError, match=message):
+            miracl.load(
+                str(tmp_path),
+                str(tmp_path / "cache"),
+                pool="hard_negatives",
+                languages="sw",
+                require_counts=False,
+            )
 
 
 def test_numbers_of_miracl_add_up_to_those_of_its_paper():
@@ -243,8 +244,10 @@ def test_all_positive_documents_of_mldr_are_relevant(mldr_folder, tmp_path):
 
 
 def test_mldr_names_what_is_wrong(mldr_folder, tmp_path):
-    with pytest.raises(ValueError, match="de has 2 queries and 3 passages, released are 200 and"):
-        mldr.load(mldr_folder, str(tmp_path), languages="de")
+    counts = "de has 2 queries and 3 passages, released are 200 and"
+    for _ in range(2):  # the second time passages are taken from the cache
+        with pytest.raises(ValueError, match=counts):
+            mldr.load(mldr_folder, str(tmp_path), languages="de")
     choices = "split=train must be one of .*; unknown_passages=ignore must be one of error, drop"
     with pytest.raises(ValueError, match=choices):
         mldr.load(mldr_folder, str(tmp_path), split="train", unknown_passages="ignore")

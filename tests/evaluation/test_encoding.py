@@ -87,7 +87,7 @@ def encode_passages(benchmark: Benchmark, encoder: TextEncoder, **choices) -> to
 
 
 @given(size=st.integers(1, 90))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_every_text_is_read_and_encoded_once_in_slices(numbers_benchmark, text_encoder, size):
     texts = TextsOnDisk(numbers_benchmark.passages, size)
     lazy = replace(numbers_benchmark, passages=texts)

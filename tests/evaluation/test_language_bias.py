@@ -42,7 +42,7 @@ def rank_randomly(benchmark: Benchmark, seed: int = 0) -> RankTable:
 
 
 @given(SEEDS, st.booleans(), st.integers(1, 2))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_one_target_is_a_ranking_without_the_twins(seed, with_ties, per_language):
     benchmark = parallel_benchmark(per_language)
     queries, passages = random_vectors(benchmark, seed, with_ties)
@@ -72,7 +72,7 @@ def test_there_is_no_gap_without_a_diagonal_or_without_a_rest(cells):
 
 
 @given(SEEDS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_friedman_is_that_of_scipy(seed):
     benchmark = parallel_benchmark()
     table = rank_randomly(benchmark, seed)
@@ -133,7 +133,7 @@ def test_peer_of_one_passage_a_language_is_the_published_constant():
 
 
 @given(SEEDS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_peer_is_kruskal_wallis_where_all_that_is_ranked_is_relevant(seed):
     rng = np.random.default_rng(seed)
     groups = np.concatenate([[0, 0, 1, 1], rng.integers(0, 3, rng.integers(1, 9))])
@@ -208,7 +208,7 @@ def test_alignment_and_uniformity_by_their_definitions():
 
 
 @given(SEEDS, st.integers(1, 4))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_neighbours_are_those_of_a_brute_force(seed, batches):
     benchmark = parallel_benchmark(others=6)
     _, passages = random_vectors(benchmark, seed)

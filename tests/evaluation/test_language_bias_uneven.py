@@ -82,7 +82,7 @@ def test_the_rank_of_a_tied_passage_is_the_mean_over_the_orders(seed):
 
 
 @given(SEEDS, st.sampled_from([None, 0, 1, 2]))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_one_target_leaves_cells_without_relevant_passages_undefined(seed, without):
     problem = uneven_problem(seed, without=without)
     benchmark = problem.benchmark
@@ -106,7 +106,7 @@ def test_one_target_leaves_cells_without_relevant_passages_undefined(seed, witho
 
 
 @given(SEEDS, st.integers(3, 19))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_friedman_takes_the_best_passages_of_queries_with_all_languages(seed, most):
     problem = uneven_problem(seed, most)
     best_ranks: dict[int, list[list[float]]] = {0: [], 1: [], 2: []}

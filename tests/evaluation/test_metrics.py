@@ -107,7 +107,7 @@ def pools(draw) -> Pool:
     return Pool(scores, is_relevant, is_own_language)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(pools())
 def test_ties_get_the_average_over_all_orders(pool):
     values = compute_metrics(rank_pool(pool), METRICS)
@@ -118,7 +118,7 @@ def test_ties_get_the_average_over_all_orders(pool):
         np.testing.assert_allclose(values[name], [expected], rtol=1e-12, atol=1e-13, err_msg=name)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(pools(), min_size=2, max_size=5))
 def test_queries_do_not_influence_each_other(several_pools):
     """Queries with different numbers of relevant passages have the values of each alone."""
@@ -206,7 +206,7 @@ def test_unknown_metrics_are_all_named():
         compute_metrics(ranks, ["map", "mpa", "ndcg", "recall@0", "map@3"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(pools(), st.lists(st.integers(1, 4), min_size=6, max_size=6), st.integers(1, 7))
 def test_graded_gains_of_tied_passages_get_the_average_over_all_orders(pool, grades, k):
     gains = np.where(pool.is_relevant, grades[: len(pool.scores)], 0)
@@ -221,7 +221,7 @@ def test_graded_gains_of_tied_passages_get_the_average_over_all_orders(pool, gra
 
 
 @given(st.integers(0, 10**6), st.integers(2, 40))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_scikit_learn_agrees_on_untied_scores(seed, size):
     rng = np.random.default_rng(seed)
     scores = rng.permutation(size)

@@ -46,7 +46,7 @@ def select_windows(rows_W: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 @given(st.integers(0, 10**6), st.integers(1, 8))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_counts_of_windows_are_those_of_a_brute_force(seed, batches):
     benchmark, queries_QD, rows_W, vectors_WD = windowed_problem(seed)
     relevant_QR = pad_rows(benchmark.relevant)

@@ -46,7 +46,7 @@ def require_equal_tables(left: RankTable, right: RankTable) -> None:
         np.testing.assert_array_equal(getattr(left, name), getattr(right, name), err_msg=name)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(SEEDS, st.integers(1, 12), st.integers(6, 60), st.integers(1, 9), st.booleans())
 def test_counts_are_those_of_a_brute_force(seed, queries, passages, width, with_ties):
     benchmark, queries_QD, passages_ND = random_problem(seed, queries, passages, width, with_ties)
@@ -54,7 +54,7 @@ def test_counts_are_those_of_a_brute_force(seed, queries, passages, width, with_
     require_counts(table, benchmark, queries_QD, passages_ND)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     SEEDS, st.sampled_from([2.0**20, 2.0**-20]), st.sampled_from(["queries", "passages", "both"])
 )
@@ -82,7 +82,7 @@ def test_passages_of_different_lengths_are_counted_exactly(seed):
     require_counts(table, benchmark, queries_QD * 1024, passages_ND)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(SEEDS, st.data())
 def test_batching_order_and_shards_change_nothing(seed, data):
     benchmark, queries_QD, passages_ND = random_problem(seed)
@@ -123,7 +123,7 @@ def test_passages_that_fill_several_batches_are_all_counted(monkeypatch):
     require_equal_tables(rank_benchmark(queries_QD, passages_ND, benchmark), expected)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(SEEDS)
 def test_counts_of_all_passages_are_the_sum_of_the_shards(seed):
     benchmark, queries_QD, passages_ND = random_problem(seed)
@@ -139,7 +139,7 @@ def test_counts_of_all_passages_are_the_sum_of_the_shards(seed):
         )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(SEEDS)
 def test_shuffling_the_corpus_and_renaming_languages_change_nothing(seed):
     benchmark, queries_QD, passages_ND = random_problem(seed)
@@ -230,7 +230,7 @@ def test_zero_vectors_tie_and_are_not_above_all(zero):
 
 
 @given(SEEDS, st.integers(1, 200))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_paired_dots_are_exact_and_do_not_depend_on_their_neighbours(seed, width):
     rng = np.random.default_rng(seed)
     left, right = torch.from_numpy(rng.normal(size=(2, 9, width)).astype(np.float32))
@@ -245,7 +245,7 @@ def test_paired_dots_are_exact_and_do_not_depend_on_their_neighbours(seed, width
 
 
 @given(st.lists(st.tuples(st.integers(-2, 2), st.integers(-2, 2)), min_size=1, max_size=12))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_equal_vectors_find_their_first(rows):
     vectors = torch.tensor(rows, dtype=torch.float64)
     assert find_first_equal(vectors).tolist() == [rows.index(row) for row in rows]

@@ -199,7 +199,7 @@ def test_the_tie_rate_counts_relevant_passages_that_tie():
     assert results.values["tie_rate"].max() > 0
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(SEEDS)
 def test_macro_is_the_mean_of_settings_and_micro_of_questions(seed):
     _, results = compute_results(seed)
@@ -216,7 +216,7 @@ def test_macro_is_the_mean_of_settings_and_micro_of_questions(seed):
             assert results.micro(view)[name] == pytest.approx(np.average(means, weights=sizes))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(SEEDS)
 def test_every_query_is_in_a_view_or_counted_as_without_relevant(seed):
     benchmark, results = compute_results(seed)

@@ -108,7 +108,7 @@ def test_p_of_a_clear_difference_is_least_and_never_zero():
 
 
 @given(SEEDS, st.integers(1, 8))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_exact_p_is_that_of_all_swaps_of_whole_questions(seed, clusters):
     """The oracle swaps the systems' labels of a question and computes the mean row by row."""
     rng = np.random.default_rng(seed)
@@ -164,7 +164,7 @@ def test_as_many_flips_are_drawn_as_asked_in_blocks_of_any_size(monkeypatch, num
 
 
 @given(SEEDS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_order_and_names_of_rows_and_questions_change_nothing(seed):
     rng = np.random.default_rng(seed)
     rows = draw_rows(rng, 9)

@@ -43,7 +43,7 @@ def ranked_in_chunks(
 
 
 @given(seed=SEEDS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_languages_at_the_top_are_those_of_each_query_language(seed):
     benchmark, queries, passages = random_problem(seed, queries=12, with_ties=False)
     ranking = ranked_in_chunks(benchmark, queries, passages, seed, with_geometry=True)
@@ -73,7 +73,7 @@ def test_a_benchmark_without_relevant_passages_is_refused(queries):
 
 
 @given(seed=SEEDS, order=SEEDS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_order_and_chunks_do_not_matter(seed, order):
     benchmark, queries, passages = random_problem(seed, queries=12)
     table = rank_benchmark(queries, passages, benchmark, 0.05)

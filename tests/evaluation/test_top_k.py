@@ -32,7 +32,7 @@ def fill_tops(
 
 
 @given(st.integers(0, 10**6), st.integers(1, 45), st.booleans())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_the_top_is_that_of_a_sort(seed, depth, with_ties):
     benchmark, queries, passages = random_problem(seed, with_ties=with_ties)
     all_languages = TopK(len(queries), depth)
@@ -59,7 +59,7 @@ def require_top(kept_K: torch.Tensor, expected: np.ndarray, depth: int) -> None:
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=6),
     st.integers(1, 7),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_ties_at_the_edge_share_the_places_that_are_left(pool, k):
     """The shares are the mean over all orders of the tied passages."""
     scores = np.array([score for score, _ in pool], float)

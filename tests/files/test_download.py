@@ -34,7 +34,7 @@ def list_hidden_files(folder: Path) -> list[str]:
     known=st.booleans(),
     statuses=st.lists(st.sampled_from([429, 500, 503]), max_size=2),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_file_is_complete_or_absent_whatever_breaks_off(
     tmp_path_factory, cuts, ranges, etag, known, statuses
 ):

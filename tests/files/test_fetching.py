@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-import threading
+import multiprocessing
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
 
 import pytest
 
@@ -156,21 +158,27 @@ def test_a_damaged_list_of_files_is_one_clear_error(tmp_path, text):
         fetch_files([], tmp_path)
 
 
-def test_two_at_the_same_time_fetch_each_file_once(tmp_path):
-    """Locks exclude threads and processes alike, and threads start in no time."""
-    fetched_counts = []
+def count_fetched_files(url: str, folder: Path, both_ready, counts: SimpleQueue) -> None:
+    """Fetches the pages as soon as another process is ready to do so too."""
+    both_ready.wait(timeout=600)
+    counts.put(len(fetch_files(list_remote_files(url), folder)))
+
+
+def test_two_processes_fetch_each_file_once(tmp_path):
+    # Forked processes would inherit the server and its threads.
+    context = multiprocessing.get_context("spawn")
+    both_ready = context.Barrier(2)
+    counts = context.SimpleQueue()
     with serving(pages=PAGES, pause=0.05) as web:
-
-        def fetch() -> None:
-            fetched_counts.append(len(fetch_files(list_remote_files(web.url), tmp_path)))
-
-        threads = [threading.Thread(target=fetch) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(timeout=600)
-    assert sorted(fetched_counts) == [0, 3]
-    assert sorted(web.paths) == sorted(PAGES)
+        arguments = (web.url, tmp_path, both_ready, counts)
+        processes = [context.Process(target=count_fetched_files, args=arguments) for _ in range(2)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(timeout=600)
+        assert [process.exitcode for process in processes] == [0, 0]
+        assert sorted([counts.get(), counts.get()]) == [0, 3]
+        assert sorted(web.paths) == sorted(PAGES)
 
 
 def test_addresses_name_the_revision(monkeypatch):

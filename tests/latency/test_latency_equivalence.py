@@ -63,7 +63,7 @@ def test_a_small_difference_is_not_called_equivalent():
     assert measure_share({WITHIN_MARGIN}, 1.02, question_noise=0.02) >= 0.9
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=SEEDS, drift=st.floats(0.1, 3))
 def test_drift_that_hits_all_checkpoints_changes_nothing(seed, drift):
     """A machine slows down by the same factor for both checkpoints of a visit."""
@@ -76,7 +76,7 @@ def test_drift_that_hits_all_checkpoints_changes_nothing(seed, drift):
     assert drifting.p == steady.p
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=SEEDS)
 def test_swapping_the_checkpoints_changes_only_the_sign(seed):
     first_RU, second_RU = simulate_latencies(1.04, seed)

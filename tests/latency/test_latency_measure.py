@@ -76,7 +76,7 @@ def build_contestants(clock: FakeClock, count: int, searches: int) -> list[Conte
     return contestants
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     batch_size=st.integers(1, 40),
     count=st.integers(1, 3),
@@ -146,7 +146,7 @@ def test_waiting_for_the_device_belongs_to_its_stage(numbers_benchmark):
     assert (timings.ns_RUVS[..., 1] == 50).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(batch_size=st.integers(1, 50))
 def test_units_hold_every_query_once_in_one_language(numbers_benchmark, batch_size):
     units = cut_into_units(numbers_benchmark, batch_size)

@@ -143,7 +143,7 @@ def test_the_tokens_of_a_query_are_those_that_the_model_reads(adapter, numbers_b
     assert count_tokens(contestant, queries).tolist() == [len(ids) for ids in token_ids]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     rows=st.integers(1, 9),
     size=st.integers(1, 40),
@@ -173,7 +173,7 @@ def test_a_sample_has_as_many_passages_as_asked_for(adapter, numbers_benchmark):
     assert len(encode_passage_sample(adapter, numbers_benchmark, 10, 1)) == 10
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 99), queries=st.integers(1, 5))
 def test_exact_search_finds_the_largest_inner_products(seed, queries):
     pool_ND = draw_pool(60, 8, seed)

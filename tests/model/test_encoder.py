@@ -100,7 +100,7 @@ def test_batch_mates_order_and_slices_do_not_matter(recipe, cache):
     alone = np.concatenate([encode(encoder, [text], cache) for text in TEXTS])
 
     @given(order=st.permutations(range(len(TEXTS))), tokens_per_slice=st.integers(1, 400))
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=25, deadline=None)
     def check(order: list[int], tokens_per_slice: int) -> None:
         encoder.tokens_per_slice = tokens_per_slice
         vectors = encode(encoder, [TEXTS[row] for row in order], cache)

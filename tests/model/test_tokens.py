@@ -51,7 +51,7 @@ def find_first_shard(cache: Path) -> Path:
 
 
 @given(texts=st.lists(st.one_of(st.none(), st.text(max_size=40)), max_size=12))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_tokens_are_those_of_the_tokenizer(tokenizers, cache, texts):
     store = tokenizers["passage"].store(texts, cache)
     assert list_ids(store) == [tokenise_plainly(tokenizers["passage"], text) for text in texts]
@@ -81,7 +81,7 @@ def test_pairs_are_tokenizer_pairs(tokenizers, cache):
     length=st.integers(5, 30),
     side=st.sampled_from(["left", "right"]),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_pairs_are_cut_as_the_tokenizer_cuts_them(tokenizers, pairs, length, side):
     tokenizer = copy.deepcopy(tokenizers["passage"].tokenizer)
     tokenizer.truncation_side = side

@@ -89,7 +89,7 @@ def compute_by_hand(queries, passages, labels, temperature, negatives, mask, sym
 @pytest.mark.parametrize("negatives", ["in_batch", "explicit"])
 @pytest.mark.parametrize("symmetric", [False, True])
 @given(batch=batches(), temperature=st.floats(0.02, 1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_the_loss_is_equation_1_by_hand(batch, temperature, negatives, mask, symmetric):
     queries, passages, labels = batch
     loss = InfoNCE(temperature, negatives=negatives, mask=mask, symmetric=symmetric).double()
@@ -103,7 +103,7 @@ def test_the_loss_is_equation_1_by_hand(batch, temperature, negatives, mask, sym
 
 
 @given(batch=batches(), mask=st.sampled_from(MASKS))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_gradients_are_those_of_float64_and_none_reaches_masked_passages(batch, mask):
     queries, passages, labels = batch
     gradients = []
@@ -148,7 +148,7 @@ def test_twins_are_masked_and_strangers_are_not():
 
 
 @given(batch=batches(), mask=st.sampled_from(MASKS))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_slice_of_the_batch_has_its_rows_of_the_mask(batch, mask):
     queries, _, labels = batch
     mask_of_batch = mark_false_negatives(labels, len(queries), mask)
