@@ -22,7 +22,6 @@ from tests.support.command_line import (
     train,
     wait_until,
 )
-from tests.support.in_process import hybrid_ir_in_process, train_in_process
 
 SMALL = [
     "debug=smoke",
@@ -123,7 +122,7 @@ def test_a_killed_sweep_leaves_no_process_and_goes_on_where_it_was(place):
         assert "no checkpoint there" not in starts[1]
 
     before = read_job_files(sweep)
-    third = train_in_process(place, *arguments)
+    third = train(place, *arguments)
     assert third.returncode == 0, third.stderr
     assert "of 2 jobs 2 are done" in third.stdout
     assert "2 jobs: mAP" in third.stdout
@@ -166,12 +165,12 @@ def test_a_job_that_fails_stops_no_other_job_and_is_tried_again_when_asked(place
     assert "2 jobs" in run.stdout
 
     first_files = read_job_files(sweep)
-    unasked = hybrid_ir_in_process(place, "sweep", *arguments)
+    unasked = hybrid_ir(place, "sweep", *arguments)
     assert unasked.returncode == 2
     assert "1 are done, 1 failed, not tried again without" in unasked.stdout
     assert read_job_files(sweep) == first_files
 
-    again = hybrid_ir_in_process(place, "sweep", "retry=failed", *arguments)
+    again = hybrid_ir(place, "sweep", "retry=failed", *arguments)
     assert again.returncode == 2
     assert list_states(sweep) == ["failed", "done"]
     last_files = read_job_files(sweep)
