@@ -61,6 +61,7 @@ def test_examples_of_docstrings_hold(module, trained, monkeypatch, tmp_path):
         (lambda: hybrid_ir.load_benchmark("cldr_facts", config_folders=["a"]), "a is no folder"),
         (lambda: hybrid_ir.load_corpus("jsonl"), "corpus.path"),
         (lambda: hybrid_ir.load_corpus(None), "corpus=None must be a name"),
+        (lambda: hybrid_ir.evaluate("run", None), "encoder='run' is no encoder"),
         (lambda: hybrid_ir.compare([]), "at least one folder"),
         (lambda: hybrid_ir.compare("runs"), "must be a list of folders"),
         (lambda: hybrid_ir.compare(["runs"], flips=0), "flips=0 must be a whole number from 1"),

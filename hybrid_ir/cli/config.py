@@ -140,6 +140,8 @@ def sort_arguments(
             key = key.removeprefix("model.")
             argument = f"{key}={value}"
         if key == benchmark_list:
+            if result.benchmarks:
+                raise ValueError(f"{key} is given twice: several are {key}=[A,B]")
             result.benchmarks = list(dict.fromkeys(parse_list(value)))
         elif key in PATH_LIST_KEYS:
             result.path_lists.setdefault(key, []).extend(parse_paths(value))
@@ -314,17 +316,19 @@ def _spread_over_benchmarks(
     Raises:
         ValueError: none of the benchmarks has the key.
     """
-    first, _, inner = key.removeprefix(f"{place}.").partition(".")
-    if not key.startswith(f"{place}.") or first in names or inner:
+    bare_key = key.lstrip("+")  # Hydra's mark for a key that may be new.
+    first, _, inner = bare_key.removeprefix(f"{place}.").partition(".")
+    if not bare_key.startswith(f"{place}.") or first in names or inner:
         return [key]
+    if not names:
+        raise ValueError(f"{key}: no benchmark is chosen, give benchmark=NAME")
     keys = {name: read_option_keys("benchmark", name, config_folders) for name in names}
     owners = [name for name in names if first in keys[name]]
     if not owners:
         known = set().union(*keys.values())
         meant = suggest(first, [*sorted(known), *list_options("benchmark", config_folders)])
         hint = f", did you mean {place}.{meant}?" if meant else ":"
-        which = ", ".join(names) or "no benchmark (there is none)"
-        raise ValueError(f"{key}: none of {which} has such a key{hint}")
+        raise ValueError(f"{key}: none of {', '.join(names)} has such a key{hint}")
     return [f"{place}.{name}.{first}" for name in owners]
 
 

@@ -32,6 +32,7 @@ from hybrid_ir.training.wandb_logging import log_results_to_wandb
 from hybrid_ir.types import Benchmark
 
 LONG_PASSAGE_POLICIES = ("truncate", "max_passage")
+WINDOW_OVERLAP = 0.5  # of conf/evaluate.yaml
 
 
 def run(cfg: DictConfig) -> None:
@@ -87,10 +88,15 @@ def require_valid_evaluation(cfg: DictConfig) -> None:
     problems += find_choice_problems(cfg, "logger", RESULT_LOGGERS)
     if type(cfg.window_overlap) not in (int, float) or not 0 <= cfg.window_overlap < 1:
         problems.append(f"window_overlap={cfg.window_overlap!r} must be 0 or more and below 1")
-    if (cfg.checkpoint is None) == (cfg.model is None):
+    if bool(cfg.checkpoint) == bool(cfg.model):
         problems.append(
             "say what to evaluate: checkpoint=RUN for a run of ours, or model=NAME for any other "
             "encoder, not both"
+        )
+    if cfg.long_passages == "truncate" and cfg.window_overlap != WINDOW_OVERLAP:
+        problems.append(
+            f"window_overlap={cfg.window_overlap} changes nothing where long passages are cut: say "
+            "long_passages=max_passage"
         )
     corrections = list_corrections(cfg)
     if cfg.postprocess_on is not None and set(corrections) <= {"none"}:

@@ -71,6 +71,8 @@ def build_benchmark(cfg: DictConfig) -> Benchmark:
     """Builds the benchmark whose queries are timed. Raises ValueError if there is none."""
     for key in ("languages", "max_queries"):
         if cfg[key] is not None and cfg.benchmark:
+            if key not in cfg.benchmark:
+                raise ValueError(f"{key}={cfg[key]}: the chosen benchmark has no such key")
             cfg.benchmark[key] = cfg[key]
     benchmark = build(cfg.benchmark)
     if benchmark is None:

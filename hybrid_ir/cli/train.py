@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from hybrid_ir.cli.help import print_train_help, wants_help
 from hybrid_ir.runs.conf import find_shipped_file
 from hybrid_ir.runs.errors import report_errors_clearly
+from hybrid_ir.runs.launchers import parse_slots
 
 SWEEP_USAGE = """hybrid-ir sweep KEY=A,B ... [slots=N] [devices=[0,1]] [folder=NAME] [retry=failed]
 
@@ -71,13 +72,17 @@ def translate_sweep_argument(argument: str) -> str:
     """Returns an argument of `hybrid-ir sweep` as Hydra calls it.
 
     Raises:
-        ValueError: `retry` is not `failed`.
+        ValueError: `retry` is not `failed`, `slots` is no number, or a key has no value.
     """
     key, equals, value = argument.partition("=")
+    if not equals and not argument.startswith(("~", "-")):
+        raise ValueError(f"{argument!r} has no value: write KEY=A,B or KEY=VALUE")
+    if key == "slots" and value != "auto":
+        parse_slots(value)
     if key == "retry":
         if value != "failed":
             raise ValueError(f"retry={value} must be failed")
         return "hydra.launcher.retry_failed=true"
-    if key in SWEEP_KEYS and equals:
+    if key in SWEEP_KEYS:
         return f"{SWEEP_KEYS[key]}={value}"
     return argument

@@ -30,8 +30,7 @@ from hybrid_ir.types import Benchmark, TextEncoder
 if TYPE_CHECKING:
     import pandas
 
-# questions of another benchmark, in each language, whose queries and relevant passages estimate a
-# correction
+# questions of another benchmark, in each language, that estimate a correction
 SPLIT_QUESTIONS = 1000
 
 
@@ -182,8 +181,8 @@ def evaluate(
             that of the system for temporary files.
 
     Raises:
-        ValueError: A setting is out of range, no query has a relevant passage, the correction
-            cannot be estimated on the split, or the encoder returns NaN or infinity.
+        ValueError: A value is of a wrong type or out of range, no query has a relevant passage, the
+            correction cannot be estimated on the split, or the encoder returns NaN or infinity.
 
     Example:
         >>> import numpy as np
@@ -208,6 +207,7 @@ def evaluate(
         6
         >>> evaluation.save(folder)
     """
+    _require_encoder_and_benchmark(encoder, benchmark)
     _require_ranges(postprocess_components, window_overlap, run_depth, texts_per_chunk)
     split_name = None if postprocess_on is None else postprocess_on.name
     require_corrections([postprocess], split_name)
@@ -362,19 +362,31 @@ def _read_chunks(
     return TextChunks(benchmark, encoder, settings.texts_per_chunk, settings.window_overlap)
 
 
+def _require_encoder_and_benchmark(encoder: object, benchmark: object) -> None:
+    """Raises ValueError for a name where the encoder or the benchmark itself is needed."""
+    if not hasattr(encoder, "texts_read"):
+        raise ValueError(f"encoder={encoder!r} is no encoder: load_encoder(...) gives one")
+    if not isinstance(benchmark, Benchmark):
+        raise ValueError(f"benchmark={benchmark!r} is no Benchmark: load_benchmark(...) gives one")
+
+
 def _require_ranges(
     postprocess_components: int, window_overlap: float | None, run_depth: int, texts_per_chunk: int
 ) -> None:
-    """Raises ValueError that names every setting that is out of range."""
+    """Raises ValueError that names every setting of a wrong type or out of range."""
+    counts = {
+        "postprocess_components": (postprocess_components, 1),
+        "run_depth": (run_depth, 0),
+        "texts_per_chunk": (texts_per_chunk, 1),
+    }
     problems = []
-    if postprocess_components < 1:
-        problems.append(f"postprocess_components={postprocess_components} must be at least 1")
-    if window_overlap is not None and not 0 <= window_overlap < 1:
-        problems.append(f"window_overlap={window_overlap} must be 0 or more and below 1")
-    if run_depth < 0:
-        problems.append(f"run_depth={run_depth} must be at least 0")
-    if texts_per_chunk < 1:
-        problems.append(f"texts_per_chunk={texts_per_chunk} must be at least 1")
+    for name, (value, smallest) in counts.items():
+        if not isinstance(value, int) or value < smallest:
+            problems.append(f"{name}={value!r} must be a whole number from {smallest}")
+    if window_overlap is not None:
+        is_number = isinstance(window_overlap, int | float)
+        if not is_number or not 0 <= window_overlap < 1:
+            problems.append(f"window_overlap={window_overlap!r} must be 0 or more and below 1")
     if problems:
         raise ValueError("; ".join(problems))
 

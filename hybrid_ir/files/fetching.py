@@ -166,6 +166,8 @@ def fetch_files(
             released or listed; the message names all of these.
     """
     _require_paths_inside(files)
+    for file in files:
+        replace_server(file.url, mirror)  # Refuses a wrong mirror before a folder is made.
     folder.mkdir(parents=True, exist_ok=True)
     fetched_paths = []
     # A second process waits here, and then finds that nothing is missing.

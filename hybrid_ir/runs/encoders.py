@@ -185,6 +185,11 @@ def _is_run(place: str) -> bool:
 
 def _load_run(place: str, settings: EncoderSettings) -> LoadedEncoder:
     """Loads a checkpoint of ours: encoder, weights, and the corpus of a tokenizer from scratch."""
+    if Path(place).suffix == ".ckpt" and settings.test_checkpoint != "best":
+        raise ValueError(
+            f"test_checkpoint={settings.test_checkpoint} chooses in a run folder, and {place} is "
+            "one checkpoint: leave it out, or give the folder"
+        )
     file = Path(find_checkpoint(place, settings.test_checkpoint))
     folder = file.parent.parent
     if not (folder / "config.yaml").is_file():

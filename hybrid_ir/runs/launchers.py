@@ -46,6 +46,13 @@ class RunningJob:
     devices: list[int | str]
 
 
+def parse_slots(value: int | str) -> int:
+    """Returns a number of CPU slots. Raises ValueError if it is no whole number from 1."""
+    if not str(value).isdecimal() or int(value) < 1:
+        raise ValueError(f"slots={value} must be a whole number from 1, or auto")
+    return int(value)
+
+
 class JobLauncher(Launcher):
     """Runs every job in a process of its own, as many at once as there are devices.
 
@@ -63,9 +70,7 @@ class JobLauncher(Launcher):
         devices: Sequence[int | str] | str = "auto",
         retry_failed: bool = False,
     ):
-        self.slots = count_cores() if slots == "auto" else int(slots)
-        if self.slots < 1:
-            raise ValueError(f"hydra.launcher.slots={slots} must be at least 1, or auto")
+        self.slots = count_cores() if slots == "auto" else parse_slots(slots)
         self.devices = list_gpus() if devices == "auto" else list(devices)
         self.retry_failed = retry_failed
         self.jobs: list[Job] = []

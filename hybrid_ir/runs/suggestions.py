@@ -7,6 +7,8 @@ from difflib import get_close_matches
 from hydra.errors import MissingConfigException
 
 HELP = "--help lists the keys"
+# Keys that have got a better name; docs/decisions.md has the table.
+RENAMED_KEYS = {"place": "model", "track": "logger"}
 
 
 def suggest(name: str, known: Sequence[str]) -> str | None:
@@ -57,11 +59,20 @@ def describe_composition_error(
     no_group = re.search(r"Could not override '([^']+)'\. No match in the defaults list", text)
     if no_group:
         key = no_group[1]
+        if key in RENAMED_KEYS:
+            return describe_renamed_key(key)
         question = ask_if_meant(key, [*groups, *list_keys()], ";")
         return f"{key}: there is no such group or key{question} {HELP}"
     no_key = re.search(r"Could not override '([^']+)'", text)
     if no_key:
         key = no_key[1]
+        if key in RENAMED_KEYS:
+            return describe_renamed_key(key)
         question = ask_if_meant(key, list_keys(), ";")
         return f"{key}: the config has no such key{question} {HELP}"
     return text.strip().replace("\n", " ")
+
+
+def describe_renamed_key(key: str) -> str:
+    """Says which name a key of RENAMED_KEYS has now."""
+    return f"{key}: this key is called {RENAMED_KEYS[key]} now, write {RENAMED_KEYS[key]}=..."

@@ -16,6 +16,7 @@ from hybrid_ir.cli.config import (
 )
 from hybrid_ir.cli.help import list_all_options, print_train_help, read_visible_lines
 from hybrid_ir.cli.main import COMMANDS
+from hybrid_ir.cli.train import run_sweep
 from hybrid_ir.runs.conf import compose_config, find_shipped_file, list_options
 from hybrid_ir.runs.suggestions import suggest
 from tests.support.command_line import hybrid_ir, train
@@ -99,6 +100,11 @@ def test_the_folder_of_one_benchmark_wins_over_an_earlier_one_of_all():
     assert cfg.benchmark.mlqa_r.folder == "one"
 
 
+def test_hydras_marks_of_new_keys_may_stand_before_a_key_of_a_benchmark():
+    cfg = read_evaluate("benchmark=[xquad_r]", "++benchmark.max_queries=3", "checkpoint=x")
+    assert cfg.benchmark.xquad_r.max_queries == 3
+
+
 def test_keys_of_a_model_mean_the_same_as_in_training():
     cfg = read_evaluate("model=labse", "model.backbone=some folder", "model.pooling=cls")
     assert cfg.model == "labse"
@@ -121,10 +127,12 @@ def test_a_benchmark_that_estimates_corrections_has_its_keys_under_split():
         (["benchmark=[xquad_r]", "postprocess_on=mlqa"], "did you mean mlqa_r"),
         (["--hlep"], "did you mean --help"),
         (["xquad_r"], "'xquad_r' has no value: write KEY=VALUE"),
+        (["place=x"], "place: this key is called model now"),
+        (["track=wandb"], "track: this key is called logger now"),
         (["--config-dir", "nowhere"], "--config-dir=nowhere is no folder"),
     ],
 )
-def test_what_is_misspelt_gets_the_nearest_name(arguments, meant):
+def test_what_is_misspelt_or_renamed_gets_the_right_name(arguments, meant):
     with pytest.raises(ValueError, match=meant):
         read_evaluate(*arguments)
 
@@ -148,6 +156,22 @@ def test_a_misspelt_override_of_train_gets_the_nearest_name(override, meant):
 
 def test_nothing_is_suggested_for_what_is_like_nothing():
     assert suggest("zzzz", ["sampler", "model"]) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["slots=abc"], "slots=abc must be a whole number from 1"),
+        (["slots=0"], "slots=0 must be a whole number from 1"),
+        (["slots"], "'slots' has no value"),
+        (["retry=all"], "retry=all must be failed"),
+    ],
+)
+def test_a_sweep_is_refused_before_it_has_a_folder(arguments, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        run_sweep(["sampler=hybrid", "folder=/nowhere", *arguments])
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_misspelt_key_is_refused_before_torch_is_loaded(tmp_path):

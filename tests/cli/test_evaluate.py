@@ -521,6 +521,17 @@ def test_a_damaged_run_is_one_clear_error(trained, tmp_path, file, damage, said)
             ["checkpoint=RUN", DEV, "postprocess_components=3"],
             "postprocess_components=3 is for postprocess=lir alone",
         ),
+        (["checkpoint=", DEV], "say what to evaluate"),
+        (
+            ["checkpoint=RUN", DEV, "window_overlap=0.3"],
+            "window_overlap=0.3 changes nothing where long passages are cut",
+        ),
+        (
+            ["checkpoint=RUN/checkpoints/last.ckpt", DEV, "test_checkpoint=last"],
+            "test_checkpoint=last chooses in a run folder",
+        ),
+        (["checkpoint=RUN", DEV, "benchmark=xquad_r"], "benchmark is given twice"),
+        (["checkpoint=RUN", "benchmark.max_queries=2"], "no benchmark is chosen"),
         (["checkpoint=RUN", DEV, "split=dev"], "split=dev is no key of its own"),
         (
             [

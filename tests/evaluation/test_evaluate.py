@@ -199,9 +199,13 @@ def test_settings_that_make_no_sense_are_all_named(numbers_benchmark, encoder):
         )
     for setting in ("postprocess_components=0", "window_overlap=1.0", "run_depth=-1"):
         assert setting in str(error.value)
-    assert "texts_per_chunk=0 must be at least 1" in str(error.value)
+    assert "texts_per_chunk=0 must be a whole number from 1" in str(error.value)
     with pytest.raises(ValueError, match="postprocess_on is missing"):
         evaluate(encoder, numbers_benchmark, postprocess="center")
+    with pytest.raises(ValueError, match="window_overlap='half' must be"):
+        evaluate(encoder, numbers_benchmark, window_overlap="half")
+    with pytest.raises(ValueError, match="benchmark='numbers' is no Benchmark"):
+        evaluate(encoder, "numbers")
 
 
 def test_corrections_share_one_encoding(numbers_benchmark, encoder):

@@ -151,6 +151,13 @@ def test_a_mirror_must_be_the_address_of_a_server(mirror):
         replace_server("https://a.org/b/c", mirror)
 
 
+def test_a_wrong_mirror_is_refused_before_a_folder_is_made(tmp_path):
+    files = list_remote_files("https://a.org")
+    with pytest.raises(ValueError, match="mirror=somewhere must be"):
+        fetch_files(files, tmp_path / "new", mirror="somewhere")
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"files": [{}]}'])
 def test_a_damaged_list_of_files_is_one_clear_error(tmp_path, text):
     (tmp_path / FILE_LIST).write_text(text)

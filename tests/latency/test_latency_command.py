@@ -158,6 +158,10 @@ def test_the_card_describes_both_checkpoints(report):
         ),
         (["max_queries=0"], "max_queries=0"),
         (["languages=[xx]"], "xx"),
+        (
+            ["benchmark=squadshifts", "languages=[en]"],
+            r"languages=\['en'\]: the chosen benchmark has no such key",
+        ),
         (["threads=0"], "threads=0 must be"),
         (["checkpoint=x"], "checkpoint"),
         (["benchmark=xquad"], "benchmark=xquad: there is no such option, did you mean xquad_r"),
