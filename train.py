@@ -28,13 +28,15 @@ def train(cfg):
     if run_in_processes(cfg, folder):
         return
     with open_run(cfg, folder) as run:
-        if run.is_complete:
-            return
         corpus = build(cfg.corpus)
         sampler = build(cfg.sampler)(corpus=corpus) if cfg.fit else None
         encoder = build(cfg.model)(texts=corpus.texts())
+        run.load_starting_weights(encoder)
         benchmarks = {"validation": build(cfg.validation), "test": build(cfg.benchmark)}
         data = build(cfg.data)(sampler=sampler, tokenizers=encoder.tokenizers, **benchmarks)
+        run.require_same_content(data, corpus, encoder)
+        if run.is_complete:
+            return
         module = Retriever(
             encoder=encoder,
             loss=build(cfg.loss),

@@ -337,7 +337,7 @@ def _start_runs(runs: ShortRuns, processes: int) -> None:
     middle = plain / "checkpoints" / "previous.ckpt"
     runs.run(
         {
-            "resumed": [*train_with_dropout, f"ckpt_path={middle}"],
+            "resumed": [*train_with_dropout, f"resume_from={middle}"],
             "measured_by_one": [*one_process, *measure],
             "measured_by_several": [*several_processes, *measure],
         }

@@ -27,6 +27,7 @@ from hybrid_ir.runs import encoders
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import compose_config, list_options
 from hybrid_ir.runs.folder import lock_folder, require_checkpoint_choice, require_no_results
+from hybrid_ir.runs.training_record import describe_checkpoint
 from hybrid_ir.system.environment import prepare_process
 from hybrid_ir.training.wandb_logging import log_results_to_wandb
 from hybrid_ir.types import Benchmark
@@ -52,6 +53,8 @@ def run(cfg: DictConfig) -> None:
         require_no_results(Path(cfg.out).expanduser(), *results)
     settings = encoders.EncoderSettings.from_config(cfg)
     loaded = encoders.load_any_encoder(str(cfg.checkpoint or cfg.model), settings)
+    if "checkpoint" in loaded.model:
+        print(describe_checkpoint(loaded.model))
     benchmarks = {name: build(config) for name, config in cfg.benchmark.items()}
     split = find_split(cfg, benchmarks)
     out = choose_output_folder(cfg, "evaluate", prefix=f"{loaded.encoder.name}_")

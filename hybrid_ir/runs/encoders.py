@@ -14,7 +14,12 @@ from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import compose_config, list_options
 from hybrid_ir.runs.folder import find_checkpoint
-from hybrid_ir.runs.training_record import describe_training, load_run_config, name_backbone
+from hybrid_ir.runs.training_record import (
+    describe_choice,
+    describe_training,
+    load_run_config,
+    name_backbone,
+)
 from hybrid_ir.training.checkpoints import read_checkpoint
 from hybrid_ir.training.retriever import Retriever
 from hybrid_ir.types import TextEncoder
@@ -221,6 +226,7 @@ def _load_run(place: str, settings: EncoderSettings) -> LoadedEncoder:
         "path": str(file),
         "step": checkpoint["global_step"],
         "backbone": name_backbone(run.model),
+        "checkpoint": describe_choice(file, run),
     }
     return LoadedEncoder(encoder, model, describe_training(run, folder))
 

@@ -19,7 +19,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from hybrid_ir.runs.conf import get_output_folder, list_groups, list_keys
 from hybrid_ir.runs.folder import remove_refused_run
 from hybrid_ir.runs.suggestions import describe_composition_error
-from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, Interrupted
+from hybrid_ir.system.interruption import KEYBOARD_INTERRUPT_CODE, Interrupted
 from hybrid_ir.system.processes import Failure, RanksEnded, end_with_watcher, report_failure
 
 # Errors whose message is meant for the user.
@@ -27,7 +27,6 @@ USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseExce
 # Exit codes of a program.
 PROGRAM_ERROR_CODE = 1
 USER_ERROR_CODE = 2
-KEYBOARD_INTERRUPT_CODE = 130
 BROKEN_PIPE_CODE = 141
 # How much of a library's message is quoted.
 QUOTED_CHARACTERS = 200
@@ -39,7 +38,7 @@ def report_errors_clearly() -> Iterator[None]:
 
     A mistake of the user is printed as one line, and the exit code is 2. An error of the program
     keeps its traceback, and the exit code is 1. A run that was asked to stop exits with 75, so
-    that a cluster queues it again.
+    that a cluster queues it again, and with 130 after Ctrl-C.
     """
     end_with_watcher()
     try:
@@ -60,7 +59,7 @@ def report_errors_clearly() -> Iterator[None]:
         if _get_process_rank() != 0:
             sys.exit(0)
         print(request, file=sys.stderr)
-        sys.exit(REQUEUE_EXIT_CODE)
+        sys.exit(request.code)
     except Exception as error:
         failure = _describe_failure(error)
         is_one_of_several = "RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > 1

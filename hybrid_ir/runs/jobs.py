@@ -20,7 +20,7 @@ from hybrid_ir.runs.conf import find_shipped_file
 from hybrid_ir.runs.errors import find_error_line
 from hybrid_ir.runs.folder import write_config
 from hybrid_ir.runs.identity import hash_config
-from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE
+from hybrid_ir.system.interruption import STOPPED_EXIT_CODES
 from hybrid_ir.system.processes import WATCHER_VARIABLE
 
 JOB_STATE_FILE = "job.json"
@@ -189,7 +189,7 @@ class Job:
         if exit_code == 0:
             self.state = JobState.DONE
             self.metric = self._read_metric()
-        elif exit_code == REQUEUE_EXIT_CODE:
+        elif exit_code in STOPPED_EXIT_CODES:
             self.state = JobState.PENDING
             self.reason = "it was asked to stop, and goes on when the sweep is started again"
         else:
@@ -206,7 +206,13 @@ class Job:
         write_text_atomically(self.folder / JOB_STATE_FILE, json.dumps(self.to_row()))
 
     def _read_metric(self) -> float | None:
-        return read_objective(self.folder, self.config.get("objective"))
+        best = (self.config.get("callbacks") or {}).get("checkpoint_best") or {}
+        return read_objective(
+            self.folder,
+            self.config.get("objective"),
+            monitor=best.get("monitor", "val/loss"),
+            mode=best.get("mode", "min"),
+        )
 
 
 def _find_failure_reason(log: Path, exit_code: int) -> str:
@@ -217,30 +223,43 @@ def _find_failure_reason(log: Path, exit_code: int) -> str:
     return find_error_line(output) or f"exit code {exit_code}, see {log}"
 
 
-def read_objective(folder: Path, name: str | None) -> float | None:
-    """Reads a logged value of the step where a run was best by its validation loss.
+def read_objective(
+    folder: Path, name: str | None, monitor: str = "val/loss", mode: str = "min"
+) -> float | None:
+    """Reads a logged value of the step whose weights a run keeps as its best checkpoint.
 
     Args:
         folder: the run folder.
         name: the key of the value in metrics.jsonl, such as `val/multi/map`.
+        monitor: the key of the value that says which step is best.
+        mode: `min` or `max`: which value of the monitor is the best one.
 
     Returns:
-        The value; the last one if there is no validation loss, and None if it was never logged.
+        The value; the last one if the monitor was not logged, and None if the value was not.
     """
     path = folder / "metrics.jsonl"
     if not name or not path.exists():
         return None
-    best_loss = math.inf
+    best_score = None
     best_value = None
     for line in path.read_text().splitlines():
         row = json.loads(line)
         if name not in row or not math.isfinite(row[name]):
             continue
-        loss = row.get("val/loss", 0.0)
-        if loss <= best_loss:  # Of equal losses the last one counts.
-            best_loss = loss
+        score = row.get(monitor)
+        if score is None:
+            best_value = row[name]
+        elif _is_better(score, best_score, mode):
+            best_score = score
             best_value = row[name]
     return best_value
+
+
+def _is_better(score: float, best_score: float | None, mode: str) -> bool:
+    """Returns whether a score is better than the best so far; of equal ones the first is best."""
+    if best_score is None:
+        return True
+    return score < best_score if mode == "min" else score > best_score
 
 
 def write_job_table(folder: Path, jobs: Sequence[Job]) -> None:

@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.folder import (
     find_checkpoint,
@@ -20,13 +21,24 @@ from hybrid_ir.runs.folder import (
 )
 from hybrid_ir.runs.identity import find_cluster_job_id
 from hybrid_ir.runs.jobs import Job, build_train_command
+from hybrid_ir.runs.resuming import (
+    fingerprint_content,
+    require_continuable,
+    require_continued_content,
+    require_same_content,
+    require_same_experiment,
+    write_content,
+)
 from hybrid_ir.system.interruption import raise_when_asked_to_stop
 from hybrid_ir.system.processes import FAILURE_FOLDER_VARIABLE, RankProcesses
 from hybrid_ir.training.checkpoints import (
     SavedCheckpoint,
     drop_logged_steps,
     find_newest_checkpoint,
+    load_encoder_weights,
 )
+from hybrid_ir.training.datamodule import RetrievalData
+from hybrid_ir.types import Corpus
 
 # How long to wait, in seconds, until the processes of a killed run have let its folder go.
 TAKEOVER_SECONDS = 10
@@ -37,23 +49,68 @@ class RunSession:
     """What is left to do of a run.
 
     Attributes:
+        folder: of the run.
         is_complete: nothing is left: the folder has all results that the config asks for.
         needs_training: the training has not ended, or not begun.
-        resume_from: the checkpoint file from which the training goes on; None to start anew.
+        resume_from: the checkpoint file from which the training goes on with everything; None to
+            start anew.
+        goes_on_in_folder: that checkpoint is one of this very run.
+        weights_from: the checkpoint file whose weights a new training starts from, and nothing
+            else of it; None for the weights that the model is built with.
         measured_place: the run folder or checkpoint file that is measured; None measures the
             encoder as it was built.
         test_checkpoint: which checkpoint of a run folder is measured, best or last.
     """
 
+    folder: Path
     is_complete: bool
     needs_training: bool
     resume_from: str | None
+    goes_on_in_folder: bool
+    weights_from: str | None
     measured_place: str | Path | None
     test_checkpoint: str
 
     def find_checkpoint_to_measure(self) -> str | None:
         """Finds the checkpoint file that is measured, once the training has ended."""
         return find_checkpoint(self.measured_place, self.test_checkpoint)
+
+    def load_starting_weights(self, encoder: BiEncoder) -> None:
+        """Gives an encoder the weights that a new training starts from, if they are of a run.
+
+        Raises:
+            ValueError: the weights are of another encoder.
+        """
+        if self.weights_from is None:
+            return
+        step = load_encoder_weights(Path(self.weights_from), encoder)
+        if rank_zero_only.rank == 0 and self.resume_from is None:
+            print(f"starts from the weights of {self.weights_from}, step {step}")
+
+    def require_same_content(self, data: RetrievalData, corpus: Corpus, encoder: BiEncoder) -> None:
+        """Compares what the run reads with what it read before, and says if it is complete.
+
+        Args:
+            data: with the benchmarks of the run.
+            corpus: that is trained on.
+            encoder: with the weights that the training starts from.
+
+        Raises:
+            ValueError: names what has changed since the run was started.
+        """
+        if rank_zero_only.rank > 0:
+            return
+        content = fingerprint_content(data, corpus, encoder)
+        if self.goes_on_in_folder:
+            require_same_content(self.folder, content)
+        elif self.resume_from is not None:
+            require_continued_content(self.resume_from, content)
+        if self.is_complete:
+            print(
+                f"complete: {self.folder} has the results; resume=never starts a new run beside it"
+            )
+        else:
+            write_content(self.folder, content)
 
 
 @contextmanager
@@ -68,8 +125,8 @@ def open_run(cfg: DictConfig, folder: Path) -> Iterator[RunSession]:
         folder: the run folder.
 
     Raises:
-        ValueError: a choice does not exist, there is no checkpoint at `ckpt_path`, or the folder
-            holds a run that is not to be resumed.
+        ValueError: a choice does not exist, there is no checkpoint at `ckpt_path` or `resume_from`,
+            or the folder holds a run that is not to be resumed, or another experiment.
     """
     _require_known_choices(cfg)
     raise_when_asked_to_stop()
@@ -94,6 +151,11 @@ def _require_known_choices(cfg: DictConfig) -> None:
         if not isinstance(cfg[key], bool):
             raise ValueError(f"{key}={cfg[key]!r} must be true or false")
     require_checkpoint_choice(cfg.test_checkpoint)
+    if cfg.resume_from is not None and (cfg.ckpt_path is not None or not cfg.fit):
+        raise ValueError(
+            f"resume_from={cfg.resume_from} goes on with everything of a run, so it needs fit=true "
+            "and no ckpt_path, which takes the weights alone"
+        )
 
 
 def _require_no_run(folder: Path) -> None:
@@ -110,22 +172,33 @@ def _has_results(folder: Path) -> bool:
 
 
 def _find_checkpoint_to_resume(cfg: DictConfig, folder: Path) -> SavedCheckpoint | None:
-    """Returns the newest checkpoint of an earlier start from which training can go on, if any."""
-    if cfg.resume != "auto" or not cfg.fit or _has_results(folder):
+    """Returns the newest checkpoint of an earlier start of this run, if there is any."""
+    if cfg.resume != "auto" or not cfg.fit:
         return None
     return find_newest_checkpoint(folder, cfg.trainer.max_steps)
 
 
 def _plan_session(cfg: DictConfig, folder: Path, newest: SavedCheckpoint | None) -> RunSession:
-    # Looked up even if it is not used, so that a wrong path is found before the training.
-    chosen = find_checkpoint(cfg.ckpt_path, "last" if cfg.fit else cfg.test_checkpoint)
+    # Looked up even if they are not used, so that a wrong path is found before the training.
+    weights = find_checkpoint(cfg.ckpt_path, cfg.test_checkpoint)
+    continued = find_checkpoint(cfg.resume_from, "last")
+    config = OmegaConf.to_container(cfg, resolve=True)
+    if cfg.resume == "auto":
+        require_same_experiment(folder, config)
+    if newest is not None:
+        continued = str(newest.path)
+    elif continued is not None:
+        require_continuable(continued, config)
     training_has_ended = newest is not None and newest.ended
+    # Results are written after the end of a training only.
     is_complete = _has_results(folder) or (training_has_ended and not cfg.benchmark)
-    resume_from = str(newest.path) if newest is not None else chosen
     return RunSession(
+        folder=folder,
         is_complete=is_complete,
         needs_training=cfg.fit and not training_has_ended,
-        resume_from=resume_from if cfg.fit else None,
+        resume_from=continued,
+        goes_on_in_folder=newest is not None or is_complete,
+        weights_from=weights if cfg.fit else None,
         measured_place=folder if cfg.fit else cfg.ckpt_path,
         test_checkpoint=cfg.test_checkpoint,
     )
@@ -134,16 +207,15 @@ def _plan_session(cfg: DictConfig, folder: Path, newest: SavedCheckpoint | None)
 def _prepare_folder(
     cfg: DictConfig, folder: Path, newest: SavedCheckpoint | None, session: RunSession
 ) -> None:
-    if cfg.resume == "auto" and cfg.fit and not _has_results(folder):
+    if session.is_complete:
+        return
+    if cfg.resume == "auto" and cfg.fit:
         for unfinished in (folder / "checkpoints").glob(".*.writing"):  # Of a killed process.
             unfinished.unlink()
         drop_logged_steps(folder, 0 if newest is None else newest.step)
         start = "from the start: no checkpoint there" if newest is None else str(newest)
         print(f"resume: {folder}, {start}")
-    if session.is_complete:
-        print(f"complete: {folder} has the results; resume=never starts a new run beside it")
-    else:
-        write_run_description(folder, OmegaConf.to_container(cfg, resolve=True))
+    write_run_description(folder, OmegaConf.to_container(cfg, resolve=True))
 
 
 def count_processes_to_start(trainer: DictConfig) -> int:

@@ -1,6 +1,7 @@
 """What a result says of the run that it belongs to, from its config and its batch card."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from pydoc import locate
 from typing import Any
@@ -17,10 +18,13 @@ from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.runs.folder import find_checkpoint
 from hybrid_ir.system.experiment_keys import distinguishes_systems
 from hybrid_ir.training.callbacks import BatchCardReport, TrainingReport
+from hybrid_ir.training.checkpoints import BEST_FILE
 
 # Lightning's names of precisions, and ours.
 PRECISION_NAMES = {"32-true": "fp32", "bf16-mixed": "bf16"}
 RUN_KEYS = ("seed", "corpus", "sampler", "loss", "optimizer", "model", "trainer")
+# A best checkpoint of fewer validations is warned of.
+FEWEST_VALIDATIONS = 3
 PARTS = ("loss", "sampler", "optimizer", "scheduler", "model", "corpus", "data", "trainer")
 
 
@@ -124,6 +128,55 @@ def name_backbone(model: DictConfig) -> str:
     return Path(str(model.backbone)).name
 
 
+def describe_choice(file: Path, run: DictConfig) -> dict[str, Any]:
+    """Describes how a checkpoint of a run was chosen, for the card of its results.
+
+    Args:
+        file: in checkpoints/ of the run folder.
+        run: the config of the run.
+    """
+    description = {"file": file.name, "max_steps": run.trainer.max_steps}
+    best = (run.get("callbacks") or {}).get("checkpoint_best")
+    if file.name == BEST_FILE and best is not None:
+        description["monitor"] = best.monitor
+        description["mode"] = best.mode
+        log = file.parent.parent / "metrics.jsonl"
+        description["validations"] = count_logged(log, best.monitor)
+    return description
+
+
+def count_logged(log: Path, name: str) -> int | None:
+    """Counts the rows of a log that have a value, None if there is no log."""
+    if not log.is_file():
+        return None
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    return sum(name in row for row in rows)
+
+
+def describe_checkpoint(model: Mapping[str, Any]) -> str:
+    """Says in one line which weights were measured, and warns of a choice among very few.
+
+    Args:
+        model: of an evaluation card, with its `step` and its `checkpoint`.
+    """
+    checkpoint = model["checkpoint"]
+    if checkpoint["file"] is None:
+        return "measured: the model as it was built, untrained"
+    name = Path(checkpoint["file"]).stem
+    line = f"measured: {name}, step {model['step']:,} of {checkpoint['max_steps']:,}"
+    validations = checkpoint.get("validations")
+    if "monitor" in checkpoint:
+        line += f", by {checkpoint['monitor']} ({checkpoint['mode']})"
+    if validations is not None:
+        line += f" of {validations} validations"
+        if validations < FEWEST_VALIDATIONS:
+            line += (
+                ". Warning: that is hardly a choice, lower trainer.val_check_interval or take "
+                "test_checkpoint=last"
+            )
+    return line
+
+
 class ResultReport(Callback):
     """Writes and prints what a run has measured, when its test has ended.
 
@@ -148,6 +201,7 @@ class ResultReport(Callback):
         """Writes the result files on the first rank, when the progress bar has gone."""
         if stage == "test" and trainer.is_global_zero:
             card = self._build_card(trainer, module)
+            print(describe_checkpoint(card["model"]))
             write_report(module.results["test"], card, self.folder)
 
     def _build_card(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
@@ -159,8 +213,9 @@ class ResultReport(Callback):
             "name": self.folder.name,
             "kind": "run",
             "path": str(self.folder),
-            "step": module.global_step,
+            "step": module.loaded_step,
             "backbone": name_backbone(self.cfg.model),
+            "checkpoint": self._describe_checkpoint(),
         }
         return build_evaluation_card(
             module.results["test"],
@@ -173,6 +228,14 @@ class ResultReport(Callback):
             postprocess={"name": "none", "estimated_on": None},
             device=device,
         )
+
+    def _describe_checkpoint(self) -> dict[str, Any]:
+        """Describes which checkpoint was measured: its file, and what chose it."""
+        place = self.folder if self.cfg.fit else self.cfg.ckpt_path
+        if place is None:
+            return {"file": None}
+        file = Path(find_checkpoint(place, self.cfg.test_checkpoint))
+        return describe_choice(file, self.trained_run)
 
     def _describe_training(self) -> dict[str, Any] | None:
         """Describes the training of the measured weights, None where nothing was trained."""

@@ -17,7 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hybrid_ir.files.atomic import write_text_atomically
-from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, STOP_SIGNALS
+from hybrid_ir.system.interruption import (
+    KEYBOARD_INTERRUPT_CODE,
+    REQUEUE_EXIT_CODE,
+    STOP_SIGNALS,
+    STOPPED_EXIT_CODES,
+)
 
 # Environment: the id of the process that watches this one through a pipe on stdin.
 WATCHER_VARIABLE = "HYBRID_IR_WATCHED"
@@ -126,6 +131,7 @@ class RankProcesses:
         self.environment = {**os.environ, **(environment or {})}
         self.processes: list[subprocess.Popen] = []
         self.asked_to_stop = False
+        self.stop_code = REQUEUE_EXIT_CODE  # for all, if they stop because they were asked to
 
     def start(self, command: Sequence[str]) -> "RankProcesses":
         """Starts the same command on every rank.
@@ -153,6 +159,8 @@ class RankProcesses:
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=output,
+                    # In a session of its own: Ctrl-C reaches a rank once, passed on from here.
+                    start_new_session=True,
                 )
             self.processes.append(process)
         return self
@@ -184,6 +192,8 @@ class RankProcesses:
 
     def _pass_signal_on(self, number: int, _) -> None:
         self.asked_to_stop = True
+        if number == signal.SIGINT:
+            self.stop_code = KEYBOARD_INTERRUPT_CODE
         for process in self.processes:
             process.send_signal(number)
 
@@ -204,7 +214,8 @@ class RankProcesses:
                 code = process.poll()
                 if code is not None:
                     ended.append(rank)
-                    others_should_end = self.asked_to_stop or code not in (0, REQUEUE_EXIT_CODE)
+                    ended_well = code == 0 or code in STOPPED_EXIT_CODES
+                    others_should_end = self.asked_to_stop or not ended_well
                     if others_should_end and deadline is None:
                         deadline = now + GRACE_SECONDS
                 elif not _is_stopped(process.pid):
@@ -249,7 +260,7 @@ class RankProcesses:
         if path.exists():
             return Failure(**json.loads(path.read_text()))
         code = self.processes[rank].returncode
-        if code in (0, REQUEUE_EXIT_CODE):
+        if code == 0 or code in STOPPED_EXIT_CODES:
             return None
         if code < 0:
             number = -code
@@ -257,7 +268,7 @@ class RankProcesses:
             return Failure(
                 rank,
                 f"it was killed by signal {number} ({signal.Signals(number).name}){cause}",
-                is_consequence=self.asked_to_stop and number in STOP_SIGNALS,
+                is_consequence=self.asked_to_stop and number in (*STOP_SIGNALS, signal.SIGINT),
             )
         log = self._get_log(rank).read_text(errors="replace").strip()
         message = log[-LOG_CHARACTERS:] if log else f"it ended with code {code}"
@@ -266,12 +277,13 @@ class RankProcesses:
     def _raise_if_not_well(self, failures: Sequence[Failure], ended: Sequence[int]) -> None:
         only_consequences = all(failure.is_consequence for failure in failures)
         if self.asked_to_stop and only_consequences:
-            raise RanksEnded("", REQUEUE_EXIT_CODE)
+            raise RanksEnded("", self.stop_code)
         if failures:
             cause = _find_root_cause(failures, ended)
             raise RanksEnded(f"{cause.details}error: {cause}", cause.code)
-        if any(process.returncode == REQUEUE_EXIT_CODE for process in self.processes):
-            raise RanksEnded("", REQUEUE_EXIT_CODE)
+        for process in self.processes:
+            if process.returncode in STOPPED_EXIT_CODES:
+                raise RanksEnded("", process.returncode)
 
 
 def _find_root_cause(failures: Sequence[Failure], ended: Sequence[int]) -> Failure:

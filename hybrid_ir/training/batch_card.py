@@ -29,6 +29,7 @@ SEARCHED_TEXTS = 5_000_000
 COLUMN_WIDTH = 6  # characters of a column of language pairs
 PART_COLUMNS = ("corpus", "pairs", "monolingual", "mixed", "all", "expected", "serves")
 TEXT_COLUMNS = ("corpus", "serves")
+LAST_STEP = "the last step"
 NO_BENCHMARKS: Mapping[str, Benchmark | None] = MappingProxyType({})
 
 
@@ -57,6 +58,7 @@ class BatchCard:
     overlap: dict[str, dict[str, float] | None]
     # Share of the queries or passages in which a word was replaced.
     code_switched: dict[str, float]
+    chosen_by: str  # what chooses the checkpoint that is measured
 
     @classmethod
     def of(
@@ -68,6 +70,7 @@ class BatchCard:
         hard_negatives: int = 0,
         benchmarks: Mapping[str, Benchmark | None] = NO_BENCHMARKS,
         switching: CodeSwitching | None = None,
+        chosen_by: str = LAST_STEP,
     ) -> "BatchCard":
         """Counts what the batches of a run hold.
 
@@ -79,6 +82,7 @@ class BatchCard:
             hard_negatives: for each query.
             benchmarks: what the run is measured on, by stage.
             switching: prepared for the languages of the corpus; None without code switching.
+            chosen_by: what chooses the checkpoint that is measured.
         """
         corpus = sampler.corpus
         batches = steps * batches_per_step
@@ -105,6 +109,7 @@ class BatchCard:
             overlap=_measure_overlap(corpus, benchmarks),
             parts=_describe_parts(sampler, counts),
             code_switched=_measure_switched_shares(switching, sampler, masked_steps),
+            chosen_by=chosen_by,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -295,6 +300,7 @@ def _build_facts_table(card: BatchCard) -> Table:
     table.add_row("same-language examples", f"{card.same_language_examples:.1%}")
     for role, share in card.code_switched.items():
         table.add_row(f"code-switched {role} texts", f"{share:.1%}")
+    table.add_row("checkpoint chosen by", card.chosen_by)
     for benchmark, shares in card.overlap.items():
         table.add_row(f"{benchmark} in the corpus", _describe_overlap(shares))
     return table

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from hybrid_ir.evaluation.figures import draw_training_curves
 from hybrid_ir.files.atomic import write_text_atomically
-from hybrid_ir.training.batch_card import BatchCard, print_batch_card
+from hybrid_ir.training.batch_card import LAST_STEP, BatchCard, print_batch_card
 
 
 class StepProgressBar(RichProgressBar):
@@ -49,9 +49,20 @@ class BatchCardReport(Callback):
             hard_negatives=data.hard_negatives,
             benchmarks=data.benchmarks,
             switching=data.prepare_code_switching(),
+            chosen_by=describe_choice_of_checkpoint(trainer),
         )
         write_text_atomically(self.folder / "batch_card.json", json.dumps(card.as_dict(), indent=2))
         print_batch_card(card, self.console)
+
+
+def describe_choice_of_checkpoint(trainer: Trainer) -> str:
+    """Says by which value on which benchmark a run chooses the checkpoint that it measures."""
+    validation = trainer.datamodule.benchmarks["validation"]
+    for callback in trainer.checkpoint_callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if monitor is not None and validation is not None:
+            return f"{monitor} ({callback.mode}) on {validation.name}"
+    return LAST_STEP
 
 
 class TrainingReport(Callback):

@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from torch import nn
 
-from hybrid_ir.distributed import gather_uneven
 from hybrid_ir.files.atomic import (
     flush_folder_to_disk,
     flush_to_disk,
     write_atomically,
     write_text_atomically,
 )
-from hybrid_ir.system.interruption import Interrupted, StopRequests
+from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.model.tokens import compute_tokenizer_canary
 
 LAST_FILE = "last.ckpt"
 PREVIOUS_FILE = "previous.ckpt"  # the last one before the last, for a disk that loses a file
 BEST_FILE = "best.ckpt"
+# Under this name a checkpoint says whether the training ended there; see LastCheckpoint.
+LAST_STATE = "LastCheckpoint"
 LOG_FILES = ("metrics.jsonl", "nonfinite.jsonl")
 BYTES_PER_MEBIBYTE = 2**20
 BYTES_PER_WEIGHT = 4  # float32
@@ -75,117 +75,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return read_checkpoint(Path(path))
 
 
-class LastCheckpoint(Checkpoint):
-    """Writes `last.ckpt` every so many steps, when the run is asked to stop, and at the end.
-
-    A request to stop is SIGTERM, SIGUSR1 or SIGUSR2. The checkpoint is written before a step rather
-    than after one, so that everything that follows a step (validation, its log, early stopping) is
-    in it. A run that goes on from it repeats and misses nothing.
-
-    Args:
-        dirpath: folder of the checkpoints.
-        every_n_train_steps: optimiser steps between two checkpoints.
-    """
-
-    def __init__(self, dirpath: str, every_n_train_steps: int):
-        if every_n_train_steps < 1:
-            raise ValueError(
-                f"callbacks.checkpoint_last.every_n_train_steps={every_n_train_steps} must be at "
-                "least 1"
-            )
-        self.path = Path(dirpath) / LAST_FILE
-        self.every_n_train_steps = every_n_train_steps
-        self.training_ended = False
-        self.saved_step = 0
-        self.stop_requests = StopRequests()
-
-    def state_dict(self) -> dict[str, bool]:
-        """Returns whether training ended, which is kept in the checkpoint."""
-        return {"ended": self.training_ended}
-
-    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Raises ValueError if the disk is too small for the checkpoints of the run."""
-        if trainer.is_global_zero:
-            require_disk_space(self.path.parent, module)
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Starts to listen to requests to stop. Raises ValueError if ranks start at other steps."""
-        self.training_ended = False
-        self.saved_step = trainer.global_step
-        steps = gather_uneven(torch.tensor([trainer.global_step])).tolist()
-        if len(set(steps)) > 1:
-            raise ValueError(
-                f"the processes of this run found checkpoints of different steps ({steps}): the "
-                "run folder must be on a disk that all see alike; start it again"
-            )
-        self.stop_requests.listen()
-
-    def on_train_batch_start(
-        self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Saves if it is time to. Raises Interrupted if somebody asked the run to stop."""
-        step = trainer.global_step
-        _correct_batch_counts(trainer, batch_idx)
-        if batch_idx % trainer.accumulate_grad_batches:
-            return  # gradients that wait for their step are in no checkpoint
-        asked_to_stop = self.stop_requests.heard_by_any()
-        is_due = asked_to_stop or step % self.every_n_train_steps == 0
-        if step > self.saved_step and is_due:
-            self._save(trainer)
-        if asked_to_stop:
-            raise Interrupted(
-                f"asked to stop at step {step} of {trainer.max_steps}: saved, resume=auto goes on "
-                "from there"
-            )
-
-    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Saves the end of the training; from now on a request to stop is obeyed at once."""
-        self.training_ended = True
-        self._save(trainer)
-        self.stop_requests.obey_at_once()
-
-    def on_test_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Has requests to stop obeyed at once, as a test has nothing to save."""
-        self.stop_requests.obey_at_once()
-
-    def on_exception(
-        self, trainer: Trainer, module: LightningModule, exception: BaseException
-    ) -> None:
-        """Notes the step in the exception, for the one message that says where the run failed."""
-        exception.step = trainer.global_step
-
-    def _save(self, trainer: Trainer) -> None:
-        trainer.save_checkpoint(self.path, weights_only=False)  # so that training can go on
-        self.saved_step = trainer.global_step
-
-
-def _correct_batch_counts(trainer: Trainer, batch_idx: int) -> None:
-    """Corrects two counters of Lightning that are one too high after a restart.
-
-    Otherwise rows of the log and validations would come a step too late or too early.
-    """
-    loop = trainer.fit_loop.epoch_loop
-    loop._batches_that_stepped = trainer.global_step
-    loop.batch_progress.total.ready = batch_idx + 1
-
-
-class BestCheckpoint(ModelCheckpoint):
-    """Writes `best.ckpt`, the best validation so far, also after the run folder was moved."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores the best score; the file is looked for in the present folder."""
-        path = Path(self.dirpath) / BEST_FILE
-        if path.exists():
-            state = {
-                **state,
-                "dirpath": self.dirpath,
-                "best_model_path": str(path),
-                "kth_best_model_path": str(path),
-                "best_k_models": {str(path): state["best_model_score"]},
-            }
-        super().load_state_dict(state)
-
-
 def read_checkpoint(file: Path) -> dict[str, Any]:
     """Reads a checkpoint as plain values, after a look at its checksums.
 
@@ -209,6 +98,38 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
             "was trained, or take another checkpoint of the run (test_checkpoint=last or best)"
         ) from error
     return checkpoint
+
+
+def load_encoder_weights(file: Path, encoder: BiEncoder) -> int:
+    """Gives an encoder the weights of a checkpoint, and takes nothing else from it.
+
+    The temperature, the optimiser and its schedule are those of the config. How texts are read
+    (prefixes, lengths) may differ from the run that the weights are of.
+
+    Args:
+        file: the checkpoint.
+        encoder: gets the weights.
+
+    Returns:
+        The step of the checkpoint.
+
+    Raises:
+        ValueError: the file is damaged, or of another encoder.
+    """
+    checkpoint = read_checkpoint(file)
+    prefix = "encoder."
+    weights = {}
+    for name, tensor in checkpoint["state_dict"].items():
+        if name.startswith(prefix):
+            weights[name.removeprefix(prefix)] = tensor
+    require_same_encoder(
+        {"tokenizer_canary": checkpoint.get("tokenizer_canary"), "state_dict": weights},
+        tokenizer_canary=compute_tokenizer_canary(encoder.tokenizer),
+        reading={},
+        weights=encoder.state_dict(),
+    )
+    encoder.load_state_dict(weights)
+    return checkpoint["global_step"]
 
 
 def require_disk_space(folder: Path, module: nn.Module) -> None:
@@ -276,7 +197,7 @@ def _peek_into_checkpoint(path: Path) -> SavedCheckpoint | None:
         file.read(1)  # raises OSError where the disk does not answer
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        state = checkpoint["callbacks"].get(LastCheckpoint.__qualname__, {})
+        state = checkpoint["callbacks"].get(LAST_STATE, {})
         step = int(checkpoint["global_step"])
         return SavedCheckpoint(step, state.get("ended", False), path)
     except Exception:  # of many types: a damaged file may hold anything

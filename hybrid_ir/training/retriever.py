@@ -10,7 +10,7 @@ import torch
 from lightning import LightningModule
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from transformers import get_linear_schedule_with_warmup
 
 from hybrid_ir.data.batching import Batch
@@ -83,6 +83,16 @@ class Retriever(LightningModule):
 
     # Training
 
+    def on_train_start(self) -> None:
+        """Sets the rate of the next step, which a run that goes on longer than planned has not."""
+        schedule = self.lr_schedulers()
+        if not isinstance(schedule, LambdaLR):
+            return
+        for group, rate, factor in zip(
+            schedule.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
+        ):
+            group["lr"] = rate * factor(schedule.last_epoch)
+
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Returns the mean loss of the rank's queries in a planned batch."""
         self._seed_dropout(batch_idx)
@@ -92,6 +102,13 @@ class Retriever(LightningModule):
         self.nonfinite_guard.add_batch(batch.step)
         self._log_training_step(loss.detach(), batch.labels, len(queries_BD))
         return loss
+
+    def on_train_batch_end(self, outputs, batch: Batch, batch_idx: int) -> None:
+        """Has the end of the training validated, on whatever step it is."""
+        batches_done = batch_idx + 1
+        batches = self.trainer.max_steps * self.trainer.accumulate_grad_batches
+        if batches_done == batches and isinstance(self.trainer.val_check_batch, int):
+            self.trainer.val_check_batch = batches_done
 
     def _seed_dropout(self, batch_idx: int) -> None:
         """Makes dropout a function of (seed, batch, rank), so that a restart needs no state."""

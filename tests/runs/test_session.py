@@ -9,7 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from hybrid_ir.runs.folder import lock_folder
 from hybrid_ir.runs.session import RunSession, open_run
-from hybrid_ir.training.checkpoints import AtomicCheckpointIO, LastCheckpoint
+from hybrid_ir.training.checkpoint_callbacks import LastCheckpoint
+from hybrid_ir.training.checkpoints import AtomicCheckpointIO
 
 MAX_STEPS = 10
 
@@ -20,6 +21,7 @@ def make_config(**changes) -> DictConfig:
         "fit": True,
         "cache_gradients": False,
         "ckpt_path": None,
+        "resume_from": None,
         "test_checkpoint": "best",
         "benchmark": {"_target_": "a benchmark"},
         "trainer": {"max_steps": MAX_STEPS},
@@ -86,13 +88,52 @@ def test_a_resumed_run_drops_what_came_after_its_checkpoint(folder):
     assert not unfinished.exists()
 
 
-def test_a_run_with_results_is_complete_and_stays_as_it_is(folder, capsys):
+def test_a_run_with_results_is_complete_and_stays_as_it_is(folder):
     save_checkpoint(folder, "last.ckpt", step=MAX_STEPS, ended=True)
     (folder / "metrics.json").write_text("{}")
     before = sorted(folder.rglob("*"))
     assert open_session(folder).is_complete
-    assert f"complete: {folder} has the results" in capsys.readouterr().out
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_run_whose_training_was_cut_off_goes_on(folder):
+    last = save_checkpoint(folder, "last.ckpt", step=4, ended=False)
+    session = open_session(folder, benchmark=None)
+    assert not session.is_complete
+    assert session.needs_training
+    assert session.resume_from == last
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"optimizer": {"lr": 0.1}}, "optimizer.lr=None there, 0.1 here"),
+        ({"trainer": {"max_steps": 20}}, "trainer.max_steps=10 there, 20 here"),
+        (
+            {"benchmark": None},
+            "benchmark=None there|benchmark._target_=a benchmark there, None here",
+        ),
+    ],
+)
+def test_a_run_goes_on_with_the_same_experiment_only(folder, changes, difference):
+    save_checkpoint(folder, "last.ckpt", step=4)
+    open_session(folder)
+    config = (folder / "config.yaml").read_bytes()
+    with pytest.raises(ValueError, match=difference):
+        open_session(folder, **changes)
+    assert (folder / "config.yaml").read_bytes() == config
+
+
+def test_a_run_goes_on_elsewhere_faster_and_with_other_callbacks(folder):
+    save_checkpoint(folder, "last.ckpt", step=4)
+    open_session(folder, corpus={"folder": "here"}, callbacks={"early_stopping": {"patience": 2}})
+    changes = {
+        "corpus": {"folder": "there"},
+        "threads": 2,
+        "trainer": {"max_steps": MAX_STEPS, "max_time": "00:00:01:00", "devices": 2},
+        "callbacks": {"early_stopping": {"patience": 2}, "progress": {"refresh_rate": 1}},
+    }
+    assert open_session(folder, **changes).needs_training
 
 
 def test_a_trained_run_is_only_measured_if_there_is_a_benchmark(folder):
@@ -101,6 +142,10 @@ def test_a_trained_run_is_only_measured_if_there_is_a_benchmark(folder):
     assert not with_benchmark.is_complete
     assert not with_benchmark.needs_training
     assert with_benchmark.find_checkpoint_to_measure() == last
+
+
+def test_a_trained_run_without_a_benchmark_is_complete(folder):
+    save_checkpoint(folder, "last.ckpt", step=MAX_STEPS, ended=True)
     assert open_session(folder, benchmark=None).is_complete
 
 
@@ -108,6 +153,7 @@ def test_the_best_checkpoint_is_measured_unless_the_last_is_chosen(folder):
     best = save_checkpoint(folder, "best.ckpt", step=4)
     last = save_checkpoint(folder, "last.ckpt", step=MAX_STEPS, ended=True)
     assert open_session(folder).find_checkpoint_to_measure() == best
+    (folder / "config.yaml").unlink()
     assert open_session(folder, test_checkpoint="last").find_checkpoint_to_measure() == last
 
 
@@ -124,9 +170,36 @@ def test_without_training_or_checkpoint_the_untrained_encoder_is_measured(folder
     assert session.find_checkpoint_to_measure() is None
 
 
-def test_a_new_run_may_train_on_from_the_checkpoint_of_another(folder, tmp_path):
-    last = save_checkpoint(tmp_path / "other", "last.ckpt", step=4)
-    assert open_session(folder, ckpt_path=str(tmp_path / "other")).resume_from == last
+def test_a_new_run_may_start_from_the_weights_of_another(folder, tmp_path):
+    save_checkpoint(tmp_path / "other", "last.ckpt", step=6)
+    best = save_checkpoint(tmp_path / "other", "best.ckpt", step=4)
+    session = open_session(folder, ckpt_path=str(tmp_path / "other"))
+    assert session.resume_from is None
+    assert session.weights_from == best
+
+
+def test_a_new_run_may_go_on_with_everything_of_another(folder, tmp_path):
+    other = tmp_path / "other"
+    open_session(other)
+    save_checkpoint(other, "best.ckpt", step=4)
+    last = save_checkpoint(other, "last.ckpt", step=6, ended=True)
+    longer = {"trainer": {"max_steps": 20}, "benchmark": None}
+    session = open_session(folder, resume_from=str(other), **longer)
+    assert session.needs_training
+    assert session.resume_from == last
+    own = save_checkpoint(folder, "last.ckpt", step=8)
+    assert open_session(folder, resume_from=str(other), **longer).resume_from == own
+
+
+def test_a_run_that_goes_on_from_another_keeps_what_would_be_ignored(folder, tmp_path):
+    other = tmp_path / "other"
+    open_session(other, optimizer={"lr": 0.1}, sampler={"batch_size": 8})
+    save_checkpoint(other, "last.ckpt", step=4)
+    message = "optimizer.lr=0.1 there, 0.2 here; sampler.batch_size=8 there, 4 here"
+    changes = {"optimizer": {"lr": 0.2}, "sampler": {"batch_size": 4}}
+    with pytest.raises(ValueError, match=message):
+        open_session(folder, resume_from=str(other), **changes)
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("file", ["metrics.json", "checkpoints/last.ckpt"])
@@ -143,6 +216,9 @@ def test_a_folder_with_a_run_is_not_overwritten(folder, file):
     [
         ({"resume": "always"}, "resume='always' must be never or auto"),
         ({"test_checkpoint": "first"}, "test_checkpoint='first' must be best or last"),
+        ({"resume_from": "nothing.ckpt"}, "'nothing.ckpt' is neither a checkpoint"),
+        ({"resume_from": "a", "ckpt_path": "b"}, "resume_from=a goes on with everything of a run"),
+        ({"resume_from": "a", "fit": False}, "resume_from=a goes on with everything of a run"),
         ({"ckpt_path": "nothing.ckpt"}, "'nothing.ckpt' is neither a checkpoint nor a run folder"),
     ],
 )

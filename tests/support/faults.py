@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
 from hybrid_ir.training import checkpoints
+from hybrid_ir.training.checkpoint_callbacks import LastCheckpoint
 from tests.support.command_line import HANG_SECONDS
 
 HEALTHY_TEMPERATURE = 0.1
@@ -126,7 +127,7 @@ def wait_for_stop_request(trainer: Trainer, until: str) -> None:
     [last] = [
         callback
         for callback in trainer.checkpoint_callbacks
-        if isinstance(callback, checkpoints.LastCheckpoint)
+        if isinstance(callback, LastCheckpoint)
     ]
     end = time.monotonic() + HANG_SECONDS
     while not last.stop_requests.heard and not (until and Path(until).exists()):

@@ -9,7 +9,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
-from hybrid_ir.training.checkpoints import LastCheckpoint, drop_logged_steps
+from hybrid_ir.training.checkpoint_callbacks import LastCheckpoint
+from hybrid_ir.training.checkpoints import drop_logged_steps
 from hybrid_ir.training.loggers import JsonlLogger
 from tests.support.small_run import SmallTraining
 
