@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE
+from hybrid_ir.system.interruption import KEYBOARD_INTERRUPT_CODE, REQUEUE_EXIT_CODE
 from hybrid_ir.system.processes import RankProcesses
 from tests.support.command_line import (
     HANG_SECONDS,
@@ -179,11 +179,15 @@ def test_processes_that_are_asked_to_stop_save_and_go_on_to_the_same_end(place, 
 
     stopped = place / "two stopped"
     arguments = [*MEASURED, "resume=auto", f"hydra.run.dir='{stopped}'"]
-    for number, step in ((signal.SIGTERM, 10), (signal.SIGUSR1, 30)):
+    for number, step, code in (
+        (signal.SIGTERM, 10, REQUEUE_EXIT_CODE),
+        (signal.SIGUSR1, 25, REQUEUE_EXIT_CODE),
+        (signal.SIGINT, 40, KEYBOARD_INTERRUPT_CODE),
+    ):
         running = start(place, *TWO_PROCESSES, *arguments, *fault("waits", step, rank=1))
         wait_for_row(running, stopped, step)
         running.send_signal(number)
-        assert running.wait(HANG_SECONDS) == REQUEUE_EXIT_CODE, read_output(place)[-2000:]
+        assert running.wait(HANG_SECONDS) == code, read_output(place)[-2000:]
         last_line = read_output(place).splitlines()[-1]
         assert last_line.startswith("asked to stop at step ")
         assert last_line.endswith(f" of {STEPS}: saved, resume=auto goes on from there")
@@ -192,6 +196,50 @@ def test_processes_that_are_asked_to_stop_save_and_go_on_to_the_same_end(place, 
     assert (alone / "metrics.json").read_text() == (stopped / "metrics.json").read_text()
     # With two processes sums are rounded otherwise, but the batches are those of one.
     assert_same_batches(undisturbed, stopped)
+
+
+def test_a_second_ctrl_c_stops_at_once(place):
+    folder = place / "stopped twice"
+    running = start(
+        place, *RUN, *NOT_MEASURED, f"hydra.run.dir='{folder}'", *fault("waits_for_ever", 10)
+    )
+    wait_for_row(running, folder, 10)
+    running.send_signal(signal.SIGINT)
+    wait_until(lambda: "Ctrl-C again stops at once" in read_output(place))
+    running.send_signal(signal.SIGINT)
+    assert running.wait(HANG_SECONDS) == KEYBOARD_INTERRUPT_CODE, read_output(place)[-2000:]
+    assert "stopped by Ctrl-C" in read_output(place)
+    assert "Traceback" not in read_output(place)
+    assert load_last_checkpoint(folder)["global_step"] == 7
+
+
+def test_data_that_changed_since_the_start_is_refused(place):
+    folder = place / "other data"
+    path = place / "pairs.jsonl"
+    lines = []
+    for number in range(40):
+        pair = {"query": {"en": f"question {number}"}, "passage": {"en": f"answer {number}"}}
+        lines.append(json.dumps({"id": str(number), **pair}))
+    path.write_text("\n".join(lines))
+    arguments = [
+        "model=tiny",
+        "corpus=jsonl",
+        "sampler=x_x_mono",
+        f"corpus.path='{path}'",
+        "sampler.batch_size=8",
+        "trainer.max_steps=4",
+        "callbacks=last_only",
+        "benchmark@validation=none",
+        *NOT_MEASURED,
+        "resume=auto",
+        f"hydra.run.dir='{folder}'",
+    ]
+    done = train_in_process(place, *arguments)
+    assert done.returncode == 0, done.stderr
+    path.write_text("\n".join(lines[:-1]))
+    changed = train_in_process(place, *arguments)
+    assert changed.returncode == 2
+    assert "was started with other content of: corpus" in changed.stderr
 
 
 def test_a_run_killed_on_two_processes_goes_on_with_the_same_batches_on_one(place, undisturbed):

@@ -27,6 +27,7 @@ KINDS = (
     "killed_while_renaming",
     "asked_to_stop",
     "waits",
+    "waits_for_ever",
     "diverges",
     "gradient",
 )
@@ -46,6 +47,7 @@ class Fault(Callback):
             `waits` goes no further than this step: the process waits until a test asks it to stop
             or kills it, so that it cannot end before, however fast the machine is. If the file
             `until` exists, it goes on.
+            `waits_for_ever` goes no further either, and hears no request to stop.
             `diverges` makes the loss of the step NaN.
             `gradient` makes a gradient of the step infinite, on all ranks, as they have exchanged
             their gradients.
@@ -73,6 +75,8 @@ class Fault(Callback):
             os.kill(os.getpid(), signal.SIGUSR1)
         if self.kind == "waits":
             wait_for_stop_request(trainer, self.until)
+        if self.kind == "waits_for_ever":
+            time.sleep(HANG_SECONDS)
         if self.kind == "diverges":
             module.loss.log_temperature.data.fill_(torch.nan)
 
