@@ -22,17 +22,18 @@ def train(cfg):
     from hybrid_ir.system.environment import prepare_process
     from hybrid_ir.training.loggers import build_loggers
     from hybrid_ir.training.retriever import Retriever
+    from hybrid_ir.training.validation import prepare_validation
 
     folder = get_output_folder()
     prepare_process(cfg.seed, cfg.threads)
     if run_in_processes(cfg, folder):
         return
     with open_run(cfg, folder) as run:
-        corpus = build(cfg.corpus)
+        corpus, validation = prepare_validation(build(cfg.validation), build(cfg.corpus))
         sampler = build(cfg.sampler)(corpus=corpus) if cfg.fit else None
         encoder = build(cfg.model)(texts=corpus.texts())
         run.load_starting_weights(encoder)
-        benchmarks = {"validation": build(cfg.validation), "test": build(cfg.benchmark)}
+        benchmarks = {"validation": validation, "test": build(cfg.benchmark)}
         data = build(cfg.data)(sampler=sampler, tokenizers=encoder.tokenizers, **benchmarks)
         run.require_same_content(data, corpus, encoder)
         if run.is_complete:

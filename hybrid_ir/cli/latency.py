@@ -77,6 +77,8 @@ def build_benchmark(cfg: DictConfig) -> Benchmark:
     benchmark = build(cfg.benchmark)
     if benchmark is None:
         raise ValueError("benchmark=none has no queries to time: choose a name in conf/benchmark")
+    if not isinstance(benchmark, Benchmark):
+        raise ValueError(f"benchmark gives {benchmark!r}, which is no Benchmark")
     return benchmark
 
 

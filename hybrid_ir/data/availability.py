@@ -73,13 +73,20 @@ class Availability:
         queries_RL: whether the queries of a run are in each language.
         passages_RL: whether the passages of a run are in each language.
         pairs: number of all pairs.
+        ends_R: the pair after the last one of each run; by default the first one of the next run.
     """
 
     def __init__(
-        self, starts_R: np.ndarray, queries_RL: np.ndarray, passages_RL: np.ndarray, pairs: int
+        self,
+        starts_R: np.ndarray,
+        queries_RL: np.ndarray,
+        passages_RL: np.ndarray,
+        pairs: int,
+        ends_R: np.ndarray | None = None,
     ):
+        self.pairs = pairs
         self.starts_R = starts_R
-        self.ends_R = np.append(starts_R[1:], pairs)
+        self.ends_R = np.append(starts_R[1:], pairs) if ends_R is None else ends_R
         self.queries_RL = queries_RL
         self.passages_RL = passages_RL
 
@@ -114,7 +121,32 @@ class Availability:
             self.starts_R,
             np.where(missing_L, False, self.queries_RL[:, columns_L]),
             np.where(missing_L, False, self.passages_RL[:, columns_L]),
-            self.ends_R[-1],
+            self.pairs,
+            self.ends_R,
+        )
+
+    def without_rows(self, rows: np.ndarray) -> "Availability":
+        """Returns the same without some pairs: their runs are cut there.
+
+        Args:
+            rows: of the pairs, sorted, each once.
+        """
+        if not len(self.starts_R):
+            return self
+        run_of_row = np.searchsorted(self.starts_R, rows, side="right") - 1
+        rows = rows[rows < self.ends_R[run_of_row]]  # The others are left out already.
+        # A run ends at each row, and another one starts behind it; some of them are empty.
+        starts = np.sort(np.concatenate([self.starts_R, rows + 1]))
+        ends = np.sort(np.concatenate([self.ends_R, rows]))
+        is_filled = starts < ends
+        starts_R = starts[is_filled]
+        old_run_R = np.searchsorted(self.starts_R, starts_R, side="right") - 1
+        return Availability(
+            starts_R,
+            self.queries_RL[old_run_R],
+            self.passages_RL[old_run_R],
+            self.pairs,
+            ends[is_filled],
         )
 
     def select_rows(self, chosen_R: np.ndarray) -> RowRuns:

@@ -2,8 +2,9 @@
 
 # P pairs, N ids of queries or passages, K hard negatives
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from hybrid_ir.data.availability import Availability, LanguageSets
 from hybrid_ir.data.content_ids import assign_content_ids, hash_texts
 from hybrid_ir.data.hard_negatives import HardNegatives
+from hybrid_ir.data.row_streams import RowRuns
 from hybrid_ir.types import CorpusPart, Source
 
 # Language -> text by id; None where this language lacks the text.
@@ -130,9 +132,26 @@ class ParallelCorpus:
     @property
     def usable_pair_count(self) -> int:
         """The number of pairs that have a query and a passage in languages of the corpus."""
+        return len(self.find_usable_pairs())
+
+    def find_usable_pairs(self) -> RowRuns:
+        """Returns the rows of the pairs with a query and a passage in languages of the corpus."""
         runs = self.availability
         has_both_R = runs.queries_RL.any(1) & runs.passages_RL.any(1)
-        return len(runs.select_rows(has_both_R))
+        return runs.select_rows(has_both_R)
+
+    def without_pairs(self, rows: np.ndarray) -> "ParallelCorpus":
+        """Returns the corpus without some of its pairs: no batch takes them any more.
+
+        The numbers of all other pairs stay as they are, and nothing is copied.
+
+        Args:
+            rows: of the pairs, sorted, each once.
+        """
+        corpus = copy.copy(self)
+        corpus.availability = self.availability.without_rows(rows)
+        corpus.index = replace(self.index, availability=corpus.availability)
+        return corpus
 
     @property
     def parts(self) -> tuple["ParallelCorpus", ...]:

@@ -1,5 +1,6 @@
 """Mixture: several corpora as one, where every batch comes from one of them."""
 
+import copy
 from collections.abc import Mapping, Sequence
 
 from hybrid_ir.data.corpus import KINDS, AllTexts, ParallelCorpus
@@ -96,6 +97,12 @@ class Mixture:
     def texts(self) -> AllTexts:
         """Returns the texts of all parts, for a tokenizer to train on."""
         return AllTexts(self.parts)
+
+    def with_parts(self, parts: Sequence[ParallelCorpus]) -> "Mixture":
+        """Returns the mixture with other parts in the same order, drawn as often as before."""
+        mixture = copy.copy(self)
+        mixture.parts = tuple(parts)
+        return mixture
 
 
 def _choose_languages(

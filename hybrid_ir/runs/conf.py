@@ -18,7 +18,7 @@ from hybrid_ir.system.environment import silence_libraries
 
 PACKAGE = Path(__file__).parents[1]
 # Files of a group that are no choice of their own.
-NO_OPTIONS = ("none", "default")
+NO_OPTIONS = ("none", "default", "by_corpus")
 
 
 def find_shipped_file(name: str) -> Path:

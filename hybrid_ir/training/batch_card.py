@@ -20,6 +20,7 @@ from hybrid_ir.data.overlap import BenchmarkTexts
 from hybrid_ir.data.row_streams import RowStreams
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.training.losses import RetrievalLoss, read_loss_options
+from hybrid_ir.training.validation import HELD_OUT_OF
 from hybrid_ir.types import Benchmark, PlannedBatch, Role
 
 COUNTED_BATCHES = 20_000  # batches; a longer run is judged by its first ones
@@ -29,7 +30,7 @@ SEARCHED_TEXTS = 5_000_000
 COLUMN_WIDTH = 6  # characters of a column of language pairs
 PART_COLUMNS = ("corpus", "pairs", "monolingual", "mixed", "all", "expected", "serves")
 TEXT_COLUMNS = ("corpus", "serves")
-LAST_STEP = "the last step"
+LAST_STEP = "nothing, as there is no validation: the last step is taken"
 NO_BENCHMARKS: Mapping[str, Benchmark | None] = MappingProxyType({})
 
 
@@ -199,7 +200,7 @@ def _measure_overlap(
         texts += sets * len(corpus.languages)
     overlap = {}
     for stage, benchmark in benchmarks.items():
-        if benchmark is None:
+        if benchmark is None or HELD_OUT_OF in benchmark.source.choices:
             continue
         shares = None
         if texts <= SEARCHED_TEXTS:

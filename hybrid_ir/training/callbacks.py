@@ -61,7 +61,8 @@ def describe_choice_of_checkpoint(trainer: Trainer) -> str:
     for callback in trainer.checkpoint_callbacks:
         monitor = getattr(callback, "monitor", None)
         if monitor is not None and validation is not None:
-            return f"{monitor} ({callback.mode}) on {validation.name}"
+            questions = len(set(validation.question_ids))
+            return f"{monitor} ({callback.mode}) on {validation.name}, {questions:,} questions"
     return LAST_STEP
 
 

@@ -129,6 +129,12 @@ class RetrievalData(LightningDataModule):
                 f"data.texts_per_chunk={texts_per_chunk} must be at least 1, and "
                 f"data.num_workers={num_workers} at least 0"
             )
+        for stage, benchmark in (("validation", validation), ("test", test)):
+            if not isinstance(benchmark, Benchmark | None):
+                raise ValueError(
+                    f"{stage}={benchmark!r} is no Benchmark (by_corpus is for benchmark@validation "
+                    "alone)"
+                )
         if sampler is not None:
             require_enough_negatives(sampler.corpus, hard_negatives)
         self.sampler = sampler
