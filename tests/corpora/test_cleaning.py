@@ -40,7 +40,7 @@ def test_the_real_overlap_of_mlqa_r_and_xquad_r_is_left_out(tmp_path, arguments,
 @pytest.mark.parametrize(
     ("choice", "problem"),
     [
-        ("against=[nothing]", "against=nothing must be one of"),
+        ("against=[xquad_r]", "against is given twice"),
         ("near=3", "near=3 is a similarity"),
         ("duplicates=all", "duplicates=all must be"),
     ],
@@ -49,3 +49,9 @@ def test_wrong_choices_of_cleaning_are_refused(tmp_path, arguments, choice, prob
     with pytest.raises(ValueError, match=problem):
         data.main([*arguments, choice])
     assert not (tmp_path / "clean").exists()
+
+
+def test_an_unknown_benchmark_of_cleaning_is_refused(tmp_path, arguments):
+    others = [argument for argument in arguments if not argument.startswith("against=")]
+    with pytest.raises(ValueError, match="against=nothing must be one of"):
+        data.main([*others, "against=[nothing]"])

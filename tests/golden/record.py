@@ -10,6 +10,7 @@ conf/, the command line, the files on disk, and a few public names.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import math
@@ -36,6 +37,11 @@ from safetensors.torch import save_file
 import hybrid_ir
 from hybrid_ir import Retriever
 from tests.golden import made_data
+
+with contextlib.suppress(ImportError):  # A checkout from before resolvers has no such module.
+    from hybrid_ir.runs.conf import prepare_hydra
+
+    prepare_hydra()
 
 CHECKOUT = Path(hybrid_ir.__file__).parents[1]
 GOLDEN = Path(__file__).with_name("golden.json")
