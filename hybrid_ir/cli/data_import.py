@@ -65,3 +65,7 @@ def print_import(folder: str, corpus: ParallelCorpus) -> None:
         "measure it with benchmark=beir_folder benchmark.folder=YOURS, or benchmark=xquad_r; "
         "by default that is cldr_facts"
     )
+    print(
+        "while training it is watched by questions that are held out of it, or by another "
+        "benchmark with benchmark@validation=NAME"
+    )

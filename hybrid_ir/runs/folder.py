@@ -17,7 +17,15 @@ from hybrid_ir.files.atomic import SCRATCH_PREFIX, write_text_atomically
 from hybrid_ir.system.environment import PACKAGES, get_installed_version, read_git_state
 
 # What every run writes into its folder before it builds anything.
-START_FILES = {".hydra", ".lock", "config.yaml", "train.log", "versions.json", "wandb_id"}
+START_FILES = {
+    ".hydra",
+    ".lock",
+    "config.yaml",
+    "content.json",
+    "train.log",
+    "versions.json",
+    "wandb_id",
+}
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:

@@ -83,9 +83,11 @@ class RunSession:
         """
         if self.weights_from is None:
             return
-        step = load_encoder_weights(Path(self.weights_from), encoder)
+        step, differences = load_encoder_weights(Path(self.weights_from), encoder)
         if rank_zero_only.rank == 0 and self.resume_from is None:
             print(f"starts from the weights of {self.weights_from}, step {step}")
+            if differences:
+                print(f"they were trained with {'; '.join(differences)}")
 
     def require_same_content(self, data: RetrievalData, corpus: Corpus, encoder: BiEncoder) -> None:
         """Compares what the run reads with what it read before, and says if it is complete.

@@ -100,7 +100,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def load_encoder_weights(file: Path, encoder: BiEncoder) -> int:
+def load_encoder_weights(file: Path, encoder: BiEncoder) -> tuple[int, list[str]]:
     """Gives an encoder the weights of a checkpoint, and takes nothing else from it.
 
     The temperature, the optimiser and its schedule are those of the config. How texts are read
@@ -111,7 +111,7 @@ def load_encoder_weights(file: Path, encoder: BiEncoder) -> int:
         encoder: gets the weights.
 
     Returns:
-        The step of the checkpoint.
+        The step of the checkpoint, and how its run read texts otherwise than the encoder does.
 
     Raises:
         ValueError: the file is damaged, or of another encoder.
@@ -129,7 +129,8 @@ def load_encoder_weights(file: Path, encoder: BiEncoder) -> int:
         weights=encoder.state_dict(),
     )
     encoder.load_state_dict(weights)
-    return checkpoint["global_step"]
+    differences = _compare_reading(checkpoint, encoder.describe_reading())
+    return checkpoint["global_step"], differences
 
 
 def require_disk_space(folder: Path, module: nn.Module) -> None:
@@ -251,10 +252,7 @@ def require_same_encoder(
             f"{tokenizer_canary}): use the model, corpus and library versions of its run, see its "
             "config.yaml and versions.json"
         )
-    differences = []
-    for key, value in checkpoint.get("reading", reading).items():
-        if reading.get(key) != value:
-            differences.append(f"{key} {value!r}, here {reading.get(key)!r}")
+    differences = _compare_reading(checkpoint, reading)
     saved_weights = checkpoint.get("state_dict", weights)
     for name in sorted(saved_weights.keys() | weights.keys()):
         saved_shape = _describe_shape(saved_weights, name)
@@ -267,6 +265,15 @@ def require_same_encoder(
             f"{'; '.join(differences[:LISTED_DIFFERENCES])}. Give the model of its run, see its "
             "config.yaml"
         )
+
+
+def _compare_reading(checkpoint: dict[str, Any], reading: dict[str, str]) -> list[str]:
+    """Returns what differs in how the run of a checkpoint read texts, from a present encoder."""
+    differences = []
+    for key, value in checkpoint.get("reading", reading).items():
+        if reading.get(key) != value:
+            differences.append(f"{key} {value!r}, here {reading.get(key)!r}")
+    return differences
 
 
 def _describe_shape(weights: dict[str, torch.Tensor], name: str) -> str:
