@@ -130,7 +130,7 @@ class RetrievalData(LightningDataModule):
                 f"data.num_workers={num_workers} at least 0"
             )
         for stage, benchmark in (("validation", validation), ("test", test)):
-            if not isinstance(benchmark, Benchmark | None):
+            if benchmark is not None and not hasattr(benchmark, "relevant"):
                 raise ValueError(
                     f"{stage}={benchmark!r} is no Benchmark (by_corpus is for benchmark@validation "
                     "alone)"

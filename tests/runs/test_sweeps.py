@@ -317,7 +317,8 @@ def test_several_machines_need_a_launcher_of_a_cluster():
     ("rows", "objective"),
     [
         ([{"val/loss": 2, "val/map": 1}, {"val/loss": 1, "val/map": 3}, {"val/loss": 4}], 3),
-        ([{"val/loss": 1, "val/map": 1}, {"val/loss": 1, "val/map": 2}], 2),
+        # Of equal losses the first is kept as best.ckpt.
+        ([{"val/loss": 1, "val/map": 1}, {"val/loss": 1, "val/map": 2}], 1),
         ([{"val/map": 5}, {"val/map": 4}], 4),
         ([{"val/loss": 1}], None),
     ],
@@ -326,6 +327,13 @@ def test_the_objective_is_that_of_the_best_validation(tmp_path, rows, objective)
     lines = [json.dumps(row) for row in rows]
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
     assert read_objective(tmp_path, "val/map") == objective
+
+
+@pytest.mark.parametrize(("mode", "objective"), [("min", 7), ("max", 8)])
+def test_the_objective_is_where_the_monitor_of_the_run_was_best(tmp_path, mode, objective):
+    rows = [{"score": 1, "val/map": 7, "val/loss": 2}, {"score": 3, "val/map": 8, "val/loss": 2}]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    assert read_objective(tmp_path, "val/map", monitor="score", mode=mode) == objective
 
 
 def test_a_sweep_of_another_launcher_has_a_table_in_the_order_of_its_jobs(tmp_path, capsys):
