@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from hybrid_ir.data.code_switching import CodeSwitching
 from hybrid_ir.data.content_ids import hash_text
 from hybrid_ir.data.corpus import Texts
+from hybrid_ir.data.known_positives import expand_ranges
 from hybrid_ir.data.labels import Labels
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.model.token_store import RaggedTokens, TokenStore, concatenate_tokens
@@ -86,6 +87,8 @@ class PlannedBatches(Dataset):
                 "passage": self._tokenise("passage", part.passages, cache),
             }
             self.stores.append(stores_of_part)
+            # Read here, so that no worker process makes a list of its own for a corpus without.
+            _ = part.index.positives.keys
 
     def _tokenise(self, role: Role, texts: Texts, cache: Path) -> list[TokenStore]:
         """Returns the tokens of all texts of one role by the number of their language."""
@@ -206,13 +209,94 @@ def select_passages(
     )
     content_GM = np.asarray(part.index.content_N[passages_GM], np.int64)
     content_GM[:, 1:][empty_GK] = -1
+    text_N = np.array(_hash_passages(part, plan, passages_GM), np.int64)
     query_content_G = np.asarray(part.index.query_content_N[query_ids], np.int64)
+    known_2E, is_known_text_E = _find_known_positives(
+        part, plan, query_content_G, passages_GM, content_GM, text_N
+    )
     labels = Labels(
         query_G=torch.from_numpy(query_content_G),
         content_N=torch.from_numpy(content_GM.reshape(-1)),
-        text_N=torch.tensor(_hash_passages(part, plan, passages_GM), dtype=torch.long),
+        text_N=torch.from_numpy(text_N),
+        known_2E=torch.from_numpy(known_2E),
+        is_known_text_E=torch.from_numpy(is_known_text_E),
     )
     return passages_GM, labels
+
+
+def _find_known_positives(
+    part: CorpusPart,
+    plan: PlannedBatch,
+    query_content_G: np.ndarray,
+    passages_GM: np.ndarray,
+    content_GM: np.ndarray,
+    text_N: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the passages of a batch that other pairs of the corpus name as positives of a query.
+
+    Returns:
+        Numbers of a query and of a passage (2, E), and whether they count by text (E): see Labels.
+    """
+    positives = part.index.positives
+    query_places, positive_ids = positives.find_passages(query_content_G)
+    # Each passage of the batch that has the content of such a positive, by sorted contents.
+    content_N = content_GM.reshape(-1)
+    order_N = np.argsort(content_N, kind="stable")
+    sorted_content_N = content_N[order_N]
+    positive_contents = np.asarray(part.index.content_N[positive_ids], np.int64)
+    starts = np.searchsorted(sorted_content_N, positive_contents, "left")
+    ends = np.searchsorted(sorted_content_N, positive_contents, "right")
+    rows_T = np.repeat(query_places, ends - starts)
+    ids_T = np.repeat(positive_ids, ends - starts)
+    columns_T = order_N[expand_ranges(starts, ends)]
+    is_other_T = columns_T != rows_T * passages_GM.shape[1]
+    rows_T = rows_T[is_other_T]
+    ids_T = ids_T[is_other_T]
+    columns_T = columns_T[is_other_T]
+
+    is_text_T = _compare_texts(part, plan, rows_T, columns_T, ids_T, passages_GM, content_N, text_N)
+    # Several positives of a query may have the content of one passage.
+    cells_E, cell_T = np.unique(rows_T * len(content_N) + columns_T, return_inverse=True)
+    is_text_E = np.zeros(len(cells_E), bool)
+    is_text_E[cell_T[is_text_T]] = True
+    return np.stack([cells_E // len(content_N), cells_E % len(content_N)]), is_text_E
+
+
+def _compare_texts(
+    part: CorpusPart,
+    plan: PlannedBatch,
+    rows_T: np.ndarray,
+    columns_T: np.ndarray,
+    ids_T: np.ndarray,
+    passages_GM: np.ndarray,
+    content_N: np.ndarray,
+    text_N: np.ndarray,
+) -> np.ndarray:
+    """Returns whether passages of a batch have the text of a positive in their language (T).
+
+    The positive of the example in another language than the example shows it is not counted.
+
+    Args:
+        part: the part of the corpus that the batch comes from.
+        plan: the batch.
+        rows_T: number of the example.
+        columns_T: number of the passage in the batch.
+        ids_T: id of a positive of the example's query, with the content of the passage.
+        passages_GM: ids of the passages of the batch.
+        content_N: their content ids.
+        text_N: hashes of their texts.
+    """
+    columns = passages_GM.shape[1]
+    texts, languages_G = get_side(part, plan, "passage")
+    is_text_T = ids_T == passages_GM.reshape(-1)[columns_T]
+    for place in np.flatnonzero(~is_text_T):
+        column = columns_T[place]
+        text = texts[languages_G[column // columns]][ids_T[place]]
+        is_text_T[place] = text is not None and hash_text(text) == text_N[column]
+    numbers_T = plan.passage_languages[columns_T // columns]
+    is_other_language_T = numbers_T != plan.passage_languages[rows_T]
+    is_same_content_T = content_N[columns_T] == content_N[rows_T * columns]
+    return is_text_T & ~(is_same_content_T & is_other_language_T)
 
 
 def _hash_passages(part: CorpusPart, plan: PlannedBatch, passages_GM: np.ndarray) -> list[int]:
@@ -229,6 +313,8 @@ def choose_hard_negatives(
     part: CorpusPart, plan: PlannedBatch, count: int, seed: int
 ) -> np.ndarray:
     """Draws distinct hard negatives for each example, in the language of its positive.
+
+    A candidate that says the same as a known positive of the query is not drawn.
 
     Args:
         part: the part of the corpus that the batch comes from.
@@ -249,7 +335,9 @@ def choose_hard_negatives(
     )
     languages_G1 = plan.passage_languages[:, None]
     has_text_GC = part.index.passage_languages.has(candidates_GC, languages_G1)
-    usable_GC = (candidates_GC >= 0) & has_text_GC
+    pairs_G2 = np.asarray(part.pairs[plan.pairs], np.int64)
+    is_positive_GC = part.index.positives.mark_positives(pairs_G2, candidates_GC)
+    usable_GC = (candidates_GC >= 0) & has_text_GC & ~is_positive_GC
     rng = np.random.default_rng([seed, RandomStream.NEGATIVES, plan.step])
     random_GC = rng.random(candidates_GC.shape)
     # Usable candidates come first, in random order.
