@@ -209,94 +209,80 @@ def select_passages(
     )
     content_GM = np.asarray(part.index.content_N[passages_GM], np.int64)
     content_GM[:, 1:][empty_GK] = -1
-    text_N = np.array(_hash_passages(part, plan, passages_GM), np.int64)
     query_content_G = np.asarray(part.index.query_content_N[query_ids], np.int64)
-    known_2E, is_known_text_E = _find_known_positives(
-        part, plan, query_content_G, passages_GM, content_GM, text_N
-    )
     labels = Labels(
         query_G=torch.from_numpy(query_content_G),
         content_N=torch.from_numpy(content_GM.reshape(-1)),
-        text_N=torch.from_numpy(text_N),
-        known_2E=torch.from_numpy(known_2E),
-        is_known_text_E=torch.from_numpy(is_known_text_E),
+        text_N=torch.tensor(_hash_passages(part, plan, passages_GM), dtype=torch.long),
     )
-    return passages_GM, labels
+    return passages_GM, _add_known_positives(labels, part, plan, passages_GM)
 
 
-def _find_known_positives(
-    part: CorpusPart,
-    plan: PlannedBatch,
-    query_content_G: np.ndarray,
-    passages_GM: np.ndarray,
-    content_GM: np.ndarray,
-    text_N: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the passages of a batch that other pairs of the corpus name as positives of a query.
-
-    Returns:
-        Numbers of a query and of a passage (2, E), and whether they count by text (E): see Labels.
-    """
-    positives = part.index.positives
-    query_places, positive_ids = positives.find_passages(query_content_G)
-    # Each passage of the batch that has the content of such a positive, by sorted contents.
-    content_N = content_GM.reshape(-1)
+def _add_known_positives(
+    labels: Labels, part: CorpusPart, plan: PlannedBatch, passages_GM: np.ndarray
+) -> Labels:
+    """Returns labels that tell which passages answer a query by any pair of the corpus."""
+    query_places, positive_ids = part.index.positives.find_passages(labels.query_G.numpy())
+    if not len(positive_ids):
+        return labels
+    # Every passage of the batch that has the content of such a positive.
+    content_N = labels.content_N.numpy()
     order_N = np.argsort(content_N, kind="stable")
-    sorted_content_N = content_N[order_N]
     positive_contents = np.asarray(part.index.content_N[positive_ids], np.int64)
-    starts = np.searchsorted(sorted_content_N, positive_contents, "left")
-    ends = np.searchsorted(sorted_content_N, positive_contents, "right")
+    starts = np.searchsorted(content_N[order_N], positive_contents, "left")
+    ends = np.searchsorted(content_N[order_N], positive_contents, "right")
     rows_T = np.repeat(query_places, ends - starts)
     ids_T = np.repeat(positive_ids, ends - starts)
     columns_T = order_N[expand_ranges(starts, ends)]
-    is_other_T = columns_T != rows_T * passages_GM.shape[1]
-    rows_T = rows_T[is_other_T]
-    ids_T = ids_T[is_other_T]
-    columns_T = columns_T[is_other_T]
-
-    is_text_T = _compare_texts(part, plan, rows_T, columns_T, ids_T, passages_GM, content_N, text_N)
+    is_own_T = columns_T == rows_T * labels.columns
+    cells_T = (rows_T * len(content_N) + columns_T)[~is_own_T]
+    is_text_T = _compare_texts(labels, part, plan, passages_GM, cells_T, ids_T[~is_own_T])
     # Several positives of a query may have the content of one passage.
-    cells_E, cell_T = np.unique(rows_T * len(content_N) + columns_T, return_inverse=True)
+    cells_E, cell_T = np.unique(cells_T, return_inverse=True)
     is_text_E = np.zeros(len(cells_E), bool)
     is_text_E[cell_T[is_text_T]] = True
-    return np.stack([cells_E // len(content_N), cells_E % len(content_N)]), is_text_E
+    known_2E = np.stack([cells_E // len(content_N), cells_E % len(content_N)])
+    return replace(
+        labels, known_2E=torch.from_numpy(known_2E), is_known_text_E=torch.from_numpy(is_text_E)
+    )
 
 
 def _compare_texts(
+    labels: Labels,
     part: CorpusPart,
     plan: PlannedBatch,
-    rows_T: np.ndarray,
-    columns_T: np.ndarray,
-    ids_T: np.ndarray,
     passages_GM: np.ndarray,
-    content_N: np.ndarray,
-    text_N: np.ndarray,
+    cells_T: np.ndarray,
+    ids_T: np.ndarray,
 ) -> np.ndarray:
     """Returns whether passages of a batch have the text of a positive in their language (T).
 
-    The positive of the example in another language than the example shows it is not counted.
+    The positive of an example in another language than the example shows it in does not count. A
+    passage that is a known positive itself needs no comparison.
 
     Args:
+        labels: of the batch.
         part: the part of the corpus that the batch comes from.
         plan: the batch.
-        rows_T: number of the example.
-        columns_T: number of the passage in the batch.
-        ids_T: id of a positive of the example's query, with the content of the passage.
         passages_GM: ids of the passages of the batch.
-        content_N: their content ids.
-        text_N: hashes of their texts.
+        cells_T: number of an example * N + number of a passage.
+        ids_T: id of a positive of the example's query that has the content of the passage.
     """
-    columns = passages_GM.shape[1]
-    texts, languages_G = get_side(part, plan, "passage")
+    content_N = labels.content_N.numpy()
+    text_N = labels.text_N.numpy()
+    rows_T = cells_T // len(content_N)
+    columns_T = cells_T % len(content_N)
+    languages_T = plan.passage_languages[columns_T // labels.columns]
+    is_other_language_T = languages_T != plan.passage_languages[rows_T]
+    is_same_content_T = content_N[columns_T] == content_N[rows_T * labels.columns]
+    is_translation_T = is_same_content_T & is_other_language_T
+
     is_text_T = ids_T == passages_GM.reshape(-1)[columns_T]
-    for place in np.flatnonzero(~is_text_T):
-        column = columns_T[place]
-        text = texts[languages_G[column // columns]][ids_T[place]]
-        is_text_T[place] = text is not None and hash_text(text) == text_N[column]
-    numbers_T = plan.passage_languages[columns_T // columns]
-    is_other_language_T = numbers_T != plan.passage_languages[rows_T]
-    is_same_content_T = content_N[columns_T] == content_N[rows_T * columns]
-    return is_text_T & ~(is_same_content_T & is_other_language_T)
+    is_open_T = ~is_translation_T & ~np.isin(cells_T, cells_T[is_text_T])
+    for place in np.flatnonzero(is_open_T):
+        text = part.passages[part.languages[languages_T[place]]][ids_T[place]]
+        is_text_T[place] = text is not None and hash_text(text) == text_N[columns_T[place]]
+    return is_text_T & ~is_translation_T
 
 
 def _hash_passages(part: CorpusPart, plan: PlannedBatch, passages_GM: np.ndarray) -> list[int]:

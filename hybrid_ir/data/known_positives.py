@@ -112,7 +112,9 @@ def _list_keys(pairs: np.ndarray, query_content_N: np.ndarray, passages: int) ->
     keys = query_contents_P[rows].astype(np.int64) * passages
     keys += pairs[rows, 1]
     keys.sort()
-    keys = keys[np.diff(keys, prepend=-1) > 0]
+    is_first = np.ones(len(keys), bool)
+    is_first[1:] = keys[1:] != keys[:-1]
+    keys = keys[is_first]
     # A query whose pairs all have one passage is dropped again.
     queries = keys // passages
     is_same_as_next = queries[1:] == queries[:-1]
