@@ -64,8 +64,9 @@ class KnownPositives:
             passages (E).
         """
         first_keys_Q = np.asarray(query_contents_Q, np.int64) * len(self.content_N)
-        starts_Q = np.searchsorted(self.keys, first_keys_Q)
-        ends_Q = np.searchsorted(self.keys, first_keys_Q + len(self.content_N))
+        # Both ends of a query one after the other: they lie on one page of the file.
+        limits_Q2 = np.stack([first_keys_Q, first_keys_Q + len(self.content_N)], axis=1)
+        starts_Q, ends_Q = np.searchsorted(self.keys, limits_Q2).T
         places_E = np.repeat(np.arange(len(first_keys_Q)), ends_Q - starts_Q)
         keys_E = self.keys[expand_ranges(starts_Q, ends_Q)]
         return places_E, keys_E - first_keys_Q[places_E]

@@ -287,6 +287,17 @@ def test_exact_knows_the_texts_of_other_positives_in_their_language():
         assert everything == [False, True, True, True]
 
 
+def test_a_positive_that_a_language_lacks_has_no_text_there():
+    """Passages 0 and 1 have one text in "a"; passage 0, an answer to query 0, is not in "b"."""
+    passages = {"a": ["same", "same", "third"], "b": [None, "second", "third b"]}
+    queries = {"a": ["q0", "q1"], "b": ["r0", "r1"]}
+    corpus = ParallelCorpus(queries, passages, np.array([[0, 0], [0, 2], [1, 1]]), SOURCE)
+    ones = np.ones(2, int)
+    _, labels = select_passages(corpus, PlannedBatch(0, True, np.array([1, 2]), ones, ones), 0, 0)
+    assert mark_false_negatives(labels, 2, "translations")[0].tolist() == [False, True]
+    assert mark_false_negatives(labels, 2, "exact")[0].tolist() == [False, False]
+
+
 def test_a_query_in_another_language_or_asked_again_has_the_same_positives():
     """Queries 0 and 1 are equal in "b", so they are one query with two passages."""
     queries = {"a": ["q0", "q1", "q2"], "b": ["same", "same", "other"]}
