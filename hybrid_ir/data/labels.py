@@ -22,8 +22,8 @@ class Labels:
         content_N: content id of each passage, -1 for an empty slot of a hard negative.
         text_N: hash of the text of each passage, which is another one in every language.
         first: number of the first query of this process.
-        known_2E: numbers of a query and of a passage that the corpus pairs with it, or of one with
-            the same content. The query's own positive, and what it alone tells, may be missing.
+        known_2E: numbers of a query and of a passage that is a known positive of it, by any pair of
+            the corpus. Those that the ids above show already may be missing.
         is_known_text_E: whether the passage has the very text of such a positive, in the language
             that the batch shows it in. A translation of the query's own positive does not count.
     """
