@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from hybrid_ir.data.code_switching import CodeSwitching
 from hybrid_ir.data.content_ids import hash_text
 from hybrid_ir.data.corpus import Texts
-from hybrid_ir.data.known_positives import expand_ranges
+from hybrid_ir.data.known_positives import pair_equal_values
 from hybrid_ir.data.labels import Labels
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.model.token_store import RaggedTokens, TokenStore, concatenate_tokens
@@ -222,18 +222,17 @@ def _add_known_positives(
     labels: Labels, part: CorpusPart, plan: PlannedBatch, passages_GM: np.ndarray
 ) -> Labels:
     """Returns labels that tell which passages answer a query by any pair of the corpus."""
-    query_places, positive_ids = part.index.positives.find_passages(labels.query_G.numpy())
-    if not len(positive_ids):
+    query_contents_Q, query_of_row_G = np.unique(labels.query_G.numpy(), return_inverse=True)
+    queries_E, positive_ids_E = part.index.positives.find_passages(query_contents_Q)
+    if not len(positive_ids_E):
         return labels
-    # Every passage of the batch that has the content of such a positive.
+    # Every passage of the batch that has the content of such a positive, for each query with it.
     content_N = labels.content_N.numpy()
-    order_N = np.argsort(content_N, kind="stable")
-    positive_contents = np.asarray(part.index.content_N[positive_ids], np.int64)
-    starts = np.searchsorted(content_N[order_N], positive_contents, "left")
-    ends = np.searchsorted(content_N[order_N], positive_contents, "right")
-    rows_T = np.repeat(query_places, ends - starts)
-    ids_T = np.repeat(positive_ids, ends - starts)
-    columns_T = order_N[expand_ranges(starts, ends)]
+    positive_contents_E = np.asarray(part.index.content_N[positive_ids_E], np.int64)
+    entries, columns = pair_equal_values(positive_contents_E, content_N)
+    matches_T, rows_T = pair_equal_values(queries_E[entries], query_of_row_G)
+    ids_T = positive_ids_E[entries[matches_T]]
+    columns_T = columns[matches_T]
     is_own_T = columns_T == rows_T * labels.columns
     cells_T = (rows_T * len(content_N) + columns_T)[~is_own_T]
     is_text_T = _compare_texts(labels, part, plan, passages_GM, cells_T, ids_T[~is_own_T])

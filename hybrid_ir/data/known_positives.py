@@ -1,7 +1,7 @@
 """Which passages are known to answer a query: those of all its pairs in a corpus."""
 
 # P pairs, N passage ids, Q queries, C candidates of a pair, E listed combinations of a query and a
-# passage, T places in ranges
+# passage, X and Y values of two arrays, T pairs of equal ones or numbers of ranges
 
 from functools import cached_property
 from pathlib import Path
@@ -68,7 +68,7 @@ class KnownPositives:
         limits_Q2 = np.stack([first_keys_Q, first_keys_Q + len(self.content_N)], axis=1)
         starts_Q, ends_Q = np.searchsorted(self.keys, limits_Q2).T
         places_E = np.repeat(np.arange(len(first_keys_Q)), ends_Q - starts_Q)
-        keys_E = self.keys[expand_ranges(starts_Q, ends_Q)]
+        keys_E = self.keys[_expand_ranges(starts_Q, ends_Q)]
         return places_E, keys_E - first_keys_Q[places_E]
 
     def mark_positives(self, pairs_P2: np.ndarray, candidates_PC: np.ndarray) -> np.ndarray:
@@ -97,7 +97,20 @@ class KnownPositives:
         return np.asarray(self.content_N[passages], np.int64)
 
 
-def expand_ranges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+def pair_equal_values(values_X: np.ndarray, others_Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs every value with every equal one of another array.
+
+    Returns:
+        Their places in `values_X` and in `others_Y`, in ascending order of the first (T).
+    """
+    order_Y = np.argsort(others_Y, kind="stable")
+    starts_X = np.searchsorted(others_Y[order_Y], values_X, "left")
+    ends_X = np.searchsorted(others_Y[order_Y], values_X, "right")
+    places_T = np.repeat(np.arange(len(values_X)), ends_X - starts_X)
+    return places_T, order_Y[_expand_ranges(starts_X, ends_X)]
+
+
+def _expand_ranges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Returns the numbers of all ranges from a start to before its end, one range after another."""
     counts = ends - starts
     ends_in_result = np.cumsum(counts)
