@@ -129,9 +129,6 @@ class HardNegativeMiner:
         self.languages = languages
         self.margin = margin
         self.pairs = np.asarray(corpus.pairs, np.int64)
-        self.positive_contents = group_positives(
-            corpus.query_content[corpus.pairs[:, 0]], corpus.content[corpus.pairs[:, 1]]
-        )
         self._pairs_by_query = np.argsort(self.pairs[:, 0], kind="stable")
         self._ordered_query_ids = self.pairs[self._pairs_by_query, 0]
         self._best_ids_PK = np.full((len(self.pairs), count), -1)
@@ -204,12 +201,8 @@ class HardNegativeMiner:
         self, rows: np.ndarray, ids_PD: np.ndarray, scores_PD: np.ndarray, limits_P: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Chooses hard negatives of some pairs from candidates; returns ids and scores (P, K)."""
-        is_positive = []
-        for row, ids_D in zip(rows, ids_PD, strict=True):
-            question = int(self.corpus.query_content[self.pairs[row, 0]])
-            positives = self.positive_contents[question]
-            is_positive.append(np.isin(self.corpus.content[ids_D], positives))
-        is_allowed_PD = ~np.array(is_positive) & (scores_PD <= limits_P[:, None])
+        is_positive_PD = self.corpus.index.positives.mark_positives(self.pairs[rows], ids_PD)
+        is_allowed_PD = ~is_positive_PD & (scores_PD <= limits_P[:, None])
         return select_hard_negatives(
             ids_PD, scores_PD, is_allowed_PD, self.corpus.content, self.count
         )
@@ -275,16 +268,6 @@ def select_hard_negatives(
     ids_QK = np.where(is_there_QK, np.take_along_axis(ids_QD, places_QK, 1), -1)
     scores_QK = np.where(is_there_QK, np.take_along_axis(scores_QD, places_QK, 1), -np.inf)
     return ids_QK, scores_QK
-
-
-def group_positives(
-    query_content_P: np.ndarray, passage_content_P: np.ndarray
-) -> dict[int, np.ndarray]:
-    """Groups the content ids of passages by the content id of the question that they answer."""
-    order = np.argsort(query_content_P, kind="stable")
-    questions, first = np.unique(query_content_P[order], return_index=True)
-    groups = np.split(passage_content_P[order], first[1:])
-    return dict(zip(questions.tolist(), groups, strict=True))
 
 
 def find_usable_negatives(corpus: ParallelCorpus, negatives_PK: np.ndarray) -> np.ndarray:

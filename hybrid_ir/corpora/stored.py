@@ -4,6 +4,8 @@
 - `query-LL.arrow` and `passage-LL.arrow` hold the texts of a language by id, null for none.
 - `pairs.npy` holds the ids of query and passage of each pair.
 - `negative_ids.npy` and `negative_starts.npy` hold hard negatives (see `HardNegatives`).
+- `positives.npy` lists the passages of queries that have several (see `KnownPositives`). A folder
+  that was written before there was this file is read as well: the list is then made in memory.
 - The other arrays hold what follows from the texts (see `CorpusIndex`).
 
 `CorpusWriter` writes such a folder.
@@ -26,6 +28,7 @@ from hybrid_ir.corpora.writing import CARD, VERSION, CorpusWriter, hash_build_ke
 from hybrid_ir.data.availability import Availability, LanguageSets, unpack_language_bits
 from hybrid_ir.data.corpus import CorpusIndex, ParallelCorpus
 from hybrid_ir.data.hard_negatives import HardNegatives
+from hybrid_ir.data.known_positives import POSITIVES, KnownPositives
 from hybrid_ir.files.arrow_texts import DiskTexts
 from hybrid_ir.types import Source
 
@@ -43,7 +46,7 @@ def load_corpus_folder(folder: str | Path) -> ParallelCorpus:
         queries[language] = _load_texts(folder, "query", language, card)
         passages[language] = _load_texts(folder, "passage", language, card)
     pairs = _load_array(folder, "pairs")
-    index = _load_index(folder, len(card["languages"]), len(pairs))
+    index = _load_index(folder, card, pairs)
     negatives = None
     if card["most_negatives"]:
         negatives = HardNegatives(
@@ -173,20 +176,25 @@ def _require_complete(folder: Path, card: Mapping[str, Any]) -> None:
         )
 
 
-def _load_index(folder: Path, languages: int, pairs: int) -> CorpusIndex:
+def _load_index(folder: Path, card: Mapping[str, Any], pairs: np.ndarray) -> CorpusIndex:
+    languages = len(card["languages"])
+    query_content_N = _load_array(folder, "query_content")
+    content_N = _load_array(folder, "content")
+    positives_path = folder / POSITIVES if POSITIVES in card["files"] else None
     run_sets_R2C = _load_array(folder, "run_languages")
     availability = Availability(
         np.array(_load_array(folder, "runs")),
         unpack_language_bits(run_sets_R2C[:, 0], languages),
         unpack_language_bits(run_sets_R2C[:, 1], languages),
-        pairs,
+        len(pairs),
     )
     return CorpusIndex(
         LanguageSets(_load_array(folder, "query_languages"), np.arange(languages)),
         LanguageSets(_load_array(folder, "passage_languages"), np.arange(languages)),
         availability,
-        _load_array(folder, "query_content"),
-        _load_array(folder, "content"),
+        query_content_N,
+        content_N,
+        KnownPositives(pairs, query_content_N, content_N, positives_path),
     )
 
 

@@ -25,6 +25,7 @@ from hybrid_ir.corpora.text_columns import (
 from hybrid_ir.data.availability import Availability, order_by_languages
 from hybrid_ir.data.content_ids import assign_content_ids
 from hybrid_ir.data.hard_negatives import HardNegatives, narrow_ids
+from hybrid_ir.data.known_positives import POSITIVES, KnownPositives
 from hybrid_ir.files.atomic import flush_to_disk, write_text_atomically
 from hybrid_ir.files.checksums import compute_sha256
 from hybrid_ir.files.records import ROLES
@@ -35,6 +36,7 @@ VERSION = 2  # of the format of the folder
 CARD = "corpus.json"
 KEY = "build.key"
 LARGE = 500_000  # texts from which a progress bar is worth its line
+NEGATIVES_PER_BLOCK = 1 << 22  # places for hard negatives that are compared together
 
 
 def hash_build_key(key: Mapping[str, Any]) -> str:
@@ -183,6 +185,9 @@ class CorpusWriter:
     ) -> None:
         """Writes what follows from the texts, and moves the corpus to its place.
 
+        Hard negatives that say the same as a passage of any pair of their query are left out, and
+        counted in the report.
+
         Args:
             source: where the data comes from.
             pairs: ids of query and passage of each pair (P, 2).
@@ -209,9 +214,16 @@ class CorpusWriter:
         self._save_array("query_content", narrow_ids(query_content_N))
         self._save_array("passage_languages", passage_sets_NC)
         self._save_array("content", narrow_ids(passage_content_N))
+        positives = KnownPositives(pairs, query_content_N, passage_content_N)
+        np.save(self.build_folder / POSITIVES, positives.keys)
         if negatives is None:
             negatives = np.empty((len(pairs), 0), np.int64)
-        hard_negatives = HardNegatives.from_array(negatives)
+        hard_negatives, dropped = drop_positives(
+            HardNegatives.from_array(negatives), pairs, positives
+        )
+        counts = dict(report or {})
+        if dropped:
+            counts["hard negatives left out that are a positive of their query"] = dropped
         if hard_negatives.shape[1]:
             self._save_negatives(hard_negatives, order_P, len(passage_content_N))
 
@@ -225,7 +237,7 @@ class CorpusWriter:
             "pairs": len(pairs),
             "most_negatives": hard_negatives.shape[1],
             "source": asdict(source),
-            "report": dict(report or {}),
+            "report": counts,
             "files": {name: (self.build_folder / name).stat().st_size for name in files},
             "sha256": {name: compute_sha256(self.build_folder / name) for name in files},
         }
@@ -290,3 +302,33 @@ class CorpusWriter:
                 path.unlink()
         os.rename(self.build_folder, self.folder)
         (self.folder / KEY).unlink(missing_ok=True)
+
+
+def drop_positives(
+    negatives: HardNegatives, pairs: np.ndarray, positives: KnownPositives
+) -> tuple[HardNegatives, int]:
+    """Leaves out hard negatives that are a known positive of the query of their pair.
+
+    Args:
+        negatives: of all pairs.
+        pairs: ids of query and passage of each pair (P, 2).
+        positives: of the corpus.
+
+    Returns:
+        The hard negatives that are left, and how many were left out.
+    """
+    size, most = negatives.shape
+    rows_per_block = NEGATIVES_PER_BLOCK // max(1, most) + 1
+    kept_ids = []
+    counts_P = np.zeros(size, np.int64)
+    for first in range(0, size, rows_per_block):
+        block = slice(first, first + rows_per_block)
+        ids_PK = negatives[block]
+        is_kept_PK = (ids_PK >= 0) & ~positives.mark_positives(pairs[block], ids_PK)
+        kept_ids.append(narrow_ids(ids_PK[is_kept_PK]))
+        counts_P[block] = is_kept_PK.sum(1)
+    dropped = len(negatives.ids) - int(counts_P.sum())
+    if not dropped:
+        return negatives, 0
+    starts = np.concatenate([[0], np.cumsum(counts_P)])
+    return HardNegatives(np.concatenate(kept_ids), starts), dropped

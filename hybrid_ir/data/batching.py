@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from hybrid_ir.data.code_switching import CodeSwitching
 from hybrid_ir.data.content_ids import hash_text
 from hybrid_ir.data.corpus import Texts
+from hybrid_ir.data.known_positives import pair_equal_values
 from hybrid_ir.data.labels import Labels
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.model.token_store import RaggedTokens, TokenStore, concatenate_tokens
@@ -86,6 +87,8 @@ class PlannedBatches(Dataset):
                 "passage": self._tokenise("passage", part.passages, cache),
             }
             self.stores.append(stores_of_part)
+            # Read here, so that no worker process makes a list of its own for a corpus without.
+            _ = part.index.positives.keys
 
     def _tokenise(self, role: Role, texts: Texts, cache: Path) -> list[TokenStore]:
         """Returns the tokens of all texts of one role by the number of their language."""
@@ -212,7 +215,73 @@ def select_passages(
         content_N=torch.from_numpy(content_GM.reshape(-1)),
         text_N=torch.tensor(_hash_passages(part, plan, passages_GM), dtype=torch.long),
     )
-    return passages_GM, labels
+    return passages_GM, _add_known_positives(labels, part, plan, passages_GM)
+
+
+def _add_known_positives(
+    labels: Labels, part: CorpusPart, plan: PlannedBatch, passages_GM: np.ndarray
+) -> Labels:
+    """Returns labels that tell which passages answer a query by any pair of the corpus."""
+    query_contents_Q, query_of_row_G = np.unique(labels.query_G.numpy(), return_inverse=True)
+    queries_E, positive_ids_E = part.index.positives.find_passages(query_contents_Q)
+    if not len(positive_ids_E):
+        return labels
+    # Every passage of the batch that has the content of such a positive, for each query with it.
+    content_N = labels.content_N.numpy()
+    positive_contents_E = np.asarray(part.index.content_N[positive_ids_E], np.int64)
+    entries, columns = pair_equal_values(positive_contents_E, content_N)
+    matches_T, rows_T = pair_equal_values(queries_E[entries], query_of_row_G)
+    ids_T = positive_ids_E[entries[matches_T]]
+    columns_T = columns[matches_T]
+    is_own_T = columns_T == rows_T * labels.columns
+    cells_T = (rows_T * len(content_N) + columns_T)[~is_own_T]
+    is_text_T = _compare_texts(labels, part, plan, passages_GM, cells_T, ids_T[~is_own_T])
+    # Several positives of a query may have the content of one passage.
+    cells_E, cell_T = np.unique(cells_T, return_inverse=True)
+    is_text_E = np.zeros(len(cells_E), bool)
+    is_text_E[cell_T[is_text_T]] = True
+    known_2E = np.stack([cells_E // len(content_N), cells_E % len(content_N)])
+    return replace(
+        labels, known_2E=torch.from_numpy(known_2E), is_known_text_E=torch.from_numpy(is_text_E)
+    )
+
+
+def _compare_texts(
+    labels: Labels,
+    part: CorpusPart,
+    plan: PlannedBatch,
+    passages_GM: np.ndarray,
+    cells_T: np.ndarray,
+    ids_T: np.ndarray,
+) -> np.ndarray:
+    """Returns whether passages of a batch have the text of a positive in their language (T).
+
+    The positive of an example in another language than the example shows it in does not count. A
+    passage that is a known positive itself needs no comparison.
+
+    Args:
+        labels: of the batch.
+        part: the part of the corpus that the batch comes from.
+        plan: the batch.
+        passages_GM: ids of the passages of the batch.
+        cells_T: number of an example * N + number of a passage.
+        ids_T: id of a positive of the example's query that has the content of the passage.
+    """
+    content_N = labels.content_N.numpy()
+    text_N = labels.text_N.numpy()
+    rows_T = cells_T // len(content_N)
+    columns_T = cells_T % len(content_N)
+    languages_T = plan.passage_languages[columns_T // labels.columns]
+    is_other_language_T = languages_T != plan.passage_languages[rows_T]
+    is_same_content_T = content_N[columns_T] == content_N[rows_T * labels.columns]
+    is_translation_T = is_same_content_T & is_other_language_T
+
+    is_text_T = ids_T == passages_GM.reshape(-1)[columns_T]
+    is_open_T = ~is_translation_T & ~np.isin(cells_T, cells_T[is_text_T])
+    for place in np.flatnonzero(is_open_T):
+        text = part.passages[part.languages[languages_T[place]]][ids_T[place]]
+        is_text_T[place] = text is not None and hash_text(text) == text_N[columns_T[place]]
+    return is_text_T & ~is_translation_T
 
 
 def _hash_passages(part: CorpusPart, plan: PlannedBatch, passages_GM: np.ndarray) -> list[int]:
@@ -229,6 +298,8 @@ def choose_hard_negatives(
     part: CorpusPart, plan: PlannedBatch, count: int, seed: int
 ) -> np.ndarray:
     """Draws distinct hard negatives for each example, in the language of its positive.
+
+    A candidate that says the same as a known positive of the query is not drawn.
 
     Args:
         part: the part of the corpus that the batch comes from.
@@ -249,7 +320,9 @@ def choose_hard_negatives(
     )
     languages_G1 = plan.passage_languages[:, None]
     has_text_GC = part.index.passage_languages.has(candidates_GC, languages_G1)
-    usable_GC = (candidates_GC >= 0) & has_text_GC
+    pairs_G2 = np.asarray(part.pairs[plan.pairs], np.int64)
+    is_positive_GC = part.index.positives.mark_positives(pairs_G2, candidates_GC)
+    usable_GC = (candidates_GC >= 0) & has_text_GC & ~is_positive_GC
     rng = np.random.default_rng([seed, RandomStream.NEGATIVES, plan.step])
     random_GC = rng.random(candidates_GC.shape)
     # Usable candidates come first, in random order.

@@ -12,6 +12,7 @@ import numpy as np
 from hybrid_ir.data.availability import Availability, LanguageSets
 from hybrid_ir.data.content_ids import assign_content_ids, hash_texts
 from hybrid_ir.data.hard_negatives import HardNegatives
+from hybrid_ir.data.known_positives import KnownPositives
 from hybrid_ir.data.row_streams import RowRuns
 from hybrid_ir.types import CorpusPart, Source
 
@@ -31,6 +32,7 @@ class CorpusIndex:
         availability: the languages of both sides of each pair.
         query_content_N: content id of each query, see `assign_content_ids`.
         content_N: content id of each passage.
+        positives: the passages of each query in all its pairs.
     """
 
     query_languages: LanguageSets
@@ -38,6 +40,7 @@ class CorpusIndex:
     availability: Availability
     query_content_N: np.ndarray
     content_N: np.ndarray
+    positives: KnownPositives
 
     @classmethod
     def from_texts(
@@ -51,12 +54,15 @@ class CorpusIndex:
             passage_languages.bits_NC[pairs[:, 1]],
             len(languages),
         )
+        query_content_N = assign_content_ids(map(hash_texts, queries.values()))
+        content_N = assign_content_ids(map(hash_texts, passages.values()))
         return cls(
             query_languages,
             passage_languages,
             availability,
-            query_content_N=assign_content_ids(map(hash_texts, queries.values())),
-            content_N=assign_content_ids(map(hash_texts, passages.values())),
+            query_content_N,
+            content_N,
+            KnownPositives(pairs, query_content_N, content_N),
         )
 
     def view(self, columns_L: np.ndarray) -> "CorpusIndex":
@@ -71,6 +77,7 @@ class CorpusIndex:
             self.availability.view(columns_L),
             self.query_content_N,
             self.content_N,
+            self.positives,
         )
 
 
@@ -80,7 +87,7 @@ class ParallelCorpus:
     A translation has the id of its original. `content[passage_id]` is equal for passages that share
     a text in some language, so neither a translation of the relevant passage nor a repeated passage
     is ever used as a negative. `query_content` does the same for queries: a question that was asked
-    twice has two relevant passages.
+    twice has two relevant passages. `index.positives` knows all relevant passages of a query.
 
     Args:
         queries: `queries[language][query_id]` is a text, or None where the language lacks it.

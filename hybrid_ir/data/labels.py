@@ -1,9 +1,9 @@
 """Which passages of a global batch must not count as negatives of a query."""
 
 # G queries of the global batch, N passages of it (one positive and K hard negatives per query),
-# B queries of one process
+# B queries of one process, E known positives among the passages of the batch
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -22,12 +22,18 @@ class Labels:
         content_N: content id of each passage, -1 for an empty slot of a hard negative.
         text_N: hash of the text of each passage, which is another one in every language.
         first: number of the first query of this process.
+        known_2E: numbers of a query and of a passage that is a known positive of it, by any pair of
+            the corpus. Those that the ids above show already may be missing.
+        is_known_text_E: whether the passage has the very text of such a positive, in the language
+            that the batch shows it in. A translation of the query's own positive does not count.
     """
 
     query_G: torch.Tensor
     content_N: torch.Tensor
     text_N: torch.Tensor
     first: int = 0
+    known_2E: torch.Tensor = field(default_factory=lambda: torch.empty(2, 0, dtype=torch.long))
+    is_known_text_E: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
 
     @property
     def columns(self) -> int:
@@ -41,6 +47,8 @@ class Labels:
             self.content_N.to(device, non_blocking=non_blocking),
             self.text_N.to(device, non_blocking=non_blocking),
             first=self.first,
+            known_2E=self.known_2E.to(device, non_blocking=non_blocking),
+            is_known_text_E=self.is_known_text_E.to(device, non_blocking=non_blocking),
         )
 
     def positives(self, queries: int) -> torch.Tensor:
@@ -96,9 +104,10 @@ def mark_false_negatives(labels: Labels, queries: int, mask: str) -> torch.Tenso
     Args:
         labels: of the global batch.
         queries: B, how many of its queries this process has.
-        mask: `translations` marks passages with the content of the positive, in any language;
-            `exact` marks only those with the very text of the positive; both also mark the
-            positives of other occurrences of the query. `none` marks nothing but empty slots.
+        mask: `translations` marks passages with the content of a known positive of the query, in
+            any language. `exact` marks those with the very text of a known positive in their
+            language, and leaves translations of the query's own positive as negatives. Both mark
+            the positives of other occurrences of the query. `none` marks nothing but empty slots.
 
     Returns:
         Booleans; the query's own positive is never marked.
@@ -112,6 +121,13 @@ def mark_false_negatives(labels: Labels, queries: int, mask: str) -> torch.Tenso
         query_B = labels.query_G[labels.first : labels.first + queries]
         is_same_query_BG = query_B[:, None] == labels.query_G[None, :]
         marked_BN[:, :: labels.columns] |= is_same_query_BG
+        known_rows_E, known_columns_E = labels.known_2E
+        _mark_cells(
+            marked_BN,
+            known_rows_E - labels.first,
+            known_columns_E,
+            _select_known(labels, mask),
+        )
     marked_BN[torch.arange(queries, device=marked_BN.device), positive_B] = False
     return marked_BN
 
@@ -136,6 +152,37 @@ def mark_false_positives(labels: Labels, queries: int, mask: str) -> torch.Tenso
         positive_G = labels.get_passage_ids(mask)[:: labels.columns]
         marked_BG |= positive_G[rank_slice, None] == positive_G[None, :]
         marked_BG |= labels.query_G[rank_slice, None] == labels.query_G[None, :]
+        known_queries_E, known_columns_E = labels.known_2E
+        is_positive_E = known_columns_E % labels.columns == 0
+        _mark_cells(
+            marked_BG,
+            known_columns_E // labels.columns - labels.first,
+            known_queries_E,
+            _select_known(labels, mask) & is_positive_E,
+        )
     numbers_B = torch.arange(queries)
     marked_BG[numbers_B, numbers_B + labels.first] = False
     return marked_BG
+
+
+def _select_known(labels: Labels, mask: str) -> torch.Tensor:
+    """Returns which of the known positives a mask marks (E)."""
+    if mask == "exact":
+        return labels.is_known_text_E
+    return torch.ones_like(labels.is_known_text_E)
+
+
+def _mark_cells(
+    marked: torch.Tensor,
+    rows_E: torch.Tensor,
+    columns_E: torch.Tensor,
+    is_selected_E: torch.Tensor,
+) -> None:
+    """Sets the selected cells of a table to True; cells of other rows than it has are ignored."""
+    if not len(rows_E):
+        return
+    is_inside_E = is_selected_E & (rows_E >= 0) & (rows_E < len(marked))
+    # What is not marked goes to a row that is thrown away: a GPU need not count the rest.
+    extended = torch.zeros(len(marked) + 1, marked.shape[1], dtype=torch.bool, device=marked.device)
+    extended[torch.where(is_inside_E, rows_E, len(marked)), columns_E] = True
+    marked |= extended[:-1]

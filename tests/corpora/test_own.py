@@ -53,6 +53,37 @@ def test_records_of_several_blocks_are_all_there(tmp_path, monkeypatch):
     assert list_pairs(corpus) == list_expected_pairs(records)
 
 
+def test_a_negative_that_answers_the_query_in_another_record_is_left_out(tmp_path):
+    """The second record asks the same in German, and its negative is the first one's passage."""
+    records = [
+        {
+            "id": 1,
+            "query": {"en": "q", "de": "f"},
+            "passage": {"en": "p1", "de": "a1"},
+            "negatives": [{"en": "n1"}, {"en": "p2"}],
+        },
+        {
+            "id": 2,
+            "query": {"de": "f"},
+            "passage": {"en": "p2", "de": "a2"},
+            "negatives": [{"de": "a1"}, {"de": "m2"}],
+        },
+        {
+            "id": 3,
+            "query": {"en": "other"},
+            "passage": {"en": "p3"},
+            "negatives": [{"en": "p1"}, {"en": "p2"}],
+        },
+    ]
+    path = write_json_lines(tmp_path / "x.jsonl", *records)
+    corpus = own.from_jsonl(str(path), cache=str(tmp_path), to=str(tmp_path / "c"))
+    del records[0]["negatives"][1]
+    del records[1]["negatives"][0]
+    assert list_pairs(corpus) == list_expected_pairs(records)
+    card = json.loads((tmp_path / "c" / "corpus.json").read_text(encoding="utf-8"))
+    assert card["report"]["hard negatives left out that are a positive of their query"] == 2
+
+
 def test_a_folder_of_plain_and_compressed_files_is_one_corpus(tmp_path):
     (tmp_path / "d").mkdir()
     write_json_lines(tmp_path / "d" / "a.jsonl", *RECORDS[:2])

@@ -152,6 +152,28 @@ def build_parallel_corpus_with_negatives(pairs: int = 12) -> ParallelCorpus:
     return ParallelCorpus(queries, passages, pair_equal_ids(pairs), SOURCE, negatives)
 
 
+def build_corpus_with_several_positives(
+    queries: int = 16, languages: str = "ab", negatives: np.ndarray | None = None
+) -> ParallelCorpus:
+    """Returns a corpus in which passages i and i + 1 answer query i.
+
+    Args:
+        queries: number of queries; there is one passage more.
+        languages: codes of one letter each.
+        negatives: hard negatives of the pairs, those of each query one after the other.
+    """
+    pairs = []
+    for query in range(queries):
+        pairs += [(query, query), (query, query + 1)]
+    return ParallelCorpus(
+        write_texts("query", languages, np.ones((queries, len(languages)), bool)),
+        write_texts("passage", languages, np.ones((queries + 1, len(languages)), bool)),
+        np.array(pairs),
+        SOURCE,
+        negatives,
+    )
+
+
 def build_corpus_of_animals(pairs: int = 24) -> ParallelCorpus:
     """Returns a corpus in English, where queries and passages have the word "cat", and German."""
     queries = {

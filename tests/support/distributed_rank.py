@@ -43,6 +43,11 @@ DOUBLE_CASES = {
         "loss": {"symmetric": True, "learn_temperature": True},
         "data": {"hard_negatives": 2},
     },
+    "several positives": {
+        "several_positives": True,
+        "loss": {"symmetric": True},
+        "data": {"hard_negatives": 1, "num_workers": 1},
+    },
     "accumulated": {"accumulate_grad_batches": 2, "max_steps": STEPS // 2},
     "cached gradients": {"module": {"cache_gradients": True}, "data": {"hard_negatives": 1}},
     "frozen embeddings": {"encoder": {"train_embeddings": False, "projection": 8}},
@@ -76,7 +81,7 @@ class DistributedCases:
         strategy = choices.pop("strategy", "ddp")
         if self.ranks > 1:
             choices["strategy"] = FullySharded() if strategy == "sharded" else strategy
-        corpus = build_numbers_corpus()
+        corpus = build_numbers_corpus(choices.pop("several_positives", False))
         choices = {"max_steps": STEPS, "devices": self.ranks, **choices}
         return SmallTraining(self.folder, RECIPE, self.cache, corpus, benchmark, **choices)
 

@@ -36,9 +36,24 @@ def write_sentences(first_word: str) -> dict[str, list[str]]:
     return sentences
 
 
-def build_numbers_corpus() -> ParallelCorpus:
-    """Builds a corpus that has every pair in every language, with two hard negatives each."""
+def build_numbers_corpus(several_positives: bool = False) -> ParallelCorpus:
+    """Builds a corpus that has every pair in every language, with two hard negatives each.
+
+    Args:
+        several_positives: whether the next passage answers a query, too. The first hard negative
+            of a pair then is a positive of its query.
+    """
     rows = np.arange(PAIRS)
+    if several_positives:
+        rows = np.repeat(rows, 2)
+        passages = (rows + np.tile([0, 1], PAIRS)) % PAIRS
+        return ParallelCorpus(
+            queries=write_sentences("which"),
+            passages=write_sentences("the"),
+            pairs=np.stack([rows, passages], axis=1),
+            source=SOURCE,
+            negatives=(rows[:, None] + [1, 2, 5]) % PAIRS,
+        )
     return ParallelCorpus(
         queries=write_sentences("which"),
         passages=write_sentences("the"),
