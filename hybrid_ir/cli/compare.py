@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from hybrid_ir.cli.config import (
@@ -46,7 +46,8 @@ def run(cfg: DictConfig) -> None:
     comparison.save(out)
     print_comparison(comparison, out)
     if cfg.logger == "wandb":
-        log_results_to_wandb(out, out.name)
+        config = OmegaConf.to_container(cfg, resolve=True)
+        log_results_to_wandb(out, out.name, config, job_type="compare")
 
 
 def require_valid_comparison(cfg: DictConfig) -> None:
