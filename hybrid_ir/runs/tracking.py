@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from hybrid_ir.runs.folder import find_checkpoint
 from hybrid_ir.runs.jobs import read_objective
 from hybrid_ir.runs.wandb_agent import COMMAND_LINE_KEY, COMMAND_LINE_VARIABLE
-from hybrid_ir.system.interruption import Interrupted
+from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, Interrupted
 from hybrid_ir.training.loggers import OBJECTIVE, FailSafeLogger
 
 
@@ -43,18 +43,21 @@ class ExperimentTracking(Callback):
     def on_exception(
         self, trainer: Trainer, module: LightningModule, exception: BaseException
     ) -> None:
-        """Says of a run that was asked to stop that it is to be started again."""
-        if isinstance(exception, Interrupted):
-            for tracker in list_trackers(trainer):
-                tracker.mark_preempted()
+        """Ends a run that failed, or was asked to stop and is to be started again."""
+        code = REQUEUE_EXIT_CODE if isinstance(exception, Interrupted) else 1
+        for tracker in list_trackers(trainer):
+            tracker.finish(code)
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         """Logs the report of a training that has ended, or the results of a test."""
+        last_stage = "test" if self.config["benchmark"] else "fit"
         for tracker in list_trackers(trainer):
             if stage == "fit":
                 self._log_training(tracker, trainer.global_step)
             elif stage == "test":
                 tracker.log_results(self.folder)
+            if stage == last_stage:
+                tracker.finish(0)
 
     def _log_hyperparameters(self, trainer: Trainer) -> None:
         if self.has_hyperparameters:

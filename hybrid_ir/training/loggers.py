@@ -48,7 +48,7 @@ class FailSafeLogger(Logger):
 
     The training goes on without it, and metrics.jsonl has everything. A logger that shows more than
     numbers has some of the methods `log_batch_card`, `log_training`, `log_results`,
-    `log_checkpoint` and `mark_preempted`, as WandbRunLogger has; for others these do nothing.
+    `log_checkpoint` and `finish`, as WandbRunLogger has; for others these do nothing.
 
     Args:
         inner: the logger that may fail.
@@ -115,9 +115,9 @@ class FailSafeLogger(Logger):
         """Passes on which checkpoint of a training is measured, best or last."""
         self._try_if_known("log_checkpoint", path, choice)
 
-    def mark_preempted(self) -> None:
-        """Passes on that the run was asked to stop."""
-        self._try_if_known("mark_preempted")
+    def finish(self, exit_code: int) -> None:
+        """Passes on that nothing more is logged, and how the run has ended."""
+        self._try_if_known("finish", exit_code)
 
     def save(self) -> None:
         """Has the inner logger save."""

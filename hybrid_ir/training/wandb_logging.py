@@ -16,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from hybrid_ir.evaluation.rank_table import VIEWS
 from hybrid_ir.evaluation.results import ACROSS_LANGUAGES, LOWER_IS_BETTER, RETRIEVAL
 from hybrid_ir.files.atomic import write_text_atomically
+from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE
 
 WANDB_HOST = "api.wandb.ai"
 BYTES_OF_RUN_ID = 4
@@ -79,9 +80,18 @@ class WandbRunLogger(WandbLogger):
         run.log_artifact(artifact, aliases=["latest", choice])
 
     @rank_zero_only
-    def mark_preempted(self) -> None:
-        """Tells W&B that the run was asked to stop, so that an agent of a sweep starts it again."""
-        self.experiment.mark_preempting()
+    def finish(self, exit_code: int) -> None:
+        """Ends the run on W&B; otherwise another run of this process would be logged to it.
+
+        Args:
+            exit_code: 0 for a run that is complete, REQUEUE_EXIT_CODE for one that was asked to
+                stop, which an agent of a W&B sweep then starts again.
+        """
+        if self._experiment is None:
+            return
+        if exit_code == REQUEUE_EXIT_CODE:
+            self._experiment.mark_preempting()
+        self._experiment.finish(exit_code)
 
 
 def build_wandb_logger(
