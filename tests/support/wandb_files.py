@@ -9,6 +9,8 @@ from typing import Any
 
 from wandb.proto.wandb_internal_pb2 import Record
 
+from tests.support.command_line import wait_until
+
 FILE_HEADER = struct.Struct("<4sHB")  # letters, magic number and version
 # The format is that of LevelDB's logs: records in fragments, none of them across two blocks.
 BLOCK_BYTES = 32768
@@ -57,7 +59,11 @@ def read_offline_run(folder: Path) -> OfflineRun:
 
 
 def read_run_file(path: Path) -> OfflineRun:
-    """Reads the file of an offline run."""
+    """Reads the file of an offline run, once W&B's service has written its end.
+
+    The service is a process of its own, which may still write when the run has finished.
+    """
+    wait_until(lambda: _has_end(path))
     run = OfflineRun()
     for record in read_records(path):
         kind = record.WhichOneof("record_type")
@@ -84,6 +90,10 @@ def read_run_file(path: Path) -> OfflineRun:
     return run
 
 
+def _has_end(path: Path) -> bool:
+    return any(record.WhichOneof("record_type") == "exit" for record in read_records(path))
+
+
 def _update(values: dict[str, Any], items) -> None:
     for item in items:
         key = item.key or item.nested_key[-1]
@@ -102,6 +112,8 @@ def _add_metric(run: OfflineRun, metric) -> None:
 def read_records(path: Path) -> list[Record]:
     """Reads the records of the file of an offline run."""
     data = path.read_bytes()
+    if len(data) < FILE_HEADER.size:
+        return []
     letters, _, _ = FILE_HEADER.unpack_from(data)
     assert letters == b":W&B"
     position = FILE_HEADER.size
@@ -114,6 +126,8 @@ def read_records(path: Path) -> list[Record]:
             continue
         _, size, place = FRAGMENT_HEADER.unpack_from(data, position)
         position += FRAGMENT_HEADER.size
+        if position + size > len(data):
+            break  # still being written
         parts.append(data[position : position + size])
         position += size
         if place in (FULL, LAST):
