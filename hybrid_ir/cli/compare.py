@@ -26,7 +26,7 @@ TERMINAL_COLUMNS = ("difference", "95% from", "to", "p Holm")
 def run(cfg: DictConfig) -> None:
     """Compares the results of a config, writes the report and prints its first tables."""
     require_valid_comparison(cfg)
-    runs = list(cfg.runs)
+    runs = OmegaConf.to_object(cfg.runs)
     out = choose_output_folder(cfg, "compare")
     # Tables of other systems would stay among the new ones.
     require_no_results(out, "comparison.json", "report.html")
