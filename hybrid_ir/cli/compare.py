@@ -14,7 +14,7 @@ from hybrid_ir.cli.config import (
 )
 from hybrid_ir.comparison.comparison import Comparison, compare
 from hybrid_ir.comparison.load import load_results
-from hybrid_ir.comparison.rendering import to_rich_table
+from hybrid_ir.comparison.rendering import to_rich_tables
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.folder import require_no_results
 from hybrid_ir.training.wandb_logging import log_results_to_wandb
@@ -67,11 +67,13 @@ def require_valid_comparison(cfg: DictConfig) -> None:
 def print_comparison(comparison: Comparison, out: Path) -> None:
     """Prints the main tables, the notes, and where the rest is."""
     console = Console()
-    for table in comparison.overview:
-        console.print(to_rich_table(table))
+    tables = list(comparison.overview)
     for benchmark in comparison.benchmarks:
         for table in benchmark.tables["effects"][:1]:
-            console.print(to_rich_table(table.select_columns(TERMINAL_COLUMNS)))
+            tables.append(table.select_columns(TERMINAL_COLUMNS))
+    for table in tables:
+        for part in to_rich_tables(table, console.width):
+            console.print(part)
     for note in comparison.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     console.print(

@@ -136,7 +136,8 @@ def _describe_equal_texts(text: str, identities: Sequence[dict[str, Any]]) -> li
 def _write_differences(differences: dict[str, Any]) -> str:
     parts = []
     for key, value in differences.items():
-        parts.append(f"{key}={json.dumps(value, ensure_ascii=False, default=str)}")
+        name = key.rpartition("/")[2]
+        parts.append(f"{name}={json.dumps(value, ensure_ascii=False, default=str)}")
     return ", ".join(parts)
 
 

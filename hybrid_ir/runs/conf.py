@@ -188,5 +188,6 @@ def set_values(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
             )
         if isinstance(value, str):
             value = value.replace("${", r"\${")
-        OmegaConf.update(cfg, key, value, force_add=False)
+        # Not merged, as a list may become a dictionary.
+        OmegaConf.update(cfg, key, value, merge=False, force_add=False)
     return cfg

@@ -212,10 +212,10 @@ def test_evaluations_of_one_encoder_have_short_labels_and_a_legend(write, tmp_pa
     ]
     assert notes == [
         "multilingual-e5-small / query_prefix='' is multilingual-e5-small: "
-        'reading/query_prefix="", reading/passage_prefix="", reading/query_max_length=512',
+        'query_prefix="", passage_prefix="", query_max_length=512',
         "multilingual-e5-small / query_prefix='query: ' is multilingual-e5-small: "
-        'reading/query_prefix="query: ", reading/passage_prefix="passage: ", '
-        "reading/query_max_length=64",
+        'query_prefix="query: ", passage_prefix="passage: ", '
+        "query_max_length=64",
     ]
     assert systems[0].differences == {f"reading/{key}": value for key, value in bare.items()}
 
@@ -232,7 +232,7 @@ def test_a_long_value_is_cut_on_a_label_and_whole_in_the_legend(write, tmp_path)
         "untrained / e5_small / query_prefix=Instruct: find the pass… #2",
     ]
     assert len(notes) == 2
-    assert notes[1].endswith('reading/query_prefix="Instruct: find the passage that answers y"')
+    assert notes[1].endswith('query_prefix="Instruct: find the passage that answers y"')
 
 
 def test_a_name_is_the_label_and_holds_several_seeds(write, tmp_path):
