@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from hybrid_ir.cli.config import (
@@ -14,7 +14,7 @@ from hybrid_ir.cli.config import (
 )
 from hybrid_ir.comparison.comparison import Comparison, compare
 from hybrid_ir.comparison.load import load_results
-from hybrid_ir.comparison.rendering import to_rich_table
+from hybrid_ir.comparison.rendering import to_rich_tables
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.folder import require_no_results
 from hybrid_ir.training.wandb_logging import log_results_to_wandb
@@ -26,7 +26,7 @@ TERMINAL_COLUMNS = ("difference", "95% from", "to", "p Holm")
 def run(cfg: DictConfig) -> None:
     """Compares the results of a config, writes the report and prints its first tables."""
     require_valid_comparison(cfg)
-    runs = list(cfg.runs)
+    runs = OmegaConf.to_object(cfg.runs)
     out = choose_output_folder(cfg, "compare")
     # Tables of other systems would stay among the new ones.
     require_no_results(out, "comparison.json", "report.html")
@@ -46,7 +46,8 @@ def run(cfg: DictConfig) -> None:
     comparison.save(out)
     print_comparison(comparison, out)
     if cfg.logger == "wandb":
-        log_results_to_wandb(out, out.name)
+        config = OmegaConf.to_container(cfg, resolve=True)
+        log_results_to_wandb(out, out.name, config, job_type="compare")
 
 
 def require_valid_comparison(cfg: DictConfig) -> None:
@@ -66,11 +67,13 @@ def require_valid_comparison(cfg: DictConfig) -> None:
 def print_comparison(comparison: Comparison, out: Path) -> None:
     """Prints the main tables, the notes, and where the rest is."""
     console = Console()
-    for table in comparison.overview:
-        console.print(to_rich_table(table))
+    tables = list(comparison.overview)
     for benchmark in comparison.benchmarks:
         for table in benchmark.tables["effects"][:1]:
-            console.print(to_rich_table(table.select_columns(TERMINAL_COLUMNS)))
+            tables.append(table.select_columns(TERMINAL_COLUMNS))
+    for table in tables:
+        for part in to_rich_tables(table, console.width):
+            console.print(part)
     for note in comparison.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     console.print(

@@ -5,7 +5,6 @@ kinds are read here instead, since Hydra's grammar would strip blanks, split pat
 take the key for a group of conf/: plain texts, lists of paths, and lists of benchmarks.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from hybrid_ir.cli.help import print_command_help, read_defaults, wants_help
+from hybrid_ir.cli.path_lists import add_paths
 from hybrid_ir.runs.conf import (
     compose_config,
     find_shipped_file,
@@ -58,8 +58,6 @@ ENCODER_KEYS = {
 }
 # Where a command can send its results, besides its folder.
 RESULT_LOGGERS = ("none", "wandb")
-# One item of a list of paths: in double quotes, in single quotes, or up to the next comma.
-PATH_ITEM = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^,]*))\s*(?:,|$)""")
 
 
 @dataclass
@@ -70,14 +68,14 @@ class Arguments:
         config_folders: folders of the user with groups like those of conf/ (`--config-dir`).
         overrides: in Hydra's grammar.
         plain_texts: values by key, as they stand; None for `null`.
-        path_lists: paths by key.
+        path_lists: paths by key; for keys with names, lists of paths by name.
         benchmarks: names in conf/benchmark, where a command takes several.
     """
 
     config_folders: list[str] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)
     plain_texts: dict[str, str | None] = field(default_factory=dict)
-    path_lists: dict[str, list[str]] = field(default_factory=dict)
+    path_lists: dict[str, list[str] | dict[str, list[str]]] = field(default_factory=dict)
     benchmarks: list[str] = field(default_factory=list)
 
 
@@ -144,7 +142,7 @@ def sort_arguments(
                 raise ValueError(f"{key} is given twice: several are {key}=[A,B]")
             result.benchmarks = list(dict.fromkeys(parse_list(value)))
         elif key in PATH_LIST_KEYS:
-            result.path_lists.setdefault(key, []).extend(parse_paths(value))
+            add_paths(result.path_lists, key, value)
         elif is_plain_text(key) and key not in groups:
             result.plain_texts[key] = parse_plain_text(value)
         else:
@@ -181,19 +179,6 @@ def parse_list(value: str) -> list[str]:
         if item.strip():
             items.append(item.strip().strip("'\""))
     return items
-
-
-def parse_paths(value: str) -> list[str]:
-    """Returns the paths of `[a,b]`, or of `a` alone; a comma inside quotes is part of a path."""
-    inside = value.strip()
-    if inside.startswith("[") and inside.endswith("]"):
-        inside = inside[1:-1]
-    paths = []
-    for match in PATH_ITEM.finditer(inside):
-        path = max(match.groups(""), key=len).strip()
-        if path:
-            paths.append(path)
-    return paths
 
 
 def find_number_problems(cfg: DictConfig, least: Mapping[str, int]) -> list[str]:

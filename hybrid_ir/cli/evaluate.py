@@ -180,4 +180,6 @@ def write_result(
     write_trec_runs(evaluation.runs, evaluation.results.benchmark, name, folder)
     write_report(evaluation.results, card, folder, Console())
     if cfg.logger == "wandb":
-        log_results_to_wandb(folder, f"{name}_{folder.name}")
+        config = OmegaConf.to_container(cfg, resolve=True)
+        config["evaluation_card"] = card
+        log_results_to_wandb(folder, f"{name}_{folder.name}", config, group=name)

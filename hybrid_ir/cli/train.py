@@ -9,6 +9,7 @@ from hybrid_ir.cli.help import print_train_help, wants_help
 from hybrid_ir.runs.conf import find_shipped_file
 from hybrid_ir.runs.errors import report_errors_clearly
 from hybrid_ir.runs.launchers import parse_slots
+from hybrid_ir.runs.wandb_agent import restore_agent_arguments
 
 SWEEP_USAGE = """hybrid-ir sweep KEY=A,B ... [slots=N] [devices=[0,1]] [folder=NAME] [retry=failed]
 
@@ -45,6 +46,7 @@ def run_from_command_line(train: Callable[[], None]) -> None:
     """
     make_user_modules_importable()
     with report_errors_clearly():
+        sys.argv[1:] = restore_agent_arguments(sys.argv[1:])
         if wants_help(sys.argv[1:]):
             print_train_help()
         else:

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hybrid_ir.comparison.systems import (
+from hybrid_ir.comparison.identities import (
     PLAN_KEYS,
     RELEASED_PREFIX,
     SETTING_PREFIX,
     TRAINING_PREFIX,
     UNTRAINED,
-    System,
 )
+from hybrid_ir.comparison.systems import System
 
 # Samplers that are the baseline where none is named, the first that there is.
 _PREFERRED = ("x_x_mono", UNTRAINED)
@@ -45,9 +45,9 @@ def choose_baselines(
     """Chooses the system that each system is tested against.
 
     It is the system with the named label, or the one with the named sampler and the system's own
-    model. Where no baseline is named it is x_x_mono, or the untrained encoder where there is no
-    x_x_mono, or the first system. If several systems of a model could be the baseline and none was
-    named, the most similar one is.
+    model. Where no baseline is named it is the first system with a name, or x_x_mono, or the
+    untrained encoder where there is no x_x_mono, or the first system. If several systems of a
+    model could be the baseline and none was named, the most similar one is.
 
     Returns:
         For each system the place of its baseline, None where it has none; and notes about choices
@@ -65,9 +65,10 @@ def choose_baselines(
     choices = []
     for place, system in enumerate(systems):
         candidates = _find_candidates(systems, system.model, name)
-        # The plain one differs from others of the model and sampler in no setting.
-        plain_label = f"{name} / {system.model}"
-        plain = [other for other in candidates if systems[other].long_label == plain_label]
+        # The plain one differs from others of the model and sampler in no setting; a released
+        # model has no sampler on its label.
+        plain_labels = (f"{name} / {system.model}", system.model)
+        plain = [other for other in candidates if systems[other].long_label in plain_labels]
         if plain:
             chosen = plain[0]
         elif not candidates:
@@ -94,7 +95,12 @@ def choose_baselines(
 
 
 def _choose_name(systems: Sequence[System]) -> str:
-    """Returns the sampler or the label of the baseline where none is named."""
+    """Returns the sampler or the label of the baseline where none is named.
+
+    It is the first of the systems that the user has named.
+    """
+    if systems[0].name is not None:
+        return systems[0].label
     samplers = [system.sampler for system in systems]
     for sampler in _PREFERRED:
         if sampler in samplers:

@@ -13,9 +13,10 @@ from hybrid_ir.comparison.baselines import (
     is_baseline_name,
     require_known_baseline,
 )
+from hybrid_ir.comparison.identities import build_identity
 from hybrid_ir.comparison.load import Result
 from hybrid_ir.comparison.section import Rows, Section, read_rows
-from hybrid_ir.comparison.systems import System, build_identity, group_into_systems
+from hybrid_ir.comparison.systems import System, group_into_systems
 from hybrid_ir.evaluation.card import hash_benchmark
 from hybrid_ir.types import Benchmark
 

@@ -21,7 +21,7 @@ from hybrid_ir.comparison.language_changes import (
     compare_language_pairs,
 )
 from hybrid_ir.comparison.language_tables import build_language_tables
-from hybrid_ir.comparison.load import list_unfinished_jobs, load_results
+from hybrid_ir.comparison.load import Runs, list_unfinished_jobs, load_results
 from hybrid_ir.comparison.report import write_report_page
 from hybrid_ir.comparison.section import Section
 from hybrid_ir.comparison.statistics import Grid, Resampling
@@ -138,7 +138,7 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[str | Path],
+    runs: Runs,
     *,
     metric: str = "map",
     baseline: str | None = None,
@@ -154,10 +154,12 @@ def compare(
         comparison.save("report")
 
     Args:
-        runs: Folders of runs, sweeps or evaluations, or that hold some at any depth.
+        runs: Folders of runs, sweeps or evaluations, or that hold some at any depth. With names of
+            systems, {"base": FOLDER, "tuned": [FOLDER, FOLDER]}, these are the labels.
         metric: The metric of the main tables, a column of per_query.parquet.
         baseline: What systems are tested against: a sampler (of each system's own model) or the
-            label of one system. None for x_x_mono, or the untrained encoder where there is none.
+            label of one system. None for the first system with a name, or x_x_mono, or the
+            untrained encoder where there is none.
         paper: Whether the paper's numbers stand beside measured ones, where the benchmark was
             measured as the paper did.
         benchmarks: Loaded benchmarks by any name, whose queries are shown as examples.
@@ -178,7 +180,7 @@ def compare(
     return compare_sections(sections, metric, paper, resampling, list_unfinished_jobs(runs))
 
 
-def _require_arguments(runs: Sequence[str | Path], flips: int, resamples: int) -> None:
+def _require_arguments(runs: Runs, flips: int, resamples: int) -> None:
     problems = []
     if isinstance(runs, str | Path):
         problems.append(f"runs={str(runs)!r} must be a list of folders: [{str(runs)!r}]")
@@ -230,13 +232,14 @@ def _describe_systems(section: Section) -> list[dict[str, Any]]:
     """Returns the systems of a section as comparison.json holds them."""
     systems = []
     for system, baseline in zip(section.systems, section.baselines, strict=True):
-        systems.append(
-            {
-                "label": system.label,
-                "seeds": system.seeds,
-                "identity": system.identity,
-                "baseline": None if baseline is None else section.systems[baseline].label,
-                "folders": [str(result.folder) for result in system.results],
-            }
-        )
+        description = {
+            "label": system.label,
+            "seeds": system.seeds,
+            "identity": system.identity,
+            "baseline": None if baseline is None else section.systems[baseline].label,
+            "folders": [str(result.folder) for result in system.results],
+        }
+        if system.differences:
+            description["differences"] = system.differences
+        systems.append(description)
     return systems

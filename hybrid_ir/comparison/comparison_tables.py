@@ -177,8 +177,13 @@ def _describe_model(columns: Sequence[_MeanColumn]) -> list[str]:
     """Returns which model it is, where the labels do not say so."""
     if not columns:
         return []
-    system = columns[0].section.systems[0]
-    return [f"Model: {system.model}."] if system.label != system.long_label else []
+    systems = columns[0].section.systems
+    if len({system.model for system in systems}) > 1:
+        return []
+    is_left_out = any(
+        system.name is not None or system.label != system.long_label for system in systems
+    )
+    return [f"Model: {systems[0].model}."] if is_left_out else []
 
 
 def _build_paper_rows(columns: Sequence[_MeanColumn], metric: str) -> tuple[list[Row], list[str]]:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hybrid_ir.comparison.comparison_tables import MainMeans
+from hybrid_ir.comparison.identities import ALPHA_KEYS
 from hybrid_ir.comparison.section import Section
 from hybrid_ir.comparison.statistics import SIGNIFICANT, Grid
 from hybrid_ir.comparison.style import (
@@ -22,7 +23,7 @@ from hybrid_ir.comparison.style import (
     build_panels,
     use_paper_style,
 )
-from hybrid_ir.comparison.systems import ALPHA_KEYS, System
+from hybrid_ir.comparison.systems import System
 from hybrid_ir.comparison.table import format_value, get_metric_title
 from hybrid_ir.evaluation.rank_table import VIEWS
 

@@ -1,7 +1,7 @@
 """Loads result folders: metrics.json, evaluation_card.json and the logged steps of a training."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired
@@ -58,6 +58,9 @@ class _CardForm(TypedDict):
     reading: NotRequired[dict[str, Any] | None]
 
 
+# Folders with results, or such folders by the names of systems, one or several for a name.
+Runs = Sequence[str | Path] | Mapping[str, str | Path | Sequence[str | Path]]
+
 _METRICS_ADAPTER = TypeAdapter(_MetricsForm)
 _CARD_ADAPTER = TypeAdapter(_CardForm)
 
@@ -71,12 +74,14 @@ class Result:
         metrics: The content of metrics.json.
         card: The content of evaluation_card.json, or the part of it that config.yaml contains.
         steps: The rows of metrics.jsonl, none where no training was logged.
+        name: What the user calls the system, None where nobody named it.
     """
 
     folder: Path
     metrics: dict[str, Any]
     card: dict[str, Any]
     steps: list[dict[str, float]]
+    name: str | None = None
 
     @property
     def benchmark(self) -> str:
@@ -104,19 +109,21 @@ class Result:
         return self.training.get("seed")
 
 
-def load_results(places: Sequence[str | Path]) -> list[Result]:
+def load_results(runs: Runs) -> list[Result]:
     """Loads every result in some folders, each result once.
 
     Args:
-        places: Result folders, or folders that hold result folders at any depth.
+        runs: Result folders, or folders that hold result folders at any depth; or such folders
+            by the names of the systems that are in them.
 
     Raises:
-        ValueError: A place holds no results, or files are missing, damaged or not what an
-            evaluation writes. The message names all of them.
+        ValueError: A place holds no results, a folder has two names, or files are missing, damaged
+            or not what an evaluation writes. The message names all of them.
     """
     problems = []
     folders: dict[Path, Path] = {}  # by their resolved paths, so that each is loaded once
-    for place in map(Path, places):
+    names: dict[Path, str | None] = {}
+    for name, place in list_places(runs):
         result_folders = sorted(path.parent for path in place.rglob("metrics.json"))
         if not result_folders:
             reason = "holds no metrics.json at any depth" if place.exists() else "does not exist"
@@ -124,11 +131,15 @@ def load_results(places: Sequence[str | Path]) -> list[Result]:
                 f"runs: {place} {reason}: give folders of finished runs, sweeps or evaluations"
             )
         for folder in result_folders:
-            folders[folder.resolve()] = folder
+            resolved = folder.resolve()
+            first_name = names.setdefault(resolved, name)
+            if first_name != name:
+                problems.append(f"runs: {folder} is in {first_name} and in {name}: give it one")
+            folders[resolved] = folder
     results = []
-    for folder in folders.values():
+    for resolved, folder in folders.items():
         try:
-            results.append(_load_result(folder))
+            results.append(_load_result(folder, names[resolved]))
         except ValueError as error:
             problems.append(str(error))
     if problems:
@@ -136,14 +147,27 @@ def load_results(places: Sequence[str | Path]) -> list[Result]:
     return results
 
 
-def list_unfinished_jobs(places: Sequence[str | Path]) -> list[str]:
-    """Returns a note for each run folder in the places that has no results.
+def list_places(runs: Runs) -> list[tuple[str | None, Path]]:
+    """Returns every folder with its name, which is None where folders are not named."""
+    if not isinstance(runs, Mapping):
+        return [(None, Path(place)) for place in runs]
+    places: list[tuple[str | None, Path]] = []
+    for name, folders in runs.items():
+        if isinstance(folders, str | Path):
+            folders = [folders]
+        for folder in folders:
+            places.append((str(name), Path(folder)))
+    return places
+
+
+def list_unfinished_jobs(runs: Runs) -> list[str]:
+    """Returns a note for each run folder in some places that has no results.
 
     Such a job has failed or is still running.
     """
     folders = set()
-    for place in places:
-        for path in Path(place).rglob("versions.json"):
+    for _, place in list_places(runs):
+        for path in place.rglob("versions.json"):
             folders.add(path.parent)
     notes = []
     for folder in sorted(folders):
@@ -152,7 +176,7 @@ def list_unfinished_jobs(places: Sequence[str | Path]) -> list[str]:
     return notes
 
 
-def _load_result(folder: Path) -> Result:
+def _load_result(folder: Path, name: str | None) -> Result:
     """Loads one result folder. Raises ValueError naming the file that is missing or damaged."""
     if not (folder / "per_query.parquet").is_file():
         raise ValueError(
@@ -162,7 +186,7 @@ def _load_result(folder: Path) -> Result:
     metrics = _read_json(folder / "metrics.json")
     _require_form(_METRICS_ADAPTER, metrics, folder / "metrics.json")
     card = _load_card(folder)
-    return Result(folder, metrics, card, _read_steps(_find_steps_file(folder, card)))
+    return Result(folder, metrics, card, _read_steps(_find_steps_file(folder, card)), name)
 
 
 def _load_card(folder: Path) -> dict[str, Any]:

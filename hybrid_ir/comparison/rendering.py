@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from rich import box
 from rich.markup import escape
@@ -31,14 +32,57 @@ _LATEX_LETTERS = {
     "…": r"\ldots{}",
     "|": r"\textbar{}",
 }
+# How many letters of a label a terminal must have room for; a longer one takes several lines.
+_LABEL_WIDTH = 28
+_PADDING = 2  # letters between two columns
 # The first line of a LaTeX file with tables.
 LATEX_PREAMBLE = "% needs \\usepackage{booktabs}; \\small or \\resizebox where a table is wide\n"
 # What a cell holds beside its value, and how the column of it in a CSV file is called.
 _CSV_COLUMNS = {"value": "", "sd": " sd", "p": " p holm"}
 
 
+def to_rich_tables(table: Table, width: int) -> list[RichTable]:
+    """Returns the table for a terminal, as several with the same rows where it is too wide.
+
+    Args:
+        table: The table.
+        width: Of the terminal, in letters.
+    """
+    parts = _split_columns(table.shorten(), width)
+    rich_tables = []
+    for number, part in enumerate(parts, start=1):
+        if number > 1:
+            part = replace(part, title=f"{table.title}, continued")
+        if number < len(parts):
+            part = replace(part, note="")
+        rich_tables.append(to_rich_table(part))
+    return rich_tables
+
+
+def _split_columns(table: Table, width: int) -> list[Table]:
+    """Returns tables with as many columns of values each as fit, at least one."""
+    left = 0
+    for place, head in enumerate(table.heads):
+        longest = max([len(head), *(len(row.labels[place]) for row in table.rows)])
+        left += min(longest, _LABEL_WIDTH) + _PADDING
+    parts: list[list[int]] = []
+    free = 0
+    for place, column in enumerate(table.columns):
+        texts = [column.group, column.name]
+        texts += [row.cells[place].full_text for row in table.rows]
+        needed = max(len(text) for text in texts) + _PADDING
+        if not parts or needed > free:
+            parts.append([])
+            free = width - left
+        parts[-1].append(place)
+        free -= needed
+    if len(parts) < 2:
+        return [table]
+    return [table.keep_columns(places) for places in parts]
+
+
 def to_rich_table(table: Table) -> RichTable:
-    """Returns the table for a terminal."""
+    """Returns the table for a terminal; where it is too narrow, cells take several lines."""
     table = table.shorten()
     rich_table = RichTable(
         title=escape(table.title),
@@ -51,7 +95,7 @@ def to_rich_table(table: Table) -> RichTable:
         rich_table.add_column(escape(head), overflow="fold")
     for column in table.columns:
         name = f"{column.group}\n{column.name}" if column.group else column.name
-        rich_table.add_column(escape(name), justify="right", no_wrap=True)
+        rich_table.add_column(escape(name), justify="right", overflow="fold")
     for row in table.rows:
         cells = [escape(label) for label in row.labels]
         for cell in row.cells:

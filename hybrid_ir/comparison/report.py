@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from hybrid_ir.comparison import figures
 from hybrid_ir.comparison.build_sections import build_anchor
 from hybrid_ir.comparison.section import Section
-from hybrid_ir.comparison.statistics import LOWER_IS_BETTER
 from hybrid_ir.comparison.style import SystemStyle, choose_styles, embed_svg, save_report_figure
 from hybrid_ir.comparison.table import format_value, get_metric_title
+from hybrid_ir.evaluation.results import LOWER_IS_BETTER
 from hybrid_ir.files.atomic import write_text_atomically
 
 if TYPE_CHECKING:  # a comparison writes its report, so it imports this file

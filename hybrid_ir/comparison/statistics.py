@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hybrid_ir.comparison.section import Section
+from hybrid_ir.evaluation.results import LOWER_IS_BETTER
 from hybrid_ir.evaluation.significance import (
     ClusteredValues,
     adjust_holm,
@@ -19,14 +20,6 @@ from hybrid_ir.evaluation.significance import (
 
 # The level below which a p value, after Holm's correction, is significant.
 SIGNIFICANT = 0.05
-# Metrics of which the lower value is the better one.
-LOWER_IS_BETTER = (
-    "rank_distance",
-    "rank_distance_excess",
-    "rank_distance_normalised",
-    "max_rank",
-    "tie_rate",
-)
 # Sign flips for each test of a family: with fewer, no p value could be small enough for Holm.
 _FLIPS_PER_TEST = 100
 

@@ -34,6 +34,14 @@ ACROSS_LANGUAGES = (
     "tlr@20",
     "lpr@1",
 )
+# Metrics of which the lower value is the better one.
+LOWER_IS_BETTER = (
+    "rank_distance",
+    "rank_distance_excess",
+    "rank_distance_normalised",
+    "max_rank",
+    "tie_rate",
+)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hybrid_ir.runs.identity import register_resolvers
+from hybrid_ir.runs.run_names import register_name_resolvers
 from hybrid_ir.runs.suggestions import ask_if_meant, describe_composition_error, suggest
 from hybrid_ir.system.environment import silence_libraries
 
@@ -33,6 +34,7 @@ def prepare_hydra() -> str:
     """Registers what conf/ needs and returns its absolute path, for `hydra.main`."""
     silence_libraries()
     register_resolvers()
+    register_name_resolvers()
     OmegaConf.register_new_resolver("by_backbone", _choose_by_backbone, replace=True)
     # Errors reach `report_errors_clearly`, which says them better than Hydra, also in a sweep.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -186,5 +188,6 @@ def set_values(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
             )
         if isinstance(value, str):
             value = value.replace("${", r"\${")
-        OmegaConf.update(cfg, key, value, force_add=False)
+        # Not merged, as a list may become a dictionary.
+        OmegaConf.update(cfg, key, value, merge=False, force_add=False)
     return cfg

@@ -2,6 +2,8 @@
 
 import atexit
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ WRITTEN_MEANS = (
     ("multi", "rank_distance"),
     ("multi", "lpr@1"),
 )
+# What the table on W&B has of jobs.json besides.
+LOGGED_JOB_FIELDS = ("state", "metric", "seconds", "overrides", "reason")
 # The columns of the printed table, and which mean each shows.
 TABLE_COLUMNS = {
     "mono": "mono/map",
@@ -52,14 +56,17 @@ class CompareJobs(Callback):
 
         Not in on_multirun_end, which Hydra does not call if a job failed.
         """
-        atexit.register(print_sweep_table, Path(config.hydra.sweep.dir))
+        tracker = config.get("logger") or {}
+        project = (tracker.get("wandb") or {}).get("project")
+        atexit.register(print_sweep_table, Path(config.hydra.sweep.dir), project)
 
 
-def print_sweep_table(folder: Path) -> None:
+def print_sweep_table(folder: Path, wandb_project: str | None = None) -> None:
     """Prints a row for each job of a sweep, failed ones included, and writes sweep.json.
 
     Args:
         folder: the sweep folder, with a run folder for each job.
+        wandb_project: where the table is also logged as a run of its own; None for nowhere.
     """
     states = _read_job_states(folder)
     jobs = _list_jobs(folder, states)
@@ -78,6 +85,44 @@ def print_sweep_table(folder: Path) -> None:
     console.print(
         f"more in {folder}: sweep.json, and a folder per job", soft_wrap=True, highlight=False
     )
+    if wandb_project:
+        _log_table_to_wandb(folder, wandb_project)
+
+
+def _log_table_to_wandb(folder: Path, project: str) -> None:
+    """Logs the table of a sweep to W&B, in a process of its own.
+
+    This process is about to end, and Python lets no library start a thread then.
+    """
+    program = (
+        "import sys; from hybrid_ir.runs.sweep_table import log_sweep; log_sweep(*sys.argv[1:])"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, str(folder), project])
+    if ended.returncode != 0:
+        print(f"warning: the table of {folder} did not get to W&B", file=sys.stderr)
+
+
+def log_sweep(folder: str, project: str) -> None:
+    """Logs the table of a sweep as a W&B run in the group of its jobs.
+
+    Args:
+        folder: the sweep folder, with sweep.json.
+        project: of W&B.
+    """
+    # Here, since Hydra loads this file at every start.
+    from hybrid_ir.training.wandb_logging import log_rows_to_wandb
+
+    name = Path(folder).name
+    rows = json.loads((Path(folder) / "sweep.json").read_text())
+    jobs = Path(folder) / "jobs.json"
+    details = {}
+    if jobs.exists():
+        for job in json.loads(jobs.read_text()):
+            details[job["job"]] = job
+    for row in rows:
+        job = details.get(row["job"], {})
+        row.update({key: job[key] for key in LOGGED_JOB_FIELDS if key in job})
+    log_rows_to_wandb(Path(folder), f"sweep {name}", "sweep", rows, project, group=name)
 
 
 def _read_job_states(folder: Path) -> dict[str, str]:

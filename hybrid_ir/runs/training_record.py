@@ -16,6 +16,7 @@ from hybrid_ir.evaluation.card import build_evaluation_card, hash_benchmark
 from hybrid_ir.evaluation.report import write_report
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.runs.folder import find_checkpoint
+from hybrid_ir.runs.tracking import ExperimentTracking
 from hybrid_ir.system.experiment_keys import distinguishes_systems
 from hybrid_ir.training.callbacks import BatchCardReport, TrainingReport
 from hybrid_ir.training.checkpoints import BEST_FILE
@@ -256,4 +257,6 @@ class ResultReport(Callback):
 
 def build_reports(cfg: DictConfig, folder: Path) -> list[Callback]:
     """Builds the callbacks that report a run: before its training, after it, and after its test."""
-    return [BatchCardReport(folder), TrainingReport(folder), ResultReport(cfg, folder)]
+    reports = [BatchCardReport(folder), TrainingReport(folder), ResultReport(cfg, folder)]
+    config = OmegaConf.to_container(cfg, resolve=True)
+    return [*reports, ExperimentTracking(config, folder)]

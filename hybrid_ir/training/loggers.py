@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+
+# The key of what a search maximises, which trackers get when a training has ended.
+OBJECTIVE = "objective"
 
 
 class JsonlLogger(Logger):
@@ -34,7 +37,7 @@ class JsonlLogger(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Appends a row, without the epoch: batches are planned, and there are no epochs."""
-        values = {name: value for name, value in metrics.items() if name != "epoch"}
+        values = drop_epoch(metrics)
         if values:
             with open(self.path, "a") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
@@ -43,7 +46,9 @@ class JsonlLogger(Logger):
 class FailSafeLogger(Logger):
     """Passes everything on to a logger, and leaves it out from its first error on.
 
-    The training goes on without it, and metrics.jsonl has everything.
+    The training goes on without it, and metrics.jsonl has everything. A logger that shows more than
+    numbers has some of the methods `log_batch_card`, `log_training`, `log_results`,
+    `log_checkpoint` and `finish`, as WandbRunLogger has; for others these do nothing.
 
     Args:
         inner: the logger that may fail.
@@ -74,13 +79,45 @@ class FailSafeLogger(Logger):
         """The experiment of the inner logger, None after it has failed."""
         return self._try(lambda: getattr(self.inner, "experiment", None))
 
-    def log_hyperparams(self, *arguments, **keywords) -> None:
-        """Passes the hyperparameters on."""
-        self._try(lambda: self.inner.log_hyperparams(*arguments, **keywords))
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any]) -> None:
+        """Passes the hyperparameters on, to TensorBoard with the name of the objective.
 
-    def log_metrics(self, *arguments, **keywords) -> None:
-        """Passes the metrics of a step on."""
-        self._try(lambda: self.inner.log_metrics(*arguments, **keywords))
+        TensorBoard lists a run by its hyperparameters only if a measure is named with them, whose
+        newest value it shows.
+        """
+        if isinstance(self.inner, TensorBoardLogger):
+            objective = {OBJECTIVE: float("nan")}
+            self._try(lambda: self.inner.log_hyperparams(params, objective))
+        else:
+            self._try(lambda: self.inner.log_hyperparams(params))
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Passes the metrics of a step on, without the epoch, as metrics.jsonl has them."""
+        values = drop_epoch(metrics)
+        if values:
+            self._try(lambda: self.inner.log_metrics(values, step))
+
+    def log_batch_card(self, folder: Path) -> None:
+        """Passes on that a run folder has its batch card."""
+        self._try_if_known("log_batch_card", folder)
+
+    def log_training(self, folder: Path) -> None:
+        """Passes on that a run folder has the report of its training."""
+        self._try_if_known("log_training", folder)
+
+    def log_results(self, folder: Path) -> None:
+        """Passes on that a run folder has its results."""
+        self._try_if_known("log_results", folder)
+
+    def log_checkpoint(self, path: Path, choice: str) -> None:
+        """Passes on which checkpoint of a training is measured, best or last."""
+        self._try_if_known("log_checkpoint", path, choice)
+
+    def finish(self, exit_code: int) -> None:
+        """Passes on that nothing more is logged, and how the run has ended."""
+        self._try_if_known("finish", exit_code)
 
     def save(self) -> None:
         """Has the inner logger save."""
@@ -93,6 +130,11 @@ class FailSafeLogger(Logger):
     def finalize(self, status: str) -> None:
         """Tells the inner logger that the run has ended."""
         self._try(lambda: self.inner.finalize(status))
+
+    def _try_if_known(self, method: str, *arguments: Any) -> None:
+        """Calls a method that the inner logger need not have."""
+        if hasattr(self.inner, method):
+            self._try(lambda: getattr(self.inner, method)(*arguments))
 
     def _try(self, call: Callable[[], Any]) -> Any:
         """Returns what a call of the inner logger returns, None if it fails or has failed."""
@@ -107,6 +149,11 @@ class FailSafeLogger(Logger):
                 "out from here on, metrics.jsonl of the run has everything"
             )
             return None
+
+
+def drop_epoch(metrics: dict[str, float]) -> dict[str, float]:
+    """Returns logged values without Lightning's epoch: batches are planned, there are no epochs."""
+    return {name: value for name, value in metrics.items() if name != "epoch"}
 
 
 def build_loggers(folder: Path, loggers: Sequence[Logger]) -> list[Logger]:

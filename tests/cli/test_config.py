@@ -10,12 +10,12 @@ import pytest
 from hybrid_ir.cli.config import (
     parse_command_line,
     parse_list,
-    parse_paths,
     parse_plain_text,
     sort_arguments,
 )
 from hybrid_ir.cli.help import list_all_options, print_train_help, read_visible_lines
 from hybrid_ir.cli.main import COMMANDS
+from hybrid_ir.cli.path_lists import parse_paths
 from hybrid_ir.cli.train import run_sweep
 from hybrid_ir.runs.conf import compose_config, find_shipped_file, list_options
 from hybrid_ir.runs.suggestions import suggest

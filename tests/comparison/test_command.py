@@ -2,14 +2,15 @@
 
 import contextlib
 import io
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from hybrid_ir.cli.config import parse_paths
 from hybrid_ir.cli.main import run_command
+from hybrid_ir.cli.path_lists import parse_named_paths, parse_paths
 from hybrid_ir.comparison.comparison import compare
 from hybrid_ir.evaluation.benchmarks.cldr_facts import load as load_cldr_facts
 from tests.support.comparison_results import (
@@ -151,6 +152,46 @@ def test_a_wrong_argument_is_one_clear_error(sweep, arguments, message):
 )
 def test_a_comma_in_quotes_is_part_of_a_path(value, paths):
     assert parse_paths(value) == paths
+
+
+@pytest.mark.parametrize(
+    ("value", "named_paths"),
+    [
+        ("{base: a/b, tuned: [c,d]}", {"base": ["a/b"], "tuned": ["c", "d"]}),
+        ("{base:a}", {"base": ["a"]}),
+        ("{'x, y': \"p,q: r\", z: ['1,2',3]}", {"x, y": ["p,q: r"], "z": ["1,2", "3"]}),
+    ],
+)
+def test_systems_can_be_named(value, named_paths):
+    assert parse_named_paths("runs", value) == named_paths
+
+
+@pytest.mark.parametrize("value", ["{}", "{a}", "{a: }", "{a: b", "{: b}", "{a: x, b}"])
+def test_names_that_cannot_be_read_are_one_clear_error(value):
+    with pytest.raises(ValueError, match=r"write 'runs=\{NAME: FOLDER, OTHER: \[A,B\]\}'"):
+        parse_named_paths("runs", value)
+
+
+def test_the_command_takes_names(sweep, tmp_path):
+    out = tmp_path / "out"
+    seeds = f"[{sweep / 'hybrid_seed1'},{sweep / 'hybrid_seed2'}]"
+    runs = f"runs={{base: {sweep / 'untrained'}, our model: {seeds}}}"
+
+    run_command("compare", [runs, f"out={out}", "flips=20", "resamples=20", "paper=false"])
+
+    content = json.loads((out / "comparison.json").read_text())
+    systems = content["benchmarks"]["made_r"]["systems"]
+    assert [system["label"] for system in systems] == ["base", "our model"]
+    assert systems[1]["baseline"] == "base"
+    assert systems[1]["seeds"] == [1, 2]
+    assert "our model" in PageContent((out / "report.html").read_text()).text
+    assert "| our model | 2 |" in (out / "tables.md").read_text()
+
+
+def test_names_and_paths_without_names_do_not_mix(sweep):
+    arguments = [f"runs={{base: {sweep / 'untrained'}}}", f"runs={sweep / 'hybrid_seed1'}"]
+    with pytest.raises(ValueError, match="runs is given with names and without"):
+        run_command("compare", arguments)
 
 
 def test_a_benchmark_with_other_choices_has_its_own_examples_and_files(tmp_path):

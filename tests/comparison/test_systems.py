@@ -99,9 +99,9 @@ def test_any_setting_but_the_seed_makes_another_system(write, tmp_path):
     write("decay", build_training("hybrid", settings=settings))
 
     assert load_labels(tmp_path) == {
-        "hybrid / e5_small / loss.mask=translations / optimizer.weight_decay=0.01": [1, 2],
-        "hybrid / e5_small / loss.mask=none / optimizer.weight_decay=0.01": [1],
-        "hybrid / e5_small / loss.mask=translations / optimizer.weight_decay=0.1": [1],
+        "hybrid / e5_small / mask=translations / weight_decay=0.01": [1, 2],
+        "hybrid / e5_small / mask=none / weight_decay=0.01": [1],
+        "hybrid / e5_small / mask=translations / weight_decay=0.1": [1],
     }
 
 
@@ -112,8 +112,8 @@ def test_a_label_names_a_repeated_value_once_and_unknown_settings(write, tmp_pat
     write("old", build_training("hybrid"))
 
     assert set(load_labels(tmp_path)) == {
-        "hybrid / e5_small / sampler.batch_size=64",
-        "hybrid / e5_small / sampler.batch_size=128",
+        "hybrid / e5_small / batch_size=64",
+        "hybrid / e5_small / batch_size=128",
         "hybrid / e5_small / batch_size=64 / settings unknown",
     }
 
@@ -133,15 +133,12 @@ def test_three_shares_with_equal_settings_are_a_family(write, tmp_path):
 def test_owners_and_revisions_make_systems(write, tmp_path):
     write("a", None, model=build_released_model("a/x"))
     write("b", None, model=build_released_model("b/x"))
-    assert set(load_labels(tmp_path)) == {
-        "untrained / x / path=a/x",
-        "untrained / x / path=b/x",
-    }
+    assert set(load_labels(tmp_path)) == {"x / path=a/x", "x / path=b/x"}
 
     write("c", None, model=build_released_model("b/x", "main"))
     labels = load_labels(tmp_path)
     assert len(labels) == 3
-    assert "untrained / x / path=b/x / revision=main" in labels
+    assert "x / path=b/x / revision=main" in labels
 
 
 def test_corrections_make_systems(write, tmp_path):
@@ -165,7 +162,8 @@ def test_ways_of_reading_make_systems(write, tmp_path):
     for prefix, pooling in (("", "mean"), ("query: ", "mean"), ("", "cls")):
         reading = {"query_prefix": prefix, "pooling": pooling, "width": 384}
         write(f"{prefix}{pooling}", None, reading=reading)
-        labels.add(f"untrained / e5_small / query_prefix={prefix} / pooling={pooling}")
+        # In quotes, since blanks matter.
+        labels.add(f"untrained / e5_small / query_prefix='{prefix}' / pooling={pooling}")
 
     assert set(load_labels(tmp_path)) == labels
 
@@ -179,6 +177,97 @@ def test_overlaps_of_windows_make_systems(write, tmp_path):
         "untrained / e5_small / window_overlap=0.25",
         "untrained / e5_small / window_overlap=0.5",
     }
+
+
+def test_a_released_model_is_called_by_its_name(write, tmp_path):
+    """Also where a run has measured it that trained nothing."""
+    write("released", None, model=build_released_model("intfloat/multilingual-e5-small"))
+    pretrained = {"name": "abc", "kind": "run", "path": "abc", "backbone": "labse"}
+    write("run", None, model=pretrained)
+    random_weights = {"name": "def", "kind": "run", "path": "def", "backbone": "tiny"}
+    write("random", None, model=random_weights)
+    write("trained", build_training("hybrid"))
+
+    assert set(load_labels(tmp_path)) == {
+        "multilingual-e5-small",
+        "labse",
+        "untrained / tiny",
+        "hybrid / e5_small",
+    }
+
+
+def test_evaluations_of_one_encoder_have_short_labels_and_a_legend(write, tmp_path):
+    reading = {"query_prefix": "query: ", "passage_prefix": "passage: ", "query_max_length": 64}
+    bare = {"query_prefix": "", "passage_prefix": "", "query_max_length": 512}
+    model = build_released_model("intfloat/multilingual-e5-small")
+    write("prefixes", None, model=model, reading=reading)
+    write("bare", None, model=model, reading=bare)
+
+    systems, notes = group_into_systems(load_results([tmp_path]))
+
+    labels = [system.label for system in systems]
+    assert labels == [
+        "multilingual-e5-small / query_prefix=''",
+        "multilingual-e5-small / query_prefix='query: '",
+    ]
+    assert notes == [
+        "multilingual-e5-small / query_prefix='' is multilingual-e5-small: "
+        'query_prefix="", passage_prefix="", query_max_length=512',
+        "multilingual-e5-small / query_prefix='query: ' is multilingual-e5-small: "
+        'query_prefix="query: ", passage_prefix="passage: ", '
+        "query_max_length=64",
+    ]
+    assert systems[0].differences == {f"reading/{key}": value for key, value in bare.items()}
+
+
+def test_a_long_value_is_cut_on_a_label_and_whole_in_the_legend(write, tmp_path):
+    for end in ("x", "y"):
+        reading = {"query_prefix": f"Instruct: find the passage that answers {end}"}
+        write(end, None, reading=reading)
+
+    systems, notes = group_into_systems(load_results([tmp_path]))
+
+    assert [system.label for system in systems] == [
+        "untrained / e5_small / query_prefix=Instruct: find the pass…",
+        "untrained / e5_small / query_prefix=Instruct: find the pass… #2",
+    ]
+    assert len(notes) == 2
+    assert notes[1].endswith('query_prefix="Instruct: find the passage that answers y"')
+
+
+def test_a_name_is_the_label_and_holds_several_seeds(write, tmp_path):
+    base = write("released", None, model=build_released_model("intfloat/e5"))
+    tuned = [write(f"h{seed}", build_training("hybrid", seed), seed=seed) for seed in (1, 2)]
+
+    (section,) = build_sections(load_results({"tuned": tuned, "base": base}))
+
+    assert [system.label for system in section.systems] == ["tuned", "base"]
+    assert section.systems[0].seeds == [1, 2]
+    assert section.baselines == (None, 0)
+    assert section.notes[:2] == ("tuned is hybrid / e5_small", "base is e5")
+    (section,) = build_sections(load_results({"tuned": tuned, "base": base}), "base")
+    assert section.baselines == (1, None)
+
+
+def test_names_tell_equal_systems_from_each_other(write, tmp_path):
+    first = write("first", build_training("hybrid"))
+    second = write("second", build_training("hybrid"), noise=0.4)
+
+    systems, _ = group_into_systems(load_results({"old": first, "new": [second]}))
+
+    assert [system.label for system in systems] == ["old", "new"]
+
+
+def test_a_name_of_a_sweep_stands_before_the_labels_of_its_systems(sweep):
+    systems, _ = group_into_systems(load_results({"ours": sweep}), with_model=False)
+
+    labels = [system.label for system in systems]
+    assert labels == ["ours / untrained", "ours / x_x_mono", "ours / x_y", "ours / hybrid"]
+
+
+def test_a_folder_has_one_name(sweep):
+    with pytest.raises(ValueError, match="untrained is in a and in b: give it one"):
+        load_results({"a": sweep / "untrained", "b": [sweep / "untrained"]})
 
 
 def test_where_a_copy_of_a_model_lies_makes_no_other_system(tmp_path, monkeypatch):

@@ -139,3 +139,24 @@ def test_the_tables_are_written_to_files(compared, tmp_path):
     assert csv_files == {table.file for table in compared.tables}
     assert "\\begin{tabular}" in (tmp_path / "tables.tex").read_text()
     assert "| system |" in (tmp_path / "tables.md").read_text()
+
+
+def test_a_terminal_gets_all_columns_whole_however_narrow_it_is():
+    label = "multilingual-e5-small / query_prefix='query: '"
+    columns = tuple(Column(name, f"benchmark {number}") for number in range(3) for name in "MC")
+    cells = tuple(Cell(f"0.{number}234", 0.1, sd_text="0.0012", p=0.01) for number in range(6))
+    table = Table("wide", "Wide", ("system",), columns, (Row((label,), cells),), note="A note.")
+    for width in (60, 100, 200):
+        console = Console(width=width, file=io.StringIO(), record=True)
+
+        for part in rendering.to_rich_tables(table, width):
+            console.print(part)
+
+        printed = console.export_text()
+        assert "…" not in printed
+        assert max(len(line) for line in printed.splitlines()) <= width
+        for number in range(6):
+            assert printed.count(f"0.{number}234 ± 0.0012 *") == 1
+        assert printed.count("A note.") == 1
+    (whole,) = rendering.to_rich_tables(table, 200)
+    assert len(whole.columns) == 7
