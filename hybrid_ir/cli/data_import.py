@@ -43,7 +43,13 @@ def main(arguments: Sequence[str]) -> None:
     for key, value in sorted_arguments.plain_texts.items():
         full_key = key if key.startswith("paths.") else f"corpus.{key}"
         plain_texts[full_key] = value
-    cfg = compose_config("train", overrides)
+    if any(override.startswith("languages=") for override in sorted_arguments.overrides):
+        raise ValueError(
+            "languages=: an import keeps all languages of the data, and those to use are chosen "
+            f"where it is used: corpus=folder corpus.path={sorted_arguments.plain_texts['to']} "
+            "corpus.languages=[...]"
+        )
+    cfg = compose_config("train", overrides, sorted_arguments.config_folders)
     set_values(cfg, plain_texts)
     raise_when_asked_to_stop()
     print_import(plain_texts["corpus.to"], build(cfg.corpus))

@@ -98,6 +98,10 @@ def require_fitting_arguments(config: DictConfig) -> None:
         return
     parameters = signature(target).parameters
     problems = _find_unknown_keys(config, parameters)
+    if config.get("_partial_"):  # for all others OmegaConf says the same
+        for key in config:
+            if OmegaConf.is_missing(config, key):
+                problems.append(f"{config._get_full_key(key)}: not given, {key}=??? in conf/")
     for name, parameter in parameters.items():
         if name not in config:
             continue

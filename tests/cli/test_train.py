@@ -35,7 +35,7 @@ def test_a_run_leaves_all_its_files(trained):
 
 def test_a_run_logs_its_steps_and_validations(trained):
     rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows if "train/loss" in row] == [9, 19]
+    assert [row["step"] for row in rows if "train/loss" in row] == [10, 20]
     assert len([row for row in rows if "val/loss" in row]) == 2
 
 
