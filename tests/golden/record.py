@@ -35,6 +35,7 @@ from safetensors.torch import save_file
 
 import hybrid_ir
 from hybrid_ir import Retriever
+from hybrid_ir.runs.conf import prepare_hydra
 from tests.golden import made_data
 
 CHECKOUT = Path(hybrid_ir.__file__).parents[1]
@@ -159,7 +160,7 @@ class Training:
 def compose_config(folder: Path, overrides: list[str]) -> DictConfig:
     """Returns the config of a run whose caches are in the folder."""
     own = [f"paths.cache_dir='{folder / 'cache'}'"]
-    with initialize_config_dir(str(CHECKOUT / "conf"), version_base="1.3"):
+    with initialize_config_dir(prepare_hydra(), version_base="1.3"):
         return compose("train", overrides=overrides + own)
 
 
