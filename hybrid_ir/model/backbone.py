@@ -71,6 +71,7 @@ def load_backbone(
         ValueError: the name is no folder and the hub did not deliver it, or the checkpoint lacks
             weights.
     """
+    require_no_revision_of_a_folder("model", name, revision)
     model, tokenizer, missing = _load_pretrained(
         name, dropout, attention, revision=revision, trust_remote_code=trust_remote_code
     )
@@ -89,6 +90,21 @@ def load_backbone(
     model.pooler = None
     # from_pretrained returns a model in evaluation mode, and Lightning would keep that.
     return model.train(), tokenizer, head
+
+
+def require_no_revision_of_a_folder(key: str, name: str, revision: str | None) -> None:
+    """Raises ValueError for a revision of a model that is a folder of this machine.
+
+    Args:
+        key: of the config, for the message.
+        name: folder or hub id.
+        revision: of a hub model.
+    """
+    if revision is not None and Path(name).expanduser().is_dir():
+        raise ValueError(
+            f"revision={revision!r} of {key}={name!r}: a folder has no revisions, only models of "
+            "the hub have; leave it out"
+        )
 
 
 def _load_pretrained(

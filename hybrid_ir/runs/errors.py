@@ -158,6 +158,10 @@ def _find_cause(error: Exception) -> _Cause:
         )
     if LOST_WORKER.search(message):
         return _Cause(_describe_lost_worker(message), code=PROGRAM_ERROR_CODE)
+    if isinstance(error, RuntimeError) and message.startswith("Early stopping conditioned on"):
+        monitor, _, names = message.partition(" which is not available.")
+        known = names.rpartition(": ")[2]
+        return _Cause(f"callbacks.early_stopping.monitor: {monitor}, there are {known}")
     if _is_wrong_trainer(error):
         cure = "; trainer=cpu trains without a GPU" if "gpu" in message else ""
         return _Cause(message + cure)

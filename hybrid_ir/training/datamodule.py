@@ -103,6 +103,11 @@ def require_supported_trainer(trainer: Trainer) -> None:
             f"trainer.limit_train_batches={trainer.limit_train_batches} would train on the same "
             "batches again and again: set trainer.max_steps, or data.distinct_batches"
         )
+    if trainer.max_epochs not in (None, -1):
+        problems.append(
+            f"trainer.max_epochs={trainer.max_epochs}: the batches of all steps are planned, there "
+            "are no epochs; set trainer.max_steps, and leave trainer.max_epochs at -1"
+        )
     if trainer.precision in ROUNDED_PRECISIONS:
         problems.append(
             f"trainer.precision={trainer.precision} keeps the weights themselves in 16 bits, which "
