@@ -14,7 +14,6 @@ from hybrid_ir.model.tokens import RoleTokenizer
 from hybrid_ir.system.interruption import ignore_stop_signals
 from hybrid_ir.types import Benchmark
 
-
 # Lightning's precisions whose weights have 16 bits. A bf16 number has 8 significant bits: adding
 # less than a 512th of it leaves it as it is.
 ROUNDED_PRECISIONS = ("bf16-true", "16-true")

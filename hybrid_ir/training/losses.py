@@ -74,9 +74,7 @@ def read_loss_options(loss: RetrievalLoss) -> LossOptions:
     )
 
 
-def require_negatives_in_batches(
-    loss: RetrievalLoss, batch_size: int, hard_negatives: int
-) -> None:
+def require_negatives_in_batches(loss: RetrievalLoss, batch_size: int, hard_negatives: int) -> None:
     """Raises ValueError if a loss that needs negatives would find none in any batch.
 
     Args:

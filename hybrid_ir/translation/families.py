@@ -16,8 +16,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from hybrid_ir.model.backbone import require_no_revision_of_a_folder
 from hybrid_ir.files.checksums import hash_file_samples
+from hybrid_ir.model.backbone import require_no_revision_of_a_folder
 
 NLLB_CODES = {
     "ar": "arb_Arab",

@@ -7,13 +7,10 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.runs.building import build
-from hybrid_ir.runs.conf import compose_config
 from hybrid_ir.runs.jobs import read_objective
 from hybrid_ir.runs.session import count_processes_to_start
 from hybrid_ir.training.datamodule import RetrievalData
-from hybrid_ir.training.retriever import Retriever
 from tests.support.benchmarks import write_beir_folder
 from tests.support.corpora import write_json_lines
 from tests.support.every_key import (
@@ -390,9 +387,7 @@ ROWS |= {
         "steps",
         (*VALIDATED, *IMPATIENT, "callbacks.early_stopping.mode=max"),
     ),
-    ("callbacks", "progress.refresh_rate"): Built(
-        "callbacks.progress.refresh_rate=1", look_at_bar
-    ),
+    ("callbacks", "progress.refresh_rate"): Built("callbacks.progress.refresh_rate=1", look_at_bar),
     ("logger/csv", "csv.save_dir"): Changed("logger.csv.save_dir=csv1", look_beside, CSV),
     ("logger/csv", "csv.name"): Changed("logger.csv.name=csv2", "files", CSV),
     ("logger/csv", "csv.version"): Changed("logger.csv.version=csv3", "files", CSV),
