@@ -124,7 +124,7 @@ for name in ("mlqa_r", "xquad_r"):
     ROWS[owner, "folder"] = Loaded("folder=nowhere", "nowhere")
     ROWS[owner, "languages"] = Loaded("languages=[de]", look=look_at_languages)
     ROWS[owner, "max_queries"] = Loaded("max_queries=1")
-    ROWS[owner, "queries"] = Loaded("queries=some", "queries=some must be one of")
+    ROWS[owner, "queries"] = Loaded("queries=some", "must be one of all, distinct_text")
     ROWS[owner, "candidates"] = Loaded("candidates=paragraph")
 MIXED = (
     "parts.a={_target_: hybrid_ir.corpora.sources.own.from_jsonl, path: pairs.jsonl, cache: cache}",

@@ -311,7 +311,7 @@ def record_comparison(folder: Path) -> dict:
 
 
 def record_import(folder: Path) -> dict:
-    """Returns the hashes of the files of an imported corpus; its card without the build's key."""
+    """Returns the hashes of the files of an imported corpus; its card without what is of this machine."""
     made_data.write_pairs_to_import(folder / "pairs.jsonl")
     run_command(folder, "data", "import", "jsonl", "path=pairs.jsonl", "to=imported", "errors=skip")
     found = {}
@@ -319,6 +319,7 @@ def record_import(folder: Path) -> dict:
         if path.name == "corpus.json":
             card = json.loads(path.read_text(encoding="utf-8"))
             del card["key"]
+            card.pop("choices", None)  # where the files are, and when they changed
             found[path.name] = card
         else:
             found[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
