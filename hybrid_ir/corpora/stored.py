@@ -103,7 +103,10 @@ def build_cached_corpus(
 
 
 def write_corpus(
-    folder: str, build: Callable[[CorpusWriter], None], key: Mapping[str, Any] | None = None
+    folder: str,
+    build: Callable[[CorpusWriter], None],
+    key: Mapping[str, Any] | None = None,
+    choices: Mapping[str, Any] | None = None,
 ) -> ParallelCorpus:
     """Writes a corpus to a new folder, and loads it.
 
@@ -112,6 +115,7 @@ def write_corpus(
         build: writes the corpus, and calls `finish` at the end.
         key: everything that decides what `build` writes. With it a stopped build is resumed, and
             a folder with the corpus of the same key is loaded instead of refused.
+        choices: what was chosen, for the card; by default what the key says.
 
     Raises:
         ValueError: if the folder exists already, or another process is writing it.
@@ -128,7 +132,8 @@ def write_corpus(
         raise ValueError(f"to={folder}: another process is writing it") from error
     try:
         if not place.exists():
-            choices = None if key is None else flatten_build_key(key)
+            if choices is None and key is not None:
+                choices = flatten_build_key(key)
             _run_build(place, key_hash, build, choices)
         elif not _has_key(place, key_hash):
             raise ValueError(

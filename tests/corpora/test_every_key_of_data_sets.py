@@ -163,9 +163,7 @@ ROWS |= {
     ("corpus/mmarco", "negatives"): Loaded("negatives=1"),
     ("corpus/mmarco", "rows"): Loaded("rows=triples"),
     ("corpus/mr_tydi", "negatives"): Loaded("negatives=2"),
-    ("corpus/swim_ir", "variant"): Loaded(
-        "variant=monolingual", "languages=['zh'] of swim_ir"
-    ),
+    ("corpus/swim_ir", "variant"): Loaded("variant=monolingual", "languages=['zh'] of swim_ir"),
     ("corpus/mlqa_r", "folder"): Loaded("folder=nowhere", "nowhere"),
     ("corpus/mlqa_r", "languages"): Loaded("languages=[en]", look=look_at_languages),
     ("corpus/mlqa_r", "exclude_articles"): Loaded("exclude_articles=[]", look=len),
@@ -181,7 +179,9 @@ ROWS |= {
         "language=fr", look=look_at_languages, base=("folder=beir",)
     ),
     ("benchmark/miracl", "pool"): Loaded("pool=half", "must be one of full, hard_negatives"),
-    ("benchmark/miracl_hard_negatives", "pool"): Loaded("pool=half", "must be one of full, hard_negatives"),
+    ("benchmark/miracl_hard_negatives", "pool"): Loaded(
+        "pool=half", "must be one of full, hard_negatives"
+    ),
     ("benchmark/squadshifts", "domains"): Loaded("domains=[bbc]", "domains=bbc must be one of"),
 }
 OF_BOTH = tuple(f"+{part}" for part in MIXED)

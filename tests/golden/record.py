@@ -311,7 +311,7 @@ def record_comparison(folder: Path) -> dict:
 
 
 def record_import(folder: Path) -> dict:
-    """Returns the hashes of the files of an imported corpus; its card without what is of this machine."""
+    """Returns the hashes of the files of an imported corpus; its card without the build's key."""
     made_data.write_pairs_to_import(folder / "pairs.jsonl")
     run_command(folder, "data", "import", "jsonl", "path=pairs.jsonl", "to=imported", "errors=skip")
     found = {}
