@@ -76,10 +76,12 @@ class _Unit:
     word: int
 
 
-def _split_into_units(text: str) -> list[_Unit]:
+def _split_into_units(text: str, splits_words: bool) -> list[_Unit]:
+    """Returns the units of a text, which are its words unless these are to be split."""
     units = []
     for number, word in enumerate(WORD.finditer(text)):
-        for start, stop in _split_word(word):
+        spans = _split_word(word) if splits_words else [word.span()]
+        for start, stop in spans:
             units.append(_Unit(start, stop, number))
     return units
 
@@ -129,6 +131,7 @@ class CodeSwitching:
         self.languages = None if languages is None else set(languages)
         self.entries: Entries | None = None  # see prepare
         self.longest_phrases: dict[str, int] = {}  # characters, by language
+        self.languages_without_blanks: set[str] = set()  # of which a phrase has such letters
         self._require_valid()
 
     def _require_valid(self) -> None:
@@ -165,6 +168,8 @@ class CodeSwitching:
             )
         for language, phrases in self.entries.items():
             self.longest_phrases[language] = max(map(len, phrases), default=0)
+            if any(SYLLABLE_WITHOUT_BLANKS.search(phrase) for phrase in phrases):
+                self.languages_without_blanks.add(language)
         return self
 
     def switch_batch(
@@ -206,12 +211,12 @@ class CodeSwitching:
         """Returns the text with some of its phrases in other languages.
 
         The longest phrase of the lexicon that begins at a word is replaced, by a translation in a
-        language that is drawn for it. In a script that is written without blanks a phrase may begin
-        and end at any letter.
+        language that is drawn for it. In a language whose phrases have letters of a script that is
+        written without blanks, a phrase may begin and end at any of these letters.
         """
         phrases = self.entries.get(language, {})
         longest = self.longest_phrases.get(language, 0)
-        units = _split_into_units(text)
+        units = _split_into_units(text, language in self.languages_without_blanks)
         pieces = []
         copied_to = 0  # position in the text up to which the pieces reach
         first = 0  # number of the unit at which a phrase may begin

@@ -98,7 +98,7 @@ def look_at_folders(outcome: Outcome) -> set[str]:
 def look_beside(outcome: Outcome) -> set[str]:
     """Returns what is beside the folder of the run, but for other runs and caches."""
     names = {path.name for path in outcome.folder.parent.iterdir()}
-    return {name for name in names if name in ("another", "csv1", "tb1", "wb1")}
+    return {name for name in names if name in ("another", "csv1", "tb1", "wb1", "other_cache")}
 
 
 def encode(cfg: DictConfig, role: str = "passage") -> list:
@@ -201,6 +201,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("train", "objective"): Changed("objective=val/mono/map", look_at_objective, VALIDATED),
     ("train", "cache_gradients"): Refused("cache_gradients=1", "cache_gradients=1 must be true"),
     ("paths", "output_dir"): Built("paths.output_dir=o", lambda cfg: cfg.paths.output_dir),
+    ("paths", "cache_dir"): Changed("paths.cache_dir=other_cache", look_beside),
     ("paths", "data_dir"): Refused("paths.data_dir=nowhere", "nowhere", ("corpus=squad",)),
     ("sampler", "monolingual_share"): Built("sampler.monolingual_share=1", plan_batches),
     ("sampler", "level"): Built("sampler.level=example", plan_batches),
