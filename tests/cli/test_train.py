@@ -83,7 +83,6 @@ def test_a_checkpoint_loads_with_weights_only_and_gives_its_numbers_again(traine
             ["trainer.val_check_interval=0", "trainer.gradient_clip_val=-1"],
             "trainer.val_check_interval=0 must be at least 1; trainer.gradient_clip_val=-1 must be",
         ),
-        (["debug=null", "model=default"], "model.backbone: not given"),
         (["trainer.precision=bf16-true"], "use trainer.precision=bf16-mixed"),
         (["trainer.gradient_clip_algorithm=sum"], "gradient_clip_algorithm"),
         (["trainer.fast_dev_run=true"], "trainer.fast_dev_run: there is no such key here, debug="),
@@ -102,6 +101,12 @@ def test_bad_input_is_one_clear_error(place, tmp_path, arguments, message):
     assert ended.returncode == 2, ended.stderr
     assert message in ended.stderr and "Traceback" not in ended.stderr
     assert not (folder / "metrics.json").exists()
+
+
+def test_a_model_without_a_backbone_is_one_clear_error(place, tmp_path):
+    ended = train_in_process(place, "model=default", f"hydra.run.dir={tmp_path / 'bad'}")
+    assert ended.returncode == 2
+    assert "error: model.backbone: not given" in ended.stderr
 
 
 def test_a_killed_process_that_builds_batches_is_one_clear_error(place, tmp_path):
