@@ -146,6 +146,20 @@ def to_full_tensor(value: torch.Tensor) -> torch.Tensor:
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
+def clip_values(parameters: Iterable[nn.Parameter], largest: float) -> None:
+    """Bounds the absolute value of every gradient, in place.
+
+    A rank bounds its own part of a gradient that is spread over ranks.
+    """
+    for parameter in parameters:
+        gradient = parameter.grad
+        if gradient is None:
+            continue
+        if isinstance(gradient, DTensor):
+            gradient = gradient.to_local()
+        gradient.clamp_(min=-largest, max=largest)
+
+
 def sum_over_ranks(value: torch.Tensor) -> torch.Tensor:
     """Returns the sum over all ranks, the same to the last bit on each."""
     if get_world_size() == 1:

@@ -31,6 +31,11 @@ def main(arguments: Sequence[str]) -> None:
 def _clean(cfg: DictConfig) -> None:
     if cfg.duplicates not in DUPLICATES:
         raise ValueError(f"duplicates={cfg.duplicates} must be one of {', '.join(DUPLICATES)}")
+    if not isinstance(cfg.near, int | float) or not 0 <= cfg.near <= 1:
+        raise ValueError(
+            f"near={cfg.near} is a similarity: use more than 0 and at most 1, or 0 for exact "
+            "matches alone"
+        )
     require_values(cfg, "data clean", "to")
     corpus = build(cfg.corpus)
     if len(corpus.parts) > 1:

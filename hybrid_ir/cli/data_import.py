@@ -1,6 +1,7 @@
 """`hybrid-ir data import FORM path=... to=FOLDER`: your own pairs, checked, as a corpus."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from rich.console import Console
@@ -28,8 +29,9 @@ def main(arguments: Sequence[str]) -> None:
         meant = suggest(form, FORMS)
         hint = f"{form!r} is no form, did you mean {meant}? " if meant else ""
         raise ValueError(hint + USAGE)
-    for argument in arguments[1:]:
-        if "=" not in argument:
+    for previous, argument in pairwise(arguments):
+        is_of_option = argument.startswith("-") or previous in ("--config-dir", "-cd")
+        if "=" not in argument and not is_of_option:
             raise ValueError(
                 f"{argument!r} has no key: write path={argument}, if it is the data. {USAGE}"
             )
@@ -43,7 +45,13 @@ def main(arguments: Sequence[str]) -> None:
     for key, value in sorted_arguments.plain_texts.items():
         full_key = key if key.startswith("paths.") else f"corpus.{key}"
         plain_texts[full_key] = value
-    cfg = compose_config("train", overrides)
+    if any(override.startswith("languages=") for override in sorted_arguments.overrides):
+        raise ValueError(
+            "languages=: an import keeps all languages of the data, and those to use are chosen "
+            f"where it is used: corpus=folder corpus.path={sorted_arguments.plain_texts['to']} "
+            "corpus.languages=[...]"
+        )
+    cfg = compose_config("train", overrides, sorted_arguments.config_folders)
     set_values(cfg, plain_texts)
     raise_when_asked_to_stop()
     print_import(plain_texts["corpus.to"], build(cfg.corpus))

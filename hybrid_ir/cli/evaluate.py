@@ -33,6 +33,7 @@ from hybrid_ir.training.wandb_logging import log_results_to_wandb
 from hybrid_ir.types import Benchmark
 
 LONG_PASSAGE_POLICIES = ("truncate", "max_passage")
+SEED = 1  # of conf/encoder
 WINDOW_OVERLAP = 0.5  # of conf/evaluate.yaml
 
 
@@ -95,6 +96,10 @@ def require_valid_evaluation(cfg: DictConfig) -> None:
         problems.append(
             "say what to evaluate: checkpoint=RUN for a run of ours, or model=NAME for any other "
             "encoder, not both"
+        )
+    if cfg.seed != SEED:
+        problems.append(
+            f"seed={cfg.seed} changes nothing: nothing of an evaluation is drawn by chance"
         )
     if cfg.long_passages == "truncate" and cfg.window_overlap != WINDOW_OVERLAP:
         problems.append(

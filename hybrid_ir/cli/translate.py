@@ -2,14 +2,18 @@
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from hybrid_ir.cli.config import read_languages, require_values
+from hybrid_ir.cli.config import (
+    find_choice_problems,
+    find_number_problems,
+    read_languages,
+    require_values,
+)
 from hybrid_ir.corpora.stored import load_corpus_folder, read_corpus_card
 from hybrid_ir.data.content_ids import compute_corpus_fingerprint
 from hybrid_ir.runs.building import build
@@ -44,6 +48,18 @@ CHOICES = (
     "repeated",
     "identical",
 )
+# Whole numbers, each with its least value; of the last three 0 switches a filter off.
+LEAST_NUMBERS = {
+    "processes": 1,
+    "beams": 1,
+    "max_length": 1,
+    "tokens_per_batch": 1,
+    "unit": 1,
+    "language_letters": 0,
+    "identical": 0,
+    "repeated": 0,
+}
+PRECISIONS = ("float32", "bfloat16", "float16")
 DOUBTFUL_SHARE = 0.2  # share of rejected translations from which on it is worth a word
 COMMAND = "from hybrid_ir.cli.main import main; main()"
 
@@ -51,6 +67,7 @@ COMMAND = "from hybrid_ir.cli.main import main; main()"
 def run(cfg: DictConfig) -> None:
     """Translates a corpus, as one of several processes where `processes` says so."""
     require_values(cfg, "translate", "model", "languages", "to")
+    _require_valid_values(cfg)
     if cfg.processes > 1 and FAILURE_FOLDER_VARIABLE not in os.environ:
         arguments = sys.argv[2:]  # every process runs the very same command
         RankProcesses(cfg.processes).start(
@@ -59,23 +76,45 @@ def run(cfg: DictConfig) -> None:
         return
     to = Path(cfg.to).expanduser().absolute()
     if to.exists():
-        _require_translation(to, read_languages(cfg.languages))
+        _require_translation(to, cfg)
     else:
         _translate(cfg, to)
     if os.environ.get("RANK", "0") == "0":
         _print_summary(to)
 
 
-def _require_translation(to: Path, languages: Sequence[str]) -> None:
-    """Refuses a folder that is there already and was not translated into these languages."""
+def _require_valid_values(cfg: DictConfig) -> None:
+    """Raises a ValueError that names every value of a wrong type or out of range."""
+    problems = find_number_problems(cfg, LEAST_NUMBERS)
+    problems += find_choice_problems(cfg, "precision", PRECISIONS)
+    for key in ("length_ratio", "copied"):
+        if type(cfg[key]) not in (int, float) or cfg[key] < 0:
+            problems.append(f"{key}={cfg[key]!r} must be a number from 0, which switches it off")
+    if problems:
+        raise ValueError("; ".join(problems))
+
+
+def _require_translation(to: Path, cfg: DictConfig) -> None:
+    """Refuses a folder that is there already and is another translation than the config says."""
     missing = []
-    for language in languages:
+    for language in read_languages(cfg.languages):
         if not any(to.glob(f"rejects-*-{language}.parquet")):
             missing.append(language)
     if missing:
         raise ValueError(
             f"to={to} is there already, and is no translation into {', '.join(missing)}: name a "
             "new folder, nothing is overwritten"
+        )
+    values = OmegaConf.to_container(cfg)
+    made_with = read_corpus_card(to).get("choices") or {}
+    differences = []
+    for key in CHOICES:
+        if key != "languages" and key in made_with and made_with[key] != values[key]:
+            differences.append(f"with {key}={made_with[key]}, not {key}={values[key]}")
+    if differences:
+        raise ValueError(
+            f"to={to} is there already, translated {'; '.join(differences)}: name a new folder, "
+            "nothing is overwritten"
         )
 
 

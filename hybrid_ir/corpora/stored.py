@@ -24,7 +24,13 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from hybrid_ir.corpora.text_columns import get_column_path, read_text_column
-from hybrid_ir.corpora.writing import CARD, VERSION, CorpusWriter, hash_build_key
+from hybrid_ir.corpora.writing import (
+    CARD,
+    VERSION,
+    CorpusWriter,
+    flatten_build_key,
+    hash_build_key,
+)
 from hybrid_ir.data.availability import Availability, LanguageSets, unpack_language_bits
 from hybrid_ir.data.corpus import CorpusIndex, ParallelCorpus
 from hybrid_ir.data.hard_negatives import HardNegatives
@@ -100,7 +106,10 @@ def build_cached_corpus(
 
 
 def write_corpus(
-    folder: str, build: Callable[[CorpusWriter], None], key: Mapping[str, Any] | None = None
+    folder: str,
+    build: Callable[[CorpusWriter], None],
+    key: Mapping[str, Any] | None = None,
+    choices: Mapping[str, Any] | None = None,
 ) -> ParallelCorpus:
     """Writes a corpus to a new folder, and loads it.
 
@@ -109,6 +118,7 @@ def write_corpus(
         build: writes the corpus, and calls `finish` at the end.
         key: everything that decides what `build` writes. With it a stopped build is resumed, and
             a folder with the corpus of the same key is loaded instead of refused.
+        choices: what was chosen, for the card; by default what the key says.
 
     Raises:
         ValueError: if the folder exists already, or another process is writing it.
@@ -125,10 +135,13 @@ def write_corpus(
         raise ValueError(f"to={folder}: another process is writing it") from error
     try:
         if not place.exists():
-            _run_build(place, key_hash, build)
+            if choices is None and key is not None:
+                choices = flatten_build_key(key)
+            _run_build(place, key_hash, build, choices)
         elif not _has_key(place, key_hash):
             raise ValueError(
                 f"to={folder} is there already: name a new folder, nothing is overwritten"
+                + _describe_other_choices(place, key or {})
             )
     finally:
         # The file is deleted while the lock is held, so that nobody else loses theirs.
@@ -137,8 +150,13 @@ def write_corpus(
     return load_corpus_folder(place)
 
 
-def _run_build(folder: Path, key_hash: str | None, build: Callable[[CorpusWriter], None]) -> None:
-    with CorpusWriter(folder, key_hash) as writer:
+def _run_build(
+    folder: Path,
+    key_hash: str | None,
+    build: Callable[[CorpusWriter], None],
+    choices: Mapping[str, Any] | None = None,
+) -> None:
+    with CorpusWriter(folder, key_hash, choices) as writer:
         if not writer.is_finished:
             build(writer)
 
@@ -151,6 +169,24 @@ def _has_key(folder: Path, key_hash: str | None) -> bool:
     if key_hash is None or not (folder / CARD).exists():
         return False
     return read_corpus_card(folder).get("key") == key_hash
+
+
+def _describe_other_choices(folder: Path, key: Mapping[str, Any]) -> str:
+    """Says which choices a corpus was made with that are not those of a build key."""
+    if not (folder / CARD).exists():
+        return ""
+    made_with = read_corpus_card(folder).get("choices") or {}
+    differences = []
+    for name, value in flatten_build_key(key).items():
+        if name in made_with and made_with[name] != value:
+            shown = name.removeprefix("rules.")
+            if name == "files":
+                differences.append("of other files, or files that have changed since")
+            else:
+                differences.append(f"with {shown}={made_with[name]}, not {shown}={value}")
+    if not differences:
+        return ""
+    return f". It was made {'; '.join(differences)}"
 
 
 def _delete_old_builds(folder: Path, name: str) -> None:

@@ -45,6 +45,18 @@ def hash_build_key(key: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def flatten_build_key(key: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a build key says, by dotted key, as values that JSON can hold."""
+    choices = {}
+    for name, value in json.loads(json.dumps(key, default=str)).items():
+        if isinstance(value, dict):
+            for inner_name, inner_value in value.items():
+                choices[f"{name}.{inner_name}"] = inner_value
+        else:
+            choices[name] = value
+    return choices
+
+
 class CorpusWriter:
     """Writes a corpus to a folder beside its place, and moves it there when it is complete.
 
@@ -58,6 +70,7 @@ class CorpusWriter:
         folder: where the corpus shall be; it must not exist yet.
         key: the hash of what is built, as `hash_build_key` returns it; None if a stopped build
             shall not be resumed.
+        choices: what was chosen for the build, by dotted key, for its card.
 
     Attributes:
         build_folder: the folder beside `folder` that is written.
@@ -65,10 +78,13 @@ class CorpusWriter:
             statement completed it, and there is nothing left to do.
     """
 
-    def __init__(self, folder: Path, key: str | None = None):
+    def __init__(
+        self, folder: Path, key: str | None = None, choices: Mapping[str, Any] | None = None
+    ):
         self.folder = folder
         self.build_folder = folder.with_name(f".{folder.name}.building")
         self.key = key
+        self.choices = dict(choices or {})
         self.is_finished = False
         self._open_columns: dict[tuple[str, str], TextColumnWriter] = {}
 
@@ -231,6 +247,7 @@ class CorpusWriter:
         card = {
             "version": VERSION,
             "key": self.key,
+            "choices": self.choices,
             "languages": languages,
             "queries": len(query_content_N),
             "passages": len(passage_content_N),

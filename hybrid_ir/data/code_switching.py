@@ -4,7 +4,8 @@
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +21,81 @@ CLDR = "cldr"  # the lexicon that comes with babel
 Entries = dict[str, dict[str, dict[str, list[str]]]]
 
 
-def _compile_word_pattern() -> re.Pattern:
-    r"""Compiles the pattern of a word, with the vowel signs of Hindi, Thai and others.
+# Scripts that are written without blanks between words, as ranges of a regular expression.
+SCRIPTS_WITHOUT_BLANKS = {
+    "Han": r"\u2e80-\u2fd5\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff"
+    r"\uf900-\ufaff\U00020000-\U0003ffff",
+    "Hiragana and Katakana": r"\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f",
+    "Thai": r"\u0e01-\u0e3a\u0e40-\u0e4e",
+    "Lao": r"\u0e81-\u0ece\u0edc-\u0edf",
+    "Myanmar": r"\u1000-\u103f\u1050-\u109f\ua9e0-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa7f",
+    "Khmer": r"\u1780-\u17d3\u17d7\u17dc-\u17dd",
+}
+# Signs behind which the next letter belongs to the same syllable: of Khmer and of Myanmar.
+JOINING_SIGNS = r"\u17d2\u1039"
+# Letters that are no marks to Unicode, but never begin a syllable: AM of Thai and of Lao.
+FOLLOWING_LETTERS = r"\u0e33\u0eb3"
+
+
+def _list_marks() -> str:
+    r"""Returns the vowel signs of Hindi, Thai and others, for the inside of a character class.
 
     Python's \w does not match such marks, which would cut these words into pieces.
     """
     characters = map(chr, range(1 << 16))
     marks = [letter for letter in characters if unicodedata.category(letter).startswith("M")]
-    return re.compile(rf"[\w{''.join(map(re.escape, marks))}]+")
+    return "".join(map(re.escape, marks))
 
 
-WORD = _compile_word_pattern()
+def _compile_syllable_pattern(marks: str) -> re.Pattern:
+    """Compiles the pattern of a letter of a script without blanks, with all that hangs on it."""
+    letters = "".join(SCRIPTS_WITHOUT_BLANKS.values())
+    return re.compile(rf"[{letters}](?:[{JOINING_SIGNS}]\w|[{marks}{FOLLOWING_LETTERS}])*")
+
+
+MARKS = _list_marks()
+WORD = re.compile(rf"[\w{MARKS}]+")
+SYLLABLE_WITHOUT_BLANKS = _compile_syllable_pattern(MARKS)
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """The smallest piece of a text that a phrase of a lexicon may begin or end with.
+
+    It is a word; or, in a script without blanks, a letter with its marks, since a run of these
+    letters is any number of words.
+
+    Args:
+        start: position of its first character in the text.
+        stop: position behind its last one.
+        word: number of the word, or of the run of letters, that it belongs to.
+    """
+
+    start: int
+    stop: int
+    word: int
+
+
+def _split_into_units(text: str, splits_words: bool) -> list[_Unit]:
+    """Returns the units of a text, which are its words unless these are to be split."""
+    units = []
+    for number, word in enumerate(WORD.finditer(text)):
+        spans = _split_word(word) if splits_words else [word.span()]
+        for start, stop in spans:
+            units.append(_Unit(start, stop, number))
+    return units
+
+
+def _split_word(word: re.Match) -> Iterator[tuple[int, int]]:
+    """Yields the start and the end of every unit of a word."""
+    reached = word.start()
+    for syllable in SYLLABLE_WITHOUT_BLANKS.finditer(word.string, word.start(), word.end()):
+        if syllable.start() > reached:
+            yield reached, syllable.start()
+        yield syllable.span()
+        reached = syllable.end()
+    if reached < word.end():
+        yield reached, word.end()
 
 
 class CodeSwitching:
@@ -65,6 +130,8 @@ class CodeSwitching:
         self.sides = (sides,) if isinstance(sides, str) else tuple(sides)
         self.languages = None if languages is None else set(languages)
         self.entries: Entries | None = None  # see prepare
+        self.longest_phrases: dict[str, int] = {}  # characters, by language
+        self.languages_without_blanks: set[str] = set()  # of which a phrase has such letters
         self._require_valid()
 
     def _require_valid(self) -> None:
@@ -99,6 +166,10 @@ class CodeSwitching:
                 f"data.code_switching: the lexicon {self.lexicon!r} has nothing to switch between "
                 f"{sorted(languages)} and {sorted(targets)}"
             )
+        for language, phrases in self.entries.items():
+            self.longest_phrases[language] = max(map(len, phrases), default=0)
+            if any(SYLLABLE_WITHOUT_BLANKS.search(phrase) for phrase in phrases):
+                self.languages_without_blanks.add(language)
         return self
 
     def switch_batch(
@@ -140,18 +211,20 @@ class CodeSwitching:
         """Returns the text with some of its phrases in other languages.
 
         The longest phrase of the lexicon that begins at a word is replaced, by a translation in a
-        language that is drawn for it.
+        language that is drawn for it. In a language whose phrases have letters of a script that is
+        written without blanks, a phrase may begin and end at any of these letters.
         """
         phrases = self.entries.get(language, {})
-        words = list(WORD.finditer(text))
+        longest = self.longest_phrases.get(language, 0)
+        units = _split_into_units(text, language in self.languages_without_blanks)
         pieces = []
         copied_to = 0  # position in the text up to which the pieces reach
-        first = 0  # number of the word at which a phrase may begin
-        while first < len(words):
-            length = _count_words_of_phrase(text, words[first : first + LONGEST_PHRASE], phrases)
+        first = 0  # number of the unit at which a phrase may begin
+        while first < len(units):
+            length = _count_units_of_phrase(text, units, first, phrases, longest)
             if length and rng.random() < self.words:
-                start = words[first].start()
-                stop = words[first + length - 1].end()
+                start = units[first].start
+                stop = units[first + length - 1].stop
                 translations = phrases[text[start:stop].casefold()]
                 pieces.append(text[copied_to:start])
                 pieces.append(_draw_translation(translations, rng))
@@ -161,13 +234,28 @@ class CodeSwitching:
         return "".join(pieces)
 
 
-def _count_words_of_phrase(text: str, words: Sequence[re.Match], phrases: Collection[str]) -> int:
-    """Returns how many of the words the longest phrase has that they begin with, 0 if none does."""
-    for count in range(len(words), 0, -1):
-        phrase = text[words[0].start() : words[count - 1].end()]
-        if phrase.casefold() in phrases:
-            return count
-    return 0
+def _count_units_of_phrase(
+    text: str, units: Sequence[_Unit], first: int, phrases: Collection[str], longest: int
+) -> int:
+    """Returns how many units the longest phrase has that begins with a unit, 0 if none does.
+
+    Args:
+        text: the text.
+        units: of the text.
+        first: number of the unit at which the phrase begins.
+        phrases: of the lexicon, as `str.casefold` returns them.
+        longest: characters of the longest of them.
+    """
+    length = 0
+    for last in range(first, len(units)):
+        if units[last].word - units[first].word >= LONGEST_PHRASE:
+            break
+        phrase = text[units[first].start : units[last].stop].casefold()
+        if len(phrase) > longest:
+            break
+        if phrase in phrases:
+            length = last - first + 1
+    return length
 
 
 def _draw_translation(translations: Mapping[str, list[str]], rng: np.random.Generator) -> str:

@@ -79,6 +79,25 @@ def compute_masked_share(labels: Labels, queries: int, mask: str, negatives: str
     return (compared_BN & masked_BN).sum() / compared_BN.sum().clamp(min=1)
 
 
+def compute_share_without_negatives(
+    labels: Labels, queries: int, mask: str, negatives: str
+) -> torch.Tensor:
+    """Computes which share of the queries of a process has no negative that is not masked.
+
+    Such a query has a loss of 0 and trains nothing.
+
+    Args:
+        labels: of the global batch.
+        queries: B, how many of its queries this process has.
+        mask: see `mark_false_negatives`.
+        negatives: which passages a query is compared with, see InfoNCE.
+    """
+    compared_BN = mark_compared(labels, queries, negatives)
+    masked_BN = mark_false_negatives(labels, queries, mask)
+    has_none_B = ~(compared_BN & ~masked_BN).any(dim=1)
+    return has_none_B.float().mean()
+
+
 def mark_compared(labels: Labels, queries: int, negatives: str) -> torch.Tensor:
     """Marks the passages (B, N) that would be negatives of a query if none were masked.
 

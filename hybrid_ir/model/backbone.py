@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertModel,
+    PretrainedConfig,
     PreTrainedTokenizerFast,
 )
 from transformers.utils import cached_file, logging
@@ -37,6 +39,8 @@ from hybrid_ir.files.atomic import write_folder_atomically
 TANH_HEAD_FOLDER = "2_Dense"
 POOLER_PREFIX = "pooler."  # of the names of a pooler's weights
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+# Keys of a config that hold a dropout rate, such as hidden_dropout_prob and resid_pdrop.
+DROPOUT_KEY = re.compile("dropout|pdrop$")
 RECIPE_VERSION = 2  # of what FromScratch builds out of the same recipe
 HEX_DIGITS_OF_CACHE_KEY = 32
 
@@ -67,6 +71,7 @@ def load_backbone(
         ValueError: the name is no folder and the hub did not deliver it, or the checkpoint lacks
             weights.
     """
+    require_no_revision_of_a_folder("model", name, revision)
     model, tokenizer, missing = _load_pretrained(
         name, dropout, attention, revision=revision, trust_remote_code=trust_remote_code
     )
@@ -87,14 +92,28 @@ def load_backbone(
     return model.train(), tokenizer, head
 
 
+def require_no_revision_of_a_folder(key: str, name: str, revision: str | None) -> None:
+    """Raises ValueError for a revision of a model that is a folder of this machine.
+
+    Args:
+        key: of the config, for the message.
+        name: folder or hub id.
+        revision: of a hub model.
+    """
+    if revision is not None and Path(name).expanduser().is_dir():
+        raise ValueError(
+            f"revision={revision!r} of {key}={name!r}: a folder has no revisions, only models of "
+            "the hub have; leave it out"
+        )
+
+
 def _load_pretrained(
     name: str, dropout: float | None, attention: str | None, **hub_options
 ) -> tuple[nn.Module, PreTrainedTokenizerFast, list[str]]:
     """Returns a model in float32, whatever it was stored in, its tokenizer and missing weights."""
     try:
         config = AutoConfig.from_pretrained(name, **hub_options)
-        if dropout is not None:
-            _replace_dropout(config, dropout)
+        has_dropout = dropout is not None and _replace_rates_of_config(config, dropout)
         with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(name, **hub_options)
             model, report = AutoModel.from_pretrained(
@@ -112,14 +131,36 @@ def _load_pretrained(
             "checkpoint, and the hub did not deliver it. Give a local path, or check the name and "
             f"the network. ({reason})"
         ) from error
+    if dropout is not None:
+        has_dropout = _replace_rates_of_layers(model, dropout) or has_dropout
+        if not has_dropout:
+            raise ValueError(
+                f"model.dropout={dropout}: the backbone {name!r} has no dropout, neither a rate in "
+                "its config nor a layer: use model.dropout=null"
+            )
     return model, tokenizer, list(report["missing_keys"])
 
 
-def _replace_dropout(config: AutoConfig, rate: float) -> None:
-    """Sets every dropout rate of a config."""
-    for key, value in config.to_dict().items():
-        if "dropout" in key and isinstance(value, float):
+def _replace_rates_of_config(config: PretrainedConfig, rate: float) -> bool:
+    """Sets every dropout rate of a config and of those inside it; returns whether it has any."""
+    has_any = False
+    for key, value in vars(config).copy().items():
+        if isinstance(value, PretrainedConfig):
+            has_any = _replace_rates_of_config(value, rate) or has_any
+        elif DROPOUT_KEY.search(key) and type(value) in (int, float):
             setattr(config, key, rate)
+            has_any = True
+    return has_any
+
+
+def _replace_rates_of_layers(model: nn.Module, rate: float) -> bool:
+    """Sets the rate of every dropout layer; returns whether the model has any."""
+    has_any = False
+    for layer in model.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = rate
+            has_any = True
+    return has_any
 
 
 @contextmanager

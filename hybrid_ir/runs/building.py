@@ -2,7 +2,7 @@
 
 from inspect import Parameter, signature
 from pydoc import locate
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from hydra.errors import HydraException
 from hydra.utils import instantiate
@@ -98,6 +98,10 @@ def require_fitting_arguments(config: DictConfig) -> None:
         return
     parameters = signature(target).parameters
     problems = _find_unknown_keys(config, parameters)
+    if config.get("_partial_"):  # for all others OmegaConf says the same
+        for key in config:
+            if OmegaConf.is_missing(config, key):
+                problems.append(f"{config._get_full_key(key)}: not given, {key}=??? in conf/")
     for name, parameter in parameters.items():
         if name not in config:
             continue
@@ -105,11 +109,17 @@ def require_fitting_arguments(config: DictConfig) -> None:
         if isinstance(value, DictConfig) and "_target_" in value:
             require_fitting_arguments(value)
         elif config._target_.startswith("hybrid_ir.") and not _fits(value, parameter):
-            annotation = parameter.annotation
-            kind = getattr(annotation, "__name__", str(annotation)).replace("collections.abc.", "")
-            problems.append(f"{config._get_full_key(name)}={value!r} must be of type {kind}")
+            kind = _describe_annotation(parameter.annotation)
+            problems.append(f"{config._get_full_key(name)}={value!r} must be {kind}")
     if problems:
         raise ValueError("; ".join(problems))
+
+
+def _describe_annotation(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return f"one of {', '.join(map(str, get_args(annotation)))}"
+    name = getattr(annotation, "__name__", str(annotation))
+    return f"of type {name.replace('collections.abc.', '')}"
 
 
 def _find_unknown_keys(config: DictConfig, parameters: dict[str, Parameter]) -> list[str]:

@@ -1,6 +1,7 @@
 """Clear errors: a mistake of the user is one line, everything else keeps its traceback."""
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -28,6 +29,8 @@ USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseExce
 PROGRAM_ERROR_CODE = 1
 USER_ERROR_CODE = 2
 BROKEN_PIPE_CODE = 141
+# What torch says of a process of a data loader that has ended.
+LOST_WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? (?P<pids>[\d, ]+)\)")
 # How much of a library's message is quoted.
 QUOTED_CHARACTERS = 200
 
@@ -63,7 +66,7 @@ def report_errors_clearly() -> Iterator[None]:
     except Exception as error:
         failure = _describe_failure(error)
         is_one_of_several = "RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > 1
-        if failure.code == PROGRAM_ERROR_CODE and not is_one_of_several:
+        if failure.code == PROGRAM_ERROR_CODE and failure.details and not is_one_of_several:
             raise
         if not report_failure(failure):
             message = str(failure) if is_one_of_several else failure.message
@@ -115,11 +118,13 @@ class _Cause:
         message: what to say of it.
         is_known: whether the message alone says what can be done.
         is_lost_peer: whether the error only says that another rank has ended.
+        code: the exit code where the message alone says what can be done.
     """
 
     message: str
     is_known: bool = True
     is_lost_peer: bool = False
+    code: int = USER_ERROR_CODE
 
 
 def _describe_failure(error: Exception) -> Failure:
@@ -131,7 +136,7 @@ def _describe_failure(error: Exception) -> Failure:
         message=cause.message if cause.is_known else f"{type(error).__name__}: {cause.message}",
         step=getattr(error, "step", None),
         is_consequence=cause.is_lost_peer,
-        code=USER_ERROR_CODE if cause.is_known else PROGRAM_ERROR_CODE,
+        code=cause.code if cause.is_known else PROGRAM_ERROR_CODE,
         details="".join(traceback.format_exception(error)) if shows_traceback else "",
     )
 
@@ -150,10 +155,32 @@ def _find_cause(error: Exception) -> _Cause:
             f"lost contact with another process of the run ({_quote_first_line(message)})",
             is_lost_peer=True,
         )
+    if LOST_WORKER.search(message):
+        return _Cause(_describe_lost_worker(message), code=PROGRAM_ERROR_CODE)
+    if isinstance(error, RuntimeError) and message.startswith("Early stopping conditioned on"):
+        monitor, _, names = message.partition(" which is not available.")
+        known = names.rpartition(": ")[2]
+        return _Cause(f"callbacks.early_stopping.monitor: {monitor}, there are {known}")
     if _is_wrong_trainer(error):
         cure = "; trainer=cpu trains without a GPU" if "gpu" in message else ""
         return _Cause(message + cure)
     return _Cause(message, is_known=isinstance(error, USER_ERRORS))
+
+
+def _describe_lost_worker(message: str) -> str:
+    """Says which data loader worker has ended, from what torch says of it."""
+    worker = LOST_WORKER.search(message)
+    name = f"a process that builds batches (data.num_workers, process {worker['pids']})"
+    if "killed by signal: Killed" in message:
+        ending = "was killed by signal 9 (SIGKILL), as the system does when memory runs out"
+    elif "killed by signal" in message:
+        ending = f"was killed by signal ({_quote_first_line(message.partition('signal: ')[2])})"
+    else:
+        ending = "ended, as when the system kills it because memory runs out (signal 9, SIGKILL)"
+    return (
+        f"{name} {ending}: use fewer with data.num_workers=, 0 builds batches in the training "
+        "process; resume=auto goes on from the last checkpoint"
+    )
 
 
 def _is_lost_peer(error: Exception) -> bool:

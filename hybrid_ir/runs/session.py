@@ -152,6 +152,11 @@ def _require_known_choices(cfg: DictConfig) -> None:
     for key in ("fit", "cache_gradients"):
         if not isinstance(cfg[key], bool):
             raise ValueError(f"{key}={cfg[key]!r} must be true or false")
+    if cfg.trainer.get("use_distributed_sampler"):
+        raise ValueError(
+            "trainer.use_distributed_sampler=true would replace the sampler of hybrid-ir, which "
+            "plans the global batch of all processes itself: leave it false"
+        )
     require_checkpoint_choice(cfg.test_checkpoint)
     if cfg.resume_from is not None and (cfg.ckpt_path is not None or not cfg.fit):
         raise ValueError(

@@ -9,6 +9,12 @@ from hydra.errors import MissingConfigException
 HELP = "--help lists the keys"
 # Keys that have got a better name; docs/decisions.md has the table.
 RENAMED_KEYS = {"place": "model", "track": "logger"}
+# Keys of Lightning's Trainer that do not go with planned batches, and what does.
+REPLACED_KEYS = {
+    "trainer.fast_dev_run": "debug=smoke runs every part once, in seconds",
+    "trainer.overfit_batches": "debug=overfit, or data.distinct_batches=N, trains on N batches",
+    "trainer.limit_train_batches": "trainer.max_steps=N trains on N batches",
+}
 
 
 def suggest(name: str, known: Sequence[str]) -> str | None:
@@ -68,6 +74,8 @@ def describe_composition_error(
         key = no_key[1]
         if key in RENAMED_KEYS:
             return describe_renamed_key(key)
+        if key in REPLACED_KEYS:
+            return f"{key}: there is no such key here, {REPLACED_KEYS[key]}"
         question = ask_if_meant(key, list_keys(), ";")
         return f"{key}: the config has no such key{question} {HELP}"
     return text.strip().replace("\n", " ")

@@ -42,6 +42,7 @@ class BatchCard:
     queries_per_step: int
     negatives_per_query: float  # mean, after the mask
     masked_share: float  # of what would be negatives
+    share_without_negatives: float  # of queries: all of what would be negatives is masked
     empty_share: float  # of the places for negatives: too few are known
     steps: int
     batches_counted: int
@@ -90,15 +91,17 @@ class BatchCard:
         counted = max(0, min(batches, COUNTED_BATCHES))
         counts = _count_plan(sampler, counted)
         masked_steps = range(min(counted, MASKED_BATCHES))
-        possible, present, kept = _average_negatives(sampler, masked_steps, loss, hard_negatives)
+        possible = _count_places_for_negatives(sampler, loss, hard_negatives)
+        negatives = _average_negatives(sampler, masked_steps, loss, hard_negatives)
         shares_LL = counts.language_pairs_LL / max(1, counts.language_pairs_LL.sum())
         pairs = sum(part.usable_pair_count for part in corpus.parts)
         return cls(
             corpus=corpus.source.name,
             queries_per_step=sampler.batch_size * batches_per_step,
-            negatives_per_query=float(kept),
-            masked_share=float(1 - kept / present) if present else 0.0,
-            empty_share=float(1 - present / possible) if possible else 0.0,
+            negatives_per_query=negatives.kept,
+            masked_share=1 - negatives.kept / negatives.present if negatives.present else 0.0,
+            share_without_negatives=negatives.share_without,
+            empty_share=1 - negatives.present / possible if possible else 0.0,
             steps=steps,
             batches_counted=counted,
             passes=batches * sampler.batch_size / max(1, pairs),
@@ -159,26 +162,42 @@ def _has_one_language(plan: PlannedBatch) -> bool:
     return bool(queries_have_it and passages_have_it)
 
 
+def _count_places_for_negatives(
+    sampler: PairBatchSampler, loss: RetrievalLoss, hard_negatives: int
+) -> int:
+    """Returns how many negatives a query has if none is missing and none is masked."""
+    if read_loss_options(loss).negatives == "explicit":
+        return sampler.batch_size * hard_negatives
+    return sampler.batch_size * (1 + hard_negatives) - 1
+
+
+@dataclass(frozen=True)
+class _NegativesOfQueries:
+    """Means over the queries of a batch, or of several."""
+
+    present: float  # negatives of a query, before the mask
+    kept: float  # of these, what the mask leaves
+    share_without: float  # of queries that the mask leaves none
+
+
 def _average_negatives(
     sampler: PairBatchSampler, steps: range, loss: RetrievalLoss, hard_negatives: int
-) -> tuple[int, float, float]:
-    """Returns the places for negatives of a query, those that are filled, and those not masked.
-
-    The last two are means over the queries of these batches.
-    """
-    if read_loss_options(loss).negatives == "explicit":
-        possible = sampler.batch_size * hard_negatives
-    else:
-        possible = sampler.batch_size * (1 + hard_negatives) - 1
+) -> _NegativesOfQueries:
+    """Counts the negatives of the queries of these batches."""
+    if not steps:
+        return _NegativesOfQueries(0.0, 0.0, 0.0)
     counts = [_count_negatives(sampler, step, loss, hard_negatives) for step in steps]
-    present, kept = np.mean(counts, axis=0) if counts else (0, 0)
-    return possible, present, kept
+    return _NegativesOfQueries(
+        present=float(np.mean([count.present for count in counts])),
+        kept=float(np.mean([count.kept for count in counts])),
+        share_without=float(np.mean([count.share_without for count in counts])),
+    )
 
 
 def _count_negatives(
     sampler: PairBatchSampler, step: int, loss: RetrievalLoss, hard_negatives: int
-) -> tuple[float, float]:
-    """Returns how many negatives a query has in one batch, and how many the mask leaves of them."""
+) -> _NegativesOfQueries:
+    """Counts the negatives of the queries of one batch."""
     plan = sampler[step]
     options = read_loss_options(loss)
     part = sampler.corpus.parts[plan.part]
@@ -187,7 +206,11 @@ def _count_negatives(
     masked_BN = mark_false_negatives(labels, sampler.batch_size, options.mask)
     kept_BN = present_BN & ~masked_BN
     queries = len(present_BN)
-    return float(present_BN.sum()) / queries, float(kept_BN.sum()) / queries
+    return _NegativesOfQueries(
+        present=float(present_BN.sum()) / queries,
+        kept=float(kept_BN.sum()) / queries,
+        share_without=float((~kept_BN.any(dim=1)).sum()) / queries,
+    )
 
 
 def _measure_overlap(
@@ -294,6 +317,9 @@ def _build_facts_table(card: BatchCard) -> Table:
     table.add_row("queries per step", f"{card.queries_per_step}")
     table.add_row("negatives per query", f"{card.negatives_per_query:.1f}")
     table.add_row("masked share", f"{card.masked_share:.2%}")
+    if card.share_without_negatives:
+        shown = f"{card.share_without_negatives:.2%}, which train nothing"
+        table.add_row("queries without any negative", shown, style="yellow")
     if card.empty_share:
         table.add_row("places for negatives left empty", f"{card.empty_share:.2%}")
     table.add_row("steps", f"{card.steps:,} ({card.passes:.1f} passes over the pairs)")

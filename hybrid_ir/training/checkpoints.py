@@ -206,7 +206,11 @@ def _peek_into_checkpoint(path: Path) -> SavedCheckpoint | None:
 
 
 def drop_logged_steps(folder: Path, step: int) -> None:
-    """Deletes the rows of a step and later ones from the logs of a run, before it goes on there."""
+    """Deletes what was logged after a step from the logs of a run, before it goes on there.
+
+    The step of a row counts the optimiser steps that were done when it was measured, so the rows of
+    the step itself stay: they belong to what the checkpoint of that step holds.
+    """
     for name in LOG_FILES:
         path = folder / name
         if not path.exists():
@@ -214,7 +218,7 @@ def drop_logged_steps(folder: Path, step: int) -> None:
         kept = []
         for row in _read_complete_rows(path):
             is_test = any(key.startswith("test/") for key in row)
-            if row["step"] < step and not is_test:
+            if row["step"] <= step and not is_test:
                 kept.append(json.dumps(row) + "\n")
         write_text_atomically(path, "".join(kept))
 

@@ -14,6 +14,10 @@ from hybrid_ir.model.tokens import RoleTokenizer
 from hybrid_ir.system.interruption import ignore_stop_signals
 from hybrid_ir.types import Benchmark
 
+# Lightning's precisions whose weights have 16 bits. A bf16 number has 8 significant bits: adding
+# less than a 512th of it leaves it as it is.
+ROUNDED_PRECISIONS = ("bf16-true", "16-true")
+
 
 class StepsToGo:
     """The numbers of the planned batches that a trainer still needs.
@@ -69,6 +73,45 @@ def require_trainable(trainer: Trainer, batch_size: int) -> None:
         problems.append(
             f"trainer.gradient_clip_val={trainer.gradient_clip_val} must be at least 0, or null "
             "for no clipping"
+        )
+    if problems:
+        raise ValueError("; ".join(problems))
+
+
+def require_supported_trainer(trainer: Trainer) -> None:
+    """Raises ValueError with every setting of a trainer that would train or measure other things.
+
+    Args:
+        trainer: about to train or to measure.
+    """
+    if trainer.fast_dev_run:
+        # It changes the other settings, which would then be complained of.
+        raise ValueError(
+            "trainer.fast_dev_run would measure a part of a benchmark, which is no result: "
+            "debug=smoke runs every part once, in seconds"
+        )
+    if trainer.overfit_batches:
+        raise ValueError(
+            f"trainer.overfit_batches={trainer.overfit_batches} would train on another plan than "
+            "the sampler's: debug=overfit, or data.distinct_batches=N, trains on the first N "
+            "batches of the plan, over and over"
+        )
+    problems = []
+    if trainer.limit_train_batches != 1.0:
+        problems.append(
+            f"trainer.limit_train_batches={trainer.limit_train_batches} would train on the same "
+            "batches again and again: set trainer.max_steps, or data.distinct_batches"
+        )
+    if trainer.max_epochs not in (None, -1):
+        problems.append(
+            f"trainer.max_epochs={trainer.max_epochs}: the batches of all steps are planned, there "
+            "are no epochs; set trainer.max_steps, and leave trainer.max_epochs at -1"
+        )
+    if trainer.precision in ROUNDED_PRECISIONS:
+        problems.append(
+            f"trainer.precision={trainer.precision} keeps the weights themselves in 16 bits, which "
+            "cannot take steps as small as a learning rate of 3e-5, and rounds the temperature: "
+            "use trainer.precision=bf16-mixed, which computes in 16 bits and keeps weights in 32"
         )
     if problems:
         raise ValueError("; ".join(problems))
@@ -159,7 +202,12 @@ class RetrievalData(LightningDataModule):
 
         All ranks share the work. None waits for another in a collective, which would time out
         where it takes long.
+
+        Raises:
+            ValueError: the trainer has settings that do not go with planned batches, see
+                `require_supported_trainer`.
         """
+        require_supported_trainer(self.trainer)
         if self.sampler is not None and stage == "fit":
             self._plan_batches(slice(None))
         for name, benchmark in self.benchmarks.items():

@@ -1,4 +1,10 @@
-"""Loggers of a run: metrics.jsonl, and a wrapper for loggers that may fail."""
+"""Loggers of a run: metrics.jsonl, and a wrapper for loggers that may fail.
+
+The step of a row is the number of optimiser steps that were done when it was measured, for every
+logger: the training values of step n (the mean over its batches) are those of the step that makes
+it n, a validation at step n has seen the weights after n steps, and so has a test of a checkpoint
+of step n.
+"""
 
 import json
 from argparse import Namespace

@@ -74,6 +74,23 @@ def read_loss_options(loss: RetrievalLoss) -> LossOptions:
     )
 
 
+def require_negatives_in_batches(loss: RetrievalLoss, batch_size: int, hard_negatives: int) -> None:
+    """Raises ValueError if a loss that needs negatives would find none in any batch.
+
+    Args:
+        loss: one without an attribute `negatives` may need none.
+        batch_size: examples of a global batch.
+        hard_negatives: of each example.
+    """
+    needs_other_examples = getattr(loss, "negatives", None) == "in_batch"
+    if needs_other_examples and batch_size == 1 and hard_negatives == 0:
+        raise ValueError(
+            "sampler.batch_size=1 leaves a query no negative, so its loss is 0 and nothing is "
+            "trained: use a larger sampler.batch_size, or hard negatives (data.hard_negatives=1 or "
+            "more, with a corpus that has them)"
+        )
+
+
 class InfoNCE(nn.Module):
     """Minus the log of the positive's share among the passages a query is compared with.
 

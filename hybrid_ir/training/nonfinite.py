@@ -54,7 +54,7 @@ class NonFiniteGuard:
         if trainer.is_global_zero:
             self._write_batches(path, quantity, value, trainer)
         message = (
-            f"the {quantity} is {value.item()} at step {trainer.global_step} "
+            f"the {quantity} is {value.item()} at step {trainer.global_step + 1} "
             f"(batch {self._batches_of_step[-1]})"
         )
         if self.policy == "stop":
@@ -79,6 +79,7 @@ class NonFiniteGuard:
         batches = []
         for number in self._batches_of_step:
             batches.append(describe_batch(sampler.corpus, sampler[number]))
-        row = {"step": trainer.global_step, quantity: str(value.item()), "batches": batches}
+        # The step as in metrics.jsonl: how many are done once this one is.
+        row = {"step": trainer.global_step + 1, quantity: str(value.item()), "batches": batches}
         with open(path, "a") as file:
             file.write(json.dumps(row) + "\n")

@@ -11,18 +11,21 @@ from lightning import LightningModule
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
-from transformers import get_linear_schedule_with_warmup
 
 from hybrid_ir.data.batching import Batch
-from hybrid_ir.data.labels import Labels, compute_masked_share
-from hybrid_ir.distributed import average_over_ranks, shard_module, to_full_tensor
+from hybrid_ir.data.labels import Labels, compute_masked_share, compute_share_without_negatives
+from hybrid_ir.distributed import average_over_ranks, clip_values, shard_module, to_full_tensor
 from hybrid_ir.evaluation.encoding import Chunk
 from hybrid_ir.evaluation.results import Results
 from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.tokens import compute_tokenizer_canary
 from hybrid_ir.training.checkpoints import require_same_encoder
-from hybrid_ir.training.losses import RetrievalLoss, read_loss_options
+from hybrid_ir.training.losses import (
+    RetrievalLoss,
+    read_loss_options,
+    require_negatives_in_batches,
+)
 from hybrid_ir.training.nonfinite import NonFiniteGuard
 from hybrid_ir.types import RandomStream
 
@@ -80,11 +83,22 @@ class Retriever(LightningModule):
         self.seed = seed
         self.loaded_step = 0
         self.results: dict[str, Results] = {}
+        self._values_of_step: list[torch.Tensor] = []  # of each batch of the present step
 
     # Training
 
+    def on_fit_start(self) -> None:
+        """Raises ValueError if no query of a batch would have a negative."""
+        data = self.trainer.datamodule
+        require_negatives_in_batches(self.loss, data.sampler.batch_size, data.hard_negatives)
+
     def on_train_start(self) -> None:
-        """Sets the rate of the next step, which a run that goes on longer than planned has not."""
+        """Forgets the batches of a step that an earlier start of the training did not end.
+
+        And sets the rate of the next step: a run that goes on longer than it was planned has kept
+        that of its old end.
+        """
+        self._values_of_step = []
         schedule = self.lr_schedulers()
         if not isinstance(schedule, LambdaLR):
             return
@@ -118,16 +132,26 @@ class Retriever(LightningModule):
         torch.manual_seed(int(stream.generate_state(1)[0]))
 
     def _log_training_step(self, loss: torch.Tensor, labels: Labels, queries: int) -> None:
-        """Logs the loss over all ranks and what belongs to it; the guard sees the loss first."""
+        """Logs the loss over all ranks and what belongs to it; the guard sees the loss first.
+
+        These are means over the batches of the present step so far. Lightning logs what stands
+        here once the step is done, which is then the mean over all of its batches.
+        """
         options = read_loss_options(self.loss)
-        masked_share = compute_masked_share(labels, queries, options.mask, options.negatives)
-        values = torch.stack([loss.float(), masked_share.float()])
-        mean_loss, mean_masked_share = average_over_ranks(values)
-        self.nonfinite_guard.check("loss", mean_loss, self.trainer)
+        choices = (options.mask, options.negatives)
+        masked_share = compute_masked_share(labels, queries, *choices)
+        without_negatives = compute_share_without_negatives(labels, queries, *choices)
+        values = torch.stack([loss.float(), masked_share.float(), without_negatives.float()])
+        values = average_over_ranks(values)
+        self.nonfinite_guard.check("loss", values[0], self.trainer)
+        self._values_of_step.append(values)
+        means = torch.stack(self._values_of_step).mean(dim=0)
         self.log_dict(
             {
-                "train/loss": mean_loss,
-                "train/masked_share": mean_masked_share,
+                "step": float(self.trainer.global_step + 1),  # done once this step is
+                "train/loss": means[0],
+                "train/masked_share": means[1],
+                "train/share_without_negatives": means[2],
                 "train/temperature": torch.as_tensor(options.temperature).detach(),
                 "train/learning_rate": self.optimizers().param_groups[0]["lr"],
             },
@@ -174,21 +198,26 @@ class Retriever(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips the norm of the gradients and logs it, or empties the gradients of a bad step.
+        """Clips the gradients and logs their norm before, or empties those of a bad step.
 
-        Lightning's own clipping refuses a fused AdamW under autocast, though only the scaler of
-        fp16 needs that. Where there is a scaler, it finds and skips bad steps by itself.
+        The algorithm `norm` bounds the norm of all gradients together, `value` the absolute value
+        of each. Lightning's own clipping refuses a fused AdamW under autocast, though only the
+        scaler of fp16 needs that. Where there is a scaler, it finds and skips bad steps by itself.
         """
         if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         else:
-            largest_norm = gradient_clip_val or torch.inf
+            clips_values = gradient_clip_algorithm == "value"
+            largest_norm = torch.inf if clips_values else gradient_clip_val or torch.inf
             norm = to_full_tensor(nn.utils.clip_grad_norm_(self.parameters(), largest_norm))
             self.nonfinite_guard.check("gradient norm", norm, self.trainer)
             self.log("train/gradient_norm", norm)
+            if clips_values and gradient_clip_val:
+                clip_values(self.parameters(), gradient_clip_val)
         if self.nonfinite_guard.skips_step:
             optimizer.zero_grad(set_to_none=True)  # an optimiser passes over what has no gradient
         self.nonfinite_guard.end_step()
+        self._values_of_step = []
 
     # Evaluation: encode, count, report; the same for validation and test
 
@@ -240,8 +269,8 @@ class Retriever(LightningModule):
         values = {}
         for name, value in self.results[stage].summary().items():
             values[f"{prefix}/{name}"] = value
-        if stage == "test":
-            values["step"] = float(self.loaded_step)
+        is_test = stage == "test"
+        values["step"] = float(self.loaded_step if is_test else self.trainer.global_step)
         self.log_dict(values)  # equal on every rank: Lightning has nothing to reduce
         del self.ranking
 
@@ -277,11 +306,15 @@ def build_parameter_groups(module: nn.Module) -> list[dict]:
 def build_linear_schedule(
     optimizer: Optimizer, max_steps: int, warmup_share: float = 0.1
 ) -> LRScheduler:
-    """Builds a schedule that rises from 0 in a straight line, and falls to 0 in another.
+    """Builds a schedule that rises in a straight line, and falls to 0 in another.
+
+    Of W steps of warm-up, step i (from 0) has the share (i + 1) / W of the highest rate, so that
+    the first step trains already. From there on it has (max_steps - i) / (max_steps - W), which is
+    above 0 in the last step, too.
 
     Args:
         optimizer: its learning rate is the highest one of the schedule.
-        max_steps: optimiser steps of the run; there the rate is 0.
+        max_steps: optimiser steps of the run; after them the rate is 0.
         warmup_share: share of the steps in which the rate rises, 0 to 1.
 
     Raises:
@@ -289,4 +322,11 @@ def build_linear_schedule(
     """
     if not 0 <= warmup_share <= 1:
         raise ValueError(f"scheduler.warmup_share={warmup_share} is a share of the run: use 0 to 1")
-    return get_linear_schedule_with_warmup(optimizer, round(warmup_share * max_steps), max_steps)
+    warmup_steps = round(warmup_share * max_steps)
+
+    def compute_factor(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        return max(0.0, (max_steps - step) / max(1, max_steps - warmup_steps))
+
+    return LambdaLR(optimizer, compute_factor)

@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from hybrid_ir.files.checksums import hash_file_samples
+from hybrid_ir.model.backbone import require_no_revision_of_a_folder
 
 NLLB_CODES = {
     "ar": "arb_Arab",
@@ -198,6 +199,7 @@ class Translator:
         """
         if place.startswith(("/", ".", "~")) and not Path(place).expanduser().is_dir():
             raise ValueError(f"model={place!r}: there is no such folder")
+        require_no_revision_of_a_folder("model", place, revision)
         if place.startswith("~"):
             place = str(Path(place).expanduser())
         try:

@@ -300,7 +300,9 @@ def translate_corpus(
     job.work(translator, filters)
     with FileLock(job.folder / ".assemble.lock"):
         if not to.exists():
-            write_corpus(str(to), lambda writer: job.assemble(writer, translator_name))
+            write_corpus(
+                str(to), lambda writer: job.assemble(writer, translator_name), choices=choices
+            )
 
 
 def count_rejected(report: Mapping[str, int], language: str | None = None) -> int:

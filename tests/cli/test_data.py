@@ -11,10 +11,13 @@ import pytest
 from hydra.errors import InstantiationException
 
 from hybrid_ir.cli import data
+from hybrid_ir.corpora.stored import read_corpus_card
 from hybrid_ir.evaluation.benchmarks import miracl, mldr, xquad_r
 from hybrid_ir.files.download import PartialFile
+from hybrid_ir.runs.conf import find_shipped_file
 from tests.support import raw_data
 from tests.support.command_line import HANG_SECONDS
+from tests.support.corpora import RECORDS, write_json_lines
 from tests.support.web import serving
 
 ROOT = Path(__file__).parents[2]
@@ -228,3 +231,44 @@ def test_a_folder_may_have_blanks_and_signs_of_hydras_grammar(tmp_path):
     assert data.compose_data_set("beir_folder", [f"benchmark.folder={folder}"])[
         "benchmark"
     ].folder == str(folder)
+
+
+def import_pairs(folder: Path, *arguments: str) -> None:
+    """Imports two pairs in two languages to `to` of a folder."""
+    path = folder / "pairs.jsonl"
+    if not path.exists():
+        write_json_lines(path, *RECORDS)
+    data.main(["import", "jsonl", f"path={path}", f"to={folder / 'to'}", *arguments])
+
+
+def test_an_import_refuses_languages_which_it_would_not_leave_out(tmp_path):
+    with pytest.raises(ValueError, match=r"corpus=folder corpus.path=.* corpus.languages="):
+        import_pairs(tmp_path, "languages=[en]")
+    assert not (tmp_path / "to").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "difference"),
+    [
+        ("errors=skip", "with errors=stop, not errors=skip"),
+        ("max_characters=999", "with max_characters=100000, not max_characters=999"),
+        ("name=other", "with name=pairs, not name=other"),
+    ],
+)
+def test_an_import_into_a_folder_of_another_import_says_which_key_differs(
+    tmp_path, argument, difference
+):
+    import_pairs(tmp_path)
+    import_pairs(tmp_path)  # the very same one is there already
+    with pytest.raises(Exception, match=f"is there already: .* It was made {difference}"):
+        import_pairs(tmp_path, argument)
+
+
+def test_an_import_uses_the_config_folders_of_the_user(tmp_path):
+    own = tmp_path / "conf" / "corpus"
+    own.mkdir(parents=True)
+    shipped = find_shipped_file("conf") / "corpus" / "jsonl.yaml"
+    own_text = shipped.read_text().replace("name: null", "name: mine")
+    (own / "jsonl.yaml").write_text(own_text)
+    import_pairs(tmp_path, "--config-dir", str(tmp_path / "conf"))
+    assert read_corpus_card(tmp_path / "to")["source"]["name"] == "mine"

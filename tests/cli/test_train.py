@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from hybrid_ir.cldr.languages import XQUAD
+from tests.support.command_line import train
 from tests.support.in_process import hybrid_ir_in_process, train_in_process
 
 PNG = b"\x89PNG"
@@ -35,7 +36,7 @@ def test_a_run_leaves_all_its_files(trained):
 
 def test_a_run_logs_its_steps_and_validations(trained):
     rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows if "train/loss" in row] == [9, 19]
+    assert [row["step"] for row in rows if "train/loss" in row] == [10, 20]
     assert len([row for row in rows if "val/loss" in row]) == 2
 
 
@@ -82,6 +83,12 @@ def test_a_checkpoint_loads_with_weights_only_and_gives_its_numbers_again(traine
             ["trainer.val_check_interval=0", "trainer.gradient_clip_val=-1"],
             "trainer.val_check_interval=0 must be at least 1; trainer.gradient_clip_val=-1 must be",
         ),
+        (["trainer.precision=bf16-true"], "use trainer.precision=bf16-mixed"),
+        (["trainer.gradient_clip_algorithm=sum"], "gradient_clip_algorithm"),
+        (["trainer.fast_dev_run=true"], "trainer.fast_dev_run: there is no such key here, debug="),
+        (["+trainer.fast_dev_run=true"], "debug=smoke runs every part once"),
+        (["+trainer.overfit_batches=2"], "debug=overfit, or data.distinct_batches=N"),
+        (["callbacks.early_stopping.monitor=val/nothing"], "callbacks.early_stopping.monitor:"),
         (["fit=flase"], "fit='flase' must be true or false"),
         (["cache_gradients=flase"], "cache_gradients='flase' must be true or false"),
         (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
@@ -94,6 +101,28 @@ def test_bad_input_is_one_clear_error(place, tmp_path, arguments, message):
     assert ended.returncode == 2, ended.stderr
     assert message in ended.stderr and "Traceback" not in ended.stderr
     assert not (folder / "metrics.json").exists()
+
+
+def test_a_model_without_a_backbone_is_one_clear_error(place, tmp_path):
+    ended = train_in_process(place, "model=default", f"hydra.run.dir={tmp_path / 'bad'}")
+    assert ended.returncode == 2
+    assert "error: model.backbone: not given" in ended.stderr
+
+
+def test_a_killed_process_that_builds_batches_is_one_clear_error(place, tmp_path):
+    ended = train(
+        place,
+        *SMALL,
+        "trainer.max_steps=500",
+        "data.num_workers=1",
+        "+callbacks.fault._target_=tests.support.faults.KilledWorker",
+        f"hydra.run.dir={tmp_path / 'killed'}",
+    )
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    message = "error: a process that builds batches (data.num_workers, process"
+    assert message in ended.stderr
+    assert "signal 9" in ended.stderr and "use fewer with data.num_workers=" in ended.stderr
 
 
 def test_a_model_that_is_not_to_be_had_is_one_clear_error(place, tmp_path):

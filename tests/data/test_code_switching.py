@@ -69,6 +69,36 @@ def test_words_of_scripts_with_vowel_signs_are_whole():
     assert switched == "क्या भारतीय India में हैं?"
 
 
+@pytest.mark.parametrize(
+    ("language", "entries", "text", "switched"),
+    [
+        (
+            "zh",
+            {"北京": "Peking", "京": "capital", "大学": "university"},
+            "我在北京大学",
+            "我在Pekinguniversity",
+        ),
+        ("zh", {"2020年": "2020"}, "在2020年。", "在2020。"),
+        ("ja", {"東京": "Tokyo", "タワー": "tower"}, "東京タワーへ行く", "Tokyotowerへ行く"),
+        ("th", {"ประเทศ": "country", "ไทย": "Thai"}, "ประเทศไทยมี", "countryThaiมี"),
+        ("th", {"น": "n", "นำ": "lead"}, "นำน้ำ", "leadน้ำ"),
+        ("km", {"ខ": "k", "ខ្មែរ": "Khmer"}, "ភាសាខ្មែរ", "ភាសាKhmer"),
+    ],
+)
+def test_phrases_are_found_where_no_blanks_are_written(tmp_path, language, entries, text, switched):
+    lines = [f"{phrase}\t{translation}\n" for phrase, translation in entries.items()]
+    (tmp_path / f"{language}-en.tsv").write_text("".join(lines))
+    switching = CodeSwitching(str(tmp_path), words=1.0).prepare([language, "en"])
+    assert switching.switch_words(text, language, np.random.default_rng(0)) == switched
+
+
+def test_words_with_blanks_between_them_are_still_whole(tmp_path):
+    (tmp_path / "en-de.tsv").write_text("cat\tKatze\n")
+    switching = CodeSwitching(str(tmp_path), words=1.0).prepare(["en", "de"])
+    rng = np.random.default_rng(0)
+    assert switching.switch_words("concat cats cat cat中", "en", rng) == "concat cats Katze cat中"
+
+
 def test_the_lexicon_of_cldr_has_names_in_its_languages():
     switching = CodeSwitching(words=1.0).prepare(["en", "de", "zh"])
     switched = switch_with_seeds(switching, "the people of South Africa")

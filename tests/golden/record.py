@@ -36,6 +36,7 @@ from safetensors.torch import save_file
 
 import hybrid_ir
 from hybrid_ir import Retriever
+from hybrid_ir.runs.conf import prepare_hydra
 from tests.golden import made_data
 
 with contextlib.suppress(ImportError):  # A checkout from before resolvers has no such module.
@@ -165,7 +166,7 @@ class Training:
 def compose_config(folder: Path, overrides: list[str]) -> DictConfig:
     """Returns the config of a run whose caches are in the folder."""
     own = [f"paths.cache_dir='{folder / 'cache'}'"]
-    with initialize_config_dir(str(CHECKOUT / "conf"), version_base="1.3"):
+    with initialize_config_dir(prepare_hydra(), version_base="1.3"):
         return compose("train", overrides=overrides + own)
 
 
@@ -324,6 +325,7 @@ def record_import(folder: Path) -> dict:
         if path.name == "corpus.json":
             card = json.loads(path.read_text(encoding="utf-8"))
             del card["key"]
+            card.pop("choices", None)  # where the files are, and when they changed
             found[path.name] = card
         else:
             found[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,7 +1,10 @@
 """A backbone from scratch depends on its recipe and texts alone, and is complete or absent."""
 
+import json
 import multiprocessing
 import os
+import re
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +13,8 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from hybrid_ir.model.backbone import FromScratch
+from hybrid_ir.model import backbone
+from hybrid_ir.model.backbone import FromScratch, load_backbone
 from hybrid_ir.model.encoder import BiEncoder
 
 TEXTS = ["What money do people pay with in Kabul?", "Αθήνα", "中国的货币是什么？", "a"]
@@ -89,3 +93,34 @@ def test_more_characters_than_the_vocabulary_holds(tmp_path):
     assert len(encoder.tokenizer) <= 400
     tokens = encoder.tokenizers["query"].store(texts, tmp_path).take(range(12))
     assert encoder(tokens).shape == (12, 32)
+
+
+def write_backbone(recipe: FromScratch, folder: Path, **rates: float) -> Path:
+    """Writes a backbone whose config has these dropout rates, as they stand."""
+    shutil.copytree(recipe.build(TEXTS, folder / "cache"), folder / "model")
+    path = folder / "model" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **rates}))
+    return folder / "model"
+
+
+def test_every_dropout_rate_is_replaced_whatever_number_it_is(recipe, tmp_path):
+    folder = write_backbone(recipe, tmp_path, hidden_dropout_prob=0, attention_probs_dropout_prob=1)
+    model, _, _ = load_backbone(str(folder), dropout=0.3)
+    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.Dropout)]
+    assert {layer.p for layer in layers} == {0.3}
+    assert model.config.hidden_dropout_prob == 0.3
+    assert model.config.attention_probs_dropout_prob == 0.3
+
+
+def test_a_backbone_without_dropout_refuses_a_rate(recipe, tmp_path, monkeypatch):
+    folder = write_backbone(recipe, tmp_path)
+    monkeypatch.setattr(backbone, "DROPOUT_KEY", re.compile("nothing"))
+    monkeypatch.setattr(backbone, "_replace_rates_of_layers", lambda *_: False)
+    with pytest.raises(ValueError, match="model.dropout=0.3: the backbone .* has no dropout"):
+        load_backbone(str(folder), dropout=0.3)
+
+
+def test_a_folder_has_no_revision(recipe, tmp_path):
+    folder = write_backbone(recipe, tmp_path)
+    with pytest.raises(ValueError, match="revision='abc' of .*: a folder has no revisions"):
+        load_backbone(str(folder), revision="abc")

@@ -73,8 +73,8 @@ def assert_same_batches(one: Path, other: Path) -> None:
     """Both runs logged the same steps, each once, and met the same batches there."""
     rows_of_one = select_training_rows(read_log(one))
     rows_of_other = select_training_rows(read_log(other))
-    assert [row["step"] for row in rows_of_one] == list(range(STEPS))
-    assert [row["step"] for row in rows_of_other] == list(range(STEPS))
+    assert [row["step"] for row in rows_of_one] == list(range(1, STEPS + 1))
+    assert [row["step"] for row in rows_of_other] == list(range(1, STEPS + 1))
     masked_by_one = [row["train/masked_share"] for row in rows_of_one]
     masked_by_other = [row["train/masked_share"] for row in rows_of_other]
     assert len(set(masked_by_one)) > 3  # The share tells batches apart.
@@ -277,10 +277,10 @@ def test_a_rank_that_diverges_stops_all_and_leaves_the_picks(place):
         *fault("diverges", step=5, rank=1),
     )
     assert run.returncode == 2
-    assert "the loss is nan at step 5 (batch 5)" in run.stderr
+    assert "the loss is nan at step 6 (batch 5)" in run.stderr
     assert "Traceback" not in run.stderr
     row = json.loads((folder / "nonfinite.jsonl").read_text())
-    assert row["step"] == 5
+    assert row["step"] == 6
     picks = row["batches"][0]["picks"]
     assert len(picks) == 64
     assert picks[0]["query"]

@@ -50,9 +50,19 @@ DOUBLE_CASES = {
     },
     "accumulated": {"accumulate_grad_batches": 2, "max_steps": STEPS // 2},
     "cached gradients": {"module": {"cache_gradients": True}, "data": {"hard_negatives": 1}},
+    "clipped values": {"gradient_clip_val": 1e-3, "gradient_clip_algorithm": "value"},
     "frozen embeddings": {"encoder": {"train_embeddings": False, "projection": 8}},
 }
-SINGLE_CASES = {"float32": SINGLE, "sharded": {**SINGLE, "strategy": "sharded"}}
+SINGLE_CASES = {
+    "float32": SINGLE,
+    "sharded": {**SINGLE, "strategy": "sharded"},
+    "sharded, clipped values": {
+        **SINGLE,
+        "strategy": "sharded",
+        "gradient_clip_val": 1e-3,
+        "gradient_clip_algorithm": "value",
+    },
+}
 # Trainings with dropout: each is run with plain and with cached gradients.
 DROPOUT_CASES = {
     "float64": DOUBLE,

@@ -4,6 +4,7 @@ A command line adds one with `+callbacks.fault._target_=tests.support.faults.Fau
 `+callbacks.fault.kind=killed`.
 """
 
+import multiprocessing
 import os
 import signal
 import time
@@ -151,3 +152,13 @@ class BrokenLogger(Logger):
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         raise ConnectionError("the tracking service is gone")
+
+
+class KilledWorker(Callback):
+    """Kills the processes that build batches, as the system does when memory runs out."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid, signal.SIGKILL)

@@ -47,3 +47,15 @@ def test_empty_places_for_negatives_are_not_counted_as_masked(corpus):
     assert 0.2 < card_of_few.empty_share < 0.7
     expected = 11 * (1 - card_of_few.empty_share)
     assert card_of_few.negatives_per_query == pytest.approx(expected)
+
+
+def test_queries_without_any_negative_are_counted(corpus):
+    same = {"a": ["the same passage"] * len(corpus)}
+    queries = {"a": corpus.queries["a"]}
+    repeated = ParallelCorpus(queries, same, corpus.pairs, corpus.source)
+    sampler = PairBatchSampler(repeated, 4, 1.0, seed=1)
+    masked = BatchCard.of(sampler, 10, 1, InfoNCE(mask="translations"))
+    unmasked = BatchCard.of(sampler, 10, 1, InfoNCE(mask="none"))
+    assert masked.share_without_negatives == 1
+    assert masked.negatives_per_query == 0
+    assert unmasked.share_without_negatives == 0

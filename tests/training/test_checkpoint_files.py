@@ -129,23 +129,23 @@ def test_a_disk_that_will_be_full_is_refused_before_the_first_step(little_disk):
 
 def test_rows_of_steps_that_come_again_are_dropped(tmp_path):
     rows = [
-        {"step": 0, "train/loss": 1.0},
-        {"step": 1, "train/loss": 0.5},
-        {"step": 2, "train/loss": 0.3},
-        {"step": 2, "val/loss": 0.5},
-        {"step": 3, "train/loss": 0.2},
-        {"step": 2, "test/loss": 0.1},
+        {"step": 1, "train/loss": 1.0},
+        {"step": 2, "train/loss": 0.5},
+        {"step": 3, "train/loss": 0.3},
+        {"step": 3, "val/loss": 0.5},
+        {"step": 4, "train/loss": 0.2},
+        {"step": 3, "test/loss": 0.1},
     ]
     lines = [json.dumps(row) + "\n" for row in rows]
-    cut_line = '{"step": 4, "tra'
+    cut_line = '{"step": 5, "tra'
     metrics = tmp_path / "metrics.jsonl"
     metrics.write_text("".join(lines) + cut_line)
-    (tmp_path / "nonfinite.jsonl").write_text('{"step": 2}\n{"step": 4}\n')
+    (tmp_path / "nonfinite.jsonl").write_text('{"step": 3}\n{"step": 4}\n')
 
     drop_logged_steps(tmp_path, 3)
 
     assert metrics.read_text() == "".join(lines[:4])
-    assert json.loads((tmp_path / "nonfinite.jsonl").read_text()) == {"step": 2}
+    assert json.loads((tmp_path / "nonfinite.jsonl").read_text()) == {"step": 3}
     drop_logged_steps(tmp_path, 0)
     assert metrics.read_text() == ""
 

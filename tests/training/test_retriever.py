@@ -1,15 +1,21 @@
 """The LightningModule and DataModule with the real Trainer: resuming, early stops, bad choices."""
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hybrid_ir.data.mixture import Mixture
 from hybrid_ir.training.datamodule import RetrievalData, StepsToGo
+from hybrid_ir.training.loggers import JsonlLogger
 from hybrid_ir.training.losses import InfoNCE
 from hybrid_ir.training.retriever import Retriever, build_linear_schedule, build_parameter_groups
 from tests.support.corpora import draw_corpus
@@ -202,3 +208,112 @@ def test_the_warm_up_is_a_share(share):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     with pytest.raises(ValueError, match="scheduler.warmup_share"):
         build_linear_schedule(optimizer, 10, share)
+
+
+def test_the_warm_up_begins_above_0_and_the_last_step_trains():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = build_linear_schedule(optimizer, 10, 0.4)
+    rates = []
+    for _ in range(10):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    expected = [0.25, 0.5, 0.75, 1.0, 1.0, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]
+    assert rates == pytest.approx(expected)
+    assert optimizer.param_groups[0]["lr"] == 0
+
+
+@pytest.mark.parametrize(("share", "first", "last"), [(0.0, 1.0, 0.25), (1.0, 0.25, 1.0)])
+def test_a_schedule_may_have_no_warm_up_or_nothing_else(share, first, last):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = build_linear_schedule(optimizer, 4, share)
+    assert optimizer.param_groups[0]["lr"] == first
+    for _ in range(3):
+        optimizer.step()
+        schedule.step()
+    assert optimizer.param_groups[0]["lr"] == last
+
+
+def test_every_value_of_the_gradient_is_clipped(build_training):
+    training = build_training(
+        max_steps=1, gradient_clip_val=1e-3, gradient_clip_algorithm="value", precision="64-true"
+    )
+    training.module.build_optimizer = lambda groups: torch.optim.SGD(groups, lr=1.0)
+    training.module.build_scheduler = None
+    before = training.copy_weights()
+    training.fit()
+    moved = (training.copy_weights() - before).abs()
+    assert moved.max() == pytest.approx(1e-3, rel=1e-6)
+    assert (moved > 0.999e-3).sum() > 10
+    clipped_norm = moved.norm()
+    assert training.trainer.callback_metrics["train/gradient_norm"] > 2 * clipped_norm
+
+
+def read_log(folder: Path) -> list[dict]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_logged_values_are_means_over_the_batches_of_a_step(build_training, tmp_path):
+    training = build_training(
+        max_steps=3, accumulate_grad_batches=4, logger=[JsonlLogger(tmp_path)], precision="64-true"
+    ).fit()
+    rows = read_log(tmp_path)
+    losses = np.reshape(training.watcher.losses, (3, 4)) * 4  # Lightning divides them
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    means = [row["train/loss"] for row in rows]
+    assert means == pytest.approx(losses.mean(axis=1), rel=1e-6)
+    assert means != pytest.approx(losses[:, -1], rel=1e-3)
+
+
+def test_the_step_counts_what_was_done_in_every_logger(build_training, numbers_benchmark, tmp_path):
+    loggers = [
+        JsonlLogger(tmp_path),
+        CSVLogger(tmp_path, name="csv", version=""),
+        TensorBoardLogger(tmp_path, name="tensorboard", version=""),
+    ]
+    training = build_training(
+        numbers_benchmark, max_steps=4, val_check_interval=2, logger=loggers
+    ).fit()
+    training.module.loaded_step = 4
+    training.test()
+    rows = read_log(tmp_path)
+    steps = {}
+    for name in ("train/loss", "val/loss", "test/loss"):
+        steps[name] = [row["step"] for row in rows if name in row]
+    assert steps == {"train/loss": [1, 2, 3, 4], "val/loss": [2, 4], "test/loss": [4]}
+    csv_rows = pandas.read_csv(tmp_path / "csv" / "metrics.csv")
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    for name, expected in steps.items():
+        assert csv_rows[csv_rows[name].notna()]["step"].tolist() == expected
+        assert [event.step for event in events.Scalars(name)] == expected
+
+
+def test_a_batch_of_one_pair_is_refused(build_training):
+    training = build_training()
+    training.data.sampler.batch_size = 1
+    with pytest.raises(ValueError, match="sampler.batch_size=1 leaves a query no negative"):
+        training.fit()
+
+
+@pytest.mark.parametrize(
+    ("choices", "problem"),
+    [
+        ({"precision": "bf16-true"}, "trainer.precision=bf16-true .*trainer.precision=bf16-mixed"),
+        ({"fast_dev_run": True}, "trainer.fast_dev_run would .* debug=smoke runs every part once"),
+        ({"overfit_batches": 2}, "trainer.overfit_batches=2 .*data.distinct_batches=N"),
+        ({"limit_train_batches": 3}, "trainer.limit_train_batches=3 .*trainer.max_steps"),
+        ({"max_epochs": 2}, "trainer.max_epochs=2: .*there are no epochs; set trainer.max_steps"),
+    ],
+)
+def test_settings_that_do_not_go_with_planned_batches_are_refused(build_training, choices, problem):
+    with pytest.raises(ValueError, match=problem):
+        build_training(**choices).fit()
+
+
+def test_rounded_weights_are_refused_where_nothing_is_trained_too(
+    build_training, numbers_benchmark
+):
+    training = build_training(numbers_benchmark, precision="bf16-true")
+    with pytest.raises(ValueError, match="trainer.precision=bf16-true keeps the weights"):
+        training.test()

@@ -21,13 +21,13 @@ def read_bad_steps(folder: Path) -> list[dict]:
 def test_a_step_that_is_not_finite_can_be_skipped(build_training, tmp_path, kind, quantity):
     fault = Fault(kind, step=3, rank=0)
     training = build_training(max_steps=6, module={"nonfinite": "skip"}, callbacks=[fault])
-    with pytest.warns(UserWarning, match=f"the {quantity} is .* at step 3 .*skipped"):
+    with pytest.warns(UserWarning, match=f"the {quantity} is .* at step 4 .*skipped"):
         training.fit()
     assert training.trainer.global_step == 6
     assert torch.isfinite(training.copy_weights()).all()
     bad_steps = read_bad_steps(tmp_path)
     assert len(bad_steps) == 1
-    assert bad_steps[0]["step"] == 3
+    assert bad_steps[0]["step"] == 4
     picks = bad_steps[0]["batches"][0]["picks"]
     assert len(picks) == 8
     assert picks[0]["query"].startswith("which")
@@ -47,10 +47,10 @@ def test_a_skipped_step_moves_no_weight(build_training):
 
 def test_a_gradient_that_is_not_finite_stops_the_run(build_training, tmp_path):
     training = build_training(max_steps=6, callbacks=[Fault("gradient", step=2, rank=0)])
-    message = r"the gradient norm is (inf|nan) at step 2 \(batch 2\).*nonfinite=skip"
+    message = r"the gradient norm is (inf|nan) at step 3 \(batch 2\).*nonfinite=skip"
     with pytest.raises(ValueError, match=message):
         training.fit()
-    assert read_bad_steps(tmp_path)[0]["step"] == 2
+    assert read_bad_steps(tmp_path)[0]["step"] == 3
 
 
 def test_a_diverged_loss_stops_the_run_and_names_the_batch(build_training):
@@ -63,7 +63,7 @@ def test_a_diverged_loss_stops_the_run_and_names_the_batch(build_training):
 def test_all_batches_of_a_step_are_written_down(build_training, tmp_path):
     fault = Fault("gradient", step=1, rank=0)
     training = build_training(max_steps=3, accumulate_grad_batches=2, callbacks=[fault])
-    with pytest.raises(ValueError, match="at step 1"):
+    with pytest.raises(ValueError, match="at step 2"):
         training.fit()
     batches = read_bad_steps(tmp_path)[0]["batches"]
     assert [batch["batch"] for batch in batches] == [2, 3]

@@ -279,7 +279,7 @@ class _OwnData:
             **(self.choices or {}),
         }
         if to:
-            corpus = write_corpus(to, self._import, key)
+            corpus = write_corpus(to, self._import, {**key, "name": self.name})
         else:
             corpus = build_cached_corpus(cache, self.name, key, self._import)
         return restrict_languages(corpus, self.languages)

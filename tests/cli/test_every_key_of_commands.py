@@ -1,0 +1,281 @@
+"""Every key of the commands' config files: another value changes something, or is refused."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hybrid_ir.corpora.stored import load_corpus_folder
+from hybrid_ir.files.checksums import compute_sha256
+from hybrid_ir.model.backbone import FromScratch
+from tests.golden import made_data
+from tests.support.benchmarks import write_beir_folder
+from tests.support.corpora import list_pairs, write_json_lines
+from tests.support.every_key import (
+    Changed,
+    Outcome,
+    Probe,
+    Refused,
+    Row,
+    change_together,
+)
+from tests.support.number_words import train_translation_model
+
+EVALUATE = ("model=plain", "pooling=mean")
+LATENCY_BENCHMARK = ("benchmark=beir_folder", "benchmark.folder=benchmark", "max_queries=3")
+# What each command measures, but where the row of a key says something else.
+USUAL_BASES = {
+    "encoder": ("benchmark=[beir_folder]", "benchmark.beir_folder.folder=benchmark"),
+    "evaluate": ("benchmark=[beir_folder]", "benchmark.beir_folder.folder=benchmark"),
+    "latency": LATENCY_BENCHMARK,
+}
+OTHER_BASES = (
+    ("evaluate", "benchmark"),
+    ("evaluate", "corpus.languages"),
+    ("latency", "corpus.languages"),
+)
+VECTORS = ("save_embeddings=true",)
+WINDOWS = ("long_passages=max_passage", "passage_max_length=8")
+CENTRED = ("postprocess=center", "postprocess_on=test")
+SHIFTED = ("postprocess=shift", "postprocess_on=test")
+COMPARE = ("runs=[results]", "flips=40", "resamples=40")
+LATENCY = (
+    "checkpoints=[plain]",
+    "pooling=mean",
+    "pools=[20]",
+    "batch_sizes=[1]",
+    "rounds=1",
+    "warmup=1",
+    "pool_passages=4",
+)
+MINE = ("corpus=jsonl", "corpus.path=pairs.jsonl", "checkpoint=plain", "pooling=mean", "margin=-1")
+CLEAN = ("corpus=jsonl", "corpus.path=pairs.jsonl", "duplicates=keep")
+TRANSLATE = (
+    "corpus=jsonl",
+    "corpus.path=numbers.jsonl",
+    "model=translator",
+    "languages=[de]",
+    "language_letters=0",
+    "max_length=12",
+)
+
+
+def look_at_vectors(outcome: Outcome) -> dict[str, str]:
+    paths = outcome.folder.rglob("*.safetensors")
+    return {path.name: compute_sha256(path) for path in paths}
+
+
+def look_at_comparison(outcome: Outcome) -> dict:
+    return outcome.read_json("comparison.json")
+
+
+def look_at_corpus(outcome: Outcome) -> list:
+    return list_pairs(load_corpus_folder(outcome.folder))
+
+
+def look_at_rejects(outcome: Outcome) -> list:
+    rejects = [compute_sha256(path) for path in sorted(outcome.folder.glob("rejects-*"))]
+    return [rejects, look_at_corpus(outcome)]
+
+
+def count_threads(_: Outcome) -> int:
+    return torch.get_num_threads()
+
+
+def look_beside(outcome: Outcome) -> list[str]:
+    return sorted(path.name for path in outcome.folder.parent.glob("other-*"))
+
+
+def look_at_setting(key: str):
+    """Returns what looks at a setting on the card of a latency study."""
+
+    def look(outcome: Outcome) -> Any:
+        return outcome.read_json("latency.json")["card"]["settings"][key]
+
+    return look
+
+
+ROWS: dict[tuple[str, str], Row] = {
+    ("encoder", "pooling"): Changed("pooling=cls", look_at_vectors, VECTORS),
+    ("encoder", "query_prefix"): Changed("query_prefix=Q", look_at_vectors, VECTORS),
+    ("encoder", "passage_prefix"): Changed("passage_prefix=P", look_at_vectors, VECTORS),
+    ("encoder", "query_max_length"): Changed("query_max_length=4", look_at_vectors, VECTORS),
+    ("encoder", "passage_max_length"): Changed("passage_max_length=4", look_at_vectors, VECTORS),
+    ("encoder", "precision"): Changed("precision=bf16", look_at_vectors, VECTORS),
+    ("encoder", "backbone"): Refused("backbone=other", "backbone='other': not for the plain"),
+    ("encoder", "similarity"): Refused("similarity=dot", "similarity='dot': not for the plain"),
+    ("encoder", "revision"): Refused("revision=abc", "a folder has no revisions"),
+    ("encoder", "trust_remote_code"): Refused("trust_remote_code=1", "must be true or false"),
+    ("encoder", "test_checkpoint"): Refused("test_checkpoint=first", "test_checkpoint='first'"),
+    ("encoder", "device"): Refused("device=tpu", "device='tpu' cannot be used here"),
+    ("encoder", "threads"): Changed("threads=2", count_threads),
+    ("encoder", "seed"): Refused("seed=2", "seed=2 changes nothing"),
+    ("evaluate", "checkpoint"): Refused("checkpoint=run", "checkpoint=RUN for a run of ours, or"),
+    ("evaluate", "model"): Refused("model=./nowhere", "does not exist"),
+    ("evaluate", "benchmark"): Refused("benchmark=[other]", "benchmark=other must be one of"),
+    ("evaluate", "corpus.languages"): Refused(
+        "corpus.languages=[xx]", "xx", ("benchmark=[cldr_facts_dev]",)
+    ),
+    ("evaluate", "logger"): Refused("logger=csv", "logger='csv' must be one of none, wandb"),
+    ("evaluate", "long_passages"): Changed(
+        "long_passages=max_passage", look_at_vectors, (*VECTORS, "passage_max_length=8")
+    ),
+    ("evaluate", "window_overlap"): Changed(
+        "window_overlap=0", look_at_vectors, (*VECTORS, *WINDOWS)
+    ),
+    ("evaluate", "out"): Changed("out=other-evaluate", look_beside),
+    ("evaluate", "postprocess"): Changed("postprocess=lir", "files", CENTRED),
+    ("evaluate", "postprocess_on"): Refused(
+        "postprocess_on=other", "postprocess_on=other must be one of", CENTRED
+    ),
+    ("evaluate", "postprocess_source"): Refused(
+        "postprocess_source=xx", "postprocess_source='xx'", SHIFTED
+    ),
+    ("evaluate", "postprocess_components"): Refused(
+        "postprocess_components=2", "is for postprocess=lir alone"
+    ),
+    ("evaluate", "run_depth"): Changed("run_depth=2", "files"),
+    ("evaluate", "save_embeddings"): Changed("save_embeddings=true", "files"),
+    ("evaluate", "split"): Refused("split=dev", "split=dev is no key of its own"),
+    ("evaluate", "texts_per_chunk"): Refused("texts_per_chunk=0", "texts_per_chunk=0 must be"),
+    ("compare", "runs"): Changed("runs=[results2]", look_at_comparison),
+    ("compare", "metric"): Changed("metric=mrr@10", look_at_comparison),
+    ("compare", "baseline"): Changed("baseline=x_y", look_at_comparison),
+    ("compare", "paper"): Refused("paper=1", "paper=1 must be true or false"),
+    ("compare", "benchmark"): Refused("benchmark=[other]", "benchmark=other must be one of"),
+    ("compare", "corpus.languages"): Refused(
+        "corpus.languages=[xx]", "xx", ("benchmark=[cldr_facts]",)
+    ),
+    ("compare", "logger"): Refused("logger=csv", "logger='csv' must be one of none, wandb"),
+    ("compare", "flips"): Changed("flips=60", look_at_comparison),
+    ("compare", "resamples"): Changed("resamples=60", look_at_comparison),
+    ("compare", "seed"): Changed("seed=2", look_at_comparison),
+    ("compare", "out"): Changed("out=other-compare", look_beside),
+    ("latency", "checkpoints"): Refused("checkpoints=[./nowhere]", "does not exist"),
+    ("latency", "languages"): Changed("languages=[de]", lambda o: o.read_json("latency.json")),
+    ("latency", "backends"): Refused("backends=[none]", "backends"),
+    ("latency", "search"): Refused("search=[none]", "search"),
+    ("latency", "pool_vectors"): Refused("pool_vectors=none", "pool_vectors"),
+    ("latency", "corpus.languages"): Refused(
+        "corpus.languages=[xx]", "xx", ("benchmark=cldr_facts",)
+    ),
+    ("latency", "out"): Changed("out=other-latency", look_beside),
+    **change_together(
+        "latency",
+        {
+            "batch_sizes": ("batch_sizes=[2]", look_at_setting("batch_sizes")),
+            "pools": ("pools=[10]", look_at_setting("pools")),
+            "top_k": ("top_k=3", look_at_setting("top_k")),
+            "margin": ("margin=0.1", look_at_setting("margin")),
+            "rounds": ("rounds=2", look_at_setting("rounds")),
+            "warmup": ("warmup=2", look_at_setting("warmup")),
+            "pool_dtype": ("pool_dtype=float16", look_at_setting("pool_dtype")),
+            "pool_passages": ("pool_passages=5", look_at_setting("pool_passages")),
+            "max_queries": ("max_queries=2", lambda o: o.read_json("latency.json")),
+        },
+    ),
+    ("mine", "checkpoint"): Refused("checkpoint=./nowhere", "does not exist"),
+    ("mine", "count"): Changed("count=2", look_at_corpus),
+    ("mine", "depth"): Changed("depth=2", look_at_corpus),
+    ("mine", "languages"): Changed("languages=other", look_at_corpus),
+    ("mine", "margin"): Changed("margin=0.0001", look_at_corpus),
+    ("mine", "texts_per_chunk"): Refused("texts_per_chunk=0", "texts_per_chunk=0 must be"),
+    ("mine", "to"): Changed("to=other-mine", look_beside),
+    ("clean", "against"): Refused("against=[other]", "against=other must be one of"),
+    ("clean", "near"): Refused("near=3", "near=3 is a similarity"),
+    ("clean", "duplicates"): Changed("duplicates=exact", look_at_corpus),
+    ("clean", "to"): Changed("to=other-clean", look_beside),
+    ("translate", "model"): Refused("model=./nowhere", "there is no such folder"),
+    ("translate", "revision"): Refused("revision=abc", "a folder has no revisions"),
+    ("translate", "source"): Refused("source=xx", "xx"),
+    ("translate", "languages"): Changed("languages=[es]", look_at_rejects),
+    ("translate", "to"): Changed("to=other-translate", look_beside),
+    ("translate", "codes"): Refused("+codes.de=nothing", "nothing"),
+    ("translate", "processes"): Refused("processes=0", "processes=0 must be"),
+    ("translate", "device"): Refused("device=tpu", "device='tpu' cannot be used here"),
+    ("translate", "precision"): Refused("precision=other", "precision='other' must be"),
+    ("translate", "threads"): Changed("threads=2", count_threads),
+    ("translate", "beams"): Refused("beams=0", "beams=0 must be"),
+    ("translate", "max_length"): Changed("max_length=6", look_at_rejects),
+    ("translate", "tokens_per_batch"): Refused("tokens_per_batch=0", "tokens_per_batch=0 must be"),
+    ("translate", "unit"): Refused("unit=0", "unit=0 must be"),
+    ("translate", "length_ratio"): Changed("length_ratio=0.5", look_at_rejects),
+    ("translate", "language_letters"): Refused(
+        "language_letters=-1", "language_letters=-1 must be a whole number from 0"
+    ),
+    ("translate", "copied"): Refused("copied=-1", "copied=-1 must be a number from 0"),
+    ("translate", "identical"): Changed("identical=1", look_at_rejects),
+    ("translate", "repeated"): Refused("repeated=-1", "repeated=-1 must be a whole number from 0"),
+}
+
+for key, row in ROWS.items():
+    if key not in OTHER_BASES:
+        base = USUAL_BASES.get(key[0], ())
+        ROWS[key] = replace(row, base=(*base, *row.base))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with a plain encoder, a translation model, a benchmark, pairs and results."""
+    place = tmp_path_factory.mktemp("commands")
+    records = []
+    texts = []
+    for number in range(12):
+        texts += [f"en asks {number}", f"de tells {number} of it"]
+        query = {"en": f"en asks {number}", "de": f"de asks {number}"}
+        passage = {"en": f"en tells {number} of it", "de": f"de tells {number} of it"}
+        records.append({"id": str(number), "query": query, "passage": passage})
+    records.append({**records[0], "id": "again"})
+    write_json_lines(place / "pairs.jsonl", *records)
+    numbers = [f"{number} 3 4 5 0" for number in "23456789"]
+    numbered = []
+    for text in numbers:
+        record = {"id": text, "query": {"en": f"{text} 1"}, "passage": {"en": text}}
+        numbered.append(record)
+    write_json_lines(place / "numbers.jsonl", *numbered)
+    for language in ("de", "en"):
+        passages = [{"_id": str(i), "text": f"{language} tells {i} of it " * 4} for i in range(8)]
+        passages[0]["text"] = f"{language} tells 0 of it"
+        queries = [{"_id": str(i), "text": f"{language} asks {i}"} for i in range(8)]
+        qrels = "".join(f"{i}\t{i}\t1\n" for i in range(8))
+        write_beir_folder(place / "benchmark" / language, passages, queries, qrels)
+    recipe = FromScratch(
+        vocab_size=300, width=16, layers=1, heads=2, intermediate=16, max_positions=256
+    )
+    shutil.copytree(recipe.build(texts, place / "cache"), place / "plain")
+    made_data.write_results(place / "results")
+    shutil.copytree(place / "results", place / "results2")
+    for path in sorted((place / "results2").iterdir())[:2]:
+        shutil.rmtree(path)
+    train_translation_model(place / "translator", steps=60)
+    return place
+
+
+@pytest.fixture(scope="module")
+def probes(place) -> dict[str, Probe]:
+    evaluate = Probe(place, "evaluate", EVALUATE, "out")
+    return {
+        "encoder": evaluate,
+        "evaluate": evaluate,
+        "compare": Probe(place, "compare", COMPARE, "out"),
+        "latency": Probe(place, "latency", LATENCY, "out"),
+        "mine": Probe(place, "mine", MINE, "to"),
+        "clean": Probe(place, "data-clean", CLEAN, "to"),
+        "translate": Probe(place, "translate", TRANSLATE, "to"),
+    }
+
+
+@pytest.fixture(autouse=True)
+def process_as_before():
+    """Puts back what a command sets for its process."""
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("key", ROWS, ids=" ".join)
+def test_another_value_of_a_key_changes_something_or_is_refused(probes, key):
+    owner, _ = key
+    ROWS[key].check(probes[owner])
