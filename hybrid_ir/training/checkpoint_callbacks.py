@@ -176,8 +176,8 @@ def _correct_batch_counts(trainer: Trainer, batch_idx: int) -> None:
 class BestCheckpoint(ModelCheckpoint):
     """Writes `best.ckpt`, the best validation so far, also after the run folder was moved.
 
-    Which one is best is decided by `monitor` and `mode`. With a `save_top_k` other than 1 the
-    checkpoints are named by their step, and `best.ckpt` is another name of the best of them.
+    Which one is best is decided by `monitor` and `mode`. With a `save_top_k` other than 1 the names
+    of the checkpoints end with their step, and `best.ckpt` is another name of the best of them.
 
     Args:
         dirpath: folder of the checkpoints.
@@ -200,9 +200,10 @@ class BestCheckpoint(ModelCheckpoint):
                 "callbacks.checkpoint_best.save_top_k=0 keeps no best checkpoint: use 1 or more, "
                 "or callbacks=last_only"
             )
-        if save_top_k != 1 and keywords.get("filename") == Path(BEST_FILE).stem:
-            keywords["filename"] = "{step}"
-            keywords["auto_insert_metric_name"] = True
+        filename = keywords.get("filename") or Path(BEST_FILE).stem
+        has_numbers = keywords.get("enable_version_counter", True)
+        if save_top_k != 1 and "{step" not in filename and not has_numbers:
+            keywords["filename"] = filename + "-{step}"
         super().__init__(
             dirpath=dirpath, monitor=monitor, mode=mode, save_top_k=save_top_k, **keywords
         )

@@ -46,6 +46,11 @@ VALIDATED = (
     "trainer.limit_val_batches=1.0",
     "trainer.val_check_interval=1",
 )
+WATCHED = (
+    "benchmark@validation=by_corpus",
+    "callbacks=default",
+    "trainer.limit_val_batches=1.0",
+)
 OWN = ("corpus=jsonl", "corpus.path=pairs.jsonl", "sampler.batch_size=4")
 SWITCHED = ("data=code_switched", "data.code_switching.share=1", "data.code_switching.words=1")
 MONOLINGUAL = ("sampler=x_x_mono",)
@@ -64,6 +69,10 @@ def look_at_rates(outcome: Outcome) -> list[float]:
 
 def look_at_validations(outcome: Outcome) -> list[int]:
     return [row["step"] for row in outcome.rows if "val/loss" in row]
+
+
+def look_at_validation_values(outcome: Outcome) -> list[dict]:
+    return [row for row in outcome.rows if "val/loss" in row]
 
 
 def look_at_checkpoints(outcome: Outcome) -> list[str]:
@@ -181,13 +190,14 @@ def look_at_bar(cfg: DictConfig) -> int:
 
 
 def look_at_wandb(cfg: DictConfig) -> dict:
-    config = OmegaConf.masked_copy(cfg.logger.wandb, ["project", "tags", "_target_"])
+    config = OmegaConf.masked_copy(cfg.logger.wandb, ["project", "tags", "log_model", "_target_"])
     config.update({"save_dir": cfg.paths.cache_dir, "offline": True})
     for key in ("name", "group"):
         if "${" not in str(OmegaConf.to_container(cfg.logger.wandb, resolve=False)[key]):
             config[key] = cfg.logger.wandb[key]
     logger = build(config)
-    return {key: logger._wandb_init.get(key) for key in ("project", "tags", "name", "group")}
+    settings = {key: logger._wandb_init.get(key) for key in ("project", "tags", "name", "group")}
+    return {**settings, "log_model": logger.logs_checkpoint}
 
 
 ROWS: dict[tuple[str, str], Row] = {
@@ -197,6 +207,13 @@ ROWS: dict[tuple[str, str], Row] = {
     ("train", "fit"): Changed("fit=false", look_at_checkpoints),
     ("train", "resume"): Changed("resume=auto", lambda outcome: "resume: " in outcome.output),
     ("train", "ckpt_path"): Refused("ckpt_path=nothing", "'nothing' is neither a checkpoint nor"),
+    ("benchmark/by_corpus", "languages"): Changed(
+        "validation.languages=[de]", look_at_validation_values, WATCHED
+    ),
+    ("benchmark/by_corpus", "max_queries"): Changed(
+        "validation.max_queries=3", look_at_validation_values, WATCHED
+    ),
+    ("train", "resume_from"): Refused("resume_from=nothing", "'nothing' is neither a checkpoint"),
     ("train", "test_checkpoint"): Refused("test_checkpoint=first", "test_checkpoint='first'"),
     ("train", "objective"): Changed("objective=val/mono/map", look_at_objective, VALIDATED),
     ("train", "cache_gradients"): Refused("cache_gradients=1", "cache_gradients=1 must be true"),
@@ -406,6 +423,7 @@ ROWS |= {
     ("logger/wandb", "wandb.name"): Built("logger.wandb.name=n", look_at_wandb, WANDB),
     ("logger/wandb", "wandb.group"): Built("logger.wandb.group=g", look_at_wandb, WANDB),
     ("logger/wandb", "wandb.tags"): Built("logger.wandb.tags=[t]", look_at_wandb, WANDB),
+    ("logger/wandb", "wandb.log_model"): Built("logger.wandb.log_model=true", look_at_wandb, WANDB),
     ("hydra/default", "run.dir"): Changed("hydra.run.dir=another", look_beside),
     ("hydra/default", "job.name"): Changed("hydra.job.name=other", "files"),
     ("hydra/default", "job.chdir"): Changed(
