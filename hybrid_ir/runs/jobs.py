@@ -206,13 +206,7 @@ class Job:
         write_text_atomically(self.folder / JOB_STATE_FILE, json.dumps(self.to_row()))
 
     def _read_metric(self) -> float | None:
-        best = (self.config.get("callbacks") or {}).get("checkpoint_best") or {}
-        return read_objective(
-            self.folder,
-            self.config.get("objective"),
-            monitor=best.get("monitor", "val/loss"),
-            mode=best.get("mode", "min"),
-        )
+        return read_objective_of_run(self.folder, self.config)
 
 
 def _find_failure_reason(log: Path, exit_code: int) -> str:
@@ -221,6 +215,22 @@ def _find_failure_reason(log: Path, exit_code: int) -> str:
         return f"killed by {signal.Signals(-exit_code).name}"
     output = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     return find_error_line(output) or f"exit code {exit_code}, see {log}"
+
+
+def read_objective_of_run(folder: Path, config: Mapping[str, Any]) -> float | None:
+    """Reads the objective of a run where its best checkpoint is.
+
+    Args:
+        folder: the run folder.
+        config: of the run, as plain values; it names the objective and what is best.
+    """
+    best = (config.get("callbacks") or {}).get("checkpoint_best") or {}
+    return read_objective(
+        folder,
+        config.get("objective"),
+        monitor=best.get("monitor", "val/loss"),
+        mode=best.get("mode", "min"),
+    )
 
 
 def read_objective(

@@ -8,10 +8,11 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from hybrid_ir.runs.errors import PROGRAM_ERROR_CODE
 from hybrid_ir.runs.folder import find_checkpoint
-from hybrid_ir.runs.jobs import read_objective
+from hybrid_ir.runs.jobs import read_objective_of_run
 from hybrid_ir.runs.wandb_agent import COMMAND_LINE_KEY, COMMAND_LINE_VARIABLE
-from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, Interrupted
+from hybrid_ir.system.interruption import Interrupted
 from hybrid_ir.training.loggers import OBJECTIVE, FailSafeLogger
 
 
@@ -43,8 +44,8 @@ class ExperimentTracking(Callback):
     def on_exception(
         self, trainer: Trainer, module: LightningModule, exception: BaseException
     ) -> None:
-        """Ends a run that failed, or was asked to stop and is to be started again."""
-        code = REQUEUE_EXIT_CODE if isinstance(exception, Interrupted) else 1
+        """Ends a run with the exit code of its program: it failed, or was asked to stop."""
+        code = exception.code if isinstance(exception, Interrupted) else PROGRAM_ERROR_CODE
         for tracker in list_trackers(trainer):
             tracker.finish(code)
 
@@ -71,7 +72,7 @@ class ExperimentTracking(Callback):
         choice = self.config["test_checkpoint"]
         if any((self.folder / "checkpoints").glob("*.ckpt")):
             tracker.log_checkpoint(Path(find_checkpoint(self.folder, choice)), choice)
-        objective = read_objective(self.folder, self.config["objective"])
+        objective = read_objective_of_run(self.folder, self.config)
         if objective is not None:
             tracker.log_metrics({OBJECTIVE: objective}, step)
 
