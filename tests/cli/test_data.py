@@ -14,7 +14,6 @@ from hybrid_ir.cli import data
 from hybrid_ir.corpora.stored import read_corpus_card
 from hybrid_ir.evaluation.benchmarks import miracl, mldr, xquad_r
 from hybrid_ir.files.download import PartialFile
-from hybrid_ir.runs.conf import find_shipped_file
 from tests.support import raw_data
 from tests.support.command_line import HANG_SECONDS
 from tests.support.corpora import RECORDS, write_json_lines
@@ -265,10 +264,8 @@ def test_an_import_into_a_folder_of_another_import_says_which_key_differs(
 
 
 def test_an_import_uses_the_config_folders_of_the_user(tmp_path):
-    own = tmp_path / "conf" / "corpus"
+    own = tmp_path / "conf" / "local"
     own.mkdir(parents=True)
-    shipped = find_shipped_file("conf") / "corpus" / "jsonl.yaml"
-    own_text = shipped.read_text().replace("name: null", "name: mine")
-    (own / "jsonl.yaml").write_text(own_text)
+    (own / "default.yaml").write_text("# @package _global_\ncorpus: {name: mine}\n")
     import_pairs(tmp_path, "--config-dir", str(tmp_path / "conf"))
     assert read_corpus_card(tmp_path / "to")["source"]["name"] == "mine"
