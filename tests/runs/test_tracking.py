@@ -49,7 +49,7 @@ def test_a_name_says_alpha_where_batches_are_mixed():
     ("override", "part"),
     [
         ("loss.temperature=0.02", "temperature=0.02"),
-        ("+trainer.max_time='00:10:00'", "max_time=00:10:00"),
+        ("+trainer.barebones=true", "barebones=true"),
         ("~callbacks.early_stopping", "early_stopping=none"),
         ("model.backbone=/models/e5-small", "backbone=e5-small"),
         ("corpus.languages=[de,en]", "languages=[de,en]"),
