@@ -28,7 +28,7 @@ class Interrupted(Exception):
         code: with which the process ends, one of STOPPED_EXIT_CODES.
     """
 
-    def __init__(self, message: str, code: int = REQUEUE_EXIT_CODE):
+    def __init__(self, message: str = "", code: int = REQUEUE_EXIT_CODE):
         super().__init__(message)
         self.code = code
 

@@ -115,7 +115,7 @@ def test_a_killed_sweep_leaves_no_process_and_goes_on_where_it_was(place):
         lines = (folder / "metrics.jsonl").read_text().splitlines()
         steps = [json.loads(line)["step"] for line in lines]
         assert steps[:-1] == sorted(steps[:-1])
-        assert steps.count(9) == 1
+        assert steps.count(10) == 1
         log = (folder / "job.log").read_text().splitlines()
         starts = [line for line in log if line.startswith("resume: ")]
         assert len(starts) == 2

@@ -127,7 +127,7 @@ def test_what_is_there_is_shown_and_not_translated_again(
     translated, model, records, capsys, monkeypatch
 ):
     monkeypatch.setenv("COLUMNS", "300")  # no line of the output is broken
-    run_command("translate", list_arguments(translated.parent, model, records, "beams=2"))
+    run_command("translate", list_arguments(translated.parent, model, records))
     output = capsys.readouterr().out
     assert "queries translated" in output
     assert "rejected passage de: too long: 4" in output
@@ -136,6 +136,9 @@ def test_what_is_there_is_shown_and_not_translated_again(
 def test_a_folder_that_is_no_such_translation_is_refused(translated, model, records, tmp_path):
     arguments = list_arguments(translated.parent, model, records, "languages=[de,fr]")
     with pytest.raises(ValueError, match="is there already, and is no translation into fr"):
+        run_command("translate", arguments)
+    arguments = list_arguments(translated.parent, model, records, "beams=2")
+    with pytest.raises(ValueError, match="translated with beams=1, not beams=2"):
         run_command("translate", arguments)
     (tmp_path / "to").mkdir()
     with pytest.raises(ValueError, match="is there already, and is no translation into de, es"):
