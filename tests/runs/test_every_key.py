@@ -206,14 +206,16 @@ ROWS: dict[tuple[str, str], Row] = {
     ("train", "nonfinite"): Refused("nonfinite=ignore", "nonfinite='ignore' must be 'stop' or"),
     ("train", "fit"): Changed("fit=false", look_at_checkpoints),
     ("train", "resume"): Changed("resume=auto", lambda outcome: "resume: " in outcome.output),
-    ("train", "ckpt_path"): Refused("ckpt_path=nothing", "'nothing' is neither a checkpoint nor"),
+    ("train", "ckpt_path"): Changed("ckpt_path={run}"),
     ("benchmark/by_corpus", "languages"): Changed(
         "validation.languages=[de]", look_at_validation_values, WATCHED
     ),
     ("benchmark/by_corpus", "max_queries"): Changed(
         "validation.max_queries=3", look_at_validation_values, WATCHED
     ),
-    ("train", "resume_from"): Refused("resume_from=nothing", "'nothing' is neither a checkpoint"),
+    ("train", "resume_from"): Changed(
+        "resume_from={run}", "steps", together=("resume_from={run}", "trainer.max_steps=5")
+    ),
     ("train", "test_checkpoint"): Refused("test_checkpoint=first", "test_checkpoint='first'"),
     ("train", "objective"): Changed("objective=val/mono/map", look_at_objective, VALIDATED),
     ("train", "cache_gradients"): Refused("cache_gradients=1", "cache_gradients=1 must be true"),

@@ -146,7 +146,7 @@ class Changed:
     """With another value a run ends well, and something is different.
 
     Args:
-        change: KEY=VALUE.
+        change: KEY=VALUE; `{run}` stands for the folder of the run without it.
         look: returns what must be different, from an outcome; or the name of its attribute.
         base: arguments of both runs.
         together: changes of several keys, of which each changes something of its own: one run has
@@ -160,10 +160,13 @@ class Changed:
 
     def check(self, probe: Probe) -> None:
         """Runs with and without the change, and compares."""
-        before = self._look_at(probe.run_well(*self.base))
-        changes = self.together or (self.change,)
-        after = self._look_at(probe.run_well(*self.base, *changes))
-        assert before != after, f"{self.change} changes nothing"
+        unchanged = probe.run_well(*self.base)
+        changes = []
+        for change in self.together or (self.change,):
+            changes.append(change.replace("{run}", str(unchanged.folder)))
+        changed = probe.run_well(*self.base, *changes)
+        before = self._look_at(unchanged)
+        assert before != self._look_at(changed), f"{self.change} changes nothing"
 
     def _look_at(self, outcome: Outcome) -> Any:
         return getattr(outcome, self.look) if isinstance(self.look, str) else self.look(outcome)
