@@ -167,7 +167,8 @@ def test_sentence_transformers_and_hugging_face_models_agree(trained, place):
         )
         assert done.returncode == 0, done.stderr
     own, given, other = (macro(place / name / "cldr_facts_dev") for name in read)
-    assert own == pytest.approx(given, abs=1e-6)  # its prompts and pooling are honoured
+    # Its prompts and pooling are honoured; two libraries round differently, and a rank may swap.
+    assert own == pytest.approx(given, abs=3e-5)
     assert abs(own["mono"] - other["mono"]) > 1e-4  # and an empty prompt is not the model's own
     cards = [
         json.loads((place / name / "cldr_facts_dev" / "evaluation_card.json").read_text())
