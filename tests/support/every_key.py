@@ -161,12 +161,12 @@ class Changed:
     def check(self, probe: Probe) -> None:
         """Runs with and without the change, and compares."""
         unchanged = probe.run_well(*self.base)
+        before = self._look_at(unchanged)  # now, since a run may change its process
         changes = []
         for change in self.together or (self.change,):
             changes.append(change.replace("{run}", str(unchanged.folder)))
-        changed = probe.run_well(*self.base, *changes)
-        before = self._look_at(unchanged)
-        assert before != self._look_at(changed), f"{self.change} changes nothing"
+        after = self._look_at(probe.run_well(*self.base, *changes))
+        assert before != after, f"{self.change} changes nothing"
 
     def _look_at(self, outcome: Outcome) -> Any:
         return getattr(outcome, self.look) if isinstance(self.look, str) else self.look(outcome)
