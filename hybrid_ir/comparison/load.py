@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic accepts that of typing from Python 3.12 on
 
 from hybrid_ir.data.language_choice import name_sampler
+from hybrid_ir.files.json_lines import read_log_rows
 
 
 class _BenchmarkForm(TypedDict):
@@ -186,7 +187,7 @@ def _load_result(folder: Path, name: str | None) -> Result:
     metrics = _read_json(folder / "metrics.json")
     _require_form(_METRICS_ADAPTER, metrics, folder / "metrics.json")
     card = _load_card(folder)
-    return Result(folder, metrics, card, _read_steps(_find_steps_file(folder, card)), name)
+    return Result(folder, metrics, card, read_log_rows(_find_steps_file(folder, card)), name)
 
 
 def _load_card(folder: Path) -> dict[str, Any]:
@@ -265,23 +266,6 @@ def _require_form(adapter: TypeAdapter, content: dict[str, Any], path: Path) -> 
             f"{path} is not as an evaluation writes it ({'; '.join(problems)}): measure the model "
             "again"
         ) from error
-
-
-def _read_steps(path: Path) -> list[dict[str, float]]:
-    """Reads the logged steps, without a last line that a killed process left half written."""
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number < len(lines):
-                raise ValueError(
-                    f"{path}, line {number}, is not JSON ({error}): delete the line"
-                ) from error
-    return rows
 
 
 def _build_card_from_config(config: Any, path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 # P pairs, N ids of queries or passages, L languages, C bytes of a set of languages
 
-import hashlib
 import json
 import os
 import shutil
@@ -27,7 +26,7 @@ from hybrid_ir.data.content_ids import assign_content_ids
 from hybrid_ir.data.hard_negatives import HardNegatives, narrow_ids
 from hybrid_ir.data.known_positives import POSITIVES, KnownPositives
 from hybrid_ir.files.atomic import flush_to_disk, write_text_atomically
-from hybrid_ir.files.checksums import compute_sha256
+from hybrid_ir.files.checksums import compute_sha256, hash_values
 from hybrid_ir.files.records import ROLES
 from hybrid_ir.system.interruption import Interrupted
 from hybrid_ir.types import Source
@@ -41,8 +40,7 @@ NEGATIVES_PER_BLOCK = 1 << 22  # places for hard negatives that are compared tog
 
 def hash_build_key(key: Mapping[str, Any]) -> str:
     """Hashes everything that decides what a build gives, to 16 hexadecimal digits."""
-    text = json.dumps([VERSION, key], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hash_values([VERSION, key])[:16]
 
 
 def flatten_build_key(key: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,11 +16,15 @@ class LanguageSets:
     Args:
         bits_NC: the bits of each id; the first bit of a byte is its highest, as np.packbits has it.
         columns_L: the bit that belongs to each language, -1 for a language that no id has.
+        left_out: ids that count as having no language at all; None for none.
     """
 
-    def __init__(self, bits_NC: np.ndarray, columns_L: np.ndarray):
+    def __init__(
+        self, bits_NC: np.ndarray, columns_L: np.ndarray, left_out: np.ndarray | None = None
+    ):
         self.bits_NC = bits_NC
         self.columns_L = columns_L
+        self.left_out = left_out
 
     @classmethod
     def from_texts(
@@ -46,7 +50,14 @@ class LanguageSets:
         columns = self.columns_L[languages]
         bytes_of_ids = self.bits_NC[ids, columns >> 3]
         bits = (bytes_of_ids >> (7 - (columns & 7))) & 1
-        return (bits == 1) & (columns >= 0)
+        has_language = (bits == 1) & (columns >= 0)
+        if self.left_out is not None:
+            has_language &= ~np.isin(ids, self.left_out)
+        return has_language
+
+    def without_ids(self, ids: np.ndarray) -> "LanguageSets":
+        """Returns the same sets with some ids in no language."""
+        return LanguageSets(self.bits_NC, self.columns_L, ids)
 
     def view(self, columns_L: np.ndarray) -> "LanguageSets":
         """Returns the same sets for another list of languages.
@@ -54,7 +65,8 @@ class LanguageSets:
         Args:
             columns_L: the number that each new language has here, -1 for one that is not here.
         """
-        return LanguageSets(self.bits_NC, np.where(columns_L < 0, -1, self.columns_L[columns_L]))
+        columns = np.where(columns_L < 0, -1, self.columns_L[columns_L])
+        return LanguageSets(self.bits_NC, columns, self.left_out)
 
 
 def unpack_language_bits(bits_BC: np.ndarray, languages: int) -> np.ndarray:

@@ -147,17 +147,22 @@ class ParallelCorpus:
         has_both_R = runs.queries_RL.any(1) & runs.passages_RL.any(1)
         return runs.select_rows(has_both_R)
 
-    def without_pairs(self, rows: np.ndarray) -> "ParallelCorpus":
-        """Returns the corpus without some of its pairs: no batch takes them any more.
+    def without_pairs(self, rows: np.ndarray, passages: np.ndarray) -> "ParallelCorpus":
+        """Returns the corpus without some of its pairs and hard negatives: no batch takes them.
 
         The numbers of all other pairs stay as they are, and nothing is copied.
 
         Args:
             rows: of the pairs, sorted, each once.
+            passages: ids of passages that are no hard negatives any more.
         """
         corpus = copy.copy(self)
         corpus.availability = self.availability.without_rows(rows)
-        corpus.index = replace(self.index, availability=corpus.availability)
+        corpus.index = replace(
+            self.index,
+            availability=corpus.availability,
+            passage_languages=self.index.passage_languages.without_ids(passages),
+        )
         return corpus
 
     @property

@@ -65,8 +65,32 @@ class Labels:
         return self.content_N if mask == "translations" else self.text_N
 
 
-def compute_masked_share(labels: Labels, queries: int, mask: str, negatives: str) -> torch.Tensor:
-    """Computes which share of the negatives of a process the mask leaves out.
+@dataclass(frozen=True)
+class NegativeCounts:
+    """How many negatives the queries of a process have.
+
+    Args:
+        present_B: passages that each query is compared with, besides its positive.
+        kept_B: of these, those that the mask leaves.
+    """
+
+    present_B: torch.Tensor
+    kept_B: torch.Tensor
+
+    @property
+    def masked_share(self) -> torch.Tensor:
+        """The share of all negatives that the mask leaves out, as a scalar."""
+        present = self.present_B.sum()
+        return (present - self.kept_B.sum()) / present.clamp(min=1)
+
+    @property
+    def share_without(self) -> torch.Tensor:
+        """The share of queries that have no negative left: their loss is 0 and trains nothing."""
+        return (self.kept_B == 0).float().mean()
+
+
+def count_negatives(labels: Labels, queries: int, mask: str, negatives: str) -> NegativeCounts:
+    """Counts the negatives of the queries of a process.
 
     Args:
         labels: of the global batch.
@@ -75,27 +99,8 @@ def compute_masked_share(labels: Labels, queries: int, mask: str, negatives: str
         negatives: which passages a query is compared with, see InfoNCE.
     """
     compared_BN = mark_compared(labels, queries, negatives)
-    masked_BN = mark_false_negatives(labels, queries, mask)
-    return (compared_BN & masked_BN).sum() / compared_BN.sum().clamp(min=1)
-
-
-def compute_share_without_negatives(
-    labels: Labels, queries: int, mask: str, negatives: str
-) -> torch.Tensor:
-    """Computes which share of the queries of a process has no negative that is not masked.
-
-    Such a query has a loss of 0 and trains nothing.
-
-    Args:
-        labels: of the global batch.
-        queries: B, how many of its queries this process has.
-        mask: see `mark_false_negatives`.
-        negatives: which passages a query is compared with, see InfoNCE.
-    """
-    compared_BN = mark_compared(labels, queries, negatives)
-    masked_BN = mark_false_negatives(labels, queries, mask)
-    has_none_B = ~(compared_BN & ~masked_BN).any(dim=1)
-    return has_none_B.float().mean()
+    kept_BN = compared_BN & ~mark_false_negatives(labels, queries, mask)
+    return NegativeCounts(compared_BN.sum(dim=1), kept_BN.sum(dim=1))
 
 
 def mark_compared(labels: Labels, queries: int, negatives: str) -> torch.Tensor:

@@ -1,6 +1,5 @@
 """Draws the pictures of a run: matrices of languages, and curves over its steps."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from matplotlib.image import AxesImage
 
 from hybrid_ir.evaluation.results import Results
 from hybrid_ir.files.atomic import write_atomically
+from hybrid_ir.files.json_lines import read_log_rows
 from hybrid_ir.types import Benchmark
 
 LARGEST_FIGURE = 16.0  # inches
@@ -123,9 +123,7 @@ def draw_training_curves(metrics: Path, path: Path) -> None:
         metrics: the file metrics.jsonl of the run; a very short run has none.
         path: of the picture.
     """
-    rows: list[dict[str, Any]] = []
-    if metrics.exists():
-        rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    rows = read_log_rows(metrics)
     logged: set[str] = set()
     for row in rows:
         logged.update(row)

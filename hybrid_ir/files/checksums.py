@@ -1,14 +1,22 @@
 """What recognises a file: a checksum of all its bytes, of samples of them, or its size and date."""
 
 import hashlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 def compute_sha256(path: Path) -> str:
     """Returns the SHA-256 checksum of a file, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_values(values: Any) -> str:
+    """Returns the SHA-256 checksum of plain values, whatever the order of their keys is."""
+    text = json.dumps(values, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def hash_file_samples(path: Path, pieces: int = 256, size: int = 1 << 16) -> str:

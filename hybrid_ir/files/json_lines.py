@@ -235,3 +235,27 @@ def read_judgements(path: Path, trec: bool, problems: Problems) -> Iterator[Judg
 
 def _describe_wrong_score(place: str, text: str) -> str:
     return f"{place}: the score {text!r:.40} is not a number"
+
+
+def read_log_rows(path: Path) -> list[dict[str, Any]]:
+    """Reads the rows of a log, without a last one that a killed process left half written.
+
+    Args:
+        path: of the log, such as metrics.jsonl of a run; a log that is not there has no rows.
+
+    Raises:
+        ValueError: a line before the last one is damaged.
+    """
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise ValueError(
+                    f"{path}, line {number}, is not JSON ({error}): delete the line"
+                ) from error
+    return rows

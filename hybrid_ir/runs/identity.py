@@ -1,7 +1,5 @@
 """Names of run and sweep folders, which are the same whenever the same experiment is started."""
 
-import hashlib
-import json
 import os
 from functools import cache
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from hybrid_ir.files.checksums import hash_values
 from hybrid_ir.system.experiment_keys import distinguishes_runs
 
 HASH_DIGITS = 8
@@ -29,7 +28,7 @@ def _resolve_run_folder(parent: str, _root_: DictConfig) -> str:
 
 def _resolve_sweep_folder(parent: str, _root_: DictConfig) -> str:
     overrides = list(_root_.hydra.overrides.task)
-    return f"{parent}/{_hash_values(overrides)}"
+    return f"{parent}/{hash_values(overrides)[:HASH_DIGITS]}"
 
 
 def _resolve_config_hash(_root_: DictConfig) -> str:
@@ -42,7 +41,7 @@ def hash_config(cfg: DictConfig) -> str:
     Interpolations are not resolved: they point to what is hashed itself, or to paths of a machine.
     """
     config = OmegaConf.to_container(cfg, resolve=False)
-    return _hash_values(_select_run_keys(config))
+    return hash_values(_select_run_keys(config))[:HASH_DIGITS]
 
 
 def _select_run_keys(node: Any) -> Any:
@@ -53,11 +52,6 @@ def _select_run_keys(node: Any) -> Any:
     if isinstance(node, list):
         return [_select_run_keys(value) for value in node]
     return node
-
-
-def _hash_values(values: Any) -> str:
-    text = json.dumps(values, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
 
 
 @cache  # Hydra asks again when the folder exists, and must get the same answer.

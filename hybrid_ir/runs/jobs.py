@@ -16,6 +16,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from hybrid_ir.files.atomic import write_text_atomically
+from hybrid_ir.files.json_lines import read_log_rows
 from hybrid_ir.runs.conf import find_shipped_file
 from hybrid_ir.runs.errors import find_error_line
 from hybrid_ir.runs.folder import write_config
@@ -247,13 +248,11 @@ def read_objective(
     Returns:
         The value; the last one if the monitor was not logged, and None if the value was not.
     """
-    path = folder / "metrics.jsonl"
-    if not name or not path.exists():
+    if not name:
         return None
     best_score = None
     best_value = None
-    for line in path.read_text().splitlines():
-        row = json.loads(line)
+    for row in read_log_rows(folder / "metrics.jsonl"):
         if name not in row or not math.isfinite(row[name]):
             continue
         score = row.get(monitor)

@@ -19,6 +19,7 @@ from torch import nn
 from hybrid_ir.data.content_ids import compute_corpus_fingerprint
 from hybrid_ir.evaluation.card import hash_benchmark
 from hybrid_ir.files.atomic import write_text_atomically
+from hybrid_ir.files.checksums import hash_values
 from hybrid_ir.system.experiment_keys import distinguishes_runs
 from hybrid_ir.training.datamodule import RetrievalData
 from hybrid_ir.types import Benchmark, Corpus, CorpusPart
@@ -80,7 +81,7 @@ def require_continuable(checkpoint: str, config: Mapping[str, Any]) -> None:
         )
     differences = _find_differences(_load_config(path), config)
     for key in list(differences):
-        if key.startswith(CHANGEABLE_KEYS):
+        if _is_changeable(key):
             del differences[key]
     if differences:
         raise ValueError(
@@ -88,6 +89,12 @@ def require_continuable(checkpoint: str, config: Mapping[str, Any]) -> None:
             f"its run, so these cannot change: {_describe(differences)}. Leave them as they were, "
             f"or start a new run from its weights with ckpt_path={checkpoint}"
         )
+
+
+def _is_changeable(key: str) -> bool:
+    """Returns whether a key, or one that it is below, may change in a run that goes on."""
+    parents = [key.rsplit(".", count)[0] for count in range(key.count(".") + 1)]
+    return any(parent in CHANGEABLE_KEYS for parent in parents)
 
 
 def _get_run_folder(checkpoint: str) -> Path:
@@ -153,7 +160,7 @@ def fingerprint_content(data: RetrievalData, corpus: Corpus, encoder: nn.Module)
             content[name] = fingerprint_benchmark(benchmark)
     if data.code_switching is not None:
         entries = data.code_switching.prepare(corpus.languages).entries
-        content["lexicon"] = _hash_json(entries)
+        content["lexicon"] = hash_values(entries)
     return content
 
 
@@ -180,7 +187,7 @@ def fingerprint_benchmark(benchmark: Benchmark) -> str:
     if digest is not None:
         return digest
     judgements = [np.asarray(rows).tolist() for rows in benchmark.relevant]
-    return _hash_json([list(benchmark.queries), judgements, len(benchmark.passages)])
+    return hash_values([list(benchmark.queries), judgements, len(benchmark.passages)])
 
 
 def fingerprint_weights(module: nn.Module) -> str:
@@ -190,11 +197,6 @@ def fingerprint_weights(module: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _hash_json(values: Any) -> str:
-    text = json.dumps(values, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_content(folder: Path) -> dict[str, str] | None:

@@ -1,6 +1,5 @@
 """Names of runs on trackers, which say in what a run differs from others."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import PurePath
 
@@ -8,11 +7,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from hybrid_ir.files.checksums import hash_values
+from hybrid_ir.runs.identity import HASH_DIGITS
 from hybrid_ir.system.experiment_keys import distinguishes_runs
 
 # W&B takes no longer names.
 LONGEST_NAME = 128
-HASH_DIGITS = 8
 # What these groups set comes last in a name, in this order.
 LAST_GROUPS = ("trainer", "callbacks", "benchmark", "validation")
 # What the name begins or ends with, or what the group of the run says.
@@ -70,7 +70,7 @@ def build_run_name(
     if len(name) <= LONGEST_NAME:
         return name
     # Whole parts are left out, and a hash tells such names from each other.
-    end = f"{hashlib.sha256(name.encode()).hexdigest()[:HASH_DIGITS]}_{end}"
+    end = f"{hash_values(name)[:HASH_DIGITS]}_{end}"
     while len(parts) > 1 and len("_".join([*parts, end])) > LONGEST_NAME:
         parts.pop()
     return "_".join([*parts, end])[-LONGEST_NAME:]

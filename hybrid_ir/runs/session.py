@@ -190,21 +190,22 @@ def _plan_session(cfg: DictConfig, folder: Path, newest: SavedCheckpoint | None)
     weights = find_checkpoint(cfg.ckpt_path, cfg.test_checkpoint)
     continued = find_checkpoint(cfg.resume_from, "last")
     config = OmegaConf.to_container(cfg, resolve=True)
-    if cfg.resume == "auto":
-        require_same_experiment(folder, config)
-    if newest is not None:
-        continued = str(newest.path)
-    elif continued is not None:
-        require_continuable(continued, config)
     training_has_ended = newest is not None and newest.ended
     # Results are written after the end of a training only.
     is_complete = _has_results(folder) or (training_has_ended and not cfg.benchmark)
+    goes_on_in_folder = newest is not None or is_complete
+    if goes_on_in_folder:
+        require_same_experiment(folder, config)
+    elif continued is not None:
+        require_continuable(continued, config)
+    if newest is not None:
+        continued = str(newest.path)
     return RunSession(
         folder=folder,
         is_complete=is_complete,
         needs_training=cfg.fit and not training_has_ended,
         resume_from=continued,
-        goes_on_in_folder=newest is not None or is_complete,
+        goes_on_in_folder=goes_on_in_folder,
         weights_from=weights if cfg.fit else None,
         measured_place=folder if cfg.fit else cfg.ckpt_path,
         test_checkpoint=cfg.test_checkpoint,

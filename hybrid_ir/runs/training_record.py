@@ -14,6 +14,7 @@ from yaml import YAMLError
 from hybrid_ir.data.language_choice import name_sampler
 from hybrid_ir.evaluation.card import build_evaluation_card, hash_benchmark
 from hybrid_ir.evaluation.report import write_report
+from hybrid_ir.files.json_lines import read_log_rows
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.runs.folder import find_checkpoint
 from hybrid_ir.runs.tracking import ExperimentTracking
@@ -150,8 +151,7 @@ def count_logged(log: Path, name: str) -> int | None:
     """Counts the rows of a log that have a value, None if there is no log."""
     if not log.is_file():
         return None
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
-    return sum(name in row for row in rows)
+    return sum(name in row for row in read_log_rows(log))
 
 
 def describe_checkpoint(model: Mapping[str, Any]) -> str:

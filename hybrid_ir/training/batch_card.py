@@ -9,13 +9,14 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console, Group
 from rich.table import Table
 
 from hybrid_ir.data.batching import get_side, select_passages, switch_texts
 from hybrid_ir.data.code_switching import CodeSwitching
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.labels import mark_compared, mark_false_negatives
+from hybrid_ir.data.labels import NegativeCounts, count_negatives
 from hybrid_ir.data.overlap import BenchmarkTexts
 from hybrid_ir.data.row_streams import RowStreams
 from hybrid_ir.data.sampling import PairBatchSampler
@@ -92,16 +93,18 @@ class BatchCard:
         counts = _count_plan(sampler, counted)
         masked_steps = range(min(counted, MASKED_BATCHES))
         possible = _count_places_for_negatives(sampler, loss, hard_negatives)
-        negatives = _average_negatives(sampler, masked_steps, loss, hard_negatives)
+        negatives = _count_negatives(sampler, masked_steps, loss, hard_negatives)
+        queries = max(1, len(negatives.kept_B))
+        present = float(negatives.present_B.sum()) / queries
         shares_LL = counts.language_pairs_LL / max(1, counts.language_pairs_LL.sum())
         pairs = sum(part.usable_pair_count for part in corpus.parts)
         return cls(
             corpus=corpus.source.name,
             queries_per_step=sampler.batch_size * batches_per_step,
-            negatives_per_query=negatives.kept,
-            masked_share=1 - negatives.kept / negatives.present if negatives.present else 0.0,
-            share_without_negatives=negatives.share_without,
-            empty_share=1 - negatives.present / possible if possible else 0.0,
+            negatives_per_query=float(negatives.kept_B.sum()) / queries,
+            masked_share=float(negatives.masked_share),
+            share_without_negatives=float((negatives.kept_B == 0).sum()) / queries,
+            empty_share=1 - present / possible if possible else 0.0,
             steps=steps,
             batches_counted=counted,
             passes=batches * sampler.batch_size / max(1, pairs),
@@ -171,46 +174,21 @@ def _count_places_for_negatives(
     return sampler.batch_size * (1 + hard_negatives) - 1
 
 
-@dataclass(frozen=True)
-class _NegativesOfQueries:
-    """Means over the queries of a batch, or of several."""
-
-    present: float  # negatives of a query, before the mask
-    kept: float  # of these, what the mask leaves
-    share_without: float  # of queries that the mask leaves none
-
-
-def _average_negatives(
-    sampler: PairBatchSampler, steps: range, loss: RetrievalLoss, hard_negatives: int
-) -> _NegativesOfQueries:
-    """Counts the negatives of the queries of these batches."""
-    if not steps:
-        return _NegativesOfQueries(0.0, 0.0, 0.0)
-    counts = [_count_negatives(sampler, step, loss, hard_negatives) for step in steps]
-    return _NegativesOfQueries(
-        present=float(np.mean([count.present for count in counts])),
-        kept=float(np.mean([count.kept for count in counts])),
-        share_without=float(np.mean([count.share_without for count in counts])),
-    )
-
-
 def _count_negatives(
-    sampler: PairBatchSampler, step: int, loss: RetrievalLoss, hard_negatives: int
-) -> _NegativesOfQueries:
-    """Counts the negatives of the queries of one batch."""
-    plan = sampler[step]
+    sampler: PairBatchSampler, steps: range, loss: RetrievalLoss, hard_negatives: int
+) -> NegativeCounts:
+    """Counts the negatives of all queries of these batches."""
     options = read_loss_options(loss)
-    part = sampler.corpus.parts[plan.part]
-    _, labels = select_passages(part, plan, hard_negatives, sampler.seed)
-    present_BN = mark_compared(labels, sampler.batch_size, options.negatives)
-    masked_BN = mark_false_negatives(labels, sampler.batch_size, options.mask)
-    kept_BN = present_BN & ~masked_BN
-    queries = len(present_BN)
-    return _NegativesOfQueries(
-        present=float(present_BN.sum()) / queries,
-        kept=float(kept_BN.sum()) / queries,
-        share_without=float((~kept_BN.any(dim=1)).sum()) / queries,
-    )
+    present = [torch.empty(0, dtype=torch.long)]
+    kept = [torch.empty(0, dtype=torch.long)]
+    for step in steps:
+        plan = sampler[step]
+        part = sampler.corpus.parts[plan.part]
+        _, labels = select_passages(part, plan, hard_negatives, sampler.seed)
+        counts = count_negatives(labels, sampler.batch_size, options.mask, options.negatives)
+        present.append(counts.present_B)
+        kept.append(counts.kept_B)
+    return NegativeCounts(torch.cat(present), torch.cat(kept))
 
 
 def _measure_overlap(

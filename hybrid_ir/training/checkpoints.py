@@ -19,6 +19,7 @@ from hybrid_ir.files.atomic import (
     write_atomically,
     write_text_atomically,
 )
+from hybrid_ir.files.json_lines import read_log_rows
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.tokens import compute_tokenizer_canary
 
@@ -216,22 +217,11 @@ def drop_logged_steps(folder: Path, step: int) -> None:
         if not path.exists():
             continue
         kept = []
-        for row in _read_complete_rows(path):
+        for row in read_log_rows(path):
             is_test = any(key.startswith("test/") for key in row)
             if row["step"] <= step and not is_test:
                 kept.append(json.dumps(row) + "\n")
         write_text_atomically(path, "".join(kept))
-
-
-def _read_complete_rows(path: Path) -> list[dict[str, Any]]:
-    """Reads the rows of a log up to one that was cut when the run was killed."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
 
 
 def require_same_encoder(

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from hybrid_ir.data.batching import Batch
-from hybrid_ir.data.labels import Labels, compute_masked_share, compute_share_without_negatives
+from hybrid_ir.data.labels import Labels, count_negatives
 from hybrid_ir.distributed import average_over_ranks, clip_values, shard_module, to_full_tensor
 from hybrid_ir.evaluation.encoding import Chunk
 from hybrid_ir.evaluation.results import Results
@@ -138,10 +138,8 @@ class Retriever(LightningModule):
         here once the step is done, which is then the mean over all of its batches.
         """
         options = read_loss_options(self.loss)
-        choices = (options.mask, options.negatives)
-        masked_share = compute_masked_share(labels, queries, *choices)
-        without_negatives = compute_share_without_negatives(labels, queries, *choices)
-        values = torch.stack([loss.float(), masked_share.float(), without_negatives.float()])
+        counts = count_negatives(labels, queries, options.mask, options.negatives)
+        values = torch.stack([loss.float(), counts.masked_share, counts.share_without])
         values = average_over_ranks(values)
         self.nonfinite_guard.check("loss", values[0], self.trainer)
         self._values_of_step.append(values)

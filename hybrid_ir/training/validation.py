@@ -73,9 +73,10 @@ class ValidationByCorpus:
         for number, part in enumerate(corpus.parts):
             questions = max(1, most_questions // len(corpus.parts))
             of_questions, left_out = choose_held_out_pairs(part, questions)
-            parts.append(part.without_pairs(left_out))
+            passages = _find_passages(part, of_questions)
+            parts.append(part.without_pairs(left_out, passages))
             _add_questions(builder, part, of_questions, f"{number}-", chosen)
-            _add_passages(builder, part, left_out, f"{number}-", chosen)
+            _add_passages(builder, part, passages, f"{number}-", chosen)
         if not builder.languages:
             return corpus, None
         return _join_parts(corpus, parts), builder.build(chosen, languages_may_be_empty=True)
@@ -150,10 +151,17 @@ def _find_pairs_of_questions(
     """Returns the rows of the pairs of questions, and of these and all with their passages."""
     is_chosen_N = _mark(questions, len(part.query_content))
     of_questions = _find_pairs(part, 0, is_chosen_N[part.query_content])
-    passage_ids = np.asarray(part.pairs[of_questions, 1], np.int64)
-    is_answer_N = _mark(part.content[passage_ids], len(part.content))
-    with_passages = _find_pairs(part, 1, is_answer_N[part.content])
+    is_answer_N = np.zeros(len(part.content), bool)
+    is_answer_N[_find_passages(part, of_questions)] = True
+    with_passages = _find_pairs(part, 1, is_answer_N)
     return of_questions, np.union1d(of_questions, with_passages)
+
+
+def _find_passages(part: ParallelCorpus, rows: np.ndarray) -> np.ndarray:
+    """Returns the ids of all passages that say the same as one of some pairs."""
+    passage_ids = np.asarray(part.pairs[rows, 1], np.int64)
+    is_answer_N = _mark(part.content[passage_ids], len(part.content))
+    return np.flatnonzero(is_answer_N[part.content])
 
 
 def _mark(numbers: np.ndarray, size: int) -> np.ndarray:
@@ -201,14 +209,13 @@ def _add_questions(
 def _add_passages(
     builder: BenchmarkBuilder,
     part: ParallelCorpus,
-    rows: np.ndarray,
+    passage_ids: np.ndarray,
     prefix: str,
     languages: Sequence[str],
 ) -> None:
-    """Adds the passages of pairs in the chosen languages, each text once."""
-    passage_ids = set(np.asarray(part.pairs[rows, 1], np.int64).tolist())
+    """Adds passages in the chosen languages, each text once."""
     for language in languages:
-        for passage_id, text in _iterate_texts(part.passages, passage_ids, language):
+        for passage_id, text in _iterate_texts(part.passages, passage_ids.tolist(), language):
             topic = f"{prefix}{part.content[passage_id]}"
             builder.add_passage(language, f"{prefix}{passage_id}-{language}", text, [topic])
 

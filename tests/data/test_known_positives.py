@@ -18,7 +18,7 @@ from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.known_positives import POSITIVES
 from hybrid_ir.data.labels import (
     Labels,
-    compute_masked_share,
+    count_negatives,
     mark_compared,
     mark_false_negatives,
     mark_false_positives,
@@ -259,12 +259,12 @@ def test_the_masked_share_counts_the_known_positives():
     corpus = build_corpus_with_several_positives()
     plan = PairBatchSampler(corpus, 16, 1.0, seed=2)[0]
     _, labels = select_passages(corpus, plan, 0, seed=2)
-    share = compute_masked_share(labels, 16, "translations", "in_batch")
+    share = count_negatives(labels, 16, "translations", "in_batch").masked_share
     pairs_of_batch = Labels(labels.query_G, labels.content_N, labels.text_N)
-    share_of_pairs = compute_masked_share(pairs_of_batch, 16, "translations", "in_batch")
+    of_pairs = count_negatives(pairs_of_batch, 16, "translations", "in_batch")
     marked = mark_false_negatives(labels, 16, "translations")
     assert float(share) == pytest.approx(float(marked.sum()) / 240)
-    assert float(share) > float(share_of_pairs) + 0.02
+    assert float(share) > float(of_pairs.masked_share) + 0.02
 
 
 def test_exact_knows_the_texts_of_other_positives_in_their_language():

@@ -124,6 +124,12 @@ def test_a_run_goes_on_with_the_same_experiment_only(folder, changes, difference
     assert (folder / "config.yaml").read_bytes() == config
 
 
+def test_a_start_that_left_nothing_to_go_on_from_binds_nobody(folder):
+    open_session(folder)
+    assert open_session(folder, optimizer={"lr": 0.1}).needs_training
+    assert "lr: 0.1" in (folder / "config.yaml").read_text()
+
+
 def test_a_run_goes_on_elsewhere_faster_and_with_other_callbacks(folder):
     save_checkpoint(folder, "last.ckpt", step=4)
     open_session(folder, corpus={"folder": "here"}, callbacks={"early_stopping": {"patience": 2}})

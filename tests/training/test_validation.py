@@ -4,16 +4,18 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hybrid_ir.corpora.sources import cldr_facts
+from hybrid_ir.data.batching import choose_hard_negatives
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.mixture import Mixture
 from hybrid_ir.data.sampling import PairBatchSampler
 from hybrid_ir.evaluation.benchmarks import cldr_facts as dev_facts
 from hybrid_ir.training import validation
 from hybrid_ir.training.validation import ValidationByCorpus, prepare_validation
+from hybrid_ir.types import PlannedBatch
 from tests.support.corpora import SOURCE
 
 LANGUAGES = ("de", "en", "zh")
@@ -40,6 +42,7 @@ def draw_corpus(seed: int, pairs: int = 60) -> ParallelCorpus:
         draw_texts(rng, "passage", 50),
         np.stack([rng.integers(0, 40, pairs), rng.integers(0, 50, pairs)], axis=1),
         SOURCE,
+        negatives=rng.integers(-1, 50, (pairs, 3)),
     )
 
 
@@ -77,7 +80,7 @@ def test_no_batch_has_a_text_of_the_questions_that_are_held_out(seed, questions)
 
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=40, deadline=None)
-def test_relevant_are_all_passages_that_some_pair_names_for_the_question(seed):
+def test_relevant_are_all_passages_that_say_what_a_pair_names_for_the_question(seed):
     corpus = draw_corpus(seed)
     _, benchmark = ValidationByCorpus(max_queries=3).split(corpus)
     for text, rows in zip(benchmark.queries, benchmark.relevant, strict=True):
@@ -95,7 +98,7 @@ def find_answers(corpus: ParallelCorpus, text: str) -> set[str]:
         if corpus.query_content[query_id] in questions:
             contents.add(corpus.content[passage_id])
     answers = set()
-    for _, passage_id in corpus.pairs:
+    for passage_id in range(50):
         if corpus.content[passage_id] in contents:
             answers |= {corpus.passages[language][passage_id] for language in LANGUAGES}
     return answers - {None}
@@ -116,6 +119,21 @@ def test_a_plan_goes_on_without_the_pairs_that_are_held_out():
     planned = {int(row) for step in range(100) for row in sampler[step].pairs}
     assert planned <= rows
     assert len(rows) < 200
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=20, deadline=None)
+def test_no_batch_shows_a_passage_that_is_held_out_as_a_hard_negative(seed):
+    corpus = draw_corpus(seed, pairs=120)
+    rest, benchmark = ValidationByCorpus(max_queries=1).split(corpus)
+    rows = rest.find_usable_pairs()[np.arange(rest.usable_pair_count)]
+    assume(len(rows) > 0)
+    languages = np.full(len(rows), LANGUAGES.index("en"))  # every text is there in English
+    plan = PlannedBatch(0, True, rows, languages, languages)
+    negatives = choose_hard_negatives(rest, plan, 3, seed)
+    shown = {rest.passages["en"][passage_id] for passage_id in negatives[negatives >= 0]}
+    assert shown
+    assert not shown & set(benchmark.passages)
 
 
 def test_a_mixture_holds_questions_of_every_part_out():
