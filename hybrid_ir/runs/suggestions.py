@@ -9,8 +9,9 @@ from hydra.errors import MissingConfigException
 HELP = "--help lists the keys"
 # Keys that have got a better name; docs/decisions.md has the table.
 RENAMED_KEYS = {"place": "model", "track": "logger"}
-# Keys of Lightning's Trainer that do not go with planned batches, and what does.
+# Keys of Lightning's Trainer that conf/ does not name, and what to type instead.
 REPLACED_KEYS = {
+    "trainer.max_time": "+trainer.max_time=DD:HH:MM:SS adds it: the run saves and stops then",
     "trainer.fast_dev_run": "debug=smoke runs every part once, in seconds",
     "trainer.overfit_batches": "debug=overfit, or data.distinct_batches=N, trains on N batches",
     "trainer.limit_train_batches": "trainer.max_steps=N trains on N batches",

@@ -257,6 +257,10 @@ class ResultReport(Callback):
 
 def build_reports(cfg: DictConfig, folder: Path) -> list[Callback]:
     """Builds the callbacks that report a run: before its training, after it, and after its test."""
-    reports = [BatchCardReport(folder), TrainingReport(folder), ResultReport(cfg, folder)]
+    reports = [
+        BatchCardReport(folder),
+        TrainingReport(folder, objective=cfg.objective),
+        ResultReport(cfg, folder),
+    ]
     config = OmegaConf.to_container(cfg, resolve=True)
     return [*reports, ExperimentTracking(config, folder)]

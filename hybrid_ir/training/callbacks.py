@@ -9,6 +9,7 @@ from rich.console import Console
 
 from hybrid_ir.evaluation.figures import draw_training_curves
 from hybrid_ir.files.atomic import write_text_atomically
+from hybrid_ir.files.json_lines import read_log_rows
 from hybrid_ir.training.batch_card import LAST_STEP, BatchCard, print_batch_card
 
 
@@ -72,11 +73,15 @@ class TrainingReport(Callback):
     Args:
         folder: the run folder, with metrics.jsonl.
         console: where to print; the terminal by default.
+        objective: the value that searches and sweeps read; a warning says if it was not logged.
     """
 
-    def __init__(self, folder: str | Path, console: Console | None = None):
+    def __init__(
+        self, folder: str | Path, console: Console | None = None, objective: str | None = None
+    ):
         self.folder = Path(folder)
         self.console = console or Console()
+        self.objective = objective
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         """Writes the report on rank 0, after the last checkpoint and the end of the progress bar.
@@ -96,3 +101,17 @@ class TrainingReport(Callback):
             soft_wrap=True,
             highlight=False,
         )
+        self._warn_of_unknown_objective()
+
+    def _warn_of_unknown_objective(self) -> None:
+        """Says that searches and sweeps will read no value, if the objective was not logged."""
+        logged: set[str] = set()
+        for row in read_log_rows(self.folder / "metrics.jsonl"):
+            logged.update(row)
+        if self.objective and "val/loss" in logged and self.objective not in logged:
+            self.console.print(
+                f"warning: objective={self.objective} was not logged, so searches and sweeps have "
+                "no value of this run: name a key of metrics.jsonl, such as val/multi/map",
+                soft_wrap=True,
+                highlight=False,
+            )

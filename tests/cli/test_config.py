@@ -154,6 +154,11 @@ def test_a_misspelt_override_of_train_gets_the_nearest_name(override, meant):
         compose_config("train", [override])
 
 
+def test_a_key_of_lightning_that_conf_does_not_name_gets_its_cure():
+    with pytest.raises(ValueError, match=re.escape("+trainer.max_time=DD:HH:MM:SS adds it")):
+        compose_config("train", ["trainer.max_time=00:01:00:00"])
+
+
 def test_nothing_is_suggested_for_what_is_like_nothing():
     assert suggest("zzzz", ["sampler", "model"]) is None
 

@@ -44,6 +44,18 @@ def test_an_early_stop_is_printed(build_training, tmp_path, numbers_benchmark):
     assert "trained 8 steps of 1,000: stopped early, see" in console.file.getvalue()
 
 
+def test_an_objective_that_was_never_logged_is_warned_of(
+    build_training, tmp_path, numbers_benchmark
+):
+    for objective, is_known in (("val/mono/map", True), ("val/mono/mapp", False)):
+        console = build_console()
+        report = TrainingReport(tmp_path, console, objective=objective)
+        logger = JsonlLogger(tmp_path)
+        build_training(numbers_benchmark, max_steps=2, callbacks=[report], logger=logger).fit()
+        warning = f"warning: objective={objective} was not logged"
+        assert (warning in console.file.getvalue()) != is_known
+
+
 def test_a_test_alone_reports_no_training(build_training, tmp_path, numbers_benchmark):
     console = build_console()
     reports = [BatchCardReport(tmp_path, console), TrainingReport(tmp_path, console)]
