@@ -13,9 +13,8 @@ from hybrid_ir.runs.run_names import LONGEST_NAME, build_run_name
 from hybrid_ir.runs.sweep_table import log_sweep
 from tests.support.command_line import ROOT, compose_train_config, train
 from tests.support.in_process import train_in_process
-from tests.support.wandb_files import read_offline_run, read_run_file
+from tests.support.wandb_files import OFFLINE, read_offline_run, read_run_file
 
-OFFLINE = {"WANDB_SILENT": "true", "WANDB_API_KEY": "", "WANDB_MODE": "offline"}
 SMALL = (
     "debug=smoke",
     "corpus.languages=[de,en]",

@@ -17,6 +17,9 @@ BLOCK_BYTES = 32768
 FRAGMENT_HEADER = struct.Struct("<IHB")  # checksum, bytes, place in its record
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
+# Variables with which W&B stays offline and silent.
+OFFLINE = {"WANDB_SILENT": "true", "WANDB_API_KEY": "", "WANDB_MODE": "offline"}
+
 
 @dataclass
 class OfflineRun:

@@ -12,9 +12,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE
 from hybrid_ir.training.wandb_logging import build_wandb_logger, get_wandb_id
 from tests.support.in_process import hybrid_ir_in_process, train_in_process
-from tests.support.wandb_files import OfflineRun, read_offline_run
+from tests.support.wandb_files import OFFLINE, OfflineRun, read_offline_run
 
-OFFLINE = {"WANDB_SILENT": "true", "WANDB_API_KEY": "", "WANDB_MODE": "offline"}
 SMALL = (
     "debug=smoke",
     "corpus.languages=[de,en]",
