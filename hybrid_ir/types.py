@@ -110,6 +110,10 @@ class Benchmark:
     relevant: Sequence[np.ndarray]
     source: Source
     grades: Sequence[np.ndarray] | None = None
+    missing_grades: Sequence[np.ndarray] | None = None
+    count_missing: bool = False
+    own_passages: np.ndarray | None = None
+    relevance_threshold: float = 0.0
 
     def __post_init__(self):
         problems = []

@@ -3,7 +3,7 @@
 # R records
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 from hybrid_ir.files.languages import explain_wrong_code
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import ROLES, Records
+from hybrid_ir.files.scripts import TEXTS_LOOKED_AT, explain_wrong_script
+from hybrid_ir.files.texts import find_blank_texts, is_blank
 
 ON_ERROR = ("stop", "skip")
 MAX_CHARACTERS = 100_000  # characters of a text
@@ -93,11 +95,15 @@ class RecordChecker:
 
     rules: RecordRules
     problems: Problems
+    # What speaks against each language by the script of its first texts; None for nothing.
+    _script_problems: dict[str, str | None] = field(default_factory=dict, init=False)
 
     def check(self, records: Records) -> RecordFindings:
         """Returns what is wrong with some records, and adds it to the problems."""
         findings = RecordFindings(records)
-        has_no_id = find_blank_texts(records.ids) | ~to_mask(pc.is_valid(records.ids))
+        for row, problem in records.conflicts:
+            findings.add_to_row(row, problem)
+        has_no_id = to_mask(find_blank_texts(records.ids)) | ~to_mask(pc.is_valid(records.ids))
         findings.add(has_no_id, "an empty id")
         languages = {role: np.zeros(len(records), np.int64) for role in ROLES}
         for (role, language), texts in records.columns.items():
@@ -124,7 +130,7 @@ class RecordChecker:
     ) -> None:
         limit = self.rules.max_characters
         sizes = pc.utf8_length(texts)
-        findings.add(find_blank_texts(texts), f"an empty {role} in '{language}'")
+        findings.add(to_mask(find_blank_texts(texts)), f"an empty {role} in '{language}'")
         findings.add(
             to_mask(pc.match_substring(texts, "\0")),
             f"a NUL character in a {role} in '{language}'",
@@ -141,9 +147,18 @@ class RecordChecker:
                 f"the query is its passage in '{language}'",
                 texts,
             )
-        code_problem = explain_wrong_code(language)
+        code_problem = explain_wrong_code(language) or self._find_script_problem(language, texts)
         if code_problem:
             findings.add(to_mask(pc.is_valid(texts)), code_problem)
+
+    def _find_script_problem(self, language: str, texts: pa.Array) -> str | None:
+        """Returns what the script of the first texts of a language says against its code."""
+        if language not in self._script_problems:
+            first_texts = texts.drop_null()[:TEXTS_LOOKED_AT].to_pylist()
+            if not first_texts:
+                return None
+            self._script_problems[language] = explain_wrong_script(language, first_texts)
+        return self._script_problems[language]
 
     def _check_negatives(self, findings: RecordFindings, language: str, lists: pa.Array) -> None:
         no_passages = pa.nulls(len(lists), pa.string())
@@ -162,7 +177,7 @@ class RecordChecker:
         problems = []
         if len(negatives) > MAX_NEGATIVES:
             problems.append(f"more than {MAX_NEGATIVES:,} negatives")
-        if any(not text.strip() for text in texts):
+        if any(is_blank(text) for text in texts):
             problems.append(f"an empty negative in '{language}'")
         if any("\0" in text for text in texts):
             problems.append(f"a NUL character in a negative in '{language}'")
@@ -181,8 +196,3 @@ class RecordChecker:
 def to_mask(values: pa.Array) -> np.ndarray:
     """Converts Arrow booleans to NumPy, with False where a value is missing."""
     return pc.fill_null(values, False).to_numpy(zero_copy_only=False)
-
-
-def find_blank_texts(texts: pa.Array) -> np.ndarray:
-    """Returns whether each text is there and has nothing but white space."""
-    return to_mask(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0))

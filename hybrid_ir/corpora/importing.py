@@ -16,9 +16,9 @@ from hybrid_ir.corpora.text_columns import TextColumnWriter
 from hybrid_ir.corpora.writing import CorpusWriter
 from hybrid_ir.data.content_ids import MISSING_HASH, hash_texts
 from hybrid_ir.data.hard_negatives import HardNegatives, flatten_negatives, interleave_negatives
-from hybrid_ir.files.languages import explain_wrong_code
+from hybrid_ir.files.languages import describe_spellings, explain_wrong_code
 from hybrid_ir.files.problems import Problems
-from hybrid_ir.files.records import ROLES, Cell, Records
+from hybrid_ir.files.records import ROLES, Cell, Records, canonicalize_languages
 from hybrid_ir.system.environment import PROGRESS_COLUMNS
 from hybrid_ir.types import Source
 
@@ -85,6 +85,8 @@ class Importer:
         log = self.journal.read_log()
         is_repeated_L = self._find_repeated_ids(log)
         self._raise_problems()
+        for warning in describe_spellings(self.languages):
+            Console(stderr=True).print(warning, highlight=False, soft_wrap=True)
         is_written_L = log["negatives"] != LEFT_OUT
         if is_repeated_L.any():
             self._leave_out(is_repeated_L[is_written_L], log["negatives"][is_written_L])
@@ -137,6 +139,7 @@ class Importer:
 
     def _import_block(self, records: Records) -> None:
         """Checks some records, notes them in the journal, and writes the good ones."""
+        canonicalize_languages(records)
         findings = self.checker.check(records)
         good_rows = np.flatnonzero(findings.is_good)
         self._count(records, len(good_rows))
@@ -331,3 +334,6 @@ def import_records(
     Importer(writer, parts, rules, problems).run(source, check)
     if problems.number:
         print(problems.summarise())
+    changed_ids = problems.describe_changed_ids()
+    if changed_ids:
+        print(changed_ids)

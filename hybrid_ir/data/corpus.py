@@ -14,6 +14,7 @@ from hybrid_ir.data.content_ids import assign_content_ids, hash_texts
 from hybrid_ir.data.hard_negatives import HardNegatives
 from hybrid_ir.data.known_positives import KnownPositives
 from hybrid_ir.data.row_streams import RowRuns
+from hybrid_ir.files.texts import is_blank
 from hybrid_ir.types import CorpusPart, Source
 
 # Language -> text by id; None where this language lacks the text.
@@ -218,7 +219,7 @@ def _find_text_problems(role: str, texts: Texts, ids: np.ndarray) -> list[str]:
             f"{role} ids of pairs reach from {ids.min()} to {ids.max()}, texts have {sizes}"
         )
     for language, column in texts.items():
-        empty = [i for i, text in enumerate(column) if text is not None and not text.strip()]
+        empty = [i for i, text in enumerate(column) if text is not None and is_blank(text)]
         if empty:
             problems.append(
                 f"{len(empty)} empty {role} texts in '{language}', first at id {empty[0]}: "

@@ -9,6 +9,7 @@ from itertools import repeat
 import numpy as np
 
 from hybrid_ir.data.corpus import KINDS, ParallelCorpus, Texts
+from hybrid_ir.files.languages import match_languages
 from hybrid_ir.types import parse_languages
 
 
@@ -89,13 +90,13 @@ def restrict_languages(
     Raises:
         ValueError: If the corpus does not have one of the languages.
     """
-    chosen = parse_languages(languages)
-    if chosen is None:
+    codes = parse_languages(languages)
+    if codes is None:
         return corpus
-    unknown = sorted(set(chosen) - set(corpus.languages))
+    chosen, unknown = match_languages(codes, corpus.languages)
     if unknown:
         raise ValueError(
-            f"corpus.languages={unknown}: corpus '{corpus.source.name}' has "
+            f"corpus.languages={sorted(unknown)}: corpus '{corpus.source.name}' has "
             f"{list(corpus.languages)}"
         )
     return LanguageView(corpus, sorted(chosen), chosen)

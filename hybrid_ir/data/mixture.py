@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from hybrid_ir.data.corpus import KINDS, AllTexts, ParallelCorpus
 from hybrid_ir.data.language_view import LanguageView
+from hybrid_ir.files.languages import respell_languages
 from hybrid_ir.types import Source, parse_languages
 
 
@@ -51,8 +52,13 @@ class Mixture:
         languages_of = dict(languages_of or {})
         kinds = dict(kinds or {})
         choices = {"sizes": sizes, "weights": weights, "kinds": kinds, "languages_of": languages_of}
-        codes = parse_languages(languages)
-        codes_of = {part: parse_languages(value) for part, value in languages_of.items()}
+        known = set()
+        for corpus in parts.values():
+            known.update(corpus.languages)
+        codes = respell_languages(parse_languages(languages), sorted(known))
+        codes_of = {}
+        for part, value in languages_of.items():
+            codes_of[part] = respell_languages(parse_languages(value), sorted(known))
         kinds_of = {part: parse_languages(value) or list(KINDS) for part, value in kinds.items()}
         problems = _find_part_problems(parts, tau, choices)
         problems += _find_language_problems(parts, codes, codes_of)

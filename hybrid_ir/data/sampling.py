@@ -20,6 +20,7 @@ import numpy as np
 
 from hybrid_ir.data.language_choice import LanguageChoice, map_to_columns
 from hybrid_ir.data.row_streams import NO_STREAM, Permutation, RowStreams
+from hybrid_ir.files.languages import respell_languages
 from hybrid_ir.types import Corpus, PlannedBatch, RandomStream, parse_languages
 
 # Steps that are drawn together. Batch k has to know how many earlier batches used its rows, and
@@ -129,8 +130,11 @@ class PairBatchSampler:
         self.level = level
         self.allow_same_language = allow_same_language
         self.seed = seed
-        codes = parse_languages(languages)
-        weights = dict(language_weights or {})
+        codes = respell_languages(parse_languages(languages), corpus.languages)
+        weights = {}
+        for code, weight in (language_weights or {}).items():
+            [language] = respell_languages([code], corpus.languages)
+            weights[language] = weight
         self._require_valid_choices(codes, weights)
 
         self.languages = tuple(corpus.languages if codes is None else codes)

@@ -25,8 +25,9 @@ from rich.progress import track
 from hybrid_ir.files.atomic import write_atomically, write_text_atomically
 from hybrid_ir.files.checksums import list_file_states
 from hybrid_ir.files.problems import Problems
+from hybrid_ir.files.texts import is_blank
 
-VERSION = 1  # of the converted files
+VERSION = 2  # of the converted files
 BATCH_ROWS = 8192  # passages that are written together
 BATCH_BYTES = 1 << 25  # bytes at which they are written even if they are fewer
 LARGE = 50_000_000  # bytes of files from which a progress bar is shown
@@ -90,10 +91,17 @@ class StoredPassages:
 
 @dataclass(frozen=True)
 class ConvertedPassages:
-    """The converted passages of each language, and how many were left out for want of a text."""
+    """The converted passages of each language.
+
+    Args:
+        languages: the passages by language.
+        empty: how many have no text; they are left out unless that was asked for.
+        changed_ids: how many ids were normalised, and the place of the first of them.
+    """
 
     languages: dict[str, StoredPassages]
     empty: int
+    changed_ids: tuple[int, str] = (0, "")
 
 
 def concatenate_passages(parts: Sequence[StoredPassages]) -> StoredPassages:
@@ -111,7 +119,12 @@ def _concatenate_texts(parts: Iterable[DiskTexts]) -> DiskTexts:
 
 
 def load_or_convert_passages(
-    files: Sequence[Path], form: str, read: PassageReader, cache: Path, problems: Problems
+    files: Sequence[Path],
+    form: str,
+    read: PassageReader,
+    cache: Path,
+    problems: Problems,
+    keep_empty: bool = False,
 ) -> ConvertedPassages | None:
     """Loads the passages of files from the cache, after converting them if they are not in it.
 
@@ -121,6 +134,7 @@ def load_or_convert_passages(
         read: gives the passages of a file, and adds what is wrong with it to the problems.
         cache: the folder of the cache.
         problems: gets files that are missing, what is wrong in them, and ids that come twice.
+        keep_empty: whether passages without a text stay among the others.
 
     Returns:
         The passages, or None if there were problems.
@@ -131,7 +145,7 @@ def load_or_convert_passages(
     if missing:
         return None
     folder = cache / "texts"
-    key = _compute_cache_key(files, form)
+    key = _compute_cache_key(files, f"{form} with empty" if keep_empty else form)
     passages = _find_converted_passages(folder, key)
     if passages is not None:
         return passages
@@ -139,7 +153,7 @@ def load_or_convert_passages(
     # A second process waits here, and then finds the passages in the cache.
     with FileLock(folder / f"{key}.lock"):
         passages = _find_converted_passages(folder, key)
-        if passages is None and convert_passages(files, read, folder, key, problems):
+        if passages is None and convert_passages(files, read, folder, key, problems, keep_empty):
             passages = _load_converted_passages(folder, key)
     return passages
 
@@ -166,7 +180,7 @@ def _load_converted_passages(folder: Path, key: str) -> ConvertedPassages:
         if len(table) != row_count:
             raise OSError(f"{path} holds {len(table)} passages, its card says {row_count}")
         languages[language] = StoredPassages(DiskTexts(table["id"]), DiskTexts(table["text"]))
-    return ConvertedPassages(languages, card["empty"])
+    return ConvertedPassages(languages, card["empty"], tuple(card["changed_ids"]))
 
 
 class _ConversionRefused(Exception):
@@ -174,7 +188,12 @@ class _ConversionRefused(Exception):
 
 
 def convert_passages(
-    files: Sequence[Path], read: PassageReader, folder: Path, key: str, problems: Problems
+    files: Sequence[Path],
+    read: PassageReader,
+    folder: Path,
+    key: str,
+    problems: Problems,
+    keep_empty: bool = False,
 ) -> bool:
     """Writes an Arrow file for each language, and last the card that makes them count.
 
@@ -184,11 +203,12 @@ def convert_passages(
         folder: where the Arrow files are written.
         key: the beginning of their names.
         problems: gets what is wrong in the files.
+        keep_empty: whether passages without a text stay among the others.
 
     Returns:
         Whether there were no problems. Nothing is written otherwise.
     """
-    problems_before = problems.number
+    own_problems = Problems(problems.what)
     empty = 0
     id_hashes = array("q")
     writers: dict[str, _PassageWriter] = {}
@@ -196,23 +216,29 @@ def convert_passages(
     try:
         with ExitStack() as stack:
             for path in track(files, "convert passages", disable=size <= LARGE, transient=True):
-                for language, passage_id, text, _ in read(path, problems):
+                for language, passage_id, text, _ in read(path, own_problems):
                     id_hashes.append(hash(passage_id))
-                    if not text.strip():
+                    if is_blank(text):
                         empty += 1
-                        continue
+                        if not keep_empty:
+                            continue
                     if language not in writers:
                         target = folder / f"{key}-{len(writers)}.arrow"
                         temporary = stack.enter_context(write_atomically(target))
                         writers[language] = stack.enter_context(_PassageWriter(temporary))
                     writers[language].add(passage_id, text)
-            _report_repeated_ids(files, read, id_hashes, problems)
-            if problems.number > problems_before:
+            _report_repeated_ids(files, read, id_hashes, own_problems)
+            if own_problems.number:
                 raise _ConversionRefused
     except _ConversionRefused:
+        problems.add_all(own_problems)
         return False
     row_counts = {language: writer.row_count for language, writer in writers.items()}
-    card = {"languages": row_counts, "empty": empty}
+    card = {
+        "languages": row_counts,
+        "empty": empty,
+        "changed_ids": [own_problems.changed_ids, own_problems.first_changed_id],
+    }
     write_text_atomically(folder / f"{key}.json", json.dumps(card))
     return True
 

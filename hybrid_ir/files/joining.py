@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hybrid_ir.files.arrow_texts import spill_to_disk, take_rows
-from hybrid_ir.files.json_lines import Judgement, get_text_field, read_judgements, read_objects
+from hybrid_ir.files.beir import BeirFolder, read_beir_judgements, read_beir_texts
+from hybrid_ir.files.judgements import Judgement, describe_swapped_columns
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import (
     RECORDS_PER_BLOCK,
@@ -175,21 +176,23 @@ class _JudgedPassages:
 
 
 def read_beir_pairs(
-    folder: Path, language: str, split: str, problems: Problems
+    folder: BeirFolder, language: str, split: str, problems: Problems
 ) -> Iterator[Records]:
     """Reads the judged pairs of a folder in the format of BEIR (arXiv 2104.08663).
 
     Passages that are judged 0 are hard negatives of their query.
 
     Args:
-        folder: a folder with queries.jsonl, corpus.jsonl and qrels/SPLIT.tsv.
+        folder: with queries, passages and judgements.
         language: the language of all texts.
         split: the name of the file of qrels.
         problems: gets what is wrong with the files.
     """
-    queries = dict(_read_beir_texts(folder / "queries.jsonl", problems))
-    passages = dict(_read_beir_texts(folder / "corpus.jsonl", problems))
-    qrels = folder / "qrels" / f"{split}.tsv"
+    queries = _read_texts(folder.list_query_files(), language, problems)
+    passages = _read_texts(folder.list_corpus_files(), language, problems)
+    qrels = folder.find_qrels(split, problems)
+    if qrels is None:
+        return
     judged: dict[str, _JudgedPassages] = {}
     for judgement in _read_known_judgements(qrels, queries, passages, problems):
         of_query = judged.setdefault(judgement.query_id, _JudgedPassages())
@@ -203,45 +206,51 @@ def read_beir_pairs(
         for line, passage_id in of_query.relevant:
             pair_id = f"{query_id}\t{passage_id}"
             rows.append((line, pair_id, queries[query_id], passages[passage_id], negatives))
+    unit = "row" if qrels.suffix == ".parquet" else "line"
     for start in range(0, len(rows), RECORDS_PER_BLOCK):
         block = rows[start : start + RECORDS_PER_BLOCK]
-        yield build_pair_records(f"{qrels}, line", language, block)
+        yield build_pair_records(f"{qrels}, {unit}", language, block)
 
 
 def _read_known_judgements(
     qrels: Path, queries: Mapping[str, str], passages: Mapping[str, str], problems: Problems
 ) -> Iterator[Judgement]:
-    """Reads qrels, without judgements that come twice or whose query or passage is not there."""
-    first_places: dict[tuple[str, str], str] = {}
-    for judgement in read_judgements(qrels, False, problems):
+    """Reads qrels, without judgements whose query or passage is not there."""
+    judgements = list(read_beir_judgements(qrels, problems))
+    swapped = 0
+    for judgement in judgements:
+        if judgement.query_id not in queries and judgement.passage_id not in passages:
+            is_swapped = judgement.query_id in passages and judgement.passage_id in queries
+            swapped += int(is_swapped)
+    if 2 * swapped > len(judgements):
+        problems.add(describe_swapped_columns(judgements[0].place), file_unreadable=True)
+        return
+    for judgement in judgements:
         query_id = judgement.query_id
         passage_id = judgement.passage_id
-        place = judgement.place
-        if (query_id, passage_id) in first_places:
-            problems.add(
-                f"{place}: {query_id!r:.60} and {passage_id!r:.60} are judged in "
-                f"{first_places[query_id, passage_id]}, too"
-            )
-            continue
-        first_places[query_id, passage_id] = place
         if query_id not in queries:
-            problems.add(f"{place}: {query_id!r:.60} is not in queries.jsonl")
+            problems.add(f"{judgement.place}: {query_id!r:.60} is not among the queries")
         if passage_id not in passages:
-            problems.add(f"{place}: {passage_id!r:.60} is not in corpus.jsonl")
+            problems.add(f"{judgement.place}: {passage_id!r:.60} is not in the corpus")
         if query_id in queries and passage_id in passages:
             yield judgement
 
 
-def _read_beir_texts(path: Path, problems: Problems) -> Iterator[tuple[str, str]]:
-    """Yields the id and the text of each line, with its title in front."""
-    first_lines: dict[str, int] = {}
-    for number, row in read_objects(path, problems):
-        place = f"{path}, line {number}"
-        text_id = get_text_field(row, "_id", place, problems)
-        text = get_text_field(row, "text", place, problems, blank=True)
-        if text_id in first_lines:
-            problems.add(f"{place}: the id {text_id!r:.60} is also in line {first_lines[text_id]}")
-        elif text_id is not None and text is not None:
-            first_lines[text_id] = number
-            title = row.get("title")
-            yield text_id, join_title(title if isinstance(title, str) else None, text)
+def _read_texts(files: Sequence[Path], language: str, problems: Problems) -> dict[str, str]:
+    """Returns the texts of files by their ids, with their titles in front."""
+    texts: dict[str, str] = {}
+    first_places: dict[str, str] = {}
+    for path in files:
+        for text in read_beir_texts(path, problems):
+            if text.id in texts:
+                first = first_places[text.id]
+                problems.add(f"{text.place}: the id {text.id!r:.60} is also in {first}")
+                continue
+            if text.language not in (None, language):
+                problems.add(
+                    f"{text.place}: 'language' is {text.language!r}, but the folder is read as "
+                    f"{language!r}: for training, put every language into a folder of its own"
+                )
+            texts[text.id] = join_title(text.title, text.text)
+            first_places[text.id] = text.place
+    return texts

@@ -1,30 +1,17 @@
-"""Reads JSON lines, topics and qrels, plain or gzipped, and names the line of every problem."""
+"""Reads lines and JSON lines, plain or gzipped, and names the line of every problem."""
 
 import gzip
 import json
-import math
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from hybrid_ir.files.problems import Problems
+from hybrid_ir.files.texts import is_blank, normalize_id
 
-
-@dataclass(frozen=True)
-class Judgement:
-    """One line of qrels. The passage is relevant if the score is above 0."""
-
-    query_id: str
-    passage_id: str
-    score: float
-    place: str  # file and line, for error messages
-
-    @property
-    def line(self) -> int:
-        """Returns the number of the line, which its place ends with."""
-        return int(self.place.rpartition(" ")[2])
+# Keys whose values may be numbers: a book can be called 1984.
+NUMBER_KEYS = ("title",)
 
 
 def read_lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
@@ -140,101 +127,72 @@ def _can_be_encoded(value: dict[str, Any]) -> bool:
 
 
 def get_text_field(
-    row: dict[str, Any],
+    row: Mapping[str, Any],
     key: str,
     place: str,
     problems: Problems,
     default: str | None = None,
     blank: bool = False,
 ) -> str | None:
-    """Returns the text under a key of a JSON object.
+    """Returns the text under a key of a JSON object or of a row of a table.
 
     Args:
         row: the object.
-        key: the key. If it ends in "id", a whole number is accepted and returned as text.
+        key: the key. If it ends in "id", the text is an id, which may be a whole number, and is
+            normalised (see `normalize_id`). Under "title" any number is accepted.
         place: file and line, for the error message.
         problems: gets what is wrong with the value.
         default: the value if the key is missing or null.
-        blank: whether an empty or blank text is accepted.
+        blank: whether there may be no text: null, or one that shows nothing, is "" then.
 
     Returns:
         The text, or None after adding a problem.
     """
     value = row.get(key)
-    if value is None:
-        value = default
-    if isinstance(value, int) and not isinstance(value, bool) and key.endswith("id"):
-        return str(value)
-    if isinstance(value, str) and (value.strip() or blank or value == default):
-        return value
-    if key not in row:
-        problems.add(f"{place}: {describe_missing_key(key, row)}")
-    else:
+    is_id = key.endswith("id")
+    if _is_number_for(value, key, is_id):
+        value = str(value)
+    if value is None and default is not None:
+        return default
+    if value is None and blank and key in row:
+        return ""
+    if not isinstance(value, str):
+        if key in row:
+            problems.add(f"{place}: '{key}' is {value!r:.40}, need a text")
+        else:
+            problems.add(f"{place}: {describe_missing_key(key, row)}")
+        return None
+    if "\0" in value:
+        problems.add(f"{place}: a NUL character in '{key}', {value!r:.40}")
+        return None
+    if is_blank(value):
+        if blank:
+            return ""
         problems.add(f"{place}: '{key}' is {value!r:.40}, need a text")
-    return None
+        return None
+    return _normalize_id(value, place, problems) if is_id else value
+
+
+def _is_number_for(value: Any, key: str, is_id: bool) -> bool:
+    """Returns whether a value is a number that stands for a text under this key."""
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, int):
+        return is_id or key in NUMBER_KEYS
+    return isinstance(value, float) and key in NUMBER_KEYS
+
+
+def _normalize_id(value: str, place: str, problems: Problems) -> str:
+    normalized = normalize_id(value)
+    if normalized != value:
+        problems.note_changed_id(place)
+    return normalized
 
 
 def describe_missing_key(key: str, row: Mapping[str, Any]) -> str:
     """Returns the message for an object that lacks a key; it names the keys that are there."""
     present_keys = ", ".join(repr(present_key) for present_key in row)
     return f"no key '{key}', there are {present_keys or 'none'}"
-
-
-def read_columns(path: Path, number: int, problems: Problems) -> Iterator[tuple[str, list[str]]]:
-    """Reads a file of columns between tabs, or between blanks in a line without a tab.
-
-    Args:
-        path: the file.
-        number: how many columns each line must have. Other lines are problems and left out.
-        problems: gets what is wrong with lines.
-
-    Yields:
-        The place of each line, as file and line number, and its columns.
-    """
-    for line_number, text in read_lines(path, problems):
-        cells = text.split("\t") if "\t" in text else text.split()
-        columns = [cell.strip() for cell in cells]
-        place = f"{path}, line {line_number}"
-        if len(columns) == number and all(columns):
-            yield place, columns
-        else:
-            problems.add(
-                f"{place}: {len(columns)} columns, need {number} with something in each: "
-                f"{text!r:.60}"
-            )
-
-
-def read_judgements(path: Path, trec: bool, problems: Problems) -> Iterator[Judgement]:
-    """Reads qrels.
-
-    Args:
-        path: the file.
-        trec: whether a line has TREC's four columns (query, unused, passage, score). Otherwise it
-            has three (query, passage, score), and the first line may be a header.
-        problems: gets what is wrong with lines; they are left out.
-    """
-    column_count = 4 if trec else 3
-    is_first_line = True
-    for place, columns in read_columns(path, column_count, problems):
-        may_be_header = is_first_line and not trec
-        is_first_line = False
-        query_id = columns[0]
-        passage_id = columns[-2]
-        score_text = columns[-1]
-        try:
-            score = float(score_text)
-        except ValueError:
-            if not may_be_header:
-                problems.add(_describe_wrong_score(place, score_text))
-            continue
-        if math.isfinite(score):
-            yield Judgement(query_id, passage_id, score, place)
-        else:
-            problems.add(_describe_wrong_score(place, score_text))
-
-
-def _describe_wrong_score(place: str, text: str) -> str:
-    return f"{place}: the score {text!r:.40} is not a number"
 
 
 def read_log_rows(path: Path) -> list[dict[str, Any]]:

@@ -1,11 +1,13 @@
-"""Language codes: which are known, and what an unknown one may have meant."""
+"""Language codes: their one canonical form, and what an unknown one may have meant."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 
+import langcodes
 from babel import Locale
 from babel.core import get_global
+from babel.languages import get_official_languages
 
 # Codes that CLDR knows but nobody means: several languages, an unknown language, no language.
 NO_LANGUAGES = ("mul", "und", "zxx")
@@ -18,6 +20,40 @@ def _load_language_names() -> dict[str, str]:
 
 
 @cache
+def find_canonical_code(code: str) -> str | None:
+    """Finds the canonical form of a language code (BCP 47, with the aliases of CLDR).
+
+    Case, underscores, blanks around it, three letters for two and a script that goes without
+    saying do not distinguish languages: EN, eng and eng_Latn are en, zh_cn is zh-CN, and zho_Hans
+    is zh-Hans.
+
+    Returns:
+        The canonical form, or None if the code is not known.
+    """
+    try:
+        canonical = langcodes.standardize_tag(code.strip(), macro=True)
+    except langcodes.LanguageTagError:
+        return None
+    tag = langcodes.Language.get(canonical)
+    if canonical in NO_LANGUAGES:
+        return canonical
+    # The registry has thousands of codes of three letters, such as tmp and old, which are likelier
+    # to be the name of a folder; with a script (acm_Arab, as in FLORES) they are meant.
+    is_meant = tag.language in _load_language_names() or tag.script is not None
+    if is_meant and langcodes.tag_is_valid(canonical):
+        return canonical
+    return None
+
+
+def canonicalize_language(code: str) -> str:
+    """Returns the canonical form of a language code. Raises ValueError if it is not known."""
+    problem = explain_wrong_code(code)
+    if problem:
+        raise ValueError(problem)
+    return find_canonical_code(code)
+
+
+@cache
 def explain_wrong_code(code: str) -> str | None:
     """Explains what is wrong with a language code and what to write instead.
 
@@ -26,16 +62,9 @@ def explain_wrong_code(code: str) -> str | None:
     Returns:
         The error text, or None if the code is a known one.
     """
-    if _is_known(code):
+    if find_canonical_code(code) is not None:
         return None
     return f"the language code {code!r} is not known{_write_hint(code)}"
-
-
-def _is_known(code: str) -> bool:
-    language, *subtags = _split_code(code)
-    if language != language.lower() or language not in _load_language_names():
-        return False
-    return all(subtag.isalnum() and 2 <= len(subtag) <= 4 for subtag in subtags)
 
 
 def _write_hint(code: str) -> str:
@@ -49,14 +78,95 @@ def _write_hint(code: str) -> str:
 
 def _guess_codes(code: str) -> Iterator[str | None]:
     """Yields what a code may have meant, the likeliest first; None or an unknown code may occur."""
-    language = _split_code(code)[0]
-    yield get_global("language_aliases").get(language.lower())
+    language = code.strip().replace("_", "-").split("-")[0].lower()
+    yield get_global("language_aliases").get(language)
     for known_code, name in _load_language_names().items():
-        if name.lower() == code.lower():
+        if name.lower() == code.strip().lower():
             yield known_code
-    yield language.lower()
-    yield from get_close_matches(code, _load_language_names())
+    yield language
+    yield find_language_of_country(language)
+    yield from get_close_matches(code, _load_language_names(), cutoff=0.75)
 
 
-def _split_code(code: str) -> list[str]:
-    return code.replace("_", "-").split("-")
+def find_language_of_country(code: str) -> str | None:
+    """Returns the language that most people of a country speak officially: ja for jp or JP."""
+    for language in get_official_languages(code.upper(), de_facto=True):
+        return language.split("_")[0]
+    return None
+
+
+def match_languages(codes: Iterable[str], known: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Matches language codes, in any spelling, with those that some data has.
+
+    A code that the data has is taken as it is, so that codes of a benchmark's own, such as
+    eng_Latn, keep their meaning.
+
+    Args:
+        codes: what was asked for.
+        known: the codes that there are.
+
+    Returns:
+        The codes of the data that were meant, each once, in the order of `codes`; and the codes
+        that match none.
+    """
+    known_codes = list(known)
+    by_canonical = {}
+    for code in known_codes:
+        by_canonical.setdefault(find_canonical_code(code) or code, code)
+    matched = []
+    unknown = []
+    for code in codes:
+        match = code if code in known_codes else by_canonical.get(find_canonical_code(code))
+        if match is None:
+            unknown.append(code)
+        elif match not in matched:
+            matched.append(match)
+    return matched, unknown
+
+
+def respell_languages(codes: Sequence[str] | None, known: Iterable[str]) -> list[str] | None:
+    """Returns codes in the spelling of some data; those that it does not have stay as they are."""
+    if codes is None:
+        return None
+    respelled = []
+    for code in codes:
+        matched, _ = match_languages([code], known)
+        respelled += matched or [code]
+    return respelled
+
+
+def find_spellings_of_one_language(codes: Iterable[str]) -> list[tuple[str, ...]]:
+    """Finds codes that differ only in what goes without saying, such as zh, zh-Hans and zh-CN.
+
+    Returns:
+        The codes of each language that has several, sorted.
+    """
+    by_full_form: dict[str, list[str]] = {}
+    for code in sorted(set(codes)):
+        canonical = find_canonical_code(code)
+        if canonical is not None and canonical not in NO_LANGUAGES:
+            full_form = str(langcodes.Language.get(canonical).maximize())
+            by_full_form.setdefault(full_form, []).append(code)
+    return [tuple(spellings) for spellings in by_full_form.values() if len(spellings) > 1]
+
+
+def describe_spellings(codes: Iterable[str]) -> list[str]:
+    """Returns a warning for each language that comes under several codes."""
+    warnings = []
+    for spellings in find_spellings_of_one_language(codes):
+        name = langcodes.Language.get(find_canonical_code(spellings[0])).language
+        language = _load_language_names().get(name, name)
+        warnings.append(
+            f"{', '.join(spellings)} are counted as different languages, though each of them is "
+            f"{language} as it is usually written: give their texts one code if they are one "
+            "language"
+        )
+    return warnings
+
+
+def group_spellings(codes: Iterable[str]) -> Mapping[str, Sequence[str]]:
+    """Groups codes by their canonical form; a code that is not known is its own group."""
+    groups: dict[str, list[str]] = {}
+    for code in codes:
+        groups.setdefault(find_canonical_code(code) or code, []).append(code)
+    return groups

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_ir.files.problems import Problems
+from hybrid_ir.files.texts import is_blank
 from hybrid_ir.types import Source
 
 MLQA_R_ORIGIN = (
@@ -202,4 +203,4 @@ def _find_sentence(start: int, breaks: Sequence[Sequence[int]]) -> int | None:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    return isinstance(value, str) and not is_blank(value)

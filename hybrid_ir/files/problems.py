@@ -21,6 +21,8 @@ class Problems:
         unreadable_files: how many of them say that a file could not be read to its end.
         first: the first problems, as many as an error message shows.
         muted: whether `add` does nothing, for files that are read a second time.
+        changed_ids: how many ids were not in their normal form, see `texts.normalize_id`.
+        first_changed_id: the place of the first of them.
     """
 
     def __init__(self, what: str, log: Path | None = None):
@@ -30,6 +32,8 @@ class Problems:
         self.number = 0
         self.unreadable_files = 0
         self.muted = False
+        self.changed_ids = 0
+        self.first_changed_id = ""
 
     def add(self, problem: str, file_unreadable: bool = False) -> None:
         """Adds a problem.
@@ -53,6 +57,35 @@ class Problems:
             self._start_log()
         with open(self.log, "a", encoding="utf-8") as file:
             file.write(_join_lines([problem]))
+
+    def add_all(self, others: "Problems") -> None:
+        """Adds the problems that another collector has; those beyond its first ones are counted."""
+        for problem in others.first:
+            self.add(problem)
+        self.number += others.number - len(others.first)
+        self.unreadable_files += others.unreadable_files
+
+    def note_changed_id(self, place: str, number: int = 1) -> None:
+        """Counts ids that are compared in another form than they are written in.
+
+        Args:
+            place: file and line of the first of them.
+            number: how many.
+        """
+        if self.muted or not number:
+            return
+        if not self.changed_ids:
+            self.first_changed_id = place
+        self.changed_ids += number
+
+    def describe_changed_ids(self) -> str | None:
+        """Says how many ids were not in their normal form; None if there was none."""
+        if not self.changed_ids:
+            return None
+        return (
+            f"{self.changed_ids:,} ids are compared in Unicode's form NFC and without blanks "
+            f"around them, which is not how they are written, first {self.first_changed_id}"
+        )
 
     def summarise(self) -> str:
         """Describes in one line how many problems there were and which file lists them.

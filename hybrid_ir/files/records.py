@@ -9,10 +9,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from hybrid_ir.files.json_lines import describe_missing_key, read_lines, read_objects
+from hybrid_ir.files.columns import Layout, read_table
+from hybrid_ir.files.json_lines import describe_missing_key, read_objects
+from hybrid_ir.files.languages import group_spellings
 from hybrid_ir.files.problems import Problems
+from hybrid_ir.files.texts import is_blank, normalize_id
 
 RECORDS_PER_BLOCK = 8192  # records that are read together
 ROLES = ("query", "passage")
@@ -23,6 +28,28 @@ FILE_ENDINGS = {
     "parquet": (".parquet",),
     "tsv": (".tsv", ".tsv.gz"),
 }
+PAIR_LAYOUT = Layout(
+    what="pairs",
+    names={
+        "id": ("id", "_id", "pair-id", "query-id", "qid", "key", "index", "idx", "nr", "no"),
+        "query": ("query", "question", "anchor", "query-text", "q"),
+        "passage": (
+            "passage",
+            "text",
+            "document",
+            "doc",
+            "positive",
+            "pos",
+            "answer",
+            "context",
+            "paragraph",
+            "passage-text",
+            "p",
+        ),
+    },
+    orders={3: ("id", "query", "passage")},
+    keeps_blanks=("query", "passage"),
+)
 Cell = tuple[str, str]  # role and language
 NumberedObject = tuple[int, Mapping[str, Any]]  # a line's number and its JSON object
 
@@ -39,6 +66,7 @@ class Records:
         negatives: for each language a list of texts of each record.
         share_read: the share of the file that is read with this block, from 0 to 1.
         others: number and id of lines that are no records, for messages about repeated ids.
+        conflicts: row and description of what cannot be, as `canonicalize_languages` finds it.
     """
 
     place: str
@@ -48,6 +76,7 @@ class Records:
     negatives: dict[str, pa.Array] = field(default_factory=dict)
     share_read: float = 1.0
     others: Sequence[tuple[int, str]] = ()
+    conflicts: list[tuple[int, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -76,12 +105,62 @@ class Records:
         return lines
 
 
+def canonicalize_languages(records: Records) -> None:
+    """Gives every text its language in the canonical form, in place; unknown codes stay.
+
+    So zh_CN and zh-CN are one language. Texts under two spellings of one record are a conflict.
+    """
+    for role in ROLES:
+        spellings = [language for of_role, language in records.columns if of_role == role]
+        for canonical, codes in group_spellings(spellings).items():
+            columns = [records.columns.pop((role, code)) for code in codes]
+            for row in _find_rows_with_several(columns):
+                names = " and ".join(repr(code) for code in codes)
+                records.conflicts.append((row, f"a {role} in {names}, which are one language"))
+            records.columns[role, canonical] = pc.coalesce(*columns)
+    for canonical, codes in group_spellings(records.negatives).items():
+        lists = [records.negatives.pop(code) for code in codes]
+        records.negatives[canonical] = lists[0] if len(lists) == 1 else _merge_lists(lists)
+
+
+def _find_rows_with_several(columns: Sequence[pa.Array]) -> list[int]:
+    """Returns the rows that have a text in more than one of several columns."""
+    if len(columns) == 1:
+        return []
+    counts = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        counts += pc.is_valid(column).to_numpy(zero_copy_only=False)
+    return np.flatnonzero(counts > 1).tolist()
+
+
+def _merge_lists(lists: Sequence[pa.Array]) -> pa.Array:
+    """Merges the negatives of several spellings of one language.
+
+    A negative keeps its place, where its translations are; where two spellings have one at the
+    same place, the second goes to the end.
+    """
+    merged = []
+    for parts in zip(*(array.to_pylist() for array in lists), strict=True):
+        texts: list[str | None] = []
+        others: list[str] = []
+        for part in parts:
+            for place, text in enumerate(part or []):
+                if place == len(texts):
+                    texts.append(text)
+                elif texts[place] is None:
+                    texts[place] = text
+                elif text is not None:
+                    others.append(text)
+        merged.append(texts + others)
+    return pa.array(merged, lists[0].type)
+
+
 def join_title(title: str | None, text: str | None) -> str:
     """Returns a passage with its title in front, and an empty one if there is no text.
 
     A title alone is no passage.
     """
-    if text is None or not text.strip():
+    if text is None or is_blank(text):
         return ""
     return f"{title or ''} {text}".strip()
 
@@ -122,10 +201,12 @@ def read_json_line_records(path: Path, problems: Problems) -> Iterator[Records]:
         errors = _find_record_errors(row)
         if not errors:
             rows.append((number, row))
+            if normalize_id(str(row["id"])) != str(row["id"]):
+                problems.note_changed_id(f"{place} {number}")
         else:
             problems.add(f"{place} {number}: {'; '.join(errors)}")
             if isinstance(row.get("id"), (str, int)):
-                others.append((number, str(row["id"])))
+                others.append((number, normalize_id(str(row["id"]))))
         if len(rows) + len(others) >= RECORDS_PER_BLOCK:
             records = _build_object_records(place, rows)
             records.others = others
@@ -193,7 +274,7 @@ def _build_object_records(place: str, rows: Sequence[NumberedObject]) -> Records
     records = Records(
         place,
         numbers=[number for number, _ in rows],
-        ids=pa.array([str(row["id"]) for row in objects], pa.string()),
+        ids=pa.array([normalize_id(str(row["id"])) for row in objects], pa.string()),
     )
     for role in ROLES:
         texts = [row[role] for row in objects]
@@ -220,22 +301,15 @@ def _pick_language(texts: Iterable[Mapping[str, str | None]], language: str) -> 
 def read_tsv_records(path: Path, language: str, problems: Problems) -> Iterator[Records]:
     """Reads records in one language from lines of id, query and passage between tabs.
 
-    The first line may be the header "id, query, passage". Other lines are problems and left out.
+    The first line may name the columns, which then stand in any order. Lines that are no records
+    are problems and left out.
     """
     place = f"{path}, line"
     rows: list[tuple[int, str, str, str]] = []
-    for number, text in read_lines(path, problems):
-        columns = text.split("\t")
-        if number == 1 and columns == ["id", "query", "passage"]:
-            continue
-        if len(columns) != 3 or not columns[0].strip():
-            problems.add(
-                f"{place} {number}: {len(columns)} columns, need id, query and passage between "
-                f"tabs: {text!r:.60}"
-            )
-            continue
-        record_id, query, passage = columns
-        rows.append((number, record_id.strip(), query, passage))
+    for line, cells in read_table(path, PAIR_LAYOUT, problems):
+        number = int(line.rpartition(" ")[2])
+        record_id = normalize_id(cells["id"])
+        rows.append((number, record_id, cells["query"], cells["passage"]))
         if len(rows) == RECORDS_PER_BLOCK:
             yield build_pair_records(place, language, rows)
             rows = []

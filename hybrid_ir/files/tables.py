@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from hybrid_ir.files.languages import explain_wrong_code
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import RECORDS_PER_BLOCK, ROLES, Records
+from hybrid_ir.files.texts import find_blank_texts, normalize_ids
 
 SIDES = (*ROLES, "negatives")
 ColumnNames = str | Sequence[str]
@@ -263,7 +264,7 @@ def _build_records(
         table = table.filter(mask)
         numbers = numbers.filter(mask)
     if columns.id:
-        ids = table[columns.id].combine_chunks().cast(pa.string())
+        ids = normalize_ids(table[columns.id].combine_chunks().cast(pa.string()))
     else:
         ids = pa.array((f"{path} {number}" for number in numbers), pa.string())
     records = Records(f"{path}, row", numbers.to_pylist(), ids)
@@ -286,8 +287,7 @@ def _join_columns(table: pa.Table, names: Sequence[str]) -> pa.Array:
         return last
     titles = [pc.fill_null(column, "") for column in columns[:-1]]
     joined = pc.utf8_trim_whitespace(pc.binary_join_element_wise(*titles, last, " "))
-    is_empty = pc.equal(pc.utf8_trim_whitespace(last), "")
-    return pc.if_else(is_empty, "", joined)
+    return pc.if_else(find_blank_texts(last), "", joined)
 
 
 def _collect_lists(table: pa.Table, names: Sequence[str]) -> pa.Array:

@@ -116,7 +116,7 @@ for name in ("miracl", "miracl_hard_negatives", "mldr", "beir_folder"):
     owner = f"benchmark/{name}"
     ROWS[owner, "cache"] = Loaded("cache=cache2", look=look_at_cache)
     ROWS[owner, "split"] = Loaded("split=other", "other")
-    ROWS[owner, "unknown_passages"] = Loaded("unknown_passages=keep", "must be one of error, drop")
+    ROWS[owner, "unknown_passages"] = Loaded("unknown_passages=all", "must be one of error, drop")
 for name in ("miracl", "miracl_hard_negatives", "beir_folder"):
     ROWS[f"benchmark/{name}", "title"] = Loaded("title=false")
 for name in ("mlqa_r", "xquad_r"):
@@ -175,6 +175,17 @@ ROWS |= {
     ("benchmark/cldr_facts_dev", "languages"): Loaded("languages=[en]", look=look_at_languages),
     ("benchmark/cldr_facts_dev", "max_queries"): Loaded("max_queries=1"),
     ("benchmark/cldr_facts_dev", "pool"): Loaded("pool=all"),
+    ("benchmark/beir_folder", "empty_passages"): Loaded(
+        "empty_passages=keep", base=("folder=beir_oddities",)
+    ),
+    ("benchmark/beir_folder", "ignore_identical_ids"): Loaded(
+        "ignore_identical_ids=false",
+        look=lambda benchmark: benchmark.own_passages,
+        base=("folder=beir_oddities",),
+    ),
+    ("benchmark/beir_folder", "relevance_threshold"): Loaded(
+        "relevance_threshold=2", look=lambda benchmark: benchmark.relevance_threshold
+    ),
     ("benchmark/beir_folder", "language"): Loaded(
         "language=fr", look=look_at_languages, base=("folder=beir",)
     ),
@@ -259,6 +270,8 @@ def write_own_data(place: Path) -> None:
         write_beir_folder(folder, passages, queries, qrels + "q1\tp1\t1\n", "qrels/test.tsv")
         write_beir_folder(folder, passages, queries, qrels + "q1\tp1\t1\n", "qrels/train.tsv")
         write_beir_folder(folder, passages, queries, qrels, "qrels/dev.tsv")
+    odd_passages = [*passages, {"_id": "q0", "text": "a question"}, {"_id": "p9", "text": ""}]
+    write_beir_folder(place / "beir_oddities", odd_passages, queries, qrels, "qrels/test.tsv")
     config = compose_config(
         "train",
         [

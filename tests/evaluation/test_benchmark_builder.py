@@ -12,7 +12,7 @@ from hybrid_ir.evaluation.benchmarks.choices import (
     record_choices,
 )
 from hybrid_ir.evaluation.selection import choose_questions, select_queries
-from hybrid_ir.files.json_lines import Judgement
+from hybrid_ir.files.judgements import Judgement
 from hybrid_ir.types import Benchmark, Source
 from tests.support.benchmarks import find_answers
 
@@ -141,7 +141,7 @@ def test_problems_of_a_benchmark_are_raised_together():
         "language de has no queries",
         "language en has no passages",
         "line 3: there is no query '2'",
-        "line 4: there is no passage 'z'; unknown_passages=drop leaves such judgements out",
+        "line 4: there is no passage 'z'; unknown_passages=keep counts such passages",
     ):
         assert message in str(raised.value)
 

@@ -13,8 +13,10 @@ def test_known_codes_with_script_or_region_are_right(code):
 @pytest.mark.parametrize(
     ("code", "guess"),
     [
-        ("EN", "'en' (English)"),
-        ("deu", "'de' (German)"),
+        ("jp", "'ja' (Japanese)"),
+        ("cn", "'zh' (Chinese)"),
+        ("gr", "'el' (Greek)"),
+        ("ua", "'uk' (Ukrainian)"),
         ("German", "'de' (German)"),
         ("english", "'en' (English)"),
         ("en-", "'en' (English)"),

@@ -11,7 +11,8 @@ from hybrid_ir.corpora.sources.released import (
 )
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.files.fetching import RemoteFile, describe_hub_file
-from hybrid_ir.files.json_lines import Judgement, read_columns, read_judgements, read_objects
+from hybrid_ir.files.json_lines import read_objects
+from hybrid_ir.files.judgements import Judgement, read_judgements, read_topics
 from hybrid_ir.files.miracl import (
     MIRACL_CORPUS,
     MIRACL_TOPICS,
@@ -99,9 +100,9 @@ def _read_pairs(
 ) -> Iterator[Records]:
     """Yields a record for each passage that answers a question."""
     topics_path, qrels_path = list_topic_files(language, "train")
-    queries = {name: text for _, (name, text) in read_columns(folder / topics_path, 2, problems)}
+    queries = {name: text for _, name, text in read_topics(folder / topics_path, problems)}
     judgements: dict[str, list[Judgement]] = {}
-    for judgement in read_judgements(folder / qrels_path, True, problems):
+    for judgement in read_judgements(folder / qrels_path, problems):
         judgements.setdefault(judgement.query_id, []).append(judgement)
     passage_ids = set()
     for of_query in judgements.values():

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from hybrid_ir.data.corpus import ParallelCorpus
+from hybrid_ir.files.languages import match_languages
 from hybrid_ir.files.lareqa import MLQA_R_ORIGIN, MLQA_R_SOURCE, Paragraph, read_lareqa_folder
 from hybrid_ir.types import parse_languages
 
@@ -64,12 +65,14 @@ def load(
 def _choose_languages(languages: str | Sequence[str] | None) -> list[str]:
     if languages is None:
         return list(LANGUAGES)
-    chosen = sorted(set(parse_languages(languages)))
-    if not chosen or set(chosen) - set(LANGUAGES):
+    codes = parse_languages(languages)
+    chosen, unknown = match_languages(codes, LANGUAGES)
+    if unknown or not chosen:
         raise ValueError(
-            f"languages={chosen} of mlqa_r: name at least one and only some of {list(LANGUAGES)}."
+            f"languages={sorted(codes)} of mlqa_r: name at least one and only some of "
+            f"{list(LANGUAGES)}."
         )
-    return chosen
+    return sorted(chosen)
 
 
 def _find_question_ids(paragraphs: Sequence[Paragraph], articles: Sequence[str]) -> set[str]:

@@ -25,10 +25,21 @@ from hybrid_ir.corpora.stored import build_cached_corpus, load_corpus_folder, wr
 from hybrid_ir.corpora.writing import CorpusWriter
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.language_view import restrict_languages
+from hybrid_ir.files.beir import (
+    BeirFolder,
+    find_language_folders,
+    list_beir_files,
+    name_folders_by_language,
+)
 from hybrid_ir.files.checksums import list_file_states
 from hybrid_ir.files.fetching import describe_hub_file, fetch_files, list_hub_files
 from hybrid_ir.files.joining import join_languages, read_beir_pairs
-from hybrid_ir.files.languages import explain_wrong_code
+from hybrid_ir.files.languages import (
+    canonicalize_language,
+    explain_wrong_code,
+    find_canonical_code,
+    match_languages,
+)
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import (
     FILE_ENDINGS,
@@ -169,10 +180,7 @@ def from_beir(
         cache, name, to, languages, max_characters, errors: see the top of this file.
     """
     folders = _find_beir_folders(path, language, split)
-    files = []
-    for folder in folders.values():
-        files += _list_beir_files(folder, split)
-    _require_beir_files(path, files, language)
+    files = list_beir_files(path, folders, split, language)
     if twins is None:
         twins = len(folders) > 1
 
@@ -304,7 +312,7 @@ class _OwnData:
         )
 
     def _require_languages(self, importer: Importer) -> None:
-        unknown = set(parse_languages(self.languages) or ()) - importer.languages
+        _, unknown = match_languages(parse_languages(self.languages) or (), importer.languages)
         if unknown:
             raise ValueError(
                 f"languages={sorted(unknown)}: the data has {sorted(importer.languages)}"
@@ -324,15 +332,21 @@ def _name_after(path: str) -> str:
 def _name_files_by_language(path: str) -> dict[str, Path]:
     """Returns the tab-separated files of a path by the languages that they are named by."""
     paths = find_matching_files(path, FILE_ENDINGS["tsv"])
-    files = {file.name.partition(".")[0]: file for file in paths}
-    if len(files) < len(paths):
-        names = ", ".join(str(file) for file in paths)
-        raise ValueError(f"corpus.path={path}: more than one file of a language among {names}")
+    files: dict[str, Path] = {}
     problems = []
-    for language, file in files.items():
-        problem = explain_wrong_code(language)
+    for file in paths:
+        name = file.name.partition(".")[0]
+        problem = explain_wrong_code(name)
         if problem:
             problems.append(f"{file}: {problem}")
+            continue
+        language = find_canonical_code(name)
+        if language in files:
+            raise ValueError(
+                f"corpus.path={path}: more than one file of the language {language}: "
+                f"{files[language]} and {file}"
+            )
+        files[language] = file
     if problems:
         raise ValueError(
             f"corpus.path={path}: a file is called by its language, as en.tsv: "
@@ -341,36 +355,19 @@ def _name_files_by_language(path: str) -> dict[str, Path]:
     return files
 
 
-def _find_beir_folders(path: str, language: str | None, split: str) -> dict[str, Path]:
+def _find_beir_folders(path: str, language: str | None, split: str) -> dict[str, BeirFolder]:
     """Returns the folders in the form of BEIR by their languages."""
     root = Path(path).expanduser()
-    folders = {}
     if root.is_dir() and language:
-        folders[language] = root
-    elif root.is_dir():
-        for place in sorted(root.iterdir()):
-            if (place / "corpus.jsonl").is_file():
-                folders[place.name] = place
+        return {canonicalize_language(language): BeirFolder(root)}
+    folders = find_language_folders(root) if root.is_dir() else {}
     if not folders:
         raise ValueError(
             f"corpus.path={path} must be a folder with corpus.jsonl, queries.jsonl and "
             f"qrels/{split}.tsv and corpus.language its code, or hold such a folder for each "
             "language"
         )
-    return folders
-
-
-def _list_beir_files(folder: Path, split: str) -> list[Path]:
-    return [folder / "corpus.jsonl", folder / "queries.jsonl", folder / "qrels" / f"{split}.tsv"]
-
-
-def _require_beir_files(path: str, files: Sequence[Path], language: str | None) -> None:
-    missing = [str(file) for file in files if not file.is_file()]
-    if missing:
-        hint = ""
-        if language and any(Path(path).expanduser().glob("*/corpus.jsonl")):
-            hint = ", but there are such folders inside: leave language= out"
-        raise ValueError(f"corpus.path={path}: {', '.join(missing)} is missing{hint}")
+    return name_folders_by_language(folders, f"corpus.path={path}")
 
 
 def _choose_hub_files(repository: str, files: str | Sequence[str], revision: str) -> list[str]:

@@ -17,6 +17,7 @@ from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.language_view import restrict_languages
 from hybrid_ir.files.checksums import list_file_states
 from hybrid_ir.files.fetching import RemoteFile, describe_hub_file
+from hybrid_ir.files.languages import match_languages
 from hybrid_ir.files.tables import ColumnMap, RowFilter, read_parquet_records
 from hybrid_ir.types import Source, parse_languages
 
@@ -31,10 +32,9 @@ def choose_training_languages(
     Raises ValueError for a language that the data set does not have.
     """
     known = sorted(known)
-    chosen = parse_languages(languages) or known
-    unknown = sorted(set(chosen) - set(known))
+    chosen, unknown = match_languages(parse_languages(languages) or known, known)
     if unknown:
-        raise ValueError(f"languages={unknown} of {name}: it has {known}")
+        raise ValueError(f"languages={sorted(unknown)} of {name}: it has {known}")
     return sorted(chosen)
 
 

@@ -1,10 +1,10 @@
 """A benchmark of one's own: a folder in the format of BEIR (2104.08663), in any languages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hybrid_ir.evaluation.benchmarks.builder import BenchmarkBuilder, Query, UnknownPassages
+from hybrid_ir.evaluation.benchmarks.builder import BenchmarkBuilder, Query
 from hybrid_ir.evaluation.benchmarks.choices import (
     check_max_queries,
     check_option,
@@ -12,16 +12,24 @@ from hybrid_ir.evaluation.benchmarks.choices import (
     raise_errors,
     record_choices,
 )
-from hybrid_ir.files.arrow_texts import PassageRow, load_or_convert_passages
-from hybrid_ir.files.json_lines import get_text_field, read_judgements, read_objects
+from hybrid_ir.evaluation.benchmarks.relevance import JudgementRules, UnknownPassages
+from hybrid_ir.files.arrow_texts import ConvertedPassages, PassageRow, load_or_convert_passages
+from hybrid_ir.files.beir import (
+    FORMAT,
+    BeirFolder,
+    BeirText,
+    find_language_folders,
+    name_folders_by_language,
+    read_beir_judgements,
+    read_beir_texts,
+)
+from hybrid_ir.files.languages import canonicalize_language
 from hybrid_ir.files.problems import Problems
+from hybrid_ir.files.scripts import TEXTS_LOOKED_AT, explain_wrong_script
 from hybrid_ir.types import Benchmark, Source
 
-FORMAT = (
-    "corpus.jsonl with _id, text and optional title and language; queries.jsonl with _id, text and "
-    "optional language and question_id; qrels.tsv or qrels/SPLIT.tsv with query-id, corpus-id, "
-    "score; or a folder with these for each language"
-)
+EMPTY_PASSAGES = ("drop", "keep")
+COMPARED_PASSAGES = 1000  # of each folder, to notice folders over the same passages
 
 
 def load(
@@ -31,72 +39,80 @@ def load(
     language: str = "und",
     title: bool = True,
     unknown_passages: UnknownPassages = "error",
+    empty_passages: str = "drop",
+    ignore_identical_ids: bool = True,
+    relevance_threshold: float = 0.0,
     languages: str | list[str] | None = None,
     max_queries: int | None = None,
 ) -> Benchmark:
     """Loads the benchmark in a folder, or in one subfolder per language, named by its code.
 
+    Only the queries that the judgements of the split name are measured.
+
     Args:
-        folder: with corpus.jsonl, queries.jsonl and qrels, or with folders of these.
+        folder: with corpus.jsonl, queries.jsonl and qrels, or with folders of these; see
+            `BeirFolder`.
         cache: where the converted passages go.
         split: of the qrels, if there are several.
         language: of texts that name none.
         title: whether to put the title of a passage in front of its text.
-        unknown_passages: `drop` leaves out, and counts, judgements of passages that are not in
-            the corpus.
+        unknown_passages: what becomes of judgements of passages that are not in the corpus, see
+            `JudgementRules`.
+        empty_passages: `drop` leaves passages without a text out, `keep` ranks them with the
+            others.
+        ignore_identical_ids: whether a passage with the id of a query is left out of the rankings
+            of this query.
+        relevance_threshold: the least score that is relevant for all measures but nDCG.
         languages: codes to choose; None for all. Judgements across languages are kept if both are
             chosen.
         max_queries: questions to keep of each language, the same in every language by their
             `question_id`.
     """
     root = Path(folder)
-    language_folders = _find_language_folders(folder)
-    errors = check_option("unknown_passages", unknown_passages, ("error", "drop"))
+    folders = _find_folders(folder)
+    rules = JudgementRules(unknown_passages, ignore_identical_ids, relevance_threshold)
+    errors = rules.list_errors() + check_option("empty_passages", empty_passages, EMPTY_PASSAGES)
     source = Source(root.name, f"{root.name}, a folder in the form of BEIR", "yours", "yours")
     source = record_choices(source, split=split, title=title, max_queries=max_queries)
-    builder = BenchmarkBuilder(source, Problems(folder))
-    if language_folders:
-        chosen = choose_languages(root.name, languages, language_folders, max_queries, errors)
+    keeps_empty = empty_passages == "keep"
+    builder = BenchmarkBuilder(source, Problems(folder), keeps_empty)
+    if folders:
+        chosen = choose_languages(root.name, languages, folders, max_queries, errors)
+        passages = {}
         for code in chosen:
-            reader = _FolderReader(language_folders[code], code, f"{code}:", title)
-            reader.add_to(builder, split, Path(cache))
-    else:
-        raise_errors(root.name, errors + check_max_queries(max_queries))
-        reader = _FolderReader(root, language, "", title)
-        reader.add_to(builder, split, Path(cache))
-        builder.require_converted_passages()
-        chosen = choose_languages(root.name, languages, builder.languages, max_queries)
-    return builder.build(chosen, max_queries, unknown_passages)
+            reader = _FolderReader(folders[code], code, f"{code}:", title, keeps_empty)
+            passages[code] = reader.add_to(builder, split, Path(cache))
+        _require_different_passages(passages, builder.problems)
+        return builder.build(chosen, max_queries, rules)
+    raise_errors(root.name, errors + check_max_queries(max_queries))
+    language = canonicalize_language(language)
+    reader = _FolderReader(BeirFolder(root), language, "", title, keeps_empty)
+    reader.add_to(builder, split, Path(cache))
+    builder.require_converted_passages()
+    chosen = choose_languages(root.name, languages, builder.languages, max_queries)
+    # Queries of several languages may ask for passages of one, or the other way round.
+    return builder.build(chosen, max_queries, rules, languages_may_be_empty=len(chosen) > 1)
 
 
-def _find_language_folders(folder: str) -> dict[str, Path]:
+def _find_folders(folder: str) -> dict[str, BeirFolder]:
     """Returns the subfolders that hold a language each; none if the folder itself has a corpus.
 
     Raises:
-        ValueError: there is no corpus, or one in the folder and others below it.
+        ValueError: there is no corpus, or one in the folder and others below it, or a subfolder
+            with a corpus is not named by a language.
     """
     root = Path(folder)
     place = f"benchmark.folder={folder}"
     if not root.is_dir():
         raise ValueError(f"{place}: there is no such folder. It needs {FORMAT}.")
-    folders = {}
-    for name in ("corpus.jsonl", "corpus.jsonl.gz"):
-        for path in root.glob(f"*/{name}"):
-            folders[path.parent.name] = path.parent
-    corpus = _find_plain_or_gzipped(root, "corpus.jsonl")
-    if corpus.exists() and folders:
+    folders = find_language_folders(root)
+    has_corpus = BeirFolder(root).has_corpus()
+    if has_corpus and folders:
         names = ", ".join(sorted(folders))
-        raise ValueError(f"{place}: both {corpus.name} and folders {names}. It needs {FORMAT}.")
-    if not corpus.exists() and not folders:
+        raise ValueError(f"{place}: both a corpus and folders {names}. It needs {FORMAT}.")
+    if not has_corpus and not folders:
         raise ValueError(f"{place}: no corpus.jsonl in it or below it. It needs {FORMAT}.")
-    return folders
-
-
-def _find_plain_or_gzipped(folder: Path, name: str) -> Path:
-    """Returns the gzipped file if only that one is there, and the plain one otherwise."""
-    plain = folder / name
-    gzipped = folder / f"{name}.gz"
-    return gzipped if gzipped.exists() and not plain.exists() else plain
+    return name_folders_by_language(folders, place)
 
 
 @dataclass(frozen=True)
@@ -108,81 +124,58 @@ class _FolderReader:
         language: of texts that name none.
         prefix: put in front of all ids, to keep those of several folders distinct.
         title: whether to put the title of a passage in front of its text.
+        keeps_empty: whether passages without a text are among the others.
     """
 
-    folder: Path
+    folder: BeirFolder
     language: str
     prefix: str
     title: bool
+    keeps_empty: bool
 
-    def add_to(self, builder: BenchmarkBuilder, split: str, cache: Path) -> None:
-        """Adds everything to a builder."""
+    def add_to(
+        self, builder: BenchmarkBuilder, split: str, cache: Path
+    ) -> ConvertedPassages | None:
+        """Adds everything to a builder; returns the passages, None if something is wrong there."""
         problems = builder.problems
         passages = load_or_convert_passages(
-            [_find_plain_or_gzipped(self.folder, "corpus.jsonl")],
+            self.folder.list_corpus_files(),
             f"beir {self.language} {self.prefix} {self.title}",
             self._read_passages,
             cache,
             problems,
+            self.keeps_empty,
         )
+        if passages is not None:
+            _report_wrong_scripts(self.folder, passages, problems)
         builder.add_stored_passages(passages)
-        queries_file = _find_plain_or_gzipped(self.folder, "queries.jsonl")
-        for query in self._read_queries(queries_file, problems):
-            builder.add_query(query)
-        qrels_file = self._find_qrels(split, problems)
+        for path in self.folder.list_query_files():
+            for query in self._read_queries(path, problems):
+                builder.add_query(query)
+        qrels_file = self.folder.find_qrels(split, problems)
         if qrels_file is None:
-            return
-        for judgement in read_judgements(qrels_file, False, problems):
+            return passages
+        for judgement in read_beir_judgements(qrels_file, problems):
             query_id = self.prefix + judgement.query_id
             passage_id = self.prefix + judgement.passage_id
             builder.add_judgements([replace(judgement, query_id=query_id, passage_id=passage_id)])
-
-    def _find_qrels(self, split: str, problems: Problems) -> Path | None:
-        """Returns the file of a split; None after adding a problem if there are only others."""
-        split_file = self.folder / "qrels" / f"{split}.tsv"
-        if not split_file.parent.is_dir():
-            if split != "test":
-                problems.add(
-                    f"split={split} must be in {split_file}, and there is no folder qrels: without "
-                    "one there is a single split, qrels.tsv; leave split out"
-                )
-            return self.folder / "qrels.tsv"
-        if not split_file.exists():
-            splits = sorted(path.stem for path in split_file.parent.glob("*.tsv"))
-            problems.add(
-                f"{split_file} is missing: split={split} must be one of those there: "
-                f"{', '.join(splits) or 'none'}"
-            )
-            return None
-        return split_file
+        return passages
 
     def _read_passages(self, path: Path, problems: Problems) -> Iterator[PassageRow]:
         languages = _LanguageReader(path, self.language, problems)
-        for line, row in read_objects(path, problems):
-            where = f"{path}, line {line}"
-            name = get_text_field(row, "_id", where, problems)
-            text = get_text_field(row, "text", where, problems, blank=True)
-            headline = get_text_field(row, "title", where, problems, default="", blank=True)
-            language = languages.read(row, line, where)
-            if None in (name, text, headline, language):
-                continue
+        for passage in read_beir_texts(path, problems):
+            text = passage.text
             if self.title:
-                text = f"{headline} {text}".strip()
-            yield language, self.prefix + name, text, line
+                text = f"{passage.title} {text}".strip()
+            yield languages.read(passage), self.prefix + passage.id, text, passage.line
         languages.report_mixture()
 
     def _read_queries(self, path: Path, problems: Problems) -> Iterator[Query]:
         languages = _LanguageReader(path, self.language, problems)
-        for line, row in read_objects(path, problems):
-            where = f"{path}, line {line}"
-            name = get_text_field(row, "_id", where, problems)
-            text = get_text_field(row, "text", where, problems)
-            language = languages.read(row, line, where)
-            question_id = f"{language}:{name}"
-            if "question_id" in row:
-                question_id = get_text_field(row, "question_id", where, problems)
-            if None not in (name, text, language, question_id):
-                yield Query(language, self.prefix + name, text, question_id, where)
+        for query in read_beir_texts(path, problems):
+            language = languages.read(query)
+            question_id = query.question_id or f"{language}:{query.id}"
+            yield Query(language, self.prefix + query.id, query.text, question_id, query.place)
         languages.report_mixture()
 
 
@@ -196,14 +189,14 @@ class _LanguageReader:
         self.first_line_with: int | None = None
         self.first_line_without: int | None = None
 
-    def read(self, row: dict, line: int, where: str) -> str | None:
-        """Returns the language of a line; None after adding a problem."""
-        if "language" in row:
+    def read(self, text: BeirText) -> str:
+        """Returns the language of a line."""
+        if text.language is not None:
             if self.first_line_with is None:
-                self.first_line_with = line
-            return get_text_field(row, "language", where, self.problems)
+                self.first_line_with = text.line
+            return text.language
         if self.first_line_without is None:
-            self.first_line_without = line
+            self.first_line_without = text.line
         return self.default
 
     def report_mixture(self) -> None:
@@ -213,3 +206,46 @@ class _LanguageReader:
                 f"{self.path}: line {self.first_line_with} has a language, line "
                 f"{self.first_line_without} has none; give every line one, or none"
             )
+
+
+def _report_wrong_scripts(
+    folder: BeirFolder, passages: ConvertedPassages, problems: Problems
+) -> None:
+    """Adds a problem for every language whose first passages are in the script of another."""
+    for language, pool in passages.languages.items():
+        problem = explain_wrong_script(language, pool.texts[:TEXTS_LOOKED_AT])
+        if problem:
+            problems.add(f"{folder.root}: {problem}")
+
+
+def _require_different_passages(
+    passages: Mapping[str, ConvertedPassages | None], problems: Problems
+) -> None:
+    """Adds a problem if two folders hold the same passages, as if they were of two languages.
+
+    Every passage would be in the pool twice, and only one of both relevant.
+    """
+    folder_of_passage: dict[tuple[str, str], str] = {}
+    for code, converted in passages.items():
+        if converted is None:
+            continue
+        shared: dict[str, int] = {}
+        compared = 0
+        for pool in converted.languages.values():
+            ids = pool.ids[:COMPARED_PASSAGES]
+            texts = pool.texts[:COMPARED_PASSAGES]
+            for passage_id, text in zip(ids, texts, strict=True):
+                key = (passage_id.removeprefix(f"{code}:"), text)
+                compared += 1
+                other = folder_of_passage.setdefault(key, code)
+                if other != code:
+                    shared[other] = shared.get(other, 0) + 1
+        for other, count in shared.items():
+            if count > 1 and 2 * count > compared:
+                problems.add(
+                    f"the folders {other} and {code} hold the same passages ({count:,} of the "
+                    f"first {compared:,} have the same id and text), and each would count as the "
+                    "corpus of its own language. For queries in several languages over one corpus "
+                    "put one corpus.jsonl, queries.jsonl and qrels into the folder itself, with "
+                    'the language of every line, as in "language": "en"'
+                )

@@ -2,43 +2,32 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from hybrid_ir.evaluation.benchmarks.choices import record_choices
-from hybrid_ir.evaluation.selection import choose_questions
+from hybrid_ir.evaluation.benchmarks.queries import (
+    Query,
+    choose_queries,
+    find_relevant_passages,
+    has_topic,
+    list_missing_grades,
+)
+from hybrid_ir.evaluation.benchmarks.relevance import (
+    GradesByTopic,
+    JudgedRelevance,
+    JudgementRules,
+    grade_judgements,
+)
 from hybrid_ir.files.arrow_texts import ConvertedPassages, StoredPassages, concatenate_passages
-from hybrid_ir.files.json_lines import Judgement
+from hybrid_ir.files.judgements import Judgement
+from hybrid_ir.files.languages import describe_spellings
 from hybrid_ir.files.problems import Problems
+from hybrid_ir.files.texts import is_blank
 from hybrid_ir.types import Benchmark, Source, Text
 
-UnknownPassages = Literal["error", "drop"]
-GradesByTopic = dict[str, dict[int, float]]  # topic -> row of a relevant passage -> its grade
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Query:
-    """A text to search with.
-
-    Args:
-        language: the code of its language.
-        id: unique in the benchmark, over all languages.
-        text: what is asked.
-        question_id: shared with the translations of the query.
-        where: file and line, for error messages.
-        topics: the passages of these topics are relevant; of its own id if there are none.
-    """
-
-    language: str
-    id: str
-    text: str
-    question_id: str
-    where: str = ""
-    topics: tuple[str, ...] = ()
 
 
 class BenchmarkBuilder:
@@ -50,10 +39,18 @@ class BenchmarkBuilder:
     Args:
         source: describes the benchmark on every card.
         problems: receives everything that is wrong with the data, to be raised at once.
+        keeps_empty_passages: whether passages without a text were converted with the others, for
+            the card.
     """
 
-    def __init__(self, source: Source, problems: Problems | None = None):
+    def __init__(
+        self,
+        source: Source,
+        problems: Problems | None = None,
+        keeps_empty_passages: bool = False,
+    ):
         self.source = source
+        self.keeps_empty_passages = keeps_empty_passages
         self.problems = Problems(source.name) if problems is None else problems
         self._queries: dict[str, Query] = {}
         self._pools: dict[str, _PassageList | StoredPassages] = {}
@@ -92,7 +89,7 @@ class BenchmarkBuilder:
         pool.texts.append(text)
 
     def add_stored_passages(self, passages: ConvertedPassages | None) -> None:
-        """Adds passages on disk, in languages that have none yet.
+        """Adds passages on disk, behind those that there are already on disk in their languages.
 
         None stands for a conversion that failed, whose reasons are among the problems.
         """
@@ -100,10 +97,15 @@ class BenchmarkBuilder:
             self._conversion_failed = True
             return
         for language, pool in passages.languages.items():
-            if language in self._pools:
+            first_pool = self._pools.get(language)
+            if isinstance(first_pool, StoredPassages):
+                pool = concatenate_passages([first_pool, pool])
+            elif first_pool is not None:
                 self.problems.add(f"the passages of language {language} come from two places")
             self._pools[language] = pool
         self._empty_passages += passages.empty
+        changed_ids, first_place = passages.changed_ids
+        self.problems.note_changed_id(first_place, changed_ids)
 
     def add_judgements(self, judgements: Iterable[Judgement]) -> None:
         """Adds lines of qrels; a passage is relevant to a query if its score is above 0."""
@@ -136,16 +138,17 @@ class BenchmarkBuilder:
         self,
         languages: Sequence[str],
         max_queries: int | None = None,
-        unknown_passages: UnknownPassages = "error",
+        rules: JudgementRules | None = None,
         languages_may_be_empty: bool = False,
     ) -> Benchmark:
         """Joins queries and passages language by language, each in the order of its addition.
 
+        Of a benchmark with judgements only the queries that they name are measured.
+
         Args:
             languages: those of the Benchmark; what was added in other languages is left out.
             max_queries: questions to keep of each language, see `choose_questions`.
-            unknown_passages: `drop` leaves out, and counts, judgements of passages that were not
-                added; for `error` they are problems.
+            rules: what the judgements mean.
             languages_may_be_empty: whether a language may lack queries or passages.
 
         Raises:
@@ -153,21 +156,33 @@ class BenchmarkBuilder:
                 or that contradict each other, a language without queries or without passages, and
                 no relevant passage for any query.
         """
+        rules = JudgementRules() if rules is None else rules
         self.require_converted_passages()
         if not languages_may_be_empty:
             self._report_empty_languages(languages)
         if not self._queries:
             self.problems.raise_if_any()  # every judgement would be one without its query
         first_rows = self._number_first_rows(languages)
-        grades_by_topic = self._grade_shared_topics(first_rows)
-        dropped = self._grade_judgements(first_rows, grades_by_topic, unknown_passages)
-        self._require_relevance(languages, grades_by_topic)
+        relevance = self._grade_judgements(first_rows, rules)
+        for topic, grades in self._grade_shared_topics(first_rows).items():
+            relevance.grades.setdefault(topic, {}).update(grades)
+        self._require_relevance(languages, relevance)
+        judged = self._list_judged_queries(languages, relevance)
+        self._require_texts(judged)
         self.problems.raise_if_any()
 
-        queries = self._select_queries(languages, max_queries)
-        relevant, grades = _find_relevant_passages(queries, grades_by_topic)
+        queries = choose_queries(judged, languages, max_queries)
+        relevant, grades = find_relevant_passages(queries, relevance)
         language_numbers = {language: number for number, language in enumerate(languages)}
         passage_ids, texts, passage_languages = self._join_pools(languages)
+        notes = self._describe_exclusions(languages, relevance, judged, rules)
+        own_passages = None
+        if self._judgements:
+            own_passages = self._find_own_passages(queries, relevant, first_rows, rules, notes)
+        self._warn(languages, notes)
+        source = record_choices(self.source, **notes)
+        if grades is not None:
+            source = record_choices(source, relevance="graded")
         return Benchmark(
             languages=tuple(languages),
             queries=[query.text for query in queries],
@@ -179,8 +194,12 @@ class BenchmarkBuilder:
             passage_languages=passage_languages,
             passage_ids=passage_ids,
             relevant=relevant,
-            source=self._describe_source(dropped, is_graded=grades is not None),
+            source=source,
             grades=grades,
+            missing_grades=list_missing_grades(queries, relevance),
+            count_missing=rules.unknown_passages == "keep",
+            own_passages=own_passages,
+            relevance_threshold=rules.threshold,
         )
 
     def _report_empty_languages(self, languages: Sequence[str]) -> None:
@@ -213,81 +232,97 @@ class BenchmarkBuilder:
         return grades_by_topic
 
     def _grade_judgements(
-        self,
-        first_rows: Mapping[str, int],
-        grades_by_topic: GradesByTopic,
-        unknown_passages: UnknownPassages,
-    ) -> int:
-        """Adds the relevant passages of all judgements; returns how many judgements were dropped.
-
-        A judgement is dropped if its passage was not added in any language.
-        """
-        rows = self._find_rows_of_judgements(first_rows)
-        first_judgements: dict[tuple[str, str], Judgement] = {}
-        dropped = 0
-        for judgement in self._judgements:
-            pair = (judgement.query_id, judgement.passage_id)
-            self._report_contradiction(judgement, first_judgements.setdefault(pair, judgement))
-            if judgement.query_id not in self._queries:
-                self.problems.add(f"{judgement.place}: there is no query {judgement.query_id!r}")
-            elif judgement.passage_id not in rows:
-                dropped += 1
-                if unknown_passages == "error":
-                    self._report_unknown_passage(judgement)
-            elif judgement.score > 0 and rows[judgement.passage_id] is not None:
-                grades = grades_by_topic.setdefault(judgement.query_id, {})
-                grades[rows[judgement.passage_id]] = judgement.score
-        return dropped
-
-    def _find_rows_of_judgements(self, first_rows: Mapping[str, int]) -> dict[str, int | None]:
-        """Returns the row of each passage of a judgement; None in a language that is left out."""
-        passage_ids = {judgement.passage_id for judgement in self._judgements}
-        rows: dict[str, int | None] = {}
-        for language, pool in self._pools.items():
-            first_row = first_rows.get(language)
-            for passage_id, row in pool.find_rows(passage_ids).items():
-                rows[passage_id] = None if first_row is None else first_row + row
-        return rows
-
-    def _report_contradiction(self, judgement: Judgement, first: Judgement) -> None:
-        if judgement.score != first.score and max(judgement.score, first.score) > 0:
-            self.problems.add(
-                f"{judgement.place}: passage {judgement.passage_id!r} is judged otherwise in "
-                f"{first.place}"
-            )
-
-    def _report_unknown_passage(self, judgement: Judgement) -> None:
+        self, first_rows: Mapping[str, int], rules: JudgementRules
+    ) -> JudgedRelevance:
         hint = ""
         if self._empty_passages:
             hint = f" ({self._empty_passages} without text were left out)"
-        self.problems.add(
-            f"{judgement.place}: there is no passage {judgement.passage_id!r}{hint}; "
-            "unknown_passages=drop leaves such judgements out"
+
+        def find_rows(passage_ids: Collection[str]) -> dict[str, int | None]:
+            rows: dict[str, int | None] = {}
+            for language, pool in self._pools.items():
+                first_row = first_rows.get(language)
+                for passage_id, row in pool.find_rows(passage_ids).items():
+                    rows[passage_id] = None if first_row is None else first_row + row
+            return rows
+
+        return grade_judgements(
+            self._judgements, self._queries, find_rows, rules, self.problems, hint
         )
 
-    def _require_relevance(self, languages: Sequence[str], grades_by_topic: GradesByTopic) -> None:
+    def _require_relevance(self, languages: Sequence[str], relevance: JudgedRelevance) -> None:
         """Adds a problem if nothing is relevant, unless there is another problem or no query."""
         if self.problems.number or not self._queries:
             return
         for query in self._queries.values():
-            if query.language in languages and _has_topic(query, grades_by_topic):
+            if query.language in languages and has_topic(query, relevance.grades):
                 return
         self.problems.add(
             "no query has a relevant passage: are these the judgements (qrels) of this data, with "
             "scores above 0?"
         )
 
-    def _select_queries(self, languages: Sequence[str], max_queries: int | None) -> list[Query]:
-        """Returns the queries that are kept, language by language."""
-        by_language: dict[str, list[Query]] = {language: [] for language in languages}
+    def _list_judged_queries(
+        self, languages: Sequence[str], relevance: JudgedRelevance
+    ) -> list[Query]:
+        """Returns the queries of the chosen languages, without those that no judgement names.
+
+        Where nothing is judged one by one, passages are relevant by their topics, to all queries.
+        """
+        queries = []
         for query in self._queries.values():
-            if query.language in by_language:
-                by_language[query.language].append(query)
-        selected = []
-        for queries in by_language.values():
-            kept = choose_questions((query.question_id for query in queries), max_queries)
-            selected += [query for query in queries if query.question_id in kept]
-        return selected
+            is_judged = not self._judgements or query.id in relevance.query_ids
+            is_measured = is_judged or has_topic(query, relevance.grades)
+            if query.language in languages and is_measured:
+                queries.append(query)
+        return queries
+
+    def _require_texts(self, queries: Iterable[Query]) -> None:
+        """Adds a problem for every query that has no text."""
+        for query in queries:
+            if is_blank(query.text):
+                self.problems.add(f"{query.where}: the query {query.id!r} has no text to ask with")
+
+    def _find_own_passages(
+        self,
+        queries: Sequence[Query],
+        relevant: Sequence[np.ndarray],
+        first_rows: Mapping[str, int],
+        rules: JudgementRules,
+        notes: dict[str, str],
+    ) -> np.ndarray | None:
+        """Finds passages that are the query itself, by their ids, and notes how many there are.
+
+        A passage that is judged relevant to the query of its id is an answer, not the query.
+
+        Returns:
+            The row of the passage that is left out of the rankings of each query, -1 for none;
+            None if there is none at all.
+        """
+        query_ids = [query.id for query in queries]
+        rows: dict[str, int] = {}
+        for language, first_row in first_rows.items():
+            for passage_id, row in self._pools[language].find_rows(query_ids).items():
+                rows[passage_id] = first_row + row
+        own_rows_Q = np.full(len(queries), -1, np.int64)
+        answers = 0
+        for number, query_id in enumerate(query_ids):
+            row = rows.get(query_id, -1)
+            if row in relevant[number]:
+                answers += 1
+            else:
+                own_rows_Q[number] = row
+        own_passages = int((own_rows_Q >= 0).sum())
+        if not own_passages:
+            return None
+        counts = f"{own_passages:,} queries have the id of a passage"
+        if answers:
+            counts += f" ({answers:,} more are judged relevant to it and count)"
+        if rules.ignore_identical_ids:
+            notes["ignore_identical_ids"] = f"true, {counts}, which is not in their rankings"
+            return own_rows_Q
+        notes["ignore_identical_ids"] = f"false, {counts}, which stays in their rankings"
+        return None
 
     def _join_pools(
         self, languages: Sequence[str]
@@ -307,17 +342,39 @@ class BenchmarkBuilder:
             texts += pool.texts
         return ids, texts, np.repeat(np.arange(len(languages)), sizes)
 
-    def _describe_source(self, dropped: int, is_graded: bool) -> Source:
-        """Returns the source with what was left out, of which a warning is logged as well."""
-        exclusions = {}
-        if dropped:
-            exclusions["unknown_passages"] = f"dropped, {dropped:,} judgements"
+    def _describe_exclusions(
+        self,
+        languages: Sequence[str],
+        relevance: JudgedRelevance,
+        judged: Sequence[Query],
+        rules: JudgementRules,
+    ) -> dict[str, str]:
+        """Describes what was left out or counts in another way, for the card and a warning."""
+        notes = {}
+        if relevance.unknown:
+            effect = "counted as never found" if rules.unknown_passages == "keep" else "dropped"
+            notes["unknown_passages"] = f"{effect}, {relevance.unknown:,} judgements"
         if self._empty_passages:
-            exclusions["empty_passages"] = f"left out, {self._empty_passages:,} passages"
-        for key, exclusion in exclusions.items():
-            log.warning("%s: %s %s", self.source.name, key, exclusion)
-        source = record_choices(self.source, **exclusions)
-        return record_choices(source, relevance="graded") if is_graded else source
+            effect = "kept" if self.keeps_empty_passages else "left out"
+            notes["empty_passages"] = f"{effect}, {self._empty_passages:,} passages"
+        queries = [query for query in self._queries.values() if query.language in languages]
+        if len(judged) < len(queries):
+            notes["unjudged_queries"] = (
+                f"left out, {len(queries) - len(judged):,} of {len(queries):,} queries"
+            )
+        changed_ids = self.problems.describe_changed_ids()
+        if changed_ids:
+            notes["ids"] = changed_ids
+        if rules.threshold:
+            notes["relevance_threshold"] = f"{rules.threshold:g}"
+        return notes
+
+    def _warn(self, languages: Sequence[str], notes: Mapping[str, str]) -> None:
+        for key, note in notes.items():
+            if key != "relevance_threshold":
+                log.warning("%s: %s %s", self.source.name, key, note)
+        for warning in describe_spellings(languages):
+            log.warning("%s: %s", self.source.name, warning)
 
 
 class _PassageList:
@@ -334,43 +391,3 @@ class _PassageList:
         """Returns the row of each of the ids that is there."""
         wanted = set(ids)
         return {passage_id: row for row, passage_id in enumerate(self.ids) if passage_id in wanted}
-
-
-def _list_topics(query: Query) -> tuple[str, ...]:
-    return query.topics or (query.id,)
-
-
-def _has_topic(query: Query, grades_by_topic: GradesByTopic) -> bool:
-    return any(topic in grades_by_topic for topic in _list_topics(query))
-
-
-def _find_relevant_passages(
-    queries: Sequence[Query], grades_by_topic: GradesByTopic
-) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
-    """Returns rows and grades of the relevant passages of each query.
-
-    Queries of the same topics share their arrays. The grades are None if all of them are equal.
-    """
-    joined: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {}
-    distinct_grades: set[float] = set()
-    for query in queries:
-        topics = _list_topics(query)
-        if topics not in joined:
-            rows, grades = _join_topics(topics, grades_by_topic)
-            joined[topics] = (rows, grades)
-            distinct_grades.update(grades.tolist())
-    relevant = [joined[_list_topics(query)][0] for query in queries]
-    if len(distinct_grades) < 2:
-        return relevant, None
-    return relevant, [joined[_list_topics(query)][1] for query in queries]
-
-
-def _join_topics(
-    topics: Sequence[str], grades_by_topic: GradesByTopic
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the rows of the passages of all topics, sorted, and their grades."""
-    grades: dict[int, float] = {}
-    for topic in topics:
-        grades.update(grades_by_topic.get(topic, {}))
-    rows = sorted(grades)
-    return np.array(rows, dtype=np.int64), np.array([grades[row] for row in rows])

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from hybrid_ir.files.languages import match_languages
 from hybrid_ir.types import Source, parse_languages
 
 
@@ -38,7 +39,7 @@ def choose_languages(
 
     Args:
         name: of the benchmark, for the error message.
-        languages: codes to choose; None for all that are known.
+        languages: codes to choose, in any spelling; None for all that are known.
         known: the languages that the benchmark has.
         max_queries: queries to keep of each language; None for all.
         other_errors: messages about other choices, which are raised together.
@@ -48,13 +49,14 @@ def choose_languages(
             other errors.
     """
     known = sorted(known)
-    chosen = known if languages is None else sorted(set(parse_languages(languages)))
+    codes = known if languages is None else parse_languages(languages)
+    chosen, unknown = match_languages(codes, known)
     errors = list(other_errors)
-    if not chosen or set(chosen) - set(known):
-        errors.append(f"languages={chosen} must be at least one and only some of {known}")
+    if unknown or not chosen:
+        errors.append(f"languages={sorted(codes)} must be at least one and only some of {known}")
     errors += check_max_queries(max_queries)
     raise_errors(name, errors)
-    return tuple(chosen)
+    return tuple(sorted(chosen))
 
 
 def record_choices(source: Source, **choices: Any) -> Source:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from hybrid_ir.evaluation.benchmarks.builder import BenchmarkBuilder, Query, UnknownPassages
+from hybrid_ir.evaluation.benchmarks.builder import BenchmarkBuilder, Query
 from hybrid_ir.evaluation.benchmarks.choices import check_option, choose_languages, record_choices
 from hybrid_ir.evaluation.benchmarks.miracl_parquet import (
     list_parquet_files,
@@ -14,14 +14,11 @@ from hybrid_ir.evaluation.benchmarks.miracl_parquet import (
     read_qrels,
     read_queries,
 )
+from hybrid_ir.evaluation.benchmarks.relevance import JudgementRules, UnknownPassages
 from hybrid_ir.files.arrow_texts import PassageRow, load_or_convert_passages
 from hybrid_ir.files.fetching import RemoteFile, describe_hub_file
-from hybrid_ir.files.json_lines import (
-    get_text_field,
-    read_columns,
-    read_judgements,
-    read_objects,
-)
+from hybrid_ir.files.json_lines import get_text_field, read_objects
+from hybrid_ir.files.judgements import read_judgements, read_topics
 from hybrid_ir.files.miracl import (
     MIRACL_CORPUS,
     MIRACL_SHARDS,
@@ -139,7 +136,8 @@ def load(
         max_queries: questions to keep of each language.
     """
     errors = _check_pool_and_split(pool, split)
-    errors += check_option("unknown_passages", unknown_passages, ("error", "drop"))
+    rules = JudgementRules(unknown_passages)
+    errors += rules.list_errors()
     chosen = choose_languages("miracl", languages, MIRACL_SHARDS, max_queries, errors)
     name = "miracl" if pool == "full" else "miracl_hard_negatives"
     source = record_choices(
@@ -157,7 +155,7 @@ def load(
         add_language(builder, Path(folder), language, split, title, Path(cache))
     if require_counts and split == "dev":
         builder.compare_with_release({language: RELEASED[pool][language] for language in chosen})
-    return builder.build(chosen, max_queries, unknown_passages)
+    return builder.build(chosen, max_queries, rules)
 
 
 def _check_pool_and_split(pool: str, split: str) -> list[str]:
@@ -179,11 +177,11 @@ def _add_full_pool(
     )
     builder.add_stored_passages(passages)
     topics_file, qrels_file = list_topic_files(language, split)
-    for where, (name, text) in read_columns(folder / topics_file, 2, problems):
+    for where, name, text in read_topics(folder / topics_file, problems):
         query_id = f"{language}:{name}"
         builder.add_query(Query(language, query_id, text, query_id, where))
     judgements = []
-    for judgement in read_judgements(folder / qrels_file, True, problems):
+    for judgement in read_judgements(folder / qrels_file, problems):
         query_id = f"{language}:{judgement.query_id}"
         passage_id = f"{language}:{judgement.passage_id}"
         judgements.append(replace(judgement, query_id=query_id, passage_id=passage_id))

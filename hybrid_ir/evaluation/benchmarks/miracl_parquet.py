@@ -2,17 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from hybrid_ir.evaluation.benchmarks.builder import Query
 from hybrid_ir.files.arrow_texts import PassageRow
-from hybrid_ir.files.json_lines import Judgement, get_text_field
+from hybrid_ir.files.json_lines import get_text_field
+from hybrid_ir.files.judgements import Judgement
+from hybrid_ir.files.parquet_rows import read_parquet_rows
 from hybrid_ir.files.problems import Problems
-
-ROWS_AT_ONCE = 8192
 
 
 def list_parquet_files(language: str, split: str) -> list[str]:
@@ -25,7 +21,8 @@ def read_passages(
     path: Path, problems: Problems, language: str, title: bool
 ) -> Iterator[PassageRow]:
     """Yields the passages of a corpus; a title is put in front of the text if asked for."""
-    for where, number, row in _read_rows(path, ("_id", "text"), problems):
+    for number, row in read_parquet_rows(path, problems, ("_id", "text")):
+        where = f"{path}, row {number}"
         name = get_text_field(row, "_id", where, problems)
         text = get_text_field(row, "text", where, problems, blank=True)
         headline = ""
@@ -37,7 +34,8 @@ def read_passages(
 
 def read_queries(path: Path, language: str, problems: Problems) -> Iterator[Query]:
     """Yields the queries of a language, whose ids get the language in front."""
-    for where, _, row in _read_rows(path, ("_id", "text"), problems):
+    for number, row in read_parquet_rows(path, problems, ("_id", "text")):
+        where = f"{path}, row {number}"
         name = get_text_field(row, "_id", where, problems)
         text = get_text_field(row, "text", where, problems)
         if name is not None and text is not None:
@@ -47,7 +45,8 @@ def read_queries(path: Path, language: str, problems: Problems) -> Iterator[Quer
 
 def read_qrels(path: Path, language: str, problems: Problems) -> Iterator[Judgement]:
     """Yields the judgements of a language, whose ids get the language in front."""
-    for where, _, row in _read_rows(path, ("query-id", "corpus-id", "score"), problems):
+    for number, row in read_parquet_rows(path, problems, ("query-id", "corpus-id", "score")):
+        where = f"{path}, row {number}"
         query = get_text_field(row, "query-id", where, problems)
         passage = get_text_field(row, "corpus-id", where, problems)
         score = row["score"]
@@ -55,28 +54,3 @@ def read_qrels(path: Path, language: str, problems: Problems) -> Iterator[Judgem
             problems.add(f"{where}: the score {score!r} is not a number")
         elif query is not None and passage is not None:
             yield Judgement(f"{language}:{query}", f"{language}:{passage}", score, where)
-
-
-def _read_rows(
-    path: Path, columns: tuple[str, ...], problems: Problems
-) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Yields place, number (from 1) and columns of every row of a file that has these columns."""
-    number = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            missing = [name for name in columns if name not in names]
-            if missing:
-                problems.add(f"{path} lacks the columns {missing}, it has {names}")
-                return
-            for batch in file.iter_batches(ROWS_AT_ONCE):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{path}, row {number}", number, row
-    except FileNotFoundError:
-        problems.add(f"{path} is missing")
-    except (pa.ArrowInvalid, OSError) as error:  # a broken page is an OSError
-        reason = str(error).splitlines()[0]
-        problems.add(
-            f"{path}, after row {number}: not parquet, or broken ({reason}); fetch it again"
-        )

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from hybrid_ir.evaluation.benchmarks.builder import BenchmarkBuilder, Query, UnknownPassages
+from hybrid_ir.evaluation.benchmarks.builder import BenchmarkBuilder, Query
 from hybrid_ir.evaluation.benchmarks.choices import check_option, choose_languages, record_choices
+from hybrid_ir.evaluation.benchmarks.relevance import JudgementRules, UnknownPassages
 from hybrid_ir.files.arrow_texts import PassageRow, load_or_convert_passages
 from hybrid_ir.files.fetching import RemoteFile, describe_hub_file
-from hybrid_ir.files.json_lines import Judgement, get_text_field, read_objects
+from hybrid_ir.files.json_lines import get_text_field, read_objects
+from hybrid_ir.files.judgements import Judgement
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.types import Benchmark, Source
 
@@ -80,13 +82,14 @@ def load(
         cache: where the converted documents go.
         split: `dev` or `test`.
         require_counts: whether to refuse data of another size than the released.
-        unknown_passages: `drop` leaves out, and counts, relevant documents that are not in the
-            corpus.
+        unknown_passages: what becomes of relevant documents that are not in the corpus, see
+            `JudgementRules`.
         languages: codes to choose; None for all.
         max_queries: questions to keep of each language.
     """
     errors = check_option("split", split, SPLITS)
-    errors += check_option("unknown_passages", unknown_passages, ("error", "drop"))
+    rules = JudgementRules(unknown_passages)
+    errors += rules.list_errors()
     chosen = choose_languages("mldr", languages, DOCUMENTS, max_queries, errors)
     source = record_choices(
         SOURCE, split=split, require_counts=require_counts, max_queries=max_queries
@@ -108,7 +111,7 @@ def load(
         builder.compare_with_release(
             {language: get_released_counts(language, split) for language in chosen}
         )
-    return builder.build(chosen, max_queries, unknown_passages)
+    return builder.build(chosen, max_queries, rules)
 
 
 def _name_folder(language: str) -> str:

@@ -1,0 +1,135 @@
+"""Reads judgements (qrels) and topics, in the forms of BEIR and of TREC."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hybrid_ir.files.columns import Layout, read_table
+from hybrid_ir.files.problems import Problems
+from hybrid_ir.files.texts import normalize_id
+
+QUERY_NAMES = ("query-id", "qid", "topic-id", "question-id", "query", "topic")
+PASSAGE_NAMES = (
+    "corpus-id",
+    "doc-id",
+    "docno",
+    "document-id",
+    "passage-id",
+    "pid",
+    "did",
+    "doc",
+    "document",
+    "passage",
+)
+SCORE_NAMES = ("score", "relevance", "rel", "label", "grade", "judgement", "judgment", "qrel")
+QRELS = Layout(
+    what="judgements",
+    names={
+        "query": QUERY_NAMES,
+        "passage": PASSAGE_NAMES,
+        "score": SCORE_NAMES,
+        "iteration": ("iteration", "iter", "Q0", "unused"),
+    },
+    orders={3: ("query", "passage", "score"), 4: ("query", "iteration", "passage", "score")},
+    separators=("\t", None, ",", ";"),
+    number_column="score",
+    optional=("iteration",),
+)
+TOPICS = Layout(
+    what="topics",
+    names={
+        "id": ("_id", "id", *QUERY_NAMES[:-2]),
+        "text": ("text", "query", "question", "title", "topic"),
+    },
+    orders={2: ("id", "text")},
+)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One line of qrels. The passage is relevant if the score is above 0."""
+
+    query_id: str
+    passage_id: str
+    score: float
+    place: str  # file and line, for error messages
+
+    @property
+    def line(self) -> int:
+        """Returns the number of the line, which its place ends with."""
+        return int(self.place.rpartition(" ")[2])
+
+
+def describe_contradiction(judgement: Judgement, first: Judgement) -> str | None:
+    """Says that a pair is judged in two ways; None if both ways mean the same.
+
+    Args:
+        judgement: of a pair of query and passage.
+        first: an earlier judgement of the same pair.
+    """
+    if judgement.score == first.score or max(judgement.score, first.score) <= 0:
+        return None
+    return (
+        f"{judgement.place}: passage {judgement.passage_id!r:.60} is judged otherwise in "
+        f"{first.place}"
+    )
+
+
+def describe_swapped_columns(place: str) -> str:
+    """Says that queries and passages stand in each other's column, for all judgements of a file."""
+    return (
+        f"{place} and others name a passage as the query and a query as the passage: put a line "
+        "that names the columns in their order on top, such as corpus-id, query-id, score, or "
+        "correct the one that is there"
+    )
+
+
+def read_judgements(path: Path, problems: Problems) -> Iterator[Judgement]:
+    """Reads qrels.
+
+    A line has the three columns of BEIR (query, passage, score) or the four of TREC (query,
+    unused, passage, score), between tabs, blanks or commas. Where the first line names the
+    columns, they may stand in any order.
+
+    Args:
+        path: the file.
+        problems: gets what is wrong with lines; they are left out.
+    """
+    for place, cells in read_table(path, QRELS, problems):
+        score = _parse_score(cells["score"])
+        if score is None:
+            problems.add(f"{place}: the score {cells['score']!r:.40} is not a number")
+            continue
+        query_id = _unquote(cells["query"])
+        passage_id = _unquote(cells["passage"])
+        yield Judgement(normalize_id(query_id), normalize_id(passage_id), score, place)
+
+
+def _parse_score(text: str) -> float | None:
+    try:
+        score = float(_unquote(text))
+    except ValueError:
+        return None
+    return score if math.isfinite(score) else None
+
+
+def _unquote(cell: str) -> str:
+    """Returns a cell without quotation marks around it, with which some programs write ids."""
+    if len(cell) > 2 and cell[0] == cell[-1] == '"':
+        return cell[1:-1].replace('""', '"')
+    return cell
+
+
+def read_topics(path: Path, problems: Problems) -> Iterator[tuple[str, str, str]]:
+    """Reads the queries of a file with an id and a text, between a tab, on each line.
+
+    Args:
+        path: the file. Its first line may name the columns.
+        problems: gets what is wrong with lines; they are left out.
+
+    Yields:
+        The place of each query, as file and line number, its id and its text.
+    """
+    for place, cells in read_table(path, TOPICS, problems):
+        yield place, normalize_id(cells["id"]), cells["text"]
