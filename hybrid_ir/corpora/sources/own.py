@@ -13,16 +13,14 @@ They raise ValueError with everything that is wrong with the data.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hybrid_ir.corpora.checking import MAX_CHARACTERS, RecordRules
-from hybrid_ir.corpora.importing import Importer, PartReader, import_records
-from hybrid_ir.corpora.stored import build_cached_corpus, load_corpus_folder, write_corpus
-from hybrid_ir.corpora.writing import CorpusWriter
+from hybrid_ir.corpora.own_data import OwnData, name_after
+from hybrid_ir.corpora.stored import load_corpus_folder
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.language_view import restrict_languages
 from hybrid_ir.files.beir import (
@@ -31,14 +29,12 @@ from hybrid_ir.files.beir import (
     list_beir_files,
     name_folders_by_language,
 )
-from hybrid_ir.files.checksums import list_file_states
 from hybrid_ir.files.fetching import describe_hub_file, fetch_files, list_hub_files
 from hybrid_ir.files.joining import join_languages, read_beir_pairs
 from hybrid_ir.files.languages import (
     canonicalize_language,
     explain_wrong_code,
     find_canonical_code,
-    match_languages,
 )
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import (
@@ -49,7 +45,6 @@ from hybrid_ir.files.records import (
     read_tsv_records,
 )
 from hybrid_ir.files.tables import parse_column_map, read_parquet_records
-from hybrid_ir.types import Source, parse_languages
 
 
 def from_jsonl(
@@ -73,8 +68,8 @@ def from_jsonl(
         cache, name, to, languages, twins, max_characters, errors: see the top of this file.
     """
     files = find_matching_files(path, FILE_ENDINGS["jsonl"])
-    data = _OwnData(
-        name=name or _name_after(path),
+    data = OwnData(
+        name=name or name_after(path),
         files=files,
         parts=[partial(read_json_line_records, file) for file in files],
         rules=RecordRules(max_characters, errors, bool(twins)),
@@ -105,8 +100,8 @@ def from_parquet(
     """
     files = find_matching_files(path, FILE_ENDINGS["parquet"])
     column_map = parse_column_map(columns)
-    data = _OwnData(
-        name=name or _name_after(path),
+    data = OwnData(
+        name=name or name_after(path),
         files=files,
         parts=[partial(read_parquet_records, file, column_map) for file in files],
         rules=RecordRules(max_characters, errors, bool(twins)),
@@ -146,8 +141,8 @@ def from_tsv(
             readers[language] = partial(read_tsv_records, file, language, problems)
         return join_languages(readers, problems, Path(cache))
 
-    data = _OwnData(
-        name=name or _name_after(path),
+    data = OwnData(
+        name=name or name_after(path),
         files=list(files.values()),
         parts=[read_all],
         rules=RecordRules(max_characters, errors, twins),
@@ -193,8 +188,8 @@ def from_beir(
             return read()
         return join_languages(readers, problems, Path(cache))
 
-    data = _OwnData(
-        name=name or _name_after(path),
+    data = OwnData(
+        name=name or name_after(path),
         files=files,
         parts=[read_all],
         rules=RecordRules(max_characters, errors, twins),
@@ -237,8 +232,8 @@ def from_hub(
     fetch_files(remote_files, place)
     column_map = parse_column_map(columns)
     local_files = [place / path for path in paths]
-    data = _OwnData(
-        name=name or _name_after(repository),
+    data = OwnData(
+        name=name or name_after(repository),
         files=local_files,
         parts=[partial(read_parquet_records, file, column_map) for file in local_files],
         rules=RecordRules(max_characters, errors, bool(twins)),
@@ -256,77 +251,6 @@ def from_folder(path: str, languages: str | Sequence[str] | None = None) -> Para
         languages: the languages to use, all by default.
     """
     return restrict_languages(load_corpus_folder(path), languages)
-
-
-@dataclass(frozen=True)
-class _OwnData:
-    """Files to import as a corpus.
-
-    Args:
-        name: the name of the corpus.
-        files: the files; another size or time of change makes another corpus.
-        parts: readers of the files.
-        rules: what a record may be.
-        languages: the languages to use, all by default.
-        choices: further choices that decide what the corpus is.
-    """
-
-    name: str
-    files: Sequence[Path]
-    parts: Sequence[PartReader]
-    rules: RecordRules
-    languages: str | Sequence[str] | None
-    choices: Mapping[str, Any] | None = None
-
-    def load(self, cache: str, to: str | None) -> ParallelCorpus:
-        """Loads the corpus from the folder `to` or else from the cache, where it is built once."""
-        self._check_language_codes()
-        key = {
-            "files": list_file_states(self.files),
-            "rules": vars(self.rules),
-            **(self.choices or {}),
-        }
-        if to:
-            corpus = write_corpus(to, self._import, {**key, "name": self.name})
-        else:
-            corpus = build_cached_corpus(cache, self.name, key, self._import)
-        return restrict_languages(corpus, self.languages)
-
-    def _check_language_codes(self) -> None:
-        problems = []
-        for language in parse_languages(self.languages) or ():
-            problem = explain_wrong_code(language)
-            if problem:
-                problems.append(problem)
-        if problems:
-            raise ValueError(f"corpus.languages: {'; '.join(problems)}")
-
-    def _import(self, writer: CorpusWriter) -> None:
-        import_records(
-            writer,
-            self.parts,
-            self.rules,
-            self._describe_source(),
-            f"the data of corpus '{self.name}'",
-            self._require_languages,
-        )
-
-    def _require_languages(self, importer: Importer) -> None:
-        _, unknown = match_languages(parse_languages(self.languages) or (), importer.languages)
-        if unknown:
-            raise ValueError(
-                f"languages={sorted(unknown)}: the data has {sorted(importer.languages)}"
-            )
-
-    def _describe_source(self) -> Source:
-        names = ", ".join(file.name for file in self.files[:5])
-        if len(self.files) > 5:
-            names += " ..."
-        return Source(self.name, f"imported from {names}", "yours", "yours")
-
-
-def _name_after(path: str) -> str:
-    return Path(path).name.partition(".")[0].replace("*", "") or "own"
 
 
 def _name_files_by_language(path: str) -> dict[str, Path]:

@@ -2,11 +2,12 @@
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from hybrid_ir.evaluation.benchmarks.choices import record_choices
+from hybrid_ir.evaluation.benchmarks.own_passages import find_own_passages
 from hybrid_ir.evaluation.benchmarks.queries import (
     Query,
     choose_queries,
@@ -163,7 +164,8 @@ class BenchmarkBuilder:
         if not self._queries:
             self.problems.raise_if_any()  # every judgement would be one without its query
         first_rows = self._number_first_rows(languages)
-        relevance = self._grade_judgements(first_rows, rules)
+        rows = self._find_judged_rows(first_rows)
+        relevance = self._grade_judgements(rows, rules)
         for topic, grades in self._grade_shared_topics(first_rows).items():
             relevance.grades.setdefault(topic, {}).update(grades)
         self._require_relevance(languages, relevance)
@@ -176,10 +178,11 @@ class BenchmarkBuilder:
         language_numbers = {language: number for number, language in enumerate(languages)}
         passage_ids, texts, passage_languages = self._join_pools(languages)
         notes = self._describe_exclusions(languages, relevance, judged, rules)
-        own_passages = None
-        if self._judgements:
-            own_passages = self._find_own_passages(queries, relevant, first_rows, rules, notes)
+        own_passages = find_own_passages(queries, relevant, rows, texts)
+        if own_passages.number:
+            notes["ignore_identical_ids"] = own_passages.describe(rules.ignore_identical_ids)
         self._warn(languages, notes)
+        leaves_out = rules.ignore_identical_ids and own_passages.number > 0
         source = record_choices(self.source, **notes)
         if grades is not None:
             source = record_choices(source, relevance="graded")
@@ -198,7 +201,7 @@ class BenchmarkBuilder:
             grades=grades,
             missing_grades=list_missing_grades(queries, relevance),
             count_missing=rules.unknown_passages == "keep",
-            own_passages=own_passages,
+            own_passages=own_passages.rows_Q if leaves_out else None,
             relevance_threshold=rules.threshold,
         )
 
@@ -231,24 +234,31 @@ class BenchmarkBuilder:
                 grades_by_topic[topic] = grades
         return grades_by_topic
 
+    def _find_judged_rows(self, first_rows: Mapping[str, int]) -> dict[str, int | None]:
+        """Returns the row of each passage whose id is in a judgement, as a passage or a query.
+
+        The row is None in a language that is left out.
+        """
+        judged_ids = set()
+        for judgement in self._judgements:
+            judged_ids.add(judgement.passage_id)
+            judged_ids.add(judgement.query_id)
+        rows: dict[str, int | None] = {}
+        if not judged_ids:
+            return rows
+        for language, pool in self._pools.items():
+            first_row = first_rows.get(language)
+            for passage_id, row in pool.find_rows(judged_ids).items():
+                rows[passage_id] = None if first_row is None else first_row + row
+        return rows
+
     def _grade_judgements(
-        self, first_rows: Mapping[str, int], rules: JudgementRules
+        self, rows: Mapping[str, int | None], rules: JudgementRules
     ) -> JudgedRelevance:
         hint = ""
-        if self._empty_passages:
+        if self._empty_passages and not self.keeps_empty_passages:
             hint = f" ({self._empty_passages} without text were left out)"
-
-        def find_rows(passage_ids: Collection[str]) -> dict[str, int | None]:
-            rows: dict[str, int | None] = {}
-            for language, pool in self._pools.items():
-                first_row = first_rows.get(language)
-                for passage_id, row in pool.find_rows(passage_ids).items():
-                    rows[passage_id] = None if first_row is None else first_row + row
-            return rows
-
-        return grade_judgements(
-            self._judgements, self._queries, find_rows, rules, self.problems, hint
-        )
+        return grade_judgements(self._judgements, self._queries, rows, rules, self.problems, hint)
 
     def _require_relevance(self, languages: Sequence[str], relevance: JudgedRelevance) -> None:
         """Adds a problem if nothing is relevant, unless there is another problem or no query."""
@@ -282,47 +292,6 @@ class BenchmarkBuilder:
         for query in queries:
             if is_blank(query.text):
                 self.problems.add(f"{query.where}: the query {query.id!r} has no text to ask with")
-
-    def _find_own_passages(
-        self,
-        queries: Sequence[Query],
-        relevant: Sequence[np.ndarray],
-        first_rows: Mapping[str, int],
-        rules: JudgementRules,
-        notes: dict[str, str],
-    ) -> np.ndarray | None:
-        """Finds passages that are the query itself, by their ids, and notes how many there are.
-
-        A passage that is judged relevant to the query of its id is an answer, not the query.
-
-        Returns:
-            The row of the passage that is left out of the rankings of each query, -1 for none;
-            None if there is none at all.
-        """
-        query_ids = [query.id for query in queries]
-        rows: dict[str, int] = {}
-        for language, first_row in first_rows.items():
-            for passage_id, row in self._pools[language].find_rows(query_ids).items():
-                rows[passage_id] = first_row + row
-        own_rows_Q = np.full(len(queries), -1, np.int64)
-        answers = 0
-        for number, query_id in enumerate(query_ids):
-            row = rows.get(query_id, -1)
-            if row in relevant[number]:
-                answers += 1
-            else:
-                own_rows_Q[number] = row
-        own_passages = int((own_rows_Q >= 0).sum())
-        if not own_passages:
-            return None
-        counts = f"{own_passages:,} queries have the id of a passage"
-        if answers:
-            counts += f" ({answers:,} more are judged relevant to it and count)"
-        if rules.ignore_identical_ids:
-            notes["ignore_identical_ids"] = f"true, {counts}, which is not in their rankings"
-            return own_rows_Q
-        notes["ignore_identical_ids"] = f"false, {counts}, which stays in their rankings"
-        return None
 
     def _join_pools(
         self, languages: Sequence[str]

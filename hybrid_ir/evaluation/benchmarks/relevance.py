@@ -1,7 +1,7 @@
 """What judgements (qrels) say: which passages are relevant to which queries, and how much."""
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -15,8 +15,6 @@ from hybrid_ir.files.problems import Problems
 
 UnknownPassages = Literal["error", "drop", "keep"]
 GradesByTopic = dict[str, dict[int, float]]  # topic -> row of a relevant passage -> its grade
-# Returns the row of each id that is one of a passage; None in a language that is left out.
-FindRows = Callable[[Collection[str]], Mapping[str, int | None]]
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class JudgedRelevance:
 def grade_judgements(
     judgements: Sequence[Judgement],
     query_ids: Collection[str],
-    find_rows: FindRows,
+    rows: Mapping[str, int | None],
     rules: JudgementRules,
     problems: Problems,
     hint: str = "",
@@ -75,14 +73,14 @@ def grade_judgements(
     Args:
         judgements: all of them, in any order; equal ones may come again.
         query_ids: of the queries that there are.
-        find_rows: finds the passages.
+        rows: the row of each id that a judgement names and a passage has; None in a language that
+            is left out.
         rules: what the judgements mean.
         problems: gets judgements of what is not there, and those that contradict each other.
         hint: why passages may not be there, for the message.
     """
     relevance = JudgedRelevance()
-    rows = find_rows({judgement.passage_id for judgement in judgements})
-    if _are_columns_swapped(judgements, query_ids, rows, find_rows):
+    if _are_columns_swapped(judgements, query_ids, rows):
         problems.add(describe_swapped_columns(judgements[0].place))
         return relevance
     first_judgements: dict[tuple[str, str], Judgement] = {}
@@ -114,19 +112,14 @@ def _are_columns_swapped(
     judgements: Sequence[Judgement],
     query_ids: Collection[str],
     rows: Mapping[str, int | None],
-    find_rows: FindRows,
 ) -> bool:
     """Returns whether most judgements only make sense with query and passage exchanged."""
-    suspects = []
+    swapped = 0
     for judgement in judgements:
-        is_known = judgement.query_id in query_ids or judgement.passage_id in rows
-        if not is_known and judgement.passage_id in query_ids:
-            suspects.append(judgement)
-    if 2 * len(suspects) <= len(judgements):
-        return False
-    passages = find_rows({judgement.query_id for judgement in suspects})
-    swapped = [judgement for judgement in suspects if judgement.query_id in passages]
-    return 2 * len(swapped) > len(judgements)
+        is_right = judgement.query_id in query_ids and judgement.passage_id in rows
+        is_swapped = judgement.query_id in rows and judgement.passage_id in query_ids
+        swapped += int(is_swapped and not is_right)
+    return 2 * swapped > len(judgements)
 
 
 def _describe_unknown_passage(judgement: Judgement, hint: str) -> str:
