@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from hybrid_ir.files.columns import Layout, read_table
 from hybrid_ir.files.json_lines import describe_missing_key, read_objects
+from hybrid_ir.files.known_formats import recognise_format
 from hybrid_ir.files.languages import group_spellings
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.texts import is_blank, normalize_id
@@ -197,8 +198,14 @@ def read_json_line_records(path: Path, problems: Problems) -> Iterator[Records]:
     place = f"{path}, line"
     rows: list[NumberedObject] = []
     others: list[tuple[int, str]] = []
+    is_first = True
     for number, row in read_objects(path, problems):
         errors = _find_record_errors(row)
+        format_name = recognise_format(row) if errors and is_first else None
+        is_first = False
+        if format_name:
+            problems.add(f"{place} {number}: {format_name}", file_unreadable=True)
+            return
         if not errors:
             rows.append((number, row))
             if normalize_id(str(row["id"])) != str(row["id"]):

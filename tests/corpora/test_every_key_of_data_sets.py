@@ -41,6 +41,8 @@ COLUMNS = "columns={query: {en: q}, passage: {en: p}}"
 # The choices with which each small copy loads.
 BASES: dict[str, list[str]] = {
     "corpus/beir": ["path=beir", "language=en"],
+    "corpus/flagembedding": ["path=lists.jsonl", "language=en"],
+    "corpus/tevatron": ["path=passages.jsonl", "language=en"],
     "corpus/cldr_facts": ["languages=[de,en]"],
     "corpus/entity_questions": ["passages=wiki.tsv", "require_counts=false"],
     "corpus/folder": ["path=folder"],
@@ -92,7 +94,7 @@ for name in (*SETS, "entity_questions"):
     ROWS[owner, "languages"] = Loaded("languages=[xx]", "languages=['xx']")
     if name != "mfaq":
         ROWS[owner, "require_counts"] = Loaded("require_counts=true", "require_counts=false takes")
-for name in ("jsonl", "parquet", "tsv", "beir", "hub"):
+for name in ("jsonl", "parquet", "tsv", "beir", "hub", "flagembedding", "tevatron"):
     owner = f"corpus/{name}"
     ROWS[owner, "cache"] = Loaded("cache=cache2", look=look_at_cache)
     ROWS[owner, "name"] = Loaded("name=other", look=look_at_name)
@@ -103,6 +105,10 @@ for name in ("jsonl", "parquet", "tsv", "beir", "hub"):
     ROWS[owner, "twins"] = Loaded("twins=true", "language")
     ROWS[owner, "path"] = Loaded("path=nowhere", "nowhere")
 del ROWS["corpus/hub", "path"]
+for name in ("flagembedding", "tevatron"):
+    del ROWS[f"corpus/{name}", "twins"]
+    ROWS[f"corpus/{name}", "language"] = Loaded("language=fr", look=look_at_languages)
+    ROWS[f"corpus/{name}", "negatives"] = Loaded("negatives=1")
 for name in ("beir_folder", "belebele", "miracl", "miracl_hard_negatives", "mldr", "squadshifts"):
     owner = f"benchmark/{name}"
     ROWS[owner, "folder"] = Loaded("folder=nowhere", "nowhere")
@@ -247,6 +253,16 @@ def write_pages(folder: Path, name: str, pages: dict[str, bytes]) -> None:
             write_files(folder, {file.path: pages[page]})
 
 
+def to_tevatron(line: dict[str, Any]) -> dict[str, Any]:
+    """Returns a line of FlagEmbedding in the form of tevatron."""
+    return {
+        "query_id": line["query"],
+        "query": line["query"],
+        "positive_passages": [{"docid": "p", "text": text} for text in line["pos"]],
+        "negative_passages": [{"docid": "n", "title": "", "text": text} for text in line["neg"]],
+    }
+
+
 def write_own_data(place: Path) -> None:
     """Writes pairs in every form of one's own data, in English and some of them in German."""
     texts = [("how many is 0", "0 is few"), ("how many is 1", "1 is one more than it")]
@@ -270,6 +286,9 @@ def write_own_data(place: Path) -> None:
         write_beir_folder(folder, passages, queries, qrels + "q1\tp1\t1\n", "qrels/test.tsv")
         write_beir_folder(folder, passages, queries, qrels + "q1\tp1\t1\n", "qrels/train.tsv")
         write_beir_folder(folder, passages, queries, qrels, "qrels/dev.tsv")
+    lists = [{"query": text, "pos": [answer], "neg": ["n 1", "n 2"]} for text, answer in texts]
+    write_json_lines(place / "lists.jsonl", *lists)
+    write_json_lines(place / "passages.jsonl", *map(to_tevatron, lists))
     odd_passages = [*passages, {"_id": "q0", "text": "a question"}, {"_id": "p9", "text": ""}]
     write_beir_folder(place / "beir_oddities", odd_passages, queries, qrels, "qrels/test.tsv")
     config = compose_config(
