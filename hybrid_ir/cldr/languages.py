@@ -8,6 +8,7 @@ from babel.localedata import locale_identifiers
 
 from hybrid_ir.cldr.facts import Fact, collect_facts
 from hybrid_ir.cldr.names import Names
+from hybrid_ir.files.languages import match_languages
 
 XQUAD = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")  # those with templates
 # The share of the facts that a language must name; with fewer, most texts would be missing.
@@ -34,7 +35,7 @@ def resolve_languages(languages: str | Sequence[str] | None) -> tuple[str, ...]:
     """Returns the languages of a set as sorted codes.
 
     Args:
-        languages: `xquad` (or None), `all`, a code or a list of codes.
+        languages: `xquad` (or None), `all`, a code or a list of codes, in any spelling.
 
     Raises:
         ValueError: If CLDR does not name enough of the facts in a language.
@@ -45,17 +46,18 @@ def resolve_languages(languages: str | Sequence[str] | None) -> tuple[str, ...]:
         return list_supported_languages()
     if isinstance(languages, str):
         languages = [languages]
-    codes = tuple(sorted(set(languages)))
-    unknown = [
-        code for code in codes if code not in XQUAD and code not in list_supported_languages()
-    ]
+    codes, others = match_languages(languages, XQUAD)
+    unknown: list[str] = []
+    if others:
+        more_codes, unknown = match_languages(others, list_supported_languages())
+        codes += more_codes
     if unknown or not codes:
         raise ValueError(
             f"no embedded facts in {', '.join(unknown) or 'no language at all'}: use "
             f"languages=xquad ({' '.join(XQUAD)}), languages=all, or a list of codes out of "
             f"{' '.join(list_supported_languages())}."
         )
-    return codes
+    return tuple(sorted(set(codes)))
 
 
 @cache

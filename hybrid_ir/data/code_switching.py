@@ -12,7 +12,7 @@ import numpy as np
 
 from hybrid_ir.cldr.names import collect_lexicon_names
 from hybrid_ir.data.corpus import Texts
-from hybrid_ir.files.languages import explain_wrong_code
+from hybrid_ir.files.languages import explain_wrong_code, match_languages
 
 LONGEST_PHRASE = 4  # words
 SIDES = ("query", "passage")
@@ -299,7 +299,9 @@ def _read_lexicon_files(
         explanation = explain_wrong_code(language) or explain_wrong_code(other)
         if explanation:
             raise ValueError(f"data.code_switching: {path}: {explanation}")
-        if language not in languages or other not in targets:
+        sources, _ = match_languages([language], languages)
+        others, _ = match_languages([other], targets)
+        if not sources or not others:
             continue
         for number, phrase, translation in _read_lexicon_lines(path):
             if not translation:
@@ -307,9 +309,9 @@ def _read_lexicon_files(
                     f"data.code_switching: {path}, line {number}: {phrase!r:.60} has no "
                     "translation beside it"
                 )
-            phrases = entries.setdefault(language, {})
+            phrases = entries.setdefault(sources[0], {})
             translations = phrases.setdefault(phrase.casefold(), {})
-            translations.setdefault(other, []).append(translation)
+            translations.setdefault(others[0], []).append(translation)
     return entries
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hybrid_ir.files.columns import Layout, read_table
+from hybrid_ir.files.json_lines import read_lines
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.texts import normalize_id
 
@@ -131,5 +132,14 @@ def read_topics(path: Path, problems: Problems) -> Iterator[tuple[str, str, str]
     Yields:
         The place of each query, as file and line number, its id and its text.
     """
+    for _, text in read_lines(path, Problems("")):
+        if text.lstrip().lower().startswith(("<top", "<?xml", "<query")):
+            problems.add(
+                f"{path}, line 1: TREC's topics between <top> and </top> are not read: write each "
+                "as a line of its id and its text between a tab",
+                file_unreadable=True,
+            )
+            return
+        break
     for place, cells in read_table(path, TOPICS, problems):
         yield place, normalize_id(cells["id"]), cells["text"]

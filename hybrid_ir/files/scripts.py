@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from itertools import islice
 
 import langcodes
+from babel import Locale
+from babel.localedata import locale_identifiers
 
 from hybrid_ir.files.languages import find_canonical_code, find_language_of_country
 
@@ -96,10 +98,10 @@ def _find_script(character: str) -> str:
 
 def _is_written_in(language: str, script: str) -> bool:
     usual_script = langcodes.Language.get(language).maximize().script
-    return script == usual_script or (script == "Hani" and usual_script in HAN_SCRIPTS)
+    if script == usual_script or (script == "Hani" and usual_script in HAN_SCRIPTS):
+        return True
+    return f"{language}_{script}" in locale_identifiers()  # as sr_Latn
 
 
 def _get_name(language: str) -> str:
-    from babel import Locale
-
     return Locale("en").languages.get(language.split("-")[0], language)

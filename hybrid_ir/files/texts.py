@@ -63,7 +63,7 @@ def normalize_id(value: str) -> str:
     Ids that look the same are the same: an accent may be a character of its own or part of a
     letter, and files of tables have blanks at the ends of cells.
     """
-    if value.isascii() and value == value.strip():
+    if value.isascii() and value.isprintable() and value == value.strip():
         return value
     start = _INVISIBLE_TEXT.match(value).end()
     end = len(value)

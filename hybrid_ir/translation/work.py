@@ -25,7 +25,7 @@ from hybrid_ir.corpora.writing import CorpusWriter
 from hybrid_ir.data.availability import LanguageSets
 from hybrid_ir.data.corpus import ParallelCorpus, iterate_blocks
 from hybrid_ir.files.atomic import write_atomically
-from hybrid_ir.files.languages import explain_wrong_code
+from hybrid_ir.files.languages import explain_wrong_code, find_canonical_code
 from hybrid_ir.files.records import ROLES
 from hybrid_ir.system.environment import PROGRESS_COLUMNS
 from hybrid_ir.translation.families import Translator
@@ -82,8 +82,11 @@ class TranslationJob:
         code_problems = []
         for language in self.languages:
             problem = explain_wrong_code(language)
+            canonical = find_canonical_code(language)
             if problem:
                 code_problems.append(problem)
+            elif canonical != language:
+                code_problems.append(f"write {canonical!r} for {language!r}")
         if code_problems:
             raise ValueError(f"languages: {'; '.join(code_problems)}")
         if self.source not in self.corpus.languages:
