@@ -94,10 +94,26 @@ class Benchmark:
         source: where the data comes from.
         grades: Q arrays with the gain of each row of `relevant`, for benchmarks in which one
             passage can be more relevant than another.
+        missing_grades: Q arrays with the grade of each passage that is judged relevant to the
+            query and is not in the corpus; 1 where there are no grades. They are taken to be in
+            the language of the query, so that they belong to the monolingual and the multilingual
+            view.
+        count_missing: whether the main numbers count missing passages as never found, as trec_eval
+            and BEIR do: they add nothing to a measure, but average precision, recall, complete@k
+            and the ideal ranking of nDCG hold them, and a query all of whose relevant passages are
+            missing has 0. Otherwise they are left out. Where passages are missing, both numbers
+            are printed and written.
+        own_passages: (Q), the row of the passage that is the query itself, as in ArguAna and Quora,
+            and is left out of the query's rankings; -1 for none.
+        least_relevant_grade: the least grade that counts as relevant in all measures but nDCG,
+            which sees every grade (`trec_eval -l`; 2 in TREC-DL). The loss over the corpus takes
+            every passage with a grade as relevant. By default every grade counts.
 
     Raises:
         ValueError: If fields that belong together differ in length, a language or row does not
-            exist, an id of a passage comes twice, or a grade is not above 0.
+            exist, an id of a passage comes twice, a grade is not above 0, a query's own passage is
+            relevant to it, or the least relevant grade is negative or needs grades that are not
+            there.
     """
 
     languages: tuple[str, ...]
@@ -111,9 +127,9 @@ class Benchmark:
     source: Source
     grades: Sequence[np.ndarray] | None = None
     missing_grades: Sequence[np.ndarray] | None = None
-    count_missing: bool = False
+    count_missing: bool = True
     own_passages: np.ndarray | None = None
-    relevance_threshold: float = 0.0
+    least_relevant_grade: float = 0.0
 
     def __post_init__(self):
         problems = []
@@ -122,6 +138,11 @@ class Benchmark:
         for fields in (per_query, per_passage):
             lengths = {name: len(getattr(self, name)) for name in fields}
             if len(set(lengths.values())) > 1:
+                problems.append(f"{_list_lengths(lengths)}: they need equal lengths")
+        for name in ("missing_grades", "own_passages"):
+            values = getattr(self, name)
+            if values is not None and len(values) != len(self.queries):
+                lengths = {name: len(values), "queries": len(self.queries)}
                 problems.append(f"{_list_lengths(lengths)}: they need equal lengths")
         problems.extend(self._find_grade_problems())
         if not problems:
@@ -162,13 +183,50 @@ class Benchmark:
                 shown = np.asarray(rows)[:5].tolist()
                 problems.append(f"relevant[{query}], which begins with {shown}, {problem}")
                 break
-        for query, grades in enumerate(self.grades or ()):
-            if not (np.isfinite(grades).all() and (np.asarray(grades) > 0).all()):
-                problems.append(
-                    f"grades[{query}]={np.asarray(grades)[:5].tolist()} must be above 0 and finite"
-                )
-                break
+        for name in ("grades", "missing_grades"):
+            for query, grades in enumerate(getattr(self, name) or ()):
+                if not (np.isfinite(grades).all() and (np.asarray(grades) > 0).all()):
+                    shown = np.asarray(grades)[:5].tolist()
+                    problems.append(f"{name}[{query}]={shown} must be above 0 and finite")
+                    break
+        problems.extend(self._find_own_passage_problems())
+        problems.extend(self._find_threshold_problems())
         return problems
+
+    def _find_own_passage_problems(self) -> list[str]:
+        """Returns what is wrong with the passages that are left out since they are the query."""
+        if self.own_passages is None or len(self.own_passages) == 0:
+            return []
+        rows = np.asarray(self.own_passages)
+        passages = len(self.passages)
+        if rows.dtype.kind not in "iu" or rows.min() < -1 or rows.max() >= passages:
+            return [
+                f"own_passages must hold rows of the {passages} passages, as whole numbers, or -1 "
+                "for none"
+            ]
+        for query, row in enumerate(rows.tolist()):
+            if row >= 0 and row in self.relevant[query]:
+                return [
+                    f"own_passages[{query}]={row} is left out of the ranking of its query, and so "
+                    f"cannot be in relevant[{query}]"
+                ]
+        return []
+
+    def _find_threshold_problems(self) -> list[str]:
+        """Returns what is wrong with the least relevant grade."""
+        least = self.least_relevant_grade
+        if not (np.isfinite(least) and least >= 0):
+            return [f"least_relevant_grade={least} must be a finite number from 0"]
+        if self.grades is None and least > 1:
+            return [
+                f"least_relevant_grade={least} leaves nothing relevant: without grades, the grade "
+                "of every relevant passage is 1"
+            ]
+        return []
+
+    def count_missing_passages(self) -> int:
+        """Counts the relevant passages of all queries that are not in the corpus."""
+        return sum(len(grades) for grades in self.missing_grades or ())
 
     def _find_language_problems(self, name: str) -> list[str]:
         languages = np.asarray(getattr(self, name))

@@ -52,6 +52,24 @@ def _iterate_content(benchmark: Benchmark) -> Iterator[Any]:
     passage_languages = np.asarray(benchmark.passage_languages).tolist()
     for language, text in zip(passage_languages, benchmark.passages, strict=True):
         yield [language, text]
+    yield from list_rules(benchmark)
+
+
+def list_rules(benchmark: Benchmark) -> list[list[Any]]:
+    """Lists, as plain values, how a benchmark counts beyond what is relevant to which query.
+
+    What a benchmark does not use is not listed, so that its hash is the same as before there was
+    such a rule.
+    """
+    rules = []
+    if benchmark.count_missing_passages():
+        missing_grades = [np.asarray(grades).tolist() for grades in benchmark.missing_grades]
+        rules.append(["missing_grades", benchmark.count_missing, missing_grades])
+    if benchmark.own_passages is not None and (np.asarray(benchmark.own_passages) >= 0).any():
+        rules.append(["own_passages", np.asarray(benchmark.own_passages).tolist()])
+    if benchmark.least_relevant_grade > 0:
+        rules.append(["least_relevant_grade", benchmark.least_relevant_grade])
+    return rules
 
 
 def build_evaluation_card(
@@ -105,7 +123,7 @@ def build_evaluation_card(
 def _describe_benchmark(results: Results, digest: str | None) -> dict[str, Any]:
     benchmark = results.benchmark
     source = benchmark.source
-    return {
+    description = {
         "name": source.name,
         "revision": source.revision,
         "licence": source.licence,
@@ -119,6 +137,42 @@ def _describe_benchmark(results: Results, digest: str | None) -> dict[str, Any]:
         "pool_size": sum(results.pool_sizes.values()),
         "queries_without_relevant": results.queries_without_relevant,
     }
+    if benchmark.own_passages is not None:
+        own_passages = np.asarray(benchmark.own_passages)
+        description["own_passages_left_out"] = int((own_passages >= 0).sum())
+    if benchmark.least_relevant_grade > 0:
+        description["least_relevant_grade"] = benchmark.least_relevant_grade
+    unknown_passages = describe_missing(results)
+    if unknown_passages is not None:
+        description["unknown_passages"] = unknown_passages
+    return description
+
+
+def describe_missing(results: Results) -> dict[str, Any] | None:
+    """Describes the judged passages that are not in the corpus, with the numbers of both views.
+
+    Returns:
+        The number of judgements and of queries that they are of, which of the two numbers is the
+        main one, and the means over settings and over questions with missing passages counted as
+        never found, and with missing passages left out. None where no passage is missing.
+    """
+    benchmark = results.benchmark
+    judgements = benchmark.count_missing_passages()
+    if judgements == 0:
+        return None
+    description = {
+        "judgements": judgements,
+        "queries": sum(len(grades) > 0 for grades in benchmark.missing_grades),
+        "main": "counted_as_missed" if results.count_missing else "left_out",
+    }
+    for name, count_missing in (("counted_as_missed", True), ("left_out", False)):
+        recounted = results.recount(count_missing)
+        description[name] = {
+            "macro_over_settings": {view: recounted.macro(view) for view in VIEWS},
+            "micro_over_questions": {view: recounted.micro(view) for view in VIEWS},
+            "queries_without_relevant": recounted.queries_without_relevant,
+        }
+    return replace_nan(description)
 
 
 def _list_versions() -> dict[str, str]:

@@ -17,6 +17,9 @@ import torch
 
 # `above` of the filling of short rows: it sorts to the end, and ties with nothing
 ABOVE_OF_FILLING = np.iinfo(np.int32).max
+# `above` of a relevant passage that is not in the corpus: it is never found. Such passages stand
+# after all that are ranked, and before the filling.
+OUTSIDE_POOL = ABOVE_OF_FILLING - 1
 
 
 @dataclass(frozen=True)
@@ -32,20 +35,30 @@ class TieGroup:
 class Ranks:
     """Where the relevant passages of some queries are in the ranking of a pool.
 
-    Every query has at least one relevant passage there.
+    Every query has at least one relevant passage there, or one that is missing in the corpus.
     """
 
     above_VR: np.ndarray  # passages of the pool that score above, ascending along R
     tied_VR: np.ndarray  # other passages of the pool with the same score
     same_language_VR: np.ndarray  # bool: the relevant passage is in the language of its query
     count_V: np.ndarray  # relevant passages of the query; what follows in its row is filling
-    pool_size: int
+    pool_size: int | np.ndarray  # passages; one number per query (V) where these differ
     grade_VR: np.ndarray | None = None  # gains of nDCG; None: all the same
 
     @cached_property
     def present_VR(self) -> np.ndarray:
         """Which places of a row hold a relevant passage."""
         return np.arange(self.above_VR.shape[1]) < self.count_V[:, None]
+
+    @cached_property
+    def missing_VR(self) -> np.ndarray:
+        """Which places of a row hold a relevant passage that is not in the corpus."""
+        return self.above_VR == OUTSIDE_POOL
+
+    @cached_property
+    def has_missing_V(self) -> np.ndarray:
+        """Whether a query has a relevant passage that is not in the corpus."""
+        return self.missing_VR.any(1)
 
     @cached_property
     def relevant_above_VR(self) -> np.ndarray:
@@ -152,7 +165,7 @@ def average_precision(ranks: Ranks) -> np.ndarray:
         (ranks.relevant_above_VR + 1) * sum_of_reciprocals
         + share * (size - (above + 1) * sum_of_reciprocals)
     ) / size
-    return ranks.average(precision)
+    return ranks.average(np.where(ranks.missing_VR, 0.0, precision))
 
 
 def recall(ranks: Ranks, k: int) -> np.ndarray:
@@ -162,7 +175,8 @@ def recall(ranks: Ranks, k: int) -> np.ndarray:
 
 def probability_in_top(ranks: Ranks, k: int) -> np.ndarray:
     """Computes the probability of each relevant passage to be among the first k (V, R)."""
-    return np.clip((k - ranks.above_VR) / (ranks.tied_VR + 1), 0, 1)
+    probability_VR = np.clip((k - ranks.above_VR) / (ranks.tied_VR + 1), 0, 1)
+    return np.where(ranks.missing_VR, 0.0, probability_VR)
 
 
 def ndcg(ranks: Ranks, k: int) -> np.ndarray:
@@ -211,15 +225,20 @@ def complete(ranks: Ranks, k: int) -> np.ndarray:
 
 
 def max_rank(ranks: Ranks) -> np.ndarray:
-    """Returns the rank of the last relevant passage (Max@R, 2604.05684)."""
+    """Returns the rank of the last relevant passage (Max@R, 2604.05684).
+
+    NaN for a query with a relevant passage that is not in the corpus and so has no rank.
+    """
     group = ranks.last_group
-    return group.above_V + (group.size_V + 1) * group.relevant_V / (group.relevant_V + 1)
+    rank_V = group.above_V + (group.size_V + 1) * group.relevant_V / (group.relevant_V + 1)
+    return np.where(ranks.has_missing_V, np.nan, rank_V)
 
 
 def min_rank(ranks: Ranks) -> np.ndarray:
-    """Returns the rank of the first relevant passage."""
+    """Returns the rank of the first relevant passage, NaN where one is not in the corpus."""
     group = ranks.first_group
-    return group.above_V + (group.size_V + 1) / (group.relevant_V + 1)
+    rank_V = group.above_V + (group.size_V + 1) / (group.relevant_V + 1)
+    return np.where(ranks.has_missing_V, np.nan, rank_V)
 
 
 def max_rank_normalised(ranks: Ranks) -> np.ndarray:
@@ -227,7 +246,7 @@ def max_rank_normalised(ranks: Ranks) -> np.ndarray:
 
     100 means that the relevant passages come first, 0 that the last of them ends the ranking.
     """
-    log_pool = np.log2(max(ranks.pool_size, 1))
+    log_pool = np.log2(np.maximum(ranks.pool_size, 1))
     span = log_pool - np.log2(ranks.count_V)
     value = 100 * (log_pool - np.log2(max_rank(ranks))) / np.where(span > 0, span, 1)
     return np.where(span > 0, value, np.nan)
@@ -252,7 +271,10 @@ def rank_distance_normalised(ranks: Ranks) -> np.ndarray:
 
 
 def other_languages_recall(ranks: Ranks, k: int) -> np.ndarray:
-    """Computes recall of what is not in the query's language (TLR, 2606.18801)."""
+    """Computes recall of what is not in the query's language (TLR, 2606.18801).
+
+    Passages that are not in the corpus are taken to be in the query's language.
+    """
     other_language_VR = ranks.present_VR & ~ranks.same_language_VR
     return ranks.average(probability_in_top(ranks, k), other_language_VR)
 
@@ -260,11 +282,12 @@ def other_languages_recall(ranks: Ranks, k: int) -> np.ndarray:
 def own_language_first(ranks: Ranks) -> np.ndarray:
     """Returns whether the best relevant passage is in the query's language (LPR@1).
 
-    NaN unless a query has relevant passages in its own and in other languages.
+    NaN unless a query has relevant passages in its own and in other languages, in the corpus.
     """
-    has_own_V = (ranks.present_VR & ranks.same_language_VR).any(1)
-    has_other_V = (ranks.present_VR & ~ranks.same_language_VR).any(1)
-    is_best_VR = ranks.present_VR & (ranks.relevant_above_VR == 0)
+    ranked_VR = ranks.present_VR & ~ranks.missing_VR
+    has_own_V = (ranked_VR & ranks.same_language_VR).any(1)
+    has_other_V = (ranked_VR & ~ranks.same_language_VR).any(1)
+    is_best_VR = ranked_VR & (ranks.relevant_above_VR == 0)
     share_V = ranks.average(ranks.same_language_VR, is_best_VR)
     return np.where(has_own_V & has_other_V, share_V, np.nan)
 

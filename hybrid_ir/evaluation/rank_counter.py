@@ -57,6 +57,8 @@ class RankCounter:
             all that are not relevant.
         relevant_rows_W: row of each vector of a relevant passage, where one has several windows.
         listeners: see every score, too.
+        own_rows_Q: row of the passage that is the query itself and is not in its ranking, -1 for
+            none; None where no query has one.
 
     Raises:
         ValueError: The numbers of vectors do not fit, or some vector is not finite.
@@ -73,6 +75,7 @@ class RankCounter:
         temperature: float | None = None,
         relevant_rows_W: np.ndarray | None = None,
         listeners: Sequence[ScoreListener] = (),
+        own_rows_Q: np.ndarray | None = None,
     ):
         rows_U = list_relevant_rows(relevant_QR)
         rows_W = rows_U if relevant_rows_W is None else np.asarray(relevant_rows_W)
@@ -107,6 +110,9 @@ class RankCounter:
         )
         self.temperature = temperature
         self.listeners = listeners
+        self.own_rows_Q1 = None
+        if own_rows_Q is not None:
+            self.own_rows_Q1 = self._to_ids(own_rows_Q)[:, None]
         self._is_finished = False
         self._waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         self._sums = self._create_sums(relevant_QR.shape, len(rows_U))
@@ -173,10 +179,9 @@ class RankCounter:
     ) -> None:
         """Counts some passages of one language, block after block of queries."""
         relevant_QR = self.relevant.rows_QR
-        sorted_rows_N, order_N = rows_N.sort()
-        place_QR = torch.searchsorted(sorted_rows_N, relevant_QR).clamp_(max=len(rows_N) - 1)
-        is_here_QR = sorted_rows_N[place_QR] == relevant_QR
-        column_QR = order_N[place_QR]
+        is_here_QR, column_QR = find_columns(rows_N, relevant_QR)
+        if self.own_rows_Q1 is not None:
+            is_own_here_Q1, own_column_Q1 = find_columns(rows_N, self.own_rows_Q1)
         first_equal_N = passages.find_first_equal()
         relative_margin = bound_rounding_error(passages.vectors_WD.shape[1])
         margin = relative_margin * passages.vectors_WD.norm(dim=1).max()
@@ -185,6 +190,9 @@ class RankCounter:
             block = slice(start, start + step)
             queries_QD = self.queries_QD[block].double()
             scores_QN = passages.compute_scores(queries_QD)
+            if self.own_rows_Q1 is not None:
+                own_query_P = is_own_here_Q1[block, 0].nonzero()[:, 0]
+                scores_QN[own_query_P, own_column_Q1[block][own_query_P, 0]] = -torch.inf
             for listener in self.listeners:
                 listener.take(start, scores_QN, rows_N, language)
             # relevant passages are compared with each other in table(), so none counts here
@@ -284,6 +292,23 @@ class RankCounter:
         )
 
 
+def find_columns(
+    rows_N: torch.Tensor, wanted_QR: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Finds wanted rows of the corpus among those of some passages.
+
+    Args:
+        rows_N: distinct rows, at least one.
+        wanted_QR: rows to find; a negative one is not there.
+
+    Returns:
+        Whether each row is there, and its place in `rows_N` if so (Q, R).
+    """
+    sorted_rows_N, order_N = rows_N.sort()
+    place_QR = torch.searchsorted(sorted_rows_N, wanted_QR).clamp_(max=len(rows_N) - 1)
+    return sorted_rows_N[place_QR] == wanted_QR, order_N[place_QR]
+
+
 def rank_benchmark(
     queries_QD: torch.Tensor,
     passages_ND: torch.Tensor,
@@ -317,6 +342,7 @@ def rank_benchmark(
         relevant_languages_U=languages_N[rows_U],
         languages=benchmark.languages,
         temperature=temperature,
+        own_rows_Q=benchmark.own_passages,
     )
     for start in range(0, len(passages_ND), PASSAGES_PER_COUNT):
         rows = np.arange(start, min(start + PASSAGES_PER_COUNT, len(passages_ND)))

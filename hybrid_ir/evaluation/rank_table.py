@@ -1,15 +1,17 @@
 """Holds the counts from which every measure follows, and reads the ranks of a pool off them.
 
-Shapes: Q queries, R relevant passages of a query (short rows are filled), V queries of a pool,
-L languages, P = 2 pools in which a relevant passage is counted.
+Shapes: Q queries, R relevant passages of a query (short rows are filled), M relevant passages that
+are not in the corpus, V queries of a pool, L languages, P = 2 pools in which a relevant passage is
+counted.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hybrid_ir.evaluation.metrics import ABOVE_OF_FILLING, Ranks
+from hybrid_ir.evaluation.metrics import ABOVE_OF_FILLING, OUTSIDE_POOL, Ranks
+from hybrid_ir.types import Benchmark
 
 VIEWS = ("mono", "cross", "multi")
 # the two pools in which a relevant passage is counted
@@ -32,6 +34,11 @@ class RankTable:
     languages: tuple[str, ...]
     grades: np.ndarray | None = None  # Q, R float64, gains of nDCG; None: all the same
     losses: np.ndarray | None = None  # Q, InfoNCE over the whole corpus; NaN without relevant ones
+    # Q, M float64, gains of relevant passages that are not in the corpus and count as never found,
+    # filled with 0; None for none
+    missing_grades: np.ndarray | None = None
+    # Q, language of the passage that is the query itself and in none of its pools, -1 for none
+    own_languages: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -44,15 +51,69 @@ class PoolRanks:
     ranks: Ranks
 
 
+def add_judgements(table: RankTable, benchmark: Benchmark, count_missing: bool) -> RankTable:
+    """Returns a table with what a benchmark says of its passages besides what was counted.
+
+    Args:
+        table: the counts of the benchmark.
+        benchmark: of the table.
+        count_missing: whether relevant passages that are not in the corpus count as never found.
+    """
+    grades = benchmark.grades
+    missing_grades = None
+    if count_missing and benchmark.count_missing_passages():
+        missing_grades = pad_rows(benchmark.missing_grades, float, filling=0)
+        if grades is None:
+            grades = [np.ones(len(rows)) for rows in benchmark.relevant]
+    own_languages = None
+    if benchmark.own_passages is not None:
+        rows_Q = np.asarray(benchmark.own_passages)
+        own_languages = np.full(len(rows_Q), -1)
+        has_own_Q = rows_Q >= 0
+        own_languages[has_own_Q] = np.asarray(benchmark.passage_languages)[rows_Q[has_own_Q]]
+    return replace(
+        table,
+        grades=None if grades is None else pad_rows(grades, float),
+        missing_grades=missing_grades,
+        own_languages=own_languages,
+    )
+
+
+def drop_low_grades(table: RankTable, least_grade: float) -> RankTable:
+    """Returns a table in which passages of a lower grade are not relevant, but in the pools."""
+    is_low_QR = np.zeros(table.relevant.shape, bool)
+    if table.grades is not None:
+        is_low_QR = (table.relevant >= 0) & (table.grades < least_grade)
+    missing_grades = table.missing_grades
+    if missing_grades is not None:
+        missing_grades = np.where(missing_grades < least_grade, 0.0, missing_grades)
+    return replace(
+        table,
+        relevant=np.where(is_low_QR, -1, table.relevant),
+        relevant_languages=np.where(is_low_QR, -1, table.relevant_languages),
+        scores=np.where(is_low_QR, np.inf, table.scores),
+        grades=None if table.grades is None else np.where(is_low_QR, -1.0, table.grades),
+        missing_grades=missing_grades,
+    )
+
+
 def list_relevant_rows(relevant_QR: np.ndarray) -> np.ndarray:
     """Lists the distinct relevant passages in the order in which their vectors are wanted."""
     return np.unique(relevant_QR[relevant_QR >= 0])
 
 
-def pad_rows(relevant: Sequence[np.ndarray], dtype: type = np.int64) -> np.ndarray:
-    """Joins the relevant rows of all queries, or their grades: an array (Q, R) filled with -1."""
+def pad_rows(
+    relevant: Sequence[np.ndarray], dtype: type = np.int64, filling: int = -1
+) -> np.ndarray:
+    """Joins the relevant rows of all queries, or their grades: an array (Q, R), short rows filled.
+
+    Args:
+        relevant: an array for each query.
+        dtype: of the result.
+        filling: what stands behind a row that is shorter than the longest one.
+    """
     longest = max((len(rows) for rows in relevant), default=1)
-    relevant_QR = np.full((len(relevant), max(longest, 1)), -1, dtype)
+    relevant_QR = np.full((len(relevant), max(longest, 1)), filling, dtype)
     for query, rows in enumerate(relevant):
         relevant_QR[query, : len(rows)] = rows
     return relevant_QR
@@ -76,34 +137,62 @@ def select_ranks(table: RankTable, view: str, language: int, is_asked_Q: np.ndar
         table: the counts.
         view: to which the pool belongs.
         language: of the pool, or MULTILINGUAL.
-        is_asked_Q: which queries ask this pool; those with nothing relevant in it are left out.
+        is_asked_Q: which queries ask this pool; those with nothing relevant in it are left out,
+            unless a relevant passage that is not in the corpus counts as never found in it.
     """
     if language == MULTILINGUAL:
         pool = ALL_LANGUAGES
-        pool_size = int(table.pool_sizes.sum())
         present_QR = table.relevant_languages >= 0
     else:
         pool = OWN_LANGUAGE
-        pool_size = int(table.pool_sizes[language])
         present_QR = table.relevant_languages == language
-    queries_V = (is_asked_Q & present_QR.any(1)).nonzero()[0]
+    is_measured_Q = is_asked_Q & present_QR.any(1)
+    # missing passages are taken to be in the language of the query
+    has_missing = table.missing_grades is not None and view != "cross"
+    if has_missing:
+        is_measured_Q |= is_asked_Q & (table.missing_grades > 0).any(1)
+    queries_V = is_measured_Q.nonzero()[0]
     present_VR = present_QR[queries_V]
-    count_V = present_VR.sum(1)
     above_VR = table.above[queries_V, :, pool].astype(np.int64)
     above_VR = np.where(present_VR, above_VR, ABOVE_OF_FILLING)
     tied_VR = table.tied[queries_V, :, pool].astype(np.int64)
     query_language_V1 = np.asarray(table.query_languages)[queries_V, None]
     same_language_VR = table.relevant_languages[queries_V] == query_language_V1
+    grade_VR = None if table.grades is None else table.grades[queries_V]
+    if has_missing:
+        missing_VM = table.missing_grades[queries_V]
+        is_missing_VM = missing_VM > 0
+        above_VM = np.where(is_missing_VM, OUTSIDE_POOL, ABOVE_OF_FILLING)
+        present_VR = np.concatenate([present_VR, is_missing_VM], axis=1)
+        above_VR = np.concatenate([above_VR, above_VM], axis=1)
+        tied_VR = np.concatenate([tied_VR, np.zeros_like(above_VM)], axis=1)
+        same_language_VR = np.concatenate([same_language_VR, is_missing_VM], axis=1)
+        grade_VR = np.concatenate([grade_VR, missing_VM], axis=1)
+    count_V = present_VR.sum(1)
     order_VR = np.argsort(above_VR, axis=1, kind="stable")[:, : count_V.max(initial=1)]
-    grade_VR = None
-    if table.grades is not None:
-        grade_VR = np.take_along_axis(table.grades[queries_V], order_VR, 1)
+    if grade_VR is not None:
+        grade_VR = np.take_along_axis(grade_VR, order_VR, 1)
     ranks = Ranks(
         above_VR=np.take_along_axis(above_VR, order_VR, 1),
         tied_VR=np.take_along_axis(tied_VR, order_VR, 1),
         same_language_VR=np.take_along_axis(same_language_VR, order_VR, 1),
         count_V=count_V,
-        pool_size=pool_size,
+        pool_size=_count_pool(table, language, queries_V),
         grade_VR=grade_VR,
     )
     return PoolRanks(view, language, queries_V, ranks)
+
+
+def _count_pool(table: RankTable, language: int, queries_V: np.ndarray) -> int | np.ndarray:
+    """Counts the passages of a pool, for each query (V) where some leave out their own passage."""
+    if language == MULTILINGUAL:
+        pool_size = int(table.pool_sizes.sum())
+    else:
+        pool_size = int(table.pool_sizes[language])
+    if table.own_languages is None:
+        return pool_size
+    own_language_V = table.own_languages[queries_V]
+    leaves_out_V = own_language_V >= 0
+    if language != MULTILINGUAL:
+        leaves_out_V = own_language_V == language
+    return pool_size - leaves_out_V.astype(np.int64)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Plain
 
-from hybrid_ir.evaluation.card import build_card_table, replace_nan
+from hybrid_ir.evaluation.card import build_card_table, describe_missing, replace_nan
 from hybrid_ir.evaluation.figures import draw_heat_map, draw_one_target
 from hybrid_ir.evaluation.language_bias import compute_alignment, compute_language_bias
 from hybrid_ir.evaluation.rank_table import VIEWS
@@ -100,12 +100,44 @@ def describe_exclusions(results: Results) -> list[str]:
         count = results.queries_without_relevant[view]
         if count:
             lines.append(f"left out: {count:,} of {totals[view]:,} {reasons[view]}")
-    for metric, count in results.count_undefined_queries("multi").items():
+    least_grade = benchmark.least_relevant_grade
+    undefined = results.count_undefined_queries("multi")
+    without_relevant = 0
+    if least_grade > 0:
+        without_relevant = undefined.get("map", 0)
+    if without_relevant:
+        lines.append(
+            f"counted by nDCG alone: {without_relevant:,} queries of the multilingual view have "
+            f"no relevant passage of grade {least_grade:g} or more"
+        )
+    for metric, count in undefined.items():
+        if count == without_relevant:
+            continue
         lines.append(
             f"undefined, and left out of its mean: {metric} of {count:,} queries of the "
             "multilingual view"
         )
+    lines.extend(describe_unknown_passages(results))
     return lines
+
+
+def describe_unknown_passages(results: Results) -> list[str]:
+    """Says how relevant passages that are not in the corpus change mAP, in a line if there are."""
+    unknown_passages = describe_missing(results)
+    if unknown_passages is None:
+        return []
+    numbers = []
+    for name in ("counted_as_missed", "left_out"):
+        means = unknown_passages[name]["macro_over_settings"]
+        mono = _format_share(means["mono"].get("map"))
+        multi = _format_share(means["multi"].get("map"))
+        numbers.append(f"{name.replace('_', ' ')} mAP mono {mono} multi {multi}")
+    main = unknown_passages["main"].replace("_", " ")
+    return [
+        f"unknown passages: {unknown_passages['judgements']:,} judgements of "
+        f"{unknown_passages['queries']:,} queries; {', '.join(numbers)}; all other numbers have "
+        f"them {main}"
+    ]
 
 
 def results_to_dict(results: Results) -> dict[str, Any]:
@@ -128,14 +160,18 @@ def results_to_dict(results: Results) -> dict[str, Any]:
         "settings": [setting.to_row() for setting in results.settings],
         "language_bias": measure_language_bias(results),
     }
+    unknown_passages = describe_missing(results)
+    if unknown_passages is not None:
+        record["unknown_passages"] = unknown_passages
     return replace_nan(record)
 
 
 def measure_language_bias(results: Results) -> dict[str, Any]:
     """Measures language bias and geometry, as far as they are defined."""
-    measures = compute_language_bias(results.table)
+    table = results.relevant_table
+    measures = compute_language_bias(table)
     if "uniformity" in results.geometry:  # which says that there is one unit vector a passage
-        measures["alignment"] = compute_alignment(results.table)
+        measures["alignment"] = compute_alignment(table)
     else:
         measures["alignment"] = dict.fromkeys(("same_language", "other_language", "all"), np.nan)
     measures.update(results.geometry)

@@ -17,8 +17,9 @@ from hybrid_ir.evaluation.rank_table import (
     VIEWS,
     PoolRanks,
     RankTable,
+    add_judgements,
+    drop_low_grades,
     iterate_pools,
-    pad_rows,
 )
 from hybrid_ir.types import Benchmark
 
@@ -87,6 +88,10 @@ class Results:
     loss: float | None = None  # InfoNCE over the whole corpus, mean over queries
     # what needs the vectors or the top of the rankings, and not only ranks: see StreamedRanking
     geometry: dict[str, Any] = field(default_factory=dict)
+    # whether relevant passages that are not in the corpus count as never found
+    count_missing: bool = True
+    metrics: Sequence[str] = RETRIEVAL
+    metrics_across_languages: Sequence[str] = ACROSS_LANGUAGES
 
     @classmethod
     def from_table(
@@ -95,6 +100,7 @@ class Results:
         benchmark: Benchmark,
         metrics: Sequence[str] = RETRIEVAL,
         metrics_across_languages: Sequence[str] = ACROSS_LANGUAGES,
+        count_missing: bool | None = None,
     ) -> "Results":
         """Computes metrics in all three views.
 
@@ -104,10 +110,17 @@ class Results:
             metrics: computed in every view.
             metrics_across_languages: computed in the multilingual view only, where they mean
                 something.
+            count_missing: whether relevant passages that are not in the corpus count as never
+                found, or are left out; by default as the benchmark says.
         """
-        if benchmark.grades is not None:
-            table = replace(table, grades=pad_rows(benchmark.grades, float))
+        if count_missing is None:
+            count_missing = benchmark.count_missing
+        table = add_judgements(table, benchmark, count_missing)
         pools = list(iterate_pools(table))
+        least_grade = benchmark.least_relevant_grade
+        relevant_pools = pools
+        if least_grade > 0:
+            relevant_pools = list(iterate_pools(drop_low_grades(table, least_grade)))
         sizes = [len(pool.queries_V) for pool in pools]
         view = np.repeat([VIEWS.index(pool.view) for pool in pools], sizes)
         query = np.concatenate([pool.queries_V for pool in pools])
@@ -121,12 +134,36 @@ class Results:
             query=query,
             query_language=np.asarray(table.query_languages)[query],
             passage_language=np.repeat([pool.passage_language for pool in pools], sizes),
-            values=_compute_values(pools, metrics, metrics_across_languages),
+            values=_compute_values(pools, relevant_pools, metrics, metrics_across_languages),
             queries_without_relevant=_count_queries_without_relevant(table, view),
             pool_sizes=dict(zip(table.languages, table.pool_sizes.tolist(), strict=True)),
             table=table,
             loss=loss,
+            count_missing=count_missing,
+            metrics=metrics,
+            metrics_across_languages=metrics_across_languages,
         )
+
+    def recount(self, count_missing: bool) -> "Results":
+        """Returns the results with the other treatment of passages that are not in the corpus.
+
+        Args:
+            count_missing: whether such passages count as never found, or are left out.
+        """
+        if count_missing == self.count_missing:
+            return self
+        results = Results.from_table(
+            self.table, self.benchmark, self.metrics, self.metrics_across_languages, count_missing
+        )
+        return replace(results, geometry=self.geometry)
+
+    @property
+    def relevant_table(self) -> RankTable:
+        """The counts of the passages that are relevant enough for all measures but nDCG."""
+        least_grade = self.benchmark.least_relevant_grade
+        if least_grade > 0:
+            return drop_low_grades(self.table, least_grade)
+        return self.table
 
     @cached_property
     def settings(self) -> list[Setting]:
@@ -235,14 +272,33 @@ def mean_of_defined(values: np.ndarray) -> float:
 
 
 def _compute_values(
-    pools: Sequence[PoolRanks], metrics: Sequence[str], metrics_across_languages: Sequence[str]
+    pools: Sequence[PoolRanks],
+    relevant_pools: Sequence[PoolRanks],
+    metrics: Sequence[str],
+    metrics_across_languages: Sequence[str],
 ) -> dict[str, np.ndarray]:
-    """Computes the metrics of all pools, one array (V) each; NaN where a view lacks a metric."""
+    """Computes the metrics of all pools.
+
+    Args:
+        pools: the ranks of all passages with a grade, for nDCG.
+        relevant_pools: the ranks of those with a grade that counts as relevant, for all others.
+        metrics: computed in every view.
+        metrics_across_languages: computed in the multilingual view only.
+
+    Returns:
+        One array (V) each, NaN where a view lacks a metric or a query has nothing relevant.
+    """
     all_metrics = list(dict.fromkeys([*metrics, *metrics_across_languages]))
     parts: dict[str, list[np.ndarray]] = {name: [] for name in all_metrics}
-    for pool in pools:
+    for pool, relevant_pool in zip(pools, relevant_pools, strict=True):
         names = all_metrics if pool.view == "multi" else metrics
-        values = compute_metrics(pool.ranks, names)
+        graded_names = [name for name in names if name.startswith("ndcg@")]
+        other_names = [name for name in names if name not in graded_names]
+        values = compute_metrics(pool.ranks, graded_names)
+        place_V = np.searchsorted(pool.queries_V, relevant_pool.queries_V)
+        for name, relevant_values in compute_metrics(relevant_pool.ranks, other_names).items():
+            values[name] = np.full(len(pool.queries_V), np.nan)
+            values[name][place_V] = relevant_values
         undefined_V = np.full(len(pool.queries_V), np.nan)
         for name in all_metrics:
             parts[name].append(values.get(name, undefined_V))

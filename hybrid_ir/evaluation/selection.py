@@ -55,6 +55,13 @@ def select_queries(benchmark: Benchmark, query_rows: Sequence[int]) -> Benchmark
     grades = None
     if benchmark.grades is not None:
         grades = [benchmark.grades[row] for row in query_rows]
+    missing_grades = None
+    if benchmark.missing_grades is not None:
+        missing_grades = [benchmark.missing_grades[row] for row in query_rows]
+    own_passages = None
+    if benchmark.own_passages is not None:
+        own_rows = np.asarray(benchmark.own_passages)[query_rows]
+        own_passages = find_places(own_rows, passage_rows)
     return replace(
         benchmark,
         queries=[benchmark.queries[row] for row in query_rows],
@@ -65,4 +72,14 @@ def select_queries(benchmark: Benchmark, query_rows: Sequence[int]) -> Benchmark
         passage_ids=[benchmark.passage_ids[int(row)] for row in passage_rows],
         relevant=[np.searchsorted(passage_rows, rows) for rows in relevant],
         grades=grades,
+        missing_grades=missing_grades,
+        own_passages=own_passages,
     )
+
+
+def find_places(rows: np.ndarray, sorted_rows: np.ndarray) -> np.ndarray:
+    """Finds the place of each row among ascending rows, -1 for a row that is not among them."""
+    if len(sorted_rows) == 0:
+        return np.full(len(rows), -1)
+    places = np.searchsorted(sorted_rows, rows).clip(max=len(sorted_rows) - 1)
+    return np.where(sorted_rows[places] == rows, places, -1)

@@ -158,6 +158,7 @@ class StreamedRanking:
             temperature=self.temperature,
             relevant_rows_W=relevant.rows_N,
             listeners=listeners,
+            own_rows_Q=benchmark.own_passages,
         )
         for encoded in held_here:
             self._count(encoded)

@@ -218,6 +218,10 @@ def _format_judgements(view: str, query_ids: list[str], benchmark: Benchmark) ->
             if view == "multi" or is_own_language:
                 passage_id = quote_blanks(benchmark.passage_ids[row])
                 yield f"{query_id} 0 {passage_id} {grade:g}\n"
+        if benchmark.missing_grades is not None and benchmark.count_missing:
+            # their ids are not kept, and no run has them
+            for place, grade in enumerate(benchmark.missing_grades[query].tolist()):
+                yield f"{query_id} 0 not-in-corpus:{query_id}:{place} {grade:g}\n"
 
 
 def quote_blanks(text: str) -> str:

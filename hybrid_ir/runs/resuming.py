@@ -17,7 +17,7 @@ import yaml
 from torch import nn
 
 from hybrid_ir.data.content_ids import compute_corpus_fingerprint
-from hybrid_ir.evaluation.card import hash_benchmark
+from hybrid_ir.evaluation.card import hash_benchmark, list_rules
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.files.checksums import hash_values
 from hybrid_ir.system.experiment_keys import distinguishes_runs
@@ -187,7 +187,8 @@ def fingerprint_benchmark(benchmark: Benchmark) -> str:
     if digest is not None:
         return digest
     judgements = [np.asarray(rows).tolist() for rows in benchmark.relevant]
-    return hash_values([list(benchmark.queries), judgements, len(benchmark.passages)])
+    values = [list(benchmark.queries), judgements, len(benchmark.passages)]
+    return hash_values(values + list_rules(benchmark))
 
 
 def fingerprint_weights(module: nn.Module) -> str:

@@ -190,7 +190,7 @@ ROWS |= {
         base=("folder=beir_oddities",),
     ),
     ("benchmark/beir_folder", "relevance_threshold"): Loaded(
-        "relevance_threshold=2", look=lambda benchmark: benchmark.relevance_threshold
+        "relevance_threshold=2", look=lambda benchmark: benchmark.least_relevant_grade
     ),
     ("benchmark/beir_folder", "language"): Loaded(
         "language=fr", look=look_at_languages, base=("folder=beir",)

@@ -50,6 +50,15 @@ def test_a_benchmark_names_all_fields_of_different_length(benchmark):
         ({"relevant": [np.array([0.7]), np.array([1])]}, r"relevant\[0\].*as whole numbers"),
         ({"grades": [np.array([1.0]), np.array([1.0, np.nan])]}, r"grades\[1\].*and finite"),
         ({"grades": [np.array([0.0]), np.array([1.0, 2.0])]}, r"grades\[0\].*above 0"),
+        ({"missing_grades": [np.array([1.0])]}, "missing_grades has 1 entries, queries has 2"),
+        ({"missing_grades": [np.zeros(0), np.zeros(1)]}, r"missing_grades\[1\].*above 0"),
+        ({"own_passages": np.array([1])}, "own_passages has 1 entries, queries has 2 entries"),
+        ({"own_passages": np.array([1, 3])}, "own_passages must hold rows of the 3 passages"),
+        ({"own_passages": np.array([1, -2])}, "own_passages must hold rows of the 3 passages"),
+        ({"own_passages": np.array([1.0, 2.0])}, "own_passages must hold rows of the 3 passages"),
+        ({"own_passages": np.array([-1, 2])}, r"own_passages\[1\]=2 .* cannot be in relevant"),
+        ({"least_relevant_grade": -1.0}, "least_relevant_grade=-1.0 must be a finite number"),
+        ({"least_relevant_grade": 2}, "least_relevant_grade=2 leaves nothing relevant"),
     ],
 )
 def test_a_benchmark_with_wrong_content_is_refused(benchmark, changes, message):

@@ -234,6 +234,8 @@ def test_passages_of_equal_tokens_tie(numbers_benchmark, encoder):
 
 def test_the_hash_of_a_benchmark_sees_texts_languages_and_judgements(numbers_benchmark):
     benchmark = numbers_benchmark
+    queries = len(benchmark.queries)
+    no_passages = np.full(queries, -1)
     changed = [
         replace(benchmark, queries=["other", *benchmark.queries[1:]]),
         replace(benchmark, passages=["other", *benchmark.passages[1:]]),
@@ -241,9 +243,20 @@ def test_the_hash_of_a_benchmark_sees_texts_languages_and_judgements(numbers_ben
         replace(benchmark, relevant=[benchmark.relevant[0][:1], *benchmark.relevant[1:]]),
         replace(benchmark, question_ids=["other", *benchmark.question_ids[1:]]),
         replace(benchmark, grades=[2.0 * np.ones(len(rows)) for rows in benchmark.relevant]),
+        replace(benchmark, missing_grades=[np.ones(1)] * queries),
+        replace(benchmark, missing_grades=[np.ones(1)] * queries, count_missing=False),
+        replace(benchmark, own_passages=np.append(len(benchmark.passages) - 1, no_passages[1:])),
+        replace(benchmark, least_relevant_grade=1.0),
     ]
+    unused = replace(
+        benchmark,
+        missing_grades=[np.zeros(0)] * queries,
+        count_missing=False,
+        own_passages=no_passages,
+    )
     hashes = {hash_benchmark(benchmark)}
     for each in changed:
         hashes.add(hash_benchmark(each))
-    assert len(hashes) == 7
+    assert len(hashes) == 11
     assert hash_benchmark(benchmark) == hash_benchmark(replace(benchmark))
+    assert hash_benchmark(benchmark) == hash_benchmark(unused)

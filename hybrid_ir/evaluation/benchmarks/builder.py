@@ -202,7 +202,7 @@ class BenchmarkBuilder:
             missing_grades=list_missing_grades(queries, relevance),
             count_missing=rules.unknown_passages == "keep",
             own_passages=own_passages.rows_Q if leaves_out else None,
-            relevance_threshold=rules.threshold,
+            least_relevant_grade=rules.threshold,
         )
 
     def _report_empty_languages(self, languages: Sequence[str]) -> None:
