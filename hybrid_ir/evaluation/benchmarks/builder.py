@@ -174,7 +174,9 @@ class BenchmarkBuilder:
         self.problems.raise_if_any()
 
         queries = choose_queries(judged, languages, max_queries)
-        relevant, grades = find_relevant_passages(queries, relevance)
+        relevant, grades = find_relevant_passages(
+            queries, relevance, keep_grades=rules.threshold > 0
+        )
         language_numbers = {language: number for number, language in enumerate(languages)}
         passage_ids, texts, passage_languages = self._join_pools(languages)
         notes = self._describe_exclusions(languages, relevance, judged, rules)
@@ -199,7 +201,7 @@ class BenchmarkBuilder:
             relevant=relevant,
             source=source,
             grades=grades,
-            missing_grades=list_missing_grades(queries, relevance),
+            missing_grades=list_missing_grades(queries, relevance, grades is not None),
             count_missing=rules.unknown_passages == "keep",
             own_passages=own_passages.rows_Q if leaves_out else None,
             least_relevant_grade=rules.threshold,

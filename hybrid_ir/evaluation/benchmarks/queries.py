@@ -45,11 +45,17 @@ def choose_queries(
 
 
 def list_missing_grades(
-    queries: Sequence[Query], relevance: JudgedRelevance
+    queries: Sequence[Query], relevance: JudgedRelevance, is_graded: bool
 ) -> list[np.ndarray] | None:
-    """Returns the grades of the relevant passages that are not there; None if there are none."""
-    grades = [np.array(relevance.missing.get(query.id, ()), float) for query in queries]
-    return grades if any(map(len, grades)) else None
+    """Returns the grades of the relevant passages that are not there; None if there are none.
+
+    Where all grades are equal, each of them is 1.
+    """
+    missing = []
+    for query in queries:
+        grades = np.array(relevance.missing.get(query.id, ()), float)
+        missing.append(grades if is_graded else np.ones_like(grades))
+    return missing if any(map(len, missing)) else None
 
 
 def list_topics(query: Query) -> tuple[str, ...]:
@@ -63,12 +69,12 @@ def has_topic(query: Query, grades_by_topic: GradesByTopic) -> bool:
 
 
 def find_relevant_passages(
-    queries: Sequence[Query], relevance: JudgedRelevance
+    queries: Sequence[Query], relevance: JudgedRelevance, keep_grades: bool = False
 ) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
     """Returns rows and grades of the relevant passages of each query.
 
     Queries of the same topics share their arrays. The grades are None if all of them are equal,
-    those of passages that are not there included.
+    those of passages that are not there included, unless they are to be kept.
     """
     grades_by_topic = relevance.grades
     joined: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {}
@@ -82,7 +88,7 @@ def find_relevant_passages(
             joined[topics] = (rows, grades)
             distinct_grades.update(grades.tolist())
     relevant = [joined[list_topics(query)][0] for query in queries]
-    if len(distinct_grades) < 2:
+    if len(distinct_grades) < 2 and not keep_grades:
         return relevant, None
     return relevant, [joined[list_topics(query)][1] for query in queries]
 
