@@ -22,10 +22,23 @@ from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.texts import normalize_id
 
 ROW_ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")  # of files of passages and queries
-QREL_ENDINGS = (".tsv", ".tsv.gz", ".txt", ".txt.gz", ".qrels", ".trec", ".csv", ".parquet")
+# Of files of judgements.
+QREL_ENDINGS = (
+    ".tsv",
+    ".tsv.gz",
+    ".txt",
+    ".txt.gz",
+    ".qrels",
+    ".trec",
+    ".csv",
+    ".jsonl",
+    ".jsonl.gz",
+    ".parquet",
+)
 TOPIC_NAMES = ("queries.tsv", "queries.tsv.gz", "topics.tsv", "topics.tsv.gz")
 ID_KEYS = ("_id", "id", "docid", "doc_id", "query_id", "qid")
 TEXT_KEYS = ("text", "contents", "content", "query", "question")
+LANGUAGE_KEYS = ("language", "lang", "language_code", "lang_code", "locale")
 FORMAT = (
     "corpus.jsonl with _id, text and optional title and language; queries.jsonl with _id, text and "
     "optional language and question_id; qrels.tsv or qrels/SPLIT.tsv with query-id, corpus-id, "
@@ -244,9 +257,10 @@ def _read_text(
     if has_question_id:
         question_id = get_text_field(row, "question_id", place, problems)
     language = None
-    has_language = row.get("language") is not None
+    language_key = _find_key(row, LANGUAGE_KEYS)
+    has_language = row.get(language_key) is not None
     if has_language:
-        language = _read_language(row, place, problems)
+        language = _read_language(row, language_key, place, problems)
     if name is None or text is None or title is None:
         return None
     if (has_question_id and question_id is None) or (has_language and language is None):
@@ -262,24 +276,24 @@ def _find_key(row: Mapping[str, Any], keys: tuple[str, ...]) -> str:
     return keys[0]
 
 
-def _read_language(row: Mapping[str, Any], place: str, problems: Problems) -> str | None:
-    code = get_text_field(row, "language", place, problems)
+def _read_language(row: Mapping[str, Any], key: str, place: str, problems: Problems) -> str | None:
+    code = get_text_field(row, key, place, problems)
     if code is None:
         return None
     problem = explain_wrong_code(code)
     if problem:
-        problems.add(f"{place}: 'language': {problem}")
+        problems.add(f"{place}: {key!r}: {problem}")
         return None
     return find_canonical_code(code)
 
 
 def read_beir_judgements(path: Path, problems: Problems) -> Iterator[Judgement]:
-    """Reads the judgements of a split, from text or Parquet.
+    """Reads the judgements of a split, from text, Parquet or JSON lines.
 
     Equal judgements of the same pair come once; a pair that is judged in two ways is a problem.
     """
-    if path.suffix == ".parquet":
-        judgements = _read_parquet_judgements(path, problems)
+    if path.suffix == ".parquet" or ".jsonl" in path.suffixes:
+        judgements = _read_judgement_rows(path, problems)
     else:
         judgements = read_judgements(path, problems)
     first_judgements: dict[tuple[str, str], Judgement] = {}
@@ -294,9 +308,12 @@ def read_beir_judgements(path: Path, problems: Problems) -> Iterator[Judgement]:
             problems.add(problem)
 
 
-def _read_parquet_judgements(path: Path, problems: Problems) -> Iterator[Judgement]:
-    for number, row in read_parquet_rows(path, problems):
-        place = f"{path}, row {number}"
+def _read_judgement_rows(path: Path, problems: Problems) -> Iterator[Judgement]:
+    """Reads judgements that stand in rows under the names of their columns."""
+    rows = read_parquet_rows if path.suffix == ".parquet" else read_objects
+    unit = "row" if path.suffix == ".parquet" else "line"
+    for number, row in rows(path, problems):
+        place = f"{path}, {unit} {number}"
         values = []
         for names in (QUERY_NAMES, PASSAGE_NAMES, SCORE_NAMES):
             values.append(_find_value(row, names))

@@ -57,7 +57,16 @@ def read_objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str
     Yields the number and the object of every line. A line that is no object is added to the
     problems and left out.
     """
+    is_first = True
     for number, text in read_lines(path, problems):
+        if is_first and text.lstrip()[:1] == "[" and _is_list_of_objects(path):
+            problems.add(
+                f"{path}, line {number}: the file is one JSON list, need an object on each line: "
+                f"`jq -c '.[]' {path.name}` writes them so",
+                file_unreadable=True,
+            )
+            return
+        is_first = False
         try:
             value = json.loads(text)
         except json.JSONDecodeError as error:
@@ -73,6 +82,13 @@ def read_objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str
             yield number, value
         else:
             problems.add(f"{path}, line {number}: {problem}")
+
+
+def _is_list_of_objects(path: Path) -> bool:
+    """Returns whether a file that begins with a bracket goes on with an object."""
+    with _open_binary(path) as file:
+        start = file.read(1000).decode("utf-8", errors="ignore")
+    return start.lstrip("\ufeff \t\r\n")[1:].lstrip().startswith("{")
 
 
 def _find_object_problem(value: Any, text: str) -> str | None:

@@ -306,6 +306,30 @@ def test_parquet_and_topics_say_the_same_as_json_lines(tmp_path):
     assert list(benchmark.queries) == list(expected.queries)
 
 
+def test_judgements_may_be_json_lines(tmp_path):
+    lines = ""
+    for query, passage in ((0, 2), (1, 0), (2, 1)):
+        lines += f'{{"query-id": {query}, "corpus-id": "{passage}", "score": 1}}\n'
+    folder = write(tmp_path / "mine", qrels=lines, name="qrels/test.jsonl")
+    assert measure(load(folder, str(tmp_path), language="en"))["map"] == 1
+
+
+@pytest.mark.parametrize("key", ["lang", "language_code", "locale"])
+def test_the_language_of_a_line_is_read_under_its_other_names(tmp_path, key):
+    corpus = [{**passage, key: "de"} for passage in CORPUS]
+    queries = [{**query, key: "de-DE"} for query in QUERIES]
+    assert load(write(tmp_path / "mine", corpus, queries), str(tmp_path)).languages == (
+        "de",
+        "de-DE",
+    )
+
+
+def test_a_list_in_the_place_of_json_lines_is_named(tmp_path):
+    folder = write(tmp_path / "mine", b'[\n  {"_id": "0", "text": "x"},\n  {"_id": "1"}\n]\n')
+    with pytest.raises(ValueError, match=r"corpus\.jsonl, line 1: the file is one JSON list"):
+        load(folder, str(tmp_path))
+
+
 def test_two_forms_of_one_thing_are_refused(tmp_path):
     folder = write(tmp_path / "mine")
     pq.write_table(pa.table({"_id": ["x"], "text": ["y"]}), tmp_path / "mine" / "corpus.parquet")
