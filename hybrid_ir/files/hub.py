@@ -28,7 +28,7 @@ CURES = (
     (RepositoryNotFoundError, "Check the name; if it is private, set HF_TOKEN."),
     (RevisionNotFoundError, "Check the revision."),
     (RemoteEntryNotFoundError, "Check the path: there is no such file."),
-    (OfflineModeIsEnabled, "It is not in the cache: unset HF_HUB_OFFLINE and fetch it once."),
+    (OfflineModeIsEnabled, "The cache has no good copy: unset HF_HUB_OFFLINE and fetch it."),
     (HfHubHTTPError, "Try again later; if access is denied, set HF_TOKEN."),
 )
 
@@ -152,8 +152,8 @@ def _find_damage(path: Path) -> str:
 
 def explain_failure(error: Exception) -> str:
     """Returns sentences that say why the hub did not deliver something, and what to do."""
-    if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
-        error = error.__cause__
+    if isinstance(error, (LocalEntryNotFoundError, ValueError)) and error.__cause__ is not None:
+        error = error.__cause__  # these two say only that there was another error
     text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     for kind, cure in CURES:
         if isinstance(error, kind):

@@ -262,6 +262,16 @@ def test_a_file_that_is_damaged_in_the_cache_is_downloaded_again(tmp_path, is_la
     assert place.read_bytes() == b"one"
 
 
+def test_a_file_that_is_damaged_in_the_cache_is_one_clear_error_offline(tmp_path, monkeypatch):
+    with serving_hub(datasets=SET) as hub, using_hub(tmp_path / "hub", hub.url):
+        fetch_files(describe_files("one.txt"), tmp_path / "a")
+        (tmp_path / "a" / "one.txt").write_bytes(b"eno")  # through the link
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        with pytest.raises(ValueError, match="checksum expected .*, found .*unset HF_HUB_OFFLINE"):
+            fetch_files(describe_files("one.txt"), tmp_path / "b")
+    assert not (tmp_path / "b" / "one.txt").exists()
+
+
 @pytest.mark.parametrize("is_large", [False, True])
 def test_other_bytes_than_announced_are_refused_and_leave_the_cache(tmp_path, is_large):
     announced = "b" * 64 if is_large else "b" * 40
@@ -355,7 +365,7 @@ def test_a_filled_cache_needs_no_connection_and_an_empty_one_is_a_clear_error(tm
     _, error = process.communicate(timeout=600)
     assert process.returncode == 1
     message = error.rpartition("ValueError: ")[2]
-    assert "not in the cache: unset HF_HUB_OFFLINE and fetch it once" in message
+    assert "The cache has no good copy: unset HF_HUB_OFFLINE and fetch it." in message
     assert f"by hand at {tmp_path / 'c' / 'one.txt'}" in message
 
 
@@ -372,6 +382,7 @@ def test_there_are_copies_where_the_user_wants_no_links(tmp_path):
     assert {check.status for check in verify_files(describe_files(), folder)} == {"ok"}
 
 
+@pytest.mark.filterwarnings("ignore:`huggingface_hub` cache-system uses symlinks")
 def test_there_is_a_copy_where_no_link_can_be_made(tmp_path, monkeypatch):
     def refuse(*arguments):
         raise OSError("no links in this file system")
