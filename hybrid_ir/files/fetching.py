@@ -1,15 +1,13 @@
 """The files of a data set: where they come from, which are here, and whether they are right."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-import httpx
 from filelock import FileLock
 from rich.progress import (
     BarColumn,
@@ -22,12 +20,8 @@ from rich.progress import (
 
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.files.checksums import compute_sha256
-from hybrid_ir.files.download import (
-    HUB,
-    ShowProgress,
-    build_authorization,
-    download,
-)
+from hybrid_ir.files.download import OTHER_WAYS, download
+from hybrid_ir.files.hub import HubFile, fetch_to_cache, link_or_copy, list_repository_files
 
 # The list of the files of a data set, in its folder: sizes, checksums, origins and dates.
 FILE_LIST = "files.json"
@@ -47,15 +41,26 @@ class RemoteFile:
 
     Args:
         path: its path in the folder of the data set.
-        url: where it is fetched from.
+        origin: the file of the Hugging Face hub that it is, or its address on another server.
         size: the bytes of the released file, where known.
         sha256: the checksum of the released file, where known.
     """
 
     path: str
-    url: str
+    origin: HubFile | str
     size: int | None = None
     sha256: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Returns the address of the file."""
+        return self.get_address()
+
+    def get_address(self, mirror: str | None = None) -> str:
+        """Returns the address of the file on a mirror, or else where it comes from."""
+        if isinstance(self.origin, HubFile):
+            return self.origin.get_address(mirror)
+        return replace_server(self.origin, mirror)
 
 
 @dataclass(frozen=True)
@@ -79,32 +84,17 @@ class FileCheck:
 
 
 def describe_hub_file(repository: str, revision: str, path: str) -> RemoteFile:
-    """Describes a file of a data set on the Hugging Face hub, or on the server HF_ENDPOINT."""
-    return RemoteFile(path, f"{_get_hub()}/datasets/{repository}/resolve/{revision}/{path}")
+    """Describes a file of a data set on the Hugging Face hub."""
+    return RemoteFile(path, HubFile(repository, revision, path))
 
 
 def list_hub_files(repository: str, revision: str) -> list[str]:
-    """Returns the paths of all files of a data set on the hub.
+    """Returns the paths of all files of a data set on the Hugging Face hub.
 
     Raises:
         ValueError: if the hub does not list them.
     """
-    revision = quote(revision, safe="")
-    url = f"{_get_hub()}/api/datasets/{repository}/tree/{revision}?recursive=true"
-    headers = build_authorization(url)
-    try:
-        answer = httpx.get(url, follow_redirects=True, timeout=60, headers=headers)
-        answer.raise_for_status()
-        return [entry["path"] for entry in answer.json() if entry["type"] == "file"]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{url} does not list the files ({error}): check the name and the revision, or give "
-            "paths without *"
-        ) from error
-
-
-def _get_hub() -> str:
-    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
+    return list_repository_files(repository, revision)
 
 
 def describe_github_file(
@@ -130,44 +120,45 @@ def describe_github_file(
 
 
 def replace_server(url: str, mirror: str | None) -> str:
-    """Returns the address of a file on a mirror, which is a server with the same paths.
-
-    Raises:
-        ValueError: if the mirror is no address of a server.
-    """
+    """Returns the address of a file on a mirror, which is a server with the same paths."""
     if mirror is None:
         return url
+    return mirror.rstrip("/") + urlsplit(url).path
+
+
+def _require_server(mirror: str) -> None:
+    """Raises ValueError if a mirror is no address of a server."""
     address = urlsplit(mirror)
     if address.scheme not in ("http", "https") or not address.netloc:
         raise ValueError(
             f"mirror={mirror} must be the address of a server, like https://mirror.example.org"
         )
-    return mirror.rstrip("/") + urlsplit(url).path
 
 
 def fetch_files(
     files: Sequence[RemoteFile], folder: Path, mirror: str | None = None, pause: float = 1.0
 ) -> list[str]:
-    """Downloads the files that are missing, and keeps the list of all files (`files.json`).
+    """Fetches the files that are missing, and keeps the list of all files (`files.json`).
 
-    Files that are here are not overwritten. Two processes may fetch into one folder.
+    Files that are here are not overwritten. Two processes may fetch into one folder. A file of the
+    hub is downloaded to the hub's cache, and a link to it is put into the folder.
 
     Args:
         files: the files of the data set.
         folder: the folder of the data set.
-        mirror: a server to use instead of the one in the addresses.
+        mirror: a server to use instead of the hub and of those in the addresses.
         pause: seconds before the second try of a download, see `download`.
 
     Returns:
-        The paths of the files that were downloaded.
+        The paths of the files that were fetched.
 
     Raises:
         ValueError: if a download fails, or if files that are here do not have the size that was
             released or listed; the message names all of these.
     """
     _require_paths_inside(files)
-    for file in files:
-        replace_server(file.url, mirror)  # Refuses a wrong mirror before a folder is made.
+    if mirror is not None:
+        _require_server(mirror)
     folder.mkdir(parents=True, exist_ok=True)
     fetched_paths = []
     # A second process waits here, and then finds that nothing is missing.
@@ -175,20 +166,35 @@ def fetch_files(
         entries = read_file_list(folder)
         _require_right_sizes(files, folder, entries)
         missing = [file for file in files if not (folder / file.path).exists()]
-        with Progress(*DOWNLOAD_COLUMNS, disable=not missing) as progress:
-            for number, file in enumerate(missing, 1):
-                url = replace_server(file.url, mirror)
-                show = _add_bar(progress, f"{number}/{len(missing)} {file.path}")
-                download(url, folder / file.path, file.size, file.sha256, pause, show)
-                entries[file.path] = _describe_file(folder, file.path, url)
-                _write_file_list(folder, entries)
-                fetched_paths.append(file.path)
+        for file in missing:
+            if isinstance(file.origin, HubFile):
+                _fetch_from_hub(file, folder, mirror)
+            else:
+                address = file.get_address(mirror)
+                with Progress(*DOWNLOAD_COLUMNS) as progress:
+                    download(address, folder / file.path, file.size, file.sha256, pause, progress)
+            entries[file.path] = _describe_file(folder, file.path, file.get_address(mirror))
+            _write_file_list(folder, entries)
+            fetched_paths.append(file.path)
         unlisted = [file for file in files if file.path not in entries]
         for file in unlisted:
             entries[file.path] = _describe_file(folder, file.path, BY_HAND)
         if unlisted or not (folder / FILE_LIST).exists():
             _write_file_list(folder, entries)
     return fetched_paths
+
+
+def _fetch_from_hub(file: RemoteFile, folder: Path, mirror: str | None) -> None:
+    """Links a file of the hub into the folder. huggingface_hub shows its own bar."""
+    place = folder / file.path
+    cached = fetch_to_cache(file.origin, place, mirror)
+    check = _check_file(replace(file, path=str(cached)), folder, {}, with_checksum=True)
+    if check.is_wrong:
+        raise ValueError(
+            f"{file.get_address(mirror)} is not the released file: {check.status}, {check.detail}. "
+            f"{OTHER_WAYS.format(path=place)}"
+        )
+    link_or_copy(cached, place)
 
 
 def _require_paths_inside(files: Sequence[RemoteFile]) -> None:
@@ -288,13 +294,3 @@ def _write_file_list(folder: Path, entries: Mapping[str, dict]) -> None:
     rows = [entries[path] for path in sorted(entries)]
     text = json.dumps({"files": rows}, indent=1, ensure_ascii=False)
     write_text_atomically(folder / FILE_LIST, text, durable=True)
-
-
-def _add_bar(progress: Progress, description: str) -> ShowProgress:
-    """Adds a bar for one file and returns the function that moves it."""
-    task = progress.add_task(description, total=None)
-
-    def show(done: int, total: int | None) -> None:
-        progress.update(task, completed=done, total=total)
-
-    return show

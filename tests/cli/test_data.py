@@ -13,10 +13,11 @@ from hydra.errors import InstantiationException
 from hybrid_ir.cli import data
 from hybrid_ir.corpora.stored import read_corpus_card
 from hybrid_ir.evaluation.benchmarks import miracl, mldr, xquad_r
-from hybrid_ir.files.download import PartialFile
+from hybrid_ir.files.download import get_part_folder
 from tests.support import raw_data
 from tests.support.command_line import HANG_SECONDS
 from tests.support.corpora import RECORDS, write_json_lines
+from tests.support.hub_server import serving_pages
 from tests.support.web import serving
 
 ROOT = Path(__file__).parents[2]
@@ -52,16 +53,17 @@ def test_a_killed_fetch_of_the_real_xquad_r_goes_on_and_verifies(tmp_path, xquad
     folder = tmp_path / "data" / "xquad-r"
     with serving(pages=xquad_pages, pause=0.1, step=20_000) as web:
         process = start(tmp_path, "fetch", "xquad_r", f"mirror={web.url}")
-        part, deadline = PartialFile(folder / "ar.json"), time.monotonic() + HANG_SECONDS
-        while part.size < 100_000 and time.monotonic() < deadline:
+        part = get_part_folder(folder / "ar.json") / "bytes"
+        deadline = time.monotonic() + HANG_SECONDS
+        while time.monotonic() < deadline:
+            if part.exists() and part.stat().st_size >= 100_000:
+                break
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        assert (
-            part.size >= 100_000
-            and not (folder / "ar.json").exists()
-            and (folder / "LICENSE").exists()
-        )
+        assert part.stat().st_size >= 100_000
+        assert not (folder / "ar.json").exists()
+        assert (folder / "LICENSE").exists()
         web.pause = 0.0
         web.asked.clear()
         data.main(["fetch", "xquad_r", f"mirror={web.url}", f"paths.data_dir={tmp_path / 'data'}"])
@@ -107,21 +109,19 @@ def test_a_killed_fetch_of_the_real_xquad_r_goes_on_and_verifies(tmp_path, xquad
         ("mldr", mldr, raw_data.build_mldr_pages, ["benchmark.languages=[de,pt]"]),
     ],
 )
-def test_fetch_then_verify_then_describe(
-    tmp_path, monkeypatch, capsys, name, module, pages, overrides
-):
-    """Also from the server of HF_ENDPOINT, and with the keys of the config."""
+def test_fetch_then_verify_then_describe(tmp_path, capsys, name, module, pages, overrides):
+    """With the keys of the config."""
     overrides = [
         *overrides,
         f"benchmark.folder={tmp_path / 'here'}",
         f"paths.cache_dir={tmp_path / 'cache'}",
     ]
-    with serving(pages=pages()) as web:
-        monkeypatch.setenv("HF_ENDPOINT", web.url)
+    with serving_pages(pages(), tmp_path / "hub") as hub:
         data.main(["fetch", name, *overrides])
-        assert sorted(web.paths) == sorted(web.pages)
+        assert sorted(hub.downloads) == sorted(pages())
+        requests = len(hub.asked)
         data.main(["fetch", name, *overrides])
-        assert len(web.paths) == len(web.pages)
+        assert len(hub.asked) == requests
     data.main(["verify", name, *overrides])
     data.main(["describe", name, *overrides, "benchmark.require_counts=false"])
     out = capsys.readouterr().out

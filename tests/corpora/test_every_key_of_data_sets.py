@@ -16,8 +16,8 @@ from hybrid_ir.runs.errors import describe_error
 from tests.support import raw_data
 from tests.support.benchmarks import write_beir_folder
 from tests.support.corpora import list_pairs, write_json_lines
+from tests.support.hub_server import serving_pages
 from tests.support.raw_sources import PASSAGES, SETS, build_entity_questions_archive, encode_columns
-from tests.support.web import serving
 
 
 @dataclass(frozen=True)
@@ -311,8 +311,7 @@ def here(place, monkeypatch):
     small = replace(translations.ARCHIVE, size=None, sha256=None)
     monkeypatch.setattr(translations, "ARCHIVE", small)
     page = "/datasets/owner/set/resolve/abc/a.parquet"
-    with serving(pages={page: (place / "a.parquet").read_bytes()}) as web:
-        monkeypatch.setenv("HF_ENDPOINT", web.url)
+    with serving_pages({page: (place / "a.parquet").read_bytes()}, place / "hub_cache"):
         yield
     for leftover in ("cache2", "copy"):
         remove(place / leftover)

@@ -19,7 +19,7 @@ from tests.support.corpora import (
     list_pairs,
     write_json_lines,
 )
-from tests.support.web import serving
+from tests.support.hub_server import serving_pages
 
 LANGUAGES = ("de", "en", "zh")
 TEXTS = st.dictionaries(
@@ -400,24 +400,16 @@ def load_from_hub(tmp_path: Path, files: str, repository: str = "owner/set"):
     )
 
 
-def test_files_of_the_hub_are_found_fetched_once_and_mapped(tmp_path, monkeypatch):
+def test_files_of_the_hub_are_found_fetched_once_and_mapped(tmp_path):
     write_table(tmp_path / "x.parquet", anchor=["q"], positive=["p"], negative=["n"])
-    listing = [
-        {"type": "file", "path": "en-triplet/train-0.parquet"},
-        {"type": "directory", "path": "en-triplet"},
-    ]
     file_page = "/datasets/owner/set/resolve/abc/en-triplet/train-0.parquet"
-    pages = {
-        file_page: (tmp_path / "x.parquet").read_bytes(),
-        "/api/datasets/owner/set/tree/abc?recursive=true": json.dumps(listing).encode(),
-    }
-    with serving(pages=pages) as web:
-        monkeypatch.setenv("HF_ENDPOINT", web.url)
+    pages = {file_page: (tmp_path / "x.parquet").read_bytes()}
+    with serving_pages(pages, tmp_path / "hub_cache") as hub:
         for _ in range(2):
             corpus = load_from_hub(tmp_path, "en-triplet/*.parquet")
             assert list_pairs(corpus) == [[{"en": "q"}, {"en": "p"}, [{"en": "n"}]]]
             assert corpus.source.name == "set"
-        assert web.paths.count(file_page) == 1
+        assert hub.downloads == [file_page]
         problem = "owner/set at abc has no such file, but en-triplet/train-0.parquet"
         with pytest.raises(ValueError, match=problem):
             load_from_hub(tmp_path, "de/*")

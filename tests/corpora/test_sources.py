@@ -14,6 +14,7 @@ from hybrid_ir.cli import data
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.sampling import PairBatchSampler
 from tests.support.corpora import list_pairs, sort_pairs
+from tests.support.hub_server import serving_pages
 from tests.support.in_process import CommandResult, train_in_process
 from tests.support.raw_data import map_to_pages
 from tests.support.raw_sources import PASSAGES, SETS, build_entity_questions_archive
@@ -52,10 +53,10 @@ def fetch_source(name: str, tmp_path, monkeypatch) -> None:
     """Fetches the files of a data set by the real command, and checks that each is asked for."""
     choices = [f"corpus.{choice}" for choice in SETS[name][0]]
     folder = f"paths.data_dir={tmp_path / 'data'}"
-    with serving(pages=list_pages(name, monkeypatch)) as web:
-        monkeypatch.setenv("HF_ENDPOINT", web.url)
-        data.main(["fetch", name, f"mirror={web.url}", *choices, folder])
-        assert sorted(web.paths) == sorted(web.pages)
+    pages = list_pages(name, monkeypatch)
+    with serving_pages(pages, tmp_path / "hub_cache") as hub:
+        data.main(["fetch", name, f"mirror={hub.url}", *choices, folder])
+        assert sorted(hub.downloads) == sorted(pages)
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from hybrid_ir.files.fetching import RemoteFile, fetch_files, verify_files
 from hybrid_ir.types import Benchmark
+from tests.support.hub_server import serving_pages
 from tests.support.raw_data import Pages, encode_json_lines
-from tests.support.web import serving
 
 
 def find_answers(benchmark: Benchmark) -> dict[tuple[str, str], set[str]]:
@@ -21,10 +21,10 @@ def find_answers(benchmark: Benchmark) -> dict[tuple[str, str], set[str]]:
 
 def fetch_pages(files: Sequence[RemoteFile], pages: Pages, folder: Path) -> str:
     """Fetches files into a folder from a server on loopback; returns the folder."""
-    with serving(pages=pages) as web:
-        fetched = fetch_files(files, folder, mirror=web.url, pause=0)
-        fetched_again = fetch_files(files, folder, mirror=web.url)
-    assert len(fetched) == len(files) == len(web.asked)
+    with serving_pages(pages, folder.with_name(f"{folder.name}-hub")) as hub:
+        fetched = fetch_files(files, folder, mirror=hub.url, pause=0)
+        fetched_again = fetch_files(files, folder, mirror=hub.url)
+    assert len(fetched) == len(files) == len(hub.downloads)
     assert fetched_again == []
     assert {verdict.status for verdict in verify_files(files, folder)} == {"ok"}
     return str(folder)

@@ -1,6 +1,7 @@
 """A real HTTP server on loopback that serves files, and misbehaves on request."""
 
 import hashlib
+import re
 import time
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
@@ -17,17 +18,18 @@ class Web:
 
     Args:
         pages: the files by their paths.
-        cuts: bytes after which the next answers break off.
+        cuts: bytes after which the next files break off.
         statuses: statuses of the next answers, instead of a file.
         ranges: whether it honours the header Range.
         if_range: whether it honours the header If-Range.
         from_start: whether it answers every range with one that starts at 0.
         headers: headers instead of the right ones; "" leaves one out.
         redirect: another server to which every answer is a redirect, with the headers `linked`.
-        linked: the headers of the hub's redirects.
+        linked: the headers of the redirects.
         pause: seconds to wait after every `step` bytes.
         step: bytes that are sent together.
         asked: path and headers of every request so far.
+        methods: the method of every request so far, such as GET.
         url: the address of the server.
     """
 
@@ -43,6 +45,7 @@ class Web:
     pause: float = 0.0
     step: int = 1 << 16
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
     url: str = ""
 
     @property
@@ -50,11 +53,63 @@ class Web:
         """The paths that were asked for."""
         return [path for path, _ in self.asked]
 
+    def answer(self, path: str, asked: Mapping[str, str], form: str) -> Answer:
+        """Returns the answer to a request.
+
+        Args:
+            path: the path, with the query behind a question mark.
+            asked: the headers of the request.
+            form: the body of the request.
+        """
+        if self.statuses:
+            return self.statuses.pop(0), b"no", {"Content-Length": "2"}
+        if self.redirect:
+            location = {"Location": self.redirect + path, "Content-Length": "0"}
+            return 302, b"", {**location, **self.linked}
+        if path not in self.pages:
+            return 404, b"", {"Content-Length": "0"}
+        page = self.pages[path]
+        return self.answer_file(page, hashlib.md5(page).hexdigest(), asked)
+
+    def answer_file(self, page: bytes, version: str, asked: Mapping[str, str]) -> Answer:
+        """Returns a file, or the range of it that is asked for."""
+        etag = self.headers.get("ETag", f'"{version}"')
+        is_current = asked.get("If-Range", etag) == etag or not self.if_range
+        if "Range" not in asked or not ((self.ranges and is_current) or self.from_start):
+            return 200, page, {"ETag": etag, "Content-Length": str(len(page)), **self.headers}
+        start, end = parse_range(asked["Range"], len(page))
+        if self.from_start:
+            start = 0
+        if start >= len(page):
+            return 416, b"", {"Content-Length": "0", "Content-Range": f"bytes */{len(page)}"}
+        headers = {
+            "ETag": etag,
+            "Content-Range": f"bytes {start}-{end - 1}/{len(page)}",
+            "Content-Length": str(end - start),
+        }
+        return 206, page[start:end], {**headers, **self.headers}
+
+    def find_cut(self, path: str) -> int | None:
+        """Returns the number of bytes after which the file at a path breaks off, if it does."""
+        return self.cuts.pop(0) if self.cuts else None
+
+
+def parse_range(header: str, size: int) -> tuple[int, int]:
+    """Returns the first byte of a range and the one behind its last."""
+    start, end = re.fullmatch(r"bytes=(\d+)-(\d*)", header).groups()
+    return int(start), min(int(end) + 1, size) if end else size
+
 
 @contextmanager
 def serving(**choices):
     """Runs a server; the choices are those of `Web`."""
-    web = Web(**choices)
+    with running(Web(**choices)) as web:
+        yield web
+
+
+@contextmanager
+def running(web: Web):
+    """Answers with `web` on a free port of loopback."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -63,17 +118,31 @@ def serving(**choices):
             return None
 
         def do_GET(self):
+            self.send_answer()
+
+        def do_HEAD(self):
+            self.send_answer()
+
+        def do_POST(self):
+            self.send_answer()
+
+        def send_answer(self):
             web.asked.append((self.path, dict(self.headers)))
-            self.close_connection = True
-            status, body, headers = answer(web, self.path, self.headers)
+            web.methods.append(self.command)
+            form = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+            status, body, headers = web.answer(self.path, self.headers, form)
             self.send_response(status)
             for key, value in headers.items():
                 if value:
                     self.send_header(key, value)
+            self.send_header("Connection", "close")
             self.end_headers()
+            if self.command == "HEAD":
+                return
             end = len(body)
-            if web.cuts and status in (200, 206):
-                end = min(end, web.cuts.pop(0))
+            if status in (200, 206):
+                cut = web.find_cut(self.path)
+                end = end if cut is None else min(end, cut)
             with suppress(ConnectionError):  # the client has closed the connection
                 for start in range(0, end, web.step):
                     self.wfile.write(body[start : min(start + web.step, end)])
@@ -88,33 +157,3 @@ def serving(**choices):
     finally:
         server.shutdown()
         server.server_close()
-
-
-def answer(web: Web, path: str, asked: Mapping[str, str]) -> Answer:
-    """Returns the answer to a request with the headers `asked`."""
-    if web.statuses:
-        return web.statuses.pop(0), b"no", {"Content-Length": "2"}
-    if web.redirect:
-        location = {"Location": web.redirect + path, "Content-Length": "0"}
-        return 302, b"", {**location, **web.linked}
-    if path not in web.pages:
-        return 404, b"", {"Content-Length": "0"}
-    page = web.pages[path]
-    etag = web.headers.get("ETag", f'"{hashlib.md5(page).hexdigest()}"')
-    is_current = asked.get("If-Range", etag) == etag or not web.if_range
-    if web.from_start and "Range" in asked:
-        return 206, page, {"ETag": etag, **describe_range(page, 0)}
-    if web.ranges and is_current and "Range" in asked:
-        start = int(asked["Range"].removeprefix("bytes=").removesuffix("-"))
-        if start >= len(page):
-            return 416, b"", {"Content-Length": "0", "Content-Range": f"bytes */{len(page)}"}
-        return 206, page[start:], {"ETag": etag, **describe_range(page, start), **web.headers}
-    return 200, page, {"ETag": etag, "Content-Length": str(len(page)), **web.headers}
-
-
-def describe_range(page: bytes, start: int) -> dict[str, str]:
-    """Returns the headers of an answer with a page from a byte on."""
-    return {
-        "Content-Range": f"bytes {start}-{len(page) - 1}/{len(page)}",
-        "Content-Length": str(len(page) - start),
-    }

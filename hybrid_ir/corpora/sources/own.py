@@ -226,9 +226,7 @@ def from_hub(
     """
     paths = _choose_hub_files(repository, files, revision)
     place = Path(folder) / repository.replace("/", "--") / revision.replace("/", "--")
-    remote_files = [
-        describe_hub_file(repository, revision.replace("/", "%2F"), path) for path in paths
-    ]
+    remote_files = [describe_hub_file(repository, revision, path) for path in paths]
     fetch_files(remote_files, place)
     column_map = parse_column_map(columns)
     local_files = [place / path for path in paths]
