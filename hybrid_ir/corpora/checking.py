@@ -147,9 +147,16 @@ class RecordChecker:
                 f"the query is its passage in '{language}'",
                 texts,
             )
-        code_problem = explain_wrong_code(language) or self._find_script_problem(language, texts)
+        has_text = to_mask(pc.is_valid(texts))
+        code_problem = explain_wrong_code(language)
         if code_problem:
-            findings.add(to_mask(pc.is_valid(texts)), code_problem)
+            findings.add(has_text, code_problem)
+        is_known = language in self._script_problems
+        script_problem = self._find_script_problem(language, texts)
+        if script_problem:
+            findings.is_good &= ~has_text
+            if not is_known:  # said once, as it concerns all records of the language
+                findings.add_to_row(int(has_text.argmax()), script_problem)
 
     def _find_script_problem(self, language: str, texts: pa.Array) -> str | None:
         """Returns what the script of the first texts of a language says against its code."""

@@ -49,8 +49,8 @@ HAN_SCRIPTS = ("Hans", "Hant", "Jpan", "Kore")  # scripts that are written with 
 def explain_wrong_script(code: str, texts: Iterable[str]) -> str | None:
     """Explains that a code is that of a country whose language the texts are in.
 
-    `kr` is Kanuri, `sa` Sanskrit and `my` Burmese: known codes, but texts in the script of Korean,
-    Arabic or Malay say that the country was meant.
+    `kr` is Kanuri, `sa` Sanskrit and `am` Amharic: known codes, but texts in the script of Korean,
+    Arabic or Armenian say that the country was meant.
 
     Args:
         code: a known language code.
@@ -65,6 +65,8 @@ def explain_wrong_script(code: str, texts: Iterable[str]) -> str | None:
     if meant is None or language is None or meant == language:
         return None
     script = find_main_script(texts)
+    if script == "Latn":
+        return None  # many languages are transliterated, and placeholders are English
     if script is None or _is_written_in(language, script) or not _is_written_in(meant, script):
         return None
     own_name = _get_name(language)

@@ -88,11 +88,18 @@ def test_codes_that_are_likely_one_language_are_told(tmp_path, capsys):
 
 
 def test_a_country_in_the_place_of_its_language_is_refused(tmp_path):
-    path = write_json_lines(
-        tmp_path / "x.jsonl", {"id": "1", "query": {"kr": "수도?"}, "passage": {"kr": "서울이다"}}
-    )
-    with pytest.raises(ValueError, match="'kr' is the code of Kanuri, .* did you mean 'ko'"):
+    records = []
+    for number in range(5):
+        texts = {"query": {"kr": f"수도 {number}?"}, "passage": {"kr": f"서울이다 {number}"}}
+        records.append({"id": number, **texts})
+    english = {"id": "en", "query": {"en": "q"}, "passage": {"en": "p"}}
+    path = write_json_lines(tmp_path / "x.jsonl", *records, english)
+    problem = "1 error in .*\n.*line 1: 'kr' is the code of Kanuri, .* did you mean 'ko'"
+    with pytest.raises(ValueError, match=problem):
         own.from_jsonl(str(path), cache=str(tmp_path))
+    corpus = own.from_jsonl(str(path), cache=str(tmp_path), errors="skip")
+    assert corpus.languages == ("en",)
+    assert len(corpus) == 1
 
 
 def test_texts_that_show_nothing_are_empty(tmp_path):
