@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hybrid_ir.data.corpus import ParallelCorpus
     from hybrid_ir.data.sampling import PairBatchSampler
     from hybrid_ir.evaluation.evaluate import evaluate
+    from hybrid_ir.evaluation.retrieval_metric import MultilingualRetrieval
     from hybrid_ir.model.encoder import BiEncoder
     from hybrid_ir.runs.data_sets import load_benchmark, load_corpus
     from hybrid_ir.runs.encoders import load_encoder
@@ -25,6 +26,7 @@ _MODULES = {
     "Benchmark": "hybrid_ir.types",
     "BiEncoder": "hybrid_ir.model.encoder",
     "InfoNCE": "hybrid_ir.training.losses",
+    "MultilingualRetrieval": "hybrid_ir.evaluation.retrieval_metric",
     "PairBatchSampler": "hybrid_ir.data.sampling",
     "ParallelCorpus": "hybrid_ir.data.corpus",
     "RetrievalData": "hybrid_ir.training.datamodule",
@@ -40,6 +42,7 @@ __all__ = [
     "Benchmark",
     "BiEncoder",
     "InfoNCE",
+    "MultilingualRetrieval",
     "PairBatchSampler",
     "ParallelCorpus",
     "RetrievalData",

@@ -43,9 +43,9 @@ def get_world_size() -> int:
     return 1
 
 
-def get_rank() -> int:
-    """Returns the number of this process among the processes of the run, from 0."""
-    return dist.get_rank() if get_world_size() > 1 else 0
+def get_rank(group: dist.ProcessGroup | None = None) -> int:
+    """Returns the number of this process, from 0, among those of the run or of a group."""
+    return dist.get_rank(group) if get_world_size() > 1 else 0
 
 
 class _Gather(torch.autograd.Function):

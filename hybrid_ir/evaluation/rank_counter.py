@@ -113,29 +113,15 @@ class RankCounter:
         self.own_rows_Q1 = None
         if own_rows_Q is not None:
             self.own_rows_Q1 = self._to_ids(own_rows_Q)[:, None]
-        self._is_finished = False
         self._waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-        self._sums = self._create_sums(relevant_QR.shape, len(rows_U))
+        self._sums = create_sums(relevant_QR, languages, temperature, self.device)
 
     def _to_ids(self, values) -> torch.Tensor:
         return torch.as_tensor(values).long().to(self.device)
 
-    def _create_sums(self, shape: tuple[int, int], relevant: int) -> dict[str, torch.Tensor]:
-        """Returns zeros for all that is counted."""
-
-        def zeros(*size: int, dtype: torch.dtype) -> torch.Tensor:
-            return torch.zeros(*size, dtype=dtype, device=self.device)
-
-        sums = {
-            "above": zeros(*shape, 2, dtype=torch.int32),
-            "tied": zeros(*shape, 2, dtype=torch.int32),
-            "pool_sizes": zeros(len(self.languages), dtype=torch.int64),
-            "seen": zeros(relevant, dtype=torch.int64),  # must end as all ones
-        }
-        if self.temperature is not None:
-            # of exp((score - best relevant score) / temperature) over what is not relevant
-            sums["weights"] = zeros(shape[0], dtype=torch.float64)
-        return sums
+    def count_into(self, sums: dict[str, torch.Tensor]) -> None:
+        """Adds all further counts to these tensors, see `create_sums`."""
+        self._sums = sums
 
     def add(self, rows_W, vectors_WD: torch.Tensor, languages_W) -> None:
         """Takes in some passages.
@@ -257,14 +243,23 @@ class RankCounter:
         return self._sums
 
     def table(self) -> RankTable:
-        """Finishes counting and returns the counts; call it once.
+        """Finishes counting and returns the counts.
 
         Raises:
             ValueError: A relevant passage was not added, or was added more than once.
         """
-        sums = self.sums()
+        return self.build_table(self.sums())
+
+    def build_table(self, sums: dict[str, torch.Tensor]) -> RankTable:
+        """Returns counts as a table.
+
+        Args:
+            sums: of all counters that saw passages of the corpus; they stay as they are.
+
+        Raises:
+            ValueError: A relevant passage was not added, or was added more than once.
+        """
         relevant = self.relevant
-        assert not self._is_finished, "the table was already made"
         not_once = (sums["seen"] != 1).nonzero()[:, 0]
         if len(not_once):
             row = int(relevant.rows_U[not_once[0]])
@@ -274,14 +269,15 @@ class RankCounter:
                 f"exactly once, first row {row} ({times} times): add every passage of the corpus "
                 "once, over all processes together."
             )
-        relevant.count_each_other(sums["above"], sums["tied"])
-        self._is_finished = True
+        above_QRP = sums["above"].to(torch.int32, copy=True)
+        tied_QRP = sums["tied"].to(torch.int32, copy=True)
+        relevant.count_each_other(above_QRP, tied_QRP)
         losses = None
         if self.temperature is not None:
             losses = relevant.compute_losses(sums["weights"], self.temperature).cpu().numpy()
         return RankTable(
-            above=sums["above"].cpu().numpy(),
-            tied=sums["tied"].cpu().numpy(),
+            above=above_QRP.cpu().numpy(),
+            tied=tied_QRP.cpu().numpy(),
             relevant=relevant.rows_QR.cpu().numpy(),
             relevant_languages=relevant.languages_QR.cpu().numpy(),
             scores=relevant.scores_QR.cpu().numpy(),
@@ -290,6 +286,37 @@ class RankCounter:
             languages=self.languages,
             losses=losses,
         )
+
+
+def create_sums(
+    relevant_QR: np.ndarray,
+    languages: Sequence[str],
+    temperature: float | None = None,
+    device: torch.device | str = "cpu",
+) -> dict[str, torch.Tensor]:
+    """Returns zeros for all that is counted.
+
+    Args:
+        relevant_QR: rows in the corpus of the relevant passages, filled with -1.
+        languages: of the benchmark.
+        temperature: of the loss; None for no loss.
+        device: where they are counted.
+    """
+
+    def zeros(*size: int, dtype: torch.dtype) -> torch.Tensor:
+        return torch.zeros(*size, dtype=dtype, device=device)
+
+    sums = {
+        "above": zeros(*relevant_QR.shape, 2, dtype=torch.int32),
+        "tied": zeros(*relevant_QR.shape, 2, dtype=torch.int32),
+        "pool_sizes": zeros(len(languages), dtype=torch.int64),
+        # of each distinct relevant passage; must end as all ones
+        "seen": zeros(len(list_relevant_rows(relevant_QR)), dtype=torch.int64),
+    }
+    if temperature is not None:
+        # of exp((score - best relevant score) / temperature) over what is not relevant
+        sums["weights"] = zeros(len(relevant_QR), dtype=torch.float64)
+    return sums
 
 
 def find_columns(
