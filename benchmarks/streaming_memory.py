@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from memory import read_peak_memory
 
+from hybrid_ir.evaluation.encoding import EncodedRows
 from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.types import Benchmark, Source
 
@@ -70,15 +71,17 @@ def measure_pool(passages: int) -> None:
     torch.set_num_threads(1)
     benchmark = build_benchmark(passages)
     relevant_rows = np.unique(np.concatenate(benchmark.relevant))
-    ranking = StreamedRanking(benchmark, whole=True)
-    ranking.take("queries", np.arange(QUERIES), make_vectors(QUERIES, 1))
-    ranking.take("relevant", relevant_rows, make_vectors(len(relevant_rows), 2))
+    ranking = StreamedRanking(benchmark, with_geometry=True)
+    ranking.add(EncodedRows("queries", np.arange(QUERIES), make_vectors(QUERIES, 1)))
+    relevant_vectors = make_vectors(len(relevant_rows), 2)
+    ranking.add(EncodedRows("relevant", relevant_rows, relevant_vectors))
     memory_before = read_peak_memory()
     started = time.perf_counter()
     for start in range(0, passages, BATCH_SIZE):
         rows = np.arange(start, min(start + BATCH_SIZE, passages))
         other_rows = np.setdiff1d(rows, relevant_rows)
-        ranking.take("others", other_rows, make_vectors(len(other_rows), start + 3))
+        other_vectors = make_vectors(len(other_rows), start + 3)
+        ranking.add(EncodedRows("others", other_rows, other_vectors))
     results = ranking.results()
     seconds = time.perf_counter() - started
     nanoseconds = 1e9 * seconds / passages / QUERIES

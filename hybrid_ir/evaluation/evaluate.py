@@ -21,8 +21,7 @@ from hybrid_ir.evaluation.postprocess import (
 )
 from hybrid_ir.evaluation.report import write_result_files
 from hybrid_ir.evaluation.results import Results
-from hybrid_ir.evaluation.retrieval_metric import require_relevant_passages
-from hybrid_ir.evaluation.selection import select_questions
+from hybrid_ir.evaluation.selection import require_relevant_passages, select_questions
 from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.evaluation.top_k import TopK, write_trec_runs
 from hybrid_ir.files.atomic import SCRATCH_PREFIX

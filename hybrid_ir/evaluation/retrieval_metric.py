@@ -18,6 +18,7 @@ from hybrid_ir.evaluation.known_vectors import KnownVectors, make_writable
 from hybrid_ir.evaluation.rank_counter import RankCounter, create_sums
 from hybrid_ir.evaluation.rank_table import list_relevant_rows, pad_rows
 from hybrid_ir.evaluation.results import ACROSS_LANGUAGES, RETRIEVAL, Results
+from hybrid_ir.evaluation.selection import require_relevant_passages
 from hybrid_ir.evaluation.top_k import ScoreListener
 from hybrid_ir.types import Benchmark
 
@@ -388,12 +389,3 @@ class _Opaque:
 
     def __init__(self, results: Results):
         self.results = results
-
-
-def require_relevant_passages(benchmark: Benchmark) -> None:
-    """Raises ValueError for a benchmark in which no query has a relevant passage."""
-    if not any(len(rows) for rows in benchmark.relevant):
-        raise ValueError(
-            f"{benchmark.name}: no query has a relevant passage, so there is nothing to measure; "
-            "choose other languages, or more of max_queries"
-        )

@@ -83,3 +83,12 @@ def find_places(rows: np.ndarray, sorted_rows: np.ndarray) -> np.ndarray:
         return np.full(len(rows), -1)
     places = np.searchsorted(sorted_rows, rows).clip(max=len(sorted_rows) - 1)
     return np.where(sorted_rows[places] == rows, places, -1)
+
+
+def require_relevant_passages(benchmark: Benchmark) -> None:
+    """Raises ValueError for a benchmark in which no query has a relevant passage."""
+    if not any(len(rows) for rows in benchmark.relevant):
+        raise ValueError(
+            f"{benchmark.name}: no query has a relevant passage, so there is nothing to measure; "
+            "choose other languages, or more of max_queries"
+        )

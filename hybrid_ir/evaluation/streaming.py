@@ -58,6 +58,7 @@ class StreamedRanking:
         has_windows: bool = False,
     ):
         self.benchmark = benchmark
+        self.temperature = temperature
         self.run_depth = run_depth
         self.with_geometry = with_geometry
         self.has_windows = has_windows
