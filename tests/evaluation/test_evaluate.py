@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 import torch
 import torch.nn.functional as F
+from rich.console import Console
 
 from hybrid_ir.evaluation.card import hash_benchmark
 from hybrid_ir.evaluation.encoding import EncodingPass, TextChunks, read_shards
@@ -24,6 +25,7 @@ from hybrid_ir.evaluation.evaluate import (
     evaluate_with_corrections,
 )
 from hybrid_ir.evaluation.rank_counter import rank_benchmark
+from hybrid_ir.evaluation.report import write_report
 from hybrid_ir.evaluation.results import Results
 from hybrid_ir.types import Benchmark, Role, Text
 from tests.support.small_run import PAIRS
@@ -260,3 +262,33 @@ def test_the_hash_of_a_benchmark_sees_texts_languages_and_judgements(numbers_ben
     assert len(hashes) == 11
     assert hash_benchmark(benchmark) == hash_benchmark(replace(benchmark))
     assert hash_benchmark(benchmark) == hash_benchmark(unused)
+
+
+def test_both_numbers_of_missing_passages_are_printed_and_written(
+    numbers_benchmark, encoder, tmp_path
+):
+    queries = len(numbers_benchmark.queries)
+    missing_grades = [np.ones(2), *[np.zeros(0)] * (queries - 1)]
+    plain = evaluate(encoder, numbers_benchmark)
+    expected = plain.summary()
+    assert "unknown_passages" not in plain.build_card()["benchmark"]
+    for count_missing in (True, False):
+        benchmark = replace(
+            numbers_benchmark, missing_grades=missing_grades, count_missing=count_missing
+        )
+        evaluation = evaluate(encoder, benchmark)
+        console = Console(record=True, width=200, file=io.StringIO())
+        card = evaluation.build_card()
+        write_report(evaluation.results, card, tmp_path, console)
+        is_same = evaluation.summary() == expected
+        assert is_same == (not count_missing)
+        record = json.loads((tmp_path / "metrics.json").read_text())["unknown_passages"]
+        assert card["benchmark"]["unknown_passages"] == record
+        assert record["judgements"] == 2
+        assert record["queries"] == 1
+        assert record["main"] == ("counted_as_missed" if count_missing else "left_out")
+        left_out = record["left_out"]["macro_over_settings"]["multi"]["map"]
+        counted = record["counted_as_missed"]["macro_over_settings"]["multi"]["map"]
+        assert left_out == expected["multi/map"] > counted
+        printed = console.export_text()
+        assert "unknown passages: 2 judgements of 1 queries; counted as missed mAP" in printed
