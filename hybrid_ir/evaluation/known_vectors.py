@@ -1,8 +1,9 @@
 """Holds the vectors that every process must know before it can count: queries, relevant passages.
 
-Shapes: Q queries, N passages of a benchmark, W vectors of an update, P processes, D width.
+Shapes: Q queries, N passages of a benchmark, W vectors, P processes, D width.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,50 @@ from hybrid_ir.evaluation.encoding import EncodedRows
 HELD = ("query_rows", "query_vectors", "relevant_rows", "relevant_vectors")
 
 
+@dataclass(frozen=True)
+class GatheredVectors:
+    """What all processes hold.
+
+    Attributes:
+        held: by the names of HELD, a tensor for each process.
+        seen_queries_PQ: 1 for the queries that a process has seen.
+        seen_passages_PN: likewise for passages.
+        this_process: the number of this one.
+    """
+
+    held: dict[str, list[torch.Tensor]]
+    seen_queries_PQ: torch.Tensor
+    seen_passages_PN: torch.Tensor
+    this_process: int
+
+    @property
+    def seen_queries_Q(self) -> torch.Tensor:
+        """1 for the queries that some process has seen."""
+        return self.seen_queries_PQ.amax(0)
+
+    @property
+    def seen_passages_N(self) -> torch.Tensor:
+        """1 for the passages that some process has seen."""
+        return self.seen_passages_PN.amax(0)
+
+    @property
+    def first_process_N(self) -> np.ndarray:
+        """The first process that has seen each passage, which is the one that counts it."""
+        return self.seen_passages_PN.cpu().numpy().argmax(0)
+
+    @property
+    def is_counted_here_N(self) -> np.ndarray:
+        """Which passages this process counts."""
+        is_seen_here_N = self.seen_passages_PN[self.this_process].cpu().numpy() > 0
+        return is_seen_here_N & (self.first_process_N == self.this_process)
+
+
 class KnownVectors(Metric):
     """The queries and relevant passages of a benchmark, first of this process, then of all.
 
-    `share` exchanges them by the reduction of torchmetrics. It also settles which process counts a
-    passage that several processes encoded, as Lightning's distributed sampler has them do.
+    `gather` and `accept` exchange them by the reduction of torchmetrics. They also settle which
+    process counts a passage that several processes encoded, as Lightning's distributed sampler has
+    them do.
 
     Args:
         queries: number of queries.
@@ -33,7 +73,7 @@ class KnownVectors(Metric):
         super().__init__(**options)
         for name in HELD:
             self.add_state(name, [], None)
-        # which texts were seen: here, and after `share` in any process
+        # which texts were seen: here, and after `accept` in any process
         self.add_state("seen_queries", torch.zeros(queries, dtype=torch.uint8), None)
         self.add_state("seen_passages", torch.zeros(passages, dtype=torch.uint8), None)
         self.add_state("shared", torch.zeros((), dtype=torch.uint8), None)
@@ -75,33 +115,34 @@ class KnownVectors(Metric):
     def compute(self) -> None:
         """Has nothing to compute: what is wanted are the vectors themselves."""
 
-    def share(self, should_sync: bool) -> np.ndarray:
-        """Makes the vectors of all processes known to each, in the order of their rows.
+    def gather(self, should_sync: bool) -> "GatheredVectors":
+        """Gathers the vectors of all processes, and keeps what is held as it is.
 
         Args:
             should_sync: whether processes exchange at all; every process must then call this.
-
-        Returns:
-            Which passages this process counts among those that it has seen (N): a passage that
-            several processes have seen is counted by the first of them.
         """
         for name in HELD:
             setattr(self, name, [self._join(name)])
+        queries = len(self.seen_queries)
+        passages = len(self.seen_passages)
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=should_sync):
-            this_process = get_rank(self.process_group) if self._is_synced else 0
-            gathered = {name: getattr(self, name) for name in HELD}
-            seen_queries_PQ = self.seen_queries.view(-1, self._defaults["seen_queries"].numel())
-            seen_passages_PN = self.seen_passages.view(-1, self._defaults["seen_passages"].numel())
-        first_process_N = seen_passages_PN.cpu().numpy().argmax(0)
-        is_seen_here_N = self.seen_passages.cpu().numpy() > 0
-        self._keep_queries(gathered["query_rows"], gathered["query_vectors"])
+            return GatheredVectors(
+                held={name: getattr(self, name) for name in HELD},
+                seen_queries_PQ=self.seen_queries.view(-1, queries),
+                seen_passages_PN=self.seen_passages.view(-1, passages),
+                this_process=get_rank(self.process_group) if self._is_synced else 0,
+            )
+
+    def accept(self, gathered: "GatheredVectors") -> None:
+        """Holds the vectors of all processes from now on, in the order of their rows."""
+        held = gathered.held
+        self._keep_queries(held["query_rows"], held["query_vectors"])
         self._keep_relevant(
-            gathered["relevant_rows"], gathered["relevant_vectors"], first_process_N
+            held["relevant_rows"], held["relevant_vectors"], gathered.first_process_N
         )
-        self.seen_queries = seen_queries_PQ.amax(0)
-        self.seen_passages = seen_passages_PN.amax(0)
+        self.seen_queries = gathered.seen_queries_Q
+        self.seen_passages = gathered.seen_passages_N
         self.shared = torch.ones_like(self.shared)
-        return is_seen_here_N & (first_process_N == this_process)
 
     def _join(self, name: str) -> torch.Tensor:
         """Returns what is held under a name as one tensor, empty where nothing is."""
@@ -140,11 +181,11 @@ class KnownVectors(Metric):
         self.relevant_vectors = [vectors_WD[order_W]]
 
     def get_queries(self) -> EncodedRows:
-        """Returns the queries that are held, after `share` in the order of their rows."""
+        """Returns the queries that are held, after `accept` in the order of their rows."""
         return self._get("query", "queries")
 
     def get_relevant(self) -> EncodedRows:
-        """Returns the relevant passages that are held, after `share` in the order of their rows."""
+        """Returns the relevant passages that are held, after `accept` in order of their rows."""
         return self._get("relevant", "relevant")
 
     def _get(self, kind: str, stage: str) -> EncodedRows:

@@ -142,7 +142,9 @@ class MultilingualRetrieval(Metric):
             self.known.update("query", rows_W, vectors_WD)
         else:
             self._add_passages(rows_W, vectors_WD)
-        if not self.known.is_shared and get_world_size() == 1 and self._knows_all():
+        if self.known.is_shared or get_world_size() > 1:
+            return
+        if self._are_all_known(self.known.seen_queries, self.known.seen_passages):
             self.share()
 
     def _read_rows(self, vectors: torch.Tensor, rows: Any, role: str) -> np.ndarray:
@@ -192,12 +194,11 @@ class MultilingualRetrieval(Metric):
         self.waiting_rows.append(torch.from_numpy(rows_W).to(self.device))
         self.waiting_vectors.append(vectors_WD)
 
-    def _knows_all(self) -> bool:
-        """Whether all queries and relevant passages are there."""
-        if not self.known.seen_queries.all():
+    def _are_all_known(self, queries: torch.Tensor, passages: torch.Tensor) -> bool:
+        """Whether masks of queries and passages have all queries and all relevant passages."""
+        if not queries.all():
             return False
-        seen = self.known.seen_passages
-        return bool(seen[self._relevant_rows.to(seen.device)].all())
+        return bool(passages[self._relevant_rows.to(passages.device)].all())
 
     def share(self) -> None:
         """Exchanges the queries and relevant passages of all processes, and starts to count.
@@ -211,9 +212,11 @@ class MultilingualRetrieval(Metric):
         """
         if self.known.is_shared:
             return
-        is_counted_here_N = self.known.share(should_sync=self._to_sync)
-        if not self._knows_all():
-            self._raise_incomplete(self.known.seen_passages)
+        gathered = self.known.gather(should_sync=self._to_sync)
+        if not self._are_all_known(gathered.seen_queries_Q, gathered.seen_passages_N):
+            self._raise_incomplete(gathered.seen_queries_Q, gathered.seen_passages_N)
+        self.known.accept(gathered)
+        is_counted_here_N = gathered.is_counted_here_N
         queries = self.known.get_queries()
         if self.observer is not None:
             self._listeners = self.observer.start(queries, self.known.get_relevant())
@@ -304,7 +307,7 @@ class MultilingualRetrieval(Metric):
     def _require_each_once(self) -> None:
         """Raises ValueError unless each passage was counted once, over all processes."""
         if not self.counted.all():
-            self._raise_incomplete(self.counted)
+            self._raise_incomplete(self.known.seen_queries, self.counted)
         repeated = (self.counted > 1).nonzero()[:, 0]
         if len(repeated):
             raise ValueError(
@@ -314,14 +317,13 @@ class MultilingualRetrieval(Metric):
                 "leave share() out, and what is repeated is ignored"
             )
 
-    def _raise_incomplete(self, passages: torch.Tensor) -> None:
+    def _raise_incomplete(self, queries: torch.Tensor, passages: torch.Tensor) -> None:
         """Raises the error for a pool of which not all texts were given."""
-        benchmark = self.benchmark
-        queries = int((self.known.seen_queries > 0).sum())
+        query_count = int((queries > 0).sum())
+        passage_count = int((passages > 0).sum())
         raise ValueError(
-            f"{benchmark.name}: {queries:,} of {len(benchmark.queries):,} queries and "
-            f"{int((passages > 0).sum()):,} of {len(benchmark.passages):,} passages were encoded; "
-            "ranks need the whole pool. Remove trainer.limit_test_batches, and set "
+            f"{self.benchmark.name}: {query_count:,} of {len(queries):,} queries and "
+            f"{passage_count:,} of {len(passages):,} passages were encoded; ranks need the whole pool. Remove trainer.limit_test_batches, and set "
             "trainer.limit_val_batches to 1.0, or 0 for no validation"
         )
 

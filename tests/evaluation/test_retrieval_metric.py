@@ -244,11 +244,11 @@ def test_an_incomplete_pool_is_an_error_until_it_is_complete():
     metric.update(queries_QD[:3], range(3), "query")
     metric.update(passages_ND[2:], range(2, PASSAGES))
     message = f"3 of 7 queries and {PASSAGES - 2} of {PASSAGES} passages were encoded"
-    with pytest.raises(ValueError, match=message):
-        metric.compute()
-    metric.reset()
-    metric.update(queries_QD, role="query")
-    metric.update(passages_ND)
+    for incomplete in (metric.compute, metric.share):
+        with pytest.raises(ValueError, match=message):
+            incomplete()
+    metric.update(queries_QD[3:], range(3, 7), "query")
+    metric.update(passages_ND[:2], range(2))
     require_exact_ranks(metric, benchmark, queries_QD, passages_ND)
 
 

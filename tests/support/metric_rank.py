@@ -127,16 +127,18 @@ class MetricCases:
         """The error for texts that are missing, and the results once they have come."""
         benchmark, queries_QD, passages_ND = build_problem(seed)
         metric = MultilingualRetrieval(benchmark, TEMPERATURE)
-        metric.update(queries_QD, role="query")
+        metric.update(queries_QD[:-1], range(QUERIES - 1), role="query")
         *first, last = np.array_split(np.arange(PASSAGES), 4)
         is_relevant_N = mark_relevant(benchmark)
         first = np.union1d(np.concatenate(first), np.flatnonzero(is_relevant_N))
         metric.update(passages_ND[torch.from_numpy(first)], first)
         message = ""
-        try:
-            metric.compute()
-        except ValueError as error:
-            message = str(error)
+        for _ in range(2):
+            try:
+                metric.compute()
+            except ValueError as error:
+                message += str(error)
+            metric.update(queries_QD, role="query")
         last = np.setdiff1d(last, first)[self.rank :: self.ranks]
         metric.update(passages_ND[torch.from_numpy(last)], last)
         return message, metric.compute()
