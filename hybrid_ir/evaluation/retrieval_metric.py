@@ -323,8 +323,9 @@ class MultilingualRetrieval(Metric):
         passage_count = int((passages > 0).sum())
         raise ValueError(
             f"{self.benchmark.name}: {query_count:,} of {len(queries):,} queries and "
-            f"{passage_count:,} of {len(passages):,} passages were encoded; ranks need the whole pool. Remove trainer.limit_test_batches, and set "
-            "trainer.limit_val_batches to 1.0, or 0 for no validation"
+            f"{passage_count:,} of {len(passages):,} passages were encoded; ranks need the whole "
+            "pool. Remove trainer.limit_test_batches, and set trainer.limit_val_batches to 1.0, "
+            "or 0 for no validation"
         )
 
     def forward(self, *arguments: Any, **options: Any) -> None:
