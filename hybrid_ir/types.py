@@ -95,9 +95,10 @@ class Benchmark:
         grades: Q arrays with the gain of each row of `relevant`, for benchmarks in which one
             passage can be more relevant than another.
         missing_grades: Q arrays with the grade of each passage that is judged relevant to the
-            query and is not in the corpus; 1 where there are no grades. They are taken to be in
-            the language of the query, so that they belong to the monolingual and the multilingual
-            view.
+            query and is not in the corpus; 1 where there are no grades.
+        missing_languages: Q arrays with the language of each of these passages. -1 stands for an
+            unknown one: such a passage is missed in the multilingual view alone. None if all of
+            them are in the language of their query.
         count_missing: whether the main numbers count missing passages as never found, as trec_eval
             and BEIR do: they add nothing to a measure, but average precision, recall, complete@k
             and the ideal ranking of nDCG hold them, and a query all of whose relevant passages are
@@ -127,6 +128,7 @@ class Benchmark:
     source: Source
     grades: Sequence[np.ndarray] | None = None
     missing_grades: Sequence[np.ndarray] | None = None
+    missing_languages: Sequence[np.ndarray] | None = None
     count_missing: bool = True
     own_passages: np.ndarray | None = None
     least_relevant_grade: float = 0.0
@@ -139,7 +141,7 @@ class Benchmark:
             lengths = {name: len(getattr(self, name)) for name in fields}
             if len(set(lengths.values())) > 1:
                 problems.append(f"{_list_lengths(lengths)}: they need equal lengths")
-        for name in ("missing_grades", "own_passages"):
+        for name in ("missing_grades", "missing_languages", "own_passages"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.queries):
                 lengths = {name: len(values), "queries": len(self.queries)}
@@ -189,9 +191,25 @@ class Benchmark:
                     shown = np.asarray(grades)[:5].tolist()
                     problems.append(f"{name}[{query}]={shown} must be above 0 and finite")
                     break
+        problems.extend(self._find_missing_language_problems())
         problems.extend(self._find_own_passage_problems())
         problems.extend(self._find_threshold_problems())
         return problems
+
+    def _find_missing_language_problems(self) -> list[str]:
+        """Returns what is wrong with the languages of passages that are not in the corpus."""
+        for query, languages in enumerate(self.missing_languages or ()):
+            grades = () if self.missing_grades is None else self.missing_grades[query]
+            codes = np.asarray(languages)
+            are_languages = codes.size == 0 or -1 <= codes.min() <= codes.max() < len(
+                self.languages
+            )
+            if len(codes) != len(grades) or not are_languages:
+                return [
+                    f"missing_languages[{query}]={codes[:5].tolist()} must hold the language of "
+                    f"each of the {len(grades)} missing passages, or -1"
+                ]
+        return []
 
     def _find_own_passage_problems(self) -> list[str]:
         """Returns what is wrong with the passages that are left out since they are the query."""
@@ -227,6 +245,19 @@ class Benchmark:
     def count_missing_passages(self) -> int:
         """Counts the relevant passages of all queries that are not in the corpus."""
         return sum(len(grades) for grades in self.missing_grades or ())
+
+    def list_missing_languages(self) -> list[np.ndarray]:
+        """Returns for each query the languages of the passages that are not in the corpus.
+
+        -1 stands for an unknown language.
+        """
+        if self.missing_languages is not None:
+            return [np.asarray(codes) for codes in self.missing_languages]
+        missing_grades = self.missing_grades or [()] * len(self.queries)
+        languages = []
+        for code, grades in zip(self.query_languages, missing_grades, strict=True):
+            languages.append(np.full(len(grades), code))
+        return languages
 
     def _find_language_problems(self, name: str) -> list[str]:
         languages = np.asarray(getattr(self, name))

@@ -65,6 +65,9 @@ def list_rules(benchmark: Benchmark) -> list[list[Any]]:
     if benchmark.count_missing_passages():
         missing_grades = [np.asarray(grades).tolist() for grades in benchmark.missing_grades]
         rules.append(["missing_grades", benchmark.count_missing, missing_grades])
+        if benchmark.missing_languages is not None:
+            languages = [np.asarray(codes).tolist() for codes in benchmark.missing_languages]
+            rules.append(["missing_languages", languages])
     if benchmark.own_passages is not None and (np.asarray(benchmark.own_passages) >= 0).any():
         rules.append(["own_passages", np.asarray(benchmark.own_passages).tolist()])
     if benchmark.least_relevant_grade > 0:

@@ -37,6 +37,7 @@ class RankTable:
     # Q, M float64, gains of relevant passages that are not in the corpus and count as never found,
     # filled with 0; None for none
     missing_grades: np.ndarray | None = None
+    missing_languages: np.ndarray | None = None  # Q, M, their languages, -1 for an unknown one
     # Q, language of the passage that is the query itself and in none of its pools, -1 for none
     own_languages: np.ndarray | None = None
 
@@ -61,8 +62,10 @@ def add_judgements(table: RankTable, benchmark: Benchmark, count_missing: bool) 
     """
     grades = benchmark.grades
     missing_grades = None
+    missing_languages = None
     if count_missing and benchmark.count_missing_passages():
         missing_grades = pad_rows(benchmark.missing_grades, float, filling=0)
+        missing_languages = pad_rows(benchmark.list_missing_languages())
         if grades is None:
             grades = [np.ones(len(rows)) for rows in benchmark.relevant]
     own_languages = None
@@ -75,6 +78,7 @@ def add_judgements(table: RankTable, benchmark: Benchmark, count_missing: bool) 
         table,
         grades=None if grades is None else pad_rows(grades, float),
         missing_grades=missing_grades,
+        missing_languages=missing_languages,
         own_languages=own_languages,
     )
 
@@ -147,10 +151,12 @@ def select_ranks(table: RankTable, view: str, language: int, is_asked_Q: np.ndar
         pool = OWN_LANGUAGE
         present_QR = table.relevant_languages == language
     is_measured_Q = is_asked_Q & present_QR.any(1)
-    # missing passages are taken to be in the language of the query
-    has_missing = table.missing_grades is not None and view != "cross"
+    has_missing = table.missing_grades is not None
     if has_missing:
-        is_measured_Q |= is_asked_Q & (table.missing_grades > 0).any(1)
+        is_missing_QM = table.missing_grades > 0
+        if language != MULTILINGUAL:  # of an unknown language nobody knows the pool
+            is_missing_QM &= table.missing_languages == language
+        is_measured_Q |= is_asked_Q & is_missing_QM.any(1)
     queries_V = is_measured_Q.nonzero()[0]
     present_VR = present_QR[queries_V]
     above_VR = table.above[queries_V, :, pool].astype(np.int64)
@@ -161,12 +167,13 @@ def select_ranks(table: RankTable, view: str, language: int, is_asked_Q: np.ndar
     grade_VR = None if table.grades is None else table.grades[queries_V]
     if has_missing:
         missing_VM = table.missing_grades[queries_V]
-        is_missing_VM = missing_VM > 0
+        is_missing_VM = is_missing_QM[queries_V]
+        same_language_VM = table.missing_languages[queries_V] == query_language_V1
         above_VM = np.where(is_missing_VM, OUTSIDE_POOL, ABOVE_OF_FILLING)
         present_VR = np.concatenate([present_VR, is_missing_VM], axis=1)
         above_VR = np.concatenate([above_VR, above_VM], axis=1)
         tied_VR = np.concatenate([tied_VR, np.zeros_like(above_VM)], axis=1)
-        same_language_VR = np.concatenate([same_language_VR, is_missing_VM], axis=1)
+        same_language_VR = np.concatenate([same_language_VR, same_language_VM], axis=1)
         grade_VR = np.concatenate([grade_VR, missing_VM], axis=1)
     count_V = present_VR.sum(1)
     order_VR = np.argsort(above_VR, axis=1, kind="stable")[:, : count_V.max(initial=1)]

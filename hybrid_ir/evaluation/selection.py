@@ -58,6 +58,9 @@ def select_queries(benchmark: Benchmark, query_rows: Sequence[int]) -> Benchmark
     missing_grades = None
     if benchmark.missing_grades is not None:
         missing_grades = [benchmark.missing_grades[row] for row in query_rows]
+    missing_languages = None
+    if benchmark.missing_languages is not None:
+        missing_languages = [benchmark.missing_languages[row] for row in query_rows]
     own_passages = None
     if benchmark.own_passages is not None:
         own_rows = np.asarray(benchmark.own_passages)[query_rows]
@@ -73,6 +76,7 @@ def select_queries(benchmark: Benchmark, query_rows: Sequence[int]) -> Benchmark
         relevant=[np.searchsorted(passage_rows, rows) for rows in relevant],
         grades=grades,
         missing_grades=missing_grades,
+        missing_languages=missing_languages,
         own_passages=own_passages,
     )
 

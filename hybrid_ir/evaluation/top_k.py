@@ -211,6 +211,7 @@ def _format_run(top: TopK, query_ids: list[str], benchmark: Benchmark, tag: str)
 
 def _format_judgements(view: str, query_ids: list[str], benchmark: Benchmark) -> Iterator[str]:
     passage_languages_N = np.asarray(benchmark.passage_languages)
+    missing_languages = benchmark.list_missing_languages()
     for query, query_id in enumerate(query_ids):
         for place, row in enumerate(benchmark.relevant[query].tolist()):
             grade = 1.0 if benchmark.grades is None else float(benchmark.grades[query][place])
@@ -220,7 +221,11 @@ def _format_judgements(view: str, query_ids: list[str], benchmark: Benchmark) ->
                 yield f"{query_id} 0 {passage_id} {grade:g}\n"
         if benchmark.missing_grades is not None and benchmark.count_missing:
             # their ids are not kept, and no run has them
+            languages = missing_languages[query].tolist()
             for place, grade in enumerate(benchmark.missing_grades[query].tolist()):
+                is_own_language = languages[place] == benchmark.query_languages[query]
+                if view != "multi" and not is_own_language:
+                    continue
                 yield f"{query_id} 0 not-in-corpus:{query_id}:{place} {grade:g}\n"
 
 

@@ -49,12 +49,21 @@ TOPICS = Layout(
 
 @dataclass(frozen=True)
 class Judgement:
-    """One line of qrels. The passage is relevant if the score is above 0."""
+    """One line of qrels. The passage is relevant if the score is above 0.
+
+    Args:
+        query_id: the id of the query.
+        passage_id: the id of the passage.
+        score: how relevant the passage is.
+        place: file and line, for error messages.
+        passage_language: of the passage, where it is known whether the passage is there or not.
+    """
 
     query_id: str
     passage_id: str
     score: float
-    place: str  # file and line, for error messages
+    place: str
+    passage_language: str | None = None
 
     @property
     def line(self) -> int:

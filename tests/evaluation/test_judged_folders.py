@@ -231,6 +231,27 @@ def test_both_ways_of_counting_are_computed_whichever_was_chosen(
         assert benchmark.count_missing_passages() == 1
 
 
+def test_an_unknown_passage_of_an_unknown_language_is_missed_among_all_languages_alone(tmp_path):
+    """Lines of one folder are in two languages: nobody knows which one a missing passage has."""
+    corpus = [
+        {"_id": "a", "text": "star one", "language": "en"},
+        {"_id": "b", "text": "star zwei", "language": "de"},
+    ]
+    queries = [{"_id": "q", "text": "star?", "language": "en"}]
+    folder = write(tmp_path / "mine", corpus, queries, "q\ta\t1\nq\tb\t1\nq\tgone\t1\n")
+    benchmark = load(folder, str(tmp_path), unknown_passages="keep")
+    assert measure(benchmark)["map"] == 1
+    assert measure(benchmark, "cross")["map"] == 1
+    assert measure(benchmark, "multi")["recall@10"] == pytest.approx(2 / 3)
+    english = load(folder, str(tmp_path), unknown_passages="keep", languages=["en"])
+    assert measure(english)["map"] == 1
+    for name, other in (("en", "one"), ("de", "zwei")):
+        rows = [{"_id": "a", "text": f"star {other}"}]
+        write(tmp_path / "many" / name, rows, [{"_id": "q", "text": "star?"}], "q\ta\t1\nq\tz\t1\n")
+    parts = load(str(tmp_path / "many"), str(tmp_path), unknown_passages="keep")
+    assert measure(parts)["recall@10"] == 0.5
+
+
 def test_a_query_with_unknown_passages_alone_has_nothing_found(tmp_path):
     folder = write(tmp_path / "mine", qrels="0\tnowhere\t1\n1\t0\t1\n")
     kept = load(folder, str(tmp_path), unknown_passages="keep")

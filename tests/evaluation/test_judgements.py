@@ -59,6 +59,13 @@ def judged_problem(seed: int, least_relevant_grade: float = 0.0):
     return benchmark, queries_QD, passages_ND
 
 
+def with_missing_languages(benchmark: Benchmark, seed: int) -> Benchmark:
+    """The benchmark with known and unknown languages of its missing passages."""
+    rng = np.random.default_rng(seed)
+    languages = [rng.integers(-1, 3, len(grades)) for grades in benchmark.missing_grades]
+    return replace(benchmark, missing_languages=languages)
+
+
 def with_own_passages(benchmark: Benchmark, seed: int) -> Benchmark:
     """The benchmark with a passage that is the query itself for most queries."""
     rng = np.random.default_rng(seed)
@@ -82,7 +89,7 @@ def iterate_pools_of_trec_eval(benchmark: Benchmark, scores_QN: np.ndarray) -> I
                 is_in_pool_N = np.ones(PASSAGES, bool)
                 if view != "multi":
                     is_in_pool_N = benchmark.passage_languages == language
-                judged = judge_query(benchmark, query, is_in_pool_N, view != "cross")
+                judged = judge_query(benchmark, query, is_in_pool_N, language)
                 if judged:
                     qrels[str(query)] = judged
                     run[str(query)] = {
@@ -93,14 +100,19 @@ def iterate_pools_of_trec_eval(benchmark: Benchmark, scores_QN: np.ndarray) -> I
 
 
 def judge_query(
-    benchmark: Benchmark, query: int, is_in_pool_N: np.ndarray, has_missing: bool
+    benchmark: Benchmark, query: int, is_in_pool_N: np.ndarray, language: int
 ) -> dict[str, int]:
     judged = {}
     for row, grade in zip(benchmark.relevant[query], benchmark.grades[query], strict=True):
         if is_in_pool_N[row]:
             judged[str(row)] = int(grade)
-    if has_missing and benchmark.count_missing:
-        for place, grade in enumerate(benchmark.missing_grades[query]):
+    if not benchmark.count_missing:
+        return judged
+    languages = np.full(len(benchmark.missing_grades[query]), benchmark.query_languages[query])
+    if benchmark.missing_languages is not None:
+        languages = benchmark.missing_languages[query]
+    for place, grade in enumerate(benchmark.missing_grades[query]):
+        if language in (MULTILINGUAL, languages[place]):
             judged[f"missing-{place}"] = int(grade)
     return judged
 
@@ -111,9 +123,13 @@ def compute_results(benchmark: Benchmark, queries_QD, passages_ND) -> Results:
 
 
 @settings(max_examples=25, deadline=None)
-@given(SEEDS, st.booleans(), st.sampled_from([0, 1, 2, 3]))
-def test_missing_passages_and_low_grades_count_as_in_trec_eval(seed, count_missing, least_grade):
+@given(SEEDS, st.booleans(), st.booleans(), st.sampled_from([0, 1, 2, 3]))
+def test_missing_passages_and_low_grades_count_as_in_trec_eval(
+    seed, count_missing, are_languages_told, least_grade
+):
     benchmark, queries_QD, passages_ND = judged_problem(seed, least_grade)
+    if are_languages_told:
+        benchmark = with_missing_languages(benchmark, seed)
     benchmark = replace(benchmark, count_missing=count_missing)
     results = compute_results(benchmark, queries_QD, passages_ND)
     scores_QN = (queries_QD.double() @ passages_ND.double().T).numpy()

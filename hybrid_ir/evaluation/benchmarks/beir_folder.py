@@ -155,10 +155,17 @@ class _FolderReader:
         qrels_file = self.folder.find_qrels(split, problems)
         if qrels_file is None:
             return passages
+        passage_language = None
+        if passages is not None and len(passages.languages) == 1:
+            [passage_language] = passages.languages
         for judgement in read_beir_judgements(qrels_file, problems):
-            query_id = self.prefix + judgement.query_id
-            passage_id = self.prefix + judgement.passage_id
-            builder.add_judgements([replace(judgement, query_id=query_id, passage_id=passage_id)])
+            with_prefix = replace(
+                judgement,
+                query_id=self.prefix + judgement.query_id,
+                passage_id=self.prefix + judgement.passage_id,
+                passage_language=passage_language,
+            )
+            builder.add_judgements([with_prefix])
         return passages
 
     def _read_passages(self, path: Path, problems: Problems) -> Iterator[PassageRow]:

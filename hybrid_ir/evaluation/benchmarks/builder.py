@@ -14,6 +14,7 @@ from hybrid_ir.evaluation.benchmarks.queries import (
     find_relevant_passages,
     has_topic,
     list_missing_grades,
+    list_missing_languages,
 )
 from hybrid_ir.evaluation.benchmarks.relevance import (
     GradesByTopic,
@@ -202,6 +203,7 @@ class BenchmarkBuilder:
             source=source,
             grades=grades,
             missing_grades=list_missing_grades(queries, relevance, grades is not None),
+            missing_languages=list_missing_languages(queries, relevance, languages),
             count_missing=rules.unknown_passages == "keep",
             own_passages=own_passages.rows_Q if leaves_out else None,
             least_relevant_grade=rules.threshold,

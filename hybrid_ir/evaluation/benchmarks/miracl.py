@@ -184,7 +184,9 @@ def _add_full_pool(
     for judgement in read_judgements(folder / qrels_file, problems):
         query_id = f"{language}:{judgement.query_id}"
         passage_id = f"{language}:{judgement.passage_id}"
-        judgements.append(replace(judgement, query_id=query_id, passage_id=passage_id))
+        judgements.append(
+            replace(judgement, query_id=query_id, passage_id=passage_id, passage_language=language)
+        )
     builder.add_judgements(judgements)
 
 

@@ -53,4 +53,4 @@ def read_qrels(path: Path, language: str, problems: Problems) -> Iterator[Judgem
         if not isinstance(score, int | float):
             problems.add(f"{where}: the score {score!r} is not a number")
         elif query is not None and passage is not None:
-            yield Judgement(f"{language}:{query}", f"{language}:{passage}", score, where)
+            yield Judgement(f"{language}:{query}", f"{language}:{passage}", score, where, language)

@@ -140,7 +140,10 @@ def _add_queries(builder: BenchmarkBuilder, path: Path, language: str) -> None:
         query_id = f"{language}:{name}"
         builder.add_query(Query(language, query_id, text, query_id, where))
         builder.add_judgements(
-            [Judgement(query_id, f"{language}:{document}", 1, where) for document in documents]
+            [
+                Judgement(query_id, f"{language}:{document}", 1, where, language)
+                for document in documents
+            ]
         )
 
 

@@ -53,8 +53,23 @@ def list_missing_grades(
     """
     missing = []
     for query in queries:
-        grades = np.array(relevance.missing.get(query.id, ()), float)
+        grades = np.array([grade for grade, _ in relevance.missing.get(query.id, ())], float)
         missing.append(grades if is_graded else np.ones_like(grades))
+    return missing if any(map(len, missing)) else None
+
+
+def list_missing_languages(
+    queries: Sequence[Query], relevance: JudgedRelevance, languages: Sequence[str]
+) -> list[np.ndarray] | None:
+    """Returns the languages of the relevant passages that are not there, -1 for an unknown one.
+
+    None if there are no such passages.
+    """
+    number_of = {language: number for number, language in enumerate(languages)}
+    missing = []
+    for query in queries:
+        codes = [code for _, code in relevance.missing.get(query.id, ())]
+        missing.append(np.array([number_of.get(code, -1) for code in codes], np.int64))
     return missing if any(map(len, missing)) else None
 
 
@@ -80,7 +95,7 @@ def find_relevant_passages(
     joined: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {}
     distinct_grades: set[float] = set()
     for query in queries:
-        distinct_grades.update(relevance.missing.get(query.id, ()))
+        distinct_grades.update(grade for grade, _ in relevance.missing.get(query.id, ()))
     for query in queries:
         topics = list_topics(query)
         if topics not in joined:

@@ -49,13 +49,14 @@ class JudgedRelevance:
 
     Args:
         grades: for each topic or query the grades of the rows of its relevant passages.
-        missing: for each query the grades of relevant passages that are not there.
+        missing: for each query the grades of relevant passages that are not there, with their
+            languages where these are known.
         query_ids: the queries that are judged, also those for which nothing is relevant.
         unknown: how many judgements are about passages that are not there.
     """
 
     grades: GradesByTopic = field(default_factory=dict)
-    missing: dict[str, list[float]] = field(default_factory=dict)
+    missing: dict[str, list[tuple[float, str | None]]] = field(default_factory=dict)
     query_ids: set[str] = field(default_factory=set)
     unknown: int = 0
 
@@ -101,7 +102,8 @@ def grade_judgements(
             if rules.unknown_passages == "error":
                 problems.add(_describe_unknown_passage(judgement, hint))
             elif judgement.score > 0:
-                relevance.missing.setdefault(judgement.query_id, []).append(judgement.score)
+                missing = relevance.missing.setdefault(judgement.query_id, [])
+                missing.append((judgement.score, judgement.passage_language))
         elif judgement.score > 0 and rows[judgement.passage_id] is not None:
             grades = relevance.grades.setdefault(judgement.query_id, {})
             grades[rows[judgement.passage_id]] = judgement.score
