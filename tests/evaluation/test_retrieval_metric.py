@@ -228,7 +228,7 @@ def test_wrong_input_is_one_error(arguments, message):
     metric = MultilingualRetrieval(benchmark)
     metric.update(queries_QD, role="query")
     with pytest.raises(ValueError, match=message):
-        metric.update(arguments.pop("vectors", passages_ND), **arguments)
+        metric.update(**({"vectors": passages_ND} | arguments))
     metric.update(passages_ND)
     require_exact_ranks(metric, benchmark, queries_QD, passages_ND)
 
