@@ -2,8 +2,8 @@
 
     python benchmarks/training_metrics.py PATH_OF_E5_SMALL
 
-Besides the ratio of the two kinds of steps, the time of what was added is measured by itself: on
-a machine that others use, a step varies by more than that.
+Times are those of the processor, since others may use the machine. Besides the ratio of the two
+kinds of steps, the time of what was added is measured by itself: a step varies by more than that.
 """
 
 import argparse
@@ -35,7 +35,7 @@ class AlternatingSteps(Callback):
     """Leaves the running means out of every other step, and times all steps.
 
     Attributes:
-        seconds: of the steps without the means (False) and with them (True).
+        seconds: of the processor, for the steps without the means (False) and with them (True).
         added_seconds: of what was added, in each step with the means.
     """
 
@@ -54,9 +54,9 @@ class AlternatingSteps(Callback):
 
     def _time(self, part: Callable) -> Callable:
         def call(*arguments: Any) -> Any:
-            started = time.perf_counter()
+            started = time.process_time()
             result = part(*arguments)
-            self.added_seconds[-1] += time.perf_counter() - started
+            self.added_seconds[-1] += time.process_time() - started
             return result
 
         return call
@@ -72,7 +72,7 @@ class AlternatingSteps(Callback):
         else:
             losses.rank_positives = lambda *arguments: None
             module._log_running_means = lambda norm: None
-        self._started = time.perf_counter()
+        self._started = time.process_time()
 
     def on_train_batch_end(
         self,
@@ -83,7 +83,7 @@ class AlternatingSteps(Callback):
         batch_idx: int,
     ) -> None:
         """Keeps the seconds of the step."""
-        self.seconds[bool(batch_idx % 2)].append(time.perf_counter() - self._started)
+        self.seconds[bool(batch_idx % 2)].append(time.process_time() - self._started)
 
 
 def measure(encoder: BiEncoder, size: int, steps: int, folder: Path) -> str:
