@@ -101,6 +101,17 @@ def test_names_that_the_library_knows_need_not_be_named_to_it(e5, tmp_path):
     assert_same_directions(adapter.encode_passages(TEXTS), passages)
 
 
+def test_an_empty_document_prompt_does_not_hide_the_one_of_passages(e5, tmp_path):
+    """Left to itself, the library finds the empty prompt that it has added to the model."""
+    prompts = {"query": "query: ", "passage": "passage: "}
+    folder = write_folder(e5, tmp_path / "model", {"prompts": prompts})
+    adapter = SentenceTransformerAdapter(str(folder), NOT_SET)
+    _, unprompted = encode_with_library(folder, None, None)
+    without = SentenceTransformerAdapter(str(folder), {"query": "", "passage": ""})
+    assert_same_directions(without.encode_passages(TEXTS), unprompted)
+    assert torch.cosine_similarity(adapter.encode_passages(TEXTS), unprompted).max() < 0.9999
+
+
 def test_the_default_prompt_is_put_before_all_texts_as_encode_does(e5, tmp_path):
     config = {"prompts": {"retrieval": "query: "}, "default_prompt_name": "retrieval"}
     folder = write_folder(e5, tmp_path / "model", config)
