@@ -1,7 +1,7 @@
 """From planned batches to token tensors."""
 
-# G examples of the global batch, K hard negatives of an example, C candidates for them, M texts of
-# an example: its query, or its 1 + K passages
+# G examples of the global batch, B examples of one process, K hard negatives of an example,
+# C candidates for them, M texts of an example: its query, or its 1 + K passages
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -31,12 +31,15 @@ class Batch:
         queries: of the examples of this process.
         passages: of the same examples, each positive followed by its hard negatives.
         labels: of all examples of the global batch.
+        monolingual_B: whether the query and the passage are in one language, of each of the
+            examples of this process.
     """
 
     step: int
     queries: RaggedTokens
     passages: RaggedTokens
     labels: Labels
+    monolingual_B: torch.Tensor
 
     def to(self, device, non_blocking: bool = False) -> "Batch":
         """Returns the batch on a device."""
@@ -45,6 +48,7 @@ class Batch:
             self.queries.to(device, non_blocking),
             self.passages.to(device, non_blocking),
             self.labels.to(device, non_blocking),
+            self.monolingual_B.to(device, non_blocking=non_blocking),
         )
 
 
@@ -100,11 +104,13 @@ class PlannedBatches(Dataset):
         part = self.corpus.parts[plan.part]
         queries_G1 = np.asarray(part.pairs[plan.pairs, :1], np.int64)
         passages_GM, labels = select_passages(part, plan, self.hard_negatives, self.sampler.seed)
+        monolingual_G = np.asarray(plan.query_languages) == np.asarray(plan.passage_languages)
         return Batch(
             step,
             self._collect_tokens("query", plan, plan.query_languages, queries_G1),
             self._collect_tokens("passage", plan, plan.passage_languages, passages_GM),
             replace(labels, first=self.rank_slice.start or 0),
+            torch.from_numpy(monolingual_G[self.rank_slice]),
         )
 
     def _collect_tokens(

@@ -218,6 +218,7 @@ def build_card_table(card: dict[str, Any]) -> Table:
         "reads": f"{reading['query_prefix']!r} / {reading['passage_prefix']!r}, "
         f"{reading['query_max_length']} / {reading['passage_max_length']} tokens; "
         f"{_describe_texts_cut(card['texts_cut'])}",
+        "prompts": reading.get("prompts"),
         "long passages": card["long_passages"]["policy"],
         "vectors": f"{reading['pooling']}, width {reading['width']}, {card['similarity']}, "
         f"{card['precision']} on {card['device']}",
@@ -225,7 +226,8 @@ def build_card_table(card: dict[str, Any]) -> Table:
         "tokenizer": f"canary {card['tokenizer_canary']}",
     }
     for name, value in rows.items():
-        table.add_row(name, Plain(value))
+        if value is not None:  # the prompts of a run are those of its training
+            table.add_row(name, Plain(value))
     return table
 
 

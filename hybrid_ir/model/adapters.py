@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from hybrid_ir.model.backbone import quiet_transformers
 from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.model.prompts import choose_prompts
 from hybrid_ir.model.token_store import RaggedTokens, concatenate_tokens
 from hybrid_ir.model.tokens import compute_tokenizer_canary, cut_into_windows
 from hybrid_ir.types import Role, Text
@@ -21,11 +22,6 @@ from hybrid_ir.types import Role, Text
 PRECISIONS = ("fp32", "bf16")
 Similarity = Literal["cosine", "dot"]
 BATCH_SIZE = 32  # texts, the default of sentence-transformers
-# Names under which sentence-transformers models keep the prompt of a role, the first one wins.
-PROMPT_NAMES: dict[Role, tuple[str, ...]] = {
-    "query": ("query",),
-    "passage": ("document", "passage", "corpus"),
-}
 
 
 def autocast_to(precision: str, device: torch.device) -> AbstractContextManager:
@@ -98,11 +94,20 @@ class BiEncoderAdapter(_TextListEncoder):
         name: for cards and tables.
         precision: one of PRECISIONS.
         device: as torch names it.
+        prompt_origins: where the prefixes of the encoder come from, for cards; None leaves it out.
     """
 
     similarity: Similarity = "cosine"
 
-    def __init__(self, encoder: BiEncoder, name: str, precision: str = "fp32", device: str = "cpu"):
+    def __init__(
+        self,
+        encoder: BiEncoder,
+        name: str,
+        precision: str = "fp32",
+        device: str = "cpu",
+        prompt_origins: str | None = None,
+    ):
+        self.prompt_origins = prompt_origins
         self.encoder = encoder.to(device).eval()
         self.width = encoder.width
         self.name = name
@@ -145,7 +150,7 @@ class BiEncoderAdapter(_TextListEncoder):
 
     def reading(self) -> dict[str, Any]:
         """Returns everything that decides which vector a text gets, besides the weights."""
-        return {
+        reading = {
             **self.encoder.describe_reading(),
             "query_max_length": self.encoder.tokenizers["query"].max_length,
             "passage_max_length": self.encoder.tokenizers["passage"].max_length,
@@ -154,6 +159,9 @@ class BiEncoderAdapter(_TextListEncoder):
             "precision": self.precision,
             "tokenizer_canary": compute_tokenizer_canary(self.encoder.tokenizer),
         }
+        if self.prompt_origins is not None:
+            reading["prompts"] = self.prompt_origins
+        return reading
 
 
 class SentenceTransformerAdapter(_TextListEncoder):
@@ -161,7 +169,8 @@ class SentenceTransformerAdapter(_TextListEncoder):
 
     Args:
         path: folder or hub id.
-        prompts: of `query` and `passage`, instead of the model's; None for the model's.
+        prompts: of `query` and `passage`, instead of the model's; None for the model's, see
+            `choose_prompts`.
         max_length: in tokens, instead of the model's.
         similarity: `cosine` or `dot`, instead of the model's.
         revision: of a hub model.
@@ -207,7 +216,10 @@ class SentenceTransformerAdapter(_TextListEncoder):
         self.name = Path(path).name
         self.precision = precision
         self.device = torch.device(device)
-        self.prompts = {role: self._choose_prompt(role, prompts[role]) for role in PROMPT_NAMES}
+        self.chosen_prompts = choose_prompts(
+            prompts, self.model.prompts, self.model.default_prompt_name
+        )
+        self.prompts = self.chosen_prompts.texts
         self.similarity = similarity or self.model.similarity_fn_name or "cosine"
         if self.similarity not in ("cosine", "dot"):
             raise ValueError(
@@ -222,19 +234,6 @@ class SentenceTransformerAdapter(_TextListEncoder):
             "query": initial_count,
             "passage": initial_count,
         }
-
-    def _choose_prompt(self, role: Role, prompt: str | None) -> str:
-        """Returns a prompt, the model's prompt of the role for None, "" where it has none.
-
-        The library adds an empty `document` prompt to every model: it must not hide a `passage`
-        prompt, so empty ones are passed over.
-        """
-        if prompt is not None:
-            return prompt
-        for name in PROMPT_NAMES[role]:
-            if self.model.prompts.get(name):
-                return self.model.prompts[name]
-        return ""
 
     def read(self, texts: Sequence[Text], role: Role) -> list[Hashable]:
         """Returns the texts as the model takes them, and counts those that are too long."""
@@ -311,6 +310,7 @@ class SentenceTransformerAdapter(_TextListEncoder):
             "modules": [type(module).__name__ for module in self.model],
             "query_prefix": self.prompts["query"],
             "passage_prefix": self.prompts["passage"],
+            "prompts": self.chosen_prompts.describe(),
             "query_max_length": self.model.max_seq_length,
             "passage_max_length": self.model.max_seq_length,
             "similarity": self.similarity,

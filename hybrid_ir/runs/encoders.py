@@ -1,16 +1,27 @@
 """From what a user calls a model (a run, a name, a folder, a hub id) to an encoder of texts."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from huggingface_hub import try_to_load_from_cache
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from transformers.utils import cached_file
 
 from hybrid_ir.model.adapters import PRECISIONS, BiEncoderAdapter, SentenceTransformerAdapter
 from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.model.prompts import (
+    FROM_KEYS,
+    ChosenPrompts,
+    choose_prompts,
+    describe_missing_prompts,
+    describe_unused_prompts,
+    recognise_family,
+)
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import compose_config, list_options
 from hybrid_ir.runs.folder import find_checkpoint
@@ -22,8 +33,9 @@ from hybrid_ir.runs.training_record import (
 )
 from hybrid_ir.training.checkpoints import read_checkpoint
 from hybrid_ir.training.retriever import Retriever
-from hybrid_ir.types import TextEncoder
+from hybrid_ir.types import Role, TextEncoder
 
+PREFIXES = ("query_prefix", "passage_prefix")
 LENGTHS = ("query_max_length", "passage_max_length")
 # Settings that decide how a BiEncoder reads texts.
 READING = ("pooling", "query_prefix", "passage_prefix", *LENGTHS)
@@ -109,6 +121,11 @@ class EncoderSettings:
             raise ValueError(
                 f"{', '.join(useless)}: not for {kind}, which cannot be read so; leave them out"
             )
+
+    @property
+    def prompts(self) -> dict[Role, str | None]:
+        """The prefixes by role, None for those that are left to the model."""
+        return {"query": self.query_prefix, "passage": self.passage_prefix}
 
     def select(self, keys: tuple[str, ...]) -> dict[str, Any]:
         """Returns the settings of these keys, without those that are None."""
@@ -243,7 +260,13 @@ def _load_named_model(name: str, settings: EncoderSettings) -> LoadedEncoder:
     config.update(settings.select(("backbone", "revision")))
     config.trust_remote_code = settings.trust_remote_code
     device = choose_device(settings.device)
-    encoder = BiEncoderAdapter(build(config)(), name, settings.precision, device)
+    encoder = BiEncoderAdapter(
+        build(config)(),
+        name,
+        settings.precision,
+        device,
+        prompt_origins=_describe_origins_beside_keys(settings, f"from conf/model/{name}.yaml"),
+    )
     model = {
         "name": name,
         "kind": "transformers",
@@ -265,7 +288,7 @@ def _load_sentence_transformers(place: str, settings: EncoderSettings) -> Loaded
         )
     encoder = SentenceTransformerAdapter(
         place,
-        prompts={"query": settings.query_prefix, "passage": settings.passage_prefix},
+        prompts=settings.prompts,
         max_length=lengths.pop() if lengths else None,
         similarity=settings.similarity,
         revision=settings.revision,
@@ -273,6 +296,7 @@ def _load_sentence_transformers(place: str, settings: EncoderSettings) -> Loaded
         precision=settings.precision,
         device=choose_device(settings.device),
     )
+    _report_prompts(place, encoder.chosen_prompts, settings)
     model = {
         "name": encoder.name,
         "kind": "sentence_transformers",
@@ -303,9 +327,44 @@ def _load_transformers(place: str, settings: EncoderSettings) -> LoadedEncoder:
     )
     name = Path(place).name
     device = choose_device(settings.device)
-    encoder = BiEncoderAdapter(bi_encoder, name, settings.precision, device)
+    chosen = choose_prompts(settings.prompts, prompts={})
+    _report_prompts(place, chosen, settings)
+    encoder = BiEncoderAdapter(
+        bi_encoder, name, settings.precision, device, prompt_origins=chosen.describe()
+    )
     model = {"name": name, "kind": "transformers", "path": place, "revision": settings.revision}
     return LoadedEncoder(encoder, model, None)
+
+
+def _describe_origins_beside_keys(settings: EncoderSettings, origin: str) -> str:
+    """Says where prefixes come from if those that no key sets have one origin."""
+    origins: dict[Role, str] = {}
+    for role, prefix in settings.prompts.items():
+        origins[role] = origin if prefix is None else FROM_KEYS
+    return ChosenPrompts({}, origins, ()).describe()
+
+
+@rank_zero_only
+def _report_prompts(place: str, chosen: ChosenPrompts, settings: EncoderSettings) -> None:
+    """Says in a line each that a known model lacks its prompts, or that it has others as well."""
+    line = describe_unused_prompts(place, chosen)
+    if line is not None:
+        print(line, file=sys.stderr)
+    has_prompts = any(chosen.texts.values())
+    if has_prompts or settings.select(PREFIXES):
+        return
+    readme = None
+    if not Path(place).is_dir():
+        readme = _find_cached_file(place, "README.md", settings.revision)
+    line = describe_missing_prompts(place, recognise_family(place, readme))
+    if line is not None:
+        print(line, file=sys.stderr)
+
+
+def _find_cached_file(place: str, file: str, revision: str | None) -> Path | None:
+    """Returns a file of a model of the hub if it lies on this machine; nothing is fetched."""
+    path = try_to_load_from_cache(place, file, revision=revision)
+    return Path(path) if isinstance(path, str) else None
 
 
 def _has_file(place: str, file: str, revision: str | None) -> bool:

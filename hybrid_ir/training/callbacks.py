@@ -1,6 +1,7 @@
 """Callbacks of a training: a progress bar in steps, and what is reported before and after it."""
 
 import json
+import math
 from pathlib import Path
 
 from lightning import LightningModule, Trainer
@@ -11,6 +12,7 @@ from hybrid_ir.evaluation.figures import draw_training_curves
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.files.json_lines import read_log_rows
 from hybrid_ir.training.batch_card import LAST_STEP, BatchCard, print_batch_card
+from hybrid_ir.training.training_metrics import LOSSES_OF_KINDS
 
 
 class StepProgressBar(RichProgressBar):
@@ -23,6 +25,19 @@ class StepProgressBar(RichProgressBar):
     def total_train_batches(self) -> int | float:
         """The batches of the whole run, which is what its loader holds."""
         return self.trainer.num_training_batches
+
+    def get_metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """Adds the running losses of monolingual and of cross-lingual examples, if any is known."""
+        metrics = super().get_metrics(trainer, pl_module)
+        losses = []
+        for name in LOSSES_OF_KINDS:
+            value = float(trainer.callback_metrics.get(name, math.nan))
+            losses.append("-" if math.isnan(value) else f"{value:.3f}")
+        if set(losses) != {"-"}:
+            metrics["loss mono/cross"] = "/".join(losses)
+        return metrics
 
 
 class BatchCardReport(Callback):

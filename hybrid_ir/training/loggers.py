@@ -7,6 +7,7 @@ of step n.
 """
 
 import json
+import math
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+
+from hybrid_ir.training.training_metrics import RUNNING_MEANS
 
 # The key of what a search maximises, which trackers get when a training has ended.
 OBJECTIVE = "objective"
@@ -42,8 +45,8 @@ class JsonlLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Appends a row, without the epoch: batches are planned, and there are no epochs."""
-        values = drop_epoch(metrics)
+        """Appends the values of a step as a row, see `select_values`."""
+        values = select_values(metrics)
         if values:
             with open(self.path, "a") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
@@ -100,8 +103,8 @@ class FailSafeLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Passes the metrics of a step on, without the epoch, as metrics.jsonl has them."""
-        values = drop_epoch(metrics)
+        """Passes the values of a step on, as metrics.jsonl has them."""
+        values = select_values(metrics)
         if values:
             self._try(lambda: self.inner.log_metrics(values, step))
 
@@ -157,9 +160,18 @@ class FailSafeLogger(Logger):
             return None
 
 
-def drop_epoch(metrics: dict[str, float]) -> dict[str, float]:
-    """Returns logged values without Lightning's epoch: batches are planned, there are no epochs."""
-    return {name: value for name, value in metrics.items() if name != "epoch"}
+def select_values(metrics: dict[str, float]) -> dict[str, float]:
+    """Returns logged values without those that say nothing.
+
+    These are Lightning's epoch, since batches are planned and there are no epochs, and running
+    means of what has not come in the last steps, which are NaN.
+    """
+    values = {}
+    for name, value in metrics.items():
+        is_absent_mean = name in RUNNING_MEANS and math.isnan(value)
+        if name != "epoch" and not is_absent_mean:
+            values[name] = value
+    return values
 
 
 def build_loggers(folder: Path, loggers: Sequence[Logger]) -> list[Logger]:

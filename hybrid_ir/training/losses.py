@@ -5,7 +5,7 @@ the global batch, which is the batches of all ranks in the order of ranks.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 
 from hybrid_ir.data.labels import MASKS, Labels, mark_false_negatives, mark_false_positives
 from hybrid_ir.distributed import gather
+from hybrid_ir.training.training_metrics import InBatchRanking, rank_positives
 
 # exp(2 / temperature), the range of a softmax over cosines, has to fit into a float64.
 LOWEST_TEMPERATURE = 0.005
@@ -23,8 +24,8 @@ NEGATIVES = ("in_batch", "explicit")
 class RetrievalLoss(Protocol):
     """What Retriever needs of a loss: a torch.nn.Module with this `forward`.
 
-    A loss may have three more attributes, which change no gradient. Where it has none of them,
-    Retriever and the batch card use the defaults that `read_loss_options` fills in:
+    A loss may have four more attributes, which change no gradient. Where it has none of the first
+    three, Retriever and the batch card use the defaults that `read_loss_options` fills in:
 
     - `temperature`: a number or scalar tensor. Validation reports the InfoNCE loss over the whole
       pool (`val/loss`), with cosines divided by it. Default 1.
@@ -32,6 +33,9 @@ class RetrievalLoss(Protocol):
       decides the logged `train/masked_share`. Default "none".
     - `negatives`: "in_batch" or "explicit", see InfoNCE. It decides how many negatives the batch
       card counts for a query. Default "in_batch".
+    - `in_batch_ranking`: an InBatchRanking that `forward` leaves there, from scores that it has
+      computed anyway. `train/monolingual/loss` and the other running means over queries are made
+      from it, and Retriever sets it to None when it has read it. Without it they are not logged.
 
     Example, chosen with `loss._target_=my_losses.MarginLoss`:
 
@@ -74,6 +78,18 @@ def read_loss_options(loss: RetrievalLoss) -> LossOptions:
     )
 
 
+def take_in_batch_ranking(loss: RetrievalLoss) -> InBatchRanking | None:
+    """Returns how the last batch was ranked, and has the loss forget it.
+
+    None for a loss that does not say it, so that a ranking of an earlier batch is never taken for
+    one of this.
+    """
+    ranking = getattr(loss, "in_batch_ranking", None)
+    if ranking is not None:
+        loss.in_batch_ranking = None
+    return ranking
+
+
 def require_negatives_in_batches(loss: RetrievalLoss, batch_size: int, hard_negatives: int) -> None:
     """Raises ValueError if a loss that needs negatives would find none in any batch.
 
@@ -106,6 +122,10 @@ class InfoNCE(nn.Module):
         symmetric: add the same loss from each positive to all queries, and take the mean of both.
         mask: which false negatives to leave out, see `labels.mark_false_negatives`.
 
+    Attributes:
+        in_batch_ranking: how the queries of the last batch ranked their positives, see
+            RetrievalLoss.
+
     Raises:
         ValueError: a choice that does not exist, or a temperature that no softmax survives.
     """
@@ -136,6 +156,7 @@ class InfoNCE(nn.Module):
         self.negatives = negatives
         self.symmetric = symmetric
         self.mask = mask
+        self.in_batch_ranking: InBatchRanking | None = None
 
     @property
     def temperature(self) -> torch.Tensor:
@@ -177,7 +198,9 @@ class InfoNCE(nn.Module):
         if self.negatives == "explicit":
             left_out_BN = left_out_BN | self._mark_other_positives(labels, positive_B)
         scores_BN = queries_BD @ gather(passages_MD).T / temperature
-        return F.cross_entropy(scores_BN.masked_fill(left_out_BN, -torch.inf), positive_B)
+        scores_BN = scores_BN.masked_fill(left_out_BN, -torch.inf)
+        self.in_batch_ranking = rank_positives(scores_BN, positive_B, temperature)
+        return F.cross_entropy(scores_BN, positive_B)
 
     def _compare_positives(
         self,
@@ -191,7 +214,18 @@ class InfoNCE(nn.Module):
         query_B = labels.positives(len(queries_BD)) // labels.columns
         scores_BG = positives_BD @ gather(queries_BD).T / temperature
         left_out_BG = mark_false_positives(labels, len(queries_BD), self.mask)
-        return F.cross_entropy(scores_BG.masked_fill(left_out_BG, -torch.inf), query_B)
+        scores_BG = scores_BG.masked_fill(left_out_BG, -torch.inf)
+        self._add_reverse_losses(scores_BG, query_B)
+        return F.cross_entropy(scores_BG, query_B)
+
+    @torch.no_grad()
+    def _add_reverse_losses(self, scores_BG: torch.Tensor, query_B: torch.Tensor) -> None:
+        """Makes the losses of the ranking the means of both directions."""
+        ranking = self.in_batch_ranking
+        own_score_B = scores_BG.gather(1, query_B[:, None])[:, 0]
+        reverse_loss_B = scores_BG.logsumexp(dim=1) - own_score_B
+        loss_B = (ranking.loss_B + reverse_loss_B) / 2
+        self.in_batch_ranking = replace(ranking, loss_B=loss_B)
 
     def _mark_other_positives(self, labels: Labels, positive_B: torch.Tensor) -> torch.Tensor:
         """Returns True (B, N) for the positives of other queries."""

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from hybrid_ir.data.batching import Batch
-from hybrid_ir.data.labels import Labels, count_negatives
+from hybrid_ir.data.labels import count_negatives
 from hybrid_ir.distributed import average_over_ranks, clip_values, shard_module, to_full_tensor
 from hybrid_ir.evaluation.encoding import Chunk
 from hybrid_ir.evaluation.results import Results
@@ -25,8 +26,10 @@ from hybrid_ir.training.losses import (
     RetrievalLoss,
     read_loss_options,
     require_negatives_in_batches,
+    take_in_batch_ranking,
 )
 from hybrid_ir.training.nonfinite import NonFiniteGuard
+from hybrid_ir.training.training_metrics import TrainingMetrics, sum_by_kind
 from hybrid_ir.types import RandomStream
 
 BuildOptimizer = Callable[[Iterable], Optimizer]
@@ -83,9 +86,18 @@ class Retriever(LightningModule):
         self.seed = seed
         self.loaded_step = 0
         self.results: dict[str, Results] = {}
+        self.training_metrics = TrainingMetrics()
         self._values_of_step: list[torch.Tensor] = []  # of each batch of the present step
+        # Sums over the queries of each batch of the present step; none if the loss ranks nothing.
+        self._query_totals_of_step: list[torch.Tensor] = []
+        self._warned_of_missing_ranking = False
 
     # Training
+
+    def setup(self, stage: str) -> None:
+        """Empties the running means before a training; a checkpoint that is resumed fills them."""
+        if stage == "fit":
+            self.training_metrics.reset()
 
     def on_fit_start(self) -> None:
         """Raises ValueError if no query of a batch would have a negative."""
@@ -98,7 +110,7 @@ class Retriever(LightningModule):
         And sets the rate of the next step: a run that goes on longer than it was planned has kept
         that of its old end.
         """
-        self._values_of_step = []
+        self._forget_step()
         schedule = self.lr_schedulers()
         if not isinstance(schedule, LambdaLR):
             return
@@ -114,7 +126,7 @@ class Retriever(LightningModule):
         passages_MD = self.encoder(batch.passages, self.cache_gradients)
         loss = self.loss(queries_BD, passages_MD, batch.labels)
         self.nonfinite_guard.add_batch(batch.step)
-        self._log_training_step(loss.detach(), batch.labels, len(queries_BD))
+        self._log_training_step(loss.detach(), batch)
         return loss
 
     def on_train_batch_end(self, outputs, batch: Batch, batch_idx: int) -> None:
@@ -131,18 +143,22 @@ class Retriever(LightningModule):
         )
         torch.manual_seed(int(stream.generate_state(1)[0]))
 
-    def _log_training_step(self, loss: torch.Tensor, labels: Labels, queries: int) -> None:
+    def _log_training_step(self, loss: torch.Tensor, batch: Batch) -> None:
         """Logs the loss over all ranks and what belongs to it; the guard sees the loss first.
 
         These are means over the batches of the present step so far. Lightning logs what stands
         here once the step is done, which is then the mean over all of its batches.
         """
         options = read_loss_options(self.loss)
-        counts = count_negatives(labels, queries, options.mask, options.negatives)
+        counts = count_negatives(
+            batch.labels, len(batch.monolingual_B), options.mask, options.negatives
+        )
         values = torch.stack([loss.float(), counts.masked_share, counts.share_without])
-        values = average_over_ranks(values)
+        values, query_totals_2K = self._average_over_ranks(values, batch)
         self.nonfinite_guard.check("loss", values[0], self.trainer)
         self._values_of_step.append(values)
+        if query_totals_2K is not None:
+            self._query_totals_of_step.append(query_totals_2K)
         means = torch.stack(self._values_of_step).mean(dim=0)
         self.log_dict(
             {
@@ -155,6 +171,46 @@ class Retriever(LightningModule):
             },
             prog_bar=False,
         )
+
+    def _average_over_ranks(
+        self, values: torch.Tensor, batch: Batch
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Averages values and the totals of queries over ranks, together in one collective.
+
+        Returns:
+            The values, and `sum_by_kind` (2, K) divided by the number of ranks; None for a loss
+            that does not say how it ranked the batch.
+        """
+        ranking = take_in_batch_ranking(self.loss)
+        if ranking is None:
+            self._warn_of_missing_ranking()
+            return average_over_ranks(values), None
+        totals_2K = sum_by_kind(ranking, batch.monolingual_B)
+        averages = average_over_ranks(torch.cat([values, totals_2K.flatten()]))
+        return averages[: len(values)], averages[len(values) :].reshape(totals_2K.shape)
+
+    def _warn_of_missing_ranking(self) -> None:
+        """Says once that the running means over queries are not logged, and why."""
+        if self._warned_of_missing_ranking:
+            return
+        self._warned_of_missing_ranking = True
+        rank_zero_warn(
+            f"{type(self.loss).__name__} leaves no in_batch_ranking, so train/monolingual/loss and "
+            "the other running means over queries are not logged; see RetrievalLoss"
+        )
+
+    def _log_running_means(self, gradient_norm: torch.Tensor | None) -> None:
+        """Adds the present step to the running means, and logs them."""
+        query_totals_2K = None
+        if self._query_totals_of_step:
+            query_totals_2K = torch.stack(self._query_totals_of_step).sum(dim=0)
+        masked_share = torch.stack(self._values_of_step).mean(dim=0)[1]
+        self.log_dict(self.training_metrics.add_step(query_totals_2K, masked_share, gradient_norm))
+
+    def _forget_step(self) -> None:
+        """Forgets the values of the batches of the present step."""
+        self._values_of_step = []
+        self._query_totals_of_step = []
 
     def configure_model(self) -> None:
         """Spreads the weights of the encoder over the ranks where the trainer asks for it (FSDP).
@@ -202,6 +258,7 @@ class Retriever(LightningModule):
         of each. Lightning's own clipping refuses a fused AdamW under autocast, though only the
         scaler of fp16 needs that. Where there is a scaler, it finds and skips bad steps by itself.
         """
+        norm = None
         if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         else:
@@ -214,8 +271,10 @@ class Retriever(LightningModule):
                 clip_values(self.parameters(), gradient_clip_val)
         if self.nonfinite_guard.skips_step:
             optimizer.zero_grad(set_to_none=True)  # an optimiser passes over what has no gradient
+        else:
+            self._log_running_means(norm)
         self.nonfinite_guard.end_step()
-        self._values_of_step = []
+        self._forget_step()
 
     # Evaluation: encode, count, report; the same for validation and test
 
@@ -275,9 +334,10 @@ class Retriever(LightningModule):
     # Checkpoints hold plain values, and refuse an encoder that would read texts differently
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        """Adds how the encoder reads texts to a checkpoint."""
+        """Adds how the encoder reads texts, and the running means, to a checkpoint."""
         checkpoint["tokenizer_canary"] = compute_tokenizer_canary(self.encoder.tokenizer)
         checkpoint["reading"] = self.encoder.describe_reading()
+        checkpoint["running_means"] = self.training_metrics.get_windows()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Notes the step of a checkpoint. Raises ValueError if it is of another encoder."""
@@ -288,6 +348,7 @@ class Retriever(LightningModule):
             reading=self.encoder.describe_reading(),
             weights=self.state_dict(),
         )
+        self.training_metrics.set_windows(checkpoint.get("running_means", {}))
 
 
 def build_parameter_groups(module: nn.Module) -> list[dict]:

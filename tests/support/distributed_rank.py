@@ -15,6 +15,7 @@ import torch
 from torch.nn.modules.dropout import Dropout
 
 from hybrid_ir.distributed import FullySharded, to_full_tensor
+from hybrid_ir.training.training_metrics import RUNNING_MEANS
 from hybrid_ir.types import Benchmark
 from tests.conftest import RECIPE
 from tests.support.small_run import (
@@ -96,7 +97,7 @@ class DistributedCases:
         return SmallTraining(self.folder, RECIPE, self.cache, corpus, benchmark, **choices)
 
     def train(self, name: str, dropout: float = 0.0, **choices) -> dict[str, torch.Tensor]:
-        """Trains a case, and returns its weights and losses."""
+        """Trains a case, and returns its weights, losses and running means."""
         training = self.build_training(**choices)
         for module in training.module.modules():
             if isinstance(module, Dropout):
@@ -107,7 +108,7 @@ class DistributedCases:
         if choices.get("strategy") != "sharded":
             # A gradient is complete, and is sent to the other ranks, once for each batch.
             assert set(gradient_counts.values()) == {len(training.watcher.batches)}, name
-        weights = {"losses": torch.tensor(training.watcher.losses)}
+        weights = {"losses": torch.tensor(training.watcher.losses), "means": read_means(training)}
         for key, value in training.module.state_dict().items():
             weights[key] = to_full_tensor(value).clone()
         return weights
@@ -162,6 +163,12 @@ class DistributedCases:
                 "tied": results.table.tied.tolist(),
             }
         return measured
+
+
+def read_means(training: SmallTraining) -> torch.Tensor:
+    """Returns the running means at the end of a training, in alphabetical order."""
+    logged = training.trainer.callback_metrics
+    return torch.stack([logged[name].double().cpu() for name in sorted(RUNNING_MEANS)])
 
 
 def count_gradients(training: SmallTraining) -> dict[str, int]:

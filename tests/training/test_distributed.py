@@ -47,7 +47,7 @@ def find_largest_difference(
 ) -> float:
     assert first.keys() == second.keys()
     largest = 0.0
-    for name in first.keys() - {"losses"}:
+    for name in first.keys() - {"losses", "means"}:
         difference = (first[name].double() - second[name].double()).abs().max()
         largest = max(largest, float(difference))
     return largest
@@ -75,6 +75,20 @@ def test_all_ranks_hold_the_same_weights(run_ranks, ranks):
     last = load_weights(folder, rank=ranks - 1)
     for name in first:
         assert find_largest_difference(first[name], last[name]) == 0, name
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_running_means_are_those_of_one_process_on_every_rank(run_ranks, ranks):
+    one = load_weights(run_ranks(1))
+    folder = run_ranks(ranks)
+    first = load_weights(folder, rank=0)
+    last = load_weights(folder, rank=ranks - 1)
+    for name in (*DOUBLE_CASES, *SINGLE_CASES):
+        tolerance = 1e-6 if name in DOUBLE_CASES else 1e-3
+        means = first[name]["means"]
+        expected = one[name]["means"]
+        assert torch.allclose(means, expected, rtol=tolerance, equal_nan=True), name
+        assert torch.equal(means.nan_to_num(-1), last[name]["means"].nan_to_num(-1)), name
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
