@@ -14,10 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hybrid_ir.files.hub_file import (
+from hybrid_ir.files.hub_table import (
     COMPRESSIONS,
     FORMATS,
-    HubFile,
+    HubTable,
     explain_hub_errors,
     get_ending,
 )
@@ -25,6 +25,9 @@ from hybrid_ir.files.tables import describe_first_line
 
 CARD_FILE = "README.md"
 NO_LICENCE = "see its card"
+# Parameters of a configuration: those that say how its files are read, and those that do not.
+READING_OPTIONS = ("sep", "delimiter", "names", "header", "skiprows", "quoting", "field")
+OTHER_PARAMETERS = ("data_files", "data_dir", "default", "description", "version")
 SHOWN_NAMES = 20  # names that a message lists
 
 
@@ -50,7 +53,7 @@ class HubRepository:
     licence: str
     folder: Path
 
-    def find_files(self, patterns: Sequence[str]) -> list[HubFile]:
+    def find_files(self, patterns: Sequence[str]) -> list[HubTable]:
         """Returns the files that patterns with * match.
 
         Raises:
@@ -67,7 +70,7 @@ class HubRepository:
             )
         return self._describe_files(paths, {}, f"files={list(patterns)}")
 
-    def find_split(self, configuration: str | None, split: str) -> list[HubFile]:
+    def find_split(self, configuration: str | None, split: str) -> list[HubTable]:
         """Returns the files of a split of a configuration, as the card of the data set names them.
 
         Where the card names none they are told by their names, as the library does it.
@@ -87,17 +90,16 @@ class HubRepository:
                 f"split={split}: {place} has the splits {', '.join(patterns) or 'none'}"
             )
         paths = self._match(patterns[split], parameters.get("data_dir"))
-        readable = [path for path in paths if get_ending(path) in FORMATS]
-        if not readable:
+        if parameters.get("data_files") is None:
+            # The library's patterns match pictures and notes as well.
+            paths = [path for path in paths if get_ending(path) in FORMATS]
+        if not paths:
             raise ValueError(
-                f"split={split}: {place} has no file there that can be read, but "
-                f"{_shorten(paths)}; it reads {', '.join(FORMATS)}"
+                f"split={split}: {place} has no file there that can be read; these end in "
+                f"{', '.join(FORMATS)}"
             )
-        options = {}
-        for key, value in parameters.items():
-            if key in ("sep", "delimiter", "field"):
-                options["sep" if key == "delimiter" else key] = value
-        return self._describe_files(readable, options, f"split={split}")
+        options = _select_options(parameters, place)
+        return self._describe_files(paths, options, f"split={split}")
 
     def list_splits(self, configuration: str | None) -> list[str]:
         """Returns the splits of a configuration."""
@@ -164,16 +166,16 @@ class HubRepository:
 
     def _describe_files(
         self, paths: Sequence[str], options: Mapping[str, Any], choice: str
-    ) -> list[HubFile]:
+    ) -> list[HubTable]:
         unreadable = [path for path in paths if get_ending(path) not in FORMATS]
         if unreadable:
             raise ValueError(
                 f"{choice}: {_shorten(unreadable)} of {self.name} cannot be read; files must end "
                 f"in {', '.join(FORMATS)}, or in one of these and {', '.join(COMPRESSIONS)}"
             )
-        return [HubFile(self.name, self.commit, path, options) for path in paths]
+        return [HubTable(self.name, self.commit, path, options) for path in paths]
 
-    def use_copies(self, files: Sequence[HubFile]) -> list[HubFile]:
+    def use_copies(self, files: Sequence[HubTable]) -> list[HubTable]:
         """Returns files to be read from the cache where they are in it, and else from the hub."""
         chosen = []
         for file in files:
@@ -181,7 +183,7 @@ class HubRepository:
             chosen.append(replace(file, local_path=local_path) if local_path.is_file() else file)
         return chosen
 
-    def download(self, files: Sequence[HubFile]) -> list[HubFile]:
+    def download(self, files: Sequence[HubTable]) -> list[HubTable]:
         """Gets files into the cache of `huggingface_hub`, once.
 
         Raises:
@@ -203,6 +205,20 @@ class HubRepository:
                     f"{file.place} is not in the cache: load it once without HF_HUB_OFFLINE"
                 )
         return local_files
+
+
+def _select_options(parameters: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """Returns how a configuration has its files read. Raises ValueError if that is not known."""
+    options = {}
+    for key, value in parameters.items():
+        if key in READING_OPTIONS:
+            options[key] = value
+        elif key not in OTHER_PARAMETERS:
+            raise ValueError(
+                f"{place} has its files read with {key}={value!r}, which is not known here: name "
+                "files= of it"
+            )
+    return options
 
 
 def open_hub_repository(name: str, revision: str) -> HubRepository:

@@ -7,7 +7,7 @@ from typing import Any
 from hybrid_ir.corpora.checking import MAX_CHARACTERS, RecordRules
 from hybrid_ir.corpora.own_data import OwnData
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.files.hub_file import HubFile
+from hybrid_ir.files.hub_table import HubTable
 from hybrid_ir.files.hub_repository import open_hub_repository
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import Records
@@ -25,7 +25,7 @@ def load(
     files: str | Sequence[str] | None = None,
     columns: Mapping[str, Any] | None = None,
     streaming: bool = False,
-    folder: None = None,
+    folder: str | None = None,
     *,
     cache: str,
     name: str | None = None,
@@ -66,10 +66,7 @@ def load(
         hub_files = found.find_files([files] if isinstance(files, str) else list(files))
     else:
         hub_files = found.find_split(configuration, split or DEFAULT_SPLIT)
-    if streaming:
-        hub_files = found.use_copies(hub_files)
-    else:
-        hub_files = found.download(hub_files)
+    hub_files = found.use_copies(hub_files) if streaming else found.download(hub_files)
     source = Source(
         name or repository.rpartition("/")[2],
         f"imported from {repository} of the Hugging Face hub",
@@ -107,7 +104,7 @@ def _describe_choice(
     return choice
 
 
-def read_hub_records(file: HubFile, columns: ColumnMap, problems: Problems) -> Iterator[Records]:
+def read_hub_records(file: HubTable, columns: ColumnMap, problems: Problems) -> Iterator[Records]:
     """Reads records from a file of the hub.
 
     Args:

@@ -29,7 +29,7 @@ COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".lz4")
 
 
 @dataclass(frozen=True)
-class HubFile:
+class HubTable:
     """A file of rows in a data set of the hub.
 
     Args:
@@ -50,6 +50,9 @@ class HubFile:
     def place(self) -> str:
         """Returns what messages call the file."""
         return f"{self.repository}/{self.path}"
+
+    def __str__(self) -> str:
+        return self.place
 
     def open(self) -> "IterableDataset":
         """Opens the file to be read from its beginning.
