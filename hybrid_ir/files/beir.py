@@ -309,7 +309,7 @@ def read_beir_judgements(path: Path, problems: Problems) -> Iterator[Judgement]:
 def drop_repeated_judgements(
     judgements: Iterable[Judgement], problems: Problems
 ) -> Iterator[Judgement]:
-    """Yields equal judgements of the same pair once; one that is judged in two ways is a problem."""
+    """Yields equal judgements of a pair once; one that is judged in two ways is a problem."""
     first_judgements: dict[tuple[str, str], Judgement] = {}
     for judgement in judgements:
         pair = (judgement.query_id, judgement.passage_id)

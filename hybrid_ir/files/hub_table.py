@@ -61,7 +61,6 @@ class HubTable:
             ValueError: if it is not in its format, as far as its beginning tells.
         """
         from datasets import load_dataset
-        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
         address = f"hf://datasets/{self.repository}@{self.commit}/{self.path}"
         if self.local_path is not None:
@@ -75,9 +74,9 @@ class HubTable:
                     options["keep_default_na"] = False
                     options["features"] = _read_header(options)
                 return load_dataset(form, split="train", streaming=True, **options)
-            except (ConnectionError, EntryNotFoundError, HfHubHTTPError):
-                raise
             except Exception as error:  # of many libraries
+                if _is_of_the_hub(error):
+                    raise
                 raise ValueError(
                     f"{self.place} cannot be read as {form} ({describe_first_line(error)})"
                 ) from error
@@ -95,15 +94,24 @@ class HubTable:
 
 def _watch_connection(batches: Iterator[pa.Table], place: str) -> Iterator[pa.Table]:
     """Yields blocks, and makes errors of the network those that an import survives."""
-    from huggingface_hub.errors import HfHubHTTPError
-
     try:
         yield from batches
-    except HfHubHTTPError as error:
+    except Exception as error:
+        if not _is_of_the_hub(error):
+            raise
         raise ConnectionError(
             f"{place}: the hub does not answer any more ({describe_first_line(error)}); the same "
             "command goes on from here"
         ) from error
+
+
+def _is_of_the_hub(error: Exception) -> bool:
+    """Returns whether an error is of the connection to the hub, and not of what a file holds."""
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    # The errors of the HTTP client are no part of the interface of `huggingface_hub`.
+    is_of_client = type(error).__module__.startswith("httpx")
+    return is_of_client or isinstance(error, ConnectionError | EntryNotFoundError | HfHubHTTPError)
 
 
 def _read_header(options: Mapping[str, Any]) -> "Features":
@@ -158,4 +166,11 @@ def explain_hub_errors(name: str, revision: str) -> Iterator[None]:
             f"{place} at {revision} is not in the cache and cannot be fetched "
             f"({describe_first_line(error)}): load it once with a network and without "
             "HF_HUB_OFFLINE, or set HF_HOME to where it is"
+        ) from error
+    except Exception as error:
+        if isinstance(error, ValueError) or not _is_of_the_hub(error):
+            raise
+        raise ConnectionError(
+            f"{place} cannot be reached ({describe_first_line(error)}): the same command tries it "
+            "again"
         ) from error

@@ -66,10 +66,10 @@ ODD = {
     ),
     "d.csv": b"key,id,body\n1,x,p1\n1,y,p2\n",
     "q.csv": b"id,text,language,question_id\n1,q1,en,k\n2,q2,de,k\n",
-    "j.csv": b"qid,docid,grade\n1,1,1\n",
+    "j.csv": b"qid,docid,mark\n1,x,1\n",
 }
 ODD_NAMES = {"configurations": {"corpus": "docs", "queries": "topics", "qrels": "j"}}
-ODD_COLUMNS = {"corpus": {"id": "id", "text": "body"}, "qrels": {"score": "grade"}}
+ODD_COLUMNS = {"corpus": {"id": "id", "text": "body"}, "qrels": {"score": "mark"}}
 DEV = {"configurations": {"qrels": "dev"}, "splits": {"qrels": "dev"}}
 LANGUAGES = {"repository": "owner/languages", "splits": {"qrels": "dev"}}
 # Name of a case -> keys of conf/benchmark/hub.yaml.
@@ -104,10 +104,10 @@ CASES = {
     "wrong choices": {
         "columns": {"corpus": {"txt": "text"}, "passages": {}},
         "configurations": {"passages": "corpus"},
-        "splits": {"qrels": 3},
+        "splits": {"topics": "test"},
         "max_queries": 0,
-        "unknown_passages": "keep",
     },
+    "wrong rule": {"unknown_passages": "hide"},
 }
 
 
@@ -145,7 +145,7 @@ def test_tables_in_one_language_are_joined_with_their_grades(results):
     card = single["card"]
     assert card["revision"] == f"owner/single@{find_commit('owner/single', 'main')}"
     assert card["licence"] == "mit"
-    assert card["choices"]["empty_passages"] == "left out, 1 passages"
+    assert "1 passages" in card["choices"]["empty_passages"]
     assert results["streamed"] == single
     assert results["no titles"]["passages"] == ["p1", "p2"]
     assert results["one query"]["relevant"].keys() <= {"qa", "qb"}
@@ -162,13 +162,14 @@ def test_tables_for_each_language_are_one_benchmark(results):
 
 def test_columns_and_configurations_of_other_names_are_named(results):
     odd = results["odd named"]
-    assert "language de has no passages" in odd.get("error", ""), odd
+    assert odd.get("relevant") == {"q1": ["p1"]}, odd
+    assert list(odd["languages"]) == ["de", "en", "und"]
     error = results["odd"]["error"]
     assert "none is called {language}-corpus, for corpus" in error
     assert "there are docs, topics, j. Name them, as in" in error
     error = results["odd columns"]["error"]
-    assert "owner/odd/d.csv: no column for columns.corpus.text, usually text or contents" in error
-    assert "owner/odd/j.csv: no column for columns.qrels.score" in error
+    assert "owner/odd/d.csv, row 1: no key 'text', there are 'key', 'id', 'body'" in error
+    assert "owner/odd/j.csv, row 1: the score None is not a number" in error
 
 
 @pytest.mark.parametrize(
@@ -182,9 +183,9 @@ def test_columns_and_configurations_of_other_names_are_named(results):
         ("wrong choices", "columns.corpus.txt must be one of id, text, title, language"),
         ("wrong choices", "columns.passages must be one of corpus, queries, qrels"),
         ("wrong choices", "configurations.passages must be one of corpus, queries, qrels"),
-        ("wrong choices", "splits.qrels=3 must be a name"),
+        ("wrong choices", "splits.topics must be one of corpus, queries, qrels"),
         ("wrong choices", "max_queries=0 must be at least 1"),
-        ("wrong choices", "unknown_passages=keep must be one of error, drop"),
+        ("wrong rule", "unknown_passages='hide' must be one of error, drop, keep"),
     ],
 )
 def test_what_is_wrong_is_said_with_what_there_is(results, case, message):

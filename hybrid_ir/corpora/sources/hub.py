@@ -7,8 +7,8 @@ from typing import Any
 from hybrid_ir.corpora.checking import MAX_CHARACTERS, RecordRules
 from hybrid_ir.corpora.own_data import OwnData
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.files.hub_table import HubTable
 from hybrid_ir.files.hub_repository import open_hub_repository
+from hybrid_ir.files.hub_table import HubTable
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import Records
 from hybrid_ir.files.tables import ColumnMap, parse_column_map, read_table_records

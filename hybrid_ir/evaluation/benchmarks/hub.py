@@ -22,8 +22,8 @@ from hybrid_ir.evaluation.benchmarks.choices import (
 from hybrid_ir.evaluation.benchmarks.hub_tables import TableReader, check_columns
 from hybrid_ir.evaluation.benchmarks.relevance import JudgementRules, UnknownPassages
 from hybrid_ir.files.arrow_texts import load_or_convert_rows
-from hybrid_ir.files.hub_table import HubTable
 from hybrid_ir.files.hub_repository import HubRepository, open_hub_repository
+from hybrid_ir.files.hub_table import HubTable
 from hybrid_ir.files.languages import (
     canonicalize_language,
     explain_wrong_code,
