@@ -27,7 +27,7 @@ USAGE = """hybrid-ir data describe NAME [KEY=VALUE ...]           what it holds,
 hybrid-ir data fetch NAME [mirror=URL] [KEY=VALUE ...]  get its files once
 hybrid-ir data verify NAME [KEY=VALUE ...]              hash them again
 hybrid-ir data import FORM path=FILES to=FOLDER         your own pairs as a corpus
-    FORM is jsonl, parquet, tsv, beir or hub
+    FORM is jsonl, parquet, tsv, beir, flagembedding, tevatron, datasets or hub
 hybrid-ir data clean corpus=NAME against=[BENCHMARK] to=FOLDER
 
 hybrid-ir data --help NAME shows the keys of a data set, hybrid-ir data clean --help those of clean.
