@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from hybrid_ir.files.hub import get_endpoint
 from hybrid_ir.files.hub_table import (
     COMPRESSIONS,
     FORMATS,
@@ -197,6 +198,7 @@ class HubRepository:
                 repo_type="dataset",
                 revision=self.commit,
                 allow_patterns=[escape(file.path) for file in files],
+                endpoint=get_endpoint(),
             )
         local_files = self.use_copies(files)
         for file in local_files:
@@ -241,7 +243,11 @@ def open_hub_repository(name: str, revision: str) -> HubRepository:
     with explain_hub_errors(name, revision), _without_bars():
         folder = Path(
             snapshot_download(
-                name, repo_type="dataset", revision=revision, allow_patterns=[CARD_FILE]
+                name,
+                repo_type="dataset",
+                revision=revision,
+                allow_patterns=[CARD_FILE],
+                endpoint=get_endpoint(),
             )
         )
         try:

@@ -19,7 +19,6 @@ from tests.support.corpora import (
     list_pairs,
     write_json_lines,
 )
-from tests.support.hub_server import serving_pages
 
 LANGUAGES = ("de", "en", "zh")
 TEXTS = st.dictionaries(
@@ -385,33 +384,3 @@ def test_ids_of_beir_with_blanks_are_not_mixed_up(tmp_path):
         [{"de": "de asks"}, {"de": "de tells"}, []],
         [{"en": "en asks"}, {"en": "en tells"}, []],
     ]
-
-
-HUB_COLUMNS = {
-    "query": {"en": "anchor"},
-    "passage": {"en": "positive"},
-    "negatives": {"en": "negative"},
-}
-
-
-def load_from_hub(tmp_path: Path, files: str, repository: str = "owner/set"):
-    return own.from_hub(
-        repository, files, HUB_COLUMNS, "abc", str(tmp_path / "hub"), cache=str(tmp_path)
-    )
-
-
-def test_files_of_the_hub_are_found_fetched_once_and_mapped(tmp_path):
-    write_table(tmp_path / "x.parquet", anchor=["q"], positive=["p"], negative=["n"])
-    file_page = "/datasets/owner/set/resolve/abc/en-triplet/train-0.parquet"
-    pages = {file_page: (tmp_path / "x.parquet").read_bytes()}
-    with serving_pages(pages, tmp_path / "hub_cache") as hub:
-        for _ in range(2):
-            corpus = load_from_hub(tmp_path, "en-triplet/*.parquet")
-            assert list_pairs(corpus) == [[{"en": "q"}, {"en": "p"}, [{"en": "n"}]]]
-            assert corpus.source.name == "set"
-        assert hub.downloads == [file_page]
-        problem = "owner/set at abc has no such file, but en-triplet/train-0.parquet"
-        with pytest.raises(ValueError, match=problem):
-            load_from_hub(tmp_path, "de/*")
-        with pytest.raises(ValueError, match="does not list the files"):
-            load_from_hub(tmp_path, "de/*", repository="owner/other")
