@@ -1,11 +1,11 @@
-"""Files of the Hugging Face hub: their lists, and their way through the hub's cache."""
+"""Files of the Hugging Face hub, and their way through its cache."""
 
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, hf_hub_download, hf_hub_url
+from huggingface_hub import constants, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -65,26 +65,6 @@ def get_endpoint(mirror: str | None = None) -> str:
     # huggingface_hub reads the variable only once, when it is imported.
     address = mirror or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
     return address.rstrip("/")
-
-
-def list_repository_files(
-    repository: str, revision: str, repository_type: str = "dataset"
-) -> list[str]:
-    """Returns the paths of all files of a repository.
-
-    Raises:
-        ValueError: if the hub does not list them.
-    """
-    endpoint = get_endpoint()
-    try:
-        return HfApi(endpoint=endpoint).list_repo_files(
-            repository, revision=revision, repo_type=repository_type
-        )
-    except Exception as error:  # the errors of its HTTP client are no part of its interface
-        raise ValueError(
-            f"{endpoint} does not list the files of {repository} at {revision}: "
-            f"{explain_failure(error)} Or give paths without *."
-        ) from error
 
 
 def fetch_to_cache(file: HubFile, place: Path, mirror: str | None = None) -> Path:

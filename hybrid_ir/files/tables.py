@@ -304,11 +304,9 @@ def _find_unreadable_rows(table: pa.Table, columns: ColumnMap) -> np.ndarray:
     """Marks the rows with texts that are not UTF-8, which Arrow checks nowhere by itself."""
     unreadable = np.zeros(len(table), bool)
     for name in dict.fromkeys(columns.list_columns()):
-        column = _view_as_text(table[name].combine_chunks())
+        column = _view_as_text(table[name])
         try:
             column.validate(full=True)
-            if pa.types.is_dictionary(column.type):
-                column.dictionary.validate(full=True)
         except pa.ArrowInvalid:
             for row in range(len(column)):
                 try:
@@ -318,7 +316,11 @@ def _find_unreadable_rows(table: pa.Table, columns: ColumnMap) -> np.ndarray:
     return unreadable
 
 
-def _view_as_text(column: pa.Array) -> pa.Array:
+def _view_as_text(chunks: pa.ChunkedArray) -> pa.Array:
+    """Returns a column without a dictionary, and bytes as texts, of which none is checked."""
+    column = chunks.combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary.take(column.indices)
     if pa.types.is_binary(column.type):
         return column.view(pa.string())
     if pa.types.is_large_binary(column.type):
@@ -335,7 +337,7 @@ def _build_records(
         table = table.filter(mask)
         numbers = numbers.filter(mask)
     if columns.id:
-        ids = normalize_ids(table[columns.id].combine_chunks().cast(pa.string()))
+        ids = normalize_ids(_view_as_text(table[columns.id]).cast(pa.string()))
     else:
         ids = pa.array((f"{place} {number}" for number in numbers), pa.string())
     records = Records(f"{place}, row", numbers.to_pylist(), ids)
@@ -352,7 +354,7 @@ def _join_columns(table: pa.Table, names: Sequence[str]) -> pa.Array:
 
     The result is null or empty where the text of the last column is: a title alone is no passage.
     """
-    columns = [table[name].combine_chunks().cast(pa.string()) for name in names]
+    columns = [_view_as_text(table[name]).cast(pa.string()) for name in names]
     last = columns[-1]
     if len(columns) == 1:
         return last

@@ -1,6 +1,8 @@
 """Corpora from data sets of the library datasets, in memory and saved, and the way back."""
 
 import json
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -341,6 +343,17 @@ def test_errors_in_a_saved_data_set_name_the_row_of_the_whole_split(tmp_path, sa
     changed.save_to_disk(tmp_path / "changed", num_shards=4)
     with pytest.raises(ValueError, match="changed, row 8: an empty passage in 'en'"):
         load_corpus("datasets", path=tmp_path / "changed", cache=tmp_path)
+
+
+def test_the_library_is_loaded_when_it_is_used_and_not_before():
+    code = (
+        "import sys; import hybrid_ir.cli.main, hybrid_ir.cli.data, hybrid_ir.data.corpus; "
+        "import hybrid_ir.corpora.sources.own, hybrid_ir.corpora.sources.hub; "
+        "import hybrid_ir.corpora.sources.saved_dataset, hybrid_ir.corpora.dataset_corpus; "
+        "import hybrid_ir.evaluation.benchmarks.hub; print('datasets' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_a_saved_data_set_is_not_read_into_memory(tmp_path):

@@ -188,6 +188,51 @@ def test_negatives_of_parquet_keep_their_places_and_ids_are_no_texts(tmp_path):
     assert list_pairs(corpus) == [[{"en": "q"}, {"en": "p"}, negatives]]
 
 
+TEXT_TYPES = {
+    "string": pa.string(),
+    "large string": pa.large_string(),
+    "view": pa.string_view(),
+    "dictionary": pa.dictionary(pa.int32(), pa.string()),
+    "large dictionary": pa.dictionary(pa.int8(), pa.large_string()),
+    "binary": pa.binary(),
+}
+
+
+@pytest.mark.parametrize("kind", TEXT_TYPES)
+def test_texts_of_parquet_may_have_any_type(tmp_path, kind):
+    def build(*values):
+        return pa.array(values, pa.string()).cast(TEXT_TYPES[kind])
+
+    lists = pa.array([["n", None], None, ["m"]], pa.large_list(pa.large_string()))
+    path = write_table(
+        tmp_path / "x.parquet",
+        id=build("a", "b", "c"),
+        query_en=build("q", "q", "r"),
+        query_de=build(None, "f", None),
+        passage_en=build("p1", "p2", "p3"),
+        negatives_en=lists,
+    )
+    assert list_pairs(own.from_parquet(path, cache=str(tmp_path))) == [
+        [{"de": "f", "en": "q"}, {"en": "p2"}, []],
+        [{"en": "q"}, {"en": "p1"}, [{"en": "n"}]],
+        [{"en": "r"}, {"en": "p3"}, [{"en": "m"}]],
+    ]
+
+
+def test_rows_of_parquet_that_are_not_utf_8_are_named(tmp_path):
+    texts = pa.array([b"q", b"a\xff"], pa.binary()).view(pa.string())
+    path = write_table(tmp_path / "x.parquet", query_en=texts, passage_en=["p1", "p2"])
+    with pytest.raises(ValueError, match=r"x\.parquet, row 2: not UTF-8"):
+        own.from_parquet(path, cache=str(tmp_path))
+    corpus = own.from_parquet(path, cache=str(tmp_path), errors="skip")
+    assert list_pairs(corpus) == [[{"en": "q"}, {"en": "p1"}, []]]
+    # Arrow's reader refuses a block of a dictionary that is not UTF-8 as a whole.
+    dictionary = pa.DictionaryArray.from_arrays(pa.array([0, 1]), texts)
+    path = write_table(tmp_path / "y.parquet", query_en=dictionary, passage_en=["p1", "p2"])
+    with pytest.raises(ValueError, match=r"y\.parquet, rows from 1 on: not texts .*UTF8"):
+        own.from_parquet(path, cache=str(tmp_path), errors="skip")
+
+
 def test_columns_of_parquet_that_cannot_be_read_are_named(tmp_path):
     for columns, problem in (
         (
