@@ -103,13 +103,33 @@ def fetch_to_cache(file: HubFile, place: Path, mirror: str | None = None) -> Pat
         damage = _find_damage(path)
         if not damage:
             return path
-    blob = path.parent / os.readlink(path)
-    path.unlink()
-    blob.unlink()
+    _delete_cached_file(path)
     raise ValueError(
         f"{file.get_address(mirror)} is not the file that the server announces: {damage}What came "
         f"is deleted; try again. {OTHER_WAYS.format(path=place)}"
     )
+
+
+def require_undamaged(path: Path, what: str) -> None:
+    """Raises ValueError, and deletes the file, if it is not what the hub has announced.
+
+    Args:
+        path: of the file in the hub's cache.
+        what: the file in the message.
+    """
+    damage = _find_damage(path)
+    if damage:
+        _delete_cached_file(path)
+        raise ValueError(
+            f"{what} is not the file that the hub announces: {damage}What came is deleted; try "
+            "again."
+        )
+
+
+def _delete_cached_file(path: Path) -> None:
+    blob = path.parent / os.readlink(path)
+    path.unlink()
+    blob.unlink()
 
 
 def _find_damage(path: Path) -> str:

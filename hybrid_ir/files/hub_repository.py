@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
-from glob import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hybrid_ir.files.hub import get_endpoint
+from hybrid_ir.files.hub import get_endpoint, require_undamaged
 from hybrid_ir.files.hub_table import (
     COMPRESSIONS,
     FORMATS,
@@ -176,37 +175,32 @@ class HubRepository:
             )
         return [HubTable(self.name, self.commit, path, options) for path in paths]
 
-    def use_copies(self, files: Sequence[HubTable]) -> list[HubTable]:
-        """Returns files to be read from the cache where they are in it, and else from the hub."""
-        chosen = []
-        for file in files:
-            local_path = self.folder / file.path
-            chosen.append(replace(file, local_path=local_path) if local_path.is_file() else file)
-        return chosen
+    def provide(self, file: HubTable, streaming: bool) -> HubTable:
+        """Returns a file that can be read: a copy of it in the cache of `huggingface_hub`.
 
-    def download(self, files: Sequence[HubTable]) -> list[HubTable]:
-        """Gets files into the cache of `huggingface_hub`, once.
+        Args:
+            file: of this data set.
+            streaming: whether it may be read from the hub instead, where there is no copy.
 
         Raises:
-            ValueError: if they are not there and cannot be fetched.
+            ValueError: if it is not in the cache and cannot be fetched, or damaged.
         """
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import hf_hub_download
 
-        with explain_hub_errors(self.name, self.commit):
-            snapshot_download(
-                self.name,
-                repo_type="dataset",
-                revision=self.commit,
-                allow_patterns=[escape(file.path) for file in files],
-                endpoint=get_endpoint(),
-            )
-        local_files = self.use_copies(files)
-        for file in local_files:
-            if file.local_path is None:
-                raise ValueError(
-                    f"{file.place} is not in the cache: load it once without HF_HUB_OFFLINE"
+        local_path = self.folder / file.path
+        if not streaming and not local_path.is_file():
+            with explain_hub_errors(self.name, self.commit):
+                hf_hub_download(
+                    self.name,
+                    file.path,
+                    repo_type="dataset",
+                    revision=self.commit,
+                    endpoint=get_endpoint(),
                 )
-        return local_files
+        if not local_path.is_file():
+            return file
+        require_undamaged(local_path, file.place)
+        return replace(file, local_path=local_path)
 
 
 def _select_options(parameters: Mapping[str, Any], place: str) -> dict[str, Any]:

@@ -214,3 +214,15 @@ def test_a_stream_keeps_no_copy_of_the_files(hub, tmp_path):
     [answer] = load_from_hub(hub.url, tmp_path, [(group, {**keys, "streaming": True})])
     assert len(answer["pairs"]) == 3, answer
     assert not list((tmp_path / "hub").rglob("*.parquet"))
+
+
+def test_a_damaged_file_of_the_cache_is_noticed_and_fetched_anew(hub, tmp_path):
+    requests = [complete(tmp_path / "a", "test")]
+    [whole] = load_from_hub(hub.url, tmp_path, requests)
+    [link] = tmp_path.rglob("en/test.parquet")
+    content = link.read_bytes()
+    link.resolve().write_bytes(content[:60] + b"x" + content[61:])
+    requests = [complete(tmp_path / "b", "test"), complete(tmp_path / "b", "test")]
+    answers = load_from_hub(hub.url, tmp_path, requests)
+    assert "test.parquet is not the file that the hub announces" in answers[0]["error"]
+    assert answers[1] == whole

@@ -66,7 +66,6 @@ def load(
         hub_files = found.find_files([files] if isinstance(files, str) else list(files))
     else:
         hub_files = found.find_split(configuration, split or DEFAULT_SPLIT)
-    hub_files = found.use_copies(hub_files) if streaming else found.download(hub_files)
     source = Source(
         name or repository.rpartition("/")[2],
         f"imported from {repository} of the Hugging Face hub",
@@ -75,10 +74,15 @@ def load(
         f"{repository}@{found.commit}",
         _describe_choice(configuration, split, files),
     )
+
+    def read_records(file: HubTable, problems: Problems) -> Iterator[Records]:
+        # Where the corpus is in the cache, no file is needed.
+        yield from read_hub_records(found.provide(file, streaming), column_map, problems)
+
     data = OwnData(
         name=source.name,
         files=[],
-        parts=[partial(read_hub_records, file, column_map) for file in hub_files],
+        parts=[partial(read_records, file) for file in hub_files],
         rules=RecordRules(max_characters, errors, bool(twins)),
         languages=languages,
         choices={

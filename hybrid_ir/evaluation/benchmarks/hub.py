@@ -263,10 +263,7 @@ class _TableLoader:
             self.builder.add_judgements(judgements)
 
     def _get_file(self, file: HubTable) -> HubTable:
-        """Returns a file that can be read: a copy of it, unless it is streamed."""
-        if self.streaming:
-            return self.found.use_copies([file])[0]
-        return self.found.download([file])[0]
+        return self.found.provide(file, self.streaming)
 
     def _find_files(self, table: str, configuration: str) -> Sequence[HubTable]:
         return self.found.find_split(configuration, self._choose_split(table, configuration))
