@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from importlib import import_module
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text as PlainText
@@ -27,7 +27,7 @@ USAGE = """hybrid-ir data describe NAME [KEY=VALUE ...]           what it holds,
 hybrid-ir data fetch NAME [mirror=URL] [KEY=VALUE ...]  get its files once
 hybrid-ir data verify NAME [KEY=VALUE ...]              hash them again
 hybrid-ir data import FORM path=FILES to=FOLDER         your own pairs as a corpus
-    FORM is jsonl, parquet, tsv, beir or hub
+    FORM is jsonl, parquet, tsv, beir, flagembedding, tevatron, datasets or hub
 hybrid-ir data clean corpus=NAME against=[BENCHMARK] to=FOLDER
 
 hybrid-ir data --help NAME shows the keys of a data set, hybrid-ir data clean --help those of clean.
@@ -106,9 +106,21 @@ def compose_data_set(name: str, arguments: Sequence[str]) -> dict[str, DictConfi
     choices = [f"{group}={name}" for group in groups]
     cfg = compose_config("train", [*choices, *sorted_arguments.overrides], folders)
     set_values(cfg, sorted_arguments.plain_texts)
+    groups = select_complete_groups(cfg, groups)
     if groups == ["experiment"]:
         groups = ["corpus", "benchmark", "validation"]
     return {group: cfg[group] for group in (*groups, "sampler")}
+
+
+def select_complete_groups(cfg: DictConfig, groups: Sequence[str]) -> list[str]:
+    """Returns the groups whose keys all have values; all of them if none is complete.
+
+    A corpus and a benchmark may share a name, such as `hub`, and only one of them be meant.
+    """
+    if len(groups) < 2:
+        return list(groups)
+    complete = [group for group in groups if not OmegaConf.missing_keys(cfg[group])]
+    return complete or list(groups)
 
 
 def describe(name: str, arguments: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from hybrid_ir.runs.conf import compose_config, set_values
 from hybrid_ir.runs.suggestions import suggest
 from hybrid_ir.system.interruption import raise_when_asked_to_stop
 
-FORMS = ("jsonl", "parquet", "tsv", "beir", "flagembedding", "tevatron", "hub")
+FORMS = ("jsonl", "parquet", "tsv", "beir", "flagembedding", "tevatron", "datasets", "hub")
 USAGE = (
     f"usage: hybrid-ir data import {'|'.join(FORMS)} path=FILES to=NEW_FOLDER [errors=skip] "
     "[KEY=VALUE of conf/corpus/FORM.yaml ...]; then train with corpus=folder corpus.path=NEW_FOLDER"

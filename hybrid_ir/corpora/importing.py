@@ -317,10 +317,9 @@ def import_records(
     source: Source,
     data_name: str,
     check: ImportCheck | None = None,
+    has_log: bool = True,
 ) -> None:
     """Imports records as a corpus, and prints how many problems were left out.
-
-    The problems are listed in a file beside the corpus.
 
     Args:
         writer: writes the corpus.
@@ -329,8 +328,10 @@ def import_records(
         source: where the data comes from.
         data_name: what messages call the data.
         check: see `Importer.run`.
+        has_log: whether the problems are listed in a file beside the corpus.
     """
-    problems = Problems(data_name, Path(f"{writer.folder}.problems.txt"))
+    log = Path(f"{writer.folder}.problems.txt") if has_log else None
+    problems = Problems(data_name, log)
     Importer(writer, parts, rules, problems).run(source, check)
     if problems.number:
         print(problems.summarise())

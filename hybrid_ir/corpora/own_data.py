@@ -27,6 +27,7 @@ class OwnData:
         rules: what a record may be.
         languages: the languages to use, all by default.
         choices: further choices that decide what the corpus is.
+        source: where the data comes from; by default it is named after the files.
     """
 
     name: str
@@ -35,6 +36,7 @@ class OwnData:
     rules: RecordRules
     languages: str | Sequence[str] | None
     choices: Mapping[str, Any] | None = None
+    source: Source | None = None
 
     def load(self, cache: str, to: str | None) -> ParallelCorpus:
         """Loads the corpus from the folder `to` or else from the cache, where it is built once."""
@@ -77,6 +79,8 @@ class OwnData:
             )
 
     def _describe_source(self) -> Source:
+        if self.source is not None:
+            return self.source
         names = ", ".join(file.name for file in self.files[:5])
         if len(self.files) > 5:
             names += " ..."

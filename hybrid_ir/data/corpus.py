@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from hybrid_ir.data.known_positives import KnownPositives
 from hybrid_ir.data.row_streams import RowRuns
 from hybrid_ir.files.texts import is_blank
 from hybrid_ir.types import CorpusPart, Source
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 # Language -> text by id; None where this language lacks the text.
 Texts = Mapping[str, Sequence[str | None]]
@@ -174,6 +178,45 @@ class ParallelCorpus:
     def texts(self) -> "AllTexts":
         """Returns all texts of queries and passages, for a tokenizer to train on."""
         return AllTexts(self.parts)
+
+    @classmethod
+    def from_dataset(
+        cls, dataset: Any, columns: Mapping[str, Any] | None = None, **choices: Any
+    ) -> "ParallelCorpus":
+        """Imports a Dataset or IterableDataset of the library `datasets`, checked like any import.
+
+        The texts are kept in temporary files that are memory-mapped, and gone with the corpus.
+
+        Args:
+            dataset: a row for each pair; or a dictionary of data sets by split.
+            columns: which columns are what, as in {"query": {"en": "question"}, "passage": {"en":
+                ["title", "text"]}, "negatives": {"en": ["bad_1"]}, "id": "key"}; by default their
+                names tell, as in query_LL, passage_LL and negatives_LL, or the fields of columns
+                query, passage and negatives.
+            choices: `split` of a dictionary, `name` of the corpus, `to` for a new folder that keeps
+                it, `languages` to use, `twins`, `max_characters` and `errors` as of an import.
+
+        Raises:
+            ValueError: with everything that is wrong with the rows, each with its number from 1.
+        """
+        # The one import that points up: the public class has both directions.
+        from hybrid_ir.corpora.dataset_corpus import import_dataset
+
+        return import_dataset(dataset, columns, **choices)
+
+    def to_dataset(self) -> "Dataset":
+        """Returns a Dataset of the library `datasets` in memory, with a row for each pair.
+
+        Its columns are id, query_LL, passage_LL and negatives_LL for each language, null where a
+        text is missing; the i-th negative of a row is the same passage in each language. Pairs
+        and negatives that no batch may take are left out. `from_dataset` gives the same pairs:
+        each with the texts of its query, its passage and its negatives in all languages. Pairs are
+        ordered by their languages, a text that pairs share has an id for each of them, and equal
+        content ids for all.
+        """
+        from hybrid_ir.corpora.dataset_corpus import export_dataset
+
+        return export_dataset(self)
 
     def _require_valid(self) -> None:
         """Raises a ValueError that names everything that is wrong."""

@@ -39,6 +39,11 @@ class KnownPositives:
         self.content_N = content_N
         self.path = path
 
+    def map_keys(self) -> None:
+        """Maps the file of the keys, so that it may be deleted afterwards."""
+        self.__dict__["keys"] = self.keys
+        self.path = None
+
     def __getstate__(self) -> dict[str, Any]:
         # Another process maps the file itself instead of receiving a copy of it.
         state = dict(self.__dict__)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +35,8 @@ LARGE = 50_000_000  # bytes of files from which a progress bar is shown
 SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string())])
 # Language, id, text (a blank one is left out) and the number of the line.
 PassageRow = tuple[str, str, str, int]
-PassageReader = Callable[[Path, Problems], Iterable[PassageRow]]
+# Reads the passages of a file, which is a path or something else whose text is its place.
+PassageReader = Callable[[Any, Problems], Iterable[PassageRow]]
 
 
 class DiskTexts(Sequence[str]):
@@ -144,8 +146,33 @@ def load_or_convert_passages(
         problems.add(f"{path} is missing")
     if missing:
         return None
+    state = list_file_states(files)
+    return load_or_convert_rows(files, state, form, read, cache, problems, keep_empty)
+
+
+def load_or_convert_rows(
+    files: Sequence[Any],
+    state: Sequence[Any],
+    form: str,
+    read: PassageReader,
+    cache: Path,
+    problems: Problems,
+    keep_empty: bool = False,
+    unit: str = "line",
+) -> ConvertedPassages | None:
+    """Loads passages from the cache, after converting them if they are not in it.
+
+    Args:
+        files: what `read` takes, one after another.
+        state: what the files are recognised by, as values that JSON can hold.
+        form, read, cache, problems, keep_empty: see `load_or_convert_passages`.
+        unit: what messages call a line.
+
+    Returns:
+        The passages, or None if there were problems.
+    """
     folder = cache / "texts"
-    key = _compute_cache_key(files, f"{form} with empty" if keep_empty else form)
+    key = _compute_cache_key(state, f"{form} with empty" if keep_empty else form)
     passages = _find_converted_passages(folder, key)
     if passages is not None:
         return passages
@@ -153,13 +180,15 @@ def load_or_convert_passages(
     # A second process waits here, and then finds the passages in the cache.
     with FileLock(folder / f"{key}.lock"):
         passages = _find_converted_passages(folder, key)
-        if passages is None and convert_passages(files, read, folder, key, problems, keep_empty):
-            passages = _load_converted_passages(folder, key)
+        if passages is None:
+            is_converted = convert_passages(files, read, folder, key, problems, keep_empty, unit)
+            if is_converted:
+                passages = _load_converted_passages(folder, key)
     return passages
 
 
-def _compute_cache_key(files: Sequence[Path], form: str) -> str:
-    key = json.dumps([VERSION, form, list_file_states(files)])
+def _compute_cache_key(state: Sequence[Any], form: str) -> str:
+    key = json.dumps([VERSION, form, state])
     return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
@@ -188,12 +217,13 @@ class _ConversionRefused(Exception):
 
 
 def convert_passages(
-    files: Sequence[Path],
+    files: Sequence[Any],
     read: PassageReader,
     folder: Path,
     key: str,
     problems: Problems,
     keep_empty: bool = False,
+    unit: str = "line",
 ) -> bool:
     """Writes an Arrow file for each language, and last the card that makes them count.
 
@@ -204,6 +234,7 @@ def convert_passages(
         key: the beginning of their names.
         problems: gets what is wrong in the files.
         keep_empty: whether passages without a text stay among the others.
+        unit: what messages call a line.
 
     Returns:
         Whether there were no problems. Nothing is written otherwise.
@@ -212,10 +243,12 @@ def convert_passages(
     empty = 0
     id_hashes = array("q")
     writers: dict[str, _PassageWriter] = {}
-    size = sum(path.stat().st_size for path in files)
+    # Files that are not on the disk are as good as large.
+    sizes = [path.stat().st_size if isinstance(path, Path) else LARGE + 1 for path in files]
+    is_small = sum(sizes) <= LARGE
     try:
         with ExitStack() as stack:
-            for path in track(files, "convert passages", disable=size <= LARGE, transient=True):
+            for path in track(files, "convert passages", disable=is_small, transient=True):
                 for language, passage_id, text, _ in read(path, own_problems):
                     id_hashes.append(hash(passage_id))
                     if is_blank(text):
@@ -227,7 +260,7 @@ def convert_passages(
                         temporary = stack.enter_context(write_atomically(target))
                         writers[language] = stack.enter_context(_PassageWriter(temporary))
                     writers[language].add(passage_id, text)
-            _report_repeated_ids(files, read, id_hashes, own_problems)
+            _report_repeated_ids(files, read, id_hashes, own_problems, unit)
             if own_problems.number:
                 raise _ConversionRefused
     except _ConversionRefused:
@@ -244,7 +277,7 @@ def convert_passages(
 
 
 def _report_repeated_ids(
-    files: Sequence[Path], read: PassageReader, id_hashes: array, problems: Problems
+    files: Sequence[Any], read: PassageReader, id_hashes: array, problems: Problems, unit: str
 ) -> None:
     """Adds every id that comes twice to the problems, with both of its lines.
 
@@ -259,7 +292,7 @@ def _report_repeated_ids(
         for _, passage_id, _, line in read(path, Problems("")):
             if hash(passage_id) not in suspects:
                 continue
-            place = f"{path}, line {line}"
+            place = f"{path}, {unit} {line}"
             if passage_id in first_places:
                 first = first_places[passage_id]
                 problems.add(f"{place}: the id {passage_id!r} is also in {first}")

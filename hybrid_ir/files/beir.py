@@ -1,6 +1,6 @@
 """The one reader of folders in the form of BEIR (arXiv 2104.08663), for training and evaluation."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -240,15 +240,22 @@ def read_beir_texts(path: Path, problems: Problems) -> Iterator[BeirText]:
     rows = read_parquet_rows if path.suffix == ".parquet" else read_objects
     unit = "row" if path.suffix == ".parquet" else "line"
     for line, row in rows(path, problems):
-        text = _read_text(row, f"{path}, {unit} {line}", line, problems)
+        text = read_beir_text(row, f"{path}, {unit} {line}", line, problems)
         if text is not None:
             yield text
 
 
-def _read_text(
+def read_beir_text(
     row: Mapping[str, Any], place: str, line: int, problems: Problems
 ) -> BeirText | None:
-    """Reads one row; None after adding a problem."""
+    """Reads a passage or query from one row; None after adding a problem.
+
+    Args:
+        row: values by the names of their columns.
+        place: of the row, for messages.
+        line: its number.
+        problems: gets what is wrong with it.
+    """
     name = get_text_field(row, _find_key(row, ID_KEYS), place, problems)
     text = get_text_field(row, _find_key(row, TEXT_KEYS), place, problems, blank=True)
     title = get_text_field(row, "title", place, problems, default="", blank=True)
@@ -296,6 +303,13 @@ def read_beir_judgements(path: Path, problems: Problems) -> Iterator[Judgement]:
         judgements = _read_judgement_rows(path, problems)
     else:
         judgements = read_judgements(path, problems)
+    yield from drop_repeated_judgements(judgements, problems)
+
+
+def drop_repeated_judgements(
+    judgements: Iterable[Judgement], problems: Problems
+) -> Iterator[Judgement]:
+    """Yields equal judgements of a pair once; one that is judged in two ways is a problem."""
     first_judgements: dict[tuple[str, str], Judgement] = {}
     for judgement in judgements:
         pair = (judgement.query_id, judgement.passage_id)
@@ -313,21 +327,33 @@ def _read_judgement_rows(path: Path, problems: Problems) -> Iterator[Judgement]:
     rows = read_parquet_rows if path.suffix == ".parquet" else read_objects
     unit = "row" if path.suffix == ".parquet" else "line"
     for number, row in rows(path, problems):
-        place = f"{path}, {unit} {number}"
-        values = []
-        for names in (QUERY_NAMES, PASSAGE_NAMES, SCORE_NAMES):
-            values.append(_find_value(row, names))
-        query_id, passage_id, score = values
-        if query_id is None or passage_id is None:
-            problems.add(
-                f"{place}: it needs columns called like query-id, corpus-id and score with "
-                f"something in each, there are {', '.join(row)}"
-            )
-        elif isinstance(score, bool) or not isinstance(score, int | float):
-            problems.add(f"{place}: the score {score!r:.40} is not a number")
-        else:
-            query_id = normalize_id(str(query_id))
-            yield Judgement(query_id, normalize_id(str(passage_id)), score, place)
+        judgement = read_beir_judgement(row, f"{path}, {unit} {number}", problems)
+        if judgement is not None:
+            yield judgement
+
+
+def read_beir_judgement(row: Mapping[str, Any], place: str, problems: Problems) -> Judgement | None:
+    """Reads a judgement from one row; None after adding a problem.
+
+    Args:
+        row: values by the names of their columns.
+        place: of the row, for messages.
+        problems: gets what is wrong with it.
+    """
+    values = []
+    for names in (QUERY_NAMES, PASSAGE_NAMES, SCORE_NAMES):
+        values.append(_find_value(row, names))
+    query_id, passage_id, score = values
+    if query_id is None or passage_id is None:
+        problems.add(
+            f"{place}: it needs columns called like query-id, corpus-id and score with "
+            f"something in each, there are {', '.join(row)}"
+        )
+    elif isinstance(score, bool) or not isinstance(score, int | float):
+        problems.add(f"{place}: the score {score!r:.40} is not a number")
+    else:
+        return Judgement(normalize_id(str(query_id)), normalize_id(str(passage_id)), score, place)
+    return None
 
 
 def _find_value(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:

@@ -21,7 +21,7 @@ from rich.progress import (
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.files.checksums import compute_sha256
 from hybrid_ir.files.download import OTHER_WAYS, download
-from hybrid_ir.files.hub import HubFile, fetch_to_cache, link_or_copy, list_repository_files
+from hybrid_ir.files.hub import HubFile, fetch_to_cache, link_or_copy
 
 # The list of the files of a data set, in its folder: sizes, checksums, origins and dates.
 FILE_LIST = "files.json"
@@ -86,15 +86,6 @@ class FileCheck:
 def describe_hub_file(repository: str, revision: str, path: str) -> RemoteFile:
     """Describes a file of a data set on the Hugging Face hub."""
     return RemoteFile(path, HubFile(repository, revision, path))
-
-
-def list_hub_files(repository: str, revision: str) -> list[str]:
-    """Returns the paths of all files of a data set on the Hugging Face hub.
-
-    Raises:
-        ValueError: if the hub does not list them.
-    """
-    return list_repository_files(repository, revision)
 
 
 def describe_github_file(

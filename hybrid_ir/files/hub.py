@@ -1,11 +1,11 @@
-"""Files of the Hugging Face hub: their lists, and their way through the hub's cache."""
+"""Files of the Hugging Face hub, and their way through its cache."""
 
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, hf_hub_download, hf_hub_url
+from huggingface_hub import constants, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -67,26 +67,6 @@ def get_endpoint(mirror: str | None = None) -> str:
     return address.rstrip("/")
 
 
-def list_repository_files(
-    repository: str, revision: str, repository_type: str = "dataset"
-) -> list[str]:
-    """Returns the paths of all files of a repository.
-
-    Raises:
-        ValueError: if the hub does not list them.
-    """
-    endpoint = get_endpoint()
-    try:
-        return HfApi(endpoint=endpoint).list_repo_files(
-            repository, revision=revision, repo_type=repository_type
-        )
-    except Exception as error:  # the errors of its HTTP client are no part of its interface
-        raise ValueError(
-            f"{endpoint} does not list the files of {repository} at {revision}: "
-            f"{explain_failure(error)} Or give paths without *."
-        ) from error
-
-
 def fetch_to_cache(file: HubFile, place: Path, mirror: str | None = None) -> Path:
     """Downloads a file to the hub's cache, if it is not there.
 
@@ -123,13 +103,33 @@ def fetch_to_cache(file: HubFile, place: Path, mirror: str | None = None) -> Pat
         damage = _find_damage(path)
         if not damage:
             return path
-    blob = path.parent / os.readlink(path)
-    path.unlink()
-    blob.unlink()
+    _delete_cached_file(path)
     raise ValueError(
         f"{file.get_address(mirror)} is not the file that the server announces: {damage}What came "
         f"is deleted; try again. {OTHER_WAYS.format(path=place)}"
     )
+
+
+def require_undamaged(path: Path, what: str) -> None:
+    """Raises ValueError, and deletes the file, if it is not what the hub has announced.
+
+    Args:
+        path: of the file in the hub's cache.
+        what: the file in the message.
+    """
+    damage = _find_damage(path)
+    if damage:
+        _delete_cached_file(path)
+        raise ValueError(
+            f"{what} is not the file that the hub announces: {damage}What came is deleted; try "
+            "again."
+        )
+
+
+def _delete_cached_file(path: Path) -> None:
+    blob = path.parent / os.readlink(path)
+    path.unlink()
+    blob.unlink()
 
 
 def _find_damage(path: Path) -> str:

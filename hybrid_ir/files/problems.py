@@ -88,14 +88,17 @@ class Problems:
         )
 
     def summarise(self) -> str:
-        """Describes in one line how many problems there were and which file lists them.
+        """Describes how many problems there were and which file lists them, or the first of them.
 
         Writes that file if there were so few problems that `add` had no need of it.
         """
         if self.log is not None and 0 < self.number <= SHOWN:
             self._start_log()
         count = "1 problem" if self.number == 1 else f"{self.number:,} problems"
-        return f"{count} in {self.what}, what they were about is left out: {self.log}"
+        summary = f"{count} in {self.what}, what they were about is left out"
+        if self.log is None:
+            return "\n  ".join([f"{summary}:", *self.first])
+        return f"{summary}: {self.log}"
 
     def delete_log(self) -> None:
         """Deletes the file of problems that an earlier import of the same data has left."""

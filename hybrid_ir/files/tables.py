@@ -1,5 +1,6 @@
-"""Records of training data from Parquet files, by the names of their columns or a map of them."""
+"""Records of training data from tables, by the names of their columns or a map of them."""
 
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -20,6 +21,8 @@ SIDES = (*ROLES, "negatives")
 ColumnNames = str | Sequence[str]
 ColumnsByLanguage = Mapping[str, ColumnNames]
 RowFilter = Callable[[pa.Table], pa.Array]  # gives a mask of the rows to keep
+# Of a table that cannot be read on; a compressed file may end too early.
+READING_ERRORS = (pa.ArrowException, TypeError, KeyError, ValueError, OSError, EOFError, zlib.error)
 EXAMPLE = "{query: {en: question}, passage: {en: [title, text]}}"
 
 
@@ -154,6 +157,24 @@ def _are_names(value: Any) -> bool:
     return all(isinstance(name, str) for name in value)
 
 
+@dataclass(frozen=True)
+class TableRows:
+    """The rows of a table in blocks.
+
+    Args:
+        place: what messages call the table, such as the path of its file. Place and number are the
+            id of a row that has none.
+        batches: the blocks, in the order of the rows.
+        schema: the columns, where they are known before the first block.
+        count: how many rows there are, where that is known.
+    """
+
+    place: str
+    batches: Iterator[pa.RecordBatch | pa.Table]
+    schema: pa.Schema | None = None
+    count: int | None = None
+
+
 def read_parquet_records(
     path: Path, columns: ColumnMap, problems: Problems, keep: RowFilter | None = None
 ) -> Iterator[Records]:
@@ -171,71 +192,119 @@ def read_parquet_records(
         problems.add(f"{path} is missing", file_unreadable=True)
         return
     except (pa.ArrowException, OSError) as error:
-        reason = _describe_error(error)
+        reason = describe_first_line(error)
         problems.add(
             f"{path}: not a Parquet file that can be read ({reason})", file_unreadable=True
         )
         return
-    schema = file.schema_arrow.empty_table().flatten().schema
-    columns, errors = columns.complete(schema)
-    if errors:
-        problems.add(
-            f"{path}: {'; '.join(errors)}; there are {', '.join(schema.names)}. Say which are "
-            f"what, as in 'columns={EXAMPLE}'",
-            file_unreadable=True,
-        )
-        return
     batches = file.iter_batches(RECORDS_PER_BLOCK)
+    rows = TableRows(str(path), batches, file.schema_arrow, file.metadata.num_rows)
+    yield from read_table_records(rows, columns, problems, keep)
+
+
+def read_table_records(
+    rows: TableRows, columns: ColumnMap, problems: Problems, keep: RowFilter | None = None
+) -> Iterator[Records]:
+    """Reads records from the rows of a table.
+
+    Args:
+        rows: the table. Blocks may differ in their columns, as those of JSON lines do.
+        columns: which columns hold what.
+        problems: gets what is wrong with the table. Rows that are not UTF-8 are left out.
+        keep: takes a table and gives a mask of the rows that are records. None keeps all.
+
+    Raises:
+        ConnectionError: if the table is read from a server that does not answer any more.
+    """
+    completed = None
+    names = None
+    if rows.schema is not None:
+        schema = flatten_structs(rows.schema.empty_table()).schema
+        names = schema.names
+        completed = _complete_columns(rows.place, schema, columns, problems)
+        if completed is None:
+            return
     rows_read = 0
     while True:
         try:
-            batch = next(batches, None)
+            batch = next(rows.batches, None)
             if batch is None:
                 return
-            records = _read_batch(batch, rows_read + 1, path, columns, problems, keep)
-        except (pa.ArrowException, TypeError, KeyError, OSError) as error:
+            table = flatten_structs(batch)
+            if table.schema.names != names:
+                names = table.schema.names
+                completed = _complete_columns(rows.place, table.schema, columns, problems)
+                if completed is None:
+                    return
+            records = _read_batch(table, rows_read + 1, rows.place, completed, problems, keep)
+        except ConnectionError:
+            raise  # an import from the hub goes on later
+        except READING_ERRORS as error:
             problems.add(
-                f"{path}, rows from {rows_read + 1} on: not texts that can be read "
-                f"({_describe_error(error)})",
+                f"{rows.place}, rows from {rows_read + 1} on: not texts that can be read "
+                f"({describe_first_line(error)})",
                 file_unreadable=True,
             )
             return
         rows_read += len(batch)
-        records.share_read = rows_read / file.metadata.num_rows
+        if rows.count:
+            records.share_read = rows_read / rows.count
         yield records
 
 
-def _describe_error(error: Exception) -> str:
+def flatten_structs(batch: pa.RecordBatch | pa.Table) -> pa.Table:
+    """Returns a block of rows with a column `query.en` for the field `en` of a struct `query`."""
+    table = batch
+    if isinstance(batch, pa.RecordBatch):
+        table = pa.Table.from_batches([batch])
+    return table.flatten()
+
+
+def _complete_columns(
+    place: str, schema: pa.Schema, columns: ColumnMap, problems: Problems
+) -> ColumnMap | None:
+    """Completes a map of columns for a table; None after adding what is wrong to the problems."""
+    completed, errors = columns.complete(schema)
+    if not errors:
+        return completed
+    problems.add(
+        f"{place}: {'; '.join(errors)}; there are {', '.join(schema.names)}. Say which are "
+        f"what, as in 'columns={EXAMPLE}'",
+        file_unreadable=True,
+    )
+    return None
+
+
+def describe_first_line(error: Exception) -> str:
     """Returns the first line of an error's message."""
     lines = str(error).splitlines()
     return f"{lines[0]:.120}" if lines else type(error).__name__
 
 
 def _read_batch(
-    batch: pa.RecordBatch,
+    table: pa.Table,
     first_number: int,
-    path: Path,
+    place: str,
     columns: ColumnMap,
     problems: Problems,
     keep: RowFilter | None,
 ) -> Records:
-    """Builds the records of a batch of rows, whose numbers in the file begin at `first_number`."""
-    table = pa.Table.from_batches([batch]).flatten()
+    """Builds the records of some rows, whose numbers in the table begin at `first_number`."""
     numbers = np.arange(first_number, first_number + len(table))
     unreadable = _find_unreadable_rows(table, columns)
     for number in numbers[unreadable]:
-        problems.add(f"{path}, row {number}: not UTF-8")
+        problems.add(f"{place}, row {number}: not UTF-8")
     if unreadable.any():
         table = table.filter(pa.array(~unreadable))
         numbers = numbers[~unreadable]
-    return _build_records(table, path, pa.array(numbers), columns, keep)
+    return _build_records(table, place, pa.array(numbers), columns, keep)
 
 
 def _find_unreadable_rows(table: pa.Table, columns: ColumnMap) -> np.ndarray:
     """Marks the rows with texts that are not UTF-8, which Arrow checks nowhere by itself."""
     unreadable = np.zeros(len(table), bool)
     for name in dict.fromkeys(columns.list_columns()):
-        column = _view_as_text(table[name].combine_chunks())
+        column = _view_as_text(table[name])
         try:
             column.validate(full=True)
         except pa.ArrowInvalid:
@@ -247,7 +316,11 @@ def _find_unreadable_rows(table: pa.Table, columns: ColumnMap) -> np.ndarray:
     return unreadable
 
 
-def _view_as_text(column: pa.Array) -> pa.Array:
+def _view_as_text(chunks: pa.ChunkedArray) -> pa.Array:
+    """Returns a column without a dictionary, and bytes as texts, of which none is checked."""
+    column = chunks.combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary.take(column.indices)
     if pa.types.is_binary(column.type):
         return column.view(pa.string())
     if pa.types.is_large_binary(column.type):
@@ -256,18 +329,18 @@ def _view_as_text(column: pa.Array) -> pa.Array:
 
 
 def _build_records(
-    table: pa.Table, path: Path, numbers: pa.Array, columns: ColumnMap, keep: RowFilter | None
+    table: pa.Table, place: str, numbers: pa.Array, columns: ColumnMap, keep: RowFilter | None
 ) -> Records:
-    """Builds the records of a table whose rows have these numbers in their file."""
+    """Builds the records of rows that have these numbers in their table."""
     if keep is not None:
         mask = keep(table)
         table = table.filter(mask)
         numbers = numbers.filter(mask)
     if columns.id:
-        ids = normalize_ids(table[columns.id].combine_chunks().cast(pa.string()))
+        ids = normalize_ids(_view_as_text(table[columns.id]).cast(pa.string()))
     else:
-        ids = pa.array((f"{path} {number}" for number in numbers), pa.string())
-    records = Records(f"{path}, row", numbers.to_pylist(), ids)
+        ids = pa.array((f"{place} {number}" for number in numbers), pa.string())
+    records = Records(f"{place}, row", numbers.to_pylist(), ids)
     for role in ROLES:
         for language, names in columns.get_side(role).items():
             records.columns[role, language] = _join_columns(table, names)
@@ -281,7 +354,7 @@ def _join_columns(table: pa.Table, names: Sequence[str]) -> pa.Array:
 
     The result is null or empty where the text of the last column is: a title alone is no passage.
     """
-    columns = [table[name].combine_chunks().cast(pa.string()) for name in names]
+    columns = [_view_as_text(table[name]).cast(pa.string()) for name in names]
     last = columns[-1]
     if len(columns) == 1:
         return last

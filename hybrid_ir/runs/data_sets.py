@@ -20,7 +20,7 @@ from hybrid_ir.types import Benchmark
 
 
 def load_corpus(
-    name: str, *, config_folders: Sequence[str | Path] = (), **keys: Any
+    name: str, /, *, config_folders: Sequence[str | Path] = (), **keys: Any
 ) -> ParallelCorpus:
     """Loads a training corpus by its name in conf/corpus.
 
@@ -41,7 +41,7 @@ def load_corpus(
 
 
 def load_benchmark(
-    name: str, *, config_folders: Sequence[str | Path] = (), **keys: Any
+    name: str, /, *, config_folders: Sequence[str | Path] = (), **keys: Any
 ) -> Benchmark:
     """Loads a benchmark by its name in conf/benchmark.
 

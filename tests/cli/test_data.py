@@ -17,7 +17,7 @@ from hybrid_ir.files.download import get_part_folder
 from tests.support import raw_data
 from tests.support.command_line import HANG_SECONDS
 from tests.support.corpora import RECORDS, write_json_lines
-from tests.support.hub_server import serving_pages
+from tests.support.hub_server import find_commit, serving_hub, serving_pages, using_hub
 from tests.support.web import serving
 
 ROOT = Path(__file__).parents[2]
@@ -269,3 +269,42 @@ def test_an_import_uses_the_config_folders_of_the_user(tmp_path):
     (own / "default.yaml").write_text("# @package _global_\ncorpus: {name: mine}\n")
     import_pairs(tmp_path, "--config-dir", str(tmp_path / "conf"))
     assert read_corpus_card(tmp_path / "to")["source"]["name"] == "mine"
+
+
+CARD = """---
+configs:
+- {config_name: en, data_files: pairs.csv}
+- {config_name: corpus, data_files: [{split: corpus, path: passages.csv}]}
+- {config_name: queries, data_files: [{split: queries, path: queries.csv}]}
+- {config_name: default, data_files: [{split: test, path: qrels.csv}]}
+---
+"""
+
+
+def test_corpus_and_benchmark_of_the_hub_are_described_and_imported(tmp_path, capsys):
+    files = {
+        "README.md": CARD.encode(),
+        "pairs.csv": b"query_en,passage_en\nwhy,so\nwhen,now\n",
+        "passages.csv": b"_id,text\np1,so it is\n",
+        "queries.csv": b"_id,text\nq1,why is it\n",
+        "qrels.csv": b"query-id,corpus-id,score\nq1,p1,1\n",
+    }
+    keys = ["repository=owner/set", "revision=main"]
+    place = [f"paths.cache_dir={tmp_path / 'cache'}", f"paths.data_dir={tmp_path}"]
+    with serving_hub(datasets={"owner/set": files}) as hub, using_hub(tmp_path / "hub", hub.url):
+        corpus_keys = [f"corpus.{key}" for key in (*keys, "configuration=en")]
+        data.main(["describe", "hub", *corpus_keys, *place])
+        described = capsys.readouterr().out
+        assert "corpus set" in described
+        assert f"owner/set@{find_commit('owner/set', 'main')}" in described
+        assert "benchmark" not in described
+        data.main(["describe", "hub", *(f"benchmark.{key}" for key in keys), *place])
+        described = capsys.readouterr().out
+        assert "benchmark set" in described
+        assert "why is it" in described
+        with pytest.raises(Exception, match="repository"):
+            data.main(["describe", "hub", *place])
+        to = f"to={tmp_path / 'to'}"
+        data.main(["import", "hub", *keys, "configuration=en", to, *place])
+    assert read_corpus_card(tmp_path / "to")["pairs"] == 2
+    assert read_corpus_card(tmp_path / "to")["choices"]["repository"] == "owner/set"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset, DatasetDict
 
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.runs.building import build
@@ -16,7 +17,7 @@ from hybrid_ir.runs.errors import describe_error
 from tests.support import raw_data
 from tests.support.benchmarks import write_beir_folder
 from tests.support.corpora import list_pairs, write_json_lines
-from tests.support.hub_server import serving_pages
+from tests.support.hub_server import serving_hub, using_hub
 from tests.support.raw_sources import PASSAGES, SETS, build_entity_questions_archive, encode_columns
 
 
@@ -46,7 +47,8 @@ BASES: dict[str, list[str]] = {
     "corpus/cldr_facts": ["languages=[de,en]"],
     "corpus/entity_questions": ["passages=wiki.tsv", "require_counts=false"],
     "corpus/folder": ["path=folder"],
-    "corpus/hub": ["repository=owner/set", "revision=abc", "files=['a.parquet']", COLUMNS],
+    "corpus/datasets": ["path=saved/train", COLUMNS],
+    "corpus/hub": ["repository=owner/set", f"revision={'a' * 40}", "configuration=en", COLUMNS],
     "corpus/jsonl": ["path=pairs.jsonl"],
     "corpus/mixture": [],
     "corpus/mlqa_r": ["languages=[de,en]"],
@@ -56,6 +58,7 @@ BASES: dict[str, list[str]] = {
     "benchmark/belebele": ["languages=[eng_Latn,hin_Deva]"],
     "benchmark/cldr_facts": ["languages=[de,en]"],
     "benchmark/cldr_facts_dev": ["languages=[de,en]"],
+    "benchmark/hub": ["repository=owner/set", f"revision={'a' * 40}"],
     "benchmark/miracl": ["languages=[sw,te]", "require_counts=false"],
     "benchmark/miracl_hard_negatives": ["languages=[sw,te]", "require_counts=false"],
     "benchmark/mldr": ["languages=[de,pt]", "require_counts=false"],
@@ -94,7 +97,16 @@ for name in (*SETS, "entity_questions"):
     ROWS[owner, "languages"] = Loaded("languages=[xx]", "languages=['xx']")
     if name != "mfaq":
         ROWS[owner, "require_counts"] = Loaded("require_counts=true", "require_counts=false takes")
-for name in ("jsonl", "parquet", "tsv", "beir", "hub", "flagembedding", "tevatron"):
+for name in (
+    "jsonl",
+    "parquet",
+    "tsv",
+    "beir",
+    "hub",
+    "datasets",
+    "flagembedding",
+    "tevatron",
+):
     owner = f"corpus/{name}"
     ROWS[owner, "cache"] = Loaded("cache=cache2", look=look_at_cache)
     ROWS[owner, "name"] = Loaded("name=other", look=look_at_name)
@@ -157,12 +169,38 @@ ROWS |= {
     ("corpus/entity_questions", "passages"): Loaded("passages=nowhere.tsv", "is no file"),
     ("corpus/folder", "path"): Loaded("path=nowhere", "nowhere is no corpus"),
     ("corpus/folder", "languages"): Loaded("languages=[de]", look=look_at_languages),
+    ("corpus/datasets", "split"): Loaded("split=test", base=("path=saved", "split=train")),
+    ("corpus/datasets", "columns"): Loaded("columns={query: {en: q}, passage: {en: r}}", "'r'"),
     ("corpus/hub", "repository"): Loaded("repository=owner/other", "owner/other"),
     ("corpus/hub", "revision"): Loaded("revision=def", "def"),
-    ("corpus/hub", "files"): Loaded("files=['b.parquet']", "b.parquet"),
+    ("corpus/hub", "configuration"): Loaded("configuration=fr", "the configurations en, corpus"),
+    ("corpus/hub", "split"): Loaded("split=dev"),
+    ("corpus/hub", "files"): Loaded("files=['b.parquet']", "names the files, so that conf"),
     ("corpus/hub", "columns"): Loaded("columns={query: {en: q}, passage: {en: r}}", "'r'"),
-    ("corpus/hub", "folder"): Loaded(
-        "folder=cache2", look=lambda _: any(Path("cache2").rglob("*.parquet"))
+    ("corpus/hub", "streaming"): Loaded("streaming=perhaps", "streaming"),
+    ("corpus/hub", "folder"): Loaded("folder=hub", "kept where HF_HOME says"),
+    ("benchmark/hub", "repository"): Loaded("repository=owner/other", "owner/other"),
+    ("benchmark/hub", "revision"): Loaded("revision=def", "def"),
+    ("benchmark/hub", "configurations"): Loaded(
+        "configurations={qrels: topics}", "none is called topics, for qrels"
+    ),
+    ("benchmark/hub", "splits"): Loaded("splits={qrels: dev}"),
+    ("benchmark/hub", "columns"): Loaded("columns={corpus: {text: body}}", "no column 'body'"),
+    ("benchmark/hub", "language"): Loaded("language=fr", look=look_at_languages),
+    ("benchmark/hub", "languages"): Loaded("languages=[xx]", "languages="),
+    ("benchmark/hub", "max_queries"): Loaded("max_queries=1"),
+    ("benchmark/hub", "streaming"): Loaded("streaming=perhaps", "streaming"),
+    ("benchmark/hub", "cache"): Loaded("cache=cache2", look=look_at_cache),
+    ("benchmark/hub", "title"): Loaded("title=false"),
+    ("benchmark/hub", "unknown_passages"): Loaded(
+        "unknown_passages=hide", "must be one of error, drop, keep"
+    ),
+    ("benchmark/hub", "empty_passages"): Loaded("empty_passages=keep"),
+    ("benchmark/hub", "ignore_identical_ids"): Loaded(
+        "ignore_identical_ids=false", look=lambda data: data.source.choices
+    ),
+    ("benchmark/hub", "relevance_threshold"): Loaded(
+        "relevance_threshold=-1", "relevance_threshold=-1"
     ),
     ("corpus/parquet", "columns"): Loaded("columns={query: {en: q}, passage: {en: r}}", "'r'"),
     ("corpus/miracl_train", "negatives"): Loaded("negatives=0"),
@@ -291,6 +329,8 @@ def write_own_data(place: Path) -> None:
     write_json_lines(place / "passages.jsonl", *map(to_tevatron, lists))
     odd_passages = [*passages, {"_id": "q0", "text": "a question"}, {"_id": "p9", "text": ""}]
     write_beir_folder(place / "beir_oddities", odd_passages, queries, qrels, "qrels/test.tsv")
+    saved = DatasetDict(train=Dataset.from_dict(columns), test=Dataset.from_dict(columns).take(1))
+    saved.save_to_disk(place / "saved")
     config = compose_config(
         "train",
         [
@@ -310,11 +350,40 @@ def here(place, monkeypatch):
     translations = import_module("hybrid_ir.corpora.sources.mlqa_translate_train")
     small = replace(translations.ARCHIVE, size=None, sha256=None)
     monkeypatch.setattr(translations, "ARCHIVE", small)
-    page = "/datasets/owner/set/resolve/abc/a.parquet"
-    with serving_pages({page: (place / "a.parquet").read_bytes()}, place / "hub_cache"):
+    datasets = {"owner/set": list_hub_files(place)}
+    with serving_hub(datasets=datasets) as hub, using_hub(place / "hub_cache", hub.url):
         yield
     for leftover in ("cache2", "copy"):
         remove(place / leftover)
+
+
+def list_hub_files(place: Path) -> dict[str, bytes]:
+    """Returns the files of a data set of the hub: pairs, and the tables of a benchmark."""
+    card = {
+        "configs": [
+            describe_configuration("en", train="a.parquet", dev="b.parquet"),
+            describe_configuration("corpus", corpus="corpus.jsonl"),
+            describe_configuration("queries", queries="queries.jsonl"),
+            describe_configuration("qrels", test="test.tsv", dev="dev.tsv"),
+        ]
+    }
+    folder = place / "beir_oddities"
+    qrels = b"query-id\tcorpus-id\tscore\nq0\tp0\t1\n"
+    return {
+        "README.md": f"---\n{json.dumps(card)}\n---\n".encode(),
+        "a.parquet": (place / "a.parquet").read_bytes(),
+        "b.parquet": encode_columns(q=["why"], p=["so"]),
+        "corpus.jsonl": (folder / "corpus.jsonl").read_bytes(),
+        "queries.jsonl": (folder / "queries.jsonl").read_bytes(),
+        "test.tsv": qrels + b"q1\tp1\t1\n",
+        "dev.tsv": qrels,
+    }
+
+
+def describe_configuration(name: str, **paths: str) -> dict[str, Any]:
+    """Returns what a card says of a configuration with a file for each split."""
+    files = [{"split": split, "path": path} for split, path in paths.items()]
+    return {"config_name": name, "data_files": files}
 
 
 def remove(folder: Path) -> None:

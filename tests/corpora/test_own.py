@@ -19,7 +19,6 @@ from tests.support.corpora import (
     list_pairs,
     write_json_lines,
 )
-from tests.support.hub_server import serving_pages
 
 LANGUAGES = ("de", "en", "zh")
 TEXTS = st.dictionaries(
@@ -187,6 +186,51 @@ def test_negatives_of_parquet_keep_their_places_and_ids_are_no_texts(tmp_path):
     corpus = own.from_parquet(path, cache=str(tmp_path))
     negatives = [{"en": "a"}, {"de": "B", "en": "b"}]
     assert list_pairs(corpus) == [[{"en": "q"}, {"en": "p"}, negatives]]
+
+
+TEXT_TYPES = {
+    "string": pa.string(),
+    "large string": pa.large_string(),
+    "view": pa.string_view(),
+    "dictionary": pa.dictionary(pa.int32(), pa.string()),
+    "large dictionary": pa.dictionary(pa.int8(), pa.large_string()),
+    "binary": pa.binary(),
+}
+
+
+@pytest.mark.parametrize("kind", TEXT_TYPES)
+def test_texts_of_parquet_may_have_any_type(tmp_path, kind):
+    def build(*values):
+        return pa.array(values, pa.string()).cast(TEXT_TYPES[kind])
+
+    lists = pa.array([["n", None], None, ["m"]], pa.large_list(pa.large_string()))
+    path = write_table(
+        tmp_path / "x.parquet",
+        id=build("a", "b", "c"),
+        query_en=build("q", "q", "r"),
+        query_de=build(None, "f", None),
+        passage_en=build("p1", "p2", "p3"),
+        negatives_en=lists,
+    )
+    assert list_pairs(own.from_parquet(path, cache=str(tmp_path))) == [
+        [{"de": "f", "en": "q"}, {"en": "p2"}, []],
+        [{"en": "q"}, {"en": "p1"}, [{"en": "n"}]],
+        [{"en": "r"}, {"en": "p3"}, [{"en": "m"}]],
+    ]
+
+
+def test_rows_of_parquet_that_are_not_utf_8_are_named(tmp_path):
+    texts = pa.array([b"q", b"a\xff"], pa.binary()).view(pa.string())
+    path = write_table(tmp_path / "x.parquet", query_en=texts, passage_en=["p1", "p2"])
+    with pytest.raises(ValueError, match=r"x\.parquet, row 2: not UTF-8"):
+        own.from_parquet(path, cache=str(tmp_path))
+    corpus = own.from_parquet(path, cache=str(tmp_path), errors="skip")
+    assert list_pairs(corpus) == [[{"en": "q"}, {"en": "p1"}, []]]
+    # Arrow's reader refuses a block of a dictionary that is not UTF-8 as a whole.
+    dictionary = pa.DictionaryArray.from_arrays(pa.array([0, 1]), texts)
+    path = write_table(tmp_path / "y.parquet", query_en=dictionary, passage_en=["p1", "p2"])
+    with pytest.raises(ValueError, match=r"y\.parquet, rows from 1 on: not texts .*UTF8"):
+        own.from_parquet(path, cache=str(tmp_path), errors="skip")
 
 
 def test_columns_of_parquet_that_cannot_be_read_are_named(tmp_path):
@@ -385,33 +429,3 @@ def test_ids_of_beir_with_blanks_are_not_mixed_up(tmp_path):
         [{"de": "de asks"}, {"de": "de tells"}, []],
         [{"en": "en asks"}, {"en": "en tells"}, []],
     ]
-
-
-HUB_COLUMNS = {
-    "query": {"en": "anchor"},
-    "passage": {"en": "positive"},
-    "negatives": {"en": "negative"},
-}
-
-
-def load_from_hub(tmp_path: Path, files: str, repository: str = "owner/set"):
-    return own.from_hub(
-        repository, files, HUB_COLUMNS, "abc", str(tmp_path / "hub"), cache=str(tmp_path)
-    )
-
-
-def test_files_of_the_hub_are_found_fetched_once_and_mapped(tmp_path):
-    write_table(tmp_path / "x.parquet", anchor=["q"], positive=["p"], negative=["n"])
-    file_page = "/datasets/owner/set/resolve/abc/en-triplet/train-0.parquet"
-    pages = {file_page: (tmp_path / "x.parquet").read_bytes()}
-    with serving_pages(pages, tmp_path / "hub_cache") as hub:
-        for _ in range(2):
-            corpus = load_from_hub(tmp_path, "en-triplet/*.parquet")
-            assert list_pairs(corpus) == [[{"en": "q"}, {"en": "p"}, [{"en": "n"}]]]
-            assert corpus.source.name == "set"
-        assert hub.downloads == [file_page]
-        problem = "owner/set at abc has no such file, but en-triplet/train-0.parquet"
-        with pytest.raises(ValueError, match=problem):
-            load_from_hub(tmp_path, "de/*")
-        with pytest.raises(ValueError, match="does not list the files"):
-            load_from_hub(tmp_path, "de/*", repository="owner/other")

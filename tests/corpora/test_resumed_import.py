@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,8 +21,9 @@ from hybrid_ir.corpora.checking import RecordRules
 from hybrid_ir.corpora.importing import Importer
 from hybrid_ir.corpora.sources import yahoo_answers
 from hybrid_ir.corpora.stored import load_corpus_folder, write_corpus
-from hybrid_ir.files import records
+from hybrid_ir.files import datasets_library, records
 from hybrid_ir.files.problems import Problems
+from hybrid_ir.files.tables import ColumnMap
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, Interrupted
 from tests.support.command_line import read_output, start_module, wait_until
 from tests.support.corpora import SOURCE
@@ -50,6 +52,7 @@ def small_blocks():
     """Lets a few records be read, saved and reported as if they were millions."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "RECORDS_PER_BLOCK", 2)
+        patch.setattr(datasets_library, "RECORDS_PER_BLOCK", 2)
         patch.setattr(importing, "SAVE_EVERY", 4)
         patch.setattr(importing, "SAVE_AFTER_PART", 1)
         patch.setattr(import_journal, "SAVE_INTERVAL", 0)
@@ -97,14 +100,20 @@ class StepBudget:
             yield
 
 
-def run_import(paths: list[Path], to: Path, errors: str = "stop", steps: int = NO_STOP) -> bool:
+def run_import(
+    paths: list[Path],
+    to: Path,
+    errors: str = "stop",
+    steps: int = NO_STOP,
+    read=records.read_json_line_records,
+) -> bool:
     """Imports files; returns whether it came to its end in so many steps."""
     budget = StepBudget(steps)
 
     def build(writer):
         parts = []
         for path in paths:
-            parts.append(budget.stop_reading(partial(records.read_json_line_records, path)))
+            parts.append(budget.stop_reading(partial(read, path)))
         problems = Problems("x", to.with_suffix(".problems.txt"))
         Importer(writer, parts, RecordRules(errors=errors), problems).run(SOURCE)
 
@@ -167,6 +176,30 @@ def test_stopped_anywhere_it_ends_with_the_same_bytes_and_problems(
     problems = [to.with_suffix(".problems.txt") for to in (at_once, in_parts)]
     texts = [path.read_text() if path.exists() else None for path in problems]
     assert texts[0] == texts[1]
+
+
+def read_saved_dataset(path: Path, problems: Problems) -> Iterator[records.Records]:
+    dataset = datasets_library.load_saved_dataset(str(path))
+    return datasets_library.read_dataset_records(dataset, str(path), ColumnMap(), problems)
+
+
+@pytest.mark.parametrize("budgets", [[3], [9, 9], [20, 1, 14], [26]], ids=str)
+def test_an_import_of_a_saved_data_set_goes_on_with_the_same_bytes(tmp_path, budgets):
+    rows = [{"id": str(n % 30), "query_en": f"q{n}", "passage_en": f"p{n}"} for n in range(33)]
+    rows[5]["passage_en"] = " "
+    Dataset.from_list(rows).save_to_disk(tmp_path / "saved", num_shards=3)
+    paths = [tmp_path / "saved"]
+    at_once = tmp_path / "a" / "to"
+    in_parts = tmp_path / "b" / "to"
+    with small_blocks():
+        assert run_import(paths, at_once, "skip", read=read_saved_dataset)
+        for steps in budgets:
+            assert not run_import(paths, in_parts, "skip", steps, read_saved_dataset)
+        assert run_import(paths, in_parts, "skip", read=read_saved_dataset)
+    assert read_files(in_parts) == read_files(at_once)
+    texts = [to.with_suffix(".problems.txt").exists() for to in (at_once, in_parts)]
+    assert texts[0] == texts[1]
+    assert len(load_corpus_folder(in_parts)) == 29
 
 
 def test_what_was_read_is_not_checked_again(tmp_path, monkeypatch):

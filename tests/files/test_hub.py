@@ -18,11 +18,11 @@ from hybrid_ir.files.fetching import (
     RemoteFile,
     describe_hub_file,
     fetch_files,
-    list_hub_files,
     read_file_list,
     verify_files,
 )
 from hybrid_ir.files.hub import HubFile, link_or_copy
+from hybrid_ir.files.hub_repository import open_hub_repository
 from tests.support.hub_server import find_commit, serving_hub, using_hub
 from tests.support.web import serving
 
@@ -145,7 +145,7 @@ def test_any_name_and_revision_finds_its_file(tmp_path_factory, name, revision):
         serving_hub(datasets=datasets, revisions=("main", revision)) as hub,
         using_hub(folder / "hub", hub.url),
     ):
-        assert list_hub_files("owner/set", revision) == [path]
+        assert open_hub_repository("owner/set", revision).paths == [path]
         fetch_files(describe_files(path, revision=revision), folder / "data")
     assert (folder / "data" / path).read_bytes() == b"this"
     commit = find_commit("owner/set", revision)
@@ -160,7 +160,7 @@ def test_all_files_are_listed_however_many_come_at_once(tmp_path, page_size):
         serving_hub(datasets=datasets, page_size=page_size) as hub,
         using_hub(tmp_path, hub.url),
     ):
-        assert sorted(list_hub_files("owner/set", "main")) == paths
+        assert open_hub_repository("owner/set", "main").paths == paths
 
 
 @pytest.mark.parametrize(
@@ -221,9 +221,9 @@ def test_a_mirror_that_is_no_hub_is_one_clear_error(tmp_path):
 @pytest.mark.parametrize("repository", ["owner/other", "owner/set"])
 def test_a_list_that_the_hub_refuses_is_one_clear_error(tmp_path, repository):
     with serving_hub(datasets=SET) as hub, using_hub(tmp_path, hub.url):
-        problem = f"does not list the files of {repository} at v9: .*Check.* without [*]"
+        problem = f"the data set {repository} of the Hugging Face hub (is not there|has no such)"
         with pytest.raises(ValueError, match=problem):
-            list_hub_files(repository, "v9")
+            open_hub_repository(repository, "v9")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Your own training data: JSON lines, Parquet, tab-separated pairs, BEIR folders, files of the hub.
+"""Your own training data: JSON lines, Parquet, tab-separated pairs, BEIR folders.
 
 The loaders share these arguments, besides where the data is:
 
@@ -13,13 +13,13 @@ They raise ValueError with everything that is wrong with the data.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hybrid_ir.corpora.checking import MAX_CHARACTERS, RecordRules
 from hybrid_ir.corpora.own_data import OwnData, name_after
+from hybrid_ir.corpora.sources import hub
 from hybrid_ir.corpora.stored import load_corpus_folder
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.language_view import restrict_languages
@@ -29,7 +29,6 @@ from hybrid_ir.files.beir import (
     list_beir_files,
     name_folders_by_language,
 )
-from hybrid_ir.files.fetching import describe_hub_file, fetch_files, list_hub_files
 from hybrid_ir.files.joining import join_languages, read_beir_pairs
 from hybrid_ir.files.languages import (
     canonicalize_language,
@@ -199,46 +198,7 @@ def from_beir(
     return data.load(cache, to)
 
 
-def from_hub(
-    repository: str,
-    files: str | Sequence[str],
-    columns: Mapping[str, Any] | None,
-    revision: str,
-    folder: str,
-    *,
-    cache: str,
-    name: str | None = None,
-    to: str | None = None,
-    languages: str | Sequence[str] | None = None,
-    twins: bool | None = None,
-    max_characters: int = MAX_CHARACTERS,
-    errors: str = "stop",
-) -> ParallelCorpus:
-    """Loads a corpus from Parquet files of a data set of the Hugging Face hub.
-
-    Args:
-        repository: owner and name of the data set.
-        files: paths in the data set, or patterns with *.
-        columns: which columns are what; see `from_parquet`.
-        revision: the commit of the data set.
-        folder: where the files are fetched to, once.
-        cache, name, to, languages, twins, max_characters, errors: see the top of this file.
-    """
-    paths = _choose_hub_files(repository, files, revision)
-    place = Path(folder) / repository.replace("/", "--") / revision.replace("/", "--")
-    remote_files = [describe_hub_file(repository, revision, path) for path in paths]
-    fetch_files(remote_files, place)
-    column_map = parse_column_map(columns)
-    local_files = [place / path for path in paths]
-    data = OwnData(
-        name=name or name_after(repository),
-        files=local_files,
-        parts=[partial(read_parquet_records, file, column_map) for file in local_files],
-        rules=RecordRules(max_characters, errors, bool(twins)),
-        languages=languages,
-        choices={"columns": columns},
-    )
-    return data.load(cache, to)
+from_hub = hub.load  # as the configs of earlier runs call it
 
 
 def from_folder(path: str, languages: str | Sequence[str] | None = None) -> ParallelCorpus:
@@ -290,23 +250,3 @@ def _find_beir_folders(path: str, language: str | None, split: str) -> dict[str,
             "language"
         )
     return name_folders_by_language(folders, f"corpus.path={path}")
-
-
-def _choose_hub_files(repository: str, files: str | Sequence[str], revision: str) -> list[str]:
-    """Returns paths in a data set of the hub, with the matches of a pattern in its place."""
-    patterns = [files] if isinstance(files, str) else list(files)
-    if not any("*" in pattern for pattern in patterns):
-        return patterns
-    listing = list_hub_files(repository, revision)
-    paths = []
-    for path in listing:
-        if any(fnmatch(path, pattern) for pattern in patterns):
-            paths.append(path)
-    if not paths:
-        shown = ", ".join(listing[:20])
-        if len(listing) > 20:
-            shown += " ..."
-        raise ValueError(
-            f"corpus.files={patterns}: {repository} at {revision} has no such file, but {shown}"
-        )
-    return paths

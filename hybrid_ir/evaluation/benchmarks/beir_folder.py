@@ -169,7 +169,7 @@ class _FolderReader:
         return passages
 
     def _read_passages(self, path: Path, problems: Problems) -> Iterator[PassageRow]:
-        languages = _LanguageReader(path, self.language, problems)
+        languages = LanguageReader(path, self.language, problems)
         for passage in read_beir_texts(path, problems):
             text = passage.text
             if self.title:
@@ -178,7 +178,7 @@ class _FolderReader:
         languages.report_mixture()
 
     def _read_queries(self, path: Path, problems: Problems) -> Iterator[Query]:
-        languages = _LanguageReader(path, self.language, problems)
+        languages = LanguageReader(path, self.language, problems)
         for query in read_beir_texts(path, problems):
             language = languages.read(query)
             question_id = query.question_id or f"{language}:{query.id}"
@@ -186,10 +186,16 @@ class _FolderReader:
         languages.report_mixture()
 
 
-class _LanguageReader:
-    """Reads the language of every line of a file: all lines must name one, or none of them."""
+class LanguageReader:
+    """Reads the language of every line of a file: all lines must name one, or none of them.
 
-    def __init__(self, path: Path, default: str, problems: Problems):
+    Args:
+        path: the file, or what messages call it.
+        default: the language of lines that name none.
+        problems: gets what is wrong.
+    """
+
+    def __init__(self, path: Path | str, default: str, problems: Problems):
         self.path = path
         self.default = default
         self.problems = problems
