@@ -318,7 +318,7 @@ def test_the_command_imports_a_saved_data_set(tmp_path, saved, capsys):
     to = tmp_path / "to"
     arguments = ["datasets", f"path={saved}", "split=train", f"to={to}"]
     data_import.main([*arguments, f"paths.cache_dir={tmp_path}"])
-    assert "9 pairs" in capsys.readouterr().out
+    assert "9 records, 0 records left out" in capsys.readouterr().out
     assert len(load_corpus("folder", path=to)) == 9
 
 

@@ -231,7 +231,7 @@ def test_both_ways_of_counting_are_computed_whichever_was_chosen(
         assert benchmark.count_missing_passages() == 1
 
 
-def test_an_unknown_passage_of_an_unknown_language_is_missed_among_all_languages_alone(tmp_path):
+def test_an_unknown_passage_of_no_known_language_is_missed_among_all_alone(tmp_path):
     """Lines of one folder are in two languages: nobody knows which one a missing passage has."""
     corpus = [
         {"_id": "a", "text": "star one", "language": "en"},
