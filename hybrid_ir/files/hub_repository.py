@@ -13,14 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from hybrid_ir.files.data_files import COMPRESSIONS, FORMATS, get_ending
 from hybrid_ir.files.hub import get_endpoint, require_undamaged
-from hybrid_ir.files.hub_table import (
-    COMPRESSIONS,
-    FORMATS,
-    HubTable,
-    explain_hub_errors,
-    get_ending,
-)
+from hybrid_ir.files.hub_table import HubTable, explain_hub_errors
 from hybrid_ir.files.tables import describe_first_line
 
 CARD_FILE = "README.md"

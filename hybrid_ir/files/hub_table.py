@@ -3,29 +3,17 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from hybrid_ir.files.data_files import get_format, open_data_file
 from hybrid_ir.files.datasets_library import quiet_datasets, read_blocks
 from hybrid_ir.files.tables import TableRows, describe_first_line
 
 if TYPE_CHECKING:
-    from datasets import Features, IterableDataset
-
-# How the library calls the format of a file, by what its name ends in, and its options.
-FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
-    ".parquet": ("parquet", {}),
-    ".jsonl": ("json", {}),
-    ".ndjson": ("json", {}),
-    ".json": ("json", {}),
-    ".csv": ("csv", {}),
-    ".tsv": ("csv", {"sep": "\t"}),
-    ".arrow": ("arrow", {}),
-}
-COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".lz4")
+    from datasets import IterableDataset
 
 
 @dataclass(frozen=True)
@@ -60,25 +48,18 @@ class HubTable:
         Raises:
             ValueError: if it is not in its format, as far as its beginning tells.
         """
-        from datasets import load_dataset
-
         address = f"hf://datasets/{self.repository}@{self.commit}/{self.path}"
         if self.local_path is not None:
             address = str(self.local_path)
-        form, options = FORMATS[get_ending(self.path)]
-        options = {"data_files": [address], **options, **self.options}
         with quiet_datasets(), explain_hub_errors(self.repository, self.commit):
             try:
-                if form == "csv":
-                    # No column is taken for numbers, and no text such as "null" for a missing one.
-                    options["keep_default_na"] = False
-                    options["features"] = _read_header(options)
-                return load_dataset(form, split="train", streaming=True, **options)
+                return open_data_file(address, self.path, self.options)
             except Exception as error:  # of many libraries
                 if _is_of_the_hub(error):
                     raise
                 raise ValueError(
-                    f"{self.place} cannot be read as {form} ({describe_first_line(error)})"
+                    f"{self.place} cannot be read as {get_format(self.path)} "
+                    f"({describe_first_line(error)})"
                 ) from error
 
     def iterate_blocks(self) -> TableRows:
@@ -112,23 +93,6 @@ def _is_of_the_hub(error: Exception) -> bool:
     # The errors of the HTTP client are no part of the interface of `huggingface_hub`.
     is_of_client = type(error).__module__.startswith("httpx")
     return is_of_client or isinstance(error, ConnectionError | EntryNotFoundError | HfHubHTTPError)
-
-
-def _read_header(options: Mapping[str, Any]) -> "Features":
-    """Returns the columns of a file of separated values, all of them texts."""
-    from datasets import Features, Value, load_dataset
-
-    dataset = load_dataset("csv", split="train", streaming=True, **options)
-    [block] = islice(dataset.with_format("arrow").iter(1), 1)
-    return Features({name: Value("string") for name in block.schema.names})
-
-
-def get_ending(path: str) -> str:
-    """Returns what the name of a file ends in, without a compression."""
-    name = PurePosixPath(path)
-    if name.suffix in COMPRESSIONS:
-        name = name.with_suffix("")
-    return name.suffix
 
 
 @contextmanager

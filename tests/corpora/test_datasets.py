@@ -1,5 +1,6 @@
 """Corpora from data sets of the library datasets, in memory and saved, and the way back."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -324,7 +325,7 @@ def test_the_command_imports_a_saved_data_set(tmp_path, saved, capsys):
 
 def test_a_folder_that_is_no_saved_data_set_is_refused(tmp_path, saved):
     cache = tmp_path / "cache"
-    for path in (tmp_path, tmp_path / "nowhere", saved / "train" / "state.json"):
+    for path in (tmp_path, tmp_path / "nowhere", tmp_path / "*.txt"):
         with pytest.raises(ValueError, match="must be a folder that `save_to_disk` of a Dataset"):
             load_corpus("datasets", path=path, cache=cache)
     with pytest.raises(ValueError, match="has the splits train, test: choose one with split="):
@@ -333,6 +334,39 @@ def test_a_folder_that_is_no_saved_data_set_is_refused(tmp_path, saved):
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(ValueError, match="must be a folder that `save_to_disk` of a Dataset"):
         load_corpus("datasets", path=saved, split="train", cache=cache)
+
+
+PAIRS_AS_FILES = {
+    "pairs.csv": 'anchor,positive\nq 1,"p, 1"\n007,null\n',
+    "pairs.tsv": "positive\tanchor\np, 1\tq 1\nnull\t007\n",
+    "pairs.jsonl": '{"anchor": "q 1", "positive": "p, 1"}\n{"anchor": "007", "positive": "null"}\n',
+    "pairs.json": '[{"anchor": "q 1", "positive": "p, 1"}, {"anchor": "007", "positive": "null"}]',
+}
+PAIR_COLUMNS = {"query": {"en": "anchor"}, "passage": {"en": "positive"}}
+
+
+@pytest.mark.parametrize("name", PAIRS_AS_FILES)
+@pytest.mark.parametrize("is_packed", [False, True], ids=["plain", "gz"])
+def test_files_of_rows_are_read_by_their_endings(tmp_path, name, is_packed):
+    data = PAIRS_AS_FILES[name].encode()
+    path = tmp_path / (f"{name}.gz" if is_packed else name)
+    path.write_bytes(gzip.compress(data) if is_packed else data)
+    corpus = load_corpus("datasets", path=path, columns=PAIR_COLUMNS, cache=tmp_path / "cache")
+    assert list_pairs(corpus) == [
+        [{"en": "007"}, {"en": "null"}, []],
+        [{"en": "q 1"}, {"en": "p, 1"}, []],
+    ]
+
+
+def test_what_is_wrong_with_a_file_of_rows_is_named_by_its_row(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("anchor,positive\nq 1,p 1\nq 2,\n")
+    with pytest.raises(ValueError, match=r"pairs\.csv, row 2: an empty passage in 'en'"):
+        load_corpus("datasets", path=path, columns=PAIR_COLUMNS, cache=tmp_path / "cache")
+    with pytest.raises(ValueError, match=r"pairs\.csv: no column query_LL"):
+        load_corpus("datasets", path=path, cache=tmp_path / "cache")
+    with pytest.raises(ValueError, match="split=train: files have no splits"):
+        load_corpus("datasets", path=path, split="train", cache=tmp_path / "cache")
 
 
 def test_errors_in_a_saved_data_set_name_the_row_of_the_whole_split(tmp_path, saved):
