@@ -175,26 +175,37 @@ class BenchmarkBuilder:
         self.problems.raise_if_any()
 
         queries = choose_queries(judged, languages, max_queries)
+        notes = self._describe_exclusions(languages, relevance, judged, rules)
+        return self._join(languages, queries, relevance, rows, rules, notes)
+
+    def _join(
+        self,
+        languages: Sequence[str],
+        queries: Sequence[Query],
+        relevance: JudgedRelevance,
+        rows: Mapping[str, int | None],
+        rules: JudgementRules,
+        notes: dict[str, str],
+    ) -> Benchmark:
+        """Joins the queries that are measured with all passages, and warns of what was left out."""
         relevant, grades = find_relevant_passages(
             queries, relevance, keep_grades=rules.threshold > 0
         )
         language_numbers = {language: number for number, language in enumerate(languages)}
+        query_languages = [language_numbers[query.language] for query in queries]
         passage_ids, texts, passage_languages = self._join_pools(languages)
-        notes = self._describe_exclusions(languages, relevance, judged, rules)
         own_passages = find_own_passages(queries, relevant, rows, texts)
+        leaves_out = rules.ignore_identical_ids and own_passages.number > 0
         if own_passages.number:
             notes["ignore_identical_ids"] = own_passages.describe(rules.ignore_identical_ids)
         self._warn(languages, notes)
-        leaves_out = rules.ignore_identical_ids and own_passages.number > 0
         source = record_choices(self.source, **notes)
         if grades is not None:
             source = record_choices(source, relevance="graded")
         return Benchmark(
             languages=tuple(languages),
             queries=[query.text for query in queries],
-            query_languages=np.array(
-                [language_numbers[query.language] for query in queries], dtype=np.int64
-            ),
+            query_languages=np.array(query_languages, dtype=np.int64),
             question_ids=[query.question_id for query in queries],
             passages=texts,
             passage_languages=passage_languages,
