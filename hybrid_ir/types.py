@@ -77,7 +77,7 @@ class Source:
     choices: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Benchmark:
     """Queries and passages in several languages, and which passages are relevant to which query.
 
@@ -275,6 +275,13 @@ class Benchmark:
     def name(self) -> str:
         """The name of its source."""
         return self.source.name
+
+    def __repr__(self) -> str:
+        """Returns a short text, without the texts of the benchmark."""
+        return (
+            f"Benchmark({self.name!r}, {len(self.queries):,} queries and {len(self.passages):,} "
+            f"passages in {', '.join(self.languages)})"
+        )
 
 
 def _find_row_problem(rows: np.ndarray, passages: int) -> str | None:

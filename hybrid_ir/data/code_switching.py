@@ -12,7 +12,12 @@ import numpy as np
 
 from hybrid_ir.cldr.names import collect_lexicon_names
 from hybrid_ir.data.corpus import Texts
-from hybrid_ir.files.languages import explain_wrong_code, match_languages
+from hybrid_ir.files.languages import (
+    canonicalize_language,
+    explain_wrong_code,
+    match_languages,
+)
+from hybrid_ir.types import parse_languages
 
 LONGEST_PHRASE = 4  # words
 SIDES = ("query", "passage")
@@ -128,7 +133,8 @@ class CodeSwitching:
         self.share = share
         self.words = words
         self.sides = (sides,) if isinstance(sides, str) else tuple(sides)
-        self.languages = None if languages is None else set(languages)
+        codes = parse_languages(languages)
+        self.languages = None if codes is None else set(codes)
         self.entries: Entries | None = None  # see prepare
         self.longest_phrases: dict[str, int] = {}  # characters, by language
         self.languages_without_blanks: set[str] = set()  # of which a phrase has such letters
@@ -156,6 +162,8 @@ class CodeSwitching:
             ValueError: If the lexicon has no phrase for these languages.
         """
         targets = set(languages) if self.languages is None else self.languages
+        if self.languages is not None:
+            targets = {canonicalize_language(code) for code in self.languages}
         if self.lexicon == CLDR:
             self.entries = _collect_names({*languages, *targets}, targets)
         else:
@@ -317,8 +325,20 @@ def _read_lexicon_files(
 
 def _read_lexicon_lines(path: Path) -> Iterable[tuple[int, str, str]]:
     """Yields number, phrase and translation of every line that is not blank."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_read_lexicon(path).splitlines(), 1):
         if line.strip():
             separator = "\t" if "\t" in line else " "
             phrase, _, translation = line.strip().partition(separator)
+            if "\t" in translation:
+                raise ValueError(
+                    f"data.code_switching: {path}, line {number}: {line!r:.60} has more than a "
+                    "phrase and its translation between a tab"
+                )
             yield number, phrase.strip(), translation.strip()
+
+
+def _read_lexicon(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")  # it may begin with a byte order mark
+    except UnicodeDecodeError as error:
+        raise ValueError(f"data.code_switching: {path} is not UTF-8 ({error})") from error

@@ -134,6 +134,8 @@ class PairBatchSampler:
         weights = {}
         for code, weight in (language_weights or {}).items():
             [language] = respell_languages([code], corpus.languages)
+            if language in weights:
+                raise ValueError(f"sampler.language_weights names the language {language} twice")
             weights[language] = weight
         self._require_valid_choices(codes, weights)
 

@@ -67,7 +67,7 @@ class Setting:
         return row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results:
     """The value of every metric for every query in every view.
 
@@ -164,6 +164,11 @@ class Results:
         if least_grade > 0:
             return drop_low_grades(self.table, least_grade)
         return self.table
+
+    def __repr__(self) -> str:
+        """Returns a short text: a benchmark may hold millions of others."""
+        means = {view: round(self.macro(view).get("map", float("nan")), 4) for view in VIEWS}
+        return f"Results({self.benchmark!r}, map={means})"
 
     @cached_property
     def settings(self) -> list[Setting]:

@@ -81,6 +81,10 @@ class MultilingualRetrieval(Metric):
         **options: Any,
     ):
         super().__init__(**options)
+        if not isinstance(benchmark, Benchmark):
+            raise ValueError(f"benchmark={benchmark!r} is no Benchmark: load_benchmark gives one")
+        if temperature is not None and not temperature > 0:
+            raise ValueError(f"temperature={temperature} must be above 0, or None for no loss")
         require_relevant_passages(benchmark)
         self.benchmark = benchmark
         self.temperature = temperature
@@ -102,6 +106,7 @@ class MultilingualRetrieval(Metric):
         self.add_state("waiting_vectors", [], None)
         self._counter: RankCounter | None = None
         self._listeners: Sequence[ScoreListener] | None = None
+        self._is_finished = False  # whether results were computed since the last reset
 
     def update(
         self,
@@ -119,8 +124,14 @@ class MultilingualRetrieval(Metric):
             role: `query` or `passage`.
 
         Raises:
-            ValueError: The shape, a row or the role is wrong, or some vector is not finite.
+            ValueError: The shape, a row or the role is wrong, some vector is not finite, or there
+                are results already, which vectors of another encoder would not change.
         """
+        if self._is_finished:
+            raise ValueError(
+                f"{self.benchmark.name}: compute() has given the results of all texts; reset() the "
+                "metric before the vectors of the next epoch or of another encoder"
+            )
         rows_W = self._read_rows(vectors, rows, role)
         if len(rows_W) == 0:
             return
@@ -294,6 +305,7 @@ class MultilingualRetrieval(Metric):
         self._require_each_once()
         sums = {name: getattr(self, name) for name in self._names_of_sums}
         table = self._get_counter_as_it_is().build_table(sums)
+        self._is_finished = True
         return Results.from_table(
             table, self.benchmark, self.metrics, self.metrics_across_languages
         )
@@ -345,6 +357,7 @@ class MultilingualRetrieval(Metric):
         self._counter = None
         self._listeners = None
         self._width = None
+        self._is_finished = False
 
     def persistent(self, mode: bool = False) -> None:
         """Sets whether the states, with all vectors that are held, are in the state_dict."""

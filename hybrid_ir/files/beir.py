@@ -1,5 +1,6 @@
 """The one reader of folders in the form of BEIR (arXiv 2104.08663), for training and evaluation."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,14 @@ from hybrid_ir.files.columns import simplify_name
 from hybrid_ir.files.json_lines import get_text_field, read_objects
 from hybrid_ir.files.judgements import (
     PASSAGE_NAMES,
+    QRELS,
     QUERY_NAMES,
     SCORE_NAMES,
     Judgement,
     describe_contradiction,
+    parse_score,
     read_judgements,
-    read_topics,
+    read_topic_rows,
 )
 from hybrid_ir.files.languages import explain_wrong_code, find_canonical_code
 from hybrid_ir.files.parquet_rows import read_parquet_rows
@@ -108,8 +111,6 @@ class BeirFolder:
             file = self.root / f"{name}{ending}"
             if file.is_file():
                 files.append(file)
-        if len(files) > 1 and files[1].suffix == ".gz":
-            del files[1]  # the same file, packed
         return files + sorted((self.root / name).glob("*.parquet"))
 
     def _require_one_form(self, name: str, files: list[Path]) -> list[Path]:
@@ -143,16 +144,26 @@ class BeirFolder:
         return None
 
     def _find_split(self, folder: Path, split: str, problems: Problems) -> Path | None:
-        splits = {}
+        splits: dict[str, list[Path]] = {}
         for ending in QREL_ENDINGS:
             for file in sorted(folder.glob(f"*{ending}")):
-                splits.setdefault(file.name.removesuffix(ending), file)
+                name = re.sub(r"-\d{5}-of-\d{5}$", "", file.name.removesuffix(ending))
+                splits.setdefault(name, []).append(file)
+        single = self.root / "qrels.tsv"
+        if single.is_file() and split in splits:
+            splits[split].append(single)
+        if len(splits.get(split, ())) > 1:
+            names = " and ".join(str(file) for file in splits[split])
+            problems.add(f"{names} may all judge the split {split}: join them, or leave one there")
+            return None
         if split not in splits:
             problems.add(
                 f"{folder / split}.tsv is missing: split={split} must be one of those there: "
                 f"{', '.join(sorted(splits)) or 'none'}"
             )
-        return splits.get(split)
+            return None
+        [file] = splits[split]
+        return file
 
 
 def find_language_folders(root: Path) -> dict[str, Path]:
@@ -233,9 +244,10 @@ def read_beir_texts(path: Path, problems: Problems) -> Iterator[BeirText]:
         problems: gets what is wrong with lines; they are left out.
     """
     if ".tsv" in path.suffixes:
-        for place, name, text in read_topics(path, problems):
-            line = int(place.rpartition(" ")[2])
-            yield BeirText(place, line, name, "", text, None, None)
+        for place, cells in read_topic_rows(path, problems):
+            text = read_beir_text(cells, place, int(place.rpartition(" ")[2]), problems)
+            if text is not None:
+                yield text
         return
     rows = read_parquet_rows if path.suffix == ".parquet" else read_objects
     unit = "row" if path.suffix == ".parquet" else "line"
@@ -349,11 +361,32 @@ def read_beir_judgement(row: Mapping[str, Any], place: str, problems: Problems) 
             f"{place}: it needs columns called like query-id, corpus-id and score with "
             f"something in each, there are {', '.join(row)}"
         )
-    elif isinstance(score, bool) or not isinstance(score, int | float):
-        problems.add(f"{place}: the score {score!r:.40} is not a number")
-    else:
-        return Judgement(normalize_id(str(query_id)), normalize_id(str(passage_id)), score, place)
+        return None
+    problem = _find_score_problem(row)
+    if problem is None and parse_score(score) is None:
+        problem = f"the score {score!r:.40} is not a number"
+    if problem is not None:
+        problems.add(f"{place}: {problem}")
+        return None
+    return Judgement(_to_id(query_id), _to_id(passage_id), parse_score(score), place)
+
+
+def _find_score_problem(row: Mapping[str, Any]) -> str | None:
+    """Returns why nobody can know which column judges, or None."""
+    kinds = [QRELS.find_kind(key) for key in row]
+    scores = [key for key, kind in zip(row, kinds, strict=True) if kind == "score"]
+    if len(scores) > 1:
+        return f"any of {', '.join(scores)} may be the score: leave one of them"
+    if any(simplify_name(key).startswith("rank") for key in row):
+        return "there is a rank: this is a run, the ranking of a system, and no judgements"
     return None
+
+
+def _to_id(value: Any) -> str:
+    """Returns an id as text; pandas makes 11.0 of 11 where some ids are missing."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return normalize_id(str(value))
 
 
 def _find_value(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:

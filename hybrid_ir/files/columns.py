@@ -10,7 +10,7 @@ from hybrid_ir.files.json_lines import read_lines
 from hybrid_ir.files.problems import Problems
 
 Cells = dict[str, str]  # the cells of a line by what they are
-LONGEST_NAME = 20  # characters of the name of a column that is not known
+LONGEST_NAME = 40  # characters of the name of a column that is not known
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Layout:
             a header; None if there is none.
         optional: kinds of columns that may be missing.
         keeps_blanks: kinds of columns with texts, whose cells stay as they are and may be empty.
+        single: kinds of which a file has one column at most, as none of two could be preferred.
+        refused: names of columns that say that this is another kind of file, with what to do.
     """
 
     what: str
@@ -36,6 +38,8 @@ class Layout:
     number_column: str | None = None
     optional: Sequence[str] = ()
     keeps_blanks: Sequence[str] = ()
+    single: Sequence[str] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
     _kinds: dict[str, tuple[str, int]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self):
@@ -95,9 +99,21 @@ class _Dialect:
         """Cuts a line into cells."""
         if self.separator is None:
             return text.split()
-        if self.is_quoted:
+        if self.is_quoted or self.separator != "\t":
             return next(csv.reader([text], delimiter=self.separator))
-        return text.split(self.separator)
+        return [_unquote(cell) for cell in text.split("\t")]
+
+
+def _unquote(cell: str) -> str:
+    """Returns a cell without the quotation marks that a text with quotation marks is written in.
+
+    Marks that nothing inside tells from those of the text itself stay.
+    """
+    if len(cell) > 3 and cell[0] == cell[-1] == '"' and '""' in cell[1:-1]:
+        inside = cell[1:-1]
+        if '"' not in inside.replace('""', ""):
+            return inside.replace('""', '"')
+    return cell
 
 
 def read_table(path: Path, layout: Layout, problems: Problems) -> Iterator[tuple[str, Cells]]:
@@ -117,6 +133,7 @@ def read_table(path: Path, layout: Layout, problems: Problems) -> Iterator[tuple
     """
     dialect: _Dialect | None = None
     columns: dict[str, int] = {}
+    header: list[str] | None = None
     width = 0
     for number, text in read_lines(path, problems):
         place = f"{path}, line {number}"
@@ -130,12 +147,18 @@ def read_table(path: Path, layout: Layout, problems: Problems) -> Iterator[tuple
                 if problem:
                     problems.add(f"{place}: {problem}", file_unreadable=True)
                     return
+                header = [simplify_name(cell) for cell in cells]
                 continue
             if width in layout.orders:
                 columns = {kind: i for i, kind in enumerate(layout.orders[width])}
             else:
                 width = max(layout.orders)
+            if not _is_in_order(cells, columns, layout):
+                problems.add(f"{place}: {_describe_other_order(cells, layout)}", True)
+                return
         cells = dialect.split(text)
+        if header is not None and [simplify_name(cell) for cell in cells] == header:
+            continue  # of a second file, behind the first
         if len(cells) != width and None in layout.separators:
             cells = text.split()  # some files have tabs in one line and blanks in another
         row = _pick_cells(cells, columns, layout) if len(cells) == width else None
@@ -183,7 +206,8 @@ def _is_header(cells: Sequence[str], columns: Mapping[str, int], layout: Layout)
     if not _find_missing(columns, layout):
         return True
     if layout.number_column is None:
-        return all(_looks_like_a_name(cell) for cell in cells)
+        has_id_name = layout.find_kind(cells[0]) == "id" and len(cells) > 1
+        return has_id_name or all(_looks_like_a_name(cell) for cell in cells)
     order = layout.orders.get(len(cells))
     if order is None:
         return len(columns) > 0
@@ -191,9 +215,29 @@ def _is_header(cells: Sequence[str], columns: Mapping[str, int], layout: Layout)
 
 
 def _looks_like_a_name(cell: str) -> bool:
-    """Returns whether a cell could be the name of a column: a short word without a digit."""
-    is_word = re.fullmatch(r"[^\W\d]+([ _.\-][^\W\d]+)?", cell.strip(' "')) is not None
+    """Returns whether a cell could be the name of a column: a word or two that begin with letters.
+
+    The id of a pair begins with one letter at most, as in q17, or has digits alone.
+    """
+    is_word = re.fullmatch(r"#?[^\W\d_]{2}\w*([ .\-]\w+)?", cell.strip(' "')) is not None
     return is_word and len(cell) <= LONGEST_NAME
+
+
+def _is_in_order(cells: Sequence[str], columns: Mapping[str, int], layout: Layout) -> bool:
+    """Returns whether a first line without names can be an id and its texts, in this order."""
+    if not layout.keeps_blanks or len(cells) not in layout.orders:
+        return True
+    has_blank_id = len(cells[columns["id"]].split()) > 1
+    return not has_blank_id and not is_number(cells[-1])
+
+
+def _describe_other_order(cells: Sequence[str], layout: Layout) -> str:
+    order = ", ".join(layout.orders[len(cells)])
+    shown = ", ".join(repr(cell[:30]) for cell in cells)
+    return (
+        f"{shown} are not {order}: put a line on top that names the columns as they stand, such as "
+        f"{'<tab>'.join(layout.orders[len(cells)])}, with other names for what shall not be read"
+    )
 
 
 def is_number(text: str) -> bool:
@@ -215,9 +259,18 @@ def _find_header_problem(
     missing = _find_missing(columns, layout)
     names = [simplify_name(cell) for cell in cells]
     repeated = [cell for cell in cells if names.count(simplify_name(cell)) > 1]
-    if not missing and not repeated:
+    for cell, name in zip(cells, names, strict=True):
+        for refused, cure in layout.refused.items():
+            if name.startswith(simplify_name(refused)):
+                return f"the column {cell!r} in the header: {cure}"
+    of_kind = [cell for cell in cells if layout.find_kind(cell) in layout.single]
+    kinds = [layout.find_kind(cell) for cell in of_kind]
+    rivals = [cell for cell, kind in zip(of_kind, kinds, strict=True) if kinds.count(kind) > 1]
+    if not missing and not repeated and not rivals:
         return None
-    if repeated:
+    if rivals and not repeated:
+        reason = f"any of {', '.join(rivals)} may be the {layout.find_kind(rivals[0])}"
+    elif repeated:
         reason = f"the column {repeated[0]!r} comes twice"
     else:
         reason = f"no column is known as {' or as '.join(missing)}"

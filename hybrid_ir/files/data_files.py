@@ -5,6 +5,8 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from hybrid_ir.files.datasets_library import quiet_datasets, read_blocks
 from hybrid_ir.files.tables import TableRows, describe_first_line
 
@@ -21,6 +23,7 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".tsv": ("csv", {"sep": "\t"}),
     ".arrow": ("arrow", {}),
 }
+HEADER_ROWS = 1000  # rows of JSON lines by which their columns are told
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".lz4")
 
 
@@ -38,6 +41,8 @@ def open_data_file(
 
     form, format_options = FORMATS[get_ending(path)]
     all_options = {"data_files": [address], **format_options, **(options or {})}
+    if form == "json":
+        all_options["features"] = _find_json_columns(all_options)
     if form == "csv":
         # No column is taken for numbers, and no text such as "null" for a missing one.
         all_options["keep_default_na"] = False
@@ -76,6 +81,32 @@ def get_ending(path: str) -> str:
     if name.suffix in COMPRESSIONS:
         name = name.with_suffix("")
     return name.suffix
+
+
+def _find_json_columns(options: Mapping[str, Any]) -> "Features":
+    """Returns the columns of JSON lines, those that are null as far as one looks as texts.
+
+    The library takes the types of a file from its beginning, and refuses a text further down in a
+    language that the beginning does not have.
+    """
+    from datasets import Features, load_dataset
+
+    dataset = load_dataset("json", split="train", streaming=True, **options)
+    [block] = islice(dataset.with_format("arrow").iter(HEADER_ROWS), 1)
+    fields = [pa.field(field.name, _replace_null(field.type)) for field in block.schema]
+    return Features.from_arrow_schema(pa.schema(fields))
+
+
+def _replace_null(kind: pa.DataType) -> pa.DataType:
+    """Returns a type in which nothing is null alone."""
+    if pa.types.is_null(kind):
+        return pa.string()
+    if pa.types.is_list(kind):
+        return pa.list_(_replace_null(kind.value_type))
+    if pa.types.is_struct(kind):
+        fields = [kind.field(number) for number in range(kind.num_fields)]
+        return pa.struct([(field.name, _replace_null(field.type)) for field in fields])
+    return kind
 
 
 def get_format(path: str) -> str:

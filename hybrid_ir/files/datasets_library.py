@@ -5,6 +5,7 @@ The library takes a second to load, so that it is imported where it is used.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,11 @@ def read_blocks(dataset: "AnyDataset", place: str) -> TableRows:
 
     count = None
     if isinstance(dataset, Dataset):
+        if dataset.format["type"] == "custom":
+            raise ValueError(
+                f"{place} has a transform (set_transform), which is no part of its rows and would "
+                "not be applied: apply it with map(), or take it off with reset_format()"
+            )
         count = len(dataset)
     schema = None
     if dataset.features is not None:
@@ -139,7 +145,7 @@ def read_blocks(dataset: "AnyDataset", place: str) -> TableRows:
 def _iterate_blocks(dataset: "AnyDataset") -> Iterator[pa.Table]:
     features = dataset.features
     with quiet_datasets():
-        blocks = dataset.with_format("arrow").iter(RECORDS_PER_BLOCK)
+        blocks = _start_blocks(dataset)
     while True:
         # The library is quiet while it reads, and not while the block is used.
         with quiet_datasets():
@@ -147,6 +153,25 @@ def _iterate_blocks(dataset: "AnyDataset") -> Iterator[pa.Table]:
         if block is None:
             return
         yield _spell_out(block, features)
+
+
+def _start_blocks(dataset: "AnyDataset") -> Iterator[pa.Table]:
+    """Yields blocks of rows as the library has them, or built from what its functions return.
+
+    The rows of a mapped or filtered stream are no Arrow data, and the library gives each of them
+    the types of its own values, so that a missing text is of another type than a text.
+    """
+    blocks = 0
+    try:
+        for block in dataset.with_format("arrow").iter(RECORDS_PER_BLOCK):
+            yield block
+            blocks += 1
+        return
+    except pa.ArrowInvalid as error:
+        if "Schema at index" not in str(error):
+            raise
+    for columns in islice(dataset.with_format(None).iter(RECORDS_PER_BLOCK), blocks, None):
+        yield pa.table(columns)
 
 
 def _spell_out(table: pa.Table, features: "Features | None") -> pa.Table:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hybrid_ir.files.arrow_texts import spill_to_disk, take_rows
+from hybrid_ir.files.arrow_texts import DiskTexts, spill_to_disk, take_rows
 from hybrid_ir.files.beir import BeirFolder, read_beir_judgements, read_beir_texts
 from hybrid_ir.files.judgements import Judgement, describe_swapped_columns
 from hybrid_ir.files.problems import Problems
@@ -19,6 +19,7 @@ from hybrid_ir.files.records import (
     build_pair_records,
     join_title,
 )
+from hybrid_ir.files.repeated_texts import report_repeated_texts
 
 TEXT_SCHEMA = pa.schema([(role, pa.string()) for role in ROLES])
 
@@ -109,6 +110,8 @@ def join_languages(
         languages[language] = _collect_pairs(read(), language, scratch)
     for pairs in languages.values():
         _report_repeated_ids(pairs, problems)
+    passages = {code: DiskTexts(pairs.texts["passage"]) for code, pairs in languages.items()}
+    report_repeated_texts(passages, "file", problems)
     all_ids = [pairs.ids for pairs in languages.values()]
     ids = pa.chunked_array(all_ids, pa.large_string()).unique()
     # For each language the row of each id, null where the language does not have it.

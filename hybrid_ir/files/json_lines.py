@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -165,6 +166,8 @@ def get_text_field(
         The text, or None after adding a problem.
     """
     value = row.get(key)
+    if isinstance(value, float) and math.isnan(value):
+        value = None  # pandas writes a missing text so
     is_id = key.endswith("id")
     if _is_number_for(value, key, is_id):
         value = str(value)

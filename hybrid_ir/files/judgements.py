@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from hybrid_ir.files.columns import Layout, read_table
+from hybrid_ir.files.columns import Cells, Layout, read_table
 from hybrid_ir.files.json_lines import read_lines
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.texts import normalize_id
@@ -36,14 +37,19 @@ QRELS = Layout(
     separators=("\t", None, ",", ";"),
     number_column="score",
     optional=("iteration",),
+    single=("score",),
+    refused={"rank": "this is a run, the ranking of a system, and no judgements"},
 )
 TOPICS = Layout(
     what="topics",
     names={
-        "id": ("_id", "id", *QUERY_NAMES[:-2]),
+        "id": ("_id", "id", "qid", "query-id", "topic-id"),
         "text": ("text", "query", "question", "title", "topic"),
+        "language": ("language", "lang", "language-code", "locale"),
+        "question_id": ("question-id",),
     },
     orders={2: ("id", "text")},
+    optional=("language", "question_id"),
 )
 
 
@@ -107,7 +113,7 @@ def read_judgements(path: Path, problems: Problems) -> Iterator[Judgement]:
         problems: gets what is wrong with lines; they are left out.
     """
     for place, cells in read_table(path, QRELS, problems):
-        score = _parse_score(cells["score"])
+        score = parse_score(_unquote(cells["score"]))
         if score is None:
             problems.add(f"{place}: the score {cells['score']!r:.40} is not a number")
             continue
@@ -116,10 +122,14 @@ def read_judgements(path: Path, problems: Problems) -> Iterator[Judgement]:
         yield Judgement(normalize_id(query_id), normalize_id(passage_id), score, place)
 
 
-def _parse_score(text: str) -> float | None:
+def parse_score(value: Any) -> float | None:
+    """Returns a score as a number; None if it is none that a passage can be judged with."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number and not (isinstance(value, str) and "_" not in value):
+        return None
     try:
-        score = float(_unquote(text))
-    except ValueError:
+        score = float(value)
+    except (ValueError, OverflowError):
         return None
     return score if math.isfinite(score) else None
 
@@ -141,6 +151,17 @@ def read_topics(path: Path, problems: Problems) -> Iterator[tuple[str, str, str]
     Yields:
         The place of each query, as file and line number, its id and its text.
     """
+    for place, cells in read_topic_rows(path, problems):
+        yield place, cells["id"], cells["text"]
+
+
+def read_topic_rows(path: Path, problems: Problems) -> Iterator[tuple[str, Cells]]:
+    """Reads the queries of a file as `read_topics`, with their language and question where named.
+
+    Yields:
+        The place of each query, and its cells: id, text, and language and question_id if there
+        are columns of them.
+    """
     for _, text in read_lines(path, Problems("")):
         if text.lstrip().lower().startswith(("<top", "<?xml", "<query")):
             problems.add(
@@ -151,4 +172,4 @@ def read_topics(path: Path, problems: Problems) -> Iterator[tuple[str, str, str]
             return
         break
     for place, cells in read_table(path, TOPICS, problems):
-        yield place, normalize_id(cells["id"]), cells["text"]
+        yield place, {**cells, "id": normalize_id(cells["id"])}

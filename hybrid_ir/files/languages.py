@@ -37,6 +37,8 @@ def find_canonical_code(code: str) -> str | None:
     tag = langcodes.Language.get(canonical)
     if canonical in NO_LANGUAGES:
         return canonical
+    if canonical == "nan" or _is_pair_of_languages(code.strip()):
+        return None
     # The registry has thousands of codes of three letters, such as tmp and old, which are likelier
     # to be the name of a folder; with a script (acm_Arab, as in FLORES) they are meant.
     is_meant = tag.language in _load_language_names() or tag.script is not None
@@ -64,7 +66,32 @@ def explain_wrong_code(code: str) -> str | None:
     """
     if find_canonical_code(code) is not None:
         return None
+    if code.strip().lower() == "nan":
+        return (
+            f"the language code {code!r} is what pandas makes of a missing one; Min Nan Chinese is "
+            "nan-Hant here"
+        )
+    if _is_pair_of_languages(code.strip()):
+        return (
+            f"the language code {code!r} seems to be a pair of languages, and no language of a "
+            "country: name one language, and write its region in capitals, as in en-GB"
+        )
     return f"the language code {code!r} is not known{_write_hint(code)}"
+
+
+def _is_pair_of_languages(code: str) -> bool:
+    """Returns whether a code such as en-de is rather two languages than one in a country.
+
+    So it is in small letters, as pairs are written, where the second is a language, too, and the
+    first one is not official in a country with the code of the second.
+    """
+    language, separator, other = code.replace("_", "-").partition("-")
+    if not separator or len(other) != 2 or code != code.lower():
+        return False
+    if other not in _load_language_names():
+        return False
+    official = get_official_languages(other.upper(), de_facto=True)
+    return language not in [name.split("_")[0] for name in official]
 
 
 def _write_hint(code: str) -> str:

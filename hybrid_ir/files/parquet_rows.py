@@ -36,7 +36,8 @@ def read_parquet_rows(
                     yield number, row
     except FileNotFoundError:
         problems.add(f"{path} is missing")
-    except (pa.ArrowInvalid, OSError) as error:  # a broken page is an OSError
+    # A broken page is an OSError.
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         problems.add(
             f"{path}, after row {number}: not parquet, or broken ({reason}); fetch it again",

@@ -50,6 +50,11 @@ PAIR_LAYOUT = Layout(
     },
     orders={3: ("id", "query", "passage")},
     keeps_blanks=("query", "passage"),
+    single=("query", "passage"),
+    refused={
+        "neg": "hard negatives are read from JSON lines, FlagEmbedding, tevatron, Parquet or by "
+        "`datasets`, and not from tab-separated pairs; leave the column out, or use one of these"
+    },
 )
 Cell = tuple[str, str]  # role and language
 NumberedObject = tuple[int, Mapping[str, Any]]  # a line's number and its JSON object
@@ -246,6 +251,8 @@ def _find_record_errors(row: Mapping[str, Any]) -> list[str]:
     for key in row:
         if key not in KEYS:
             similar_keys = get_close_matches(key, KEYS, cutoff=0.75)
+            if key.casefold().startswith("neg"):
+                similar_keys = ["negatives"]
             if similar_keys:
                 errors.append(f"unknown key {key!r}, did you mean {similar_keys[0]!r}?")
     return errors

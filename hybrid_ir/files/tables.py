@@ -81,6 +81,9 @@ class ColumnMap:
         for role in ROLES:
             if not sides[role]:
                 errors.append(f"no column {role}_LL")
+        for name in schema.names:
+            if name.startswith(("negative_", "neg_")) and not self.get_side("negatives"):
+                errors.append(f"column {name!r} is not read: call it negatives_LL, or map it")
         if "negatives" in schema.names and not sides["negatives"]:
             errors.append(
                 "column 'negatives' has no language: call it negatives_LL, a list of texts in each "
@@ -325,6 +328,8 @@ def _view_as_text(chunks: pa.ChunkedArray) -> pa.Array:
         return column.view(pa.string())
     if pa.types.is_large_binary(column.type):
         return column.view(pa.large_string())
+    if pa.types.is_floating(column.type):  # pandas has NaN where a text is missing
+        return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     return column
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_ir.files.json_lines import get_text_field, read_objects
+from hybrid_ir.files.languages import find_canonical_code
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import (
     RECORDS_PER_BLOCK,
@@ -40,7 +41,7 @@ def read_flagembedding_records(
         negatives = _read_texts(line, "neg", place, problems, may_be_missing=True)
         if query is None or positives is None or negatives is None:
             return None
-        name = line.get("id", number)
+        name = _name_line(line, "id", path, number)
         rows = []
         for i, positive in enumerate(positives):
             rows.append((number, f"{name}\t{i}", query, positive, negatives[:most_negatives]))
@@ -64,7 +65,11 @@ def _read_texts(
     if not are_texts or (not texts and not may_be_missing):
         problems.add(f"{place}: '{key}' is {texts!r:.60}, need a list of texts")
         return None
-    return [text for text in texts if join_title(None, text)]
+    with_text = [text for text in texts if join_title(None, text)]
+    if not with_text and not may_be_missing:
+        problems.add(f"{place}: '{key}' has no text")
+        return None
+    return with_text
 
 
 def read_tevatron_records(
@@ -93,13 +98,19 @@ def read_tevatron_records(
         if query is None or positives is None or negatives is None:
             return None
         negative_texts = [text for _, text in negatives[:most_negatives]]
-        name = line.get("query_id", number)
+        name = _name_line(line, "query_id", path, number)
         rows = []
         for docid, text in positives:
             rows.append((number, f"{name}\t{docid}", query, text, negative_texts))
         return rows
 
     return _read_rows(path, language, problems, build_rows)
+
+
+def _name_line(line: Mapping[str, Any], key: str, path: Path, number: int) -> str:
+    """Returns an id of a line that no line of another file has."""
+    name = line.get(key)
+    return f"{path.name}\t{number if name is None else name}"
 
 
 def _read_passages(
@@ -127,8 +138,22 @@ def _read_passages(
         if text is None or title is None:
             return None
         if text:
-            texts.append((str(passage.get("docid", i)), join_title(title, text)))
+            docid = passage.get("docid")
+            texts.append((str(i if docid is None else docid), join_title(title, text)))
+    if not texts and not may_be_missing:
+        problems.add(f"{place}: '{key}' has no passage with a text")
+        return None
     return texts
+
+
+def _find_line_problem(line: Mapping[str, Any], language: str) -> str | None:
+    """Returns what a line says that would be passed over, or None."""
+    if "negatives" in line:
+        return "the key 'negatives' is not read here, write 'neg' or 'negative_passages'"
+    code = line.get("language", line.get("lang"))
+    if isinstance(code, str) and find_canonical_code(code) != language:
+        return f"the language is {code!r}, but the file is read as {language!r}"
+    return None
 
 
 def _read_rows(
@@ -141,6 +166,10 @@ def _read_rows(
     place = f"{path}, line"
     rows: list[Row] = []
     for number, line in read_objects(path, problems):
+        problem = _find_line_problem(line, language)
+        if problem:
+            problems.add(f"{place} {number}: {problem}")
+            continue
         rows += build_rows(number, f"{place} {number}", line) or []
         if len(rows) >= RECORDS_PER_BLOCK:
             yield build_pair_records(place, language, rows)

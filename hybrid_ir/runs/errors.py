@@ -184,7 +184,7 @@ def _describe_lost_worker(message: str) -> str:
 
 
 def _is_lost_peer(error: Exception) -> bool:
-    if "torch" not in sys.modules:
+    if "hybrid_ir.distributed" not in sys.modules:
         return False  # Not imported here, so that `hybrid-ir data import` ends without it.
     from hybrid_ir.distributed import is_lost_peer_error
 

@@ -36,7 +36,7 @@ class StepProgressBar(RichProgressBar):
             value = float(trainer.callback_metrics.get(name, math.nan))
             losses.append("-" if math.isnan(value) else f"{value:.3f}")
         if set(losses) != {"-"}:
-            metrics["loss mono/cross"] = "/".join(losses)
+            metrics["mono/cross"] = "/".join(losses)
         return metrics
 
 

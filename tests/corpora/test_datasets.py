@@ -336,6 +336,49 @@ def test_a_folder_that_is_no_saved_data_set_is_refused(tmp_path, saved):
         load_corpus("datasets", path=saved, split="train", cache=cache)
 
 
+GAPS = {"query_en": ["a", None], "query_de": [None, "c"], "passage_en": ["x", "y"]}
+
+
+def iterate_rows_with_gaps():
+    yield {"query_en": "a", "query_de": None, "passage_en": "x"}
+    yield {"query_de": "c", "passage_en": "y"}
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Dataset.from_dict(GAPS).to_iterable_dataset(),
+        lambda: Dataset.from_dict(GAPS).to_iterable_dataset().map(lambda row: row),
+        lambda: Dataset.from_dict(GAPS).to_iterable_dataset().filter(lambda row: True),
+        lambda: IterableDataset.from_generator(iterate_rows_with_gaps),
+    ],
+    ids=["plain", "mapped", "filtered", "generated"],
+)
+def test_texts_may_be_missing_in_any_stream(build):
+    assert list_pairs(ParallelCorpus.from_dataset(build())) == [
+        [{"de": "c"}, {"en": "y"}, []],
+        [{"en": "a"}, {"en": "x"}, []],
+    ]
+
+
+def test_a_transform_that_would_not_be_applied_is_refused():
+    dataset = Dataset.from_dict(GAPS).with_transform(lambda rows: rows)
+    with pytest.raises(ValueError, match=r"has a transform \(set_transform\)"):
+        ParallelCorpus.from_dataset(dataset)
+
+
+def test_a_language_may_begin_far_down_in_a_file(tmp_path):
+    """The library takes the types of a file from its first 10 MB."""
+    text = "word " * 100
+    with open(tmp_path / "late.jsonl", "w") as file:
+        for i in range(30_000):
+            late = f"spät {i}" if i == 29_999 else None
+            row = {"query_en": f"q {i}", "query_de": late, "passage_en": f"{text}{i}"}
+            file.write(json.dumps(row) + "\n")
+    corpus = load_corpus("datasets", path=tmp_path / "late.jsonl", cache=tmp_path / "cache")
+    assert corpus.languages == ("de", "en")
+
+
 PAIRS_AS_FILES = {
     "pairs.csv": 'anchor,positive\nq 1,"p, 1"\n007,null\n',
     "pairs.tsv": "positive\tanchor\np, 1\tq 1\nnull\t007\n",

@@ -38,13 +38,94 @@ def test_pairs_stand_in_any_order_under_their_names(tmp_path_factory, order, nam
 
 
 @pytest.mark.parametrize(
-    "header", ["nummer\tFrage\tAntwort", "id\tquery\tfoo", "编号\t问题\t段落", "Foo Bar\tx\ty"]
+    "header",
+    [
+        "nummer\tFrage\tAntwort",
+        "id\tquery\tfoo",
+        "编号\t问题\t段落",
+        "id\tsentence1\tsentence2",
+        "#id\ttext1\ttext2",
+        "ID\tThe question asked\tThe passage",
+        "record_number\tquestion_text\tsupporting_document_text",
+    ],
 )
 def test_an_unknown_header_of_pairs_is_refused(tmp_path, header):
     with pytest.raises(ValueError, match=r"en\.tsv, line 1: no column is known as") as error:
         import_tsv(tmp_path / "tsv", header, "1\tq 1\tp 1")
     assert "passage (passage, text, document," in str(error.value)
     assert "If this line is no header, put one above it" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (
+            "how old is it\tone\ttwo",
+            "'how old is it', 'one', 'two' are not id, query, passage",
+        ),
+        ("q1\tsome passage\t0.9", "'q1', 'some passage', '0.9' are not id, query, passage"),
+        ("id\tquery\tpositive\tnegative", "the column 'negative' in the header: hard negatives"),
+        ("id\tquestion\tanswer\tcontext", "any of answer, context may be the passage"),
+    ],
+)
+def test_columns_that_may_be_something_else_are_refused(tmp_path, line, problem):
+    with pytest.raises(ValueError, match=problem):
+        import_tsv(tmp_path / "tsv", line, "2\tq 2\tp 2")
+
+
+def test_a_header_in_the_middle_is_of_a_second_file(tmp_path):
+    header = "id\tquery\tpassage"
+    corpus = import_tsv(tmp_path / "tsv", header, "1\tq 1\tp 1", header, "2\tq 2\tp 2")
+    assert list_pairs(corpus) == EXPECTED
+
+
+def test_quotation_marks_of_a_file_are_not_those_of_its_texts(tmp_path):
+    corpus = import_tsv(
+        tmp_path / "tsv", "id\tquery\tpassage", '1\t"who said ""hi"" first"\t"Hamlet"'
+    )
+    assert list_pairs(corpus) == [[{"en": 'who said "hi" first'}, {"en": '"Hamlet"'}, []]]
+
+
+@pytest.mark.parametrize("code", ["en-de", "es_de", "ar-es"])
+def test_a_pair_of_languages_is_no_language(tmp_path, code):
+    with pytest.raises(ValueError, match="seems to be a pair of languages"):
+        import_tsv(tmp_path / "tsv", "1\tq\tp", name=f"{code}.tsv")
+
+
+def test_what_pandas_writes_for_missing_texts_is_missing(tmp_path):
+    lines = ['{"_id": "d1", "title": NaN, "text": "alpha"}', '{"_id": "d2", "text": NaN}']
+    folder = Path(write_beir_folder(tmp_path / "beir", queries=[{"_id": "q", "text": "?"}]))
+    write_json_lines(folder / "corpus.jsonl", *lines)
+    (folder / "qrels.tsv").write_text("q\td1\t1\nq\td2\t0\n")
+    corpus = own.from_beir(str(folder), "en", cache=str(tmp_path))
+    assert list_pairs(corpus) == [[{"en": "?"}, {"en": "alpha"}, []]]
+    record = {"id": "1", "query": {"nan": "q"}, "passage": {"en": "p"}}
+    path = write_json_lines(tmp_path / "x.jsonl", record)
+    with pytest.raises(ValueError, match="'nan' is what pandas makes of a missing one"):
+        own.from_jsonl(str(path), cache=str(tmp_path))
+
+
+def test_the_same_passages_in_two_languages_are_noticed(tmp_path):
+    passages = [{"_id": f"d{i}", "text": f"text {i}"} for i in range(9)]
+    qrels = "".join(f"q{i}\td{i}\t1\n" for i in range(9))
+    for language in ("de", "en"):
+        queries = [{"_id": f"q{i}", "text": f"{language} {i}?"} for i in range(9)]
+        write_beir_folder(tmp_path / "beir" / language, passages, queries, qrels)
+        passages.reverse()
+    with pytest.raises(ValueError, match="the files of de and en hold the same passages"):
+        own.from_beir(str(tmp_path / "beir"), cache=str(tmp_path))
+
+
+def test_files_of_several_languages_are_one_corpus_of_lists(tmp_path):
+    for language in ("de", "en"):
+        (tmp_path / "lists").mkdir(exist_ok=True)
+        line = {"query": f"{language} q", "pos": [f"{language} p"], "id": None}
+        write_json_lines(tmp_path / "lists" / f"{language}.jsonl", line)
+    corpus = own_lists.from_flagembedding(str(tmp_path / "lists"), cache=str(tmp_path))
+    assert list_pairs(corpus) == [
+        [{"de": "de q"}, {"de": "de p"}, []],
+        [{"en": "en q"}, {"en": "en p"}, []],
+    ]
 
 
 def test_a_first_line_of_sentences_is_a_pair(tmp_path):
@@ -196,6 +277,22 @@ def test_every_positive_of_tevatron_makes_a_pair(tmp_path, key):
         (own_lists.from_flagembedding, {"query": "q", "pos": "p"}, "'pos' is 'p', need a list of"),
         (own_lists.from_flagembedding, {"query": "q", "pos": []}, r"'pos' is \[\], need a list"),
         (own_lists.from_flagembedding, {"query": 3, "pos": ["p"]}, "'query' is 3, need a text"),
+        (own_lists.from_flagembedding, {"query": "q", "pos": [" "]}, "'pos' has no text"),
+        (
+            own_lists.from_flagembedding,
+            {"query": "q", "pos": ["p"], "negatives": ["n"]},
+            "the key 'negatives' is not read here",
+        ),
+        (
+            own_lists.from_flagembedding,
+            {"query": "q", "pos": ["p"], "language": "de"},
+            "the language is 'de', but the file is read as 'en'",
+        ),
+        (
+            own_lists.from_tevatron,
+            {"query": "q", "positive_passages": [{"docid": "d", "text": ""}]},
+            "'positive_passages' has no passage with a text",
+        ),
         (own_lists.from_tevatron, {"query": "q"}, "'positive_passages' is None, need a list of"),
         (
             own_lists.from_tevatron,

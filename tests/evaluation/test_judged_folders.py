@@ -126,28 +126,34 @@ def test_a_country_in_the_place_of_a_language_is_refused(tmp_path):
         load(folder, str(tmp_path))
 
 
-def test_passages_of_one_language_in_several_folders_are_one_pool(tmp_path):
-    """English passages are in the folder of English and in that of German, under the same ids."""
-    for name, thing in (("en", "water"), ("de", "star")):
+def test_a_line_of_another_language_than_its_folder_is_refused(tmp_path):
+    """A pool would lose a passage, or one folder the passages of another."""
+    for name in ("en", "de"):
         corpus = [
-            {"_id": "0", "text": f"{thing} in {name}", "language": "en"},
+            {"_id": "0", "text": f"water in {name}", "language": "en"},
             {"_id": "1", "text": f"{name} neon", "language": name},
         ]
-        queries = [{"_id": "q", "text": f"{thing}?", "language": name}]
-        write(tmp_path / "mine" / name, corpus, queries, "q\t0\t1\n")
-    benchmark = load(str(tmp_path / "mine"), str(tmp_path))
-    english = benchmark.languages.index("en")
-    rows = [row for row, code in enumerate(benchmark.passage_languages) if code == english]
-    assert {benchmark.passages[row] for row in rows} == {"water in en", "star in de", "en neon"}
-    assert {benchmark.passage_ids[row] for row in rows} == {"en:0", "de:0", "en:1"}
-    assert measure(benchmark)["map"] == 1
-    assert measure(benchmark, "cross")["map"] == 1
+        queries = [{"_id": "q", "text": "neon?", "language": name}]
+        write(tmp_path / "mine" / name, corpus, queries, "q\t1\t1\n")
+    problem = r"corpus\.jsonl, line 1: 'language' is 'en', but the folder is the one of 'de'"
+    with pytest.raises(ValueError, match=problem):
+        load(str(tmp_path / "mine"), str(tmp_path))
+
+
+def test_languages_are_named_by_all_files_or_by_none(tmp_path):
+    corpus = [{**passage, "language": "en"} for passage in CORPUS]
+    folder = write(tmp_path / "mine", corpus)
+    with pytest.raises(ValueError, match="lines of passages name their languages, and those of qu"):
+        load(folder, str(tmp_path))
+    assert load(folder, str(tmp_path), language="en").languages == ("en",)
 
 
 def test_folders_over_the_same_passages_are_told_the_right_way(tmp_path):
     for name in ("de", "fr"):
         write(tmp_path / "mine" / name)
-    with pytest.raises(ValueError, match="the folders de and fr hold the same passages") as error:
+    with pytest.raises(
+        ValueError, match="the folders of de and fr hold the same passages"
+    ) as error:
         load(str(tmp_path / "mine"), str(tmp_path))
     assert "put one corpus.jsonl, queries.jsonl and qrels into the folder itself" in str(
         error.value
@@ -333,6 +339,45 @@ def test_judgements_may_be_json_lines(tmp_path):
         lines += f'{{"query-id": {query}, "corpus-id": "{passage}", "score": 1}}\n'
     folder = write(tmp_path / "mine", qrels=lines, name="qrels/test.jsonl")
     assert measure(load(folder, str(tmp_path), language="en"))["map"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "problem"),
+    [
+        ("test.tsv", "qid\tdocid\tlabel\tscore\n0\t2\t0\t12.7\n", "any of label, score may be"),
+        ("test.tsv", "qid\tdocid\trank\tscore\n0\t2\t1\t9.9\n", "this is a run, the ranking"),
+        (
+            "test.jsonl",
+            '{"qid": 0, "docid": 2, "label": 0, "score": 12.7}\n',
+            "any of label, score may be the score",
+        ),
+        ("test.jsonl", '{"qid": 0, "docid": 2, "score": NaN}\n', "the score nan is not a number"),
+        ("test.tsv", "0\t2\t1_0\n", "the score '1_0' is not a number|no column is known"),
+    ],
+)
+def test_a_score_that_may_be_something_else_is_refused(tmp_path, name, lines, problem):
+    folder = write(tmp_path / "mine", qrels=lines, name=f"qrels/{name}")
+    with pytest.raises(ValueError, match=problem):
+        load(folder, str(tmp_path))
+
+
+def test_two_files_of_one_split_are_refused(tmp_path):
+    folder = write(tmp_path / "mine")
+    write(tmp_path / "mine", name="qrels/test.txt")
+    with pytest.raises(ValueError, match="may all judge the split test: join them"):
+        load(folder, str(tmp_path))
+
+
+def test_topics_may_name_their_language_and_question(tmp_path):
+    corpus = [{**passage, "language": "en"} for passage in CORPUS]
+    folder = Path(write(tmp_path / "mine", corpus))
+    (folder / "queries.jsonl").unlink()
+    rows = "".join(f"{q['_id']}\tEN\tQ{q['_id']}\t{q['text']}\n" for q in QUERIES)
+    (folder / "queries.tsv").write_text("id\tlanguage\tquestion_id\ttext\n" + rows)
+    benchmark = load(str(folder), str(tmp_path))
+    assert benchmark.languages == ("en",)
+    assert list(benchmark.question_ids) == ["Q0", "Q1", "Q2"]
+    assert measure(benchmark)["map"] == 1
 
 
 @pytest.mark.parametrize("key", ["lang", "language_code", "locale"])

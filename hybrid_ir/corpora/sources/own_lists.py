@@ -7,7 +7,11 @@ from pathlib import Path
 from hybrid_ir.corpora.checking import MAX_CHARACTERS, MAX_NEGATIVES, RecordRules
 from hybrid_ir.corpora.own_data import OwnData, name_after
 from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.files.languages import canonicalize_language, find_canonical_code
+from hybrid_ir.files.languages import (
+    canonicalize_language,
+    explain_wrong_code,
+    find_canonical_code,
+)
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import FILE_ENDINGS, Records, find_matching_files
 from hybrid_ir.files.training_formats import read_flagembedding_records, read_tevatron_records
@@ -106,10 +110,11 @@ def _find_language(path: str, file: Path, language: str | None) -> str:
     """Returns the language of a file: the one that is said, or the one that it is called by."""
     if language is not None:
         return canonicalize_language(language)
-    code = find_canonical_code(file.name.partition(".")[0])
+    name = file.name.partition(".")[0]
+    code = find_canonical_code(name)
     if code is None:
         raise ValueError(
-            f"corpus.path={path}: {file} is not named by a language, as in en.jsonl: say which "
-            "one it is in, as in language=en"
+            f"corpus.path={path}: {file} is not named by a language, as in en.jsonl "
+            f"({explain_wrong_code(name)}): say which one it is in, as in language=en"
         )
     return code

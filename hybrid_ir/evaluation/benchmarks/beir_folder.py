@@ -1,6 +1,6 @@
 """A benchmark of one's own: a folder in the format of BEIR (2104.08663), in any languages."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,11 +25,11 @@ from hybrid_ir.files.beir import (
 )
 from hybrid_ir.files.languages import canonicalize_language
 from hybrid_ir.files.problems import Problems
+from hybrid_ir.files.repeated_texts import report_repeated_texts
 from hybrid_ir.files.scripts import TEXTS_LOOKED_AT, explain_wrong_script
 from hybrid_ir.types import Benchmark, Source
 
 EMPTY_PASSAGES = ("drop", "keep")
-COMPARED_PASSAGES = 1000  # of each folder, to notice folders over the same passages
 
 
 def load(
@@ -78,17 +78,20 @@ def load(
     builder = BenchmarkBuilder(source, Problems(folder), keeps_empty)
     if folders:
         chosen = choose_languages(root.name, languages, folders, max_queries, errors)
-        passages = {}
+        texts = {}
         for code in chosen:
             reader = _FolderReader(folders[code], code, f"{code}:", title, keeps_empty)
-            passages[code] = reader.add_to(builder, split, Path(cache))
-        _require_different_passages(passages, builder.problems)
+            passages = reader.add_to(builder, split, Path(cache))
+            if passages is not None and code in passages.languages:
+                texts[code] = passages.languages[code].texts
+        report_repeated_texts(texts, "folder", builder.problems)
         return builder.build(chosen, max_queries, rules)
     raise_errors(root.name, errors + check_max_queries(max_queries))
     language = canonicalize_language(language)
     reader = _FolderReader(BeirFolder(root), language, "", title, keeps_empty)
     reader.add_to(builder, split, Path(cache))
     builder.require_converted_passages()
+    builder.require_all_languages_named(language)
     chosen = choose_languages(root.name, languages, builder.languages, max_queries)
     # Queries of several languages may ask for passages of one, or the other way round.
     return builder.build(chosen, max_queries, rules, languages_may_be_empty=len(chosen) > 1)
@@ -169,7 +172,7 @@ class _FolderReader:
         return passages
 
     def _read_passages(self, path: Path, problems: Problems) -> Iterator[PassageRow]:
-        languages = LanguageReader(path, self.language, problems)
+        languages = LanguageReader(path, self.language, problems, self.prefix != "")
         for passage in read_beir_texts(path, problems):
             text = passage.text
             if self.title:
@@ -178,7 +181,7 @@ class _FolderReader:
         languages.report_mixture()
 
     def _read_queries(self, path: Path, problems: Problems) -> Iterator[Query]:
-        languages = LanguageReader(path, self.language, problems)
+        languages = LanguageReader(path, self.language, problems, self.prefix != "")
         for query in read_beir_texts(path, problems):
             language = languages.read(query)
             question_id = query.question_id or f"{language}:{query.id}"
@@ -193,10 +196,19 @@ class LanguageReader:
         path: the file, or what messages call it.
         default: the language of lines that name none.
         problems: gets what is wrong.
+        is_of_one_language: whether no line may name another language, as in a folder that is named
+            by its language.
     """
 
-    def __init__(self, path: Path | str, default: str, problems: Problems):
+    def __init__(
+        self,
+        path: Path | str,
+        default: str,
+        problems: Problems,
+        is_of_one_language: bool = False,
+    ):
         self.path = path
+        self.is_of_one_language = is_of_one_language
         self.default = default
         self.problems = problems
         self.first_line_with: int | None = None
@@ -207,6 +219,12 @@ class LanguageReader:
         if text.language is not None:
             if self.first_line_with is None:
                 self.first_line_with = text.line
+            if self.is_of_one_language and text.language != self.default:
+                self.problems.add(
+                    f"{text.place}: 'language' is {text.language!r}, but the folder is the one of "
+                    f"{self.default!r}: move the line there, or put all lines into one folder "
+                    "without folders of languages"
+                )
             return text.language
         if self.first_line_without is None:
             self.first_line_without = text.line
@@ -229,36 +247,3 @@ def _report_wrong_scripts(
         problem = explain_wrong_script(language, pool.texts[:TEXTS_LOOKED_AT])
         if problem:
             problems.add(f"{folder.root}: {problem}")
-
-
-def _require_different_passages(
-    passages: Mapping[str, ConvertedPassages | None], problems: Problems
-) -> None:
-    """Adds a problem if two folders hold the same passages, as if they were of two languages.
-
-    Every passage would be in the pool twice, and only one of both relevant.
-    """
-    folder_of_passage: dict[tuple[str, str], str] = {}
-    for code, converted in passages.items():
-        if converted is None:
-            continue
-        shared: dict[str, int] = {}
-        compared = 0
-        for pool in converted.languages.values():
-            ids = pool.ids[:COMPARED_PASSAGES]
-            texts = pool.texts[:COMPARED_PASSAGES]
-            for passage_id, text in zip(ids, texts, strict=True):
-                key = (passage_id.removeprefix(f"{code}:"), text)
-                compared += 1
-                other = folder_of_passage.setdefault(key, code)
-                if other != code:
-                    shared[other] = shared.get(other, 0) + 1
-        for other, count in shared.items():
-            if count > 1 and 2 * count > compared:
-                problems.add(
-                    f"the folders {other} and {code} hold the same passages ({count:,} of the "
-                    f"first {compared:,} have the same id and text), and each would count as the "
-                    "corpus of its own language. For queries in several languages over one corpus "
-                    "put one corpus.jsonl, queries.jsonl and qrels into the folder itself, with "
-                    'the language of every line, as in "language": "en"'
-                )

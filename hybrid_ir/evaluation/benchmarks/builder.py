@@ -118,6 +118,28 @@ class BenchmarkBuilder:
         if self._conversion_failed:
             self.problems.raise_if_any()
 
+    def require_all_languages_named(self, default: str) -> None:
+        """Raises ValueError if passages are of named languages and queries of none, or contrary.
+
+        Args:
+            default: the language of texts that name none.
+        """
+        query_languages = {query.language for query in self._queries.values()}
+        has_named = {
+            "queries": query_languages != {default},
+            "passages": set(self._pools) != {default},
+        }
+        if default != "und" or not (query_languages and self._pools):
+            return
+        if has_named["queries"] != has_named["passages"]:
+            named = "queries" if has_named["queries"] else "passages"
+            others = "passages" if has_named["queries"] else "queries"
+            raise ValueError(
+                f"{self.source.name}: the lines of {named} name their languages, and those of "
+                f"{others} do not: give them a key language, too, or set language= to the one that "
+                "they are in"
+            )
+
     def compare_with_release(self, released: Mapping[str, tuple[int, int]]) -> None:
         """Adds a problem for every language of another size than the released data.
 

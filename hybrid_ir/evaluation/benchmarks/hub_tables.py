@@ -64,7 +64,7 @@ class TableReader:
 
     def read_passages(self, file: HubTable, problems: Problems) -> Iterator[PassageRow]:
         """Yields the passages of a file."""
-        languages = LanguageReader(file.place, self.language, problems)
+        languages = self._create_language_reader(file, problems)
         for number, row in self._read_rows(file, "corpus", problems):
             passage = read_beir_text(row, f"{file}, row {number}", number, problems)
             if passage is not None:
@@ -76,7 +76,7 @@ class TableReader:
 
     def read_queries(self, file: HubTable, problems: Problems) -> Iterator[Query]:
         """Yields the queries of a file."""
-        languages = LanguageReader(file.place, self.language, problems)
+        languages = self._create_language_reader(file, problems)
         for number, row in self._read_rows(file, "queries", problems):
             query = read_beir_text(row, f"{file}, row {number}", number, problems)
             if query is not None:
@@ -84,6 +84,10 @@ class TableReader:
                 question_id = query.question_id or f"{language}:{query.id}"
                 yield Query(language, self.prefix + query.id, query.text, question_id, query.place)
         languages.report_mixture()
+
+    def _create_language_reader(self, file: HubTable, problems: Problems) -> LanguageReader:
+        # Ids have a prefix where each language has tables of its own.
+        return LanguageReader(file.place, self.language, problems, self.prefix != "")
 
     def read_judgements(self, file: HubTable, problems: Problems) -> Iterator[Judgement]:
         """Yields the judgements of a file."""
