@@ -100,7 +100,10 @@ class _Dialect:
         if self.separator is None:
             return text.split()
         if self.is_quoted or self.separator != "\t":
-            return next(csv.reader([text], delimiter=self.separator))
+            try:
+                return next(csv.reader([text], delimiter=self.separator))
+            except csv.Error:  # of a cell beyond its limit
+                return text.split(self.separator)
         return [_unquote(cell) for cell in text.split("\t")]
 
 
@@ -154,7 +157,8 @@ def read_table(path: Path, layout: Layout, problems: Problems) -> Iterator[tuple
             else:
                 width = max(layout.orders)
             if not _is_in_order(cells, columns, layout):
-                problems.add(f"{place}: {_describe_other_order(cells, layout)}", True)
+                problem = _describe_other_order(cells, layout)
+                problems.add(f"{place}: {problem}", file_unreadable=True)
                 return
         cells = dialect.split(text)
         if header is not None and [simplify_name(cell) for cell in cells] == header:

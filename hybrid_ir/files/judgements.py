@@ -113,12 +113,12 @@ def read_judgements(path: Path, problems: Problems) -> Iterator[Judgement]:
         problems: gets what is wrong with lines; they are left out.
     """
     for place, cells in read_table(path, QRELS, problems):
-        score = parse_score(_unquote(cells["score"]))
+        score = parse_score(_strip_quotes(cells["score"]))
         if score is None:
             problems.add(f"{place}: the score {cells['score']!r:.40} is not a number")
             continue
-        query_id = _unquote(cells["query"])
-        passage_id = _unquote(cells["passage"])
+        query_id = _strip_quotes(cells["query"])
+        passage_id = _strip_quotes(cells["passage"])
         yield Judgement(normalize_id(query_id), normalize_id(passage_id), score, place)
 
 
@@ -134,7 +134,7 @@ def parse_score(value: Any) -> float | None:
     return score if math.isfinite(score) else None
 
 
-def _unquote(cell: str) -> str:
+def _strip_quotes(cell: str) -> str:
     """Returns a cell without quotation marks around it, with which some programs write ids."""
     if len(cell) > 2 and cell[0] == cell[-1] == '"':
         return cell[1:-1].replace('""', '"')
