@@ -44,8 +44,9 @@ def open_data_file(
     if form == "json":
         all_options["features"] = _find_json_columns(all_options)
     if form == "csv":
-        # No column is taken for numbers, and no text such as "null" for a missing one.
+        # No column is taken for numbers, and no text but an empty one for a missing one.
         all_options["keep_default_na"] = False
+        all_options["na_values"] = [""]
         all_options["features"] = _read_header(all_options)
     return load_dataset(form, split="train", streaming=True, **all_options)
 
@@ -71,7 +72,7 @@ def _read_header(options: Mapping[str, Any]) -> "Features":
     from datasets import Features, Value, load_dataset
 
     dataset = load_dataset("csv", split="train", streaming=True, **options)
-    [block] = islice(dataset.with_format("arrow").iter(1), 1)
+    block = _read_first_rows(dataset, 1)
     return Features({name: Value("string") for name in block.schema.names})
 
 
@@ -92,9 +93,17 @@ def _find_json_columns(options: Mapping[str, Any]) -> "Features":
     from datasets import Features, load_dataset
 
     dataset = load_dataset("json", split="train", streaming=True, **options)
-    [block] = islice(dataset.with_format("arrow").iter(HEADER_ROWS), 1)
+    block = _read_first_rows(dataset, HEADER_ROWS)
     fields = [pa.field(field.name, _replace_null(field.type)) for field in block.schema]
     return Features.from_arrow_schema(pa.schema(fields))
+
+
+def _read_first_rows(dataset: "IterableDataset", number: int) -> pa.Table:
+    """Returns the first rows of a stream. Raises ValueError if it has none."""
+    blocks = list(islice(dataset.with_format("arrow").iter(number), 1))
+    if not blocks:
+        raise ValueError("it has no rows")
+    return blocks[0]
 
 
 def _replace_null(kind: pa.DataType) -> pa.DataType:

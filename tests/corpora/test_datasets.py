@@ -404,10 +404,13 @@ def test_files_of_rows_are_read_by_their_endings(tmp_path, name, is_packed):
 def test_what_is_wrong_with_a_file_of_rows_is_named_by_its_row(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("anchor,positive\nq 1,p 1\nq 2,\n")
-    with pytest.raises(ValueError, match=r"pairs\.csv, row 2: an empty passage in 'en'"):
+    with pytest.raises(ValueError, match=r"pairs\.csv, row 2: no passage in any language"):
         load_corpus("datasets", path=path, columns=PAIR_COLUMNS, cache=tmp_path / "cache")
     with pytest.raises(ValueError, match=r"pairs\.csv: no column query_LL"):
         load_corpus("datasets", path=path, cache=tmp_path / "cache")
+    path.write_text("anchor,positive\n")
+    with pytest.raises(ValueError, match=r"pairs\.csv cannot be read as csv .*no rows"):
+        load_corpus("datasets", path=path, columns=PAIR_COLUMNS, cache=tmp_path / "cache")
     with pytest.raises(ValueError, match="split=train: files have no splits"):
         load_corpus("datasets", path=path, split="train", cache=tmp_path / "cache")
 
