@@ -318,7 +318,7 @@ def test_a_skipped_step_leaves_the_means_as_they_are(build_training):
 def test_the_progress_bar_shows_the_losses_of_both_kinds(build_training):
     bar = StepProgressBar()
     training = build_training(max_steps=3, callbacks=[bar], enable_progress_bar=True).fit()
-    shown = bar.get_metrics(training.trainer, training.module)["loss mono/cross"]
+    shown = bar.get_metrics(training.trainer, training.module)["mono/cross"]
     metrics = training.trainer.callback_metrics
     for text, name in zip(shown.split("/"), QUERY_MEANS[:2], strict=True):
         value = float(metrics[name])
