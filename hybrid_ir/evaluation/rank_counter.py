@@ -301,7 +301,12 @@ def create_sums(
         languages: of the benchmark.
         temperature: of the loss; None for no loss.
         device: where they are counted.
+
+    Raises:
+        ValueError: The temperature is not above 0.
     """
+    if temperature is not None and not temperature > 0:
+        raise ValueError(f"temperature={temperature} must be above 0, or None for no loss")
 
     def zeros(*size: int, dtype: torch.dtype) -> torch.Tensor:
         return torch.zeros(*size, dtype=dtype, device=device)

@@ -81,10 +81,6 @@ class MultilingualRetrieval(Metric):
         **options: Any,
     ):
         super().__init__(**options)
-        if not isinstance(benchmark, Benchmark):
-            raise ValueError(f"benchmark={benchmark!r} is no Benchmark: load_benchmark gives one")
-        if temperature is not None and not temperature > 0:
-            raise ValueError(f"temperature={temperature} must be above 0, or None for no loss")
         require_relevant_passages(benchmark)
         self.benchmark = benchmark
         self.temperature = temperature
@@ -128,10 +124,7 @@ class MultilingualRetrieval(Metric):
                 are results already, which vectors of another encoder would not change.
         """
         if self._is_finished:
-            raise ValueError(
-                f"{self.benchmark.name}: compute() has given the results of all texts; reset() the "
-                "metric before the vectors of the next epoch or of another encoder"
-            )
+            raise ValueError("compute() has given the results of all texts: reset() the metric")
         rows_W = self._read_rows(vectors, rows, role)
         if len(rows_W) == 0:
             return

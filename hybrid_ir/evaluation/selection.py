@@ -90,7 +90,9 @@ def find_places(rows: np.ndarray, sorted_rows: np.ndarray) -> np.ndarray:
 
 
 def require_relevant_passages(benchmark: Benchmark) -> None:
-    """Raises ValueError for a benchmark in which no query has a relevant passage."""
+    """Raises ValueError for a benchmark in which no query has a relevant passage, or for a name."""
+    if isinstance(benchmark, str):
+        raise ValueError(f"benchmark={benchmark!r} is no Benchmark: load_benchmark gives one")
     if not any(len(rows) for rows in benchmark.relevant):
         raise ValueError(
             f"{benchmark.name}: no query has a relevant passage, so there is nothing to measure; "
