@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from hybrid_ir.files.arrow_texts import DiskTexts, spill_to_disk, take_rows
 from hybrid_ir.files.beir import BeirFolder, read_beir_judgements, read_beir_texts
-from hybrid_ir.files.judgements import Judgement, describe_swapped_columns
+from hybrid_ir.files.judgements import Judgement, are_columns_swapped, describe_swapped_columns
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import (
     RECORDS_PER_BLOCK,
@@ -220,12 +220,7 @@ def _read_known_judgements(
 ) -> Iterator[Judgement]:
     """Reads qrels, without judgements whose query or passage is not there."""
     judgements = list(read_beir_judgements(qrels, problems))
-    swapped = 0
-    for judgement in judgements:
-        if judgement.query_id not in queries and judgement.passage_id not in passages:
-            is_swapped = judgement.query_id in passages and judgement.passage_id in queries
-            swapped += int(is_swapped)
-    if 2 * swapped > len(judgements):
+    if are_columns_swapped(judgements, queries, passages):
         problems.add(describe_swapped_columns(judgements[0].place), file_unreadable=True)
         return
     for judgement in judgements:

@@ -1,7 +1,7 @@
 """Reads judgements (qrels) and topics, in the forms of BEIR and of TREC."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,24 @@ def describe_contradiction(judgement: Judgement, first: Judgement) -> str | None
         f"{judgement.place}: passage {judgement.passage_id!r:.60} is judged otherwise in "
         f"{first.place}"
     )
+
+
+def are_columns_swapped(
+    judgements: Sequence[Judgement], query_ids: Container[str], passage_ids: Container[str]
+) -> bool:
+    """Returns whether most judgements only make sense with query and passage exchanged.
+
+    Args:
+        judgements: of a file.
+        query_ids: of the queries that there are.
+        passage_ids: of the passages that there are, as far as a judgement names their ids.
+    """
+    swapped = 0
+    for judgement in judgements:
+        is_right = judgement.query_id in query_ids and judgement.passage_id in passage_ids
+        is_swapped = judgement.query_id in passage_ids and judgement.passage_id in query_ids
+        swapped += int(is_swapped and not is_right)
+    return 2 * swapped > len(judgements)
 
 
 def describe_swapped_columns(place: str) -> str:

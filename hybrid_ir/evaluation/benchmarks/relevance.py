@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from hybrid_ir.evaluation.benchmarks.choices import check_option
 from hybrid_ir.files.judgements import (
     Judgement,
+    are_columns_swapped,
     describe_contradiction,
     describe_swapped_columns,
 )
@@ -81,7 +82,7 @@ def grade_judgements(
         hint: why passages may not be there, for the message.
     """
     relevance = JudgedRelevance()
-    if _are_columns_swapped(judgements, query_ids, rows):
+    if are_columns_swapped(judgements, query_ids, rows):
         problems.add(describe_swapped_columns(judgements[0].place))
         return relevance
     first_judgements: dict[tuple[str, str], Judgement] = {}
@@ -108,20 +109,6 @@ def grade_judgements(
             grades = relevance.grades.setdefault(judgement.query_id, {})
             grades[rows[judgement.passage_id]] = judgement.score
     return relevance
-
-
-def _are_columns_swapped(
-    judgements: Sequence[Judgement],
-    query_ids: Collection[str],
-    rows: Mapping[str, int | None],
-) -> bool:
-    """Returns whether most judgements only make sense with query and passage exchanged."""
-    swapped = 0
-    for judgement in judgements:
-        is_right = judgement.query_id in query_ids and judgement.passage_id in rows
-        is_swapped = judgement.query_id in rows and judgement.passage_id in query_ids
-        swapped += int(is_swapped and not is_right)
-    return 2 * swapped > len(judgements)
 
 
 def _describe_unknown_passage(judgement: Judgement, hint: str) -> str:
