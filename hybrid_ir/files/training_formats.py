@@ -110,7 +110,7 @@ def read_tevatron_records(
 def _name_line(line: Mapping[str, Any], key: str, path: Path, number: int) -> str:
     """Returns an id of a line that no line of another file has."""
     name = line.get(key)
-    return f"{path.name}\t{number if name is None else name}"
+    return f"{path.parent.name}/{path.name}\t{number if name is None else name}"
 
 
 def _read_passages(

@@ -1,9 +1,7 @@
 """Mr. TyDi: questions of native speakers with Wikipedia passages of their language."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 from hybrid_ir.corpora.sources.released import (
     build_released_corpus,
@@ -12,9 +10,7 @@ from hybrid_ir.corpora.sources.released import (
 )
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.files.fetching import RemoteFile, describe_hub_file
-from hybrid_ir.files.json_lines import read_objects
-from hybrid_ir.files.problems import Problems
-from hybrid_ir.files.records import RECORDS_PER_BLOCK, Records, build_pair_records, join_title
+from hybrid_ir.files.training_formats import read_tevatron_records
 from hybrid_ir.types import Source
 
 SOURCE = Source(
@@ -52,7 +48,6 @@ COUNTS = {  # pairs of a question and a passage
     "te": 3_880,
     "th": 3_360,
 }
-Row = tuple[int, str, str, str, list[str]]  # line, id, question, passage, hard negatives
 
 
 def list_files(languages: str | Sequence[str] | None = None) -> list[RemoteFile]:
@@ -85,58 +80,8 @@ def load(
     paths = require_files("mr_tydi", files, folder)
     parts = []
     for path, language in zip(paths, chosen, strict=True):
-        parts.append(partial(_read_questions, path, language, negatives))
+        parts.append(partial(read_tevatron_records, path, language, negatives))
     counts = {language: COUNTS[language] for language in chosen} if require_counts else None
     return build_released_corpus(
         SOURCE, files, folder, cache, parts, counts, key={"negatives": negatives}
     )
-
-
-def _read_questions(
-    path: Path, language: str, negatives: int, problems: Problems
-) -> Iterator[Records]:
-    """Yields a record for each passage that answers a question; each line is a question."""
-    place = f"{path}, line"
-    rows: list[Row] = []
-    for line, question in read_objects(path, problems):
-        try:
-            rows += _build_rows(line, question, language, negatives)
-        except (KeyError, TypeError) as error:
-            problems.add(
-                f"{place} {line}: no {error}; need query_id, query, and in positive_passages and "
-                "negative_passages docid, title, text"
-            )
-        if len(rows) >= RECORDS_PER_BLOCK:
-            yield build_pair_records(place, language, rows)
-            rows = []
-    if rows:
-        yield build_pair_records(place, language, rows)
-
-
-def _build_rows(line: int, question: Mapping[str, Any], language: str, negatives: int) -> list[Row]:
-    """Returns a row for each passage that answers a question.
-
-    Raises KeyError or TypeError if the question is not in the form of the release.
-    """
-    negative_texts = []
-    for passage in question["negative_passages"][:negatives]:
-        text = _join_passage(passage)
-        if text:
-            negative_texts.append(text)
-    rows = []
-    for passage in question["positive_passages"]:
-        record_id = f"{language} {question['query_id']} {passage['docid']}"
-        query = _require_text(question["query"])
-        rows.append((line, record_id, query, _join_passage(passage), negative_texts))
-    return rows
-
-
-def _join_passage(passage: Mapping[str, Any]) -> str:
-    title = _require_text(passage["title"] or "")
-    return join_title(title, _require_text(passage["text"] or ""))
-
-
-def _require_text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"text in {value!r:.40}")
-    return value
