@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hybrid_ir.files.arrow_texts import DiskTexts, spill_to_disk, take_rows
-from hybrid_ir.files.beir import BeirFolder, read_beir_judgements, read_beir_texts
+from hybrid_ir.files.beir import BeirFolder, read_beir_texts
+from hybrid_ir.files.judgement_rows import read_beir_judgements
 from hybrid_ir.files.judgements import Judgement, are_columns_swapped, describe_swapped_columns
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import (

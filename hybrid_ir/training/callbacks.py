@@ -34,9 +34,9 @@ class StepProgressBar(RichProgressBar):
         losses = []
         for name in LOSSES_OF_KINDS:
             value = float(trainer.callback_metrics.get(name, math.nan))
-            losses.append("-" if math.isnan(value) else f"{value:.3f}")
+            losses.append("-" if math.isnan(value) else f"{value:.2f}")
         if set(losses) != {"-"}:
-            metrics["mono/cross"] = "/".join(losses)
+            metrics["loss"] = "/".join(losses)
         return metrics
 
 

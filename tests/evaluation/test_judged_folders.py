@@ -396,6 +396,13 @@ def test_a_list_in_the_place_of_json_lines_is_named(tmp_path):
         load(folder, str(tmp_path))
 
 
+@pytest.mark.parametrize("key", ["Title", "LANGUAGE", "Text"])
+def test_a_key_in_capitals_is_not_passed_over(tmp_path, key):
+    folder = write(tmp_path / "mine", [{**CORPUS[0], key: "x"}, *CORPUS[1:]])
+    with pytest.raises(ValueError, match=f"line 1: the key '{key}' is not read, write"):
+        load(folder, str(tmp_path))
+
+
 def test_two_forms_of_one_thing_are_refused(tmp_path):
     folder = write(tmp_path / "mine")
     pq.write_table(pa.table({"_id": ["x"], "text": ["y"]}), tmp_path / "mine" / "corpus.parquet")

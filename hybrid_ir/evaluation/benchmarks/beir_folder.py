@@ -20,9 +20,9 @@ from hybrid_ir.files.beir import (
     BeirText,
     find_language_folders,
     name_folders_by_language,
-    read_beir_judgements,
     read_beir_texts,
 )
+from hybrid_ir.files.judgement_rows import read_beir_judgements
 from hybrid_ir.files.languages import canonicalize_language
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.repeated_texts import report_repeated_texts

@@ -7,10 +7,10 @@ from typing import Any
 from hybrid_ir.evaluation.benchmarks.beir_folder import LanguageReader
 from hybrid_ir.evaluation.benchmarks.builder import Query
 from hybrid_ir.files.arrow_texts import PassageRow
-from hybrid_ir.files.beir import drop_repeated_judgements, read_beir_judgement, read_beir_text
-from hybrid_ir.files.columns import is_number
+from hybrid_ir.files.beir import read_beir_text
 from hybrid_ir.files.hub_table import HubTable
-from hybrid_ir.files.judgements import SCORE_NAMES, Judgement
+from hybrid_ir.files.judgement_rows import drop_repeated_judgements, read_beir_judgement
+from hybrid_ir.files.judgements import Judgement
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.tables import READING_ERRORS, describe_first_line
 
@@ -99,10 +99,6 @@ class TableReader:
 
     def _read_judgement_rows(self, file: HubTable, problems: Problems) -> Iterator[Judgement]:
         for number, row in self._read_rows(file, "qrels", problems):
-            for name in SCORE_NAMES:
-                # All separated values are texts.
-                if isinstance(row.get(name), str) and is_number(row[name]):
-                    row[name] = float(row[name])
             judgement = read_beir_judgement(row, f"{file}, row {number}", problems)
             if judgement is not None:
                 yield judgement
