@@ -23,7 +23,7 @@ LAYERS = (
     ("model",),
     ("data", "evaluation"),
     ("corpora", "training"),
-    ("comparison", "latency", "translation"),
+    ("comparison", "latency", "translation", "export", "index", "debias", "mteb_tasks"),
     ("runs",),
     ("cli",),
 )

@@ -297,7 +297,7 @@ def test_a_source_that_is_killed_while_it_is_built_goes_on(tmp_path, yahoo_folde
     caches = tmp_path / "cache" / "corpora"
     with start_import_that_waits(tmp_path, moment, *command) as killed:
         killed.kill()
-    assert killed.returncode == -signal.SIGKILL, read_output(tmp_path)
+    assert killed.returncode == -signal.SIGKILL, read_output(killed)
     assert not list(caches.glob("yahoo_answers-*"))
     yahoo_answers.load(str(yahoo_folder), str(tmp_path / "cache"), require_counts=False)
     assert "import goes on after" in capsys.readouterr().err
@@ -316,7 +316,7 @@ def test_a_run_that_is_asked_to_stop_while_it_imports_can_be_queued_again(tmp_pa
     caches = tmp_path / "cache" / "corpora"
     with start_import_that_waits(tmp_path, "saved", *command) as asked:
         asked.send_signal(signal.SIGTERM)
-    assert asked.returncode == REQUEUE_EXIT_CODE, read_output(tmp_path)
+    assert asked.returncode == REQUEUE_EXIT_CODE, read_output(asked)
     assert list(caches.glob(".one-*.building/import.json"))
     assert not list(caches.glob("*two*"))
     assert not list(caches.glob("one-*"))

@@ -133,7 +133,7 @@ def test_a_run_that_is_killed_ends_as_if_undisturbed_with_or_without_workers(pla
     wait_for_row(killed_anywhere, folder, draw.randrange(22, 36))
     killed_anywhere.kill()
     assert killed_anywhere.wait() == -signal.SIGKILL
-    assert f"resume: {folder}, from step 7 (last.ckpt)" in read_output(place)
+    assert f"resume: {folder}, from step 7 (last.ckpt)" in read_output(killed_anywhere)
 
     half_renamed = train(place, *arguments, *fault("killed_while_renaming", step=56))
     assert half_renamed.returncode == -signal.SIGKILL
@@ -187,8 +187,8 @@ def test_processes_that_are_asked_to_stop_save_and_go_on_to_the_same_end(place, 
         running = start(place, *TWO_PROCESSES, *arguments, *fault("waits", step, rank=1))
         wait_for_row(running, stopped, step)
         running.send_signal(number)
-        assert running.wait(HANG_SECONDS) == code, read_output(place)[-2000:]
-        last_line = read_output(place).splitlines()[-1]
+        assert running.wait(HANG_SECONDS) == code, read_output(running)[-2000:]
+        last_line = read_output(running).splitlines()[-1]
         assert last_line.startswith("asked to stop at step ")
         assert last_line.endswith(f" of {STEPS}: saved, resume=auto goes on from there")
     run_ranks(place, *arguments)
@@ -205,11 +205,12 @@ def test_a_second_ctrl_c_stops_at_once(place):
     )
     wait_for_row(running, folder, 10)
     running.send_signal(signal.SIGINT)
-    wait_until(lambda: "Ctrl-C again stops at once" in read_output(place))
+    # Two signals at once would be one.
+    wait_until(lambda: "Ctrl-C again stops at once" in read_output(running))
     running.send_signal(signal.SIGINT)
-    assert running.wait(HANG_SECONDS) == KEYBOARD_INTERRUPT_CODE, read_output(place)[-2000:]
-    assert "stopped by Ctrl-C" in read_output(place)
-    assert "Traceback" not in read_output(place)
+    assert running.wait(HANG_SECONDS) == KEYBOARD_INTERRUPT_CODE, read_output(running)[-2000:]
+    assert "stopped by Ctrl-C" in read_output(running)
+    assert "Traceback" not in read_output(running)
     assert load_last_checkpoint(folder)["global_step"] == 7
 
 

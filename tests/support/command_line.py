@@ -18,6 +18,28 @@ HYBRID_IR = "import sys; from hybrid_ir.cli.main import main; sys.argv[0] = 'hyb
 HANG_SECONDS = 600
 
 
+class StartedProcess(subprocess.Popen):
+    """A process of the command line that writes what it prints into a file of its own.
+
+    Processes of an earlier run may still print when this one has started.
+
+    Attributes:
+        output_file: what it and the processes that it starts print.
+    """
+
+    def __init__(self, command: list[str], place: Path, variables: dict[str, str]):
+        number = len(list(place.glob("output_*.txt")))
+        self.output_file = place / f"output_{number}.txt"
+        with open(self.output_file, "xb") as output:
+            super().__init__(
+                command,
+                cwd=place,
+                stdout=output,
+                stderr=output,
+                env=environment(place, **variables),
+            )
+
+
 def environment(place: Path, **variables: str) -> dict[str, str]:
     """Returns the variables of a process that runs offline, with its caches in a folder."""
     return {
@@ -41,9 +63,9 @@ def train(place: Path, *arguments: str, **variables: str) -> subprocess.Complete
     return _run(train_command(*arguments), place, variables)
 
 
-def start(place: Path, *arguments: str, **variables: str) -> subprocess.Popen:
+def start(place: Path, *arguments: str, **variables: str) -> StartedProcess:
     """Starts train.py in a folder; `read_output` has what it prints."""
-    return _start(train_command(*arguments), place, variables)
+    return StartedProcess(train_command(*arguments), place, variables)
 
 
 def hybrid_ir(place: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
@@ -51,23 +73,19 @@ def hybrid_ir(place: Path, *arguments: str, **variables: str) -> subprocess.Comp
     return _run([sys.executable, "-c", HYBRID_IR, *arguments], place, variables)
 
 
-def start_hybrid_ir(place: Path, *arguments: str, **variables: str) -> subprocess.Popen:
+def start_hybrid_ir(place: Path, *arguments: str, **variables: str) -> StartedProcess:
     """Starts a `hybrid-ir` command in a folder; `read_output` has what it prints."""
-    return _start([sys.executable, "-c", HYBRID_IR, *arguments], place, variables)
+    return StartedProcess([sys.executable, "-c", HYBRID_IR, *arguments], place, variables)
 
 
-def start_module(place: Path, *arguments: str, **variables: str) -> subprocess.Popen:
+def start_module(place: Path, *arguments: str, **variables: str) -> StartedProcess:
     """Starts a module of Python in a folder; `read_output` has what it prints."""
-    return _start([sys.executable, "-m", *arguments], place, variables)
+    return StartedProcess([sys.executable, "-m", *arguments], place, variables)
 
 
-def read_output(place: Path) -> str:
-    """Returns what all processes have printed that were started in a folder."""
-    return _output_file(place).read_text()
-
-
-def _output_file(place: Path) -> Path:
-    return place / "output.txt"
+def read_output(process: StartedProcess) -> str:
+    """Returns what a process has printed so far."""
+    return process.output_file.read_text()
 
 
 def _run(command: list[str], place: Path, variables: dict[str, str]) -> subprocess.CompletedProcess:
@@ -79,17 +97,6 @@ def _run(command: list[str], place: Path, variables: dict[str, str]) -> subproce
         timeout=HANG_SECONDS,
         env=environment(place, **variables),
     )
-
-
-def _start(command: list[str], place: Path, variables: dict[str, str]) -> subprocess.Popen:
-    with open(_output_file(place), "ab") as output:
-        return subprocess.Popen(
-            command,
-            cwd=place,
-            stdout=output,
-            stderr=output,
-            env=environment(place, **variables),
-        )
 
 
 def wait_until(condition: Callable[[], bool], poll_seconds: float = 0.05) -> None:

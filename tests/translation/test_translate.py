@@ -158,7 +158,7 @@ def test_killed_and_started_again_it_ends_with_the_same_corpus(
     ):
         wait_until(lambda: len(list(folder.glob("*.parquet"))) >= 4 or running.poll() is not None)
         running.send_signal(signal.SIGKILL)
-    assert running.returncode == -signal.SIGKILL, read_output(tmp_path)
+    assert running.returncode == -signal.SIGKILL, read_output(running)
     wait_until(lambda: not find_processes(str(tmp_path)))
     done = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
     assert 0 < len(done) < UNITS
