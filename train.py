@@ -38,6 +38,7 @@ def train(cfg):
         run.require_same_content(data, corpus, encoder)
         if run.is_complete:
             return
+        run.keep_encoder(encoder)
         module = Retriever(
             encoder=encoder,
             loss=build(cfg.loss),

@@ -97,8 +97,6 @@ class BiEncoderAdapter(_TextListEncoder):
         prompt_origins: where the prefixes of the encoder come from, for cards; None leaves it out.
     """
 
-    similarity: Similarity = "cosine"
-
     def __init__(
         self,
         encoder: BiEncoder,
@@ -109,6 +107,7 @@ class BiEncoderAdapter(_TextListEncoder):
     ):
         self.prompt_origins = prompt_origins
         self.encoder = encoder.to(device).eval()
+        self.similarity: Similarity = "cosine" if encoder.normalize else "dot"
         self.width = encoder.width
         self.name = name
         self.precision = precision
@@ -129,12 +128,12 @@ class BiEncoderAdapter(_TextListEncoder):
 
     @torch.inference_mode()
     def forward(self, inputs: RaggedTokens) -> torch.Tensor:
-        """Returns the unit vectors of one input (B, D), float32."""
+        """Returns the vectors of one input (B, D), float32."""
         with autocast_to(self.precision, self.device):
             return self.encoder(inputs)
 
     def encode(self, items: Sequence[Hashable], role: Role) -> torch.Tensor:
-        """Returns the unit vectors of texts that were read (N, D), float32."""
+        """Returns the vectors of texts that were read (N, D), float32."""
         return self.forward(self.tensors(items, role))
 
     def windows(self, text: Text, overlap: float) -> list[Text]:

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 from huggingface_hub.utils import enable_progress_bars
-from safetensors.torch import load_file
 from tokenizers import (
     Tokenizer,
     decoders,
@@ -31,9 +30,11 @@ from transformers import (
     PretrainedConfig,
     PreTrainedTokenizerFast,
 )
-from transformers.utils import cached_file, logging
+from transformers.utils import logging
 
 from hybrid_ir.files.atomic import write_folder_atomically
+from hybrid_ir.model.head import build_head, load_linear
+from hybrid_ir.model.module_files import WEIGHT_FILES, find_model_file, load_weights
 
 # Folder of the dense layer in a sentence-transformers release of LaBSE.
 TANH_HEAD_FOLDER = "2_Dense"
@@ -47,25 +48,25 @@ HEX_DIGITS_OF_CACHE_KEY = 32
 
 def load_backbone(
     name: str,
-    tanh_head: bool = False,
     dropout: float | None = None,
     attention: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
-) -> tuple[nn.Module, PreTrainedTokenizerFast, nn.Module]:
+    subfolder: str = "",
+) -> tuple[nn.Module, PreTrainedTokenizerFast, nn.Module | None]:
     """Loads a Hugging Face encoder for training.
 
     Args:
         name: folder or hub id.
-        tanh_head: load LaBSE's dense layer and tanh as the head.
         dropout: replaces every dropout rate; None keeps the checkpoint's.
         attention: `sdpa` or `eager`; None takes the library's choice.
         revision: of a hub model.
         trust_remote_code: run code that a hub model brings along.
+        subfolder: of the transformer inside the model.
 
     Returns:
-        The encoder in float32 and in training mode, its tokenizer, and the head behind the pooling
-        (the identity unless `tanh_head`).
+        The encoder without its pooler, in float32 and in training mode, its tokenizer, and the
+        pooler, None if the checkpoint has no weights of one.
 
     Raises:
         ValueError: the name is no folder and the hub did not deliver it, or the checkpoint lacks
@@ -73,7 +74,12 @@ def load_backbone(
     """
     require_no_revision_of_a_folder("model", name, revision)
     model, tokenizer, missing = _load_pretrained(
-        name, dropout, attention, revision=revision, trust_remote_code=trust_remote_code
+        name,
+        dropout,
+        attention,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+        subfolder=subfolder,
     )
     missing_layers = sorted(key for key in missing if not key.startswith(POOLER_PREFIX))
     if missing_layers:
@@ -81,15 +87,14 @@ def load_backbone(
             f"model.backbone={name!r} lacks {len(missing_layers)} weights, first "
             f"{missing_layers[0]!r}: they would be random. Use a checkpoint of an encoder."
         )
-    if tanh_head:
-        # The layers are complete here, so what is missing is of the pooler.
-        head = _load_tanh_head(name, model, has_pooler_weights=not missing, revision=revision)
-    else:
-        head = nn.Identity()
+    # The layers are complete here, so what is missing is of the pooler.
+    pooler = None if missing else getattr(model, "pooler", None)
     # A pooler that no loss reaches would fail distributed training.
     model.pooler = None
     # from_pretrained returns a model in evaluation mode, and Lightning would keep that.
-    return model.train(), tokenizer, head
+    # A decoder would keep the keys and values of all tokens for a next one.
+    model.config.use_cache = False
+    return model.train(), tokenizer, pooler
 
 
 def require_no_revision_of_a_folder(key: str, name: str, revision: str | None) -> None:
@@ -132,13 +137,29 @@ def _load_pretrained(
             f"the network. ({reason})"
         ) from error
     if dropout is not None:
-        has_dropout = _replace_rates_of_layers(model, dropout) or has_dropout
-        if not has_dropout:
-            raise ValueError(
-                f"model.dropout={dropout}: the backbone {name!r} has no dropout, neither a rate in "
-                "its config nor a layer: use model.dropout=null"
-            )
+        replace_dropout(model, name, dropout, has_dropout)
     return model, tokenizer, list(report["missing_keys"])
+
+
+def replace_dropout(
+    model: nn.Module, name: str, rate: float, has_rate_in_config: bool = False
+) -> None:
+    """Sets the rate of every dropout layer of a model.
+
+    Args:
+        model: changed in place.
+        name: of the model, for the message.
+        rate: the new one.
+        has_rate_in_config: the config had a rate that was replaced before the model was built.
+
+    Raises:
+        ValueError: the model has no dropout at all.
+    """
+    if not _replace_rates_of_layers(model, rate) and not has_rate_in_config:
+        raise ValueError(
+            f"model.dropout={rate}: the backbone {name!r} has no dropout, neither a rate in "
+            "its config nor a layer: use model.dropout=null"
+        )
 
 
 def _replace_rates_of_config(config: PretrainedConfig, rate: float) -> bool:
@@ -182,46 +203,36 @@ def quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _load_tanh_head(
-    name: str, model: nn.Module, has_pooler_weights: bool, revision: str | None
+def load_tanh_head(
+    name: str, model: nn.Module, pooler: nn.Module | None, revision: str | None
 ) -> nn.Module:
-    """Returns LaBSE's dense layer and tanh.
+    """Loads LaBSE's dense layer and tanh.
 
-    The weights are those of the sentence-transformers folder 2_Dense, else of the encoder's pooler.
+    Args:
+        name: folder or hub id of the model.
+        model: its transformer.
+        pooler: of the transformer, None if it has none.
+        revision: of a hub model.
+
+    Returns:
+        The layers with the weights of the sentence-transformers folder 2_Dense, else of the pooler.
+
+    Raises:
+        ValueError: there is neither.
     """
-    width = model.config.hidden_size
-    dense = nn.Linear(width, width)
-    weights = _load_dense_weights(name, revision)
-    if weights is not None:
-        dense.load_state_dict(weights)
-    elif getattr(model, "pooler", None) is not None and has_pooler_weights:
-        dense.load_state_dict(model.pooler.dense.state_dict())
-    else:
+    for file in WEIGHT_FILES:
+        path = find_model_file(name, f"{TANH_HEAD_FOLDER}/{file}", revision)
+        if path is not None:
+            return build_head([load_linear(load_weights(path)), nn.Tanh()])
+    if pooler is None:
         raise ValueError(
             f"model.pooling=labse needs a dense layer, and {name!r} has neither "
             f"{TANH_HEAD_FOLDER}/ nor the weights of a pooler: use pooling=cls or mean"
         )
-    return nn.Sequential(dense, nn.Tanh())
-
-
-def _load_dense_weights(name: str, revision: str | None) -> dict[str, torch.Tensor] | None:
-    """Returns the weights of the folder 2_Dense of a model, None if it has no such folder."""
-    for file in ("model.safetensors", "pytorch_model.bin"):
-        path = cached_file(
-            name,
-            f"{TANH_HEAD_FOLDER}/{file}",
-            revision=revision,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )
-        if not path:
-            continue
-        if file.endswith("safetensors"):
-            weights = load_file(path)
-        else:
-            weights = torch.load(path, weights_only=True)
-        return {key.removeprefix("linear."): value.float() for key, value in weights.items()}
-    return None
+    width = model.config.hidden_size
+    dense = nn.Linear(width, width)
+    dense.load_state_dict(pooler.dense.state_dict())
+    return build_head([dense, nn.Tanh()])
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,9 @@
 """From what a user calls a model (a run, a name, a folder, a hub id) to an encoder of texts."""
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
@@ -12,8 +11,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from transformers.utils import cached_file
 
-from hybrid_ir.model.adapters import PRECISIONS, BiEncoderAdapter, SentenceTransformerAdapter
+from hybrid_ir.model.adapters import BiEncoderAdapter, SentenceTransformerAdapter
 from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.model.module_files import IncompleteModelError, read_module_files
 from hybrid_ir.model.prompts import (
     FROM_KEYS,
     ChosenPrompts,
@@ -24,6 +24,13 @@ from hybrid_ir.model.prompts import (
 )
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import compose_config, list_options
+from hybrid_ir.runs.encoder_settings import (
+    FIXED_BY_TRAINING,
+    LENGTHS,
+    PREFIXES,
+    READING,
+    EncoderSettings,
+)
 from hybrid_ir.runs.folder import find_checkpoint
 from hybrid_ir.runs.training_record import (
     describe_choice,
@@ -32,108 +39,9 @@ from hybrid_ir.runs.training_record import (
     name_backbone,
 )
 from hybrid_ir.training.checkpoints import read_checkpoint
+from hybrid_ir.training.loading import build_saved_encoder, find_saved_encoder
 from hybrid_ir.training.retriever import Retriever
 from hybrid_ir.types import Role, TextEncoder
-
-PREFIXES = ("query_prefix", "passage_prefix")
-LENGTHS = ("query_max_length", "passage_max_length")
-# Settings that decide how a BiEncoder reads texts.
-READING = ("pooling", "query_prefix", "passage_prefix", *LENGTHS)
-# Settings that a run has fixed in its training.
-FIXED_BY_TRAINING = (
-    "pooling",
-    "query_prefix",
-    "passage_prefix",
-    "similarity",
-    "revision",
-    "trust_remote_code",
-)
-
-
-@dataclass(frozen=True)
-class EncoderSettings:
-    """How a model shall read texts; the keys of conf/encoder. None leaves a choice to the model.
-
-    Args:
-        backbone: another folder or hub id for a model by its name in conf/model.
-        pooling: `mean`, `cls` or `labse`; a plain Hugging Face encoder does not say.
-        query_prefix: text that is put before every query.
-        passage_prefix: text that is put before every passage.
-        query_max_length: tokens of a query, special ones included.
-        passage_max_length: tokens of a passage, special ones included.
-        similarity: `cosine` or `dot`, for a sentence-transformers model.
-        revision: of a hub model.
-        trust_remote_code: whether code that a hub model brings along may run.
-        test_checkpoint: `best` or `last`, of a run folder.
-        precision: `fp32` or `bf16`.
-        config_folders: folders of the user that hold a folder `model` with YAML files.
-        device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes a GPU if there is one.
-
-    Raises:
-        ValueError: precision or similarity is none of these.
-    """
-
-    backbone: str | None = None
-    pooling: str | None = None
-    query_prefix: str | None = None
-    passage_prefix: str | None = None
-    query_max_length: int | None = None
-    passage_max_length: int | None = None
-    similarity: Literal["cosine", "dot"] | None = None
-    revision: str | None = None
-    trust_remote_code: bool = False
-    test_checkpoint: str = "best"
-    config_folders: Sequence[str | Path] = ()
-    precision: str = "fp32"
-    device: str | None = None
-
-    def __post_init__(self):
-        problems = []
-        if self.precision not in PRECISIONS:
-            known = ", ".join(PRECISIONS)
-            problems.append(f"precision={self.precision!r} must be one of {known}")
-        if self.similarity not in (None, "cosine", "dot"):
-            problems.append(
-                f"similarity={self.similarity!r} must be cosine or dot, or null for the model's own"
-            )
-        if problems:
-            raise ValueError("; ".join(problems))
-
-    @classmethod
-    def from_config(cls, cfg: DictConfig) -> "EncoderSettings":
-        """Takes the keys of conf/encoder out of the config of a command."""
-        return cls(**{field.name: cfg[field.name] for field in fields(cls)})
-
-    def require_unset(self, kind: str, *keys: str) -> None:
-        """Raises a ValueError for settings that were given and would change nothing.
-
-        Args:
-            kind: what is being loaded, for the message.
-            keys: names of settings that have no meaning for it.
-        """
-        useless = []
-        for key in keys:
-            value = getattr(self, key)
-            is_default = value in (None, False) or (key == "similarity" and value == "cosine")
-            if not is_default:
-                useless.append(f"{key}={value!r}")
-        if useless:
-            raise ValueError(
-                f"{', '.join(useless)}: not for {kind}, which cannot be read so; leave them out"
-            )
-
-    @property
-    def prompts(self) -> dict[Role, str | None]:
-        """The prefixes by role, None for those that are left to the model."""
-        return {"query": self.query_prefix, "passage": self.passage_prefix}
-
-    def select(self, keys: tuple[str, ...]) -> dict[str, Any]:
-        """Returns the settings of these keys, without those that are None."""
-        chosen = {}
-        for key in keys:
-            if getattr(self, key) is not None:
-                chosen[key] = getattr(self, key)
-        return chosen
 
 
 @dataclass(frozen=True)
@@ -222,19 +130,15 @@ def _load_run(place: str, settings: EncoderSettings) -> LoadedEncoder:
         )
     settings.require_unset(f"a run of ours ({place})", *FIXED_BY_TRAINING)
     run = load_run_config(folder)
-    is_from_scratch = OmegaConf.is_dict(run.model.backbone)
-    texts = build(run.corpus).texts() if is_from_scratch else ()
-    run.model.update(settings.select(LENGTHS))
-    if settings.backbone:
-        run.model.backbone = settings.backbone
     module = Retriever(
-        encoder=build(run.model)(texts=texts),
+        encoder=_build_encoder_of_run(folder, run, settings),
         loss=build(run.loss),
         optimizer=build(run.optimizer),
     )
     checkpoint = read_checkpoint(file)
     module.on_load_checkpoint(checkpoint)
-    module.load_state_dict(checkpoint["state_dict"])
+    module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading)
+    module.encoder.merge_lora()
     device = choose_device(settings.device)
     encoder = BiEncoderAdapter(module.encoder, folder.name, settings.precision, device)
     model = {
@@ -246,6 +150,24 @@ def _load_run(place: str, settings: EncoderSettings) -> LoadedEncoder:
         "checkpoint": describe_choice(file, run),
     }
     return LoadedEncoder(encoder, model, describe_training(run, folder))
+
+
+def _build_encoder_of_run(folder: Path, run: DictConfig, settings: EncoderSettings) -> BiEncoder:
+    """Builds the encoder of a run: from its folder, else from the backbone that it started from."""
+    saved = find_saved_encoder(folder)
+    if saved is not None and settings.backbone is None:
+        return build_saved_encoder(
+            saved,
+            attention=run.model.get("attention"),
+            tokens_per_slice=run.model.tokens_per_slice,
+            **settings.select(LENGTHS),
+        )
+    is_from_scratch = OmegaConf.is_dict(run.model.backbone)
+    texts = build(run.corpus).texts() if is_from_scratch else ()
+    run.model.update(settings.select(LENGTHS))
+    if settings.backbone:
+        run.model.backbone = settings.backbone
+    return build(run.model)(texts=texts)
 
 
 def _load_named_model(name: str, settings: EncoderSettings) -> LoadedEncoder:
@@ -286,6 +208,7 @@ def _load_sentence_transformers(place: str, settings: EncoderSettings) -> Loaded
             f"{settings.passage_max_length}: a sentence-transformers model has one maximum length, "
             "give both the same"
         )
+    _require_complete_modules(place, settings.revision)
     encoder = SentenceTransformerAdapter(
         place,
         prompts=settings.prompts,
@@ -304,6 +227,16 @@ def _load_sentence_transformers(place: str, settings: EncoderSettings) -> Loaded
         "revision": settings.revision,
     }
     return LoadedEncoder(encoder, model, None)
+
+
+def _require_complete_modules(place: str, revision: str | None) -> None:
+    """Raises ValueError if the files of a sentence-transformers model do not say how it pools."""
+    try:
+        read_module_files(place, revision)
+    except IncompleteModelError:
+        raise
+    except ValueError:
+        return  # Modules that sentence-transformers runs, if nobody else.
 
 
 def _load_transformers(place: str, settings: EncoderSettings) -> LoadedEncoder:

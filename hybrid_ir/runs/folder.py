@@ -20,8 +20,10 @@ from hybrid_ir.system.environment import PACKAGES, get_installed_version, read_g
 START_FILES = {
     ".hydra",
     ".lock",
+    "config.json",
     "config.yaml",
     "content.json",
+    "encoder",
     "train.log",
     "versions.json",
     "wandb_id",

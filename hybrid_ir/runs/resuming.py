@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 from torch import nn
 
@@ -21,6 +20,7 @@ from hybrid_ir.evaluation.card import hash_benchmark, list_rules
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.files.checksums import hash_values
 from hybrid_ir.system.experiment_keys import distinguishes_runs
+from hybrid_ir.training.checkpoints import fingerprint_weights
 from hybrid_ir.training.datamodule import RetrievalData
 from hybrid_ir.types import Benchmark, Corpus, CorpusPart
 
@@ -152,7 +152,7 @@ def fingerprint_content(data: RetrievalData, corpus: Corpus, encoder: nn.Module)
     """
     content = {
         "corpus": fingerprint_corpus(corpus),
-        "starting weights": fingerprint_weights(encoder),
+        "starting weights": fingerprint_weights(encoder.state_dict()),
     }
     for stage, name in (("validation", "validation"), ("test", "benchmark")):
         benchmark = data.benchmarks[stage]
@@ -189,15 +189,6 @@ def fingerprint_benchmark(benchmark: Benchmark) -> str:
     judgements = [np.asarray(rows).tolist() for rows in benchmark.relevant]
     values = [list(benchmark.queries), judgements, len(benchmark.passages)]
     return hash_values(values + list_rules(benchmark))
-
-
-def fingerprint_weights(module: nn.Module) -> str:
-    """Computes a fingerprint of all weights of a module, by their names."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in module.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def read_content(folder: Path) -> dict[str, str] | None:

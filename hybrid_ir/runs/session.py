@@ -1,5 +1,6 @@
 """How a run starts: in this process or in several, anew or from its newest checkpoint."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -11,7 +12,9 @@ from hydra.types import RunMode
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.model.saved_encoder import can_save_encoder, save_encoder
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.folder import (
     find_checkpoint,
@@ -38,10 +41,17 @@ from hybrid_ir.training.checkpoints import (
     load_encoder_weights,
 )
 from hybrid_ir.training.datamodule import RetrievalData
+from hybrid_ir.training.loading import ENCODER_FOLDER
 from hybrid_ir.types import Corpus
 
 # How long to wait, in seconds, until the processes of a killed run have let its folder go.
 TAKEOVER_SECONDS = 10
+# Other libraries take a folder for a model by its config.json, and print its type if they do not
+# know it. So they say what a run folder is, and how it becomes a model.
+SIGNPOST = (
+    "none, since this is a run folder of hybrid-ir: `hybrid-ir export checkpoint=RUN "
+    "to=MODEL` writes a folder that transformers and sentence-transformers load"
+)
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,18 @@ class RunSession:
             )
         else:
             write_content(self.folder, content)
+
+    def keep_encoder(self, encoder: BiEncoder) -> None:
+        """Writes the encoder without its weights into the run folder, where it is not there yet.
+
+        So the folder is all that a checkpoint needs on another machine.
+        """
+        folder = self.folder / ENCODER_FOLDER
+        if rank_zero_only.rank > 0 or folder.exists() or not can_save_encoder(encoder):
+            return
+        save_encoder(encoder, folder)
+        text = json.dumps({"model_type": SIGNPOST})
+        write_text_atomically(self.folder / "config.json", text)
 
 
 @contextmanager

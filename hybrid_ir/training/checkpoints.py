@@ -1,9 +1,11 @@
 """Checkpoints are written completely or not at all, and read only if they are undamaged."""
 
+import hashlib
 import json
 import os
 import shutil
 import zipfile
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from torch import nn
 
+from hybrid_ir.distributed import to_full_tensor
 from hybrid_ir.files.atomic import (
     flush_folder_to_disk,
     flush_to_disk,
@@ -21,6 +24,7 @@ from hybrid_ir.files.atomic import (
 )
 from hybrid_ir.files.json_lines import read_log_rows
 from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.model.lora import is_adapter_weight, select_adapter_weights
 from hybrid_ir.model.tokens import compute_tokenizer_canary
 
 LAST_FILE = "last.ckpt"
@@ -123,15 +127,37 @@ def load_encoder_weights(file: Path, encoder: BiEncoder) -> tuple[int, list[str]
     for name, tensor in checkpoint["state_dict"].items():
         if name.startswith(prefix):
             weights[name.removeprefix(prefix)] = tensor
+    expected = encoder.state_dict()
+    if encoder.lora is not None:
+        expected = select_adapter_weights(expected)
     require_same_encoder(
         {"tokenizer_canary": checkpoint.get("tokenizer_canary"), "state_dict": weights},
         tokenizer_canary=compute_tokenizer_canary(encoder.tokenizer),
         reading={},
-        weights=encoder.state_dict(),
+        weights=expected,
     )
-    encoder.load_state_dict(weights)
+    encoder.load_state_dict({**encoder.state_dict(), **weights})
     differences = _compare_reading(checkpoint, encoder.describe_reading())
     return checkpoint["global_step"], differences
+
+
+def fingerprint_weights(weights: Mapping[str, torch.Tensor]) -> str:
+    """Computes a fingerprint of weights by their names."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in weights.items():
+        digest.update(name.encode())
+        tensor = to_full_tensor(tensor.detach()).cpu().contiguous()
+        digest.update(tensor.view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def fingerprint_frozen_weights(backbone: nn.Module) -> str:
+    """Computes a fingerprint of the weights of a backbone beside which LoRA trains others."""
+    frozen = {}
+    for name, tensor in backbone.state_dict().items():
+        if not is_adapter_weight(name):
+            frozen[name] = tensor
+    return fingerprint_weights(frozen)
 
 
 def require_disk_space(folder: Path, module: nn.Module) -> None:
@@ -227,8 +253,9 @@ def drop_logged_steps(folder: Path, step: int) -> None:
 def require_same_encoder(
     checkpoint: dict[str, Any],
     tokenizer_canary: str,
-    reading: dict[str, str],
-    weights: dict[str, torch.Tensor],
+    reading: Mapping[str, str | bool],
+    weights: Mapping[str, torch.Tensor],
+    frozen_weights: str | None = None,
 ) -> None:
     """Raises ValueError if a checkpoint was trained with another encoder.
 
@@ -237,7 +264,8 @@ def require_same_encoder(
             them over ranks has already taken out and loaded.
         tokenizer_canary: of the present encoder, see `compute_tokenizer_canary`.
         reading: of the present encoder, see `BiEncoder.describe_reading`.
-        weights: names and tensors of the present module.
+        weights: names and tensors of the present module, as far as a checkpoint holds them.
+        frozen_weights: fingerprint of those that a checkpoint lacks, since LoRA has frozen them.
     """
     saved_canary = checkpoint.get("tokenizer_canary")
     if saved_canary and saved_canary != tokenizer_canary:
@@ -245,6 +273,12 @@ def require_same_encoder(
             f"the checkpoint was trained with another tokenizer (canary {saved_canary}, here "
             f"{tokenizer_canary}): use the model, corpus and library versions of its run, see its "
             "config.yaml and versions.json"
+        )
+    saved_frozen_weights = checkpoint.get("frozen_weights")
+    if saved_frozen_weights and frozen_weights and saved_frozen_weights != frozen_weights:
+        raise ValueError(
+            "the checkpoint has LoRA adapters of a backbone with other weights than this one: give "
+            "the very backbone of its run (backbone=), see its config.yaml"
         )
     differences = _compare_reading(checkpoint, reading)
     saved_weights = checkpoint.get("state_dict", weights)
@@ -261,7 +295,7 @@ def require_same_encoder(
         )
 
 
-def _compare_reading(checkpoint: dict[str, Any], reading: dict[str, str]) -> list[str]:
+def _compare_reading(checkpoint: dict[str, Any], reading: Mapping[str, str | bool]) -> list[str]:
     """Returns what differs in how the run of a checkpoint read texts, from a present encoder."""
     differences = []
     for key, value in checkpoint.get("reading", reading).items():

@@ -158,6 +158,16 @@ class InfoNCE(nn.Module):
         self.mask = mask
         self.in_batch_ranking: InBatchRanking | None = None
 
+    def describe(self) -> dict[str, float | bool | str]:
+        """Returns the arguments that build this loss, with the temperature it has now."""
+        return {
+            "temperature": float(self.temperature.detach()),
+            "learn_temperature": self.log_temperature.requires_grad,
+            "negatives": self.negatives,
+            "symmetric": self.symmetric,
+            "mask": self.mask,
+        }
+
     @property
     def temperature(self) -> torch.Tensor:
         """The temperature as a scalar tensor; gradients reach its logarithm."""

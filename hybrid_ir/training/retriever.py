@@ -4,6 +4,8 @@ Shapes: B queries of this rank, M its passages, D width of the vectors.
 """
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,15 +22,18 @@ from hybrid_ir.evaluation.encoding import Chunk
 from hybrid_ir.evaluation.results import Results
 from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.model.lora import select_adapter_weights
 from hybrid_ir.model.tokens import compute_tokenizer_canary
-from hybrid_ir.training.checkpoints import require_same_encoder
+from hybrid_ir.training.checkpoints import fingerprint_frozen_weights, require_same_encoder
 from hybrid_ir.training.losses import (
+    InfoNCE,
     RetrievalLoss,
     read_loss_options,
     require_negatives_in_batches,
     take_in_batch_ranking,
 )
 from hybrid_ir.training.nonfinite import NonFiniteGuard
+from hybrid_ir.training.optimization import build_parameter_groups
 from hybrid_ir.training.training_metrics import TrainingMetrics, sum_by_kind
 from hybrid_ir.types import RandomStream
 
@@ -42,7 +47,8 @@ class Retriever(LightningModule):
     Args:
         encoder: shared by queries and passages.
         loss: over the vectors and labels of a global batch; InfoNCE, or any RetrievalLoss.
-        optimizer: called with the parameter groups, returns the optimiser.
+        optimizer: called with the parameter groups, returns the optimiser; None for a module that
+            is not trained.
         scheduler: called with the optimiser, returns its learning-rate schedule, which makes a
             step whenever the optimiser does; None for a constant rate.
         cache_gradients: encode twice instead of keeping activations, see BiEncoder.forward: big
@@ -68,7 +74,7 @@ class Retriever(LightningModule):
         self,
         encoder: BiEncoder,
         loss: RetrievalLoss,
-        optimizer: BuildOptimizer,
+        optimizer: BuildOptimizer | None,
         scheduler: BuildScheduler | None = None,
         cache_gradients: bool = False,
         nonfinite: str = "stop",
@@ -78,7 +84,10 @@ class Retriever(LightningModule):
         if not isinstance(loss, nn.Module):
             raise ValueError(f"loss={loss!r} must be a torch.nn.Module, see RetrievalLoss")
         self.encoder = encoder
+        # A checkpoint of a run with LoRA lacks the frozen weights; `on_load_checkpoint` compares.
+        self.strict_loading = encoder.lora is None
         self.loss = loss
+        self._frozen_weights: str | None = None  # their fingerprint, once it is computed
         self.build_optimizer = optimizer
         self.build_scheduler = scheduler
         self.cache_gradients = cache_gradients
@@ -229,11 +238,12 @@ class Retriever(LightningModule):
         shard_module(self.encoder, self.encoder.list_layers(), self.device_mesh["data_parallel"])
 
     def configure_optimizers(self) -> dict:
-        """Builds the optimiser and its schedule.
-
-        Raises:
-            ValueError: the optimiser refuses one of its keys.
-        """
+        """Builds the optimiser and its schedule. Raises ValueError for a key that it refuses."""
+        if self.build_optimizer is None:
+            raise ValueError(
+                "this Retriever was loaded without an optimizer: give one to train it, as in "
+                "Retriever.load_from_checkpoint(path, optimizer=lambda groups: AdamW(groups))"
+            )
         try:
             optimizer = self.build_optimizer(build_parameter_groups(self))
         except ValueError as error:
@@ -338,6 +348,11 @@ class Retriever(LightningModule):
         checkpoint["tokenizer_canary"] = compute_tokenizer_canary(self.encoder.tokenizer)
         checkpoint["reading"] = self.encoder.describe_reading()
         checkpoint["running_means"] = self.training_metrics.get_windows()
+        if isinstance(self.loss, InfoNCE):
+            checkpoint["loss"] = self.loss.describe()
+        if self.encoder.lora is not None:
+            checkpoint["state_dict"] = select_adapter_weights(checkpoint["state_dict"])
+            checkpoint["frozen_weights"] = self._fingerprint_frozen_weights()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Notes the step of a checkpoint. Raises ValueError if it is of another encoder."""
@@ -346,46 +361,38 @@ class Retriever(LightningModule):
             checkpoint,
             tokenizer_canary=compute_tokenizer_canary(self.encoder.tokenizer),
             reading=self.encoder.describe_reading(),
-            weights=self.state_dict(),
+            weights=self._list_saved_weights(),
+            frozen_weights=self._fingerprint_frozen_weights(),
         )
         self.training_metrics.set_windows(checkpoint.get("running_means", {}))
 
+    def _list_saved_weights(self) -> dict[str, torch.Tensor]:
+        """Returns the weights that a checkpoint holds: with LoRA not the frozen ones."""
+        weights = self.state_dict()
+        return weights if self.encoder.lora is None else select_adapter_weights(weights)
 
-def build_parameter_groups(module: nn.Module) -> list[dict]:
-    """Returns the trainable parameters in two groups, the second without weight decay.
+    def _fingerprint_frozen_weights(self) -> str | None:
+        """Returns a fingerprint of the weights that LoRA has frozen, None without LoRA."""
+        if self.encoder.lora is not None and self._frozen_weights is None:
+            self._frozen_weights = fingerprint_frozen_weights(self.encoder.backbone)
+        return self._frozen_weights
 
-    The second holds all parameters with one dimension or none: the biases and norms.
-    """
-    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in trainable if parameter.ndim > 1]
-    vectors = [parameter for parameter in trainable if parameter.ndim <= 1]
-    return [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: str | Path, **choices: Any) -> "Retriever":
+        """Loads the retriever of a checkpoint, with the encoder that lies in its run folder.
 
+        Args:
+            checkpoint_path: a .ckpt file in the `checkpoints` of a run folder.
+            choices: `loss`, `optimizer` and other arguments of this class. The loss is InfoNCE with
+                the temperature of the run if none is given; a module without an optimizer cannot
+                be trained, and does everything else.
 
-def build_linear_schedule(
-    optimizer: Optimizer, max_steps: int, warmup_share: float = 0.1
-) -> LRScheduler:
-    """Builds a schedule that rises in a straight line, and falls to 0 in another.
+        Raises:
+            ValueError: the checkpoint or the run folder is damaged or incomplete.
 
-    Of W steps of warm-up, step i (from 0) has the share (i + 1) / W of the highest rate, so that
-    the first step trains already. From there on it has (max_steps - i) / (max_steps - W), which is
-    above 0 in the last step, too.
+        Example:
+            encoder = Retriever.load_from_checkpoint("RUN/checkpoints/best.ckpt").encoder
+        """
+        from hybrid_ir.training.loading import load_retriever
 
-    Args:
-        optimizer: its learning rate is the highest one of the schedule.
-        max_steps: optimiser steps of the run; after them the rate is 0.
-        warmup_share: share of the steps in which the rate rises, 0 to 1.
-
-    Raises:
-        ValueError: the share is not between 0 and 1.
-    """
-    if not 0 <= warmup_share <= 1:
-        raise ValueError(f"scheduler.warmup_share={warmup_share} is a share of the run: use 0 to 1")
-    warmup_steps = round(warmup_share * max_steps)
-
-    def compute_factor(step: int) -> float:
-        if step < warmup_steps:
-            return (step + 1) / warmup_steps
-        return max(0.0, (max_steps - step) / max(1, max_steps - warmup_steps))
-
-    return LambdaLR(optimizer, compute_factor)
+        return load_retriever(Path(checkpoint_path), cls, choices)

@@ -12,7 +12,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.models import Dense, Normalize, Pooling, Transformer
 from transformers import AutoModel, AutoTokenizer
 
-from hybrid_ir.model.encoder import BiEncoder, pool_first_token, pool_mean
+from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.model.pooling import pool_first_token, pool_mean
 from hybrid_ir.model.token_store import RaggedTokens
 
 TEXTS = [
@@ -170,7 +171,10 @@ def test_options_reach_the_backbone(recipe, cache):
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"pooling": "max"}, "model.pooling='max' must be one of mean, cls, labse"),
+        (
+            {"pooling": "sum"},
+            "model.pooling='sum' must be one of mean, cls, lasttoken, max, weighted",
+        ),
         ({"passage_max_length": 65}, "model.passage_max_length=65 must be 4 to 64"),
         ({"query_max_length": 2}, "model.query_max_length=2 must be 4 to 64"),
         ({"projection": 0}, "model.projection=0 must be at least 1"),

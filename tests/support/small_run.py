@@ -17,7 +17,8 @@ from hybrid_ir.model.backbone import FromScratch
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.training.datamodule import RetrievalData
 from hybrid_ir.training.losses import InfoNCE
-from hybrid_ir.training.retriever import Retriever, build_linear_schedule
+from hybrid_ir.training.optimization import build_linear_schedule
+from hybrid_ir.training.retriever import Retriever
 from hybrid_ir.types import Benchmark
 from tests.support.corpora import SOURCE
 

@@ -17,7 +17,8 @@ from hybrid_ir.data.mixture import Mixture
 from hybrid_ir.training.datamodule import RetrievalData, StepsToGo
 from hybrid_ir.training.loggers import JsonlLogger
 from hybrid_ir.training.losses import InfoNCE
-from hybrid_ir.training.retriever import Retriever, build_linear_schedule, build_parameter_groups
+from hybrid_ir.training.optimization import build_linear_schedule, build_parameter_groups
+from hybrid_ir.training.retriever import Retriever
 from tests.support.corpora import draw_corpus
 from tests.support.small_run import SmallTraining
 

@@ -1,0 +1,112 @@
+"""How a model shall read texts, in every command that takes one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import DictConfig
+
+from hybrid_ir.model.adapters import PRECISIONS
+from hybrid_ir.types import Role
+
+PREFIXES = ("query_prefix", "passage_prefix")
+LENGTHS = ("query_max_length", "passage_max_length")
+# Settings that decide how a BiEncoder reads texts.
+READING = ("pooling", "query_prefix", "passage_prefix", *LENGTHS)
+# Settings that a run has fixed in its training.
+FIXED_BY_TRAINING = (
+    "pooling",
+    "query_prefix",
+    "passage_prefix",
+    "similarity",
+    "revision",
+    "trust_remote_code",
+)
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """How a model shall read texts; the keys of conf/encoder. None leaves a choice to the model.
+
+    Args:
+        backbone: another folder or hub id for a model by its name in conf/model.
+        pooling: one of `hybrid_ir.model.pooling.POOLINGS`; a plain Hugging Face encoder does not
+            say.
+        query_prefix: text that is put before every query.
+        passage_prefix: text that is put before every passage.
+        query_max_length: tokens of a query, special ones included.
+        passage_max_length: tokens of a passage, special ones included.
+        similarity: `cosine` or `dot`, for a sentence-transformers model.
+        revision: of a hub model.
+        trust_remote_code: whether code that a hub model brings along may run.
+        test_checkpoint: `best` or `last`, of a run folder.
+        precision: `fp32` or `bf16`.
+        config_folders: folders of the user that hold a folder `model` with YAML files.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes a GPU if there is one.
+
+    Raises:
+        ValueError: precision or similarity is none of these.
+    """
+
+    backbone: str | None = None
+    pooling: str | None = None
+    query_prefix: str | None = None
+    passage_prefix: str | None = None
+    query_max_length: int | None = None
+    passage_max_length: int | None = None
+    similarity: Literal["cosine", "dot"] | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    test_checkpoint: str = "best"
+    config_folders: Sequence[str | Path] = ()
+    precision: str = "fp32"
+    device: str | None = None
+
+    def __post_init__(self):
+        problems = []
+        if self.precision not in PRECISIONS:
+            known = ", ".join(PRECISIONS)
+            problems.append(f"precision={self.precision!r} must be one of {known}")
+        if self.similarity not in (None, "cosine", "dot"):
+            problems.append(
+                f"similarity={self.similarity!r} must be cosine or dot, or null for the model's own"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+
+    @classmethod
+    def from_config(cls, cfg: DictConfig) -> "EncoderSettings":
+        """Takes the keys of conf/encoder out of the config of a command."""
+        return cls(**{field.name: cfg[field.name] for field in fields(cls)})
+
+    def require_unset(self, kind: str, *keys: str) -> None:
+        """Raises a ValueError for settings that were given and would change nothing.
+
+        Args:
+            kind: what is being loaded, for the message.
+            keys: names of settings that have no meaning for it.
+        """
+        useless = []
+        for key in keys:
+            value = getattr(self, key)
+            is_default = value in (None, False) or (key == "similarity" and value == "cosine")
+            if not is_default:
+                useless.append(f"{key}={value!r}")
+        if useless:
+            raise ValueError(
+                f"{', '.join(useless)}: not for {kind}, which cannot be read so; leave them out"
+            )
+
+    @property
+    def prompts(self) -> dict[Role, str | None]:
+        """The prefixes by role, None for those that are left to the model."""
+        return {"query": self.query_prefix, "passage": self.passage_prefix}
+
+    def select(self, keys: tuple[str, ...]) -> dict[str, Any]:
+        """Returns the settings of these keys, without those that are None."""
+        chosen = {}
+        for key in keys:
+            if getattr(self, key) is not None:
+                chosen[key] = getattr(self, key)
+        return chosen
