@@ -27,6 +27,7 @@ from hybrid_ir.model.token_store import RaggedTokens
 from hybrid_ir.model.tokens import RoleTokenizer
 
 SHORTEST_MAX_LENGTH = 4  # tokens: two special ones, and some of the text
+LONGEST_MAX_LENGTH = 1 << 16  # tokens, of a model that names no limit
 # Kinds of models whose position ids start behind the padding id.
 MODELS_WITH_SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "camembert")
 
@@ -127,7 +128,7 @@ class BiEncoder(nn.Module):
         self.pairs_have_types = max(types_of_pair) > 0
         reading = Reading(
             pooling, query_prefix, passage_prefix, query_max_length, passage_max_length
-        ).complete(self.name, parts.files, self._count_positions())
+        ).complete(self.name, parts.files, self.tokenizer.model_max_length, self._count_positions())
         self.pooling = reading.pooling
         self._require_positions(reading.query_max_length, "query")
         self._require_positions(reading.passage_max_length, "passage")
@@ -235,7 +236,7 @@ class BiEncoder(nn.Module):
         config = self.backbone.config
         positions = getattr(config, "max_position_embeddings", None)
         if positions is None:
-            return self.tokenizer.model_max_length
+            return min(self.tokenizer.model_max_length, LONGEST_MAX_LENGTH)
         if config.model_type in MODELS_WITH_SHIFTED_POSITIONS:
             positions -= self.pad_id + 1
         return positions

@@ -48,7 +48,7 @@ class ModuleFiles:
         pooling: one of POOLINGS.
         layers: kind and folder of what follows the pooling.
         normalizes: whether the vectors get length 1.
-        max_length: in tokens, special ones included; None for as many as the transformer takes.
+        max_length: in tokens, special ones included; None where the tokenizer says it.
         prompts: by name.
         default_prompt_name: of the prompt for texts of no role.
         similarity: `cosine`, `dot` or another; None where the files do not say.
@@ -188,6 +188,8 @@ def read_module_files(
         kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
         folders = [str(module.get("path") or "") for module in modules]
     except (TypeError, KeyError, AttributeError) as error:
+        if pooling is not None:
+            return None
         raise IncompleteModelError(
             f"{place}: {MODULES_FILE} is no list of modules with a type and a "
             f"path: copy the whole model. {CURE}"
@@ -267,7 +269,12 @@ def _read_pooling(place: str, folder: str, revision: str | None) -> str:
         mode = [name for key, name in OLD_POOLING_KEYS.items() if config.get(key)]
     if isinstance(mode, list) and len(mode) == 1:
         mode = mode[0]
-    if mode not in POOLINGS or mode == "labse" or config.get("include_prompt") is False:
+    if (
+        not isinstance(mode, str)
+        or mode not in POOLINGS
+        or mode == "labse"
+        or config.get("include_prompt") is False
+    ):
         known = ", ".join(name for name in POOLINGS if name != "labse")
         prompt = (
             " without the tokens of the prompt" if config.get("include_prompt") is False else ""

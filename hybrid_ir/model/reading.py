@@ -42,7 +42,9 @@ class Reading:
         """Returns the choices by name."""
         return asdict(self)
 
-    def complete(self, place: str, files: ModuleFiles | None, positions: int) -> "Reading":
+    def complete(
+        self, place: str, files: ModuleFiles | None, tokenizer_max_length: int, positions: int
+    ) -> "Reading":
         """Returns the reading with everything that is open chosen.
 
         What the model's sentence-transformers files say is taken. For a model without such files it
@@ -52,6 +54,8 @@ class Reading:
             place: of the model, for messages.
             files: of the model; None if it is no sentence-transformers model, or is not read as
                 one.
+            tokenizer_max_length: in tokens, where the files of a sentence-transformers model leave
+                their maximum length since its version 5.
             positions: tokens that the backbone takes.
         """
         if files is None:
@@ -60,7 +64,7 @@ class Reading:
             pooling = DEFAULT_POOLING
         else:
             prefixes = self._choose_prompts_of_files(place, files)
-            length = files.max_length or positions
+            length = files.max_length or tokenizer_max_length
             lengths = {"query": length, "passage": length}
             pooling = files.pooling
         defaults = {
