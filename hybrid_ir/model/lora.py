@@ -65,10 +65,10 @@ class Lora:
         try:
             peft.inject_adapter_in_model(config, backbone, adapter_name=ADAPTER_NAME)
         except ValueError as error:
-            names = sorted(list_linear_names(backbone))
+            names = ", ".join(sorted(list_linear_names(backbone))) or "none, it has no linear layer"
             raise ValueError(
                 f"model.lora.targets={targets!r}: no layer of the backbone has such a name. Give "
-                f"{ALL_LINEAR}, or some of {names}"
+                f"{ALL_LINEAR}, or names of its layers: {names}"
             ) from error
 
     def describe(self) -> dict[str, Any]:

@@ -331,7 +331,11 @@ def _has_architecture_of_small_e5(folder: Path, config: Mapping[str, Any]) -> bo
     }
     has_shape = all(config.get(key) == value for key, value in shape.items())
     modules = _read_json(folder / "modules.json")
-    kinds = [str(module.get("type")).rpartition(".")[2] for module in modules or []]
+    kinds = []
+    if isinstance(modules, list):
+        for module in modules:
+            kind = module.get("type") if isinstance(module, dict) else None
+            kinds.append(str(kind).rpartition(".")[2])
     pooling = _read_json(folder / "1_Pooling" / "config.json")
     pools_mean = pooling.get("pooling_mode") == "mean" or pooling.get("pooling_mode_mean_tokens")
     tokenizer = _read_json(folder / "tokenizer_config.json")

@@ -15,6 +15,7 @@ import torch
 from torch.nn.modules.dropout import Dropout
 
 from hybrid_ir.distributed import FullySharded, to_full_tensor
+from hybrid_ir.model.lora import Lora
 from hybrid_ir.training.training_metrics import RUNNING_MEANS
 from hybrid_ir.types import Benchmark
 from tests.conftest import RECIPE
@@ -52,11 +53,16 @@ DOUBLE_CASES = {
     "accumulated": {"accumulate_grad_batches": 2, "max_steps": STEPS // 2},
     "cached gradients": {"module": {"cache_gradients": True}, "data": {"hard_negatives": 1}},
     "clipped values": {"gradient_clip_val": 1e-3, "gradient_clip_algorithm": "value"},
+    "LoRA, cached gradients": {
+        "encoder": {"lora": Lora(rank=2), "projection": 8},
+        "module": {"cache_gradients": True},
+    },
     "frozen embeddings": {"encoder": {"train_embeddings": False, "projection": 8}},
 }
 SINGLE_CASES = {
     "float32": SINGLE,
     "sharded": {**SINGLE, "strategy": "sharded"},
+    "sharded, LoRA": {**SINGLE, "strategy": "sharded", "encoder": {"lora": Lora(rank=2)}},
     "sharded, clipped values": {
         **SINGLE,
         "strategy": "sharded",
