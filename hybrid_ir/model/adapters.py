@@ -11,8 +11,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 
-from hybrid_ir.model.backbone import quiet_transformers
+from hybrid_ir.model.backbone import explain_load_error, quiet_transformers
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.prompts import choose_prompts
 from hybrid_ir.model.token_store import RaggedTokens, concatenate_tokens
@@ -178,8 +179,8 @@ class SentenceTransformerAdapter(_TextListEncoder):
         device: as torch names it.
 
     Raises:
-        ValueError: sentence-transformers is not installed, or the model's similarity is no inner
-            product.
+        ValueError: sentence-transformers is not installed or cannot load the model, or the model's
+            similarity is no inner product.
     """
 
     def __init__(
@@ -201,14 +202,19 @@ class SentenceTransformerAdapter(_TextListEncoder):
                 "'hybrid-ir[sentence-transformers]', or choose a pooling, as pooling=mean, to read "
                 "it as a plain Hugging Face encoder"
             ) from error
-        with quiet_transformers():
-            self.model = SentenceTransformer(
-                path,
-                device=device,
-                revision=revision,
-                trust_remote_code=trust_remote_code,
-                model_kwargs={"dtype": torch.float32},
-            ).eval()
+        try:
+            with quiet_transformers():
+                self.model = SentenceTransformer(
+                    path,
+                    device=device,
+                    revision=revision,
+                    trust_remote_code=trust_remote_code,
+                    model_kwargs={"dtype": torch.float32},
+                ).eval()
+        except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+            raise ValueError(
+                f"model={path!r} could not be loaded: {explain_load_error(error)}"
+            ) from error
         if max_length is not None:
             self.model.max_seq_length = max_length
         self.width = self.model.get_embedding_dimension()

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 from huggingface_hub.utils import enable_progress_bars
+from safetensors import SafetensorError
 from tokenizers import (
     Tokenizer,
     decoders,
@@ -129,16 +130,27 @@ def _load_pretrained(
                 output_loading_info=True,
                 **hub_options,
             )
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except (OSError, ValueError, SafetensorError) as error:
         raise ValueError(
-            f"model.backbone={name!r} could not be loaded: it is no folder with a Hugging Face "
-            "checkpoint, and the hub did not deliver it. Give a local path, or check the name and "
-            f"the network. ({reason})"
+            f"model.backbone={name!r} could not be loaded: {explain_load_error(error)}"
         ) from error
     if dropout is not None:
         replace_dropout(model, name, dropout, has_dropout)
     return model, tokenizer, list(report["missing_keys"])
+
+
+def explain_load_error(error: Exception) -> str:
+    """Returns why a library could not load a model, and what to do, in a line."""
+    reason = str(error).strip().partition("\n")[0]
+    if "trust_remote_code" in str(error):
+        return (
+            "it brings code of its own, which is not run unless you allow it. Read its files, and "
+            "set trust_remote_code=true if you trust them"
+        )
+    return (
+        "it is no folder with a complete Hugging Face checkpoint, and the hub did not deliver it. "
+        f"Give a local path, or check the name and the network. ({reason})"
+    )
 
 
 def replace_dropout(

@@ -290,3 +290,25 @@ def test_vectors_keep_their_length_where_it_counts(bert, tmp_path, capsys):
     expected = library.encode_query(TEXTS, convert_to_numpy=True)
     assert np.abs(read_with_ours(free, "query") - expected).max() < 1e-5
     assert BiEncoderAdapter(free, "ours").similarity == "dot"
+
+
+def test_code_of_a_model_runs_only_where_it_is_allowed(bert, tmp_path):
+    folder = save_library(tmp_path, bert, Pooling(WIDTH, pooling_mode="cls"), Normalize())
+    config = json.loads((folder / "config.json").read_text())
+    classes = {"AutoConfig": "code.OwnConfig", "AutoModel": "code.OwnModel"}
+    (folder / "config.json").write_text(
+        json.dumps({**config, "model_type": "own", "auto_map": classes})
+    )
+    (folder / "code.py").write_text("raise SystemExit('code of the model was run')")
+    for load in (BiEncoder, load_encoder):
+        with pytest.raises(ValueError, match="brings code of its own, which is not run unless"):
+            load(str(folder))
+
+
+def test_cut_weights_are_one_clear_error(bert, tmp_path):
+    folder = save_library(tmp_path, bert, Pooling(WIDTH, pooling_mode="cls"), Normalize())
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    for load in (BiEncoder, load_encoder):
+        with pytest.raises(ValueError, match="could not be loaded: .* complete Hugging Face"):
+            load(str(folder))
