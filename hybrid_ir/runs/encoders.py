@@ -31,7 +31,7 @@ from hybrid_ir.runs.encoder_settings import (
     READING,
     EncoderSettings,
 )
-from hybrid_ir.runs.folder import find_checkpoint
+from hybrid_ir.runs.folder import describe_other_versions, find_checkpoint
 from hybrid_ir.runs.training_record import (
     describe_choice,
     describe_training,
@@ -136,7 +136,10 @@ def _load_run(place: str, settings: EncoderSettings) -> LoadedEncoder:
         optimizer=build(run.optimizer),
     )
     checkpoint = read_checkpoint(file)
-    module.on_load_checkpoint(checkpoint)
+    try:
+        module.on_load_checkpoint(checkpoint)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}{describe_other_versions(folder)}") from error
     module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading)
     module.encoder.merge_lora()
     device = choose_device(settings.device)

@@ -59,6 +59,30 @@ def write_run_description(folder: Path, config: dict[str, Any]) -> None:
     write_text_atomically(folder / "versions.json", json.dumps(versions, indent=2))
 
 
+def describe_other_versions(folder: Path) -> str:
+    """Says which packages a run used in other versions than those installed here.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        A part of a sentence; "" where nothing differs or nobody knows.
+    """
+    try:
+        packages = json.loads((folder / "versions.json").read_text(encoding="utf-8"))["packages"]
+        used = sorted(packages.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    differences = []
+    for name, version in used:
+        installed = get_installed_version(name)
+        if installed != version:
+            differences.append(f"{name} {version}, here {installed}")
+    if not differences:
+        return ""
+    return f" (its run used other versions: {'; '.join(differences)})"
+
+
 def require_no_results(out: Path, *results: str) -> None:
     """Checks, before anything is measured, that results can be written and replace nothing.
 

@@ -136,6 +136,16 @@ def test_files_that_changed_are_named(copied_run, change, message):
         load_encoder(str(copied_run))
 
 
+def test_versions_that_differ_are_named_where_the_encoder_does(copied_run):
+    change_prefix(copied_run / "encoder")
+    path = copied_run / "versions.json"
+    versions = json.loads(path.read_text())
+    versions["packages"]["transformers"] = "4.0.0"
+    path.write_text(json.dumps(versions))
+    with pytest.raises(ValueError, match=r"other versions: transformers 4.0.0, here \d"):
+        load_encoder(str(copied_run))
+
+
 def test_a_run_of_an_older_version_is_built_from_its_backbone(copied_run, backbone):
     shutil.rmtree(copied_run / "encoder")
     with pytest.raises(ValueError, match="could not be loaded"):
