@@ -57,6 +57,8 @@ MONOLINGUAL = ("sampler=x_x_mono",)
 MIXED = ("sampler=x_y",)
 DDP = ("trainer=ddp_cpu",)
 IMPATIENT = ("trainer.max_steps=5", "callbacks.early_stopping.patience=1")
+ONE_LAYER = ("model.backbone.layers=1",)
+WITH_LORA = (*ONE_LAYER, "model/lora=default")
 CSV = ("logger=csv",)
 TENSORBOARD = ("logger=tensorboard",)
 WANDB = ("logger=wandb",)
@@ -143,6 +145,16 @@ def list_dropout_rates(cfg: DictConfig) -> list[float]:
 def list_trained_weights(cfg: DictConfig) -> list[str]:
     parameters = build_encoder(cfg).named_parameters()
     return [name for name, parameter in parameters if parameter.requires_grad]
+
+
+def list_trained_shapes(cfg: DictConfig) -> list[tuple]:
+    encoder = build_encoder(cfg)
+    return [tuple(weight.shape) for weight in encoder.parameters() if weight.requires_grad]
+
+
+def list_lora_scales(cfg: DictConfig) -> list[dict]:
+    layers = build_encoder(cfg).modules()
+    return [layer.scaling for layer in layers if hasattr(layer, "scaling") and layer.scaling]
 
 
 def build_data(cfg: DictConfig) -> RetrievalData:
@@ -277,10 +289,18 @@ ROWS: dict[tuple[str, str], Row] = {
     ("model", "backbone.heads"): Built("model.backbone.heads=4", encode),
     ("model", "backbone.intermediate"): Built("model.backbone.intermediate=16", encode),
     ("model", "backbone.max_positions"): Refused(
-        "model.backbone.max_positions=64", "passage_max_length=128"
+        "model.backbone.max_positions=32",
+        "passage_max_length=64",
+        ("model.passage_max_length=64",),
     ),
     ("model", "backbone.seed"): Built("model.backbone.seed=9", encode),
     ("model", "pooling"): Built("model.pooling=cls", encode),
+    ("model", "normalize"): Built("model.normalize=false", encode),
+    ("model", "lora"): Built("model/lora=default", list_trained_weights, ONE_LAYER),
+    ("model/lora", "rank"): Built("model.lora.rank=3", list_trained_shapes, WITH_LORA),
+    ("model/lora", "alpha"): Built("model.lora.alpha=3.0", list_lora_scales, WITH_LORA),
+    ("model/lora", "dropout"): Built("model.lora.dropout=0.3", list_dropout_rates, WITH_LORA),
+    ("model/lora", "targets"): Built("model.lora.targets=[query]", list_trained_weights, WITH_LORA),
     ("model", "projection"): Built("model.projection=4", encode),
     ("model", "query_prefix"): Built("model.query_prefix=''", encode_queries),
     ("model", "passage_prefix"): Built("model.passage_prefix=''", encode),
