@@ -14,7 +14,7 @@ from hybrid_ir.runs.conf import compose_config
 from hybrid_ir.runs.identity import hash_config
 
 ROOT = Path(__file__).parents[1]
-MAIN_RUN = "outputs/cldr_facts/tiny_hybrid_seed1/6bc65138"
+MAIN_RUN = "outputs/cldr_facts/tiny_hybrid_seed1/b49edd29"
 CODE_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

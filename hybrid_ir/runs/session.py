@@ -127,14 +127,16 @@ class RunSession:
     def keep_encoder(self, encoder: BiEncoder) -> None:
         """Writes the encoder without its weights into the run folder, where it is not there yet.
 
-        So the folder is all that a checkpoint needs on another machine.
+        So the folder is all that a checkpoint needs on another machine. Other libraries are told
+        what the folder is.
         """
-        folder = self.folder / ENCODER_FOLDER
-        if rank_zero_only.rank > 0 or folder.exists() or not can_save_encoder(encoder):
+        if rank_zero_only.rank > 0:
             return
-        save_encoder(encoder, folder)
         text = json.dumps({"model_type": SIGNPOST})
         write_text_atomically(self.folder / "config.json", text)
+        folder = self.folder / ENCODER_FOLDER
+        if not folder.exists() and can_save_encoder(encoder):
+            save_encoder(encoder, folder)
 
 
 @contextmanager
