@@ -32,10 +32,8 @@ def list_all_keys() -> list[tuple[str, str]]:
         if place.parts[0] in GROUPS_OF_CHOICES or place.parts[0] == "local":
             continue
         owner = str(place)
-        if len(place.parts) > 2:  # a group inside a group, such as model/lora
-            owner = str(place.parent)
-        elif place.parts[0] in GROUPS_WITH_THE_SAME_KEYS:
-            owner = place.parts[0]
+        if place.parts[0] in GROUPS_WITH_THE_SAME_KEYS:
+            owner = str(place.parent)  # such as model, or model/lora
         for key in list_keys_of_file(path):
             keys.add((owner, key))
     return sorted(keys)
