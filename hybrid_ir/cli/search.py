@@ -31,7 +31,7 @@ WITH_IDS = (".jsonl", ".jsonl.gz", ".parquet", ".tsv", ".tsv.gz")  # files of qu
 
 
 @dataclass(frozen=True)
-class Question:
+class AskedQuestion:
     """A question, and its id where it is from a file."""
 
     id: str | None
@@ -75,20 +75,20 @@ def _require_valid_values(cfg: DictConfig) -> None:
         raise ValueError("; ".join(problems))
 
 
-def _list_questions(cfg: DictConfig) -> list[Question]:
+def _list_questions(cfg: DictConfig) -> list[AskedQuestion]:
     """Returns the questions of the command line, of `query` and of the file `queries`."""
     texts = list(cfg.questions)
     if cfg.query is not None:
         texts.append(cfg.query)
     if any(not text.strip() for text in texts):
         raise ValueError("a question is empty")
-    questions = [Question(None, text) for text in texts]
+    questions = [AskedQuestion(None, text) for text in texts]
     if cfg.queries is not None:
         questions += read_questions(Path(cfg.queries).expanduser())
     return questions
 
 
-def read_questions(path: Path) -> list[Question]:
+def read_questions(path: Path) -> list[AskedQuestion]:
     """Reads a file of questions: one on each line, or JSON lines, Parquet or TSV with ids.
 
     Raises:
@@ -99,17 +99,17 @@ def read_questions(path: Path) -> list[Question]:
     if path.name.endswith(WITH_IDS):
         for row in read_beir_texts(path, problems):
             if row.text:
-                questions.append(Question(row.id, row.text))
+                questions.append(AskedQuestion(row.id, row.text))
     else:
         for number, line in read_lines(path, problems):
-            questions.append(Question(str(number), line.strip()))
+            questions.append(AskedQuestion(str(number), line.strip()))
     problems.raise_if_any()
     if not questions:
         raise ValueError(f"queries={path} has no question")
     return questions
 
 
-def _answer(index: PassageIndex, questions: Sequence[Question], cfg: DictConfig) -> None:
+def _answer(index: PassageIndex, questions: Sequence[AskedQuestion], cfg: DictConfig) -> None:
     languages = read_languages(cfg.languages)
     for start in range(0, len(questions), QUESTIONS_AT_ONCE):
         part = questions[start : start + QUESTIONS_AT_ONCE]
@@ -122,7 +122,7 @@ def _answer_typed_questions(index: PassageIndex, cfg: DictConfig) -> None:
     """Asks for questions until an empty line or the end of the input."""
     print(f"{index!r}; an empty line ends", file=sys.stderr)
     for text in _iterate_typed_questions():
-        _answer(index, [Question(None, text)], cfg)
+        _answer(index, [AskedQuestion(None, text)], cfg)
 
 
 def _iterate_typed_questions() -> Iterator[str]:
@@ -137,7 +137,7 @@ def _iterate_typed_questions() -> Iterator[str]:
         yield text
 
 
-def _print_hits(question: Question, hits: Sequence[Hit], as_json: bool) -> None:
+def _print_hits(question: AskedQuestion, hits: Sequence[Hit], as_json: bool) -> None:
     if as_json:
         for hit in hits:
             line = {"query_id": question.id, "query": question.text, **hit.to_dict()}

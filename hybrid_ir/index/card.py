@@ -123,7 +123,9 @@ def read_index_card(folder: Path) -> dict[str, Any]:
     return card
 
 
-def require_undamaged(folder: Path, card: Mapping[str, Any], check_bytes: bool = True) -> None:
+def require_undamaged_index(
+    folder: Path, card: Mapping[str, Any], check_bytes: bool = True
+) -> None:
     """Compares the files of an index with its card.
 
     Args:
@@ -154,7 +156,7 @@ def require_undamaged(folder: Path, card: Mapping[str, Any], check_bytes: bool =
         )
 
 
-def require_same_encoder(encoder: TextEncoder, card: Mapping[str, Any], folder: Path) -> None:
+def require_encoder_of_index(encoder: TextEncoder, card: Mapping[str, Any], folder: Path) -> None:
     """Refuses an encoder whose vectors do not fit those of an index.
 
     Raises:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import torch
 
 from hybrid_ir.files.arrow_texts import DiskTexts
-from hybrid_ir.index.card import read_index_card, require_same_encoder, require_undamaged
+from hybrid_ir.index.card import read_index_card, require_encoder_of_index, require_undamaged_index
 from hybrid_ir.index.layout import FAISS_FILE, PASSAGE_FILE
 from hybrid_ir.index.search_methods import (
     ExactSearch,
@@ -129,8 +129,8 @@ class PassageIndex:
         self.folder = Path(folder)
         self.encoder = encoder
         self.card = read_index_card(self.folder)
-        require_undamaged(self.folder, self.card, check_bytes=verify)
-        require_same_encoder(encoder, self.card, self.folder)
+        require_undamaged_index(self.folder, self.card, check_bytes=verify)
+        require_encoder_of_index(encoder, self.card, self.folder)
         self.passages = IndexedPassages.load(self.folder / PASSAGE_FILE)
         self.languages = self.passages.languages
         self.vectors = FloatVectors(list_index_shards(self.folder, self.card, "vectors"))
