@@ -47,6 +47,7 @@ from hybrid_ir.system.environment import prepare_process
 from hybrid_ir.system.interruption import raise_when_asked_to_stop
 from hybrid_ir.types import Benchmark
 
+MOST_SCORES = 10**11  # that are computed without being asked for
 LANGUAGE_COLUMNS = ("mono", "cross", "multi", "own_language_first")
 
 
@@ -68,7 +69,7 @@ def index_passages(cfg: DictConfig, to: Path, is_helper: bool) -> None:
     loaded = load_any_encoder(
         place, _choose_gpu(encoder_settings) if is_helper else encoder_settings
     )
-    measured = benchmark if cfg.measure else None
+    measured = benchmark if _wants_measure(cfg.measure, benchmark) else None
     job = IndexJob(passages, loaded.encoder, settings, to, measured)
 
     def measure(job: IndexJob) -> dict[str, Any]:
@@ -90,7 +91,9 @@ def _read_settings(cfg: DictConfig) -> IndexSettings:
         cfg,
         {"texts_per_shard": 1, "rescore_multiplier": 1, "measure_depth": 1},
     )
-    problems += find_boolean_problems(cfg, "title", "measure", "trust_remote_code")
+    problems += find_boolean_problems(cfg, "title", "trust_remote_code")
+    if cfg.measure is not None:
+        problems += find_boolean_problems(cfg, "measure")
     if bool(cfg.checkpoint) == bool(cfg.model):
         problems.append(
             "say what encodes: checkpoint=RUN for a run of ours, or model=NAME for any other "
@@ -118,6 +121,19 @@ def _read_settings(cfg: DictConfig) -> IndexSettings:
 def _is_chosen(cfg: DictConfig, group: str) -> bool:
     """Returns whether an option of a group is chosen: a key of a group may be there without."""
     return OmegaConf.select(cfg, f"{group}._target_") is not None
+
+
+def _wants_measure(choice: bool | None, benchmark: Benchmark | None) -> bool:
+    """Returns whether the search is measured; says so where that is left out for its size."""
+    if benchmark is None or choice is not None:
+        return bool(choice)
+    scores = len(benchmark.queries) * len(benchmark.passages)
+    if scores > MOST_SCORES:
+        print(
+            f"what the search costs is not measured, which would need {scores:,} scores: "
+            "measure=true does it"
+        )
+    return scores <= MOST_SCORES
 
 
 def _find_passages(cfg: DictConfig, benchmark: Benchmark | None) -> PassagesToIndex:

@@ -24,6 +24,7 @@ from rich.progress import Progress
 from hybrid_ir.files.atomic import flush_folder_to_disk, write_atomically, write_text_atomically
 from hybrid_ir.files.checksums import hash_values
 from hybrid_ir.index.card import (
+    CARD,
     VERSION,
     describe_build,
     describe_files,
@@ -246,8 +247,9 @@ class IndexJob:
         if measure is not None:
             text = json.dumps(measure(self), indent=1, ensure_ascii=False)
             write_text_atomically(self.building / QUALITY_FILE, text)
-        # What a killed process left under temporary names goes as well.
-        for pattern in (".*", "queries-*", JOB_FILE):
+        # What a killed process left under temporary names goes as well, and its card. The job
+        # stays: without it, shards of another model could be taken for those of this one.
+        for pattern in (".*", "queries-*", CARD):
             for path in self.building.glob(pattern):
                 path.unlink()
         card = {
@@ -362,4 +364,9 @@ def build_index(
         if not encode_only:
             job.finish(describe, measure)
         return
+    if not (job.to / CARD).is_file():
+        raise ValueError(
+            f"to={job.to} is there already, and is no index: name a new folder, nothing is "
+            "overwritten"
+        )
     job.require_same_index(read_index_card(job.to))

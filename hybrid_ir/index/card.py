@@ -39,7 +39,8 @@ NOT_COMPARED = ("precision", "prompts", "modules")
 
 def hash_weights(encoder: TextEncoder) -> str:
     """Returns a checksum of all weights of an encoder, in hexadecimal digits."""
-    module = getattr(encoder, "encoder", None) or encoder.model
+    # A BiEncoder, or a model of sentence-transformers.
+    module = encoder.encoder if hasattr(encoder, "encoder") else encoder.model
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -296,8 +296,9 @@ def _train_ivf(faiss: Any, vectors: VectorSource) -> Any:
 
 
 def load_faiss_search(path: Path, vectors: VectorSource, effort: int | None) -> FaissSearch:
-    """Loads a search by FAISS from the file of its index."""
+    """Loads a search by FAISS from the file of its index, with as many threads as torch."""
     faiss = import_faiss()
+    faiss.omp_set_num_threads(torch.get_num_threads())
     return FaissSearch(faiss.read_index(str(path)), vectors, effort)
 
 
