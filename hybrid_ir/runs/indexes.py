@@ -47,13 +47,15 @@ def load_index(
 
     Args:
         folder: of the index.
-        model: where the encoder is, if it is not at the place that the card names.
+        model: where the encoder is, if it is not at the place that the card names; it reads texts
+            as the card says.
         method: how it is searched: by FAISS or by codes if it has them (`auto`), or `exact`,
             `quantised` or `faiss`.
         verify: whether the checksums of all files are compared, which reads all of them.
         effort: candidates that an HNSW graph keeps, or inverted lists that are searched.
         rescore_multiplier: candidates for each result of a search by codes.
-        settings: of the encoder, such as `device`; see `EncoderSettings`.
+        settings: of the encoder, such as `device`, instead of those of the card; see
+            `EncoderSettings`.
 
     Raises:
         ValueError: the folder is no index or damaged, its model is not there, or the model gives
@@ -75,10 +77,15 @@ def load_index(
 def _load_encoder_of_index(
     folder: Path, card: dict[str, Any], model: str | Path | None, settings: dict[str, Any]
 ) -> LoadedEncoder:
-    """Loads the encoder that a card names, or another one that shall take its place."""
-    if model is not None:
-        return load_any_encoder(str(model), EncoderSettings(**settings))
+    """Loads the encoder that a card names, or the same one at another place.
+
+    It reads texts as it did when the index was made, but for settings that are given.
+    """
     chosen = replace(EncoderSettings(**card["settings"]), **settings)
+    if model is not None:
+        if "revision" not in settings:
+            chosen = replace(chosen, revision=None)  # of the place on the card
+        return load_any_encoder(str(model), chosen)
     try:
         return load_any_encoder(card["place"], chosen)
     except (ValueError, OSError) as error:
