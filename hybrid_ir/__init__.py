@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hybrid_ir.model.encoder import BiEncoder
     from hybrid_ir.runs.data_sets import load_benchmark, load_corpus
     from hybrid_ir.runs.encoders import load_encoder
+    from hybrid_ir.runs.indexes import load_index
     from hybrid_ir.training.datamodule import RetrievalData
     from hybrid_ir.training.losses import InfoNCE
     from hybrid_ir.training.retriever import Retriever
@@ -36,6 +37,7 @@ _MODULES = {
     "load_benchmark": "hybrid_ir.runs.data_sets",
     "load_corpus": "hybrid_ir.runs.data_sets",
     "load_encoder": "hybrid_ir.runs.encoders",
+    "load_index": "hybrid_ir.runs.indexes",
 }
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "load_benchmark",
     "load_corpus",
     "load_encoder",
+    "load_index",
 ]
 
 

@@ -5,6 +5,7 @@ kinds are read here instead, since Hydra's grammar would strip blanks, split pat
 take the key for a group of conf/: plain texts, lists of paths, and lists of benchmarks.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,16 +33,21 @@ PLAIN_TEXT_KEYS = {
     "baseline",
     "checkpoint",
     "device",
+    "index",
     "logger",
     "metric",
     "model",
     "out",
     "passage_prefix",
     "path",
+    "queries",
+    "query",
     "query_prefix",
     "revision",
     "to",
 }
+# A key has no blanks: a question may hold an equals sign.
+KEY_VALUE = re.compile(r"[~+]*[A-Za-z_][\w.@/-]*=")
 PLAIN_TEXT_ENDINGS = (".folder", ".path", ".to")
 # Keys whose values are lists of paths; a list may be given in parts, as a shell fills in wildcards.
 PATH_LIST_KEYS = {"runs", "checkpoints"}
@@ -84,6 +90,7 @@ def parse_command_line(
     arguments: Sequence[str],
     benchmark_list: str | None = None,
     benchmark_keys: Mapping[str, str] = MappingProxyType({}),
+    text_list: str | None = None,
 ) -> DictConfig | None:
     """Composes the config of a command from its arguments.
 
@@ -94,6 +101,7 @@ def parse_command_line(
             becomes a config of its own under that key: `benchmark=[a,b]` gives `benchmark.a` and
             `benchmark.b`. `benchmark.KEY=VALUE` sets a key of all that have it.
         benchmark_keys: keys whose value may name one more benchmark, and where its config is put.
+        text_list: the key of arguments that are no KEY=VALUE, if the command takes texts.
 
     Returns:
         The config; None after printing what the command takes, where that was asked for.
@@ -104,6 +112,10 @@ def parse_command_line(
     if wants_help(arguments):
         print_command_help(command)
         return None
+    texts: list[str] = []
+    if text_list is not None:
+        texts = [argument for argument in arguments if is_free_text(argument)]
+        arguments = [argument for argument in arguments if not is_free_text(argument)]
     sorted_arguments = sort_arguments(arguments, benchmark_list, list_default_groups(command))
     if benchmark_list is not None:
         _choose_benchmarks(sorted_arguments, benchmark_list)
@@ -112,6 +124,9 @@ def parse_command_line(
     set_values(cfg, sorted_arguments.plain_texts)
     set_values(cfg, sorted_arguments.path_lists)
     OmegaConf.update(cfg, "config_folders", sorted_arguments.config_folders, force_add=True)
+    if text_list is not None:
+        escaped = [text.replace("${", r"\${") for text in texts]
+        OmegaConf.update(cfg, text_list, escaped, force_add=True)
     return cfg
 
 
@@ -154,6 +169,11 @@ def list_default_groups(command: str) -> list[str]:
     """Returns the groups of conf/ that a command chooses an option of."""
     defaults = read_defaults(find_shipped_file("conf") / f"{command}.yaml")
     return [group for group, _ in defaults]
+
+
+def is_free_text(argument: str) -> bool:
+    """Returns whether an argument is neither KEY=VALUE nor an option."""
+    return KEY_VALUE.match(argument) is None and not argument.startswith("-")
 
 
 def is_plain_text(key: str) -> bool:

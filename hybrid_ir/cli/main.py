@@ -26,6 +26,9 @@ USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by langu
                                                          a corpus without what benchmarks have
   hybrid-ir mine checkpoint=RUN corpus=NAME to=FOLDER    hard negatives found by an encoder
   hybrid-ir translate corpus=NAME model=NLLB to=FOLDER   make a corpus parallel by translation
+  hybrid-ir index checkpoint=RUN benchmark=NAME to=FOLDER
+                                                         passages as vectors on disk, to search
+  hybrid-ir search index=FOLDER ["QUESTION" ...]         the best passages of an index
 
   hybrid-ir COMMAND --help lists the keys of a command, hybrid-ir --version says which this is.
 """
@@ -40,13 +43,16 @@ class Command:
 
     benchmark_list: str | None = None
     benchmark_keys: dict[str, str] = field(default_factory=dict)
+    text_list: str | None = None
 
 
 COMMANDS = {
     "compare": Command(benchmark_list="benchmark"),
     "evaluate": Command(benchmark_list="benchmark", benchmark_keys={"postprocess_on": "split"}),
+    "index": Command(),
     "latency": Command(),
     "mine": Command(),
+    "search": Command(text_list="questions"),
     "translate": Command(),
 }
 
@@ -62,7 +68,9 @@ def run_command(name: str, arguments: Sequence[str]) -> None:
         import_module(module).main(arguments)
         return
     command = COMMANDS[name]
-    cfg = parse_command_line(name, arguments, command.benchmark_list, command.benchmark_keys)
+    cfg = parse_command_line(
+        name, arguments, command.benchmark_list, command.benchmark_keys, command.text_list
+    )
     if cfg is not None:
         import_module(module).run(cfg)
 

@@ -22,6 +22,7 @@ from tests.support.every_key import (
     Row,
     change_together,
 )
+from tests.support.in_process import hybrid_ir_in_process
 from tests.support.number_words import train_translation_model
 
 EVALUATE = ("model=plain", "pooling=mean")
@@ -30,9 +31,13 @@ LATENCY_BENCHMARK = ("benchmark=beir_folder", "benchmark.folder=benchmark", "max
 USUAL_BASES = {
     "encoder": ("benchmark=[beir_folder]", "benchmark.beir_folder.folder=benchmark"),
     "evaluate": ("benchmark=[beir_folder]", "benchmark.beir_folder.folder=benchmark"),
+    "index": ("path=passages.jsonl",),
     "latency": LATENCY_BENCHMARK,
 }
 OTHER_BASES = (
+    ("index", "corpus.languages"),
+    ("index", "measure"),
+    ("index", "measure_depth"),
     ("evaluate", "benchmark"),
     ("evaluate", "corpus.languages"),
     ("latency", "corpus.languages"),
@@ -52,6 +57,9 @@ LATENCY = (
     "pool_passages=4",
 )
 MINE = ("corpus=jsonl", "corpus.path=pairs.jsonl", "checkpoint=plain", "pooling=mean", "margin=-1")
+INDEX = ("model=plain", "pooling=mean", "measure_depth=4")
+INDEX_OF_BENCHMARK = ("benchmark=beir_folder", "benchmark.folder=benchmark")
+SEARCH = ("index=searched", "query=de asks 3")
 CLEAN = ("corpus=jsonl", "corpus.path=pairs.jsonl", "duplicates=keep")
 TRANSLATE = (
     "corpus=jsonl",
@@ -79,6 +87,18 @@ def look_at_corpus(outcome: Outcome) -> list:
 def look_at_rejects(outcome: Outcome) -> list:
     rejects = [compute_sha256(path) for path in sorted(outcome.folder.glob("rejects-*"))]
     return [rejects, look_at_corpus(outcome)]
+
+
+def look_at_card(outcome: Outcome) -> dict:
+    return outcome.read_json("index.json")["languages"]
+
+
+def look_at_quality(outcome: Outcome) -> dict:
+    return outcome.read_json("quality.json")["searches"]
+
+
+def look_at_print(outcome: Outcome) -> str:
+    return outcome.ended.stdout
 
 
 def count_threads(_: Outcome) -> int:
@@ -177,6 +197,40 @@ ROWS: dict[tuple[str, str], Row] = {
             "max_queries": ("max_queries=2", lambda o: o.read_json("latency.json")),
         },
     ),
+    ("index", "path"): Changed("path=benchmark/de", look_at_vectors),
+    ("index", "language"): Changed("language=de", look_at_card),
+    ("index", "title"): Changed("title=false", look_at_vectors),
+    ("index", "checkpoint"): Refused("checkpoint=run", "checkpoint=RUN for a run of ours, or"),
+    ("index", "model"): Refused("model=./nowhere", "does not exist"),
+    ("index", "to"): Changed("to=other-index", look_beside),
+    ("index", "dtype"): Changed("dtype=float16", look_at_vectors),
+    ("index", "quantise"): Changed("quantise=int8", "files"),
+    ("index", "rescore_multiplier"): Refused(
+        "rescore_multiplier=0", "rescore_multiplier=0 must be"
+    ),
+    ("index", "faiss"): Changed("faiss=flat", "files"),
+    ("index", "measure"): Changed("measure=false", "files", INDEX_OF_BENCHMARK),
+    ("index", "measure_depth"): Changed("measure_depth=1", look_at_quality, INDEX_OF_BENCHMARK),
+    ("index", "texts_per_shard"): Changed("texts_per_shard=4", "files"),
+    ("index", "processes"): Refused("processes=0", "processes=0 must be"),
+    ("index", "corpus.languages"): Refused(
+        "corpus.languages=[xx]", "xx", ("benchmark=cldr_facts",)
+    ),
+    ("search", "index"): Refused("index=nowhere", "nowhere is no index"),
+    ("search", "query"): Changed("query=en asks 1", look_at_print),
+    ("search", "queries"): Changed("queries=benchmark/en/queries.jsonl", look_at_print),
+    ("search", "k"): Changed("k=2", look_at_print),
+    ("search", "languages"): Changed("languages=[de]", look_at_print),
+    ("search", "json"): Changed("json=true", look_at_print),
+    ("search", "method"): Refused("method=best", "method='best' must be one of"),
+    ("search", "effort"): Refused("effort=3", "effort=3 is for an index with faiss"),
+    ("search", "rescore_multiplier"): Refused(
+        "rescore_multiplier=0", "rescore_multiplier=0 must be"
+    ),
+    ("search", "verify"): Refused("verify=1", "verify=1 must be true or false"),
+    ("search", "model"): Refused("model=./nowhere", "does not exist"),
+    ("search", "device"): Refused("device=tpu", "device='tpu' cannot be used here"),
+    ("search", "threads"): Changed("threads=2", count_threads),
     ("mine", "checkpoint"): Refused("checkpoint=./nowhere", "does not exist"),
     ("mine", "count"): Changed("count=2", look_at_corpus),
     ("mine", "depth"): Changed("depth=2", look_at_corpus),
@@ -246,6 +300,13 @@ def place(tmp_path_factory) -> Path:
         vocab_size=300, width=16, layers=1, heads=2, intermediate=16, max_positions=256
     )
     shutil.copytree(recipe.build(texts, place / "cache"), place / "plain")
+    titled = []
+    for number in range(6):
+        titled.append({"id": str(number), "title": "of it", "text": f"en tells {number}"})
+    write_json_lines(place / "passages.jsonl", *titled)
+    searched = ("index", *INDEX, *INDEX_OF_BENCHMARK, "measure=false", "to=searched")
+    made = hybrid_ir_in_process(place, *searched)
+    assert made.returncode == 0, made.stderr
     made_data.write_results(place / "results")
     shutil.copytree(place / "results", place / "results2")
     for path in sorted((place / "results2").iterdir())[:2]:
@@ -262,6 +323,8 @@ def probes(place) -> dict[str, Probe]:
         "evaluate": evaluate,
         "compare": Probe(place, "compare", COMPARE, "out"),
         "latency": Probe(place, "latency", LATENCY, "out"),
+        "index": Probe(place, "index", INDEX, "to"),
+        "search": Probe(place, "search", SEARCH, None),
         "mine": Probe(place, "mine", MINE, "to"),
         "clean": Probe(place, "data-clean", CLEAN, "to"),
         "translate": Probe(place, "translate", TRANSLATE, "to"),

@@ -21,7 +21,16 @@ GROUPS_WITH_THE_SAME_KEYS = ("callbacks", "data", "encoder", "model", "paths", "
 # Groups whose options set keys of other groups.
 GROUPS_OF_CHOICES = ("debug", "experiment", "hparams_search")
 # Groups of the commands' config files that have rows of their own.
-COMMANDS = ("clean", "compare", "evaluate", "latency", "mine", "translate")
+COMMANDS = (
+    "clean",
+    "compare",
+    "evaluate",
+    "index",
+    "latency",
+    "mine",
+    "search",
+    "translate",
+)
 
 
 def list_all_keys() -> list[tuple[str, str]]:
@@ -113,20 +122,22 @@ class Probe:
         place: a folder for runs, caches and data.
         command: `train`, or a command of hybrid-ir.
         arguments: of every run.
-        folder_key: the key that names the folder of a run.
+        folder_key: the key that names the folder of a run; None for a command that only prints.
     """
 
     place: Path
     command: str
     arguments: tuple[str, ...]
-    folder_key: str = "hydra.run.dir"
+    folder_key: str | None = "hydra.run.dir"
     outcomes: dict[tuple[str, ...], Outcome] = field(default_factory=dict)
 
     def run(self, *arguments: str) -> Outcome:
         """Returns the outcome of a run, which is made once."""
         if arguments not in self.outcomes:
             folder = self.place / f"{self.command}-{len(self.outcomes)}"
-            given = [*self.arguments, f"{self.folder_key}={folder}", *arguments]
+            given = [*self.arguments, *arguments]
+            if self.folder_key is not None:
+                given.insert(len(self.arguments), f"{self.folder_key}={folder}")
             if self.command == "train":
                 ended = train_in_process(self.place, *given)
             else:
