@@ -3,10 +3,12 @@
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import datasets
 from rich.console import Console
 
 from hybrid_ir.evaluation.card import describe_process, replace_nan
@@ -73,7 +75,6 @@ def evaluate_with_mteb(
     for task in tasks.chosen:
         result = _evaluate_task(mteb_encoder, task, cache, tasks.batch_size)
         scores += list_main_scores(task, result)
-        task.unload_data()
     record = MtebScores(mteb.__version__, mteb_encoder.name, mteb_encoder.revision, scores)
     texts_cut = {}
     for role, before in cut_before.items():
@@ -93,17 +94,19 @@ def _evaluate_task(
 ) -> "TaskResult":
     """Has mteb evaluate one task. What goes wrong with its data names the task."""
     mteb = import_mteb()
+    shows_bars = sys.stderr.isatty()
     try:
-        results = mteb.evaluate(
-            encoder,
-            task,
-            cache=cache,
-            co2_tracker=False,
-            # What a stopped evaluation left may be of another model of the same name.
-            overwrite_strategy="always",
-            encode_kwargs={"batch_size": batch_size},
-            show_progress_bar=sys.stderr.isatty(),
-        )
+        with _bars_of_datasets(shows_bars):
+            results = mteb.evaluate(
+                encoder,
+                task,
+                cache=cache,
+                co2_tracker=False,
+                # What a stopped evaluation left may be of another model of the same name.
+                overwrite_strategy="always",
+                encode_kwargs={"batch_size": batch_size, "show_progress_bar": shows_bars},
+                show_progress_bar=shows_bars,
+            )
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         hint = ""
@@ -114,6 +117,19 @@ def _evaluate_task(
             )
         raise ValueError(f"mteb's task {task.metadata.name} ({reason:.300}){hint}") from error
     return results.task_results[0]
+
+
+@contextmanager
+def _bars_of_datasets(are_shown: bool) -> Iterator[None]:
+    """Keeps the bars of the library `datasets` off where no terminal shows them."""
+    if are_shown or not datasets.is_progress_bar_enabled():
+        yield
+        return
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        datasets.enable_progress_bars()
 
 
 def list_main_scores(task: "AbsTask", result: "TaskResult") -> list[MtebScore]:
