@@ -5,6 +5,8 @@
     corpus = load_corpus("cldr_facts", languages=["en", "de", "zh"])
     for loss in train(model, tokenizer, corpus, steps=1000):
         print(loss)
+
+Batch k is the same in every run, so that a training that has stopped goes on at its next batch.
 """
 
 import torch

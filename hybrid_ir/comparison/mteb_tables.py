@@ -82,7 +82,7 @@ def compare_mteb_results(results: Sequence[Result]) -> MtebComparison | None:
             "protocols may differ"
         )
     values = [_collect_values(system) for system in systems]
-    keys = list(dict.fromkeys(key for scores in values for key in scores))
+    keys = _list_keys(values)
     notes += _describe_missing_subsets(systems, values, keys)
     tables = [_build_task_table(systems, values, keys)]
     subset_table = _build_subset_table(systems, values, keys)
@@ -138,6 +138,14 @@ def _collect_values(system: System) -> dict[ScoreKey, list[float]]:
             if score["value"] is not None:
                 values.setdefault(_get_key(score), []).append(score["value"])
     return values
+
+
+def _list_keys(values: Sequence[dict[ScoreKey, list[float]]]) -> list[ScoreKey]:
+    """Returns every score that a system has, each once."""
+    keys: dict[ScoreKey, None] = {}
+    for scores in values:
+        keys.update(dict.fromkeys(scores))
+    return list(keys)
 
 
 def _group_by_task(keys: Sequence[ScoreKey]) -> dict[TaskKey, list[ScoreKey]]:
