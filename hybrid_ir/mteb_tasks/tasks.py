@@ -1,6 +1,6 @@
 """MtebTasks: which tasks of mteb, and which of their languages, subsets and splits, are run."""
 
-import sys
+import re
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from difflib import get_close_matches
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mteb.abstasks import AbsTask
 
 EXAMPLE = "tasks=[BelebeleRetrieval,XQuADRetrieval]"
+DOTTED_PATH = re.compile(r"\w+(\.\w+)+")  # of a class
 SHOWN_NAMES = 20  # subsets or splits that a message lists
 
 
@@ -27,7 +28,8 @@ class MtebTasks:
 
     Args:
         tasks: names of tasks of mteb, names of its benchmarks, which stand for all their tasks, or
-            dotted paths of classes of your own that inherit from mteb's `AbsTask`.
+            dotted paths of your own: of classes that inherit from mteb's `AbsTask`, or of functions
+            without arguments that build a task, as `build_mteb_task` does.
         languages: only subsets with one of these languages, as `de`, `deu` or `deu-Latn`.
         subsets: only these subsets; for cross-lingual tasks they name pairs.
         splits: only these splits; None takes those that mteb measures.
@@ -100,21 +102,35 @@ def find_tasks(name: str) -> list["AbsTask"]:
     task = _look_up(mteb.get_task, name)
     if task is not None:
         return [task]
+    if DOTTED_PATH.fullmatch(name):
+        return [_import_task(name)]
     benchmark = _look_up(mteb.get_benchmark, name)
     if benchmark is not None:
         # Copies, since a choice of subsets is kept in a task, and mteb has each benchmark once.
         return [copy(task) for task in benchmark.tasks]
-    if "." in name and "(" not in name:
-        return [_import_task(name)]
-    # Which names there are takes a second, and is needed for the message alone.
-    known = [task.metadata.name for task in mteb.get_tasks(exclude_superseded=False)]
-    known += [benchmark.name for benchmark in mteb.get_benchmarks()]
-    near = get_close_matches(name, known, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else "no name of mteb is like it"
+    known = list_task_names() + [benchmark.name for benchmark in mteb.get_benchmarks()]
     raise ValueError(
-        f"mteb {mteb.__version__} has no task {name!r}: {hint} (a task of your own is named by the "
-        "dotted path of its class)"
+        f"mteb {mteb.__version__} has no task {name!r}{_ask_if_near(name, known)} (a task of your "
+        "own is named by the dotted path of its class)"
     )
+
+
+def list_task_names() -> list[str]:
+    """Returns the names of all tasks of mteb, without building the tasks, which takes seconds."""
+    import mteb.tasks
+    from mteb.abstasks import AbsTask
+
+    names = []
+    for value in vars(mteb.tasks).values():
+        if isinstance(value, type) and issubclass(value, AbsTask) and hasattr(value, "metadata"):
+            names.append(value.metadata.name)
+    return names
+
+
+def _ask_if_near(name: str, known: Iterable[str]) -> str:
+    """Returns a question that names close matches, or nothing."""
+    near = get_close_matches(name, known, n=3)
+    return f", did you mean {' or '.join(near)}?" if near else ""
 
 
 def _look_up(get: Callable[[str], Any], name: str) -> Any:
@@ -126,10 +142,10 @@ def _look_up(get: Callable[[str], Any], name: str) -> Any:
 
 
 def _import_task(path: str) -> "AbsTask":
-    """Builds a task of the user from the dotted path of its class.
+    """Builds a task of the user from the dotted path of its class, or of a function that builds it.
 
     Raises:
-        ValueError: The path names no class of a task.
+        ValueError: The path names neither of them.
     """
     from mteb.abstasks import AbsTask
 
@@ -137,14 +153,20 @@ def _import_task(path: str) -> "AbsTask":
     try:
         module = import_module(module_name)
     except ImportError as error:
+        question = _ask_if_near(path, list_task_names())
         raise ValueError(
-            f"task {path!r} is no name of mteb, and its module cannot be imported ({error}); "
-            f"modules are looked for in {', '.join(folder or '.' for folder in sys.path[:3])} ..."
+            f"task {path!r} is no name of mteb{question}, and its module cannot be imported "
+            f"({error})"
         ) from error
-    task_class = getattr(module, class_name, None)
-    if not (isinstance(task_class, type) and issubclass(task_class, AbsTask)):
+    build_task = getattr(module, class_name, None)
+    if not callable(build_task):
+        raise ValueError(f"task {path!r}: {module_name} has no class or function {class_name}")
+    if isinstance(build_task, type) and not issubclass(build_task, AbsTask):
         raise ValueError(f"task {path!r} is no class that inherits from mteb's AbsTask")
-    return task_class()
+    task = build_task()
+    if not isinstance(task, AbsTask):
+        raise ValueError(f"task {path!r} gives {task!r:.80}, which is no task of mteb")
+    return task
 
 
 def _list_names(names: str | Iterable[str] | None) -> list[str]:
@@ -205,9 +227,7 @@ def _describe_unknown(key: str, names: Sequence[str], known: Iterable[str]) -> l
     problems = []
     for name in names:
         if name not in known:
-            near = get_close_matches(name, known, n=3)
-            hint = f", did you mean {' or '.join(near)}?" if near else ""
-            problems.append(f"{key}: no task has {name!r}{hint}")
+            problems.append(f"{key}: no task has {name!r}{_ask_if_near(name, known)}")
     return problems
 
 

@@ -152,9 +152,10 @@ def test_languages_subsets_and_splits_are_chosen(place, monkeypatch):
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        (["tasks=[XQuADRetrival]"], "no task 'XQuADRetrival': did you mean XQuADRetrieval"),
+        (["tasks=[XQuADRetrival]"], "no task 'XQuADRetrival', did you mean XQuADRetrieval"),
         (["tasks=[no.such.Task]"], "'no.such.Task' is no name of mteb, and its module cannot"),
-        (["tasks=[tests.support.mteb_task.judge]"], "is no class that inherits from mteb's"),
+        (["tasks=[tests.support.mteb_task.Dataset]"], "is no class that inherits from mteb's"),
+        (["tasks=[tests.support.mteb_task.SPLIT]"], "has no class or function SPLIT"),
         (["tasks=[]"], "no tasks are named"),
         (["subsets=[de-em]"], "no task has 'de-em', did you mean de-en"),
         (["languages=[fr]"], "SmallRetrieval has no subset for languages=['fr']"),

@@ -1,6 +1,7 @@
 """Our measures and mteb's agree on the same data, and where they differ by rule the rule is it."""
 
 import itertools
+from dataclasses import replace
 
 import mteb
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from hybrid_ir.evaluation.evaluate import evaluate
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.mteb_tasks.encoder import MtebEncoder
+from hybrid_ir.mteb_tasks.from_benchmark import build_mteb_task
 from hybrid_ir.types import Benchmark, Source
 from tests.support.mteb_task import (
     PASSAGES,
@@ -96,6 +98,31 @@ def test_the_measures_of_both_agree_in_each_subset(adapter):
             value = float(chosen[ours].iloc[0])
             assert value == pytest.approx(by_mteb[subset][theirs], abs=1e-3), (subset, ours)
     assert 0.1 < by_mteb["en"]["ndcg_at_10"] < 0.95
+
+
+def test_a_benchmark_of_ours_is_a_task_of_mteb(adapter):
+    task = build_mteb_task(build_benchmark())
+    result = mteb.evaluate(
+        MtebEncoder(adapter), task, cache=None, co2_tracker=False, show_progress_bar=False
+    )
+    by_mteb = {entry["hf_subset"]: entry for entry in result.task_results[0].scores["test"]}
+
+    settings = evaluate(adapter, build_benchmark()).settings()
+
+    # No German passage answers an English query.
+    assert set(by_mteb) == {"de", "en", "de-en", "all"}
+    summary = evaluate(adapter, build_benchmark()).results.micro("multi")
+    for ours, theirs in SAME_MEASURES.items():
+        assert summary[ours] == pytest.approx(by_mteb["all"][theirs], abs=1e-3), ours
+        for row in settings[settings["view"] != "multi"].to_dict("records"):
+            codes = dict.fromkeys((row["query_language"], row["passage_language"]))
+            assert row[ours] == pytest.approx(by_mteb["-".join(codes)][theirs], abs=1e-3), ours
+
+
+def test_rules_that_mteb_does_not_have_are_refused():
+    benchmark = replace(build_benchmark(), least_relevant_grade=2.0)
+    with pytest.raises(ValueError, match="its least relevant grade is 2"):
+        build_mteb_task(benchmark)
 
 
 class FixedVectors:
