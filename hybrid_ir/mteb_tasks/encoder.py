@@ -23,6 +23,7 @@ ROLES: dict[str | None, Role] = {"query": "query", "document": "passage", None: 
 BATCH_SIZE = 32  # texts, mteb's default
 NO_REVISION = "no_revision_available"  # mteb's word for it
 OWNER = "hybrid-ir"  # of models that are on no hub: mteb's names have the form owner/name
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 BYTES_PER_MEGABYTE = 1024**2
 
 
@@ -63,9 +64,9 @@ class MtebEncoder:
         import_mteb()
         self.encoder = encoder
         self.name = choose_model_name(encoder) if name is None else name
-        if not re.fullmatch(r"[^/]+/[^/]+", self.name):
+        if not HUB_ID.fullmatch(self.name):
             raise ValueError(f"model_name={self.name!r} must have the form owner/name")
-        self.revision = revision or find_hub_commit(encoder) or NO_REVISION
+        self.revision = revision or find_hub_commit(encoder, self.name) or NO_REVISION
         self.languages = None if languages is None else list_language_scripts(languages)
         self.adapted_from = adapted_from
 
@@ -167,20 +168,29 @@ class MtebEncoder:
         return (vectors_ND * others_ND).sum(dim=1)
 
 
+def is_hub_id(place: str) -> bool:
+    """Returns whether a text has the form of a hub id, owner/name, and is no path here."""
+    return bool(HUB_ID.fullmatch(place)) and not Path(place).exists()
+
+
 def choose_model_name(encoder: TextEncoder) -> str:
     """Returns what mteb shall call a model: its hub id, or hybrid-ir/NAME if it is on no hub."""
     place = _find_name_or_path(encoder)
-    is_hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+", place) and not Path(place).exists()
     # A run starts from a hub model, and is another model.
-    if is_hub_id and Path(place).name == encoder.name:
+    if is_hub_id(place) and Path(place).name == encoder.name:
         return place
     name = re.sub(r"[^\w.-]+", "_", encoder.name) or "encoder"
     return f"{OWNER}/{name}"
 
 
-def find_hub_commit(encoder: TextEncoder) -> str | None:
-    """Returns the commit of the hub model that an encoder is, None if it is none."""
-    if choose_model_name(encoder).startswith(f"{OWNER}/"):
+def find_hub_commit(encoder: TextEncoder, name: str) -> str | None:
+    """Returns the commit of a hub model; None if the encoder is another one, or does not know it.
+
+    Args:
+        encoder: whose files may be those of the hub model.
+        name: of the hub model.
+    """
+    if _find_name_or_path(encoder) != name:
         return None
     return getattr(_find_config(encoder), "_commit_hash", None)
 

@@ -20,7 +20,7 @@ from hybrid_ir.evaluation.mteb_scores import (
     write_mteb_scores,
 )
 from hybrid_ir.files.atomic import write_text_atomically
-from hybrid_ir.mteb_tasks.encoder import MtebEncoder
+from hybrid_ir.mteb_tasks.encoder import MtebEncoder, is_hub_id
 from hybrid_ir.mteb_tasks.library import import_mteb
 from hybrid_ir.mteb_tasks.tasks import MtebTasks
 from hybrid_ir.types import TextEncoder
@@ -63,7 +63,7 @@ def evaluate_with_mteb(
         model = {"name": encoder.name, "kind": "encoder"}
     mteb_encoder = MtebEncoder(
         encoder,
-        name=tasks.model_name,
+        name=tasks.model_name or _find_hub_name(model),
         revision=tasks.model_revision or model.get("revision"),
         languages=_find_languages(training),
         adapted_from=model.get("backbone") if training else None,
@@ -162,6 +162,12 @@ def print_mteb_scores(record: MtebScores, folder: Path, console: Console) -> Non
         markup=False,
         highlight=False,
     )
+
+
+def _find_hub_name(model: Mapping[str, Any]) -> str | None:
+    """Returns the hub id of a model as released, None if it has none or was trained here."""
+    path = str(model.get("path") or "")
+    return path if model.get("kind") != "run" and is_hub_id(path) else None
 
 
 def _find_languages(training: Mapping[str, Any] | None) -> list[str] | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import langcodes
 
+from hybrid_ir.mteb_tasks.encoder import HUB_ID
 from hybrid_ir.mteb_tasks.library import import_mteb
 from hybrid_ir.types import parse_languages
 
@@ -59,9 +60,7 @@ class MtebTasks:
         problems = []
         if batch_size < 1:
             problems.append(f"batch_size={batch_size} must be at least 1")
-        if model_name is not None and (
-            model_name.count("/") != 1 or not all(model_name.split("/"))
-        ):
+        if model_name is not None and not HUB_ID.fullmatch(model_name):
             problems.append(f"model_name={model_name!r} must have the form owner/name")
         names = _list_names(tasks)
         if not names:
