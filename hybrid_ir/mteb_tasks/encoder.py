@@ -205,7 +205,10 @@ def list_language_scripts(languages: Iterable[str]) -> list[str]:
 
     known = []
     for code in languages:
-        language = langcodes.Language.get(code).maximize()
+        language = langcodes.Language.get(code)
+        if language.language is None:  # und, which would be taken for English
+            continue
+        language = language.maximize()
         spelling = f"{language.to_alpha3()}-{language.script}"
         try:
             check_language_code(spelling)

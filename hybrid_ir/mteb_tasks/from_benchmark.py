@@ -12,6 +12,7 @@ from hybrid_ir.types import Benchmark
 
 if TYPE_CHECKING:
     from mteb.abstasks import AbsTaskRetrieval
+    from mteb.abstasks.task_metadata import TaskMetadata
 
 SPLIT = "test"
 POOLED = "all"  # the subset whose pool has all languages
@@ -57,7 +58,6 @@ def build_mteb_task(benchmark: Benchmark) -> "AbsTaskRetrieval":
     """
     import_mteb()
     from mteb.abstasks import AbsTaskRetrieval
-    from mteb.abstasks.task_metadata import TaskMetadata
 
     _require_rules_of_mteb(benchmark)
     dataset = {}
@@ -68,7 +68,23 @@ def build_mteb_task(benchmark: Benchmark) -> "AbsTaskRetrieval":
             dataset[setting.name] = {SPLIT: _build_split(benchmark, setting, judgements)}
             scripts = list_language_scripts(setting.codes)
             languages[setting.name] = scripts or [UNKNOWN_SCRIPT]
-    metadata_of_task = TaskMetadata(
+    metadata_of_task = _describe_task(benchmark, languages)
+
+    class BenchmarkTask(AbsTaskRetrieval):
+        metadata = metadata_of_task
+
+        def load_data(self, *args: Any, **kwargs: Any) -> None:
+            self.dataset = {subset: dataset[subset] for subset in self.hf_subsets}
+            self.data_loaded = True
+
+    return BenchmarkTask()
+
+
+def _describe_task(benchmark: Benchmark, languages: dict[str, list[str]]) -> "TaskMetadata":
+    """Returns what mteb knows of the task; `languages` are those of each subset."""
+    from mteb.abstasks.task_metadata import TaskMetadata
+
+    return TaskMetadata(
         name=benchmark.name,
         description=benchmark.source.description or benchmark.name,
         dataset={"path": benchmark.name, "revision": benchmark.source.revision or "none"},
@@ -88,15 +104,6 @@ def build_mteb_task(benchmark: Benchmark) -> "AbsTaskRetrieval":
         sample_creation=None,
         bibtex_citation=None,
     )
-
-    class BenchmarkTask(AbsTaskRetrieval):
-        metadata = metadata_of_task
-
-        def load_data(self, *args: Any, **kwargs: Any) -> None:
-            self.dataset = {subset: dataset[subset] for subset in self.hf_subsets}
-            self.data_loaded = True
-
-    return BenchmarkTask()
 
 
 def _require_rules_of_mteb(benchmark: Benchmark) -> None:

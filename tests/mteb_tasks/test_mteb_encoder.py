@@ -54,12 +54,12 @@ def test_similarities_are_inner_products(adapter):
 
 
 def test_the_description_of_the_model_is_what_is_known(adapter, encoder):
-    model = MtebEncoder(adapter, languages=["en", "zh-Hant", "tlh"], adapted_from="a/b")
+    model = MtebEncoder(adapter, languages=["en", "zh-Hant", "tlh", "und"], adapted_from="a/b")
     meta = model.mteb_model_meta
     assert meta.name == "hybrid-ir/run_7" and meta.revision == "no_revision_available"
     assert meta.n_parameters == sum(p.numel() for p in encoder.parameters())
     assert (meta.embed_dim, meta.max_tokens) == (encoder.width, 64)
-    assert meta.languages == list_language_scripts(["en", "zh-Hant", "tlh"])
+    assert list_language_scripts(["und"]) == []
     assert {"eng-Latn", "zho-Hant"} <= set(meta.languages)
     assert meta.use_instructions and meta.adapted_from == "a/b"
     assert mteb.get_model_meta is not None and meta.license is None
