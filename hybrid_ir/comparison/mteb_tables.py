@@ -18,7 +18,6 @@ from hybrid_ir.evaluation.mteb_scores import average_values
 ScoreKey = tuple[str, str, str, str, str]
 TaskKey = tuple[str, str, str, str]
 SHOWN_SUBSETS = 60  # rows of the table of subsets; its CSV file has all
-NOTE = "Computed by mteb, not by us; nothing is tested. ± standard deviation over seeds."
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +83,12 @@ def compare_mteb_results(results: Sequence[Result]) -> MtebComparison | None:
     values = [_collect_values(system) for system in systems]
     keys = _list_keys(values)
     notes += _describe_missing_subsets(systems, values, keys)
-    tables = [_build_task_table(systems, values, keys)]
-    subset_table = _build_subset_table(systems, values, keys)
+    note = (
+        f"Computed by mteb {', '.join(versions)}, not by us; nothing is tested. ± standard "
+        "deviation over seeds."
+    )
+    tables = [_build_task_table(systems, values, keys, note)]
+    subset_table = _build_subset_table(systems, values, keys, note)
     if subset_table.rows:
         tables.append(subset_table)
     return MtebComparison(systems, tables, notes)
@@ -172,6 +175,7 @@ def _build_task_table(
     systems: Sequence[System],
     values: Sequence[dict[ScoreKey, list[float]]],
     keys: Sequence[ScoreKey],
+    note: str,
 ) -> Table:
     """Builds the table with a row for each task and split: means over subsets."""
     names = _name_tasks(keys)
@@ -189,7 +193,7 @@ def _build_task_table(
         heads=("task", "split", "subsets", "measure"),
         columns=tuple(Column(system.label) for system in systems),
         rows=tuple(rows),
-        note=NOTE,
+        note=note,
     )
 
 
@@ -197,6 +201,7 @@ def _build_subset_table(
     systems: Sequence[System],
     values: Sequence[dict[ScoreKey, list[float]]],
     keys: Sequence[ScoreKey],
+    note: str,
 ) -> Table:
     """Builds the table with a row for each subset, of the tasks that have several."""
     names = _name_tasks(keys)
@@ -213,7 +218,7 @@ def _build_subset_table(
         heads=("task", "split", "subset"),
         columns=tuple(Column(system.label) for system in systems),
         rows=tuple(rows),
-        note=NOTE,
+        note=note,
         most_rows=SHOWN_SUBSETS,
     )
 
