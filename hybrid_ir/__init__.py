@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hybrid_ir.comparison.comparison import compare
     from hybrid_ir.data.corpus import ParallelCorpus
+    from hybrid_ir.data.planned_texts import PlannedTexts
     from hybrid_ir.data.sampling import PairBatchSampler
     from hybrid_ir.evaluation.evaluate import evaluate
     from hybrid_ir.evaluation.retrieval_metric import MultilingualRetrieval
     from hybrid_ir.model.encoder import BiEncoder
+    from hybrid_ir.mteb_tasks.encoder import MtebEncoder
     from hybrid_ir.runs.data_sets import load_benchmark, load_corpus
     from hybrid_ir.runs.encoders import load_encoder
     from hybrid_ir.runs.indexes import load_index
@@ -27,9 +29,11 @@ _MODULES = {
     "Benchmark": "hybrid_ir.types",
     "BiEncoder": "hybrid_ir.model.encoder",
     "InfoNCE": "hybrid_ir.training.losses",
+    "MtebEncoder": "hybrid_ir.mteb_tasks.encoder",
     "MultilingualRetrieval": "hybrid_ir.evaluation.retrieval_metric",
     "PairBatchSampler": "hybrid_ir.data.sampling",
     "ParallelCorpus": "hybrid_ir.data.corpus",
+    "PlannedTexts": "hybrid_ir.data.planned_texts",
     "RetrievalData": "hybrid_ir.training.datamodule",
     "Retriever": "hybrid_ir.training.retriever",
     "compare": "hybrid_ir.comparison.comparison",
@@ -44,9 +48,11 @@ __all__ = [
     "Benchmark",
     "BiEncoder",
     "InfoNCE",
+    "MtebEncoder",
     "MultilingualRetrieval",
     "PairBatchSampler",
     "ParallelCorpus",
+    "PlannedTexts",
     "RetrievalData",
     "Retriever",
     "__version__",

@@ -15,7 +15,7 @@ from hybrid_ir.cli.config import (
 from hybrid_ir.comparison.comparison import Comparison, compare
 from hybrid_ir.comparison.load import load_results
 from hybrid_ir.comparison.rendering import to_rich_tables
-from hybrid_ir.runs.building import build
+from hybrid_ir.runs.building import build_own_benchmark
 from hybrid_ir.runs.folder import require_no_results
 from hybrid_ir.training.wandb_logging import log_results_to_wandb
 
@@ -38,7 +38,7 @@ def run(cfg: DictConfig) -> None:
         metric=cfg.metric,
         baseline=cfg.baseline,
         paper=cfg.paper,
-        benchmarks={name: build(config) for name, config in cfg.benchmark.items()},
+        benchmarks={name: build_own_benchmark(config) for name, config in cfg.benchmark.items()},
         flips=cfg.flips,
         resamples=cfg.resamples,
         seed=cfg.seed,
@@ -71,6 +71,8 @@ def print_comparison(comparison: Comparison, out: Path) -> None:
     for benchmark in comparison.benchmarks:
         for table in benchmark.tables["effects"][:1]:
             tables.append(table.select_columns(TERMINAL_COLUMNS))
+    if comparison.mteb is not None:
+        tables += comparison.mteb.tables
     for table in tables:
         for part in to_rich_tables(table, console.width):
             console.print(part)

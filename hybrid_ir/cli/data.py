@@ -18,7 +18,7 @@ from hybrid_ir.cli.data_describe import (
 )
 from hybrid_ir.cli.help import read_visible_lines, wants_help
 from hybrid_ir.files.fetching import fetch_files, verify_files
-from hybrid_ir.runs.building import build
+from hybrid_ir.runs.building import build, build_own_benchmark
 from hybrid_ir.runs.conf import compose_config, find_shipped_file, list_options, set_values
 from hybrid_ir.runs.data_sets import DataSetFiles, list_data_set_files
 from hybrid_ir.runs.suggestions import ask_if_meant, suggest
@@ -137,7 +137,7 @@ def describe(name: str, arguments: Sequence[str]) -> None:
         print_corpus(corpus, console)
         print_planned_batches(cfg["sampler"], corpus, console)
     if "benchmark" in cfg:
-        print_benchmark(build(cfg["benchmark"]), console)
+        print_benchmark(build_own_benchmark(cfg["benchmark"]), console)
 
 
 def print_known_source(config: DictConfig, console: Console) -> None:

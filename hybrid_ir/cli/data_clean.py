@@ -18,7 +18,7 @@ from hybrid_ir.corpora.stored import write_corpus
 from hybrid_ir.corpora.writing import CorpusWriter
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.data.overlap import BenchmarkTexts
-from hybrid_ir.runs.building import build
+from hybrid_ir.runs.building import build, build_own_benchmark
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -40,7 +40,9 @@ def _clean(cfg: DictConfig) -> None:
     corpus = build(cfg.corpus)
     if len(corpus.parts) > 1:
         raise ValueError("a mixture has no ids of its own: clean its corpora one by one")
-    benchmarks = [BenchmarkTexts.from_benchmark(build(cfg.against[name])) for name in cfg.against]
+    benchmarks = []
+    for config in cfg.against.values():
+        benchmarks.append(BenchmarkTexts.from_benchmark(build_own_benchmark(config)))
     contamination = find_contamination(corpus, benchmarks, cfg.near, cfg.duplicates)
     change = f"cleaned of {', '.join(cfg.against) or 'repetitions'}"
 

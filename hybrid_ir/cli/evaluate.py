@@ -20,11 +20,14 @@ from hybrid_ir.evaluation.evaluate import (
     EvaluationSettings,
     evaluate_with_corrections,
 )
+from hybrid_ir.evaluation.mteb_scores import MTEB_SCORES_FILE
 from hybrid_ir.evaluation.postprocess import require_corrections
 from hybrid_ir.evaluation.report import write_report
 from hybrid_ir.evaluation.top_k import write_trec_runs
+from hybrid_ir.mteb_tasks.evaluation import evaluate_with_mteb, print_mteb_scores
+from hybrid_ir.mteb_tasks.tasks import MtebTasks
 from hybrid_ir.runs import encoders
-from hybrid_ir.runs.building import build
+from hybrid_ir.runs.building import build, build_own_benchmark, is_of_mteb
 from hybrid_ir.runs.conf import compose_config, list_options
 from hybrid_ir.runs.folder import lock_folder, require_checkpoint_choice, require_no_results
 from hybrid_ir.runs.training_record import describe_checkpoint
@@ -46,22 +49,26 @@ def run(cfg: DictConfig) -> None:
     corrections = list_corrections(cfg)
     require_corrections(corrections, cfg.postprocess_on)
     require_valid_evaluation(cfg)
-    results = []
-    for name in cfg.benchmark:
-        for correction in corrections:
-            results.append(f"{name_result_folder(name, correction)}/metrics.json")
+    results = list_result_files(cfg, corrections)
     if cfg.out:
         require_no_results(Path(cfg.out).expanduser(), *results)
+    # Misspelt tasks are refused before a model is loaded.
+    mteb_tasks = {name: build(config) for name, config in select_mteb(cfg).items()}
     settings = encoders.EncoderSettings.from_config(cfg)
     loaded = encoders.load_any_encoder(str(cfg.checkpoint or cfg.model), settings)
     if "checkpoint" in loaded.model:
         print(describe_checkpoint(loaded.model))
-    benchmarks = {name: build(config) for name, config in cfg.benchmark.items()}
+    benchmarks = {}
+    for name, config in cfg.benchmark.items():
+        benchmarks[name] = mteb_tasks[name] if name in mteb_tasks else build(config)
     split = find_split(cfg, benchmarks)
     out = choose_output_folder(cfg, "evaluate", prefix=f"{loaded.encoder.name}_")
     with lock_folder(out):
         require_no_results(out, *results)  # another process may have been there before this one
         for name, benchmark in benchmarks.items():
+            if isinstance(benchmark, MtebTasks):
+                measure_with_mteb(benchmark, loaded, cfg, out / name)
+                continue
             # None stands for the benchmark that is measured, whose name cards call `test`.
             other_split = None if split is benchmark else split
             evaluation_settings = read_evaluation_settings(cfg, corrections, other_split)
@@ -73,6 +80,24 @@ def run(cfg: DictConfig) -> None:
             for evaluation in evaluations:
                 folder = out / name_result_folder(name, evaluation.postprocess)
                 write_result(evaluation, digest, loaded, cfg, folder)
+
+
+def list_result_files(cfg: DictConfig, corrections: Sequence[str]) -> list[str]:
+    """Returns the file of each result that makes it complete, relative to the output folder."""
+    mteb_names = select_mteb(cfg)
+    files = []
+    for name in cfg.benchmark:
+        if name in mteb_names:
+            files.append(f"{name}/{MTEB_SCORES_FILE}")
+            continue
+        for correction in corrections:
+            files.append(f"{name_result_folder(name, correction)}/metrics.json")
+    return files
+
+
+def select_mteb(cfg: DictConfig) -> dict[str, DictConfig]:
+    """Returns the configs of those benchmarks whose tasks mteb evaluates itself, by name."""
+    return {name: config for name, config in cfg.benchmark.items() if is_of_mteb(config)}
 
 
 def list_corrections(cfg: DictConfig) -> list[str]:
@@ -106,6 +131,7 @@ def require_valid_evaluation(cfg: DictConfig) -> None:
             f"window_overlap={cfg.window_overlap} changes nothing where long passages are cut: say "
             "long_passages=max_passage"
         )
+    problems += find_mteb_problems(cfg)
     corrections = list_corrections(cfg)
     if cfg.postprocess_on is not None and set(corrections) <= {"none"}:
         problems.append(
@@ -126,6 +152,34 @@ def require_valid_evaluation(cfg: DictConfig) -> None:
     require_checkpoint_choice(cfg.test_checkpoint)
 
 
+def find_mteb_problems(cfg: DictConfig) -> list[str]:
+    """Returns which keys mteb's evaluation could not honour."""
+    mteb_names = select_mteb(cfg)
+    if not mteb_names:
+        return []
+    problems = []
+    if cfg.long_passages != "truncate":
+        problems.append(
+            f"long_passages={cfg.long_passages} is not for {', '.join(mteb_names)}: mteb cuts long "
+            "passages; measure the other benchmarks by a command of their own"
+        )
+    if "none" not in list_corrections(cfg):
+        problems.append(
+            f"postprocess={cfg.postprocess} is not for {', '.join(mteb_names)}: mteb measures the "
+            "encoder as it is; add none, as in postprocess=[none,center]"
+        )
+    if cfg.postprocess_on in mteb_names:
+        problems.append(
+            f"postprocess_on={cfg.postprocess_on}: mteb's tasks cannot estimate a correction, name "
+            "another benchmark"
+        )
+    if len(mteb_names) == len(cfg.benchmark):
+        for key, usual in (("run_depth", 0), ("save_embeddings", False), ("texts_per_chunk", 4096)):
+            if cfg[key] != usual:
+                problems.append(f"{key}={cfg[key]} changes nothing in mteb's evaluation")
+    return problems
+
+
 def find_split(cfg: DictConfig, benchmarks: dict[str, Benchmark]) -> Benchmark | None:
     """Returns the benchmark that estimates corrections; None for the one that is measured."""
     name = cfg.postprocess_on
@@ -133,7 +187,7 @@ def find_split(cfg: DictConfig, benchmarks: dict[str, Benchmark]) -> Benchmark |
         _require_no_split_keys(cfg, name)
         return benchmarks[name]
     for config in cfg.split.values():
-        return build(config)
+        return build_own_benchmark(config)
     return None
 
 
@@ -164,6 +218,20 @@ def read_evaluation_settings(
     if cfg.long_passages == "max_passage":
         settings = replace(settings, window_overlap=cfg.window_overlap)
     return settings
+
+
+def measure_with_mteb(
+    tasks: MtebTasks, loaded: encoders.LoadedEncoder, cfg: DictConfig, folder: Path
+) -> None:
+    """Has mteb evaluate its tasks, writes the results, and prints its scores."""
+    record = evaluate_with_mteb(
+        loaded.encoder, tasks, folder, model=loaded.model, training=loaded.training
+    )
+    print_mteb_scores(record, folder, Console())
+    if cfg.logger == "wandb":
+        config = OmegaConf.to_container(cfg, resolve=True)
+        name = loaded.encoder.name
+        log_results_to_wandb(folder, f"{name}_{folder.name}", config, group=name)
 
 
 def name_result_folder(benchmark: str, correction: str) -> str:

@@ -11,7 +11,7 @@ from hybrid_ir.cli.config import choose_output_folder
 from hybrid_ir.latency.report import build_latency_card, write_latency_report
 from hybrid_ir.latency.session import run_latency_session
 from hybrid_ir.latency.settings import LatencySettings
-from hybrid_ir.runs.building import build
+from hybrid_ir.runs.building import build_own_benchmark
 from hybrid_ir.runs.encoders import EncoderSettings, LoadedEncoder, load_any_encoder
 from hybrid_ir.runs.folder import require_no_results
 from hybrid_ir.system.environment import prepare_process
@@ -74,7 +74,7 @@ def build_benchmark(cfg: DictConfig) -> Benchmark:
             if key not in cfg.benchmark:
                 raise ValueError(f"{key}={cfg[key]}: the chosen benchmark has no such key")
             cfg.benchmark[key] = cfg[key]
-    benchmark = build(cfg.benchmark)
+    benchmark = build_own_benchmark(cfg.benchmark)
     if benchmark is None:
         raise ValueError("benchmark=none has no queries to time: choose a name in conf/benchmark")
     if not isinstance(benchmark, Benchmark):

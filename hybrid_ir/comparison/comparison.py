@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,13 @@ from hybrid_ir.comparison.language_changes import (
     compare_language_pairs,
 )
 from hybrid_ir.comparison.language_tables import build_language_tables
-from hybrid_ir.comparison.load import Runs, list_unfinished_jobs, load_results
+from hybrid_ir.comparison.load import (
+    Runs,
+    list_unfinished_jobs,
+    load_mteb_results,
+    load_results,
+)
+from hybrid_ir.comparison.mteb_tables import MtebComparison, compare_mteb_results
 from hybrid_ir.comparison.report import write_report_page
 from hybrid_ir.comparison.section import Section
 from hybrid_ir.comparison.statistics import Grid, Resampling
@@ -60,6 +66,7 @@ class Comparison:
         benchmarks: What is reported about each benchmark.
         with_paper: Whether the tables hold the paper's numbers.
         job_notes: A note for each job that has no results.
+        mteb: What mteb itself computed, None where there are no scores of it.
     """
 
     metric: str
@@ -68,6 +75,7 @@ class Comparison:
     benchmarks: list[ComparedBenchmark]
     with_paper: bool = True
     job_notes: list[str] = field(default_factory=list)
+    mteb: MtebComparison | None = None
 
     @property
     def tables(self) -> list[Table]:
@@ -76,6 +84,8 @@ class Comparison:
         for benchmark in self.benchmarks:
             for chapter_tables in benchmark.tables.values():
                 tables += chapter_tables
+        if self.mteb is not None:
+            tables += self.mteb.tables
         return tables
 
     @property
@@ -84,6 +94,8 @@ class Comparison:
         notes = list(self.job_notes)
         for benchmark in self.benchmarks:
             notes += benchmark.section.notes
+        if self.mteb is not None:
+            notes += self.mteb.notes
         return notes
 
     def get_table(self, file: str) -> Table:
@@ -128,13 +140,16 @@ class Comparison:
                 "notes": list(section.notes),
                 "systems": _describe_systems(section),
             }
-        return {
+        content = {
             "metric": self.metric,
             "chance": vars(self.resampling),
             "notes": self.job_notes,
             "benchmarks": benchmarks,
             "tables": {table.file: rendering.to_json_object(table) for table in self.tables},
         }
+        if self.mteb is not None:
+            content["mteb"] = self.mteb.to_json_object()
+        return content
 
 
 def compare(
@@ -173,11 +188,18 @@ def compare(
     """
     _require_arguments(runs, flips, resamples)
     results = load_results(runs)
+    mteb = compare_mteb_results(load_mteb_results(runs))
+    if not results and baseline is not None:
+        raise ValueError(
+            f"baseline={baseline!r}: these runs hold scores of mteb alone, and nothing is tested "
+            "with them: leave it out"
+        )
     sections = build_sections(results, baseline)
     if benchmarks:
         sections = attach_query_texts(sections, benchmarks)
     resampling = Resampling(seed=seed, flips=flips, resamples=resamples)
-    return compare_sections(sections, metric, paper, resampling, list_unfinished_jobs(runs))
+    notes = list_unfinished_jobs(runs)
+    return replace(compare_sections(sections, metric, paper, resampling, notes), mteb=mteb)
 
 
 def _require_arguments(runs: Runs, flips: int, resamples: int) -> None:
@@ -206,8 +228,10 @@ def compare_sections(
         benchmarks.append(_compare_benchmark(section, metric, with_paper, resampling))
     macro_means = [benchmark.macro for benchmark in benchmarks]
     micro_means = [benchmark.micro for benchmark in benchmarks]
-    overview = build_overview_tables(macro_means, metric, with_paper, micro=False)
-    overview += build_overview_tables(micro_means, metric, with_paper, micro=True)
+    overview = []
+    if benchmarks:  # there are none where mteb alone has measured
+        overview += build_overview_tables(macro_means, metric, with_paper, micro=False)
+        overview += build_overview_tables(micro_means, metric, with_paper, micro=True)
     return Comparison(metric, resampling, overview, benchmarks, with_paper, list(job_notes))
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NotRequired
 
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic accepts that of typing from Python 3.12 on
 
 from hybrid_ir.data.language_choice import name_sampler
+from hybrid_ir.evaluation.mteb_scores import MTEB_SCORES_FILE, read_mteb_scores
 from hybrid_ir.files.json_lines import read_log_rows
 
 
@@ -126,7 +127,7 @@ def load_results(runs: Runs) -> list[Result]:
     names: dict[Path, str | None] = {}
     for name, place in list_places(runs):
         result_folders = sorted(path.parent for path in place.rglob("metrics.json"))
-        if not result_folders:
+        if not result_folders and not any(place.rglob(MTEB_SCORES_FILE)):
             reason = "holds no metrics.json at any depth" if place.exists() else "does not exist"
             problems.append(
                 f"runs: {place} {reason}: give folders of finished runs, sweeps or evaluations"
@@ -145,6 +146,32 @@ def load_results(runs: Runs) -> list[Result]:
             problems.append(str(error))
     if problems:
         raise ValueError("; ".join(problems))
+    return results
+
+
+def load_mteb_results(runs: Runs) -> list[Result]:
+    """Loads the scores of mteb in some folders, each once; their settings are the scores.
+
+    Args:
+        runs: As in `load_results`, which says what is wrong with the places themselves.
+
+    Raises:
+        ValueError: A file is damaged.
+    """
+    folders: dict[Path, tuple[Path, str | None]] = {}
+    for name, place in list_places(runs):
+        for path in sorted(place.rglob(MTEB_SCORES_FILE)):
+            folders.setdefault(path.parent.resolve(), (path.parent, name))
+    results = []
+    for folder, name in folders.values():
+        record = read_mteb_scores(folder)
+        settings = [asdict(score) for score in record.scores]
+        metrics = {
+            "benchmark": {"name": "mteb"},
+            "version": record.version,
+            "settings": settings,
+        }
+        results.append(Result(folder, metrics, _load_card(folder), [], name))
     return results
 
 

@@ -113,11 +113,23 @@ def build_evaluation_card(
         "ranks": RANKS,
         "tie_rate": replace_nan({view: results.macro(view)["tie_rate"] for view in VIEWS}),
         "tokenizer_canary": reading["tokenizer_canary"],
+        **describe_process(device),
+    }
+
+
+def describe_process(device: str, *packages: str) -> dict[str, Any]:
+    """Describes where and how a number was computed, for its card.
+
+    Args:
+        device: on which texts were encoded.
+        packages: whose versions matter besides those of every evaluation.
+    """
+    return {
         "device": describe_device(device),
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "versions": _list_versions(),
+        "versions": _list_versions(*packages),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
@@ -178,9 +190,9 @@ def describe_missing(results: Results) -> dict[str, Any] | None:
     return replace_nan(description)
 
 
-def _list_versions() -> dict[str, str]:
+def _list_versions(*packages: str) -> dict[str, str]:
     versions = {}
-    for name in (*PACKAGES, "sentence-transformers", "scipy"):
+    for name in (*PACKAGES, "sentence-transformers", "scipy", *packages):
         version = get_installed_version(name)
         if version is not None:
             versions[name] = version

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
+from hybrid_ir.mteb_tasks.tasks import MtebTasks
 from hybrid_ir.runs.errors import describe_error, find_innermost_error
 from hybrid_ir.runs.suggestions import ask_if_meant
 from hybrid_ir.system.interruption import Interrupted
@@ -43,6 +44,35 @@ def build(config: Any) -> Any:
         if isinstance(innermost, Interrupted):  # no mistake in the config
             raise innermost from None
         raise
+
+
+def build_own_benchmark(config: Any) -> Any:
+    """Builds the benchmark that a config describes, or what chooses one by the corpus.
+
+    Raises:
+        ValueError: As in `build` and `require_own_benchmark`.
+    """
+    require_own_benchmark(config)
+    return build(config)
+
+
+def require_own_benchmark(config: Any) -> None:
+    """Raises a ValueError for tasks that mteb evaluates itself: no queries or passages are known.
+
+    Args:
+        config: of a benchmark; None or an empty one is no benchmark, and is right.
+    """
+    if is_of_mteb(config):
+        raise ValueError(
+            "benchmark=mteb: its tasks are evaluated by mteb itself, so that only `hybrid-ir "
+            "evaluate ... benchmark=[mteb]` takes them: choose another benchmark here, or measure "
+            "the finished run (benchmark=hub reads the data sets of many of these tasks)"
+        )
+
+
+def is_of_mteb(config: Any) -> bool:
+    """Returns whether a config describes tasks that mteb evaluates itself."""
+    return bool(config) and "_target_" in config and locate(config._target_) is MtebTasks
 
 
 def build_all(config: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.files.fetching import RemoteFile
-from hybrid_ir.runs.building import build
+from hybrid_ir.runs.building import build, build_own_benchmark
 from hybrid_ir.runs.conf import compose_config, require_options, set_values
 from hybrid_ir.runs.errors import USER_ERRORS, describe_error, find_innermost_error
 from hybrid_ir.types import Benchmark
@@ -66,7 +66,8 @@ def _load_part(
 ) -> Any:
     """Builds one option of a group. What is wrong with a key or the data is a ValueError."""
     try:
-        return build(_compose_part(group, name, config_folders, keys))
+        config = _compose_part(group, name, config_folders, keys)
+        return build_own_benchmark(config) if group == "benchmark" else build(config)
     except (HydraException, OmegaConfBaseException) as error:
         innermost = find_innermost_error(error)
         if not isinstance(innermost, USER_ERRORS):

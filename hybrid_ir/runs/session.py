@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.saved_encoder import can_save_encoder, save_encoder
-from hybrid_ir.runs.building import build
+from hybrid_ir.runs.building import build, require_own_benchmark
 from hybrid_ir.runs.folder import (
     find_checkpoint,
     lock_folder,
@@ -181,6 +181,8 @@ def _require_known_choices(cfg: DictConfig) -> None:
             "trainer.use_distributed_sampler=true would replace the sampler of hybrid-ir, which "
             "plans the global batch of all processes itself: leave it false"
         )
+    require_own_benchmark(cfg.validation)
+    require_own_benchmark(cfg.benchmark)
     require_checkpoint_choice(cfg.test_checkpoint)
     if cfg.resume_from is not None and (cfg.ckpt_path is not None or not cfg.fit):
         raise ValueError(

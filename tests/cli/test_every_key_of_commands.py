@@ -27,12 +27,14 @@ from tests.support.number_words import train_translation_model
 
 EVALUATE = ("model=plain", "pooling=mean")
 LATENCY_BENCHMARK = ("benchmark=beir_folder", "benchmark.folder=benchmark", "max_queries=3")
+MTEB_TASK = "benchmark.mteb.tasks=[tests.support.mteb_task.SmallRetrieval]"
 # What each command measures, but where the row of a key says something else.
 USUAL_BASES = {
     "encoder": ("benchmark=[beir_folder]", "benchmark.beir_folder.folder=benchmark"),
     "evaluate": ("benchmark=[beir_folder]", "benchmark.beir_folder.folder=benchmark"),
     "index": ("path=passages.jsonl",),
     "latency": LATENCY_BENCHMARK,
+    "benchmark/mteb": ("benchmark=[mteb]", MTEB_TASK),
 }
 OTHER_BASES = (
     ("index", "corpus.languages"),
@@ -74,6 +76,10 @@ TRANSLATE = (
 def look_at_vectors(outcome: Outcome) -> dict[str, str]:
     paths = outcome.folder.rglob("*.safetensors")
     return {path.name: compute_sha256(path) for path in paths}
+
+
+def look_at_mteb_scores(outcome: Outcome) -> list:
+    return outcome.read_json("mteb/mteb_scores.json")["scores"]
 
 
 def look_at_comparison(outcome: Outcome) -> dict:
@@ -165,6 +171,13 @@ ROWS: dict[tuple[str, str], Row] = {
     ("compare", "metric"): Changed("metric=mrr@10", look_at_comparison),
     ("compare", "baseline"): Changed("baseline=x_y", look_at_comparison),
     ("compare", "paper"): Refused("paper=1", "paper=1 must be true or false"),
+    ("benchmark/mteb", "tasks"): Refused("benchmark.mteb.tasks=[no]", "has no task 'no'"),
+    ("benchmark/mteb", "languages"): Refused("benchmark.mteb.languages=[fr]", "has no subset for"),
+    ("benchmark/mteb", "subsets"): Changed("benchmark.mteb.subsets=[en]", look_at_mteb_scores),
+    ("benchmark/mteb", "splits"): Refused("benchmark.mteb.splits=[x]", "none of the splits x"),
+    ("benchmark/mteb", "batch_size"): Refused("benchmark.mteb.batch_size=0", "batch_size=0 must"),
+    ("benchmark/mteb", "model_name"): Changed("benchmark.mteb.model_name=a/b", "files"),
+    ("benchmark/mteb", "model_revision"): Changed("benchmark.mteb.model_revision=b", "files"),
     ("compare", "benchmark"): Refused("benchmark=[other]", "benchmark=other must be one of"),
     ("compare", "corpus.languages"): Refused(
         "corpus.languages=[xx]", "xx", ("benchmark=[cldr_facts]",)
@@ -321,6 +334,7 @@ def probes(place) -> dict[str, Probe]:
     return {
         "encoder": evaluate,
         "evaluate": evaluate,
+        "benchmark/mteb": evaluate,
         "compare": Probe(place, "compare", COMPARE, "out"),
         "latency": Probe(place, "latency", LATENCY, "out"),
         "index": Probe(place, "index", INDEX, "to"),

@@ -187,6 +187,7 @@ ROWS |= {
     ("benchmark/hub", "splits"): Loaded("splits={qrels: dev}"),
     ("benchmark/hub", "columns"): Loaded("columns={corpus: {text: body}}", "no column 'body'"),
     ("benchmark/hub", "language"): Loaded("language=fr", look=look_at_languages),
+    ("benchmark/hub", "query_language"): Loaded("query_language=fr", look=look_at_languages),
     ("benchmark/hub", "languages"): Loaded("languages=[xx]", "languages="),
     ("benchmark/hub", "max_queries"): Loaded("max_queries=1"),
     ("benchmark/hub", "streaming"): Loaded("streaming=perhaps", "streaming"),

@@ -41,6 +41,25 @@ def list_language_files() -> dict[str, bytes]:
     return files
 
 
+def list_files_of_mteb() -> dict[str, bytes]:
+    """Returns the files of a data set as mteb uploads it, with a pair of languages as a subset."""
+    configurations = []
+    files = {}
+    for subset in ("deu-deu", "eng-eng", "deu-eng"):
+        query_language, passage_language = subset.split("-")
+        tables = {
+            "corpus": {"id": ["1", "2"], "text": [f"{passage_language} p{i}" for i in (1, 2)]},
+            "queries": {"id": ["7"], "text": [f"{query_language} q"]},
+            "qrels": {"query-id": ["7", "7"], "corpus-id": ["1", "2"], "score": [0, 2]},
+        }
+        for table, columns in tables.items():
+            name = f"{subset}-{table}"
+            configurations.append((name, "validation", f"{name}/*.parquet"))
+            files[f"{name}/validation-00000-of-00001.parquet"] = encode_columns(**columns)
+    files["README.md"] = write_card(*configurations)
+    return files
+
+
 SINGLE_CARD = write_card(
     ("corpus", "corpus", "corpus/*"),
     ("queries", "queries", "queries.jsonl"),
@@ -72,6 +91,8 @@ ODD_NAMES = {"configurations": {"corpus": "docs", "queries": "topics", "qrels": 
 ODD_COLUMNS = {"corpus": {"id": "id", "text": "body"}, "qrels": {"score": "mark"}}
 DEV = {"configurations": {"qrels": "dev"}, "splits": {"qrels": "dev"}}
 LANGUAGES = {"repository": "owner/languages", "splits": {"qrels": "dev"}}
+MTEB = {"repository": "owner/mteb", "splits": {"qrels": "validation"}}
+PAIR = {table: f"deu-eng-{table}" for table in ("corpus", "queries", "qrels")}
 # Name of a case -> keys of conf/benchmark/hub.yaml.
 CASES = {
     "single": {},
@@ -107,6 +128,14 @@ CASES = {
         "splits": {"topics": "test"},
         "max_queries": 0,
     },
+    "mteb": MTEB,
+    "pair of mteb": {
+        **MTEB,
+        "configurations": PAIR,
+        "language": "en",
+        "query_language": "de",
+    },
+    "query language": {**MTEB, "query_language": "de"},
     "wrong rule": {"unknown_passages": "hide"},
 }
 
@@ -115,7 +144,12 @@ CASES = {
 def results(tmp_path_factory) -> dict[str, dict]:
     """What each case gives, with a network; and without one under its name and "again"."""
     home = tmp_path_factory.mktemp("home")
-    datasets = {"owner/single": SINGLE, "owner/languages": list_language_files(), "owner/odd": ODD}
+    datasets = {
+        "owner/single": SINGLE,
+        "owner/languages": list_language_files(),
+        "owner/mteb": list_files_of_mteb(),
+        "owner/odd": ODD,
+    }
     with serving_hub(datasets=datasets) as hub:
         answers = load_from_hub(hub.url, home, list_requests(tmp_path_factory.mktemp("cache")))
         asked = len(hub.asked)
@@ -158,6 +192,19 @@ def test_tables_for_each_language_are_one_benchmark(results):
     assert list(languages["languages"]) == ["sw", "te"]
     assert results["named"] == languages
     assert results["a language"]["relevant"] == {"te q": ["te p2"]}
+
+
+def test_a_data_set_of_mteb_is_read_in_all_its_languages(results):
+    of_mteb = results["mteb"]
+    assert of_mteb.get("relevant") == {"deu q": ["deu p2"], "eng q": ["eng p2"]}, of_mteb
+    assert list(of_mteb["languages"]) == ["de", "en"]
+    assert "tell the language; leave it out" in results["query language"]["error"]
+
+
+def test_a_cross_lingual_subset_of_mteb_is_read_by_its_names(results):
+    pair = results["pair of mteb"]
+    assert pair.get("relevant") == {"deu q": ["eng p2"]}, pair
+    assert list(pair["languages"]) == ["de", "en"]
 
 
 def test_columns_and_configurations_of_other_names_are_named(results):

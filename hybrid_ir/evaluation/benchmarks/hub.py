@@ -6,7 +6,7 @@ Corpus, queries and judgements are configurations of one data set, as `corpus`, 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,9 @@ LANGUAGE_NAMES = {
     "qrels": ("{language}-qrels", "{language}-default", "{language}"),
 }
 DEFAULT_SPLIT = "test"
+# How data sets of mteb name a pair of languages, first that of the queries: `ara-deu`, and
+# `acm_Arab-eng_Latn`. Most of them name a single language twice.
+PAIR_OF_LANGUAGES = re.compile(r"([a-z]{3}(?:_[A-Z][a-z]{3})?)-([a-z]{3}(?:_[A-Z][a-z]{3})?)")
 
 
 def load(
@@ -52,6 +55,7 @@ def load(
     splits: Mapping[str, str] | None = None,
     columns: Mapping[str, Mapping[str, str]] | None = None,
     language: str = "und",
+    query_language: str | None = None,
     title: bool = True,
     unknown_passages: UnknownPassages = "error",
     empty_passages: str = "drop",
@@ -74,6 +78,8 @@ def load(
             one.
         columns: names of columns that are not the usual ones, by table and by what they hold.
         language: of texts that name none, where the configurations do not tell it.
+        query_language: of queries that name none, where it is another one, as in a cross-lingual
+            subset of mteb; by default `language`.
         title: whether to put the title of a passage in front of its text.
         unknown_passages, empty_passages, ignore_identical_ids, relevance_threshold: as of
             `beir_folder.load`.
@@ -107,6 +113,11 @@ def load(
         known = _list_languages(found, names)
         chosen = choose_languages(source.name, languages, known)
         languages_may_be_empty = False
+        if query_language is not None:
+            raise ValueError(
+                f"query_language={query_language}: the configurations of {repository} tell the "
+                "language; leave it out, or name those of one pair of languages"
+            )
         for code in chosen:
             reader = TableReader(code, f"{code}:", title, columns or {})
             named = {}
@@ -115,7 +126,8 @@ def load(
             loader.add(reader, named)
     else:
         reader = TableReader(canonicalize_language(language), "", title, columns or {})
-        loader.add(reader, names)
+        query_code = canonicalize_language(query_language or language)
+        loader.add(reader, names, replace(reader, language=query_code))
         builder.require_converted_passages()
         chosen = choose_languages(source.name, languages, builder.languages)
         languages_may_be_empty = len(chosen) > 1
@@ -193,6 +205,8 @@ def _match_languages(found: HubRepository, name: str) -> set[str]:
 def _list_languages(found: HubRepository, names: Mapping[str, str]) -> dict[str, str]:
     """Returns the languages that have all three tables: the canonical code, and how they are named.
 
+    Pairs of two languages are left out: their passages are those of one of the languages again.
+
     Raises:
         ValueError: if something else than a language is in the place of one, or one comes twice.
     """
@@ -202,7 +216,10 @@ def _list_languages(found: HubRepository, names: Mapping[str, str]) -> dict[str,
     languages: dict[str, str] = {}
     errors = []
     for spelling in sorted(spellings):
-        code = find_canonical_code(spelling)
+        first, second = _split_pair(spelling)
+        if first != second:
+            continue
+        code = find_canonical_code(first)
         if code is None:
             errors.append(explain_wrong_code(spelling))
         elif code in languages:
@@ -214,6 +231,21 @@ def _list_languages(found: HubRepository, names: Mapping[str, str]) -> dict[str,
             f"configurations of {found.name} called {names['corpus']}: {'; '.join(errors)}"
         )
     return languages
+
+
+def _split_pair(spelling: str) -> tuple[str, str]:
+    """Returns the languages of queries and passages that the name of a configuration has.
+
+    A name that is of no pair is returned twice.
+    """
+    pair = PAIR_OF_LANGUAGES.fullmatch(spelling)
+    if pair:
+        return pair[1], pair[2]
+    first, _, second = spelling.partition("-")
+    are_languages = find_canonical_code(first) is not None and find_canonical_code(second)
+    if find_canonical_code(spelling) is None and are_languages:
+        return first, second
+    return spelling, spelling
 
 
 @dataclass(frozen=True)
@@ -236,8 +268,14 @@ class _TableLoader:
     builder: BenchmarkBuilder
     keeps_empty: bool
 
-    def add(self, reader: TableReader, names: Mapping[str, str]) -> None:
-        """Adds the tables of these configurations."""
+    def add(
+        self,
+        reader: TableReader,
+        names: Mapping[str, str],
+        query_reader: TableReader | None = None,
+    ) -> None:
+        """Adds the tables of these configurations; queries may have a reader of their own."""
+        query_reader = query_reader or reader
         problems = self.builder.problems
         files = self._find_files("corpus", names["corpus"])
 
@@ -256,7 +294,7 @@ class _TableLoader:
         )
         self.builder.add_stored_passages(passages)
         for file in self._find_files("queries", names["queries"]):
-            for query in reader.read_queries(self._get_file(file), problems):
+            for query in query_reader.read_queries(self._get_file(file), problems):
                 self.builder.add_query(query)
         for file in self._find_files("qrels", names["qrels"]):
             judgements = reader.read_judgements(self._get_file(file), problems)

@@ -1,0 +1,1 @@
+"""mteb's own evaluation of any encoder, and what is kept of its scores."""
