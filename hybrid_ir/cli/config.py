@@ -31,7 +31,11 @@ PLAIN_TEXT_KEYS = {
     "backbone",
     "baseline",
     "checkpoint",
+    "data_licence",
     "device",
+    "hub",
+    "latency",
+    "licence",
     "logger",
     "metric",
     "model",
@@ -44,7 +48,7 @@ PLAIN_TEXT_KEYS = {
 }
 PLAIN_TEXT_ENDINGS = (".folder", ".path", ".to")
 # Keys whose values are lists of paths; a list may be given in parts, as a shell fills in wildcards.
-PATH_LIST_KEYS = {"runs", "checkpoints"}
+PATH_LIST_KEYS = {"runs", "checkpoints", "results"}
 # Keys of conf/encoder that `model.KEY=` means too, so that train and evaluate speak alike.
 ENCODER_KEYS = {
     "backbone",
