@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 
 from huggingface_hub import metadata_load
@@ -26,6 +28,7 @@ from hybrid_ir.runs.building import build
 from hybrid_ir.runs.encoders import EncoderSettings, LoadedEncoder, load_any_encoder
 from hybrid_ir.runs.training_record import load_run_config
 from hybrid_ir.system.environment import prepare_process
+from hybrid_ir.types import Source
 
 BYTES_PER_MEBIBYTE = 2**20
 SEED = 1  # of conf/encoder
@@ -51,6 +54,11 @@ def run(cfg: DictConfig) -> None:
     place = str(cfg.checkpoint or cfg.model)
     loaded = load_any_encoder(place, EncoderSettings.from_config(cfg))
     benchmark = choose_benchmark(build(cfg.benchmark), cfg.max_questions)
+    if cfg.data_licence and loaded.training is None:
+        raise ValueError(
+            f"data_licence={cfg.data_licence} changes nothing: {place} was not trained here, so "
+            "its card says nothing of training texts"
+        )
     provenance = describe_provenance(loaded, cfg, results, latency)
     export = export_encoder(loaded.encoder, benchmark, to, settings, provenance, report)
     report("complete")
@@ -89,10 +97,12 @@ def read_export_settings(cfg: DictConfig) -> ExportSettings:
         problems.append(f"seed={cfg.seed} changes nothing: nothing is drawn by chance")
     if cfg.private is False and not cfg.hub:
         problems.append("private=false changes nothing without hub=owner/name")
+    formats = _to_list(cfg.formats)
+    problems += _find_useless_keys(cfg, formats)
     settings = None
     try:
         settings = ExportSettings(
-            formats=_to_list(cfg.formats),
+            formats=formats,
             min_cosine=cfg.min_cosine,
             max_map_difference=cfg.max_map_difference,
             int8_min_cosine=cfg.int8_min_cosine,
@@ -109,6 +119,20 @@ def read_export_settings(cfg: DictConfig) -> ExportSettings:
     return settings
 
 
+def _find_useless_keys(cfg: DictConfig, formats: list[str]) -> list[str]:
+    """Returns keys of int8 that were given though nothing becomes int8."""
+    if "onnx_int8" in formats:
+        return []
+    problems = []
+    for setting in fields(ExportSettings):
+        value = OmegaConf.select(cfg, setting.name)
+        if OmegaConf.is_list(value):
+            value = tuple(value)
+        if setting.name.startswith("int8_") and value != setting.default:
+            problems.append(f"{setting.name}={value} changes nothing without formats=[onnx_int8]")
+    return problems
+
+
 def describe_provenance(
     loaded: LoadedEncoder, cfg: DictConfig, results: list[MeasuredResult], latency: dict | None
 ) -> Provenance:
@@ -122,12 +146,17 @@ def describe_provenance(
     """
     base_model = loaded.model.get("path")
     languages: list[str] = []
+    training = loaded.training
+    data_licence = None
     name = loaded.encoder.name
     if loaded.model["kind"] == "run":
         folder = Path(loaded.model["path"]).parent.parent
-        backbone = load_run_config(folder).model.backbone
+        run_config = load_run_config(folder)
+        backbone = run_config.model.backbone
         base_model = None if OmegaConf.is_dict(backbone) else str(backbone)
         languages = list(loaded.training["languages"])
+        training = {**loaded.training, "loss": str(run_config.loss.get("_target_"))}
+        data_licence = find_corpus_licence(run_config, loaded.training["corpus"], folder)
         if (folder / "metrics.json").is_file():
             results = [*read_results(folder), *results]
     if cfg.hub:
@@ -135,11 +164,11 @@ def describe_provenance(
     return Provenance(
         name=name,
         model=loaded.model,
-        training=loaded.training,
+        training=training,
         base_model=base_model,
         languages=languages,
         licence=cfg.licence or read_licence(base_model),
-        data_licence=cfg.data_licence,
+        data_licence=cfg.data_licence or data_licence,
         results=results,
         latency=latency,
         hub=cfg.hub,
@@ -154,6 +183,27 @@ def read_licence(base_model: str | None) -> str | None:
     if not card.is_file():
         return None
     return (metadata_load(card) or {}).get("license")
+
+
+def find_corpus_licence(run_config: DictConfig, corpus: str, folder: Path) -> str | None:
+    """Returns the licence of the texts that a run was trained on, if it is known without them.
+
+    Args:
+        run_config: of the run.
+        corpus: its name.
+        folder: of the run.
+    """
+    module_name = str(run_config.corpus.get("_target_")).rpartition(".")[0]
+    if module_name.startswith("hybrid_ir."):
+        source = getattr(import_module(module_name), "SOURCE", None)
+        if isinstance(source, Source):
+            return source.licence
+    card = folder / "evaluation_card.json"
+    if card.is_file():
+        benchmark = read_json_record(card).get("benchmark", {})
+        if benchmark.get("name") == corpus:
+            return benchmark.get("licence")
+    return None
 
 
 def build_export_table(export: Export) -> Table:

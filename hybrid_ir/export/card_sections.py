@@ -40,9 +40,8 @@ def write_training_section(training: Mapping[str, Any], model: Mapping[str, Any]
         if training.get(key) is not None:
             rows.append([label, training[key]])
     settings = training.get("settings", {})
-    loss = settings.get("loss._target_")
-    if loss:
-        rows.append(["loss", str(loss).rpartition(".")[2]])
+    if training.get("loss"):
+        rows.append(["loss", str(training["loss"]).rpartition(".")[2]])
     for key in ("loss.negatives", "loss.mask", "loss.symmetric", "data.hard_negatives"):
         if settings.get(key) is not None:
             rows.append([key, settings[key]])

@@ -2,10 +2,13 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from hybrid_ir.export.clients import (
     EncodeTexts,
@@ -116,7 +119,7 @@ def export_encoder(
     reader = read_with_one_length(encoder, parts.max_length)
     report(f"measure {encoder.name} on {benchmark.name}")
     reference = measure_reference(reader, benchmark)
-    with write_folder_atomically(folder) as temporary:
+    with _hold_name(folder), write_folder_atomically(folder) as temporary:
         written = _Written(temporary, parts, reference, settings, str(encoder.device), report)
         try:
             _write_model_files(written)
@@ -129,8 +132,6 @@ def export_encoder(
         report("write the model card")
         _write_parity(written, formats)
         write_model_card(temporary, folder.name, parts, reference, formats, provenance)
-        if folder.exists():
-            require_new_folder(folder)  # another process was faster
     return Export(folder, formats, parts)
 
 
@@ -147,6 +148,24 @@ def require_new_folder(folder: Path) -> None:
         raise ValueError(
             f"to={folder} cannot be written: no permission to write in {parent}. Give another to="
         )
+
+
+@contextmanager
+def _hold_name(folder: Path) -> Iterator[None]:
+    """Holds the name of a folder for this process. Raises ValueError if another one has it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_name(f".{folder.name}.lock")
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ValueError(f"to={folder}: another process is writing there, give another") from error
+    try:
+        require_new_folder(folder)  # another process may have been there before this one
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
 
 
 def _require_possible(encoder: TextEncoder, parts: EncoderParts, settings: ExportSettings) -> None:

@@ -48,11 +48,13 @@ class MeasuredResult:
         name: for the card.
         record: the content of metrics.json.
         heat_map: the picture of mAP by language, None if there is none.
+        licence: of the texts of the benchmark, if it is known.
     """
 
     name: str
     record: dict[str, Any]
     heat_map: Path | None
+    licence: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,16 @@ def read_results(folder: Path) -> list[MeasuredResult]:
         if not {"benchmark", "macro_over_settings", "settings", "language_bias"} <= set(record):
             raise ValueError(f"{file} is no result of a benchmark: copy the whole folder")
         heat_map = file.with_name(HEAT_MAP_FILE)
+        card = file.with_name("evaluation_card.json")
+        licence = None
+        if card.is_file():
+            licence = read_json_record(card).get("benchmark", {}).get("licence")
         results.append(
             MeasuredResult(
                 name=str(record["benchmark"]["name"]),
                 record=record,
                 heat_map=heat_map if heat_map.is_file() else None,
+                licence=licence,
             )
         )
     return results
@@ -284,7 +291,6 @@ def _write_licences(provenance: Provenance) -> str:
         corpus = provenance.training["corpus"]
         lines.append(f"- Training texts ({corpus}): {provenance.data_licence or 'not known'}")
     for result in provenance.results:
-        licence = result.record["benchmark"].get("licence")
-        if licence:
-            lines.append(f"- Benchmark {result.name}: {licence}")
+        if result.licence:
+            lines.append(f"- Benchmark {result.name}: {result.licence}")
     return "\n".join(lines)

@@ -7,6 +7,8 @@ from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from hybrid_ir.files.hub import get_endpoint
+
 # What the hub puts into a new repository itself.
 FILES_OF_A_NEW_REPOSITORY = {".gitattributes", "README.md"}
 
@@ -43,7 +45,7 @@ def upload_export(folder: Path, hub: str, private: bool) -> str:
     Raises:
         ValueError: the repository has files, or the upload failed; it says how to go on.
     """
-    api = HfApi()
+    api = HfApi(endpoint=get_endpoint())
     try:
         # The address comes from the hub, whose host may be another one.
         address = str(api.create_repo(hub, private=private, exist_ok=True))
@@ -57,8 +59,9 @@ def upload_export(folder: Path, hub: str, private: bool) -> str:
         api.upload_folder(
             repo_id=hub, folder_path=folder, commit_message="Upload of an export of hybrid-ir"
         )
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (HfHubHTTPError, httpx.HTTPError, OSError, RuntimeError) as error:
+        cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
+        reason = str(cause).strip().splitlines()[0]
         raise ValueError(
             f"hub={hub}: the upload failed ({reason}). The export is complete in {folder}: when "
             f"the cause is mended, go on with `hf upload {hub} {folder}`"
