@@ -52,7 +52,7 @@ def run(cfg: DictConfig) -> None:
     report = _build_report(console)
     report("load the encoder and the benchmark")
     place = str(cfg.checkpoint or cfg.model)
-    loaded = load_any_encoder(place, EncoderSettings.from_config(cfg))
+    loaded = _load(place, EncoderSettings.from_config(cfg))
     benchmark = choose_benchmark(build(cfg.benchmark), cfg.max_questions)
     if cfg.data_licence and loaded.training is None:
         raise ValueError(
@@ -73,6 +73,19 @@ def run(cfg: DictConfig) -> None:
     if cfg.hub:
         report(f"upload to {cfg.hub}")
         console.print(upload_export(to, cfg.hub, cfg.private), soft_wrap=True, markup=False)
+
+
+def _load(place: str, settings: EncoderSettings) -> LoadedEncoder:
+    """Loads an encoder. Raises ValueError, with the key, for a model that brings its own code."""
+    try:
+        return load_any_encoder(place, settings)
+    except ValueError as error:
+        if settings.trust_remote_code or "custom code" not in str(error):
+            raise
+        raise ValueError(
+            f"{place} brings code of its own, which is not run unasked: read it, and say "
+            f"trust_remote_code=true if you trust it. ({error})"
+        ) from error
 
 
 def read_export_settings(cfg: DictConfig) -> ExportSettings:

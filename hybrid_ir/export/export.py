@@ -55,6 +55,8 @@ from hybrid_ir.types import Benchmark, TextEncoder
 
 PARITY_FILE = "parity.json"
 CALIBRATION_BATCH = 8  # texts
+# In the messages of libraries: the errors 28 (no space) and 27 (file too large) of the system.
+SIGNS_OF_A_FULL_DISK = ("no space left", "file too large", "os error 28", "os error 27")
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,10 @@ def export_encoder(
             _write_model_files(written)
             formats = _measure_model_files(written)
             formats += _write_graphs(written, reader)
-        except RuntimeError as error:
-            # safetensors and torch raise errors of their own when a disk is full.
-            _raise_clear_error(error, temporary)
+        except Exception as error:
+            # safetensors and ONNX Runtime raise errors of their own when a disk is full.
+            _raise_if_disk_is_full(error, folder)
+            raise
         require_parity(formats)
         report("write the model card")
         _write_parity(written, formats)
@@ -343,17 +346,15 @@ def measure_files(paths: Sequence[Path]) -> int:
     return sum(path.stat().st_size for path in paths)
 
 
-def _raise_clear_error(error: RuntimeError, folder: Path) -> None:
-    """Raises OSError for an error of a library that could not write, else the error itself."""
-    reason = str(error).strip().splitlines()[0]
-    is_full = "os error 28" in reason.lower() or "no space" in reason.lower()
-    is_full = is_full or "file too large" in reason.lower() or "unexpected pos" in reason
-    if is_full:
+def _raise_if_disk_is_full(error: Exception, folder: Path) -> None:
+    """Raises OSError, with the cure, for an error of a library that could not write a file."""
+    text = str(error).lower()
+    if any(sign in text for sign in SIGNS_OF_A_FULL_DISK):
+        reason = str(error).strip().splitlines()[0]
         raise OSError(
-            f"the export could not be written beside {folder} ({reason}): free some space, or "
-            "give to= on another disk; nothing was left behind"
+            f"to={folder} could not be written ({reason}): free some space, or give to= on another "
+            "disk. Nothing was left behind"
         ) from error
-    raise error
 
 
 def _write_parity(written: _Written, formats: Sequence[FormatParity]) -> None:

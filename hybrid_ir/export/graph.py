@@ -119,6 +119,8 @@ def quantise_graph(
                     per_channel=True,
                     weight_type=QuantType.QInt8,
                     calibrate_method=CalibrationMethod.MinMax,
+                    # As `dynamic` does: products of two activations, in attention, stay float32.
+                    extra_options={"MatMulConstBOnly": True},
                     use_external_data_format=is_large,
                 )
     finally:

@@ -22,7 +22,7 @@ from hybrid_ir.model.tokens import CANARY_TEXTS
 from hybrid_ir.types import Benchmark, Role, TextEncoder
 
 TEXTS_PER_ROLE = 100  # of the benchmark, besides the canary texts
-CALIBRATION_TEXTS_PER_ROLE = 64
+CALIBRATION_TEXTS_PER_ROLE = 32
 NORM_TOLERANCE = 1e-3  # difference of the lengths of two vectors, as a share of the longer one
 QUOTED_CHARACTERS = 60
 ROLES: tuple[Role, ...] = ("query", "passage")

@@ -34,7 +34,7 @@ class ExportSettings:
     max_map_difference: float = 1e-4
     int8_min_cosine: float = 0.95
     int8_mean_cosine: float = 0.98
-    int8_max_map_loss: float = 0.05
+    int8_max_map_loss: float = 0.1
     int8_methods: Sequence[str] = INT8_METHODS
     int8_embeddings: bool = True
     trust_remote_code: bool = False
