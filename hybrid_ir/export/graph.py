@@ -159,6 +159,7 @@ class _CalibrationInputs:
         self.inputs = iter(inputs)
 
     def get_next(self) -> dict[str, Any] | None:
+        """Returns the next input, None after the last one."""
         for values in self.inputs:
             return values
         return None

@@ -215,7 +215,8 @@ def test_a_model_with_code_of_its_own_is_refused_unless_trusted(exported, place,
     config["model_type"] = "own_bert"
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "own.py").write_text(OWN_CODE)
-    arguments = [f"model={folder}", "pooling=mean", f"to={tmp_path / 'export'}", *GATE]
+    to = tmp_path / "export"
+    arguments = [f"model={folder}", "pooling=mean", f"to={to}", "passage_max_length=128", *GATE]
     refused = run_export(place, *arguments)
     assert refused.returncode == 2 and "trust_remote_code" in refused.stderr
     assert not (tmp_path / "export").exists()
