@@ -62,6 +62,7 @@ def write_tokenizer(parts: EncoderParts, folder: Path) -> None:
     if parts.model is None:
         tokenizer.padding_side = "right"  # as our encoder pads
     tokenizer.save_pretrained(folder)
+    _write_special_tokens(tokenizer, folder)
 
 
 def write_transformer(parts: EncoderParts, folder: Path) -> None:
@@ -106,6 +107,7 @@ def write_sentence_transformer(parts: EncoderParts, folder: Path) -> None:
         _forget_last_call(model.tokenizer)
         with quiet_transformers():
             model.save(str(folder), create_model_card=False)
+        _write_special_tokens(model.tokenizer, folder)
     _rewrite_config_files(folder, parts)
 
 
@@ -115,6 +117,18 @@ def _forget_last_call(tokenizer: Any) -> None:
     if backend is not None:
         backend.no_truncation()
         backend.no_padding()
+
+
+def _write_special_tokens(tokenizer: Any, folder: Path) -> None:
+    """Writes special_tokens_map.json, which transformers 5 leaves out and fastembed asks for."""
+    path = folder / "special_tokens_map.json"
+    if path.is_file():
+        return
+    tokens = {}
+    for name, token in tokenizer.special_tokens_map.items():
+        if isinstance(token, str):
+            tokens[name] = token
+    _write_json(path, tokens)
 
 
 @contextmanager

@@ -73,6 +73,7 @@ def test_the_folder_holds_what_clients_look_for(exported):
         "onnx/model.onnx",
         "onnx/model_int8.onnx",
         "parity.json",
+        "special_tokens_map.json",
         "tokenizer.json",
     } <= names
     assert not [path for path in exported.parent.iterdir() if path.name.startswith(".exported")]
