@@ -135,6 +135,7 @@ def export_encoder(
         report("write the model card")
         _write_parity(written, formats)
         write_model_card(temporary, folder.name, parts, reference, formats, provenance)
+        _give_usual_permissions(temporary)
     return Export(folder, formats, parts)
 
 
@@ -355,6 +356,14 @@ def _raise_if_disk_is_full(error: Exception, folder: Path) -> None:
             f"to={folder} could not be written ({reason}): free some space, or give to= on another "
             "disk. Nothing was left behind"
         ) from error
+
+
+def _give_usual_permissions(folder: Path) -> None:
+    """Gives all files the permissions of a new file; safetensors keeps its files to their owner."""
+    mode = (folder / PARITY_FILE).stat().st_mode
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
 
 
 def _write_parity(written: _Written, formats: Sequence[FormatParity]) -> None:

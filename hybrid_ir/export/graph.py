@@ -62,6 +62,7 @@ def write_graph(encoder: TextEncoder, parts: EncoderParts, path: Path) -> None:
     write_onnx_graph(module, token, GRAPH_OUTPUTS, path, torch.device("cpu"))
     # The exporter notes which line of which file made a node: places on this machine.
     graph = onnx.load(path)
+    _require_any_shape(graph)
     for node in graph.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
@@ -135,6 +136,18 @@ def list_graph_files(path: Path) -> list[Path]:
 
 def _is_no_recommendation(record: logging.LogRecord) -> bool:
     return "pre-processing before quantization" not in record.getMessage()
+
+
+def _require_any_shape(graph: Any) -> None:
+    """Raises ValueError for a graph that the exporter has fixed to the shape of its example."""
+    for value in graph.graph.input:
+        for dimension in value.type.tensor_type.shape.dim:
+            if not dimension.dim_param:
+                raise ValueError(
+                    f"formats=[onnx]: the exporter of torch fixes the input {value.name} to "
+                    f"{dimension.dim_value} rows or tokens, since the model computes with its "
+                    "shape: leave this format out"
+                )
 
 
 def _measure_graph(graph: Path) -> int:
