@@ -221,8 +221,7 @@ def _wrap_sentence_transformer(parts: EncoderParts) -> Any:
 
 def _name_prompts(parts: EncoderParts) -> dict[str, str]:
     """Returns the prompts under the names that sentence-transformers looks for."""
-    passage = parts.prompts["passage"]
-    return {"query": parts.prompts["query"], "document": passage, "passage": passage}
+    return {"query": parts.prompts["query"], "document": parts.prompts["passage"]}
 
 
 def _group_layers(

