@@ -32,8 +32,12 @@ PLAIN_TEXT_KEYS = {
     "backbone",
     "baseline",
     "checkpoint",
+    "data_licence",
     "device",
+    "hub",
     "index",
+    "latency",
+    "licence",
     "logger",
     "metric",
     "model",
@@ -50,7 +54,7 @@ PLAIN_TEXT_KEYS = {
 KEY_VALUE = re.compile(r"[~+]*[A-Za-z_][\w.@/-]*=")
 PLAIN_TEXT_ENDINGS = (".folder", ".path", ".to")
 # Keys whose values are lists of paths; a list may be given in parts, as a shell fills in wildcards.
-PATH_LIST_KEYS = {"runs", "checkpoints"}
+PATH_LIST_KEYS = {"runs", "checkpoints", "results"}
 # Keys of conf/encoder that `model.KEY=` means too, so that train and evaluate speak alike.
 ENCODER_KEYS = {
     "backbone",

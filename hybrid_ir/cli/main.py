@@ -17,6 +17,7 @@ USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by langu
   hybrid-ir sweep KEY=A,B ... [slots=N] [retry=failed]   every combination, each in a process
   hybrid-ir doctor [KEY=VALUE ...] [processes=N]         does this machine train what it should
   hybrid-ir evaluate checkpoint=RUN benchmark=[xquad_r]  measure a run, or model=NAME: any encoder
+  hybrid-ir export checkpoint=RUN to=FOLDER              files that other libraries load
   hybrid-ir compare runs=[RUN,SWEEP,...]                 tables, significance, one HTML report
   hybrid-ir latency checkpoints=[A,B] benchmark=xquad_r  latency per query, by stage and language
   hybrid-ir data describe NAME [KEY=VALUE ...]           what a data set holds
@@ -49,6 +50,7 @@ class Command:
 COMMANDS = {
     "compare": Command(benchmark_list="benchmark"),
     "evaluate": Command(benchmark_list="benchmark", benchmark_keys={"postprocess_on": "split"}),
+    "export": Command(),
     "index": Command(),
     "latency": Command(),
     "mine": Command(),

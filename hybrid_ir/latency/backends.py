@@ -3,9 +3,7 @@
 # B texts, T tokens of the longest, D width
 
 import copy
-import logging
 import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from hybrid_ir.latency.measure import Contestant
 from hybrid_ir.latency.settings import Unavailable
 from hybrid_ir.model.adapters import BiEncoderAdapter, SentenceTransformerAdapter
 from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.model.onnx_graph import ONNX_INPUTS, write_onnx_graph
 from hybrid_ir.types import TextEncoder
 
 # batches of other sizes and lengths than those that a compiler or an exporter sees
@@ -27,7 +26,6 @@ PROBES = (
 )
 LEAST_COSINE = 0.9999  # of the vectors of a backend with those of torch in float32
 COMPILATIONS = 128  # of one function
-ONNX_INPUTS = ["input_ids", "attention_mask"]
 
 Encode = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # ids (B, T), mask -> vectors (B, D)
 
@@ -196,27 +194,10 @@ class _PaddedEncoder(nn.Module):
 
 def _write_onnx_graph(encoder: BiEncoder, folder: Path, device: torch.device) -> Path:
     """Writes the graph for any number of texts and tokens; returns its path."""
-    ids_BT = torch.full((2, 6), encoder.tokenizer.sep_token_id, device=device)
-    mask_BT = torch.ones_like(ids_BT)
-    texts = torch.export.Dim("texts", min=1, max=1 << 16)
-    tokens = torch.export.Dim("tokens", min=2, max=1 << 14)
-    shape = {0: texts, 1: tokens}
     path = folder / "encoder.onnx"
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    module = _PaddedEncoder(encoder).eval()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # of what the exporter does to its own libraries
-            torch.onnx.export(
-                _PaddedEncoder(encoder).eval(),
-                (ids_BT, mask_BT),
-                path,
-                input_names=ONNX_INPUTS,
-                output_names=["vectors"],
-                dynamic_shapes=(shape, shape),
-                dynamo=True,
-                verbose=False,
-            )
-    except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise Unavailable(f"onnx: export failed: {reason}") from error
+        write_onnx_graph(module, encoder.tokenizer.sep_token_id, ["vectors"], path, device)
+    except ValueError as error:
+        raise Unavailable(f"onnx: {error}") from error
     return path

@@ -47,7 +47,7 @@ def pool_first_token(hidden_BTH: torch.Tensor, mask_BT: torch.Tensor) -> torch.T
 def pool_last_token(hidden_BTH: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
     """Returns the hidden vector of each text's last token, which alone saw all of it (B, H)."""
     last_B = mask_BT.sum(1).clamp(min=1) - 1
-    rows_B = torch.arange(len(hidden_BTH), device=hidden_BTH.device)
+    rows_B = torch.arange(hidden_BTH.shape[0], device=hidden_BTH.device)
     return hidden_BTH[rows_B, last_B]
 
 

@@ -35,6 +35,7 @@ USUAL_BASES = {
     "index": ("path=passages.jsonl",),
     "latency": LATENCY_BENCHMARK,
     "benchmark/mteb": ("benchmark=[mteb]", MTEB_TASK),
+    "export": ("benchmark=beir_folder", "benchmark.folder=benchmark"),
 }
 OTHER_BASES = (
     ("index", "corpus.languages"),
@@ -43,6 +44,7 @@ OTHER_BASES = (
     ("evaluate", "benchmark"),
     ("evaluate", "corpus.languages"),
     ("latency", "corpus.languages"),
+    ("export", "corpus.languages"),
 )
 VECTORS = ("save_embeddings=true",)
 WINDOWS = ("long_passages=max_passage", "passage_max_length=8")
@@ -58,6 +60,7 @@ LATENCY = (
     "warmup=1",
     "pool_passages=4",
 )
+EXPORT = ("model=plain", "pooling=mean", "formats=[transformers]")
 MINE = ("corpus=jsonl", "corpus.path=pairs.jsonl", "checkpoint=plain", "pooling=mean", "margin=-1")
 INDEX = ("model=plain", "pooling=mean", "measure_depth=4")
 INDEX_OF_BENCHMARK = ("benchmark=beir_folder", "benchmark.folder=benchmark")
@@ -113,6 +116,14 @@ def count_threads(_: Outcome) -> int:
 
 def look_beside(outcome: Outcome) -> list[str]:
     return sorted(path.name for path in outcome.folder.parent.glob("other-*"))
+
+
+def look_at_gate(outcome: Outcome) -> dict:
+    return outcome.read_json("parity.json")["benchmark"]
+
+
+def look_at_model_card(outcome: Outcome) -> str:
+    return (outcome.folder / "README.md").read_text().replace(outcome.folder.name, "")
 
 
 def look_at_setting(key: str):
@@ -187,6 +198,22 @@ ROWS: dict[tuple[str, str], Row] = {
     ("compare", "resamples"): Changed("resamples=60", look_at_comparison),
     ("compare", "seed"): Changed("seed=2", look_at_comparison),
     ("compare", "out"): Changed("out=other-compare", look_beside),
+    ("export", "checkpoint"): Refused("checkpoint=run", "checkpoint=RUN for a run of ours, or"),
+    ("export", "model"): Refused("model=./nowhere", "does not exist"),
+    ("export", "to"): Changed("to=other-export", look_beside),
+    ("export", "formats"): Refused("formats=[tflite]", "formats: tflite must be one of"),
+    ("export", "max_questions"): Changed("max_questions=2", look_at_gate),
+    ("export", "int8_methods"): Refused("int8_methods=[none]", "int8_methods: none must be one"),
+    ("export", "int8_embeddings"): Refused("int8_embeddings=false", "changes nothing without"),
+    ("export", "results"): Refused("results=[nowhere]", "has no metrics.json"),
+    ("export", "latency"): Refused("latency=nowhere", "latency.json is missing or damaged"),
+    ("export", "licence"): Changed("licence=mit", look_at_model_card),
+    ("export", "data_licence"): Refused("data_licence=mit", "data_licence=mit changes nothing"),
+    ("export", "hub"): Refused("hub=plain", "must be the name of a model on the hub"),
+    ("export", "private"): Refused("private=false", "private=false changes nothing without hub"),
+    ("export", "corpus.languages"): Refused(
+        "corpus.languages=[xx]", "xx", ("benchmark=cldr_facts",)
+    ),
     ("latency", "checkpoints"): Refused("checkpoints=[./nowhere]", "does not exist"),
     ("latency", "languages"): Changed("languages=[de]", lambda o: o.read_json("latency.json")),
     ("latency", "backends"): Refused("backends=[none]", "backends"),
@@ -278,6 +305,12 @@ ROWS: dict[tuple[str, str], Row] = {
     ("translate", "repeated"): Refused("repeated=-1", "repeated=-1 must be a whole number from 0"),
 }
 
+BOUNDS = ("min_cosine", "max_map_difference")
+INT8_BOUNDS = ("int8_min_cosine", "int8_mean_cosine", "int8_max_map_loss")
+for bound in (*BOUNDS, *INT8_BOUNDS):
+    refused = Refused(f"{bound}=2", f"{bound}=2 must be a number from 0 to 1")
+    ROWS["export", bound] = refused
+
 for key, row in ROWS.items():
     if key not in OTHER_BASES:
         base = USUAL_BASES.get(key[0], ())
@@ -336,6 +369,7 @@ def probes(place) -> dict[str, Probe]:
         "evaluate": evaluate,
         "benchmark/mteb": evaluate,
         "compare": Probe(place, "compare", COMPARE, "out"),
+        "export": Probe(place, "export", EXPORT, "to"),
         "latency": Probe(place, "latency", LATENCY, "out"),
         "index": Probe(place, "index", INDEX, "to"),
         "search": Probe(place, "search", SEARCH, None),

@@ -25,6 +25,7 @@ COMMANDS = (
     "clean",
     "compare",
     "evaluate",
+    "export",
     "index",
     "latency",
     "mine",

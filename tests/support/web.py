@@ -126,10 +126,15 @@ def running(web: Web):
         def do_POST(self):
             self.send_answer()
 
+        def do_PUT(self):
+            self.send_answer()
+
         def send_answer(self):
             web.asked.append((self.path, dict(self.headers)))
             web.methods.append(self.command)
-            form = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+            content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            # Bytes that are no text come back by encoding it with the same error handler.
+            form = content.decode(errors="surrogateescape")
             status, body, headers = web.answer(self.path, self.headers, form)
             self.send_response(status)
             for key, value in headers.items():
