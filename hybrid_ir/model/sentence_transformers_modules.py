@@ -1,7 +1,6 @@
 """Builds a sentence-transformers model with the parts of one of our encoders."""
 
 import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import nn
