@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
@@ -85,6 +85,11 @@ def _require_valid_values(cfg: DictConfig) -> None:
         problems += find_number_problems(cfg, {"components": 1})
     if cfg.source != "en" and cfg.method != "shift":
         problems.append(f"source={cfg.source} is for method=shift alone")
+    if not OmegaConf.is_dict(cfg.split):
+        problems.append(
+            f"split={cfg.split} is no key of its own: name the texts by on=NAME, and set the keys "
+            "of a benchmark by split.NAME.KEY=VALUE"
+        )
     if cfg.seed != SEED:
         problems.append(f"seed={cfg.seed} changes nothing: nothing is drawn by chance")
     if problems:

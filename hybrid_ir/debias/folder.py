@@ -47,10 +47,11 @@ def write_corrected_model(
     folder = Path(folder)
     require_new_folder(folder)
     # Encoded first: the parts of the encoder become parts of the corrected model.
-    uncorrected = {}
-    for role in ROLES:
-        encode = encoder.encode_queries if role == "query" else encoder.encode_passages
-        uncorrected[role] = encode(CANARY_TEXTS)
+    texts = _choose_canary_texts(encoder)
+    uncorrected = {
+        "query": encoder.encode_queries(texts),
+        "passage": encoder.encode_passages(texts),
+    }
     corrected_model = build_corrected_model(encoder, fitted.correction)
     with write_folder_atomically(folder) as temporary:
         with quiet_transformers():
@@ -60,7 +61,7 @@ def write_corrected_model(
             "model": model,
             **fitted.describe(),
             "routes": list_routes(corrected_model),
-            "least_cosine": _check_vectors(temporary, uncorrected, fitted.correction),
+            "least_cosine": _check_vectors(temporary, texts, uncorrected, fitted.correction),
             "versions": {name: get_installed_version(name) for name in VERSIONED},
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
@@ -78,8 +79,35 @@ def require_new_folder(folder: Path) -> None:
         raise ValueError(f"to={folder} is there already: name a new folder, nothing is overwritten")
 
 
+def _choose_canary_texts(encoder: TextEncoder) -> list[str]:
+    """Returns the canary texts that the encoder reads completely in both roles.
+
+    A sentence-transformers model has one maximum length, so a role with a shorter one would give
+    other vectors for texts that are cut.
+
+    Raises:
+        ValueError: there is none.
+    """
+    texts = []
+    for text in CANARY_TEXTS:
+        before = dict(encoder.texts_cut)
+        for role in ROLES:
+            encoder.read([text], role)
+        if encoder.texts_cut == before:
+            texts.append(text)
+    if not texts:
+        raise ValueError(
+            f"{encoder.name} cuts every text that its corrected copy would be checked by: give "
+            "longer query_max_length and passage_max_length"
+        )
+    return texts
+
+
 def _check_vectors(
-    folder: Path, uncorrected: dict[Role, torch.Tensor], correction: LanguageCorrection
+    folder: Path,
+    texts: list[str],
+    uncorrected: dict[Role, torch.Tensor],
+    correction: LanguageCorrection,
 ) -> float:
     """Returns the least cosine of vectors of a folder and those of the fitted map.
 
@@ -95,8 +123,8 @@ def _check_vectors(
     least = 1.0
     for role in ROLES:
         for language in (None, *correction.by_language[role]):
-            languages = [language] * len(CANARY_TEXTS)
-            vectors_ND = encode_texts(model, CANARY_TEXTS, role, languages).double()
+            languages = [language] * len(texts)
+            vectors_ND = encode_texts(model, texts, role, languages).double()
             expected_ND = correction.apply(uncorrected[role], role, language)
             cosines_N = torch.cosine_similarity(vectors_ND, expected_ND, dim=-1)
             least = min(least, float(cosines_N.min()))

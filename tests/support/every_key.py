@@ -21,7 +21,7 @@ GROUPS_WITH_THE_SAME_KEYS = ("callbacks", "data", "encoder", "model", "paths", "
 # Groups whose options set keys of other groups.
 GROUPS_OF_CHOICES = ("debug", "experiment", "hparams_search")
 # Groups of the commands' config files that have rows of their own.
-COMMANDS = ("clean", "compare", "evaluate", "latency", "mine", "translate")
+COMMANDS = ("clean", "compare", "debias", "evaluate", "latency", "mine", "translate")
 
 
 def list_all_keys() -> list[tuple[str, str]]:
