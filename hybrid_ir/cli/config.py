@@ -41,6 +41,7 @@ PLAIN_TEXT_KEYS = {
     "logger",
     "metric",
     "model",
+    "on",
     "out",
     "passage_prefix",
     "path",
@@ -311,6 +312,10 @@ def _add_single_benchmarks(arguments: Arguments, benchmark_keys: Mapping[str, st
         key, _, name = override.partition("=")
         if key in benchmark_keys and name not in ("test", "null"):
             require_options(key, "benchmark", [name], arguments.config_folders, also=["test"])
+            arguments.overrides.append(f"+benchmark@{benchmark_keys[key]}.{name}={name}")
+    for key, name in arguments.plain_texts.items():
+        # a plain text may be a path instead, which the command looks for itself
+        if key in benchmark_keys and name in list_options("benchmark", arguments.config_folders):
             arguments.overrides.append(f"+benchmark@{benchmark_keys[key]}.{name}={name}")
 
 

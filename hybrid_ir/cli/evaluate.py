@@ -1,5 +1,6 @@
 """`hybrid-ir evaluate`: measures any bi-encoder on any benchmarks, a card beside every number."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from hybrid_ir.cli.config import (
     find_choice_problems,
     find_number_problems,
 )
+from hybrid_ir.debias.folder import describe_unfair_test
 from hybrid_ir.evaluation.card import hash_benchmark
 from hybrid_ir.evaluation.evaluate import (
     Evaluation,
@@ -77,6 +79,9 @@ def run(cfg: DictConfig) -> None:
                 benchmark, loaded.encoder, evaluation_settings, out, embeddings
             )
             digest = hash_benchmark(benchmark)
+            note = describe_unfair_test(loaded.model.get("correction"), benchmark.name, digest)
+            if note is not None:
+                print(note, file=sys.stderr)
             for evaluation in evaluations:
                 folder = out / name_result_folder(name, evaluation.postprocess)
                 write_result(evaluation, digest, loaded, cfg, folder)

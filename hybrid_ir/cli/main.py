@@ -27,6 +27,7 @@ USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by langu
                                                          a corpus without what benchmarks have
   hybrid-ir mine checkpoint=RUN corpus=NAME to=FOLDER    hard negatives found by an encoder
   hybrid-ir translate corpus=NAME model=NLLB to=FOLDER   make a corpus parallel by translation
+  hybrid-ir debias model=MODEL to=FOLDER                 less language bias without training
   hybrid-ir index checkpoint=RUN benchmark=NAME to=FOLDER
                                                          passages as vectors on disk, to search
   hybrid-ir search index=FOLDER ["QUESTION" ...]         the best passages of an index
@@ -49,6 +50,7 @@ class Command:
 
 COMMANDS = {
     "compare": Command(benchmark_list="benchmark"),
+    "debias": Command(benchmark_keys={"on": "split"}),
     "evaluate": Command(benchmark_list="benchmark", benchmark_keys={"postprocess_on": "split"}),
     "export": Command(),
     "index": Command(),

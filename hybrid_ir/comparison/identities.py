@@ -72,6 +72,7 @@ def build_identity(result: Result) -> dict[str, Any]:
     identity["estimated_on"] = postprocess.get("estimated_on")
     identity["postprocess/components"] = postprocess.get("components")
     identity["postprocess/source"] = postprocess.get("source")
+    identity.update(_identify_correction(model.get("correction")))
     identity["precision"] = card.get("precision")
     for key, value in (card.get("reading") or {}).items():
         if key in READING_KEYS:
@@ -90,6 +91,19 @@ def is_released_model(result: Result) -> bool:
     if result.training:
         return False
     return model.get("kind") != "run" or model.get("backbone", "tiny") != "tiny"
+
+
+def _identify_correction(correction: dict[str, Any] | None) -> dict[str, Any]:
+    """Returns what distinguishes the correction that is part of a model, nothing if there is none.
+
+    Which model was corrected is left to its own name.
+    """
+    if correction is None:
+        return {}
+    identity = {"correction": correction["method"]}
+    for key in ("passages_only", "components", "source", "fitted_on", "fitted_on_sha256"):
+        identity[f"correction/{key}"] = correction[key]
+    return identity
 
 
 def _identify_released_model(result: Result) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def _apply_names(labels: Sequence[Label], names: Sequence[str | None]) -> list[L
 
 
 def _build_short_text(system: NamelessSystem, with_model: bool) -> str:
-    """Returns sampler, model and postprocess; the name of the model alone if it is a released one.
+    """Returns sampler, model, correction, postprocess; the model alone if it is a released one.
 
     Alpha and level are named where they are not those that the sampler usually has.
     """
@@ -100,6 +100,8 @@ def _build_short_text(system: NamelessSystem, with_model: bool) -> str:
         parts = [str(identity["model"])]
     elif with_model:
         parts.append(str(identity["model"]))
+    if "correction" in identity:
+        parts.append(f"debias={identity['correction']}")
     if identity["postprocess"] != "none":
         parts.append(identity["postprocess"])
     return " / ".join(parts)

@@ -224,6 +224,7 @@ def build_card_table(card: dict[str, Any]) -> Table:
     table = Table(title="evaluation card", show_header=False, title_justify="left")
     rows = {
         "model": f"{card['model']['name']} ({card['model']['kind']})",
+        "corrected": _describe_correction(card["model"].get("correction")),
         "trained": _describe_training(card["training"]),
         "pool": f"{benchmark['pool_size']:,} passages, {len(benchmark['languages'])} languages; "
         f"{benchmark['queries']:,} queries",
@@ -238,7 +239,8 @@ def build_card_table(card: dict[str, Any]) -> Table:
         "tokenizer": f"canary {card['tokenizer_canary']}",
     }
     for name, value in rows.items():
-        if value is not None:  # the prompts of a run are those of its training
+        # The prompts of a run are those of its training, and few models are corrected.
+        if value is not None:
             table.add_row(name, Plain(value))
     return table
 
@@ -249,6 +251,17 @@ def _describe_training(training: dict[str, Any] | None) -> str:
     return (
         f"{training['sampler']}, monolingual share {training['monolingual_share']}, "
         f"seed {training['seed']}, on {training['corpus']}"
+    )
+
+
+def _describe_correction(correction: dict[str, Any] | None) -> str | None:
+    """Describes the correction of language bias that is part of a model, if any."""
+    if correction is None:
+        return None
+    what = "passages" if correction["passages_only"] else "queries and passages"
+    return (
+        f"{correction['method']} of {what}, fitted on {correction['fitted_on']} "
+        f"({', '.join(correction['fitted_on_languages'])})"
     )
 
 

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from transformers.utils import cached_file
 
+from hybrid_ir.debias.folder import read_correction
 from hybrid_ir.model.adapters import BiEncoderAdapter, SentenceTransformerAdapter
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.module_files import IncompleteModelError, read_module_files
@@ -229,6 +230,9 @@ def _load_sentence_transformers(place: str, settings: EncoderSettings) -> Loaded
         "path": place,
         "revision": settings.revision,
     }
+    correction = read_correction(place)
+    if correction is not None:
+        model["correction"] = correction
     return LoadedEncoder(encoder, model, None)
 
 

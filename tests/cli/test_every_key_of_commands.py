@@ -66,6 +66,7 @@ INDEX = ("model=plain", "pooling=mean", "measure_depth=4")
 INDEX_OF_BENCHMARK = ("benchmark=beir_folder", "benchmark.folder=benchmark")
 SEARCH = ("index=searched", "query=de asks 3")
 CLEAN = ("corpus=jsonl", "corpus.path=pairs.jsonl", "duplicates=keep")
+DEBIAS = ("model=plain", "pooling=mean", "on=texts.jsonl")
 TRANSLATE = (
     "corpus=jsonl",
     "corpus.path=numbers.jsonl",
@@ -83,6 +84,10 @@ def look_at_vectors(outcome: Outcome) -> dict[str, str]:
 
 def look_at_mteb_scores(outcome: Outcome) -> list:
     return outcome.read_json("mteb/mteb_scores.json")["scores"]
+
+
+def look_at_maps(outcome: Outcome) -> list[str]:
+    return [compute_sha256(path) for path in sorted(outcome.folder.rglob("*.safetensors"))]
 
 
 def look_at_comparison(outcome: Outcome) -> dict:
@@ -282,6 +287,17 @@ ROWS: dict[tuple[str, str], Row] = {
     ("clean", "near"): Refused("near=3", "near=3 is a similarity"),
     ("clean", "duplicates"): Changed("duplicates=exact", look_at_corpus),
     ("clean", "to"): Changed("to=other-clean", look_beside),
+    ("debias", "model"): Refused("model=./nowhere", "does not exist"),
+    ("debias", "to"): Changed("to=other-debias", look_beside),
+    ("debias", "on"): Refused("on=other", "on=other is no name in conf/benchmark"),
+    ("debias", "split"): Refused("split=dev", "split=dev is no key of its own"),
+    ("debias", "method"): Changed("method=center", look_at_maps),
+    ("debias", "passages_only"): Changed("passages_only=true", "files"),
+    ("debias", "components"): Changed("components=1", look_at_maps),
+    ("debias", "source"): Refused("source=de", "source=de is for method=shift alone"),
+    ("debias", "questions"): Changed("questions=4", look_at_maps),
+    ("debias", "threads"): Changed("threads=1", count_threads),
+    ("debias", "corpus.languages"): Refused("corpus.languages=[xx]", "xx", ("on=cldr_facts_dev",)),
     ("translate", "model"): Refused("model=./nowhere", "there is no such folder"),
     ("translate", "revision"): Refused("revision=abc", "a folder has no revisions"),
     ("translate", "source"): Refused("source=xx", "xx"),
@@ -330,6 +346,14 @@ def place(tmp_path_factory) -> Path:
         records.append({"id": str(number), "query": query, "passage": passage})
     records.append({**records[0], "id": "again"})
     write_json_lines(place / "pairs.jsonl", *records)
+    lines = []
+    for number in range(12):
+        for language in ("de", "en"):
+            for role in ("query", "passage"):
+                text = f"{language} {role} {number}"
+                line = {"text": text, "language": language, "role": role, "id": number}
+                lines.append(line)
+    write_json_lines(place / "texts.jsonl", *lines)
     numbers = [f"{number} 3 4 5 0" for number in "23456789"]
     numbered = []
     for text in numbers:
@@ -376,6 +400,7 @@ def probes(place) -> dict[str, Probe]:
         "mine": Probe(place, "mine", MINE, "to"),
         "clean": Probe(place, "data-clean", CLEAN, "to"),
         "translate": Probe(place, "translate", TRANSLATE, "to"),
+        "debias": Probe(place, "debias", DEBIAS, "to"),
     }
 
 

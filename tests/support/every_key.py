@@ -24,6 +24,7 @@ GROUPS_OF_CHOICES = ("debug", "experiment", "hparams_search")
 COMMANDS = (
     "clean",
     "compare",
+    "debias",
     "evaluate",
     "export",
     "index",
