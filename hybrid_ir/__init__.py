@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hybrid_ir.data.sampling import PairBatchSampler
     from hybrid_ir.evaluation.evaluate import evaluate
     from hybrid_ir.evaluation.retrieval_metric import MultilingualRetrieval
+    from hybrid_ir.export.export import export_encoder
     from hybrid_ir.model.encoder import BiEncoder
     from hybrid_ir.mteb_tasks.encoder import MtebEncoder
     from hybrid_ir.runs.data_sets import load_benchmark, load_corpus
@@ -38,6 +39,7 @@ _MODULES = {
     "Retriever": "hybrid_ir.training.retriever",
     "compare": "hybrid_ir.comparison.comparison",
     "evaluate": "hybrid_ir.evaluation.evaluate",
+    "export_encoder": "hybrid_ir.export.export",
     "load_benchmark": "hybrid_ir.runs.data_sets",
     "load_corpus": "hybrid_ir.runs.data_sets",
     "load_encoder": "hybrid_ir.runs.encoders",
@@ -58,6 +60,7 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "export_encoder",
     "load_benchmark",
     "load_corpus",
     "load_encoder",

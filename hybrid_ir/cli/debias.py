@@ -15,9 +15,10 @@ from hybrid_ir.cli.config import (
 )
 from hybrid_ir.corpora.stored import load_corpus_folder
 from hybrid_ir.debias.debias import debias
-from hybrid_ir.debias.folder import list_measures, require_new_folder, write_corrected_model
+from hybrid_ir.debias.folder import list_measures, write_corrected_model
 from hybrid_ir.debias.maps import METHODS
 from hybrid_ir.debias.texts import draw_from_corpus, read_text_lines
+from hybrid_ir.files.atomic import require_new_folder
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import compose_config, list_options
 from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder

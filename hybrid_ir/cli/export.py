@@ -12,11 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hybrid_ir.cli.config import find_boolean_problems, find_number_problems
-from hybrid_ir.export.export import Export, export_encoder, require_new_folder
+from hybrid_ir.export.export import Export, export_encoder
 from hybrid_ir.export.model_card import (
     MeasuredResult,
     Provenance,
-    is_hub_id,
     read_json_record,
     read_results,
 )
@@ -24,6 +23,8 @@ from hybrid_ir.export.parity import choose_benchmark
 from hybrid_ir.export.settings import ExportSettings
 from hybrid_ir.export.snippets import build_snippets
 from hybrid_ir.export.upload import require_upload, upload_export
+from hybrid_ir.files.atomic import require_new_folder
+from hybrid_ir.model.module_files import is_hub_id
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.encoders import EncoderSettings, LoadedEncoder, load_any_encoder
 from hybrid_ir.runs.training_record import load_run_config

@@ -11,7 +11,7 @@ from hybrid_ir.debias.correction import LanguageCorrection
 from hybrid_ir.debias.debias import FittedCorrection
 from hybrid_ir.debias.modules import build_corrected_model, encode_texts, list_routes
 from hybrid_ir.evaluation.postprocess import ROLES
-from hybrid_ir.files.atomic import write_folder_atomically
+from hybrid_ir.files.atomic import require_new_folder, write_folder_atomically
 from hybrid_ir.model.backbone import quiet_transformers
 from hybrid_ir.model.tokens import CANARY_TEXTS
 from hybrid_ir.system.environment import get_installed_version
@@ -67,16 +67,10 @@ def write_corrected_model(
         }
         text = json.dumps(record, indent=2, ensure_ascii=False)
         (temporary / CORRECTION_FILE).write_text(text + "\n", encoding="utf-8")
-        card = write_model_card(record, folder.name)
+        card = describe_corrected_model(record, folder.name)
         (temporary / "README.md").write_text(card, encoding="utf-8")
         require_new_folder(folder)
     return record
-
-
-def require_new_folder(folder: Path) -> None:
-    """Raises ValueError if there is something already where a model is to be written."""
-    if folder.exists():
-        raise ValueError(f"to={folder} is there already: name a new folder, nothing is overwritten")
 
 
 def _choose_canary_texts(encoder: TextEncoder) -> list[str]:
@@ -186,7 +180,7 @@ def describe_unfair_test(
     )
 
 
-def write_model_card(record: dict[str, Any], name: str) -> str:
+def describe_corrected_model(record: dict[str, Any], name: str) -> str:
     """Returns the README.md of a corrected model.
 
     Args:

@@ -1,7 +1,6 @@
 """Exports an encoder: writes all formats, compares each with the encoder, then gives the name."""
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,7 +47,7 @@ from hybrid_ir.export.parity import (
 )
 from hybrid_ir.export.parts import EncoderParts, read_with_one_length, take_apart
 from hybrid_ir.export.settings import ExportSettings
-from hybrid_ir.files.atomic import write_folder_atomically
+from hybrid_ir.files.atomic import require_new_folder, write_folder_atomically
 from hybrid_ir.model.adapters import BATCH_SIZE
 from hybrid_ir.model.tokens import compute_tokenizer_canary
 from hybrid_ir.types import Benchmark, TextEncoder
@@ -137,21 +136,6 @@ def export_encoder(
         write_model_card(temporary, folder.name, parts, reference, formats, provenance)
         _give_usual_permissions(temporary)
     return Export(folder, formats, parts)
-
-
-def require_new_folder(folder: Path) -> None:
-    """Raises ValueError unless a folder can be made, and replaces nothing."""
-    if folder.exists() or folder.is_symlink():
-        raise ValueError(f"to={folder} exists: nothing is overwritten, give another to=")
-    parent = folder.absolute().parent
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir():
-        raise ValueError(f"to={folder} can be no folder: {parent} is a file. Give another to=")
-    if not os.access(parent, os.W_OK):
-        raise ValueError(
-            f"to={folder} cannot be written: no permission to write in {parent}. Give another to="
-        )
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from hybrid_ir.export.card_sections import (
 from hybrid_ir.export.parity import FormatParity, Reference
 from hybrid_ir.export.parts import EncoderParts
 from hybrid_ir.export.snippets import build_snippets
+from hybrid_ir.model.module_files import is_hub_id
 from hybrid_ir.types import TextEncoder
 
 CARD_FILE = "README.md"
@@ -218,13 +219,6 @@ def _build_head(parts: EncoderParts, reference: Reference, provenance: Provenanc
         model_name=provenance.name,
         eval_results=eval_results or None,
     )
-
-
-def is_hub_id(place: str | None) -> bool:
-    """Returns whether the place of a model has the form of a hub id, and is no folder here."""
-    if place is None or place.startswith(("/", ".", "~")) or place.count("/") != 1:
-        return False
-    return not Path(place).exists()
 
 
 def _write_summary(parts: EncoderParts, reference: Reference, provenance: Provenance) -> str:

@@ -52,6 +52,25 @@ def write_folder_atomically(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def require_new_folder(folder: Path) -> None:
+    """Raises ValueError unless a folder can be made, and replaces nothing.
+
+    Args:
+        folder: the value of the key `to`.
+    """
+    if folder.exists() or folder.is_symlink():
+        raise ValueError(f"to={folder} exists: nothing is overwritten, give another to=")
+    parent = folder.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise ValueError(f"to={folder} can be no folder: {parent} is a file. Give another to=")
+    if not os.access(parent, os.W_OK):
+        raise ValueError(
+            f"to={folder} cannot be written: no permission to write in {parent}. Give another to="
+        )
+
+
 def write_text_atomically(path: Path, text: str, durable: bool = False) -> None:
     """Writes a text file in UTF-8 with `write_atomically`."""
     with write_atomically(path, durable) as temporary:

@@ -5,6 +5,7 @@ the transformer, its pooling, the layers behind it, prompts and lengths.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from hybrid_ir.model.head import build_head, find_activation, load_linear
 from hybrid_ir.model.pooling import POOLINGS
 
 MODULES_FILE = "modules.json"
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 # Keys of a pooling's config before one key named the pooling.
 OLD_POOLING_KEYS = {
@@ -117,6 +119,13 @@ class ModuleFiles:
 
     def _read_json(self, file: str) -> dict[str, Any]:
         return _read_json_file(self.place, file, self.revision) or {}
+
+
+def is_hub_id(place: str | None) -> bool:
+    """Returns whether the place of a model has the form of a hub id, and is no folder here."""
+    if place is None or HUB_ID.fullmatch(place) is None:
+        return False
+    return not Path(place).exists()
 
 
 def find_model_file(place: str, file: str, revision: str | None = None) -> Path | None:

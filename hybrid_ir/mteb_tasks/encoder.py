@@ -11,6 +11,7 @@ import langcodes
 import numpy as np
 import torch
 
+from hybrid_ir.model.module_files import HUB_ID, is_hub_id
 from hybrid_ir.mteb_tasks.library import import_mteb
 from hybrid_ir.types import Role, TextEncoder
 
@@ -23,7 +24,6 @@ ROLES: dict[str | None, Role] = {"query": "query", "document": "passage", None: 
 BATCH_SIZE = 32  # texts, mteb's default
 NO_REVISION = "no_revision_available"  # mteb's word for it
 OWNER = "hybrid-ir"  # of models that are on no hub: mteb's names have the form owner/name
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 BYTES_PER_MEGABYTE = 1024**2
 
 
@@ -166,11 +166,6 @@ class MtebEncoder:
         vectors_ND = torch.atleast_2d(_as_tensor(embeddings1))
         others_ND = torch.atleast_2d(_as_tensor(embeddings2))
         return (vectors_ND * others_ND).sum(dim=1)
-
-
-def is_hub_id(place: str) -> bool:
-    """Returns whether a text has the form of a hub id, owner/name, and is no path here."""
-    return bool(HUB_ID.fullmatch(place)) and not Path(place).exists()
 
 
 def choose_model_name(encoder: TextEncoder) -> str:

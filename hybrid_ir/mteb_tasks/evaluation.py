@@ -20,7 +20,8 @@ from hybrid_ir.evaluation.mteb_scores import (
     write_mteb_scores,
 )
 from hybrid_ir.files.atomic import write_text_atomically
-from hybrid_ir.mteb_tasks.encoder import MtebEncoder, is_hub_id
+from hybrid_ir.model.module_files import is_hub_id
+from hybrid_ir.mteb_tasks.encoder import MtebEncoder
 from hybrid_ir.mteb_tasks.library import import_mteb
 from hybrid_ir.mteb_tasks.tasks import MtebTasks
 from hybrid_ir.types import TextEncoder

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import langcodes
 
-from hybrid_ir.mteb_tasks.encoder import HUB_ID
+from hybrid_ir.model.module_files import HUB_ID
 from hybrid_ir.mteb_tasks.library import import_mteb
 from hybrid_ir.types import parse_languages
 
