@@ -20,6 +20,7 @@ from transformers import AutoModel
 from hybrid_ir.export.parts import EncoderParts
 from hybrid_ir.files.atomic import SCRATCH_PREFIX
 from hybrid_ir.model.backbone import quiet_transformers
+from hybrid_ir.model.sentence_transformers_modules import group_layers
 
 SENTENCE_TRANSFORMERS_EXTRA = (
     "formats=[sentence_transformers] needs sentence-transformers: pip install "
@@ -43,6 +44,7 @@ USUAL_TRANSFORMER_CONFIG = {
     },
     "module_output_name": "token_embeddings",
 }
+MODULES_BEFORE_LAYERS = 2  # the transformer and the pooling
 USUAL_DENSE_KEYS = ("module_input_name", "module_output_name")
 
 
@@ -84,9 +86,8 @@ def write_transformer(parts: EncoderParts, folder: Path) -> None:
 
 def list_weighted_layers(parts: EncoderParts) -> Iterator[tuple[str, nn.Module]]:
     """Yields the folder and the layer of each module with weights behind the pooling."""
-    for place, kind, layer, _ in _group_layers(parts):
-        if kind in ("Dense", "LayerNorm"):
-            yield place, layer
+    for number, module in enumerate(group_layers(parts.layers), start=MODULES_BEFORE_LAYERS):
+        yield f"{number}_{module.kind}", module.layer
 
 
 def write_sentence_transformer(parts: EncoderParts, folder: Path) -> None:
@@ -174,20 +175,8 @@ def _build_sentence_transformer(parts: EncoderParts, transformer_folder: Path) -
     with quiet_transformers():
         transformer = kinds.Transformer(str(transformer_folder), max_seq_length=parts.max_length)
     modules = [transformer, kinds.Pooling(parts.transformer.config.hidden_size, parts.pooling)]
-    for _, kind, layer, activation in _group_layers(parts):
-        if kind == "LayerNorm":
-            norm = kinds.LayerNorm(layer.normalized_shape[0])
-            norm.norm.load_state_dict(layer.state_dict())
-            modules.append(norm)
-            continue
-        dense = kinds.Dense(
-            layer.in_features,
-            layer.out_features,
-            bias=layer.bias is not None,
-            activation_function=activation,
-        )
-        dense.linear.load_state_dict(layer.state_dict())
-        modules.append(dense)
+    for module in group_layers(parts.layers):
+        modules.append(module.build())
     if parts.normalizes:
         modules.append(kinds.Normalize())
     return SentenceTransformer(
@@ -222,33 +211,6 @@ def _wrap_sentence_transformer(parts: EncoderParts) -> Any:
 def _name_prompts(parts: EncoderParts) -> dict[str, str]:
     """Returns the prompts under the names that sentence-transformers looks for."""
     return {"query": parts.prompts["query"], "document": parts.prompts["passage"]}
-
-
-def _group_layers(
-    parts: EncoderParts,
-) -> Iterator[tuple[str, str, nn.Module, nn.Module]]:
-    """Yields folder, kind, layer and activation of each module behind the pooling.
-
-    Raises:
-        ValueError: a layer that no module of sentence-transformers is.
-    """
-    layers = list(parts.layers)
-    number = 2  # behind the transformer and the pooling
-    while layers:
-        layer = layers.pop(0)
-        if isinstance(layer, nn.LayerNorm):
-            yield f"{number}_LayerNorm", "LayerNorm", layer, nn.Identity()
-        elif isinstance(layer, nn.Linear):
-            activation: nn.Module = nn.Identity()
-            if layers and not isinstance(layers[0], nn.Linear | nn.LayerNorm):
-                activation = layers.pop(0)
-            yield f"{number}_Dense", "Dense", layer, activation
-        else:
-            raise ValueError(
-                f"the head has a {type(layer).__name__} that stands behind no linear layer, which "
-                "no module of sentence-transformers is"
-            )
-        number += 1
 
 
 def _rewrite_config_files(folder: Path, parts: EncoderParts) -> None:

@@ -1,6 +1,8 @@
 """Builds a sentence-transformers model with the parts of one of our encoders."""
 
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -35,11 +37,12 @@ def build_sentence_transformer(encoder: BiEncoder) -> "SentenceTransformer":
         raise ValueError(
             "sentence-transformers is not installed: pip install 'hybrid-ir[sentence-transformers]'"
         ) from error
+    layers = [*list_head_layers(encoder.head), encoder.projection]
     pooling = POOLINGS_OF_THE_LIBRARY.get(encoder.pooling, encoder.pooling)
     modules = [
         _build_transformer(encoder),
         Pooling(encoder.backbone.config.hidden_size, pooling),
-        *_build_dense_modules([*list_head_layers(encoder.head), encoder.projection]),
+        *[module.build() for module in group_layers(layers)],
     ]
     if encoder.normalize:
         modules.append(Normalize())
@@ -71,33 +74,64 @@ def _build_transformer(encoder: BiEncoder) -> nn.Module:
     return module
 
 
-def _build_dense_modules(layers: list[nn.Module]) -> list[nn.Module]:
-    """Returns the modules of the layers behind the pooling; identities are left out."""
-    from sentence_transformers.sentence_transformer.modules import Dense, LayerNorm
+@dataclass(frozen=True)
+class LayerModule:
+    """A layer behind the pooling that is one module of sentence-transformers.
 
-    layers = [layer for layer in layers if not isinstance(layer, nn.Identity | nn.Dropout)]
+    Attributes:
+        kind: of the module, `Dense` or `LayerNorm`.
+        layer: with the weights.
+        activation: behind it, the identity for none.
+    """
+
+    kind: str
+    layer: nn.Module
+    activation: nn.Module
+
+    def build(self) -> nn.Module:
+        """Builds the module, with the weights of the layer."""
+        from sentence_transformers.sentence_transformer.modules import Dense, LayerNorm
+
+        if self.kind == "LayerNorm":
+            module = LayerNorm(self.layer.normalized_shape[0])
+            module.norm.load_state_dict(self.layer.state_dict())
+            return module
+        module = Dense(
+            self.layer.in_features,
+            self.layer.out_features,
+            bias=self.layer.bias is not None,
+            activation_function=self.activation,
+        )
+        module.linear.load_state_dict(self.layer.state_dict())
+        return module
+
+
+def group_layers(layers: Sequence[nn.Module]) -> list[LayerModule]:
+    """Returns the modules of sentence-transformers that layers behind a pooling are.
+
+    A linear layer and the activation behind it are one module. Identities and dropout, which do
+    nothing to a trained model, are left out.
+
+    Args:
+        layers: in the order in which vectors go through them.
+
+    Raises:
+        ValueError: a layer that no module of sentence-transformers is.
+    """
+    left = [layer for layer in layers if not isinstance(layer, nn.Identity | nn.Dropout)]
     modules = []
-    while layers:
-        layer = layers.pop(0)
+    while left:
+        layer = left.pop(0)
+        activation: nn.Module = nn.Identity()
         if isinstance(layer, nn.LayerNorm):
-            norm = LayerNorm(layer.normalized_shape[0])
-            norm.norm.load_state_dict(layer.state_dict())
-            modules.append(norm)
+            modules.append(LayerModule("LayerNorm", layer, activation))
             continue
         if not isinstance(layer, nn.Linear):
             raise ValueError(
-                f"{type(layer).__name__} stands behind no linear layer: no module of "
-                "sentence-transformers is that"
+                f"the head has a {type(layer).__name__} that stands behind no linear layer, which "
+                "no module of sentence-transformers is"
             )
-        activation: nn.Module = nn.Identity()
-        if layers and not isinstance(layers[0], nn.Linear | nn.LayerNorm):
-            activation = layers.pop(0)
-        dense = Dense(
-            layer.in_features,
-            layer.out_features,
-            bias=layer.bias is not None,
-            activation_function=activation,
-        )
-        dense.linear.load_state_dict(layer.state_dict())
-        modules.append(dense)
+        if left and not isinstance(left[0], nn.Linear | nn.LayerNorm):
+            activation = left.pop(0)
+        modules.append(LayerModule("Dense", layer, activation))
     return modules

@@ -14,7 +14,11 @@ from transformers.utils import cached_file
 from hybrid_ir.debias.folder import read_correction
 from hybrid_ir.model.adapters import BiEncoderAdapter, SentenceTransformerAdapter
 from hybrid_ir.model.encoder import BiEncoder
-from hybrid_ir.model.module_files import IncompleteModelError, read_module_files
+from hybrid_ir.model.module_files import (
+    IncompleteModelError,
+    find_model_file,
+    read_module_files,
+)
 from hybrid_ir.model.prompts import (
     FROM_KEYS,
     ChosenPrompts,
@@ -329,12 +333,4 @@ def _has_file(place: str, file: str, revision: str | None) -> bool:
             "the hub did not deliver it: check the name and the network. "
             f"({str(error).splitlines()[0]})"
         ) from error
-    path = cached_file(
-        place,
-        file,
-        revision=revision,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-        _raise_exceptions_for_gated_repo=False,
-    )
-    return path is not None
+    return find_model_file(place, file, revision) is not None

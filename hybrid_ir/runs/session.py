@@ -181,8 +181,8 @@ def _require_known_choices(cfg: DictConfig) -> None:
             "trainer.use_distributed_sampler=true would replace the sampler of hybrid-ir, which "
             "plans the global batch of all processes itself: leave it false"
         )
-    require_own_benchmark(cfg.validation)
-    require_own_benchmark(cfg.benchmark)
+    require_own_benchmark(cfg.get("validation"))
+    require_own_benchmark(cfg.get("benchmark"))
     require_checkpoint_choice(cfg.test_checkpoint)
     if cfg.resume_from is not None and (cfg.ckpt_path is not None or not cfg.fit):
         raise ValueError(

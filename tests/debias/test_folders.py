@@ -147,7 +147,7 @@ def test_nothing_is_overwritten_and_nothing_is_corrected_twice(tiny, texts, fold
     encoder = BiEncoderAdapter(tiny, "tiny")
     fitted = debias(encoder, texts)
     before = sorted(folders["lir"].rglob("*"))
-    with pytest.raises(ValueError, match="is there already: name a new folder"):
+    with pytest.raises(ValueError, match="exists: nothing is overwritten"):
         write_corrected_model(encoder, fitted, MODEL, folders["lir"])
     assert sorted(folders["lir"].rglob("*")) == before
     corrected = load_encoder(folders["center"])
@@ -212,6 +212,6 @@ def test_the_command_writes_a_model_that_evaluate_and_compare_know(tiny, tmp_pat
     assert compared.returncode == 0, compared.stderr
     assert "new / debias=subspace" in (tmp_path / "compared" / "comparison.json").read_text()
     again = hybrid_ir_in_process(tmp_path, "debias", "model=plain", "on=texts.jsonl", "to=new")
-    assert "to=new is there already" in again.stderr
+    assert "to=new exists" in again.stderr
     wrong = hybrid_ir_in_process(tmp_path, "debias", "model=plain", "on=nothing", "to=other")
     assert "on=nothing is no name in conf/benchmark" in wrong.stderr
