@@ -296,7 +296,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("debias", "components"): Changed("components=1", look_at_maps),
     ("debias", "source"): Refused("source=de", "source=de is for method=shift alone"),
     ("debias", "questions"): Changed("questions=4", look_at_maps),
-    ("debias", "threads"): Changed("threads=1", count_threads),
+    ("debias", "threads"): Changed("threads=3", count_threads),
     ("debias", "corpus.languages"): Refused("corpus.languages=[xx]", "xx", ("on=cldr_facts_dev",)),
     ("translate", "model"): Refused("model=./nowhere", "there is no such folder"),
     ("translate", "revision"): Refused("revision=abc", "a folder has no revisions"),
