@@ -268,7 +268,10 @@ class OwnModel(PreTrainedModel):
         (("private=1", "max_questions=0"), "max_questions=0 must be a whole.*private=1 must be"),
     ],
 )
-def test_bad_input_is_refused_before_anything_is_loaded(trained, place, arguments, message):
+def test_bad_input_is_refused_before_anything_is_loaded(
+    trained, place, monkeypatch, arguments, message
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     (place / "taken").mkdir(exist_ok=True)
     ended = run_export(place, f"checkpoint={trained}", "to=unused", *arguments)
     assert ended.returncode == 2
