@@ -25,7 +25,7 @@ from hybrid_ir.export.snippets import build_snippets
 from hybrid_ir.export.upload import require_upload, upload_export
 from hybrid_ir.files.atomic import require_new_folder
 from hybrid_ir.model.module_files import is_hub_id
-from hybrid_ir.runs.building import build
+from hybrid_ir.runs.building import build_own_benchmark, require_own_benchmark
 from hybrid_ir.runs.encoders import EncoderSettings, LoadedEncoder, load_any_encoder
 from hybrid_ir.runs.training_record import load_run_config
 from hybrid_ir.system.environment import prepare_process
@@ -54,7 +54,7 @@ def run(cfg: DictConfig) -> None:
     report("load the encoder and the benchmark")
     place = str(cfg.checkpoint or cfg.model)
     loaded = _load(place, EncoderSettings.from_config(cfg))
-    benchmark = choose_benchmark(build(cfg.benchmark), cfg.max_questions)
+    benchmark = choose_benchmark(build_own_benchmark(cfg.benchmark), cfg.max_questions)
     if cfg.data_licence and loaded.training is None:
         raise ValueError(
             f"data_licence={cfg.data_licence} changes nothing: {place} was not trained here, so "
@@ -99,6 +99,11 @@ def read_export_settings(cfg: DictConfig) -> ExportSettings:
             "say what to export: checkpoint=RUN for a run of ours, or model=NAME for any other "
             "encoder, not both"
         )
+    if not cfg.benchmark:
+        problems.append(
+            "benchmark=none has no texts to compare the export on: choose a name in conf/benchmark"
+        )
+    require_own_benchmark(cfg.benchmark)
     if cfg.max_questions is not None:
         problems += find_number_problems(cfg, {"max_questions": 1})
     problems += find_boolean_problems(cfg, "private", "int8_embeddings", "trust_remote_code")

@@ -11,7 +11,11 @@ from hybrid_ir.debias.correction import LanguageCorrection
 from hybrid_ir.debias.debias import FittedCorrection
 from hybrid_ir.debias.modules import build_corrected_model, encode_texts, list_routes
 from hybrid_ir.evaluation.postprocess import ROLES
-from hybrid_ir.files.atomic import require_new_folder, write_folder_atomically
+from hybrid_ir.files.atomic import (
+    hold_new_folder,
+    require_new_folder,
+    write_folder_atomically,
+)
 from hybrid_ir.model.backbone import quiet_transformers
 from hybrid_ir.model.tokens import CANARY_TEXTS
 from hybrid_ir.system.environment import get_installed_version
@@ -53,7 +57,7 @@ def write_corrected_model(
         "passage": encoder.encode_passages(texts),
     }
     corrected_model = build_corrected_model(encoder, fitted.correction)
-    with write_folder_atomically(folder) as temporary:
+    with hold_new_folder(folder), write_folder_atomically(folder) as temporary:
         with quiet_transformers():
             corrected_model.save(str(temporary), create_model_card=False)
         record = {
@@ -69,7 +73,6 @@ def write_corrected_model(
         (temporary / CORRECTION_FILE).write_text(text + "\n", encoding="utf-8")
         card = describe_corrected_model(record, folder.name)
         (temporary / "README.md").write_text(card, encoding="utf-8")
-        require_new_folder(folder)
     return record
 
 

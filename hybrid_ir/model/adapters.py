@@ -22,6 +22,8 @@ from hybrid_ir.types import Role, Text
 
 PRECISIONS = ("fp32", "bf16")
 Similarity = Literal["cosine", "dot"]
+# Roles as sentence-transformers calls them: tasks of `encode`, and names of prompts.
+TASKS: dict[Role, str] = {"query": "query", "passage": "document"}
 BATCH_SIZE = 32  # texts, the default of sentence-transformers
 
 
@@ -258,8 +260,10 @@ class SentenceTransformerAdapter(_TextListEncoder):
 
     def tensors(self, items: Sequence[Hashable], role: Role) -> dict[str, Any]:
         """Returns texts that were read as one input of the model, on its device."""
-        features = self.model.preprocess(list(items), prompt=self.prompts[role] or None)
-        inputs = {}
+        task = TASKS[role]
+        features = self.model.preprocess(list(items), prompt=self.prompts[role] or None, task=task)
+        # A Router, as a model with a correction may have, takes the route of its role.
+        inputs: dict[str, Any] = {"task": task} if self._has_router() else {}
         for name, value in features.items():
             inputs[name] = value.to(self.device) if torch.is_tensor(value) else value
         return inputs
@@ -323,6 +327,9 @@ class SentenceTransformerAdapter(_TextListEncoder):
             "precision": self.precision,
             "tokenizer_canary": compute_tokenizer_canary(self.model.tokenizer),
         }
+
+    def _has_router(self) -> bool:
+        return any(type(module).__name__ == "Router" for module in self.model)
 
     def _get_pooling_mode(self) -> str | None:
         for module in self.model:

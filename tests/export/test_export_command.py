@@ -265,6 +265,8 @@ class OwnModel(PreTrainedModel):
         (("hub=a/b", "to=new"), "HF_HUB_OFFLINE is set"),
         (("int8_min_cosine=0.9",), "int8_min_cosine=0.9 changes nothing without formats="),
         (("to=taken",), "exists: nothing is overwritten"),
+        (("benchmark=none",), "benchmark=none has no texts to compare the export on"),
+        (("benchmark=mteb",), "benchmark=mteb: its tasks are evaluated by mteb itself"),
         (("private=1", "max_questions=0"), "max_questions=0 must be a whole.*private=1 must be"),
     ],
 )
