@@ -1,5 +1,6 @@
 """`hybrid-ir export`: an encoder as files of other libraries, compared with it before."""
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import fields
@@ -10,6 +11,7 @@ from huggingface_hub import metadata_load
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
+from yaml import YAMLError
 
 from hybrid_ir.cli.config import find_boolean_problems, find_number_problems
 from hybrid_ir.export.export import Export, export_encoder
@@ -33,6 +35,8 @@ from hybrid_ir.types import Source
 
 BYTES_PER_MEBIBYTE = 2**20
 SEED = 1  # of conf/encoder
+# What decides a vector, besides the weights, and is the same for a run and its exports.
+READING_OF_RESULTS = ("query_prefix", "passage_prefix", "width", "similarity", "tokenizer_canary")
 
 
 def run(cfg: DictConfig) -> None:
@@ -44,11 +48,14 @@ def run(cfg: DictConfig) -> None:
         require_upload(cfg.hub)
     prepare_process(cfg.seed, cfg.threads)
     results: list[MeasuredResult] = []
-    for folder in cfg.results:
+    for folder in _to_list(cfg.results):
         results += read_results(Path(folder).expanduser())
     latency = None
     if cfg.latency:
-        latency = read_json_record(Path(cfg.latency).expanduser() / "latency.json")
+        file = Path(cfg.latency).expanduser() / "latency.json"
+        latency = read_json_record(file)
+        if not {"card", "latency"} <= set(latency):
+            raise ValueError(f"{file} is no study of hybrid-ir latency: copy the whole folder")
     console = Console()
     report = _build_report(console)
     report("load the encoder and the benchmark")
@@ -60,6 +67,7 @@ def run(cfg: DictConfig) -> None:
             f"data_licence={cfg.data_licence} changes nothing: {place} was not trained here, so "
             "its card says nothing of training texts"
         )
+    _require_own_results(results, loaded)
     provenance = describe_provenance(loaded, cfg, results, latency)
     export = export_encoder(loaded.encoder, benchmark, to, settings, provenance, report)
     report("complete")
@@ -152,6 +160,29 @@ def _find_useless_keys(cfg: DictConfig, formats: list[str]) -> list[str]:
     return problems
 
 
+def _require_own_results(results: list[MeasuredResult], loaded: LoadedEncoder) -> None:
+    """Raises ValueError for results that cannot be those of an encoder as it is exported."""
+    reading = loaded.encoder.reading()
+    problems = []
+    for result in results:
+        measured = result.card.get("reading") or {}
+        for key in READING_OF_RESULTS:
+            if key in measured and measured[key] != reading[key]:
+                problems.append(f"{result.name}: {key}={measured[key]!r}, here {reading[key]!r}")
+        correction = (result.card.get("postprocess") or {}).get("name", "none")
+        if correction != "none":
+            problems.append(f"{result.name}: postprocess={correction}, which no export has")
+        name = (result.card.get("model") or {}).get("name")
+        if not problems and name not in (None, loaded.model["name"]):
+            print(
+                f"note: the results of {result.name} were measured with {name}, and the card "
+                f"gives them as those of {loaded.model['name']}",
+                file=sys.stderr,
+            )
+    if problems:
+        raise ValueError(f"results= are those of another encoder: {'; '.join(problems)}")
+
+
 def describe_provenance(
     loaded: LoadedEncoder, cfg: DictConfig, results: list[MeasuredResult], latency: dict | None
 ) -> Provenance:
@@ -201,7 +232,11 @@ def read_licence(base_model: str | None) -> str | None:
     card = Path(base_model).expanduser() / "README.md"
     if not card.is_file():
         return None
-    return (metadata_load(card) or {}).get("license")
+    try:
+        licence = (metadata_load(card) or {}).get("license")
+    except (ValueError, YAMLError):  # the card of somebody else: its licence is not known
+        return None
+    return licence if isinstance(licence, str) else None
 
 
 def find_corpus_licence(run_config: DictConfig, corpus: str, folder: Path) -> str | None:
@@ -219,7 +254,7 @@ def find_corpus_licence(run_config: DictConfig, corpus: str, folder: Path) -> st
             return source.licence
     card = folder / "evaluation_card.json"
     if card.is_file():
-        benchmark = read_json_record(card).get("benchmark", {})
+        benchmark = read_json_record(card).get("benchmark") or {}
         if benchmark.get("name") == corpus:
             return benchmark.get("licence")
     return None

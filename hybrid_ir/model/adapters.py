@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 
 from hybrid_ir.model.backbone import explain_load_error, quiet_transformers
-from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.model.encoder import BiEncoder, count_positions
 from hybrid_ir.model.prompts import choose_prompts
 from hybrid_ir.model.token_store import RaggedTokens, concatenate_tokens
 from hybrid_ir.model.tokens import compute_tokenizer_canary, cut_into_windows
@@ -217,10 +217,11 @@ class SentenceTransformerAdapter(_TextListEncoder):
             raise ValueError(
                 f"model={path!r} could not be loaded: {explain_load_error(error)}"
             ) from error
+        self.name = Path(path).name
         if max_length is not None:
+            self._require_positions(max_length)
             self.model.max_seq_length = max_length
         self.width = self.model.get_embedding_dimension()
-        self.name = Path(path).name
         self.precision = precision
         self.device = torch.device(device)
         self.chosen_prompts = choose_prompts(
@@ -327,6 +328,17 @@ class SentenceTransformerAdapter(_TextListEncoder):
             "precision": self.precision,
             "tokenizer_canary": compute_tokenizer_canary(self.model.tokenizer),
         }
+
+    def _require_positions(self, max_length: int) -> None:
+        """Raises ValueError if the model has no positions for so many tokens."""
+        config = getattr(getattr(self.model[0], "model", None), "config", None)
+        pad_id = getattr(self.model.tokenizer, "pad_token_id", None) or 0
+        positions = count_positions(config, pad_id)
+        if positions is not None and max_length > positions:
+            raise ValueError(
+                f"query_max_length and passage_max_length={max_length} are more than the "
+                f"{positions} positions of {self.name}"
+            )
 
     def _has_router(self) -> bool:
         return any(type(module).__name__ == "Router" for module in self.model)

@@ -14,6 +14,7 @@ import torch
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 
+from hybrid_ir.cli.export import read_licence
 from hybrid_ir.export.settings import FORMATS
 from hybrid_ir.export.snippets import PASSAGES, QUERIES
 from hybrid_ir.runs.encoders import load_encoder
@@ -194,6 +195,32 @@ def test_a_damaged_run_is_one_clear_line(trained, place, tmp_path, damage, messa
     (line,) = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
     assert message in line
     assert not (tmp_path / "export").exists()
+
+
+def test_a_licence_is_not_known_if_the_card_of_a_model_is_broken(tmp_path):
+    card = tmp_path / "README.md"
+    card.write_text("---\nlicense: mit\n---\n")
+    assert read_licence(str(tmp_path)) == "mit"
+    card.write_text("---\nlicense: [mit\n---\n")
+    assert read_licence(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize(
+    ("part", "content", "message"),
+    [
+        ("reading", {"width": 7}, "results= are those of another encoder: .*: width=7, here"),
+        ("postprocess", {"name": "center"}, "postprocess=center, which no export has"),
+    ],
+)
+def test_results_of_another_encoder_are_refused(trained, place, tmp_path, part, content, message):
+    shutil.copy(trained / "metrics.json", tmp_path)
+    card = json.loads((trained / "evaluation_card.json").read_text())
+    card[part] = {**card[part], **content}
+    (tmp_path / "evaluation_card.json").write_text(json.dumps(card))
+    ended = run_export(place, f"checkpoint={trained}", "to=unused", f"results=[{tmp_path}]", *GATE)
+    assert ended.returncode == 2
+    assert re.search(message, ended.stderr)
+    assert not (place / "unused").exists()
 
 
 def test_a_failed_gate_exits_with_2_and_leaves_nothing(trained, place, tmp_path):
