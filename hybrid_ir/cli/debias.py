@@ -15,7 +15,7 @@ from hybrid_ir.cli.config import (
 )
 from hybrid_ir.corpora.stored import load_corpus_folder
 from hybrid_ir.debias.debias import debias
-from hybrid_ir.debias.folder import list_measures, write_corrected_model
+from hybrid_ir.debias.folder import describe_one_length, list_measures, write_corrected_model
 from hybrid_ir.debias.maps import METHODS
 from hybrid_ir.debias.texts import draw_from_corpus, read_text_lines
 from hybrid_ir.files.atomic import require_new_folder
@@ -117,6 +117,9 @@ def _print_result(record: dict[str, Any], to: Path) -> None:
             table.add_row(*cells)
         Console().print(table)
     print(f"vectors of {to} against the fitted map: cosine >= {record['least_cosine']:.6f}")
+    length_note = describe_one_length(record)
+    if length_note is not None:
+        print(f"note: {length_note}")
     if record["routes"]:
         print(
             f"a text whose language is not given, or is none of these, gets the common map; with "

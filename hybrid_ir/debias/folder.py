@@ -65,6 +65,9 @@ def write_corrected_model(
             "model": model,
             **fitted.describe(),
             "routes": list_routes(corrected_model),
+            "max_length_of_the_encoder": {
+                role: encoder.reading()[f"{role}_max_length"] for role in ROLES
+            },
             "least_cosine": _check_vectors(temporary, texts, uncorrected, fitted.correction),
             "versions": {name: get_installed_version(name) for name in VERSIONED},
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -221,9 +224,24 @@ def describe_corrected_model(record: dict[str, Any], name: str) -> str:
     lines += ["```", ""]
     if record["passages_only"]:
         lines += ["Vectors of queries are those of the uncorrected model.", ""]
+    length_note = describe_one_length(record)
+    if length_note is not None:
+        lines += [length_note, ""]
     lines += [_write_measures(record["held_out"]), ""]
     lines.append("`correction.json` has the hashes of the texts and all settings.")
     return "\n".join(lines) + "\n"
+
+
+def describe_one_length(record: dict[str, Any]) -> str | None:
+    """Says that a corrected model reads a role further than its encoder; None if it does not."""
+    lengths = record["max_length_of_the_encoder"]
+    if lengths["query"] == lengths["passage"]:
+        return None
+    return (
+        f"The uncorrected model reads {lengths['query']} tokens of a query and "
+        f"{lengths['passage']} of a passage; this one reads {max(lengths.values())} of both, so "
+        "a longer text of the other role has another vector."
+    )
 
 
 def _write_measures(held_out: dict[str, Any]) -> str:

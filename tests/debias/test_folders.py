@@ -181,6 +181,14 @@ def test_nothing_is_overwritten_and_nothing_is_corrected_twice(tiny, texts, fold
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_card_says_that_queries_are_read_as_far_as_passages(cache, texts, tmp_path):
+    choices = {"query_max_length": 40, "passage_max_length": 60}
+    encoder = BiEncoderAdapter(BiEncoder(RECIPE, texts=TEXTS, cache=cache, **choices), "tiny")
+    write_corrected_model(encoder, debias(encoder, texts), MODEL, tmp_path / "new")
+    card = (tmp_path / "new" / "README.md").read_text()
+    assert "reads 40 tokens of a query and 60 of a passage; this one reads 60 of both" in card
+
+
 def test_two_processes_do_not_write_one_folder(tiny, texts, tmp_path):
     encoder = BiEncoderAdapter(tiny, "tiny")
     fitted = debias(encoder, texts)
