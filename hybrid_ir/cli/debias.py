@@ -15,11 +15,11 @@ from hybrid_ir.cli.config import (
 )
 from hybrid_ir.corpora.stored import load_corpus_folder
 from hybrid_ir.debias.debias import debias
-from hybrid_ir.debias.folder import list_measures, write_corrected_model
+from hybrid_ir.debias.folder import describe_one_length, list_measures, write_corrected_model
 from hybrid_ir.debias.maps import METHODS
 from hybrid_ir.debias.texts import draw_from_corpus, read_text_lines
 from hybrid_ir.files.atomic import require_new_folder
-from hybrid_ir.runs.building import build
+from hybrid_ir.runs.building import build_own_benchmark
 from hybrid_ir.runs.conf import compose_config, list_options
 from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
 from hybrid_ir.system.environment import prepare_process
@@ -37,6 +37,11 @@ def run(cfg: DictConfig) -> None:
     prepare_process(cfg.seed, cfg.threads)
     texts = load_texts(cfg)
     loaded = load_any_encoder(str(cfg.model), EncoderSettings.from_config(cfg))
+    if "correction" in loaded.model:
+        raise ValueError(
+            f"model={cfg.model} is corrected already, by {loaded.model['correction']['method']}: "
+            f"give the model that it was made of, {loaded.model['correction']['model']}"
+        )
     fitted = debias(
         loaded.encoder,
         texts,
@@ -57,13 +62,13 @@ def load_texts(cfg: DictConfig) -> Benchmark:
         ValueError: there is nothing of this name.
     """
     for config in cfg.split.values():
-        return build(config)
+        return build_own_benchmark(config)
     if cfg.on in list_options("benchmark", cfg.config_folders):
         option = [f"+benchmark@split.{cfg.on}={cfg.on}"]
         composed = compose_config("debias", option, cfg.config_folders)
         composed.corpus = cfg.corpus
         composed.paths = cfg.paths
-        return build(composed.split[cfg.on])
+        return build_own_benchmark(composed.split[cfg.on])
     path = Path(cfg.on).expanduser()
     if path.is_dir():
         # a third more than are fitted on, to measure
@@ -112,6 +117,9 @@ def _print_result(record: dict[str, Any], to: Path) -> None:
             table.add_row(*cells)
         Console().print(table)
     print(f"vectors of {to} against the fitted map: cosine >= {record['least_cosine']:.6f}")
+    length_note = describe_one_length(record)
+    if length_note is not None:
+        print(f"note: {length_note}")
     if record["routes"]:
         print(
             f"a text whose language is not given, or is none of these, gets the common map; with "

@@ -1,5 +1,6 @@
 """`hybrid-ir export`: an encoder as files of other libraries, compared with it before."""
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import fields
@@ -10,6 +11,7 @@ from huggingface_hub import metadata_load
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
+from yaml import YAMLError
 
 from hybrid_ir.cli.config import find_boolean_problems, find_number_problems
 from hybrid_ir.export.export import Export, export_encoder
@@ -25,7 +27,7 @@ from hybrid_ir.export.snippets import build_snippets
 from hybrid_ir.export.upload import require_upload, upload_export
 from hybrid_ir.files.atomic import require_new_folder
 from hybrid_ir.model.module_files import is_hub_id
-from hybrid_ir.runs.building import build
+from hybrid_ir.runs.building import build_own_benchmark, require_own_benchmark
 from hybrid_ir.runs.encoders import EncoderSettings, LoadedEncoder, load_any_encoder
 from hybrid_ir.runs.training_record import load_run_config
 from hybrid_ir.system.environment import prepare_process
@@ -33,6 +35,8 @@ from hybrid_ir.types import Source
 
 BYTES_PER_MEBIBYTE = 2**20
 SEED = 1  # of conf/encoder
+# What decides a vector, besides the weights, and is the same for a run and its exports.
+READING_OF_RESULTS = ("query_prefix", "passage_prefix", "width", "similarity", "tokenizer_canary")
 
 
 def run(cfg: DictConfig) -> None:
@@ -44,22 +48,26 @@ def run(cfg: DictConfig) -> None:
         require_upload(cfg.hub)
     prepare_process(cfg.seed, cfg.threads)
     results: list[MeasuredResult] = []
-    for folder in cfg.results:
+    for folder in _to_list(cfg.results):
         results += read_results(Path(folder).expanduser())
     latency = None
     if cfg.latency:
-        latency = read_json_record(Path(cfg.latency).expanduser() / "latency.json")
+        file = Path(cfg.latency).expanduser() / "latency.json"
+        latency = read_json_record(file)
+        if not {"card", "latency"} <= set(latency):
+            raise ValueError(f"{file} is no study of hybrid-ir latency: copy the whole folder")
     console = Console()
     report = _build_report(console)
     report("load the encoder and the benchmark")
     place = str(cfg.checkpoint or cfg.model)
     loaded = _load(place, EncoderSettings.from_config(cfg))
-    benchmark = choose_benchmark(build(cfg.benchmark), cfg.max_questions)
+    benchmark = choose_benchmark(build_own_benchmark(cfg.benchmark), cfg.max_questions)
     if cfg.data_licence and loaded.training is None:
         raise ValueError(
             f"data_licence={cfg.data_licence} changes nothing: {place} was not trained here, so "
             "its card says nothing of training texts"
         )
+    _require_own_results(results, loaded)
     provenance = describe_provenance(loaded, cfg, results, latency)
     export = export_encoder(loaded.encoder, benchmark, to, settings, provenance, report)
     report("complete")
@@ -99,6 +107,11 @@ def read_export_settings(cfg: DictConfig) -> ExportSettings:
             "say what to export: checkpoint=RUN for a run of ours, or model=NAME for any other "
             "encoder, not both"
         )
+    if not cfg.benchmark:
+        problems.append(
+            "benchmark=none has no texts to compare the export on: choose a name in conf/benchmark"
+        )
+    require_own_benchmark(cfg.benchmark)
     if cfg.max_questions is not None:
         problems += find_number_problems(cfg, {"max_questions": 1})
     problems += find_boolean_problems(cfg, "private", "int8_embeddings", "trust_remote_code")
@@ -145,6 +158,29 @@ def _find_useless_keys(cfg: DictConfig, formats: list[str]) -> list[str]:
         if setting.name.startswith("int8_") and value != setting.default:
             problems.append(f"{setting.name}={value} changes nothing without formats=[onnx_int8]")
     return problems
+
+
+def _require_own_results(results: list[MeasuredResult], loaded: LoadedEncoder) -> None:
+    """Raises ValueError for results that cannot be those of an encoder as it is exported."""
+    reading = loaded.encoder.reading()
+    problems = []
+    for result in results:
+        measured = result.card.get("reading") or {}
+        for key in READING_OF_RESULTS:
+            if key in measured and measured[key] != reading[key]:
+                problems.append(f"{result.name}: {key}={measured[key]!r}, here {reading[key]!r}")
+        correction = (result.card.get("postprocess") or {}).get("name", "none")
+        if correction != "none":
+            problems.append(f"{result.name}: postprocess={correction}, which no export has")
+        name = (result.card.get("model") or {}).get("name")
+        if not problems and name not in (None, loaded.model["name"]):
+            print(
+                f"note: the results of {result.name} were measured with {name}, and the card "
+                f"gives them as those of {loaded.model['name']}",
+                file=sys.stderr,
+            )
+    if problems:
+        raise ValueError(f"results= are those of another encoder: {'; '.join(problems)}")
 
 
 def describe_provenance(
@@ -196,7 +232,11 @@ def read_licence(base_model: str | None) -> str | None:
     card = Path(base_model).expanduser() / "README.md"
     if not card.is_file():
         return None
-    return (metadata_load(card) or {}).get("license")
+    try:
+        licence = (metadata_load(card) or {}).get("license")
+    except (ValueError, YAMLError):  # the card of somebody else: its licence is not known
+        return None
+    return licence if isinstance(licence, str) else None
 
 
 def find_corpus_licence(run_config: DictConfig, corpus: str, folder: Path) -> str | None:
@@ -214,7 +254,7 @@ def find_corpus_licence(run_config: DictConfig, corpus: str, folder: Path) -> st
             return source.licence
     card = folder / "evaluation_card.json"
     if card.is_file():
-        benchmark = read_json_record(card).get("benchmark", {})
+        benchmark = read_json_record(card).get("benchmark") or {}
         if benchmark.get("name") == corpus:
             return benchmark.get("licence")
     return None

@@ -40,7 +40,7 @@ from hybrid_ir.index.vectors import (
     load_quantiser,
     name_shard,
 )
-from hybrid_ir.runs.building import build
+from hybrid_ir.runs.building import build, build_own_benchmark
 from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
 from hybrid_ir.runs.indexes import describe_index_model
 from hybrid_ir.system.environment import prepare_process
@@ -62,7 +62,7 @@ def index_passages(cfg: DictConfig, to: Path, is_helper: bool) -> None:
     settings = _read_settings(cfg)
     prepare_process(cfg.seed, cfg.threads)
     raise_when_asked_to_stop()
-    benchmark = build(cfg.benchmark) if _is_chosen(cfg, "benchmark") else None
+    benchmark = build_own_benchmark(cfg.benchmark) if _is_chosen(cfg, "benchmark") else None
     passages = _find_passages(cfg, benchmark)
     encoder_settings = EncoderSettings.from_config(cfg)
     place = str(cfg.checkpoint or cfg.model)

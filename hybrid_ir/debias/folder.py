@@ -11,7 +11,11 @@ from hybrid_ir.debias.correction import LanguageCorrection
 from hybrid_ir.debias.debias import FittedCorrection
 from hybrid_ir.debias.modules import build_corrected_model, encode_texts, list_routes
 from hybrid_ir.evaluation.postprocess import ROLES
-from hybrid_ir.files.atomic import require_new_folder, write_folder_atomically
+from hybrid_ir.files.atomic import (
+    hold_new_folder,
+    require_new_folder,
+    write_folder_atomically,
+)
 from hybrid_ir.model.backbone import quiet_transformers
 from hybrid_ir.model.tokens import CANARY_TEXTS
 from hybrid_ir.system.environment import get_installed_version
@@ -53,7 +57,7 @@ def write_corrected_model(
         "passage": encoder.encode_passages(texts),
     }
     corrected_model = build_corrected_model(encoder, fitted.correction)
-    with write_folder_atomically(folder) as temporary:
+    with hold_new_folder(folder), write_folder_atomically(folder) as temporary:
         with quiet_transformers():
             corrected_model.save(str(temporary), create_model_card=False)
         record = {
@@ -61,6 +65,9 @@ def write_corrected_model(
             "model": model,
             **fitted.describe(),
             "routes": list_routes(corrected_model),
+            "max_length_of_the_encoder": {
+                role: encoder.reading()[f"{role}_max_length"] for role in ROLES
+            },
             "least_cosine": _check_vectors(temporary, texts, uncorrected, fitted.correction),
             "versions": {name: get_installed_version(name) for name in VERSIONED},
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -69,7 +76,6 @@ def write_corrected_model(
         (temporary / CORRECTION_FILE).write_text(text + "\n", encoding="utf-8")
         card = describe_corrected_model(record, folder.name)
         (temporary / "README.md").write_text(card, encoding="utf-8")
-        require_new_folder(folder)
     return record
 
 
@@ -218,9 +224,24 @@ def describe_corrected_model(record: dict[str, Any], name: str) -> str:
     lines += ["```", ""]
     if record["passages_only"]:
         lines += ["Vectors of queries are those of the uncorrected model.", ""]
+    length_note = describe_one_length(record)
+    if length_note is not None:
+        lines += [length_note, ""]
     lines += [_write_measures(record["held_out"]), ""]
     lines.append("`correction.json` has the hashes of the texts and all settings.")
     return "\n".join(lines) + "\n"
+
+
+def describe_one_length(record: dict[str, Any]) -> str | None:
+    """Says that a corrected model reads a role further than its encoder; None if it does not."""
+    lengths = record["max_length_of_the_encoder"]
+    if lengths["query"] == lengths["passage"]:
+        return None
+    return (
+        f"The uncorrected model reads {lengths['query']} tokens of a query and "
+        f"{lengths['passage']} of a passage; this one reads {max(lengths.values())} of both, so "
+        "a longer text of the other role has another vector."
+    )
 
 
 def _write_measures(held_out: dict[str, Any]) -> str:

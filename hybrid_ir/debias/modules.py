@@ -14,15 +14,12 @@ from torch import nn
 from hybrid_ir.debias.correction import LanguageCorrection
 from hybrid_ir.debias.maps import AffineMap
 from hybrid_ir.evaluation.postprocess import ROLES
-from hybrid_ir.model.adapters import BiEncoderAdapter, SentenceTransformerAdapter
+from hybrid_ir.model.adapters import TASKS, BiEncoderAdapter, SentenceTransformerAdapter
 from hybrid_ir.model.sentence_transformers_modules import build_sentence_transformer
 from hybrid_ir.types import Role, TextEncoder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-# Roles as sentence-transformers calls them: tasks of `encode`, and names of prompts.
-TASKS: dict[Role, str] = {"query": "query", "passage": "document"}
 
 
 def name_route(role: Role, language: str | None = None) -> str:
@@ -43,6 +40,7 @@ def build_corrected_model(
         ValueError: the encoder is of another kind, or is corrected already.
     """
     from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Normalize
 
     model = get_sentence_transformer(encoder)
     modules = list(model)
@@ -51,6 +49,8 @@ def build_corrected_model(
             f"{encoder.name} has a Router, as a model has that is corrected already: give the "
             "model that it was made of"
         )
+    if encoder.similarity == "cosine" and type(modules[-1]).__name__ != "Normalize":
+        modules.append(Normalize())  # The correction was fitted on vectors of length 1.
     if correction.has_one_map:
         shared_map = correction.common["query"]
         if shared_map.bias_D is None and type(modules[-1]).__name__ == "Normalize":

@@ -1,13 +1,10 @@
 """Exports an encoder: writes all formats, compares each with the encoder, then gives the name."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from hybrid_ir.export.clients import (
     EncodeTexts,
@@ -47,7 +44,11 @@ from hybrid_ir.export.parity import (
 )
 from hybrid_ir.export.parts import EncoderParts, read_with_one_length, take_apart
 from hybrid_ir.export.settings import ExportSettings
-from hybrid_ir.files.atomic import require_new_folder, write_folder_atomically
+from hybrid_ir.files.atomic import (
+    hold_new_folder,
+    require_new_folder,
+    write_folder_atomically,
+)
 from hybrid_ir.model.adapters import BATCH_SIZE
 from hybrid_ir.model.tokens import compute_tokenizer_canary
 from hybrid_ir.types import Benchmark, TextEncoder
@@ -120,7 +121,7 @@ def export_encoder(
     reader = read_with_one_length(encoder, parts.max_length)
     report(f"measure {encoder.name} on {benchmark.name}")
     reference = measure_reference(reader, benchmark)
-    with _hold_name(folder), write_folder_atomically(folder) as temporary:
+    with hold_new_folder(folder), write_folder_atomically(folder) as temporary:
         written = _Written(temporary, parts, reference, settings, str(encoder.device), report)
         try:
             _write_model_files(written)
@@ -136,24 +137,6 @@ def export_encoder(
         write_model_card(temporary, folder.name, parts, reference, formats, provenance)
         _give_usual_permissions(temporary)
     return Export(folder, formats, parts)
-
-
-@contextmanager
-def _hold_name(folder: Path) -> Iterator[None]:
-    """Holds the name of a folder for this process. Raises ValueError if another one has it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    path = folder.with_name(f".{folder.name}.lock")
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise ValueError(f"to={folder}: another process is writing there, give another") from error
-    try:
-        require_new_folder(folder)  # another process may have been there before this one
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        lock.release()
 
 
 def _require_possible(encoder: TextEncoder, parts: EncoderParts, settings: ExportSettings) -> None:

@@ -50,12 +50,14 @@ class MeasuredResult:
         record: the content of metrics.json.
         heat_map: the picture of mAP by language, None if there is none.
         licence: of the texts of the benchmark, if it is known.
+        card: the content of evaluation_card.json; empty if there is none.
     """
 
     name: str
     record: dict[str, Any]
     heat_map: Path | None
     licence: str | None = None
+    card: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,16 +113,15 @@ def read_results(folder: Path) -> list[MeasuredResult]:
         if not {"benchmark", "macro_over_settings", "settings", "language_bias"} <= set(record):
             raise ValueError(f"{file} is no result of a benchmark: copy the whole folder")
         heat_map = file.with_name(HEAT_MAP_FILE)
-        card = file.with_name("evaluation_card.json")
-        licence = None
-        if card.is_file():
-            licence = read_json_record(card).get("benchmark", {}).get("licence")
+        card_file = file.with_name("evaluation_card.json")
+        card = read_json_record(card_file) if card_file.is_file() else {}
         results.append(
             MeasuredResult(
                 name=str(record["benchmark"]["name"]),
                 record=record,
                 heat_map=heat_map if heat_map.is_file() else None,
-                licence=licence,
+                licence=(card.get("benchmark") or {}).get("licence"),
+                card=card,
             )
         )
     return results

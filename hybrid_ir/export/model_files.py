@@ -20,6 +20,7 @@ from transformers import AutoModel
 from hybrid_ir.export.parts import EncoderParts
 from hybrid_ir.files.atomic import SCRATCH_PREFIX
 from hybrid_ir.model.backbone import quiet_transformers
+from hybrid_ir.model.prompts import PROMPT_NAMES
 from hybrid_ir.model.sentence_transformers_modules import group_layers
 
 SENTENCE_TRANSFORMERS_EXTRA = (
@@ -195,17 +196,34 @@ def _wrap_sentence_transformer(parts: EncoderParts) -> Any:
     modules = list(parts.model)
     if parts.normalizes and type(modules[-1]).__name__ != "Normalize":
         modules.append(Normalize())
-    prompts = dict(parts.model.prompts)
+    prompts = _keep_other_prompts(parts)
     prompts.update(_name_prompts(parts))
+    default_name = parts.model.default_prompt_name
+    # A role without a prompt would be read with the default one; see `choose_prompts`.
+    if default_name not in prompts or not all(parts.prompts.values()):
+        default_name = None
     model = SentenceTransformer(
         modules=modules,
         prompts=prompts,
-        default_prompt_name=parts.model.default_prompt_name,
+        default_prompt_name=default_name,
         similarity_fn_name=parts.similarity,
         device=str(parts.model.device),
     )
     model.module_kwargs = parts.model.module_kwargs
     return model
+
+
+def _keep_other_prompts(parts: EncoderParts) -> dict[str, str]:
+    """Returns the prompts of a model without those that say something else of a role."""
+    prompts = {}
+    for name, text in parts.model.prompts.items():
+        is_contradicted = False
+        for role, names in PROMPT_NAMES.items():
+            if name.lower() in names and text != parts.prompts[role]:
+                is_contradicted = True
+        if not is_contradicted:
+            prompts[name] = text
+    return prompts
 
 
 def _name_prompts(parts: EncoderParts) -> dict[str, str]:

@@ -61,7 +61,8 @@ def upload_export(folder: Path, hub: str, private: bool) -> str:
         )
     except (HfHubHTTPError, httpx.HTTPError, OSError, RuntimeError) as error:
         cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
-        reason = str(cause).strip().splitlines()[0]
+        # A connection that is cut or too slow often has no message.
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         raise ValueError(
             f"hub={hub}: the upload failed ({reason}). The export is complete in {folder}: when "
             f"the cause is mended, go on with `hf upload {hub} {folder}`"

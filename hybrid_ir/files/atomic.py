@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 # Names of folders that a process needs only while it runs begin with this.
 SCRATCH_PREFIX = ".hybrid-ir-"
 
@@ -69,6 +71,31 @@ def require_new_folder(folder: Path) -> None:
         raise ValueError(
             f"to={folder} cannot be written: no permission to write in {parent}. Give another to="
         )
+
+
+@contextmanager
+def hold_new_folder(folder: Path) -> Iterator[None]:
+    """Holds the name of a new folder for this process, for a block that writes it.
+
+    Args:
+        folder: the value of the key `to`.
+
+    Raises:
+        ValueError: another process holds the name, or the folder exists.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_name(f".{folder.name}.lock")
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ValueError(f"to={folder}: another process is writing there, give another") from error
+    try:
+        require_new_folder(folder)  # another process may have been there before this one
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
 
 
 def write_text_atomically(path: Path, text: str, durable: bool = False) -> None:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 
 from hybrid_ir.model.backbone import explain_load_error, quiet_transformers
-from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.model.encoder import BiEncoder, count_positions
 from hybrid_ir.model.prompts import choose_prompts
 from hybrid_ir.model.token_store import RaggedTokens, concatenate_tokens
 from hybrid_ir.model.tokens import compute_tokenizer_canary, cut_into_windows
@@ -22,6 +22,8 @@ from hybrid_ir.types import Role, Text
 
 PRECISIONS = ("fp32", "bf16")
 Similarity = Literal["cosine", "dot"]
+# Roles as sentence-transformers calls them: tasks of `encode`, and names of prompts.
+TASKS: dict[Role, str] = {"query": "query", "passage": "document"}
 BATCH_SIZE = 32  # texts, the default of sentence-transformers
 
 
@@ -215,10 +217,11 @@ class SentenceTransformerAdapter(_TextListEncoder):
             raise ValueError(
                 f"model={path!r} could not be loaded: {explain_load_error(error)}"
             ) from error
+        self.name = Path(path).name
         if max_length is not None:
+            self._require_positions(max_length)
             self.model.max_seq_length = max_length
         self.width = self.model.get_embedding_dimension()
-        self.name = Path(path).name
         self.precision = precision
         self.device = torch.device(device)
         self.chosen_prompts = choose_prompts(
@@ -258,8 +261,10 @@ class SentenceTransformerAdapter(_TextListEncoder):
 
     def tensors(self, items: Sequence[Hashable], role: Role) -> dict[str, Any]:
         """Returns texts that were read as one input of the model, on its device."""
-        features = self.model.preprocess(list(items), prompt=self.prompts[role] or None)
-        inputs = {}
+        task = TASKS[role]
+        features = self.model.preprocess(list(items), prompt=self.prompts[role] or None, task=task)
+        # A Router, as a model with a correction may have, takes the route of its role.
+        inputs: dict[str, Any] = {"task": task} if self._has_router() else {}
         for name, value in features.items():
             inputs[name] = value.to(self.device) if torch.is_tensor(value) else value
         return inputs
@@ -323,6 +328,20 @@ class SentenceTransformerAdapter(_TextListEncoder):
             "precision": self.precision,
             "tokenizer_canary": compute_tokenizer_canary(self.model.tokenizer),
         }
+
+    def _require_positions(self, max_length: int) -> None:
+        """Raises ValueError if the model has no positions for so many tokens."""
+        config = getattr(getattr(self.model[0], "model", None), "config", None)
+        pad_id = getattr(self.model.tokenizer, "pad_token_id", None) or 0
+        positions = count_positions(config, pad_id)
+        if positions is not None and max_length > positions:
+            raise ValueError(
+                f"query_max_length and passage_max_length={max_length} are more than the "
+                f"{positions} positions of {self.name}"
+            )
+
+    def _has_router(self) -> bool:
+        return any(type(module).__name__ == "Router" for module in self.model)
 
     def _get_pooling_mode(self) -> str | None:
         for module in self.model:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -233,12 +234,9 @@ class BiEncoder(nn.Module):
 
     def _count_positions(self) -> int:
         """Returns the number of tokens that the backbone and its tokenizer take."""
-        config = self.backbone.config
-        positions = getattr(config, "max_position_embeddings", None)
+        positions = count_positions(self.backbone.config, self.pad_id)
         if positions is None:
             return min(self.tokenizer.model_max_length, LONGEST_MAX_LENGTH)
-        if config.model_type in MODELS_WITH_SHIFTED_POSITIONS:
-            positions -= self.pad_id + 1
         return positions
 
     def _require_positions(self, max_length: int, role: str) -> None:
@@ -249,6 +247,20 @@ class BiEncoder(nn.Module):
                 f"model.{role}_max_length={max_length} must be {SHORTEST_MAX_LENGTH} to "
                 f"{positions}, the positions of {self.name}"
             )
+
+
+def count_positions(config: Any, pad_id: int) -> int | None:
+    """Returns the number of tokens that a backbone takes; None if its config does not say.
+
+    Args:
+        config: of the backbone.
+        pad_id: of its tokenizer.
+    """
+    positions = getattr(config, "max_position_embeddings", None)
+    is_shifted = getattr(config, "model_type", None) in MODELS_WITH_SHIFTED_POSITIONS
+    if positions is not None and is_shifted:
+        positions -= pad_id + 1
+    return positions
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,11 @@ def choose_prompts(
             texts[role] = ""
             origins[role] = NO_PROMPT
     is_chosen_by_keys = FROM_KEYS in origins.values()
-    unused = () if is_chosen_by_keys else tuple(name for name in present if name not in used)
+    unused: tuple[str, ...] = ()
+    if not is_chosen_by_keys:
+        # The same text under another name is no other prompt.
+        used_texts = {present[name] for name in used}
+        unused = tuple(name for name, text in present.items() if text not in used_texts)
     return ChosenPrompts(texts, origins, unused)
 
 

@@ -19,6 +19,7 @@ from hybrid_ir.debias import (
 from hybrid_ir.debias.folder import describe_unfair_test
 from hybrid_ir.debias.modules import list_routes
 from hybrid_ir.evaluation.card import hash_benchmark
+from hybrid_ir.files.atomic import hold_new_folder
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.sentence_transformers_modules import build_sentence_transformer
@@ -83,6 +84,30 @@ def test_the_library_gives_the_vectors_of_the_fitted_map(tiny, texts, loaded, na
             expected = correction.apply(encode(QUERIES), role, language)
             vectors = encode_texts(loaded[name], QUERIES, role, [language] * 2)
             torch.testing.assert_close(vectors, expected.float(), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["center", "lir", "passages"])
+def test_our_own_encoder_takes_the_route_of_each_role(folders, loaded, name):
+    encoder = load_encoder(folders[name])
+    queries = torch.tensor(loaded[name].encode_query(QUERIES))
+    torch.testing.assert_close(encoder.encode_queries(QUERIES), queries, rtol=0, atol=2e-6)
+    passages = torch.tensor(loaded[name].encode_document(QUERIES))
+    torch.testing.assert_close(encoder.encode_passages(QUERIES), passages, rtol=0, atol=2e-6)
+
+
+def test_a_model_that_does_not_normalise_is_corrected_at_length_1(tiny, texts, tmp_path):
+    model = build_sentence_transformer(tiny)
+    SentenceTransformer(modules=list(model)[:-1], prompts=model.prompts, device="cpu").save(
+        str(tmp_path / "plain")
+    )
+    encoder = load_encoder(tmp_path / "plain")
+    assert encoder.similarity == "cosine"
+    fitted = debias(encoder, texts, method="center")
+    uncorrected = encoder.encode_passages(QUERIES)
+    write_corrected_model(encoder, fitted, MODEL, tmp_path / "new")
+    vectors = load_encoder(tmp_path / "new").encode_passages(QUERIES)
+    expected = fitted.correction.apply(uncorrected, "passage", None)
+    torch.testing.assert_close(vectors, expected.float(), rtol=0, atol=2e-6)
 
 
 def test_one_map_for_all_texts_is_a_dense_layer(folders, loaded):
@@ -156,6 +181,23 @@ def test_nothing_is_overwritten_and_nothing_is_corrected_twice(tiny, texts, fold
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_card_says_that_queries_are_read_as_far_as_passages(cache, texts, tmp_path):
+    choices = {"query_max_length": 40, "passage_max_length": 60}
+    encoder = BiEncoderAdapter(BiEncoder(RECIPE, texts=TEXTS, cache=cache, **choices), "tiny")
+    write_corrected_model(encoder, debias(encoder, texts), MODEL, tmp_path / "new")
+    card = (tmp_path / "new" / "README.md").read_text()
+    assert "reads 40 tokens of a query and 60 of a passage; this one reads 60 of both" in card
+
+
+def test_two_processes_do_not_write_one_folder(tiny, texts, tmp_path):
+    encoder = BiEncoderAdapter(tiny, "tiny")
+    fitted = debias(encoder, texts)
+    refused = pytest.raises(ValueError, match="another process is writing there")
+    with hold_new_folder(tmp_path / "new"), refused:
+        write_corrected_model(encoder, fitted, MODEL, tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_lines_of_texts_are_read_with_their_roles_languages_and_ids(tmp_path):
     lines = [
         {"text": "Wo?", "language": "de", "role": "query", "id": 1},
@@ -213,5 +255,7 @@ def test_the_command_writes_a_model_that_evaluate_and_compare_know(tiny, tmp_pat
     assert "new / debias=subspace" in (tmp_path / "compared" / "comparison.json").read_text()
     again = hybrid_ir_in_process(tmp_path, "debias", "model=plain", "on=texts.jsonl", "to=new")
     assert "to=new exists" in again.stderr
+    twice = hybrid_ir_in_process(tmp_path, "debias", "model=new", "on=texts.jsonl", "to=other")
+    assert "model=new is corrected already, by subspace: give the model" in twice.stderr
     wrong = hybrid_ir_in_process(tmp_path, "debias", "model=plain", "on=nothing", "to=other")
     assert "on=nothing is no name in conf/benchmark" in wrong.stderr

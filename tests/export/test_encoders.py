@@ -26,7 +26,9 @@ from hybrid_ir.export.parts import read_with_one_length
 from hybrid_ir.export.settings import ExportSettings
 from hybrid_ir.model.adapters import BiEncoderAdapter, SentenceTransformerAdapter
 from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.model.sentence_transformers_modules import build_sentence_transformer
 from hybrid_ir.model.tokens import CANARY_TEXTS
+from hybrid_ir.runs.encoders import load_encoder
 from tests.conftest import RECIPE, TEXTS
 from tests.support.small_run import build_numbers_benchmark
 
@@ -176,6 +178,30 @@ def test_a_sentence_transformers_model_is_exported_with_its_own_modules(
     vectors = again.encode_query(TEXTS, convert_to_tensor=True)
     torch.testing.assert_close(vectors, encoder.encode_queries(TEXTS), atol=1e-5, rtol=0)
     torch.testing.assert_close(vectors, first.encode_queries(TEXTS), atol=1e-5, rtol=0)
+
+
+def test_prompts_that_were_replaced_do_not_come_back(build_encoder, benchmark, tmp_path):
+    model = build_sentence_transformer(build_encoder().encoder)
+    model.prompts = {"query": "ask: ", "passage": "tell: ", "sts": "sort: "}
+    model.default_prompt_name = "sts"
+    model.save(str(tmp_path / "model"), create_model_card=False)
+    encoder = load_encoder(tmp_path / "model", passage_prefix="")
+    export(encoder, benchmark, tmp_path / "new", ["sentence_transformers"])
+    again = load_encoder(tmp_path / "new")
+    assert again.prompts == {"query": "ask: ", "passage": ""}
+    expected = encoder.encode_passages(TEXTS[:3])
+    torch.testing.assert_close(again.encode_passages(TEXTS[:3]), expected, rtol=0, atol=2e-6)
+
+
+def test_a_length_beyond_the_positions_of_a_model_is_refused(build_encoder, tmp_path):
+    model = build_sentence_transformer(build_encoder().encoder)
+    model.save(str(tmp_path / "model"), create_model_card=False)
+    positions = model[0].model.config.max_position_embeddings
+    choices = {"query_max_length": positions, "passage_max_length": positions}
+    assert load_encoder(tmp_path / "model", **choices).model.max_seq_length == positions
+    choices = {"query_max_length": positions + 1, "passage_max_length": positions + 1}
+    with pytest.raises(ValueError, match=f"are more than the {positions} positions of model"):
+        load_encoder(tmp_path / "model", **choices)
 
 
 def test_other_weights_do_not_pass_the_gate(build_encoder, benchmark, tmp_path):

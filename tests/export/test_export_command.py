@@ -14,6 +14,7 @@ import torch
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 
+from hybrid_ir.cli.export import read_licence
 from hybrid_ir.export.settings import FORMATS
 from hybrid_ir.export.snippets import PASSAGES, QUERIES
 from hybrid_ir.runs.encoders import load_encoder
@@ -196,6 +197,32 @@ def test_a_damaged_run_is_one_clear_line(trained, place, tmp_path, damage, messa
     assert not (tmp_path / "export").exists()
 
 
+def test_a_licence_is_not_known_if_the_card_of_a_model_is_broken(tmp_path):
+    card = tmp_path / "README.md"
+    card.write_text("---\nlicense: mit\n---\n")
+    assert read_licence(str(tmp_path)) == "mit"
+    card.write_text("---\nlicense: [mit\n---\n")
+    assert read_licence(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize(
+    ("part", "content", "message"),
+    [
+        ("reading", {"width": 7}, "results= are those of another encoder: .*: width=7, here"),
+        ("postprocess", {"name": "center"}, "postprocess=center, which no export has"),
+    ],
+)
+def test_results_of_another_encoder_are_refused(trained, place, tmp_path, part, content, message):
+    shutil.copy(trained / "metrics.json", tmp_path)
+    card = json.loads((trained / "evaluation_card.json").read_text())
+    card[part] = {**card[part], **content}
+    (tmp_path / "evaluation_card.json").write_text(json.dumps(card))
+    ended = run_export(place, f"checkpoint={trained}", "to=unused", f"results=[{tmp_path}]", *GATE)
+    assert ended.returncode == 2
+    assert re.search(message, ended.stderr)
+    assert not (place / "unused").exists()
+
+
 def test_a_failed_gate_exits_with_2_and_leaves_nothing(trained, place, tmp_path):
     to = tmp_path / "export"
     ended = run_export(place, f"checkpoint={trained}", f"to={to}", "min_cosine=1.0", *GATE)
@@ -265,6 +292,8 @@ class OwnModel(PreTrainedModel):
         (("hub=a/b", "to=new"), "HF_HUB_OFFLINE is set"),
         (("int8_min_cosine=0.9",), "int8_min_cosine=0.9 changes nothing without formats="),
         (("to=taken",), "exists: nothing is overwritten"),
+        (("benchmark=none",), "benchmark=none has no texts to compare the export on"),
+        (("benchmark=mteb",), "benchmark=mteb: its tasks are evaluated by mteb itself"),
         (("private=1", "max_questions=0"), "max_questions=0 must be a whole.*private=1 must be"),
     ],
 )

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
-from huggingface_hub import constants, snapshot_download
+from huggingface_hub import HfApi, constants, snapshot_download
 
 from hybrid_ir.export.upload import require_upload, upload_export
 from tests.support.hub_uploads import receiving_hub
@@ -56,6 +57,17 @@ def test_a_failed_upload_keeps_the_export_and_says_how_to_go_on(
             upload_export(export, "someone/small", True)
     assert f"go on with `hf upload someone/small {export}`" in str(error.value)
     assert all((export / name).read_bytes() == content for name, content in FILES.items())
+
+
+def test_a_connection_that_ends_without_a_message_is_named_by_its_kind(
+    export, tmp_path, monkeypatch
+):
+    def end(*arguments: object, **options: object) -> None:
+        raise httpx.ReadTimeout("")
+
+    monkeypatch.setattr(HfApi, "create_repo", end)
+    with pytest.raises(ValueError, match=r"the upload failed \(ReadTimeout\)"):
+        upload_export(export, "someone/small", True)
 
 
 @pytest.mark.parametrize("name", ["plain", "a/b/c", "some one/small"])

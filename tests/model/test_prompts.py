@@ -92,6 +92,12 @@ def test_vectors_are_those_of_the_library_under_any_usual_names(
     assert "not used: clustering" in unused
 
 
+def test_a_used_prompt_under_a_second_name_is_not_called_unused():
+    prompts = {"query": "ask: ", "document": "tell: ", "passage": "tell: "}
+    chosen = choose_prompts(NOT_SET, prompts)
+    assert describe_unused_prompts("model", chosen) is None
+
+
 def test_names_that_the_library_knows_need_not_be_named_to_it(e5, tmp_path):
     prompts = {"query": "query: ", "document": "passage: "}
     folder = write_folder(e5, tmp_path / "model", {"prompts": prompts})
@@ -143,7 +149,7 @@ PROMPTS = st.dictionaries(
 @settings(max_examples=100, deadline=None)
 def test_every_prompt_is_used_or_named_and_roles_do_not_mix(prompts, default):
     chosen = choose_prompts(NOT_SET, prompts, default)
-    present = {name for name, text in prompts.items() if text}
+    used_texts = {"", *chosen.texts.values()}
     for role, other in (("query", "passage"), ("passage", "query")):
         text = chosen.texts[role]
         name = chosen.origins[role].removeprefix("from the folder (").removesuffix(")")
@@ -152,8 +158,7 @@ def test_every_prompt_is_used_or_named_and_roles_do_not_mix(prompts, default):
             assert prompts[name] == text
             assert name.lower() not in PROMPT_NAMES[other]
             assert name not in chosen.unused
-            present.discard(name)
-    assert set(chosen.unused) == present
+    assert set(chosen.unused) == {name for name, text in prompts.items() if text not in used_texts}
 
 
 @given(prompts=PROMPTS, query=st.sampled_from([None, "", "mine: "]))
