@@ -67,6 +67,7 @@ def get_module(encoder: TextEncoder) -> nn.Module:
 def replace_encode(encoder: BiEncoderAdapter, encode: Encode) -> BiEncoder:
     """Copies the BiEncoder with the same weights and another way from padded ids to vectors."""
     changed = copy.copy(encoder.encoder)
+    changed.packing = None  # rows of tokens would not go through it
     changed._encode = encode
     return changed
 

@@ -27,6 +27,7 @@ from hybrid_ir.latency.statistics import (
     sort_languages_by_tokens,
 )
 from hybrid_ir.latency.study import STAGES, Study
+from hybrid_ir.model.packed_attention import PREFIX
 from hybrid_ir.system.environment import PACKAGES, get_installed_version, read_git_state
 from hybrid_ir.types import Benchmark, TextEncoder
 
@@ -125,7 +126,7 @@ def _find_attention_kernel(encoder: TextEncoder) -> str | None:
     for module in get_module(encoder).modules():
         kernel = getattr(getattr(module, "config", None), "_attn_implementation", None)
         if kernel:
-            return kernel
+            return kernel.removeprefix(PREFIX)
     return None
 
 

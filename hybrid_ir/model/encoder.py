@@ -4,8 +4,7 @@ Shapes: B texts, T tokens of the longest text of a slice (or of all texts in `id
 the transformer, D width of the vectors.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,21 +13,27 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedTokenizerFast
 
 from hybrid_ir.distributed import count_missing_calls
-from hybrid_ir.model.backbone import FromScratch, load_backbone, load_tanh_head
+from hybrid_ir.model.backbone import FromScratch
 from hybrid_ir.model.head import find_head_width
 from hybrid_ir.model.lora import Lora, merge_adapters
-from hybrid_ir.model.module_files import ModuleFiles, read_module_files
+from hybrid_ir.model.modules import build_saved_modules, load_released_modules
+from hybrid_ir.model.packed_attention import NotPackable
+from hybrid_ir.model.packing import PackedTexts, Packing, find_packing
 from hybrid_ir.model.pooling import POOLINGS
-from hybrid_ir.model.reading import Reading, report_other_similarity, report_unknown_files
+from hybrid_ir.model.reading import Reading
 from hybrid_ir.model.saved_encoder import SavedEncoder
 from hybrid_ir.model.token_store import RaggedTokens
 from hybrid_ir.model.tokens import RoleTokenizer
 
 SHORTEST_MAX_LENGTH = 4  # tokens: two special ones, and some of the text
 LONGEST_MAX_LENGTH = 1 << 16  # tokens, of a model that names no limit
+# Tokens encoded at once where `tokens_per_slice` is None. On a CPU what a layer computes should
+# stay in the caches; a GPU should have enough to do.
+TOKENS_PER_SLICE_ON_CPU = 1024
+TOKENS_PER_SLICE_ON_GPU = 16_384
+PACKINGS = ("auto", "on", "off")
 # Kinds of models whose position ids start behind the padding id.
 MODELS_WITH_SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "camembert")
 
@@ -64,8 +69,11 @@ class BiEncoder(nn.Module):
             more time.
         attention: `sdpa` or `eager`; None takes the library's choice. In bf16 on a CPU eager trains
             1.4 times as fast.
-        tokens_per_slice: texts are sorted by length and encoded in slices of at most so many padded
-            tokens.
+        packing: `on` encodes texts of any length as one row of tokens without padding, see
+            `hybrid_ir.model.packing`; `off` pads slices of texts of similar length; `auto` packs
+            every backbone that gives the same vectors with it.
+        tokens_per_slice: texts are sorted by length and encoded in slices of at most so many
+            tokens, those of padding included. None takes 1,024 on a CPU and 16,384 on a GPU.
         revision: of a hub model.
         trust_remote_code: run code that a hub model brings along.
         texts: what a FromScratch recipe trains its tokenizer on.
@@ -74,9 +82,12 @@ class BiEncoder(nn.Module):
     Attributes:
         tokenizers: a RoleTokenizer for `query` and one for `passage`.
         width: of the vectors.
+        packing: how the backbone reads packed rows; None if texts are padded.
+        padding_reason: why texts are padded; None if they are packed.
 
     Raises:
-        ValueError: a choice that does not exist, or a backbone that cannot be loaded.
+        ValueError: a choice that does not exist, a backbone that cannot be loaded, or `packing=on`
+            for one that cannot be packed.
     """
 
     def __init__(
@@ -94,14 +105,15 @@ class BiEncoder(nn.Module):
         dropout: float | None = None,
         gradient_checkpointing: bool = False,
         attention: str | None = None,
-        tokens_per_slice: int = 4096,
+        packing: str = "auto",
+        tokens_per_slice: int | None = None,
         revision: str | None = None,
         trust_remote_code: bool = False,
         texts: Iterable[str] = (),
         cache: str | Path = ".cache",
     ):
         super().__init__()
-        _require_valid_choices(pooling, projection, dropout, tokens_per_slice)
+        _require_valid_choices(pooling, projection, dropout, packing, tokens_per_slice)
         self.name = str(backbone)
         self.tokens_per_slice = tokens_per_slice
         self.normalize = normalize
@@ -109,9 +121,9 @@ class BiEncoder(nn.Module):
         if isinstance(backbone, FromScratch):
             backbone = str(backbone.build(texts, Path(cache)))
         if isinstance(backbone, SavedEncoder):
-            parts = _build_saved_parts(backbone, attention, dropout)
+            parts = build_saved_modules(backbone, attention, dropout)
         else:
-            parts = _load_released_parts(
+            parts = load_released_modules(
                 backbone, pooling, normalize, attention, dropout, revision, trust_remote_code
             )
         self.backbone = parts.backbone
@@ -139,6 +151,9 @@ class BiEncoder(nn.Module):
                 self.tokenizer, reading.passage_prefix, reading.passage_max_length
             ),
         }
+        self.packing: Packing | None = None
+        self.padding_reason: str | None = None
+        self._choose_packing(packing)
         self.backbone.get_input_embeddings().weight.requires_grad_(train_embeddings)
         if lora is not None:
             lora.add_to(self.backbone)
@@ -182,22 +197,69 @@ class BiEncoder(nn.Module):
                 and passes its gradient on (GradCache, Gao et al. 2021, arXiv 2101.06983). Peak
                 memory is then that of one slice, whatever the batch.
         """
-        device = tokens.ids_T.device
         order_B = torch.argsort(tokens.lengths_B, descending=True, stable=True)
-        encode = self._encode
-        if cache_gradients:
-            encode = partial(checkpoint, self._encode, use_reentrant=False)
+        # A text without a single token has no place in a row.
+        if self.packing is not None and bool((tokens.lengths_B > 0).all()):
+            vectors = self._encode_packed(tokens, order_B, cache_gradients)
+        else:
+            vectors = self._encode_padded(tokens, order_B, cache_gradients)
+        device = tokens.ids_T.device
+        if not vectors:
+            return torch.zeros(0, self.width, device=device)
+        original_order_B = torch.argsort(order_B).to(device)
+        return torch.cat(vectors)[original_order_B]
+
+    def _encode_packed(
+        self, tokens: RaggedTokens, order_B: torch.Tensor, cache_gradients: bool
+    ) -> list[torch.Tensor]:
+        """Returns the vectors of rows of texts in the order of `order_B`, without any padding."""
+        texts = self.packing.pack(tokens.ids_T, tokens.lengths_B, order_B)
+        rows = list(texts.cut(self._choose_slice_size(tokens.ids_T.device)))
+        embeddings = [None] * len(rows)
+        if rows and not cache_gradients:
+            # Looked up for all rows at once: going back through the table makes a gradient as large
+            # as the table itself.
+            embeddings_TH = self.backbone.get_input_embeddings()(texts.ids_T)
+            embeddings = list(embeddings_TH.split([len(row.ids_T) for row in rows]))
+        one_token = torch.full((1,), self.pad_id, device=tokens.ids_T.device)
+        for _ in range(count_missing_calls(self, len(rows))):
+            rows.append(self.packing.pack(one_token, torch.ones(1).long(), torch.zeros(1).long()))
+            embeddings.append(None)
+        encode = self._choose_pass(self._encode_row, cache_gradients)
+        vectors = []
+        for row, embeddings_of_row in zip(rows, embeddings, strict=True):
+            vectors.append(encode(row, embeddings_of_row))
+        return vectors
+
+    def _encode_row(
+        self, row: PackedTexts, embeddings_TH: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Returns the vectors (B, D) of a packed row."""
+        hidden_TH = self.packing.run(self.backbone, row, embeddings_TH)
+        return self._pool(*row.pad(hidden_TH))
+
+    def _encode_padded(
+        self, tokens: RaggedTokens, order_B: torch.Tensor, cache_gradients: bool
+    ) -> list[torch.Tensor]:
+        """Returns the vectors of slices of texts in the order of `order_B`, padded to a length."""
         slices = list(self._cut_slices(tokens, order_B))
-        # Weights that are spread over ranks are fetched by all ranks at once, so a rank with fewer
-        # slices than others encodes a padding token instead.
-        padding_11 = torch.full((1, 1), self.pad_id, device=device)
+        padding_11 = torch.full((1, 1), self.pad_id, device=tokens.ids_T.device)
         for _ in range(count_missing_calls(self, len(slices))):
             slices.append((padding_11, torch.ones_like(padding_11)))
-        if not slices:
-            return torch.zeros(0, self.width, device=device)
-        vectors_BD = torch.cat([encode(ids_BT, mask_BT) for ids_BT, mask_BT in slices])
-        original_order_B = torch.argsort(order_B).to(device)
-        return vectors_BD[original_order_B]
+        encode = self._choose_pass(self._encode, cache_gradients)
+        return [encode(ids_BT, mask_BT) for ids_BT, mask_BT in slices]
+
+    def _choose_pass(self, encode: Callable, cache_gradients: bool) -> Callable:
+        """Returns the function, or one that encodes again instead of keeping activations."""
+        if cache_gradients:
+            return partial(checkpoint, encode, use_reentrant=False)
+        return encode
+
+    def _choose_slice_size(self, device: torch.device) -> int:
+        """Returns how many tokens are encoded at once on a device."""
+        if self.tokens_per_slice is not None:
+            return self.tokens_per_slice
+        return TOKENS_PER_SLICE_ON_CPU if device.type == "cpu" else TOKENS_PER_SLICE_ON_GPU
 
     def _encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
         """Returns the vectors (B, D) of padded token ids."""
@@ -205,7 +267,10 @@ class BiEncoder(nn.Module):
         if self.pairs_have_types:
             ends_BT = (ids_BT == self.tokenizer.sep_token_id).long()
             inputs["token_type_ids"] = (ends_BT.cumsum(1) - ends_BT).clamp(max=1) * mask_BT
-        hidden_BTH = self.backbone(**inputs).last_hidden_state
+        return self._pool(self.backbone(**inputs).last_hidden_state, mask_BT)
+
+    def _pool(self, hidden_BTH: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """Returns the vectors (B, D) of the hidden vectors of texts' tokens."""
         pooled_BH = POOLINGS[self.pooling](hidden_BTH, mask_BT)
         vectors_BD = self.projection(self.head(pooled_BH))
         vectors_BD = vectors_BD.to(torch.promote_types(vectors_BD.dtype, torch.float32))
@@ -223,7 +288,7 @@ class BiEncoder(nn.Module):
         start = 0
         while start < len(order_B):
             longest = max(1, int(tokens.lengths_B[order_B[start]]))
-            size = max(1, self.tokens_per_slice // longest)
+            size = max(1, self._choose_slice_size(device) // longest)
             rows = order_B[start : start + size]
             ids_BT = nn.utils.rnn.pad_sequence(
                 [texts[row] for row in rows.tolist()], batch_first=True, padding_value=self.pad_id
@@ -231,6 +296,23 @@ class BiEncoder(nn.Module):
             mask_BT = torch.arange(ids_BT.shape[1])[None, :] < tokens.lengths_B[rows][:, None]
             yield ids_BT, mask_BT.to(device, torch.long)
             start += len(rows)
+
+    def _choose_packing(self, packing: str) -> None:
+        """Prepares the backbone for packed rows, unless it cannot be packed or should not be."""
+        if packing == "off":
+            self.padding_reason = "packing=off"
+            return
+        separator_id = self.tokenizer.sep_token_id if self.pairs_have_types else None
+        longest = max(tokenizer.max_length for tokenizer in self.tokenizers.values())
+        try:
+            self.packing = find_packing(self.backbone, self.pad_id, separator_id, longest)
+        except NotPackable as error:
+            self.padding_reason = str(error)
+            if packing == "on":
+                raise ValueError(
+                    f"model.packing=on: {self.name} cannot be packed, as {error}: use "
+                    "model.packing=auto, which pads its texts"
+                ) from error
 
     def _count_positions(self) -> int:
         """Returns the number of tokens that the backbone and its tokenizer take."""
@@ -263,56 +345,12 @@ def count_positions(config: Any, pad_id: int) -> int | None:
     return positions
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What an encoder is built of, and the files that say how it is read, if there are any."""
-
-    backbone: nn.Module
-    tokenizer: PreTrainedTokenizerFast
-    head: nn.Module
-    files: ModuleFiles | None
-
-
-def _build_saved_parts(saved: SavedEncoder, attention: str | None, dropout: float | None) -> _Parts:
-    """Returns the parts of the encoder of a run, without their weights."""
-    backbone, tokenizer = saved.build_backbone(attention, dropout)
-    return _Parts(backbone, tokenizer, saved.build_head(), files=None)
-
-
-def _load_released_parts(
-    place: str,
-    pooling: str | None,
-    normalize: bool,
-    attention: str | None,
-    dropout: float | None,
-    revision: str | None,
-    trust_remote_code: bool,
-) -> _Parts:
-    """Loads the parts of a released model; the arguments are those of BiEncoder."""
-    files = read_module_files(place, revision, pooling)
-    backbone, tokenizer, pooler = load_backbone(
-        place,
-        dropout=dropout,
-        attention=attention,
-        revision=revision,
-        trust_remote_code=trust_remote_code,
-        subfolder=files.transformer_folder if files else "",
-    )
-    if files is None:
-        report_unknown_files(place, revision)
-    else:
-        report_other_similarity(files, normalize)
-    if pooling == "labse":
-        head = load_tanh_head(place, backbone, pooler, revision)
-    elif files is not None:
-        head = files.load_head()
-    else:
-        head = nn.Identity()
-    return _Parts(backbone, tokenizer, head, files)
-
-
 def _require_valid_choices(
-    pooling: str | None, projection: int | None, dropout: float | None, tokens_per_slice: int
+    pooling: str | None,
+    projection: int | None,
+    dropout: float | None,
+    packing: str,
+    tokens_per_slice: int | None,
 ) -> None:
     """Raises ValueError for a choice of a BiEncoder that does not exist."""
     if pooling is not None and pooling not in POOLINGS:
@@ -320,11 +358,11 @@ def _require_valid_choices(
             f"model.pooling={pooling!r} must be one of {', '.join(POOLINGS)}, or null for what the "
             "model's files say"
         )
-    if tokens_per_slice < 1 or (projection is not None and projection < 1):
-        raise ValueError(
-            f"model.tokens_per_slice={tokens_per_slice} and model.projection={projection} must be "
-            "at least 1 (projection: or null for none)"
-        )
+    if packing not in PACKINGS:
+        raise ValueError(f"model.packing={packing!r} must be one of {', '.join(PACKINGS)}")
+    for key, number in (("tokens_per_slice", tokens_per_slice), ("projection", projection)):
+        if number is not None and number < 1:
+            raise ValueError(f"model.{key}={number} must be at least 1, or null")
     if dropout is not None and not 0 <= dropout < 1:
         raise ValueError(
             f"model.dropout={dropout} must be 0 or more and below 1, or null for the checkpoint's "

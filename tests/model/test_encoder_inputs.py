@@ -54,8 +54,9 @@ def test_pairs_are_encoded_as_the_model_itself_encodes_them(bert, cache):
         assert torch.allclose(vector, F.normalize(hidden.mean(1), dim=1)[0], atol=1e-5)
 
 
-def test_slices_hold_their_budget(encoder, cache, monkeypatch):
+def test_padded_slices_hold_their_budget(encoder, cache, monkeypatch):
     sizes = []
+    encoder.packing = None
     encode = encoder._encode
 
     def record_size(ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,8 @@ from tests.support.distributed_rank import DOUBLE_CASES, SINGLE_CASES
 
 Weights = dict[str, dict[str, torch.Tensor]]
 # Largest difference of weights between plain and cached gradients, by precision.
-CACHED_TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "bf16": 1e-3}
+# In bf16 the gradients of rows are added in bf16, unless each row is encoded again by itself.
+CACHED_TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "bf16": 3e-3}
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,286 @@
+"""Attention inside the texts of a packed row, as transformers calls it.
+
+transformers takes an attention function by name (`AttentionInterface`) and hands it where the texts
+of a row start. The functions here compute what the padded pass computes, but only between tokens of
+the same text: by kernels for variable lengths on a GPU, and on a CPU by one product for all texts
+of the same length. Padded batches are computed as before.
+
+Shapes: B texts; T tokens of all texts; L tokens of a text; H heads; W width of a head.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import groupby
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AttentionInterface
+from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
+
+# What an attention function may be given that changes scores in a way that is not built in here.
+UNKNOWN_TO_US = ("position_bias", "softcap", "s_aux", "head_mask", "past_key_values")
+NO_WINDOW = -1  # as kernels for variable lengths call it
+LARGEST_FLASH_HEAD = 256  # width of a head that kernels for variable lengths take
+PREFIX = "packed_"  # of the names of our attention functions
+
+
+class NotPackable(ValueError):
+    """A backbone or an input that the packed pass cannot compute as the padded one does."""
+
+
+@cache
+def register_attention() -> None:
+    """Makes transformers know `packed_sdpa` and `packed_eager`; padded batches keep their masks."""
+    masks = {"sdpa": sdpa_mask, "eager": eager_mask}
+    for kernel, mask in masks.items():
+        AttentionInterface.register(PREFIX + kernel, partial(attend_within_texts, kernel))
+        AttentionMaskInterface.register(PREFIX + kernel, mask)
+
+
+@dataclass(frozen=True)
+class AttentionRule:
+    """What attention does besides products: which tokens see each other, and how scores are scaled.
+
+    Attributes:
+        is_causal: whether a token sees only itself and what stands before it.
+        window: how far a token sees, itself included, to each side; None for any distance.
+        scaling: factor of the scores; None for one by the root of the width of a head.
+        dropout: rate of the attention weights.
+    """
+
+    is_causal: bool
+    window: int | None
+    scaling: float | None
+    dropout: float
+
+    def build_mask(self, length: int, device: torch.device) -> torch.Tensor | None:
+        """Returns which tokens of a text see which (L, L), None where `is_causal` says it all."""
+        if self.window is None or length <= self.window:
+            return None
+        place_L = torch.arange(length, device=device)
+        distance_LL = place_L[:, None] - place_L[None, :]
+        sees_LL = distance_LL.abs() < self.window
+        return sees_LL & (distance_LL >= 0) if self.is_causal else sees_LL
+
+
+def attend_within_texts(
+    kernel: str,
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    is_causal: bool | None = None,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    max_length_q: int | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """Computes attention of a packed row, or of a padded batch, for transformers.
+
+    Args:
+        kernel: one of KERNELS.
+        module: the layer; its `is_causal` counts where the argument is None.
+        query: (1, H, T, W) of a packed row, (B, H, L, W) of a padded batch.
+        key: the same, with as many heads as the model has keys.
+        value: as the key.
+        attention_mask: of a padded batch.
+        dropout: rate of the attention weights.
+        scaling: factor of the scores.
+        sliding_window: how far a token sees to each side, itself included, as transformers passes
+            it to FlashAttention.
+        is_causal: whether a token sees only what stands before it.
+        cu_seq_lens_q: where the texts of a packed row start, and its end (B + 1); None for a padded
+            batch.
+        max_length_q: tokens of the longest text of the row.
+        others: what transformers passes as well.
+
+    Returns:
+        What the tokens have gathered, (1, T, H, W) or (B, L, H, W), and no weights.
+
+    Raises:
+        NotPackable: transformers passes something that changes scores and is not known here.
+    """
+    for name in UNKNOWN_TO_US:
+        if others.get(name) is not None:
+            raise NotPackable(f"its attention has {name}")
+    if is_causal is None:
+        is_causal = bool(getattr(module, "is_causal", False))
+    # Heads of queries that share a key get copies of it.
+    copies = query.shape[1] // key.shape[1]
+    if cu_seq_lens_q is None:
+        rule = AttentionRule(is_causal and attention_mask is None, None, scaling, dropout)
+        output = _ATTEND[kernel](
+            query, _repeat_heads(key, copies), _repeat_heads(value, copies), attention_mask, rule
+        )
+        return output.transpose(1, 2).contiguous(), None
+    rule = AttentionRule(is_causal, sliding_window, scaling, dropout)
+    has_fused_kernels = query.is_cuda and kernel == "sdpa"
+    if has_fused_kernels and can_use_varlen(query, rule):
+        return _attend_by_varlen(query, key, value, cu_seq_lens_q, max_length_q, rule), None
+    key = _repeat_heads(key, copies)
+    value = _repeat_heads(value, copies)
+    # Nested tensors know no window; one that is wider than every text hides nothing.
+    hides_nothing = rule.window is None or max_length_q <= rule.window
+    if has_fused_kernels and hides_nothing:
+        return _attend_by_nesting(query, key, value, cu_seq_lens_q, max_length_q, rule), None
+    return _attend_by_equal_lengths(kernel, query, key, value, cu_seq_lens_q, rule), None
+
+
+def _attend_by_equal_lengths(
+    kernel: str,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    cumulative_lengths: torch.Tensor,
+    rule: AttentionRule,
+) -> torch.Tensor:
+    """Computes attention of neighbouring texts of the same length at once (1, T, H, W)."""
+    outputs = []
+    start = 0
+    for length, group in groupby(cumulative_lengths.diff().tolist()):
+        texts = len(list(group))
+        end = start + texts * length
+        mask_LL = rule.build_mask(length, query.device)
+        parts = []
+        for tensor in (query, key, value):
+            # from (1, H, texts * length, W) to (texts, H, length, W)
+            parts.append(tensor[0, :, start:end].unflatten(1, (texts, length)).transpose(0, 1))
+        output = _ATTEND[kernel](*parts, mask_LL, rule)
+        outputs.append(output.transpose(1, 2).flatten(0, 1))
+        start = end
+    return torch.cat(outputs)[None]
+
+
+def _attend_by_sdpa(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    rule: AttentionRule,
+) -> torch.Tensor:
+    """Computes attention by torch's fused kernels (B, H, L, W)."""
+    return F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=mask,
+        dropout_p=rule.dropout,
+        is_causal=rule.is_causal and mask is None and query.shape[2] > 1,
+        scale=rule.scaling,
+    )
+
+
+def _attend_by_products(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    rule: AttentionRule,
+) -> torch.Tensor:
+    """Computes attention by two matrix products with a softmax between them (B, H, L, W)."""
+    scaling = query.shape[-1] ** -0.5 if rule.scaling is None else rule.scaling
+    scores = query @ key.transpose(2, 3) * scaling
+    if mask is None and rule.is_causal:
+        mask = scores.new_ones(scores.shape[2:], dtype=torch.bool).tril()
+    if mask is not None and mask.dtype == torch.bool:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    elif mask is not None:
+        scores = scores + mask
+    precise = torch.promote_types(scores.dtype, torch.float32)
+    weights = F.softmax(scores, dim=-1, dtype=precise)
+    if rule.dropout > 0:
+        weights = F.dropout(weights, rule.dropout)
+    return weights.to(value.dtype) @ value
+
+
+@cache
+def find_varlen() -> Any | None:
+    """Returns torch's kernel for texts of different lengths, None if this torch has none."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    parameters = inspect.signature(varlen_attn).parameters
+    if "window_size" not in parameters or "enable_gqa" not in parameters:
+        return None
+    return varlen_attn
+
+
+def can_use_varlen(query: torch.Tensor, rule: AttentionRule) -> bool:
+    """Returns whether torch's kernel for different lengths takes this: half precision, no dropout.
+
+    Args:
+        query: on a GPU.
+        rule: of the attention.
+    """
+    width = query.shape[-1]
+    has_units = torch.cuda.get_device_capability(query.device) >= (8, 0)
+    takes_head = width % 8 == 0 and width <= LARGEST_FLASH_HEAD
+    is_half = query.dtype in (torch.float16, torch.bfloat16)
+    return rule.dropout == 0 and is_half and takes_head and has_units and find_varlen() is not None
+
+
+def _attend_by_varlen(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    cumulative_lengths: torch.Tensor,
+    longest: int,
+    rule: AttentionRule,
+) -> torch.Tensor:
+    """Computes attention by torch's FlashAttention for variable lengths (1, T, H, W)."""
+    reach = NO_WINDOW if rule.window is None else rule.window - 1
+    output_THW = find_varlen()(
+        *[tensor[0].transpose(0, 1) for tensor in (query, key, value)],
+        cumulative_lengths,
+        cumulative_lengths,
+        longest,
+        longest,
+        scale=rule.scaling,
+        window_size=(reach, 0 if rule.is_causal else reach),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return output_THW[None]
+
+
+def _attend_by_nesting(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    cumulative_lengths: torch.Tensor,
+    longest: int,
+    rule: AttentionRule,
+) -> torch.Tensor:
+    """Computes attention of jagged nested tensors, in any precision and with dropout (1, T, H, W).
+
+    torch has fused kernels for them on a GPU.
+    """
+    nested = []
+    for tensor in (query, key, value):
+        # from (1, H, T, W) to (B, H, tokens of each text, W)
+        jagged = torch.nested.nested_tensor_from_jagged(
+            tensor[0].transpose(0, 1).contiguous(),
+            cumulative_lengths,
+            max_seqlen=longest,
+            min_seqlen=1,
+        )
+        nested.append(jagged.transpose(1, 2))
+    output = F.scaled_dot_product_attention(
+        *nested, dropout_p=rule.dropout, is_causal=rule.is_causal, scale=rule.scaling
+    )
+    return output.transpose(1, 2).values()[None]
+
+
+def _repeat_heads(tensor: torch.Tensor, copies: int) -> torch.Tensor:
+    """Returns keys or values with so many copies of each head, one behind the other."""
+    return tensor if copies == 1 else tensor.repeat_interleave(copies, dim=1)
+
+
+_ATTEND: dict[str, Callable] = {"sdpa": _attend_by_sdpa, "eager": _attend_by_products}
