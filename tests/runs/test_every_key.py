@@ -316,6 +316,9 @@ ROWS: dict[tuple[str, str], Row] = {
         "model.attention=eager",
         lambda cfg: build_encoder(cfg).backbone.config._attn_implementation,
     ),
+    ("model", "packing"): Built(
+        "model.packing=off", lambda cfg: build_encoder(cfg).packing is None
+    ),
     ("model", "tokens_per_slice"): Built("model.tokens_per_slice=64", count_slices),
     ("model", "revision"): Refused("model.revision=abc", "a folder has no revisions"),
     ("model", "trust_remote_code"): Refused(
