@@ -17,6 +17,7 @@ def train(cfg):
     """Trains the encoder of a config on the batches that its sampler plans, and measures it."""
     # Imported here, so that a misspelt key is refused before torch is loaded.
     from hybrid_ir.runs.building import build, build_all
+    from hybrid_ir.runs.machine import choose_precision_of_run
     from hybrid_ir.runs.session import open_run, run_in_processes
     from hybrid_ir.runs.training_record import build_reports
     from hybrid_ir.system.environment import prepare_process
@@ -26,6 +27,7 @@ def train(cfg):
 
     folder = get_output_folder()
     prepare_process(cfg.seed, cfg.threads)
+    choose_precision_of_run(cfg, folder)
     if run_in_processes(cfg, folder):
         return
     with open_run(cfg, folder) as run:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 # Read when Hugging Face's libraries are imported: no test asks the hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Tests run beside each other, one a core, and so do the processes that they start.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch

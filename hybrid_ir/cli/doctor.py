@@ -27,9 +27,9 @@ from hybrid_ir.runs.errors import find_error_line
 from hybrid_ir.system.environment import (
     PACKAGES,
     PROGRESS_COLUMNS,
-    count_cores,
     get_installed_version,
 )
+from hybrid_ir.system.hardware import count_cores
 from hybrid_ir.training.checkpoints import read_checkpoint
 
 # Length of a run in steps, and queries per step and process.

@@ -9,7 +9,7 @@ from hybrid_ir.cli import train
 from hybrid_ir.cli.config import parse_command_line
 from hybrid_ir.runs.errors import report_errors_clearly
 from hybrid_ir.runs.suggestions import ask_if_meant
-from hybrid_ir.system.environment import get_installed_version, silence_libraries
+from hybrid_ir.system.environment import get_installed_version, prepare_libraries
 
 USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by language
 
@@ -90,7 +90,7 @@ def main() -> None:
     elif command in TRAINING:
         TRAINING[command](arguments)
     elif command in COMMANDS or command in OWN_ARGUMENTS:
-        silence_libraries()
+        prepare_libraries()
         train.make_user_modules_importable()
         with report_errors_clearly():
             run_command(command, arguments)

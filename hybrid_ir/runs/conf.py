@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hybrid_ir.runs.identity import register_resolvers
 from hybrid_ir.runs.run_names import register_name_resolvers
 from hybrid_ir.runs.suggestions import ask_if_meant, describe_composition_error, suggest
-from hybrid_ir.system.environment import silence_libraries
+from hybrid_ir.system.environment import prepare_libraries
 
 PACKAGE = Path(__file__).parents[1]
 # Files of a group that are no choice of their own.
@@ -32,7 +32,7 @@ def find_shipped_file(name: str) -> Path:
 
 def prepare_hydra() -> str:
     """Registers what conf/ needs and returns its absolute path, for `hydra.main`."""
-    silence_libraries()
+    prepare_libraries()
     register_resolvers()
     register_name_resolvers()
     OmegaConf.register_new_resolver("by_backbone", _choose_by_backbone, replace=True)

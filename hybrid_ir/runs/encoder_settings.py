@@ -8,6 +8,7 @@ from typing import Any, Literal
 from omegaconf import DictConfig
 
 from hybrid_ir.model.adapters import PRECISIONS
+from hybrid_ir.system.hardware import AUTO, choose_precision, describe_slow_precision
 from hybrid_ir.types import Role
 
 PREFIXES = ("query_prefix", "passage_prefix")
@@ -41,7 +42,7 @@ class EncoderSettings:
         revision: of a hub model.
         trust_remote_code: whether code that a hub model brings along may run.
         test_checkpoint: `best` or `last`, of a run folder.
-        precision: `fp32` or `bf16`.
+        precision: `fp32`, `bf16`, or `auto`: bf16 where the device has units for it.
         config_folders: folders of the user that hold a folder `model` with YAML files.
         device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes a GPU if there is one.
 
@@ -65,8 +66,8 @@ class EncoderSettings:
 
     def __post_init__(self):
         problems = []
-        if self.precision not in PRECISIONS:
-            known = ", ".join(PRECISIONS)
+        if self.precision not in (*PRECISIONS, AUTO):
+            known = ", ".join((*PRECISIONS, AUTO))
             problems.append(f"precision={self.precision!r} must be one of {known}")
         if self.similarity not in (None, "cosine", "dot"):
             problems.append(
@@ -97,6 +98,14 @@ class EncoderSettings:
             raise ValueError(
                 f"{', '.join(useless)}: not for {kind}, which cannot be read so; leave them out"
             )
+
+    def choose_precision(self, device: str) -> str:
+        """Returns `fp32` or `bf16` for a device, and warns where it is slow in what was asked."""
+        precision = choose_precision(self.precision, device, bf16="bf16", fp32="fp32")
+        warning = describe_slow_precision("precision", precision, device)
+        if warning is not None:
+            print(f"warning: {warning}")
+        return precision
 
     @property
     def prompts(self) -> dict[Role, str | None]:

@@ -148,7 +148,9 @@ def _load_run(place: str, settings: EncoderSettings) -> LoadedEncoder:
     module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading)
     module.encoder.merge_lora()
     device = choose_device(settings.device)
-    encoder = BiEncoderAdapter(module.encoder, folder.name, settings.precision, device)
+    encoder = BiEncoderAdapter(
+        module.encoder, folder.name, settings.choose_precision(device), device
+    )
     model = {
         "name": folder.name,
         "kind": "run",
@@ -193,7 +195,7 @@ def _load_named_model(name: str, settings: EncoderSettings) -> LoadedEncoder:
     encoder = BiEncoderAdapter(
         build(config)(),
         name,
-        settings.precision,
+        settings.choose_precision(device),
         device,
         prompt_origins=_describe_origins_beside_keys(settings, f"from conf/model/{name}.yaml"),
     )
@@ -224,7 +226,7 @@ def _load_sentence_transformers(place: str, settings: EncoderSettings) -> Loaded
         similarity=settings.similarity,
         revision=settings.revision,
         trust_remote_code=settings.trust_remote_code,
-        precision=settings.precision,
+        precision=settings.choose_precision(device),
         device=choose_device(settings.device),
     )
     _report_prompts(place, encoder.chosen_prompts, settings)
@@ -274,7 +276,11 @@ def _load_transformers(place: str, settings: EncoderSettings) -> LoadedEncoder:
     chosen = choose_prompts(settings.prompts, prompts={})
     _report_prompts(place, chosen, settings)
     encoder = BiEncoderAdapter(
-        bi_encoder, name, settings.precision, device, prompt_origins=chosen.describe()
+        bi_encoder,
+        name,
+        settings.choose_precision(device),
+        device,
+        prompt_origins=chosen.describe(),
     )
     model = {"name": name, "kind": "transformers", "path": place, "revision": settings.revision}
     return LoadedEncoder(encoder, model, None)

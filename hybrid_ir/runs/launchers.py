@@ -19,7 +19,8 @@ from rich.progress import Progress
 
 from hybrid_ir.runs.folder import lock_folder
 from hybrid_ir.runs.jobs import JOB_LOG_FILE, Job, JobFailed, JobState, write_job_table
-from hybrid_ir.system.environment import PROGRESS_COLUMNS, count_cores
+from hybrid_ir.system.environment import PROGRESS_COLUMNS
+from hybrid_ir.system.hardware import AUTO, CHOSEN_VARIABLE, THREADS_VARIABLE, count_cores
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, raise_when_asked_to_stop
 
 # Seconds between two looks at the processes of this machine, and at the queue of a cluster.
@@ -194,6 +195,10 @@ class JobLauncher(Launcher):
         environment = {}
         if request.kind == "gpu":
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, devices))
+        elif job.config["threads"] == AUTO:
+            # Jobs beside each other use the cores better than threads inside of one.
+            environment[THREADS_VARIABLE] = "1"
+            environment[CHOSEN_VARIABLE] = ""
         job.start(environment)
         return RunningJob(job, request.kind, devices)
 
@@ -208,7 +213,9 @@ class JobLauncher(Launcher):
             needs_gpu = True
         if needs_gpu:
             return DeviceRequest("gpu", min(job.processes, len(self.devices)))
-        return DeviceRequest("cpu", min(job.processes * job.config["threads"], self.slots))
+        threads = job.config["threads"]
+        threads_per_process = 1 if threads == AUTO else threads
+        return DeviceRequest("cpu", min(job.processes * threads_per_process, self.slots))
 
 
 def _print_known_states(folder: Path, jobs: Sequence[Job]) -> None:

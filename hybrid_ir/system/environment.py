@@ -15,6 +15,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from hybrid_ir.system.hardware import (
+    AUTO,
+    CHOSEN_VARIABLE,
+    THREADS_VARIABLE,
+    choose_threads,
+    let_idle_threads_sleep,
+)
+
 # The packages whose versions a run notes.
 PACKAGES = (
     "hybrid-ir",
@@ -56,16 +64,25 @@ IGNORED_WARNINGS = (
 )
 
 
-def silence_libraries() -> None:
-    """Hides advice and warnings of Lightning about what is done on purpose."""
+def prepare_libraries() -> None:
+    """Sets up the libraries before they are imported.
+
+    Advice and warnings of Lightning about what is done on purpose are hidden, and threads of torch
+    sleep while they wait.
+    """
+    let_idle_threads_sleep()
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message)
 
 
-def prepare_process(seed: int, threads: int) -> None:
+def prepare_process(seed: int, threads: int | str) -> None:
     """Seeds every random generator and sets the number of threads of torch on a CPU.
+
+    Args:
+        seed: of numpy, torch and Python.
+        threads: of torch, or `auto`, see `choose_threads`.
 
     Raises:
         ValueError: if a value is no whole number or out of range.
@@ -74,29 +91,28 @@ def prepare_process(seed: int, threads: int) -> None:
     errors = []
     if not _is_whole_number(seed, 0, 2**32 - 1):
         errors.append(f"seed={seed!r} must be a whole number from 0 to {2**32 - 1}")
-    if not _is_whole_number(threads, 1, most_threads):
-        errors.append(f"threads={threads!r} must be a whole number from 1 to {most_threads}")
+    if threads != AUTO and not _is_whole_number(threads, 1, most_threads):
+        errors.append(
+            f"threads={threads!r} must be auto, or a whole number from 1 to {most_threads}"
+        )
     if errors:
         raise ValueError("; ".join(errors))
     # Imported here, so that commands that do without torch start in a second.
     import torch
     from lightning import seed_everything
 
+    if threads == AUTO:
+        threads = choose_threads(threads)
+        if os.environ.get(THREADS_VARIABLE) != str(threads):
+            os.environ[CHOSEN_VARIABLE] = "1"
     # Without it, Lightning divides all cores among the processes of a machine.
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ[THREADS_VARIABLE] = str(threads)
     torch.set_num_threads(threads)
     seed_everything(seed, workers=True, verbose=False)
 
 
 def _is_whole_number(value: int, least: int, most: int) -> bool:
     return type(value) is int and least <= value <= most
-
-
-def count_cores() -> int:
-    """Counts the CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def get_installed_version(package: str) -> str | None:

@@ -148,6 +148,7 @@ class RankProcesses:
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(_find_free_port()),
             "WORLD_SIZE": str(self.count),
+            "LOCAL_WORLD_SIZE": str(self.count),
             "NODE_RANK": "0",
         }
         for rank in range(self.count):

@@ -1,0 +1,147 @@
+"""What this machine has for this process: cores that are free, and units for bfloat16."""
+
+import os
+from pathlib import Path
+
+AUTO = "auto"
+CPU_INFO = Path("/proc/cpuinfo")
+# Where control groups say how much of a CPU a process may use: version 2, then version 1.
+CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+CGROUP_QUOTA_1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+CGROUP_PERIOD_1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+# Flags of processors that multiply bfloat16: x86 with AVX-512 or AMX, and ARM.
+BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
+WAIT_POLICY = "OMP_WAIT_POLICY"
+THREADS_VARIABLE = "OMP_NUM_THREADS"
+# Set where OMP_NUM_THREADS is what `auto` has chosen for a process, and not a wish of the user.
+CHOSEN_VARIABLE = "HYBRID_IR_THREADS_CHOSEN"
+# Lightning's names of precisions that compute in bfloat16, by whether weights are as well.
+BF16_PRECISIONS = ("bf16", "bf16-mixed", "bf16-true")
+
+
+def let_idle_threads_sleep() -> None:
+    """Has threads of torch sleep while they wait for each other; call it before torch is imported.
+
+    By default they spin. Two threads beside another job on the second core then need many times as
+    long as one thread. A policy that the user has set stays.
+    """
+    os.environ.setdefault(WAIT_POLICY, "PASSIVE")
+
+
+def count_cores() -> int:
+    """Counts the CPU cores that this process may use, by its affinity and its control group."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    quota = _read_quota()
+    return cores if quota is None else max(1, min(cores, int(quota)))
+
+
+def count_processes_here() -> int:
+    """Counts the processes of this run on this machine, as what started them says."""
+    local = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE")
+    if local is not None and local.isdecimal():
+        return max(1, int(local))
+    return 1
+
+
+def choose_threads(threads: int | str) -> int:
+    """Returns the number of threads of torch on a CPU.
+
+    Args:
+        threads: the number itself, or `auto`: OMP_NUM_THREADS if it is set, else the cores of this
+            process, shared with the other processes of the run on this machine.
+    """
+    if threads != AUTO:
+        return threads
+    given = os.environ.get(THREADS_VARIABLE, "")
+    if given.isdecimal() and int(given) > 0 and not os.environ.get(CHOSEN_VARIABLE):
+        return int(given)
+    return max(1, count_cores() // count_processes_here())
+
+
+def has_bf16_units(device: str = "cpu") -> bool:
+    """Returns whether a device multiplies bfloat16 faster than float32.
+
+    A processor without such units needs several times as long for it.
+
+    Args:
+        device: as torch names it, `cpu`, `cuda`, `cuda:1` or `mps`.
+    """
+    kind = device.partition(":")[0]
+    if kind == "cuda":
+        import torch  # slow to import
+
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(False)
+    if kind != "cpu":
+        return False
+    return any(flag in BF16_FLAGS for flag in _read_cpu_flags())
+
+
+def read_cpu_name() -> str:
+    """Returns the name of the processor, as it calls itself."""
+    for line in _read_cpu_info():
+        if line.startswith(("model name", "Processor")):
+            return line.partition(":")[2].strip()
+    return "unknown processor"
+
+
+def choose_precision(precision: str, device: str, bf16: str, fp32: str) -> str:
+    """Returns the precision for a device: `auto` takes bfloat16 where it has units for it.
+
+    Args:
+        precision: what the user has typed.
+        device: as torch names it.
+        bf16: name of the precision that computes in bfloat16.
+        fp32: name of the precision that computes in float32.
+    """
+    if precision != AUTO:
+        return precision
+    return bf16 if has_bf16_units(device) else fp32
+
+
+def describe_slow_precision(key: str, precision: str, device: str) -> str | None:
+    """Returns a warning of a precision for which a device has no units, None if it has.
+
+    Args:
+        key: of the config, for the message.
+        precision: of Lightning or of an encoder.
+        device: as torch names it.
+    """
+    if precision not in BF16_PRECISIONS or has_bf16_units(device):
+        return None
+    place = f"this processor ({read_cpu_name()})" if device == "cpu" else f"this device ({device})"
+    return (
+        f"{key}={precision}: {place} has no units for bfloat16, and computes it several times "
+        f"slower than float32: {key}=auto chooses by the machine"
+    )
+
+
+def _read_cpu_info() -> list[str]:
+    try:
+        return CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # no Linux
+        return []
+
+
+def _read_cpu_flags() -> list[str]:
+    for line in _read_cpu_info():
+        if line.startswith(("flags", "Features")):
+            return line.partition(":")[2].split()
+    return []
+
+
+def _read_quota() -> float | None:
+    """Returns how many cores the control group of this process may use; None for any number."""
+    try:
+        if CGROUP_QUOTA.is_file():
+            quota, period = CGROUP_QUOTA.read_text().split()
+        else:
+            quota = CGROUP_QUOTA_1.read_text().strip()
+            period = CGROUP_PERIOD_1.read_text().strip()
+        if quota in ("max", "-1"):
+            return None
+        return int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
