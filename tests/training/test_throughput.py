@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from rich.console import Console
 
+from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.flops import ModelFlops
 from hybrid_ir.model.token_store import RaggedTokens
 from hybrid_ir.system.device_peaks import PEAKS, find_peak, name_processor
@@ -156,6 +157,7 @@ def test_tokens_slots_and_operations_are_those_of_the_batches(
         callbacks=[meter, TakesTime(clock), watcher],
         logger=JsonlLogger(tmp_path),
         data={"hard_negatives": 1},
+        encoder={"packing": "off"},  # so that the backbone is given token ids
     ).fit()
     [row] = read_rows(tmp_path)
     lengths_B = torch.cat(watcher.lengths)
@@ -181,8 +183,13 @@ def test_what_is_encoded_twice_for_cached_gradients_counts_once(build_training):
         assert getattr(totals[0], name) == getattr(totals[1], name), name
 
 
-def test_an_encoder_counts_its_slots_with_the_padding(encoder):
+def test_an_encoder_counts_its_slots_with_the_padding(recipe, cache):
+    texts = ["some text to learn tokens from"]
     lengths_B = torch.tensor([3, 5, 4])
+    packed = BiEncoder(recipe, passage_max_length=64, texts=texts, cache=cache, packing="on")
+    packed(RaggedTokens(torch.ones(12, dtype=torch.long), lengths_B))
+    assert packed.slots_computed == 12
+    encoder = BiEncoder(recipe, passage_max_length=64, texts=texts, cache=cache, packing="off")
     encoder(RaggedTokens(torch.ones(12, dtype=torch.long), lengths_B))
     assert encoder.slots_computed == 3 * 5
     encoder.tokens_per_slice = 5
