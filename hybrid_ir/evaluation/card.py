@@ -14,6 +14,7 @@ import torch
 from rich.table import Table
 from rich.text import Text as Plain
 
+from hybrid_ir.evaluation.encoding_speed import describe_encoding
 from hybrid_ir.evaluation.rank_table import VIEWS
 from hybrid_ir.evaluation.results import Results
 from hybrid_ir.system.environment import PACKAGES, get_installed_version
@@ -85,6 +86,7 @@ def build_evaluation_card(
     long_passages: dict[str, Any],
     postprocess: dict[str, Any],
     device: str,
+    encoding: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Builds the card of some results, of plain values only.
 
@@ -98,7 +100,9 @@ def build_evaluation_card(
         long_passages: what happened to them: the policy, and how many windows there were.
         postprocess: name of the correction, and the split on which it was estimated.
         device: on which texts were encoded.
+        encoding: how fast they were encoded, see EncodingSpeed; None leaves it out.
     """
+    speed = {} if encoding is None else {"encoding": encoding}
     return {
         "model": model,
         "training": training,
@@ -113,6 +117,7 @@ def build_evaluation_card(
         "ranks": RANKS,
         "tie_rate": replace_nan({view: results.macro(view)["tie_rate"] for view in VIEWS}),
         "tokenizer_canary": reading["tokenizer_canary"],
+        **speed,
         **describe_process(device),
     }
 
@@ -235,11 +240,13 @@ def build_card_table(card: dict[str, Any]) -> Table:
         "long passages": card["long_passages"]["policy"],
         "vectors": f"{reading['pooling']}, width {reading['width']}, {card['similarity']}, "
         f"{card['precision']} on {card['device']}",
+        "encoded": describe_encoding(card.get("encoding")),
         "postprocess": _describe_postprocess(card["postprocess"]),
         "tokenizer": f"canary {card['tokenizer_canary']}",
     }
     for name, value in rows.items():
-        # The prompts of a run are those of its training, and few models are corrected.
+        # The prompts of a run are those of its training, and few models are corrected. How fast
+        # the end of a training was measured is not known.
         if value is not None:
             table.add_row(name, Plain(value))
     return table

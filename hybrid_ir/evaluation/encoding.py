@@ -30,6 +30,7 @@ from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset
 
+from hybrid_ir.evaluation.encoding_speed import EncodingSpeed
 from hybrid_ir.files.atomic import write_atomically
 from hybrid_ir.model.token_store import TokenStore
 from hybrid_ir.model.tokens import RoleTokenizer
@@ -205,6 +206,7 @@ class TextChunks:
         self.window_overlap = window_overlap
         self.is_relevant = mark_relevant(benchmark)
         self.windows = 0  # read beyond one a passage
+        self.speed = EncodingSpeed()
         self._texts_read_before = dict(encoder.texts_read)
         self._texts_cut_before = dict(encoder.texts_cut)
 
@@ -228,12 +230,10 @@ class TextChunks:
         shares: dict[Role, float | None] = {}
         for role, read_before in self._texts_read_before.items():
             cut = self.encoder.texts_cut[role]
-            if cut is None:
-                shares[role] = None
-            else:
+            shares[role] = None
+            if cut is not None:
                 cut_here = cut - self._texts_cut_before[role]
-                read_here = self.encoder.texts_read[role] - read_before
-                shares[role] = cut_here / max(1, read_here)
+                shares[role] = cut_here / max(1, self.encoder.texts_read[role] - read_before)
         return shares
 
     def _make_chunk(self, stage: str, rows_N: np.ndarray, texts: Sequence[Text]) -> Chunk:
@@ -335,7 +335,7 @@ class EncodingPass:
                 progress.advance(task, len(np.unique(chunk.rows_N)))
 
     def _encode(self, items: list[Hashable], role: Role) -> torch.Tensor:
-        vectors_BD = self.chunks.encoder.encode(items, role)
+        vectors_BD = self.chunks.speed.encode(self.chunks.encoder, items, role)
         require_vectors(vectors_BD, len(items), self.chunks.encoder)
         if vectors_BD.device.type == "mps":  # it has no float64, on which exact counts rest
             return vectors_BD.cpu()

@@ -64,6 +64,7 @@ class Evaluation:
     window_overlap: float | None
     postprocess_components: int
     postprocess_source: str
+    encoding: dict[str, Any]  # how fast, see EncodingSpeed
 
     def summary(self) -> dict[str, float]:
         """Returns the macro means as one flat record, named "mono/map", "multi/lpr@1" and so on.
@@ -126,6 +127,7 @@ class Evaluation:
                 "source": self.postprocess_source if self.postprocess == "shift" else None,
             },
             device=self.device,
+            encoding=self.encoding,
         )
 
     def save(self, folder: str | Path) -> None:
@@ -221,11 +223,7 @@ def evaluate(
         texts_per_chunk=texts_per_chunk,
     )
     (evaluation,) = evaluate_with_corrections(
-        benchmark,
-        encoder,
-        settings,
-        scratch=scratch,
-        embeddings=embeddings,
+        benchmark, encoder, settings, scratch=scratch, embeddings=embeddings
     )
     return evaluation
 
@@ -285,6 +283,7 @@ def evaluate_with_corrections(
                 window_overlap=settings.window_overlap,
                 postprocess_components=settings.postprocess_components,
                 postprocess_source=settings.postprocess_source,
+                encoding=chunks.speed.describe(),
             )
 
 

@@ -125,6 +125,10 @@ class BiEncoderAdapter(_TextListEncoder):
         self.texts_cut[role] += cut
         return [np.asarray(row, np.int32).tobytes() for row in ids]
 
+    def count_tokens(self, items: Sequence[Hashable]) -> int:
+        """Counts the tokens of texts that were read."""
+        return sum(len(item) for item in items) // np.dtype(np.int32).itemsize
+
     def tensors(self, items: Sequence[Hashable], role: Role) -> RaggedTokens:
         """Returns texts that were read as one input of the encoder, on its device."""
         return concatenate_tokens([np.frombuffer(item, np.int32) for item in items]).to(self.device)

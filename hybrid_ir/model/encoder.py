@@ -82,6 +82,8 @@ class BiEncoder(nn.Module):
     Attributes:
         tokenizers: a RoleTokenizer for `query` and one for `passage`.
         width: of the vectors.
+        slots_computed: places for tokens that all calls so far went through, padding included; what
+            is computed a second time for gradients is not counted again.
         packing: how the backbone reads packed rows; None if texts are padded.
         padding_reason: why texts are padded; None if they are packed.
 
@@ -116,6 +118,7 @@ class BiEncoder(nn.Module):
         _require_valid_choices(pooling, projection, dropout, packing, tokens_per_slice)
         self.name = str(backbone)
         self.tokens_per_slice = tokens_per_slice
+        self.slots_computed = 0
         self.normalize = normalize
         self.lora = lora
         if isinstance(backbone, FromScratch):
@@ -225,6 +228,7 @@ class BiEncoder(nn.Module):
         for _ in range(count_missing_calls(self, len(rows))):
             rows.append(self.packing.pack(one_token, torch.ones(1).long(), torch.zeros(1).long()))
             embeddings.append(None)
+        self.slots_computed += sum(len(row.ids_T) for row in rows)
         encode = self._choose_pass(self._encode_row, cache_gradients)
         vectors = []
         for row, embeddings_of_row in zip(rows, embeddings, strict=True):
@@ -246,6 +250,7 @@ class BiEncoder(nn.Module):
         padding_11 = torch.full((1, 1), self.pad_id, device=tokens.ids_T.device)
         for _ in range(count_missing_calls(self, len(slices))):
             slices.append((padding_11, torch.ones_like(padding_11)))
+        self.slots_computed += sum(ids_BT.numel() for ids_BT, _ in slices)
         encode = self._choose_pass(self._encode, cache_gradients)
         return [encode(ids_BT, mask_BT) for ids_BT, mask_BT in slices]
 

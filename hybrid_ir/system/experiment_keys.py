@@ -32,6 +32,8 @@ EXECUTION_KEYS = {
     "logger": "where the log is sent to",
     "log_every_n_steps": "how often the log has a row of the training",
     "refresh_rate": "how often the progress bar is drawn",
+    "throughput": "how the speed is measured",
+    "trace": "which steps are recorded for Perfetto",
     "max_time": "when a run saves and stops, to go on later",
     "profiler": "whether times are printed",
     "enable_model_summary": "whether the layers are printed",

@@ -32,6 +32,7 @@ COLUMN_WIDTH = 6  # characters of a column of language pairs
 PART_COLUMNS = ("corpus", "pairs", "monolingual", "mixed", "all", "expected", "serves")
 TEXT_COLUMNS = ("corpus", "serves")
 LAST_STEP = "nothing, as there is no validation: the last step is taken"
+NO_NOTES: Mapping[str, str] = MappingProxyType({})
 NO_BENCHMARKS: Mapping[str, Benchmark | None] = MappingProxyType({})
 
 
@@ -279,9 +280,17 @@ def _measure_switched_share(
     return changed / max(1, len(steps) * sampler.batch_size)
 
 
-def print_batch_card(card: BatchCard, console: Console) -> None:
-    """Prints a batch card with as many languages as the console has room for."""
-    tables = [_build_facts_table(card)]
+def print_batch_card(
+    card: BatchCard, console: Console, notes: Mapping[str, str] = NO_NOTES
+) -> None:
+    """Prints a batch card with as many languages as the console has room for.
+
+    Args:
+        card: what the batches hold.
+        console: where to print.
+        notes: further rows, which are of this machine and not of the plan.
+    """
+    tables = [_build_facts_table(card, notes)]
     if len(card.parts) > 1 or card.left_out:
         tables.append(_build_parts_table(card))
     columns = max(2, (console.width - COLUMN_WIDTH) // COLUMN_WIDTH)
@@ -289,7 +298,7 @@ def print_batch_card(card: BatchCard, console: Console) -> None:
     console.print(Group(*tables))
 
 
-def _build_facts_table(card: BatchCard) -> Table:
+def _build_facts_table(card: BatchCard, notes: Mapping[str, str]) -> Table:
     table = Table(title="batch card", show_header=False, title_justify="left")
     table.add_row("corpus", card.corpus)
     table.add_row("queries per step", f"{card.queries_per_step}")
@@ -308,6 +317,8 @@ def _build_facts_table(card: BatchCard) -> Table:
     table.add_row("checkpoint chosen by", card.chosen_by)
     for benchmark, shares in card.overlap.items():
         table.add_row(f"{benchmark} in the corpus", _describe_overlap(shares))
+    for name, note in notes.items():
+        table.add_row(name, note)
     return table
 
 

@@ -6,13 +6,27 @@ from pathlib import Path
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, RichProgressBar
+from rich import get_console
 from rich.console import Console
 
 from hybrid_ir.evaluation.figures import draw_training_curves
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.files.json_lines import read_log_rows
 from hybrid_ir.training.batch_card import LAST_STEP, BatchCard, print_batch_card
+from hybrid_ir.training.throughput import PREFIX, find_meter
 from hybrid_ir.training.training_metrics import LOSSES_OF_KINDS
+
+THROUGHPUT_FILE = "throughput.json"  # of a run folder
+WIDTH_BEFORE_METRICS = 75  # characters of the bar, the counts, the times and the loss
+# What the bar shows of the speed as far as there is room: the logged name, its name and its format.
+SPEEDS_OF_BAR = (
+    ("tokens_per_second", "tokens/s", "{:,.0f}"),
+    ("mfu", "MFU", "{:.0%}"),
+    ("data_wait_share", "waits", "{:.0%}"),
+    ("pairs_per_second", "pairs/s", "{:,.0f}"),
+    ("padding_share", "padding", "{:.0%}"),
+    ("peak_memory_gib", "GiB", "{:.1f}"),
+)
 
 
 class StepProgressBar(RichProgressBar):
@@ -29,7 +43,7 @@ class StepProgressBar(RichProgressBar):
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """Adds the running losses of monolingual and of cross-lingual examples, if any is known."""
+        """Adds the running losses of both kinds of examples and the speed, as far as known."""
         metrics = super().get_metrics(trainer, pl_module)
         losses = []
         for name in LOSSES_OF_KINDS:
@@ -37,7 +51,28 @@ class StepProgressBar(RichProgressBar):
             losses.append("-" if math.isnan(value) else f"{value:.2f}")
         if set(losses) != {"-"}:
             metrics["loss"] = "/".join(losses)
+        metrics.update(select_speeds(trainer, get_console().width - WIDTH_BEFORE_METRICS))
         return metrics
+
+
+def select_speeds(trainer: Trainer, width: int) -> dict[str, str]:
+    """Returns what was last logged of the speed, by the names of the progress bar.
+
+    Args:
+        trainer: of the training.
+        width: how many characters there is room for; the tokens a second are always there.
+    """
+    speeds: dict[str, str] = {}
+    for name, shown_name, style in SPEEDS_OF_BAR:
+        value = trainer.callback_metrics.get(PREFIX + name)
+        if value is None:
+            continue
+        text = style.format(float(value))
+        width -= len(f" {shown_name}: {text}")
+        if width < 0 and speeds:
+            break
+        speeds[shown_name] = text
+    return speeds
 
 
 class BatchCardReport(Callback):
@@ -68,7 +103,9 @@ class BatchCardReport(Callback):
             chosen_by=describe_choice_of_checkpoint(trainer),
         )
         write_text_atomically(self.folder / "batch_card.json", json.dumps(card.as_dict(), indent=2))
-        print_batch_card(card, self.console)
+        meter = find_meter(trainer)
+        notes = {} if meter is None else {"peak of the device": meter.describe_peak(trainer)}
+        print_batch_card(card, self.console, notes)
 
 
 def describe_choice_of_checkpoint(trainer: Trainer) -> str:
@@ -83,7 +120,7 @@ def describe_choice_of_checkpoint(trainer: Trainer) -> str:
 
 
 class TrainingReport(Callback):
-    """Draws what the steps of a training logged as curves.png, and says how far it went.
+    """Draws what the steps of a training logged as curves.png, and says how far and fast it went.
 
     Args:
         folder: the run folder, with metrics.jsonl.
@@ -111,12 +148,19 @@ class TrainingReport(Callback):
             progress = f"{steps:,} steps of {trainer.max_steps:,}: stopped early"
         else:
             progress = f"{steps:,} steps"
-        self.console.print(
-            f"trained {progress}, see {self.folder}: metrics.jsonl, curves.png, checkpoints",
-            soft_wrap=True,
-            highlight=False,
-        )
+        files = f"see {self.folder}: metrics.jsonl, curves.png, checkpoints"
+        meter = find_meter(trainer)
+        if meter is None or meter.total is None:
+            self._print(f"trained {progress}, {files}")
+        else:
+            self._print(f"trained {progress} in {meter.describe_total()}")
+            self._print(files)
+            record = json.dumps(meter.build_record(), indent=2)
+            write_text_atomically(self.folder / THROUGHPUT_FILE, record)
         self._warn_of_unknown_objective()
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, soft_wrap=True, highlight=False)
 
     def _warn_of_unknown_objective(self) -> None:
         """Says that searches and sweeps will read no value, if the objective was not logged."""
@@ -124,9 +168,7 @@ class TrainingReport(Callback):
         for row in read_log_rows(self.folder / "metrics.jsonl"):
             logged.update(row)
         if self.objective and "val/loss" in logged and self.objective not in logged:
-            self.console.print(
+            self._print(
                 f"warning: objective={self.objective} was not logged, so searches and sweeps have "
-                "no value of this run: name a key of metrics.jsonl, such as val/multi/map",
-                soft_wrap=True,
-                highlight=False,
+                "no value of this run: name a key of metrics.jsonl, such as val/multi/map"
             )

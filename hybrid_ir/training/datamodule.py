@@ -1,7 +1,9 @@
 """The LightningDataModule: planned batches to train on, benchmark texts to encode."""
 
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from lightning import LightningDataModule, Trainer
 from torch.utils.data import DataLoader
@@ -41,6 +43,30 @@ class StepsToGo:
     def __len__(self) -> int:
         """Returns the batches of the whole run, as Lightning counts those before a restart, too."""
         return self.trainer.max_steps * self.trainer.accumulate_grad_batches
+
+
+class TimedLoader(DataLoader):
+    """A DataLoader that knows how long its batches were waited for.
+
+    Attributes:
+        seconds_waited: for all batches so far.
+    """
+
+    seconds_waited = 0.0
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._time_batches(super().__iter__())
+
+    def _time_batches(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """Yields the batches and adds up the time that each takes to come."""
+        while True:
+            started = time.perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            self.seconds_waited += time.perf_counter() - started
+            yield batch
 
 
 def require_trainable(trainer: Trainer, batch_size: int) -> None:
@@ -224,7 +250,7 @@ class RetrievalData(LightningDataModule):
         require_trainable(trainer, self.sampler.batch_size)
         size = self.sampler.batch_size // trainer.world_size
         first = trainer.global_rank * size
-        return DataLoader(
+        return TimedLoader(
             self._plan_batches(slice(first, first + size)),
             sampler=StepsToGo(trainer, self.distinct_batches),
             batch_size=None,

@@ -3,6 +3,7 @@
 Shapes: B queries of this rank, M its passages, D width of the vectors.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ class Retriever(LightningModule):
     Attributes:
         results: what the last `validation` and the last `test` measured.
         loaded_step: optimiser steps of the checkpoint whose weights these are; 0 for none.
+        batch_started: when the work on the present training batch began, on time.perf_counter().
 
     Example:
         module = Retriever(
@@ -94,6 +96,7 @@ class Retriever(LightningModule):
         self.nonfinite_guard = NonFiniteGuard(nonfinite)
         self.seed = seed
         self.loaded_step = 0
+        self.batch_started = 0.0
         self.results: dict[str, Results] = {}
         self.training_metrics = TrainingMetrics()
         self._values_of_step: list[torch.Tensor] = []  # of each batch of the present step
@@ -130,6 +133,7 @@ class Retriever(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Returns the mean loss of the rank's queries in a planned batch."""
+        self.batch_started = time.perf_counter()  # here, as a callback may have saved before it
         self._seed_dropout(batch_idx)
         queries_BD = self.encoder(batch.queries, self.cache_gradients)
         passages_MD = self.encoder(batch.passages, self.cache_gradients)
@@ -312,17 +316,15 @@ class Retriever(LightningModule):
 
     def _start_ranking(self, stage: str) -> None:
         """Prepares the ranking of a stage. Raises ValueError if ranks would see parts of it."""
-        if stage == "test":
-            limit = self.trainer.limit_test_batches
-        else:
-            limit = self.trainer.limit_val_batches
-        if self.trainer.world_size > 1 and limit != 1.0:
+        trainer = self.trainer
+        limit = trainer.limit_test_batches if stage == "test" else trainer.limit_val_batches
+        if trainer.world_size > 1 and limit != 1.0:
             raise ValueError(
                 f"{stage}: ranks need the whole pool, and several processes would leave out "
                 "different parts. Remove trainer.limit_test_batches, and set "
                 "trainer.limit_val_batches to 1.0, or 0 for no validation"
             )
-        benchmark = self.trainer.datamodule.benchmarks[stage]
+        benchmark = trainer.datamodule.benchmarks[stage]
         temperature = float(read_loss_options(self.loss).temperature)
         self.ranking = StreamedRanking(
             benchmark, temperature=temperature, with_geometry=stage == "test"
@@ -333,9 +335,8 @@ class Retriever(LightningModule):
         if self.trainer.sanity_checking:
             return
         self.results[stage] = self.ranking.results()
-        values = {}
-        for name, value in self.results[stage].summary().items():
-            values[f"{prefix}/{name}"] = value
+        summary = self.results[stage].summary()
+        values = {f"{prefix}/{name}": value for name, value in summary.items()}
         is_test = stage == "test"
         values["step"] = float(self.loaded_step if is_test else self.trainer.global_step)
         self.log_dict(values)  # equal on every rank: Lightning has nothing to reduce

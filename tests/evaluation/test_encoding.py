@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from hybrid_ir.evaluation.encoding import (
     read_shards,
     require_vectors,
 )
+from hybrid_ir.evaluation.encoding_speed import EncodingSpeed, describe_encoding
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.types import STAGES, Benchmark, Source, TextEncoder
@@ -234,3 +236,34 @@ def test_vectors_of_any_length_may_be_compared_by_inner_products():
     require_vectors(torch.eye(3).bfloat16(), 3, FixedEncoder())
     with pytest.raises(ValueError, match="similarity='euclid' must be cosine or dot"):
         require_vectors(torch.eye(3), 3, FixedEncoder("euclid"))
+
+
+def test_a_pass_counts_what_it_encodes_and_how_long_it_takes(
+    numbers_benchmark, text_encoder, monkeypatch
+):
+    ticks = iter(range(100))
+    monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
+    chunks = TextChunks(numbers_benchmark, text_encoder, texts_per_chunk=50)
+    items = set()
+    for chunk in chunks:
+        items.update(chunk.inputs)
+    calls = len(list(EncodingPass(chunks)))
+    speed = chunks.speed.describe()
+    assert speed["texts"] == len(items)
+    assert speed["tokens"] == text_encoder.count_tokens(list(items))
+    assert speed["seconds"] == calls  # a tick of the clock for each
+    assert speed["texts_per_second"] == speed["texts"] / calls
+    line = describe_encoding(speed)
+    assert line.startswith(f"{len(items)} distinct texts in {calls}.0 s: ")
+    assert line.endswith(" tokens/s")
+
+
+def test_an_encoder_that_counts_no_tokens_has_its_texts_alone():
+    speed = EncodingSpeed()
+    encoder = SimpleNamespace(encode=lambda items, role: torch.ones(len(items), 2))
+    speed.encode(encoder, ["one", "two"], "query")
+    encoding = speed.describe()
+    assert encoding["texts"] == 2
+    assert encoding["tokens"] is None
+    assert "tokens" not in describe_encoding(encoding)
+    assert describe_encoding(None) is None

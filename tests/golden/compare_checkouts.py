@@ -29,10 +29,11 @@ RUN_FILES = (
     "run/metrics.json",
     "run/per_query.parquet",
     "run/batch_card.json",
-    "run/metrics.jsonl",
     "evaluation/cldr_facts/metrics.json",
     "evaluation/cldr_facts/per_query.parquet",
 )
+LOG = "run/metrics.jsonl"
+PREFIX_OF_SPEED = "throughput/"  # of what a log says of how fast the steps were
 CHECKPOINTS = ("run/checkpoints/best.ckpt", "run/checkpoints/last.ckpt")
 EVALUATION = ["benchmark=[cldr_facts]", "benchmark.cldr_facts.max_queries=100"]
 
@@ -74,6 +75,7 @@ def compare_everything(old: Path, new: Path) -> dict[str, str]:
     found |= compare_weights(old / "weights.safetensors", new / "weights.safetensors")
     for name in RUN_FILES:
         found[name] = compare_bytes(old / name, new / name)
+    found[LOG] = compare_logs(old / LOG, new / LOG)
     for name in CHECKPOINTS:
         found[name] = compare_checkpoints(old / name, new / name)
     imported = sorted(path.name for path in (old / "made" / "imported").iterdir())
@@ -140,6 +142,22 @@ def compare_bytes(old: Path, new: Path) -> str:
         if not path.is_file():
             return f"{path} is missing"
     return "" if old.read_bytes() == new.read_bytes() else "other bytes"
+
+
+def compare_logs(old: Path, new: Path) -> str:
+    """Returns whether two logs have other values, but for how fast the steps were."""
+    logs = []
+    for path in (old, new):
+        if not path.is_file():
+            return f"{path} is missing"
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        logs.append([drop_speed(row) for row in rows])
+    return "" if logs[0] == logs[1] else "other values"
+
+
+def drop_speed(row: dict) -> dict:
+    """Returns a row of a log without how fast the steps were."""
+    return {name: value for name, value in row.items() if not name.startswith(PREFIX_OF_SPEED)}
 
 
 def print_table(found: dict[str, str]) -> None:

@@ -62,6 +62,9 @@ WITH_LORA = (*ONE_LAYER, "model/lora=default")
 CSV = ("logger=csv",)
 TENSORBOARD = ("logger=tensorboard",)
 WANDB = ("logger=wandb",)
+TRACED = ("debug=profile", "callbacks.trace.first_step=2", "callbacks.trace.steps=1")
+# Keys that only debug=profile has.
+TRACE_KEYS = {("callbacks", f"trace.{key}") for key in ("folder", "first_step", "steps")}
 BEST_OF = ("callbacks.checkpoint_best.save_top_k=3", "callbacks.checkpoint_best.filename='b{step}'")
 
 
@@ -199,6 +202,10 @@ def list_of_strategy(strategy) -> list:
 
 def look_at_bar(cfg: DictConfig) -> int:
     return build(cfg.callbacks.progress).refresh_rate
+
+
+def look_at_mfu(outcome: Outcome) -> float | None:
+    return outcome.read_json("throughput.json")["mfu"]
 
 
 def look_at_wandb(cfg: DictConfig) -> dict:
@@ -429,6 +436,18 @@ ROWS |= {
         "callbacks.early_stopping.patience=3",
         "steps",
         (*VALIDATED, *IMPATIENT, "callbacks.early_stopping.mode=max"),
+    ),
+    ("callbacks", "throughput.peak_teraflops"): Changed(
+        "callbacks.throughput.peak_teraflops=1.5", look_at_mfu
+    ),
+    ("callbacks", "trace.folder"): Changed(
+        "callbacks.trace.folder='${hydra:runtime.output_dir}/traces'", "files", TRACED
+    ),
+    ("callbacks", "trace.first_step"): Refused(
+        "callbacks.trace.first_step=4", "records up to step 4 of this start", TRACED
+    ),
+    ("callbacks", "trace.steps"): Refused(
+        "callbacks.trace.steps=3", "records up to step 4 of this start", TRACED
     ),
     ("callbacks", "progress.refresh_rate"): Built("callbacks.progress.refresh_rate=1", look_at_bar),
     ("logger/csv", "csv.save_dir"): Changed("logger.csv.save_dir=csv1", look_beside, CSV),

@@ -111,7 +111,7 @@ def test_no_key_of_conf_is_without_a_row():
 
 def test_no_row_is_about_a_key_that_is_gone():
     rows = {*trainings.ROWS, *commands.ROWS, *data_sets.ROWS, *ROWS}
-    known = {*list_all_keys(), ("trainer", "profiler")}
+    known = {*list_all_keys(), ("trainer", "profiler"), *trainings.TRACE_KEYS}
     assert sorted(rows - known) == []
 
 

@@ -26,6 +26,7 @@ from tests.support.command_line import (
     wait_until,
 )
 from tests.support.in_process import train_in_process
+from tests.support.speed import COUNTED, drop_speed
 
 STEPS = 60
 CHECKPOINT_EVERY = 7
@@ -56,8 +57,9 @@ def undisturbed(place) -> Path:
 
 
 def read_log(folder: Path) -> list[dict]:
+    """Returns the rows of the log, without how fast the steps were."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
+    return [drop_speed(json.loads(line)) for line in lines]
 
 
 def count_log_rows(folder: Path) -> int:
@@ -89,6 +91,14 @@ def assert_same_bits(one: Path, other: Path) -> None:
     assert last_of_one["global_step"] == last_of_other["global_step"] == STEPS
     for name, weight in last_of_one["state_dict"].items():
         assert torch.equal(weight, last_of_other["state_dict"][name]), name
+
+
+def assert_same_work(one: Path, other: Path) -> None:
+    """Both runs have counted the same steps, tokens, pairs and slots."""
+    work_of_one = json.loads((one / "throughput.json").read_text())
+    work_of_other = json.loads((other / "throughput.json").read_text())
+    for name in COUNTED:
+        assert work_of_one[name] == pytest.approx(work_of_other[name]), name
 
 
 def load_last_checkpoint(folder: Path) -> dict:
@@ -149,6 +159,7 @@ def test_a_run_that_is_killed_ends_as_if_undisturbed_with_or_without_workers(pla
     assert f"resume: {folder}, from step 58 (last.ckpt)" in last.stdout
     assert_same_batches(undisturbed, folder)
     assert_same_bits(undisturbed, folder)
+    assert_same_work(undisturbed, folder)
     assert (undisturbed / "metrics.json").read_text() == (folder / "metrics.json").read_text()
 
 
@@ -193,6 +204,7 @@ def test_processes_that_are_asked_to_stop_save_and_go_on_to_the_same_end(place, 
         assert last_line.endswith(f" of {STEPS}: saved, resume=auto goes on from there")
     run_ranks(place, *arguments)
     assert_same_bits(alone, stopped)
+    assert_same_work(alone, stopped)
     assert (alone / "metrics.json").read_text() == (stopped / "metrics.json").read_text()
     # With two processes sums are rounded otherwise, but the batches are those of one.
     assert_same_batches(undisturbed, stopped)

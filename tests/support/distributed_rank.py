@@ -16,6 +16,7 @@ from torch.nn.modules.dropout import Dropout
 
 from hybrid_ir.distributed import FullySharded, to_full_tensor
 from hybrid_ir.model.lora import Lora
+from hybrid_ir.training.throughput import ThroughputMeter
 from hybrid_ir.training.training_metrics import RUNNING_MEANS
 from hybrid_ir.types import Benchmark
 from tests.conftest import RECIPE
@@ -103,8 +104,9 @@ class DistributedCases:
         return SmallTraining(self.folder, RECIPE, self.cache, corpus, benchmark, **choices)
 
     def train(self, name: str, dropout: float = 0.0, **choices) -> dict[str, torch.Tensor]:
-        """Trains a case, and returns its weights, losses and running means."""
-        training = self.build_training(**choices)
+        """Trains a case, and returns its weights, losses, running means and counted work."""
+        meter = ThroughputMeter()
+        training = self.build_training(callbacks=[meter], **choices)
         for module in training.module.modules():
             if isinstance(module, Dropout):
                 module.p = dropout
@@ -114,7 +116,11 @@ class DistributedCases:
         if choices.get("strategy") != "sharded":
             # A gradient is complete, and is sent to the other ranks, once for each batch.
             assert set(gradient_counts.values()) == {len(training.watcher.batches)}, name
-        weights = {"losses": torch.tensor(training.watcher.losses), "means": read_means(training)}
+        weights = {
+            "losses": torch.tensor(training.watcher.losses),
+            "means": read_means(training),
+            "work": read_work(meter),
+        }
         for key, value in training.module.state_dict().items():
             weights[key] = to_full_tensor(value).clone()
         return weights
@@ -175,6 +181,13 @@ def read_means(training: SmallTraining) -> torch.Tensor:
     """Returns the running means at the end of a training, in alphabetical order."""
     logged = training.trainer.callback_metrics
     return torch.stack([logged[name].double().cpu() for name in sorted(RUNNING_MEANS)])
+
+
+def read_work(meter: ThroughputMeter) -> torch.Tensor:
+    """Returns the steps, tokens, pairs and operations that a meter has counted in a training."""
+    total = meter.total
+    counts = [total.steps, total.tokens, total.pairs, total.flops]
+    return torch.tensor(counts, dtype=torch.float64)
 
 
 def count_gradients(training: SmallTraining) -> dict[str, int]:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import compose_config, find_shipped_file, list_keys_of
 from tests.support.in_process import CommandResult, hybrid_ir_in_process, train_in_process
+from tests.support.speed import drop_speed
 
 CONF = find_shipped_file("conf")
 # Groups whose options have the same keys, so that one row is enough for all of them.
@@ -102,9 +103,9 @@ class Outcome:
 
     @cached_property
     def rows(self) -> list[dict]:
-        """The rows of metrics.jsonl."""
+        """The rows of metrics.jsonl, without how fast the steps were."""
         lines = (self.folder / "metrics.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        return [drop_speed(json.loads(line)) for line in lines]
 
     @cached_property
     def steps(self) -> list[int]:

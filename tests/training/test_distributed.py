@@ -48,7 +48,7 @@ def find_largest_difference(
 ) -> float:
     assert first.keys() == second.keys()
     largest = 0.0
-    for name in first.keys() - {"losses", "means"}:
+    for name in first.keys() - {"losses", "means", "work"}:
         difference = (first[name].double() - second[name].double()).abs().max()
         largest = max(largest, float(difference))
     return largest
@@ -90,6 +90,21 @@ def test_running_means_are_those_of_one_process_on_every_rank(run_ranks, ranks):
         expected = one[name]["means"]
         assert torch.allclose(means, expected, rtol=tolerance, equal_nan=True), name
         assert torch.equal(means.nan_to_num(-1), last[name]["means"].nan_to_num(-1)), name
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_the_work_of_all_ranks_is_that_of_one_process(run_ranks, ranks):
+    one = load_weights(run_ranks(1))
+    folder = run_ranks(ranks)
+    first = load_weights(folder, rank=0)
+    last = load_weights(folder, rank=ranks - 1)
+    for name in (*DOUBLE_CASES, *SINGLE_CASES):
+        assert torch.equal(first[name]["work"], one[name]["work"]), name
+        assert torch.equal(first[name]["work"], last[name]["work"]), name
+    whole_batches = one["hybrid, exact mask"]["work"]
+    accumulated = one["accumulated"]["work"]
+    assert accumulated[0] == whole_batches[0] / 2  # steps, of two batches each
+    assert accumulated[2] == whole_batches[2]  # pairs
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

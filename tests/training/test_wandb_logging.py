@@ -10,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE
+from hybrid_ir.training.throughput import PREFIX
 from hybrid_ir.training.wandb_logging import build_wandb_logger, get_wandb_id
 from tests.support.in_process import hybrid_ir_in_process, train_in_process
 from tests.support.wandb_files import OFFLINE, OfflineRun, read_offline_run
@@ -105,9 +106,12 @@ def test_the_measured_checkpoint_is_an_artifact_when_asked(wandb_run):
     assert set(wandb_run.aliases["model"]) == {"latest", "best"}
 
 
-def test_the_summary_holds_the_best_validation_beside_the_last(tracked, wandb_run):
+def test_the_summary_holds_the_best_validation_the_last_and_the_speed(tracked, wandb_run):
     rows = [json.loads(line) for line in (tracked / "metrics.jsonl").read_text().splitlines()]
     best_of = {"val/loss": min, "val/multi/map": max, "val/multi/rank_distance": min}
+    speed = f"{PREFIX}tokens_per_second"
+    [*_, logged] = [row[speed] for row in rows if speed in row]
+    assert wandb_run.summary[speed] == pytest.approx(logged, rel=1e-6)
     for key, choose in best_of.items():
         values = [row[key] for row in rows if key in row]
         assert len(values) == 2
