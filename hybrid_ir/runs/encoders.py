@@ -148,9 +148,8 @@ def _load_run(place: str, settings: EncoderSettings) -> LoadedEncoder:
     module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading)
     module.encoder.merge_lora()
     device = choose_device(settings.device)
-    encoder = BiEncoderAdapter(
-        module.encoder, folder.name, settings.choose_precision(device), device
-    )
+    precision = settings.choose_precision(device)
+    encoder = BiEncoderAdapter(module.encoder, folder.name, precision, device)
     model = {
         "name": folder.name,
         "kind": "run",
@@ -219,6 +218,7 @@ def _load_sentence_transformers(place: str, settings: EncoderSettings) -> Loaded
             "give both the same"
         )
     _require_complete_modules(place, settings.revision)
+    device = choose_device(settings.device)
     encoder = SentenceTransformerAdapter(
         place,
         prompts=settings.prompts,
@@ -227,7 +227,7 @@ def _load_sentence_transformers(place: str, settings: EncoderSettings) -> Loaded
         revision=settings.revision,
         trust_remote_code=settings.trust_remote_code,
         precision=settings.choose_precision(device),
-        device=choose_device(settings.device),
+        device=device,
     )
     _report_prompts(place, encoder.chosen_prompts, settings)
     model = {
