@@ -17,17 +17,15 @@ def train(cfg):
     """Trains the encoder of a config on the batches that its sampler plans, and measures it."""
     # Imported here, so that a misspelt key is refused before torch is loaded.
     from hybrid_ir.runs.building import build, build_all
-    from hybrid_ir.runs.machine import choose_precision_of_run
+    from hybrid_ir.runs.machine import prepare_for_machine
     from hybrid_ir.runs.session import open_run, run_in_processes
     from hybrid_ir.runs.training_record import build_reports
-    from hybrid_ir.system.environment import prepare_process
     from hybrid_ir.training.loggers import build_loggers
     from hybrid_ir.training.retriever import Retriever
     from hybrid_ir.training.validation import prepare_validation
 
     folder = get_output_folder()
-    prepare_process(cfg.seed, cfg.threads)
-    choose_precision_of_run(cfg, folder)
+    prepare_for_machine(cfg, folder)
     if run_in_processes(cfg, folder):
         return
     with open_run(cfg, folder) as run:

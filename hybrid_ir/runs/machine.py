@@ -1,15 +1,27 @@
-"""What a run leaves to the machine it is started on: its precision."""
+"""What a run leaves to the machine it is started on: its threads and its precision."""
 
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from hybrid_ir.system.environment import prepare_process
 from hybrid_ir.system.hardware import AUTO, choose_precision, describe_slow_precision
 
 # The device of an accelerator of Lightning, where its name is not the same.
 DEVICES = {"gpu": "cuda", "auto": "cuda"}
 LIGHTNING_BF16 = "bf16-mixed"
 LIGHTNING_FP32 = "32-true"
+
+
+def prepare_for_machine(cfg: DictConfig, folder: Path) -> None:
+    """Seeds and sets up this process, and chooses what the config leaves to the machine.
+
+    Args:
+        cfg: of a run; `trainer.precision=auto` is replaced in place.
+        folder: of the run.
+    """
+    prepare_process(cfg.seed, cfg.threads)
+    choose_precision_of_run(cfg, folder)
 
 
 def choose_precision_of_run(cfg: DictConfig, folder: Path) -> None:
