@@ -27,8 +27,9 @@ from hybrid_ir.latency.statistics import (
     sort_languages_by_tokens,
 )
 from hybrid_ir.latency.study import STAGES, Study
-from hybrid_ir.model.packed_attention import PREFIX
+from hybrid_ir.model.packed_attention import PACKED_PREFIX
 from hybrid_ir.system.environment import PACKAGES, get_installed_version, read_git_state
+from hybrid_ir.system.hardware import name_processor
 from hybrid_ir.types import Benchmark, TextEncoder
 
 OPTIONAL_PACKAGES = (
@@ -95,20 +96,11 @@ def _describe_machine(device: torch.device) -> dict[str, Any]:
         device_name = torch.cuda.get_device_name(device)
     return {
         "device": device_name,
-        "cpu": _read_cpu_model(),
+        "cpu": name_processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
     }
-
-
-def _read_cpu_model() -> str:
-    file = Path("/proc/cpuinfo")
-    if file.is_file():
-        for line in file.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 def _describe_checkpoint(encoder: TextEncoder, card: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +118,7 @@ def _find_attention_kernel(encoder: TextEncoder) -> str | None:
     for module in get_module(encoder).modules():
         kernel = getattr(getattr(module, "config", None), "_attn_implementation", None)
         if kernel:
-            return kernel.removeprefix(PREFIX)
+            return kernel.removeprefix(PACKED_PREFIX)
     return None
 
 

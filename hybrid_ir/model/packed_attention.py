@@ -25,7 +25,7 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_
 UNKNOWN_TO_US = ("position_bias", "softcap", "s_aux", "head_mask", "past_key_values")
 NO_WINDOW = -1  # as kernels for variable lengths call it
 LARGEST_FLASH_HEAD = 256  # width of a head that kernels for variable lengths take
-PREFIX = "packed_"  # of the names of our attention functions
+PACKED_PREFIX = "packed_"  # of the names of our attention functions
 
 
 class NotPackable(ValueError):
@@ -37,8 +37,8 @@ def register_attention() -> None:
     """Makes transformers know `packed_sdpa` and `packed_eager`; padded batches keep their masks."""
     masks = {"sdpa": sdpa_mask, "eager": eager_mask}
     for kernel, mask in masks.items():
-        AttentionInterface.register(PREFIX + kernel, partial(attend_within_texts, kernel))
-        AttentionMaskInterface.register(PREFIX + kernel, mask)
+        AttentionInterface.register(PACKED_PREFIX + kernel, partial(attend_within_texts, kernel))
+        AttentionMaskInterface.register(PACKED_PREFIX + kernel, mask)
 
 
 @dataclass(frozen=True)

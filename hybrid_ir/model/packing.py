@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hybrid_ir.model.packed_attention import PREFIX, NotPackable, register_attention
+from hybrid_ir.model.packed_attention import PACKED_PREFIX, NotPackable, register_attention
 
 # Implementations of attention that have a packed form.
 KERNELS = ("sdpa", "eager")
@@ -175,7 +175,7 @@ def find_packing(
     register_attention()
     was_training = backbone.training
     backbone.eval()
-    backbone.set_attn_implementation(PREFIX + implementation)
+    backbone.set_attn_implementation(PACKED_PREFIX + implementation)
     try:
         for shifts_positions in (False, True):
             packing = Packing(pad_id, separator_id, shifts_positions)

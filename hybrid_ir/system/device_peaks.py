@@ -5,10 +5,8 @@ data sheet often prints the double. Sums are kept in 32 bits, as torch does; som
 twice as fast with sums in 16 bits.
 """
 
-import platform
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,6 @@ PEAKS = (
     DevicePeaks(r"NVIDIA GeForce RTX 3090", 71, 71, 35.6, 35.6),
     DevicePeaks(r"NVIDIA GeForce RTX 4090", 165.2, 165.2, 82.6, 82.6),
     DevicePeaks(r"NVIDIA GeForce RTX 5090", 209.5, 209.5, 104.8, 104.8),
-    # AMD Instinct MI250X data sheet, halved: torch sees each of its two processors as a device.
-    DevicePeaks(r"AMD Instinct MI250X", 191.5, 191.5, None, 47.9),
     # AMD Instinct MI300X data sheet.
     DevicePeaks(r"AMD Instinct MI300X", 1307.4, 1307.4, 653.7, 163.4),
 )
@@ -81,16 +77,3 @@ def find_peak(device: str, number_type: str) -> float | None:
         if is_named_so and "MIG" not in device:
             return getattr(peaks, number_type, None)
     return None
-
-
-def name_processor() -> str:
-    """Returns the name of the processor of this machine, such as AMD EPYC 9654."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip() == "model name":
-            return value.strip()
-    return platform.processor() or platform.machine()

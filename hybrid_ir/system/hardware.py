@@ -1,6 +1,7 @@
 """What this machine has for this process: cores that are free, and units for bfloat16."""
 
 import os
+import platform
 from pathlib import Path
 
 AUTO = "auto"
@@ -79,12 +80,13 @@ def has_bf16_units(device: str = "cpu") -> bool:
     return any(flag in BF16_FLAGS for flag in _read_cpu_flags())
 
 
-def read_cpu_name() -> str:
-    """Returns the name of the processor, as it calls itself."""
+def name_processor() -> str:
+    """Returns the name of the processor of this machine, such as AMD EPYC 9654."""
     for line in _read_cpu_info():
-        if line.startswith(("model name", "Processor")):
-            return line.partition(":")[2].strip()
-    return "unknown processor"
+        key, _, value = line.partition(":")
+        if key.strip() in ("model name", "Processor"):
+            return value.strip()
+    return platform.processor() or platform.machine()
 
 
 def choose_precision(precision: str, device: str, bf16: str, fp32: str) -> str:
@@ -111,7 +113,7 @@ def describe_slow_precision(key: str, precision: str, device: str) -> str | None
     """
     if precision not in BF16_PRECISIONS or has_bf16_units(device):
         return None
-    place = f"this processor ({read_cpu_name()})" if device == "cpu" else f"this device ({device})"
+    place = f"this processor ({name_processor()})" if device == "cpu" else f"this device ({device})"
     return (
         f"{key}={precision}: {place} has no units for bfloat16, and computes it several times "
         f"slower than float32: {key}=auto chooses by the machine"

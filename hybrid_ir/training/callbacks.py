@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from rich import get_console
@@ -12,6 +13,8 @@ from rich.console import Console
 from hybrid_ir.evaluation.figures import draw_training_curves
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.files.json_lines import read_log_rows
+from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.model.packed_attention import PACKED_PREFIX
 from hybrid_ir.training.batch_card import LAST_STEP, BatchCard, print_batch_card
 from hybrid_ir.training.throughput import PREFIX, find_meter
 from hybrid_ir.training.training_metrics import LOSSES_OF_KINDS
@@ -104,8 +107,25 @@ class BatchCardReport(Callback):
         )
         write_text_atomically(self.folder / "batch_card.json", json.dumps(card.as_dict(), indent=2))
         meter = find_meter(trainer)
-        notes = {} if meter is None else {"peak of the device": meter.describe_peak(trainer)}
+        notes = describe_computation(trainer, module.encoder)
+        if meter is not None:
+            notes["peak of the device"] = meter.describe_peak(trainer)
         print_batch_card(card, self.console, notes)
+
+
+def describe_computation(trainer: Trainer, encoder: BiEncoder) -> dict[str, str]:
+    """Says in which precision, with how many threads and by which attention a run computes."""
+    kernel = str(encoder.backbone.config._attn_implementation).removeprefix(PACKED_PREFIX)
+    if encoder.padding_reason is None:
+        layout = "rows without padding"
+    else:
+        layout = f"padded slices ({encoder.padding_reason})"
+    threads = torch.get_num_threads()
+    return {
+        "precision": str(trainer.precision),
+        "threads of torch": f"{threads} a process",
+        "attention": f"{kernel}, {layout}",
+    }
 
 
 def describe_choice_of_checkpoint(trainer: Trainer) -> str:

@@ -16,7 +16,8 @@ from lightning.pytorch.callbacks import Callback
 from hybrid_ir.data.batching import Batch
 from hybrid_ir.distributed import gather_uneven
 from hybrid_ir.model.flops import ModelFlops
-from hybrid_ir.system.device_peaks import find_peak, name_processor
+from hybrid_ir.system.device_peaks import find_peak
+from hybrid_ir.system.hardware import name_processor
 
 PREFIX = "throughput/"  # of the names that are logged
 CHECKPOINT_KEY = "throughput"

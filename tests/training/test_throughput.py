@@ -16,7 +16,8 @@ from rich.console import Console
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.flops import ModelFlops
 from hybrid_ir.model.token_store import RaggedTokens
-from hybrid_ir.system.device_peaks import PEAKS, find_peak, name_processor
+from hybrid_ir.system.device_peaks import PEAKS, find_peak
+from hybrid_ir.system.hardware import name_processor
 from hybrid_ir.training.callbacks import BatchCardReport, TrainingReport, select_speeds
 from hybrid_ir.training.checkpoint_callbacks import LastCheckpoint
 from hybrid_ir.training.loggers import JsonlLogger
