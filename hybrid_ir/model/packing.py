@@ -150,7 +150,11 @@ class Packing:
 
 
 def find_packing(
-    backbone: nn.Module, pad_id: int, separator_id: int | None, longest: int
+    backbone: nn.Module,
+    pad_id: int,
+    separator_id: int | None,
+    longest: int,
+    kernel: str | None = None,
 ) -> Packing:
     """Prepares a backbone for packed rows, if it computes the same with them as without.
 
@@ -163,6 +167,7 @@ def find_packing(
         pad_id: of its tokenizer.
         separator_id: which ends a text of a pair, for a backbone that knows their types; else None.
         longest: tokens of the longest text that will be encoded.
+        kernel: of attention, `sdpa` or `eager`; None takes whichever is faster for a row.
 
     Raises:
         NotPackable: the backbone cannot be packed; it is as it was.
@@ -175,7 +180,7 @@ def find_packing(
     register_attention()
     was_training = backbone.training
     backbone.eval()
-    backbone.set_attn_implementation(PACKED_PREFIX + implementation)
+    backbone.set_attn_implementation(PACKED_PREFIX + (kernel or "auto"))
     try:
         for shifts_positions in (False, True):
             packing = Packing(pad_id, separator_id, shifts_positions)

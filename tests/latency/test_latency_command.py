@@ -135,7 +135,7 @@ def test_the_card_describes_both_checkpoints(report):
     descriptions = report["card"]["checkpoints"].values()
     assert len(descriptions) == 2
     for description in descriptions:
-        assert description["attention_kernel"] in ("sdpa", "eager")
+        assert description["attention_kernel"] in ("auto", "sdpa", "eager")
         assert description["weights_dtype"] == "float32"
         assert description["training"]["sampler"] == "hybrid"
         assert description["reading"]["width"] == 64
