@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from hybrid_ir.evaluation.exact_scores import RelevantPassages
-from hybrid_ir.evaluation.passage_batch import PassageBatch, split_evenly
+from hybrid_ir.evaluation.passage_batch import PassageBatch, cut_dimensions, split_evenly
 from hybrid_ir.evaluation.rank_table import ALL_LANGUAGES, OWN_LANGUAGE
 from hybrid_ir.evaluation.score_bands import ScoreBands
 from hybrid_ir.evaluation.sorted_rows import is_above, search_rows
@@ -152,9 +152,9 @@ class BlockCounter:
             block_listeners.append(
                 listener.open_block(self.batch, self.block.start, self.margin_B1)
             )
-        queries_BD = self.queries_BD.to(self.dtype)
+        query_parts = cut_dimensions(self.queries_BD, self.dtype)
         for start, end in split_evenly(len(self.batch), PASSAGES_AT_ONCE):
-            scores_BN = self.batch.score(queries_BD, start, end)
+            scores_BN = self.batch.score(query_parts, start, end)
             if own_passages is not None:
                 own_passages.hide(scores_BN, start)
             for listener in block_listeners:

@@ -6,6 +6,7 @@ them, D width.
 
 import itertools
 import math
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +17,7 @@ from hybrid_ir.evaluation.exact_scores import PassageVectors, bound_rounding_err
 # Products are summed in parts of so many dimensions, and the sums of the parts once more: the
 # bound of the rounding error grows with the length of a sum, and what lies within the bound of a
 # relevant passage has to be computed exactly.
-DIMENSIONS_AT_ONCE = 64
+DIMENSIONS_AT_ONCE = 128
 FLOAT32_UNIT = 2.0**-24  # largest relative error of one rounding in float32
 # Longer vectors are multiplied in float64. Below this length float32 cannot overflow, and what is
 # lost where it underflows is less than FLOAT32_FLOOR.
@@ -51,6 +52,14 @@ def multiplies_in_float32(device: torch.device) -> bool:
         return bool((probe @ identity == probe).all())
 
 
+def cut_dimensions(vectors_AD: torch.Tensor, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Returns vectors in a type, for float32 in parts of DIMENSIONS_AT_ONCE dimensions."""
+    if dtype == torch.float64:
+        return [vectors_AD.double()]
+    parts = vectors_AD.float().split(DIMENSIONS_AT_ONCE, dim=1)
+    return [part.contiguous() for part in parts]
+
+
 class PassageBatch:
     """Some passages in the order of their languages.
 
@@ -76,6 +85,9 @@ class PassageBatch:
         self.language_runs = list(
             zip(languages.tolist(), (ends - sizes).tolist(), ends.tolist(), strict=True)
         )
+
+        self.device = vectors_WD.device
+        self._parts: dict[torch.dtype, list[torch.Tensor]] = {}
 
     def __len__(self) -> int:
         return len(self.rows_N)
@@ -108,10 +120,6 @@ class PassageBatch:
         is_crowded_out_N[order_N] = earlier_equals_N > depth
         return is_crowded_out_N
 
-    @cached_property
-    def _vectors_in_float64(self) -> torch.Tensor:
-        return self.passages.vectors_WD.double()
-
     def list_language_runs(self, start: int, end: int) -> list[tuple[int, int, int]]:
         """Lists the languages from passage `start` to `end`: each with its part of these."""
         runs = []
@@ -132,31 +140,34 @@ class PassageBatch:
         place_BR = torch.searchsorted(self.sorted_rows_N, wanted_BR).clamp_(max=len(self) - 1)
         return self.sorted_rows_N[place_BR] == wanted_BR, self.order_N[place_BR]
 
-    def score(self, queries_BD: torch.Tensor, start: int, end: int) -> torch.Tensor:
+    def score(self, query_parts: Sequence[torch.Tensor], start: int, end: int) -> torch.Tensor:
         """Computes the scores of the passages from `start` to `end`, up to a margin.
 
         Args:
-            queries_BD: the queries, in float32 or float64, in which they are multiplied.
+            query_parts: the queries, as `cut_dimensions` gives them in the type to multiply in.
             start: the first passage.
             end: the one after the last.
         """
         part = self.passages.select(start, end)
-        if queries_BD.dtype == torch.float64:
-            first_window = int(self.passages.first_N[start])
-            windows_WD = self._vectors_in_float64[first_window:][: len(part.vectors_WD)]
-            return part.take_best(queries_BD @ windows_WD.T)
-        windows_WD = part.vectors_WD.float()
-        scores_BW = queries_BD.new_empty(len(queries_BD), len(windows_WD))
-        sums_of_part_BW = torch.empty_like(scores_BW)
-        with torch.autocast(queries_BD.device.type, enabled=False):
-            for first in range(0, queries_BD.shape[1], DIMENSIONS_AT_ONCE):
-                dimensions = slice(first, first + DIMENSIONS_AT_ONCE)
-                factors = (queries_BD[:, dimensions], windows_WD[:, dimensions].T)
-                if first == 0:
-                    torch.mm(*factors, out=scores_BW)
-                else:
-                    scores_BW += torch.mm(*factors, out=sums_of_part_BW)
+        first_window = int(self.passages.first_N[start])
+        windows = slice(first_window, first_window + len(part.vectors_WD))
+        passage_parts = self._cut_vectors(query_parts[0].dtype)
+        with torch.autocast(self.device.type, enabled=False):
+            scores_BW = query_parts[0] @ passage_parts[0][windows].T
+            sums_BW = torch.empty_like(scores_BW)
+            for queries_BD, passages_WD in zip(query_parts[1:], passage_parts[1:], strict=True):
+                scores_BW += torch.mm(queries_BD, passages_WD[windows].T, out=sums_BW)
         return part.take_best(scores_BW)
+
+    def prepare(self, dtype: torch.dtype) -> None:
+        """Computes what several threads need, once, before they start."""
+        self._cut_vectors(dtype)
+        _ = self.first_equal_N
+
+    def _cut_vectors(self, dtype: torch.dtype) -> list[torch.Tensor]:
+        if dtype not in self._parts:
+            self._parts[dtype] = cut_dimensions(self.passages.vectors_WD, dtype)
+        return self._parts[dtype]
 
     def compute_margin(self, queries_BD: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """Bounds how far a score in a type can be from the exact one, for each query (B, 1)."""

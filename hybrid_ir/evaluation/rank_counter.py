@@ -26,7 +26,7 @@ from hybrid_ir.types import Benchmark
 # passages gathered before they are counted: what is prepared for each query and batch, such as
 # sorted scores of its relevant passages, should be little beside its scores
 PASSAGES_PER_COUNT = 1 << 15
-QUERIES_AT_ONCE = 256
+QUERIES_AT_ONCE = 512
 VALUES_AT_ONCE = 1 << 22  # of a block, where queries have many relevant passages
 
 
@@ -157,6 +157,7 @@ class RankCounter:
         self._sums["seen"] += torch.bincount(place_P, minlength=len(self.relevant.rows_U))
         if not batch.fits_float32(self._longest_query):
             self._dtype = torch.float64
+        batch.prepare(self._dtype)
         relevant_width = self.relevant.rows_QR.shape[1]
         largest_block = max(
             1, min(QUERIES_AT_ONCE, VALUES_AT_ONCE // (MOST_CELLS + relevant_width))
