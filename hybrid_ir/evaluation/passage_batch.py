@@ -27,7 +27,7 @@ FLOAT32_FLOOR = 2.0**-80
 SMALLEST_MARGIN = torch.finfo(torch.float64).tiny
 
 
-def bound_float32_error(width: int) -> float:
+def bound_product_error(width: int) -> float:
     """Bounds the error of `PassageBatch.score` in float32, as a share of the product of lengths.
 
     A sum of n terms in any order is wrong by at most n u / (1 - n u) times the sum of their sizes
@@ -176,7 +176,7 @@ class PassageBatch:
         if dtype == torch.float64:
             margin_B1 = bound_rounding_error(width) * self.longest * lengths_B1
             return margin_B1.clamp_(min=SMALLEST_MARGIN)
-        return bound_float32_error(width) * self.longest * lengths_B1 + FLOAT32_FLOOR
+        return bound_product_error(width) * self.longest * lengths_B1 + FLOAT32_FLOOR
 
     def fits_float32(self, longest_query: float) -> bool:
         """Returns whether no product of these passages and queries up to a length overflows."""

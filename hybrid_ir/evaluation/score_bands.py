@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from hybrid_ir.evaluation.sorted_rows import find_true, search_rows, sum_from_each_on
 
-CELLS_PER_EDGE = 16
+CELLS_PER_EDGE = 8
 FEWEST_CELLS = 256
 MOST_CELLS = 1 << 14
 # The map from scores to cells is at most so steep that the place of an edge, which float32 holds
