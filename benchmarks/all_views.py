@@ -3,6 +3,8 @@
     hybrid-ir evaluate model=MODEL benchmark=[xquad_r] save_embeddings=true out=FOLDER
     python benchmarks/all_views.py data/xquad-r FOLDER/xquad_r/embeddings
 
+Without a folder of embeddings, vectors are made up.
+
 InformationRetrievalEvaluator is run for each setting. Both get the same vectors: the evaluator's
 model is a look-up table, so its 132 encoding passes cost it nothing here. It computes its default
 measures, whose mAP is cut at rank 100; the counting pass computes all of ours over the whole pool.
@@ -19,6 +21,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from made_up_vectors import make_up_vectors
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
 from hybrid_ir.evaluation.benchmarks.xquad_r import load
@@ -144,7 +147,9 @@ def main() -> None:
     """Measures both, alternating, and prints their times and values."""
     parser = argparse.ArgumentParser(description="One pass beside 132 evaluators.")
     parser.add_argument("data", help="the folder of XQuAD-R")
-    parser.add_argument("embeddings", type=Path, help="the folder of saved embeddings")
+    parser.add_argument(
+        "embeddings", type=Path, nargs="?", help="the folder of saved embeddings; made up without"
+    )
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--languages", nargs="*", help="some of the languages, for a short try")
     parser.add_argument("--depth", choices=["cut", "full"], default="cut")
@@ -155,7 +160,10 @@ def main() -> None:
     benchmark = full
     if options.languages is not None:
         benchmark = load(options.data, languages=options.languages)
-    queries, passages = read_vectors(options.embeddings, full, options.languages)
+    if options.embeddings is None:
+        queries, passages = make_up_vectors(benchmark)
+    else:
+        queries, passages = read_vectors(options.embeddings, full, options.languages)
     table = VectorTable(queries, passages)
     settings = list_settings(len(benchmark.languages))
     count = sum(len(pairs) for pairs in settings.values())
