@@ -7,7 +7,7 @@ N passages, P pairs of a query and a passage.
 import torch
 import torch.nn.functional as F
 
-from hybrid_ir.evaluation.sorted_rows import find_true, search_rows, sum_from_each_on
+from hybrid_ir.evaluation.sorted_rows import find_true, is_above, search_rows, sum_from_each_on
 
 CELLS_PER_EDGE = 8
 FEWEST_CELLS = 256
@@ -15,6 +15,8 @@ MOST_CELLS = 1 << 14
 # The map from scores to cells is at most so steep that the place of an edge, which float32 holds
 # with 24 bits, is right to a fraction of a cell.
 FINEST_CELL = 2.0**-18  # as a share of the largest edge
+# up to this share of scores above the lowest edge, these are counted one by one
+LARGEST_SHARE_OF_PAIRS = 1 / 8
 LARGEST_SCALE = 1e30  # of cells in a unit of scores, where all edges are near 0
 
 
@@ -89,13 +91,22 @@ class ScoreBands:
         Returns:
             The queries and the columns (P each) of the scores that lie inside some band.
         """
-        cell_QN = self._find_cells(scores_QN).add_(self.first_cell_Q1)
-        cells = cell_QN.flatten()
-        counts = torch.bincount(cells, minlength=self.counts_QC.numel())
-        self.counts_QC += counts.view_as(self.counts_QC)
-        is_searched_QN = self.is_searched_QC.flatten().index_select(0, cells).view_as(scores_QN)
-        query_P, column_P = find_true(is_searched_QN)
-        cell_P = cell_QN[query_P, column_P]
+        # what is below all bands counts for none of them, and is most of a pool as a rule
+        query_P, column_P = find_true(is_above(scores_QN, self.edges_QT[:, :1]))
+        if len(query_P) < LARGEST_SHARE_OF_PAIRS * scores_QN.numel():
+            cell_P = self._find_cells_of_pairs(query_P, scores_QN[query_P, column_P])
+            self._count_cells(cell_P)
+            is_searched_P = self.is_searched_QC.flatten()[cell_P]
+            query_P = query_P[is_searched_P]
+            column_P = column_P[is_searched_P]
+            cell_P = cell_P[is_searched_P]
+        else:
+            cell_QN = self._find_cells(scores_QN).add_(self.first_cell_Q1)
+            cells = cell_QN.flatten()
+            self._count_cells(cells)
+            is_searched = self.is_searched_QC.flatten().index_select(0, cells)
+            query_P, column_P = find_true(is_searched.view_as(scores_QN))
+            cell_P = cell_QN[query_P, column_P]
         low_P = self.first_bucket_QC.flatten()[cell_P]
         high_P = low_P + self.edges_in_cell_QC.flatten()[cell_P]
         score_P = scores_QN[query_P, column_P]
@@ -105,6 +116,15 @@ class ScoreBands:
         self.counts_QT += counts.view_as(self.counts_QT)
         is_in_doubt_P = self.is_in_doubt_QT.flatten()[place_P]
         return query_P[is_in_doubt_P], column_P[is_in_doubt_P]
+
+    def _find_cells_of_pairs(self, query_P: torch.Tensor, score_P: torch.Tensor) -> torch.Tensor:
+        """Returns the cell of each score (P), by the same arithmetic as `_find_cells`."""
+        scaled_P = score_P.mul_(self.scale_Q1[query_P, 0]).add_(self.shift_Q1[query_P, 0])
+        return scaled_P.clamp_(0, self.cells - 1).int().add_(self.first_cell_Q1[query_P, 0])
+
+    def _count_cells(self, cells: torch.Tensor) -> None:
+        counts = torch.bincount(cells, minlength=self.counts_QC.numel())
+        self.counts_QC += counts.view_as(self.counts_QC)
 
     def count_above(self) -> torch.Tensor:
         """Counts the scores above each band that are inside no other one (Q, R)."""
