@@ -92,8 +92,9 @@ class ScoreBands:
             The queries and the columns (P each) of the scores that lie inside some band.
         """
         # what is below all bands counts for none of them, and is most of a pool as a rule
-        query_P, column_P = find_true(is_above(scores_QN, self.edges_QT[:, :1]))
-        if len(query_P) < LARGEST_SHARE_OF_PAIRS * scores_QN.numel():
+        is_counted_QN = is_above(scores_QN, self.edges_QT[:, :1])
+        if is_counted_QN.sum() < LARGEST_SHARE_OF_PAIRS * scores_QN.numel():
+            query_P, column_P = find_true(is_counted_QN)
             cell_P = self._find_cells_of_pairs(query_P, scores_QN[query_P, column_P])
             self._count_cells(cell_P)
             is_searched_P = self.is_searched_QC.flatten()[cell_P]
