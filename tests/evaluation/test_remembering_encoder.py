@@ -83,7 +83,7 @@ def require_equal(left: Evaluation, right: Evaluation) -> None:
 TEXTS = st.lists(st.text("abcdefgh", min_size=1, max_size=7), min_size=1, max_size=20, unique=True)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(TEXTS, st.integers(0, 10**6), st.booleans(), st.booleans(), st.sampled_from([3, 4096]))
 def test_every_number_is_that_of_an_encoder_without_memory(
     texts, seed, counts_cut, gives_bytes, at_once
