@@ -24,6 +24,7 @@ from hybrid_ir.evaluation.evaluate import (
 )
 from hybrid_ir.evaluation.mteb_scores import MTEB_SCORES_FILE
 from hybrid_ir.evaluation.postprocess import require_corrections
+from hybrid_ir.evaluation.remembering_encoder import RememberingEncoder
 from hybrid_ir.evaluation.report import write_report
 from hybrid_ir.evaluation.top_k import write_trec_runs
 from hybrid_ir.mteb_tasks.evaluation import evaluate_with_mteb, print_mteb_scores
@@ -64,6 +65,9 @@ def run(cfg: DictConfig) -> None:
     for name, config in cfg.benchmark.items():
         benchmarks[name] = mteb_tasks[name] if name in mteb_tasks else build(config)
     split = find_split(cfg, benchmarks)
+    encoder = loaded.encoder
+    if len(benchmarks) > 1:
+        encoder = RememberingEncoder(encoder)
     out = choose_output_folder(cfg, "evaluate", prefix=f"{loaded.encoder.name}_")
     with lock_folder(out):
         require_no_results(out, *results)  # another process may have been there before this one
@@ -76,7 +80,7 @@ def run(cfg: DictConfig) -> None:
             evaluation_settings = read_evaluation_settings(cfg, corrections, other_split)
             embeddings = out / name / "embeddings" if cfg.save_embeddings else None
             evaluations = evaluate_with_corrections(
-                benchmark, loaded.encoder, evaluation_settings, out, embeddings
+                benchmark, encoder, evaluation_settings, out, embeddings
             )
             digest = hash_benchmark(benchmark)
             note = describe_unfair_test(loaded.model.get("correction"), benchmark.name, digest)

@@ -4,12 +4,11 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from hybrid_ir.evaluation.rank_table import ALL_LANGUAGES, OWN_LANGUAGE
+from hybrid_ir.evaluation.sorted_rows import NO_GROUP, count_higher_and_equal
 
 PRODUCTS_AT_ONCE = 1 << 18  # products held at once: 2 MB stay in the cache
-COMPARISONS_AT_ONCE = 1 << 20  # comparisons of relevant passages with each other held at once
 
 
 def compute_paired_dots(
@@ -31,19 +30,26 @@ def compute_paired_dots(
         The dot product of row `left_P[i]` with row `right_P[i]`, for every i (P).
     """
     width = left_AD.shape[1]
-    padding = (1 << max(width - 1, 0).bit_length()) - width
-    step = max(1, PRODUCTS_AT_ONCE // (width + padding))
+    step = max(1, PRODUCTS_AT_ONCE // max(width, 1))
     dots = [left_P.new_empty(0, dtype=torch.float64)]
     for start in range(0, len(left_P), step):
-        left = left_AD[left_P[start : start + step]].double()
+        left = left_AD[left_P[start : start + step]].double()  # a copy, which may be overwritten
         right = right_BD[right_P[start : start + step]].double()
-        products = left * right  # exact for float32 inputs
-        products = F.pad(products, (0, padding))
-        while products.shape[1] > 1:
-            half = products.shape[1] // 2
-            products = products[:, :half] + products[:, half:]
-        dots.append(products[:, 0])
+        dots.append(_add_in_halves(left.mul_(right)))  # exact products for float32 inputs
     return torch.cat(dots)
+
+
+def _add_in_halves(terms_PD: torch.Tensor) -> torch.Tensor:
+    """Sums each row (P), as if zeros filled it to a power of two. Overwrites the terms."""
+    width = terms_PD.shape[1]
+    if width == 0:
+        return terms_PD.new_zeros(len(terms_PD))
+    half = 1 << (max(width - 1, 0).bit_length())
+    while half > 1:
+        half //= 2
+        terms_PD[:, : width - half] += terms_PD[:, half:width]
+        width = half
+    return terms_PD[:, 0].clone()  # a view would keep all terms
 
 
 def find_first_equal(vectors_AD: torch.Tensor) -> torch.Tensor:
@@ -98,53 +104,6 @@ def require_finite(vectors_AD: torch.Tensor, what: str, rows_A: torch.Tensor | N
     )
 
 
-class ScoreBands:
-    """The intervals around the scores of relevant passages in which rounding could decide a rank.
-
-    A score above a band is above the relevant passage for certain, a score below it is not. What
-    lies inside, in (score - margin, score + margin], must be computed exactly.
-
-    Args:
-        scores_QR: exact scores of the relevant passages of some queries; +inf fills short rows.
-        margin_Q1: half the width of the bands of a query.
-    """
-
-    def __init__(self, scores_QR: torch.Tensor, margin_Q1: torch.Tensor):
-        upper_QR = scores_QR + margin_Q1
-        edges_QT, order_QT = torch.cat([scores_QR - margin_Q1, upper_QR], dim=1).sort(dim=1)
-        is_lower_edge_QT = order_QT < scores_QR.shape[1]
-        open_bands_QT = torch.where(is_lower_edge_QT, 1, -1).cumsum(1)
-        self.edges_QT = edges_QT
-        # bucket i holds the scores between edge i-1 and edge i; it is in doubt while a band is open
-        self.is_in_doubt_QT = F.pad(open_bands_QT, (1, 0)) > 0
-        self.first_bucket_above_QR = torch.searchsorted(edges_QT, upper_QR, right=True)
-
-    def count(self, scores_QN: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Counts the scores above each band.
-
-        Returns:
-            How many scores are above each band and inside no other one (Q, R), and the pairs of a
-            query and a passage whose score lies inside some band (P, 2).
-        """
-        bucket_QN = torch.searchsorted(self.edges_QT, scores_QN, out_int32=True)
-        buckets = self.is_in_doubt_QT.shape[1]
-        query_Q1 = torch.arange(len(scores_QN), dtype=torch.int32, device=scores_QN.device)[:, None]
-        first_bucket_Q1 = query_Q1 * buckets
-        counts = torch.bincount(
-            (bucket_QN + first_bucket_Q1).flatten(), minlength=len(scores_QN) * buckets
-        )
-        counts_QT = counts.view(-1, buckets)
-        certain_QT = counts_QT.masked_fill(self.is_in_doubt_QT, 0)
-        from_bucket_up_QT = certain_QT.flip(1).cumsum(1).flip(1)
-        above_QR = from_bucket_up_QT.gather(1, self.first_bucket_above_QR)
-        # most queries have no score in doubt: only the others are looked at again
-        doubtful_Q = (counts_QT != certain_QT).any(1).nonzero()[:, 0]
-        doubtful_buckets = bucket_QN[doubtful_Q].long()
-        pairs_P2 = self.is_in_doubt_QT[doubtful_Q].gather(1, doubtful_buckets).nonzero()
-        pairs_P2[:, 0] = doubtful_Q[pairs_P2[:, 0]]
-        return above_QR, pairs_P2
-
-
 @dataclass(frozen=True)
 class PassageVectors:
     """Some passages, each as one vector or as several windows of which the best one scores.
@@ -180,15 +139,28 @@ class PassageVectors:
         """Whether no passage has a second window."""
         return len(self) == len(self.vectors_WD)
 
-    def compute_scores(self, queries_QD: torch.Tensor) -> torch.Tensor:
-        """Computes all scores (Q, N) by a matrix product in float64, exact up to its rounding."""
-        scores_QW = queries_QD.double() @ self.vectors_WD.double().T
+    def select(self, start: int, end: int) -> "PassageVectors":
+        """Returns some passages that stand together."""
+        first_window = int(self.first_N[start])
+        last_window = int(self.first_N[end - 1] + self.count_N[end - 1])
+        return PassageVectors(
+            self.vectors_WD[first_window:last_window],
+            self.first_N[start:end] - first_window,
+            self.count_N[start:end],
+        )
+
+    def take_best(self, scores_QW: torch.Tensor) -> torch.Tensor:
+        """Returns the score of the best window of each passage (Q, N)."""
         if self.has_one_window_each:
             return scores_QW
         passages_N = torch.arange(len(self), device=self.first_N.device)
-        passage_QW = passages_N.repeat_interleave(self.count_N).expand(len(queries_QD), -1)
-        scores_QN = scores_QW.new_full((len(queries_QD), len(self)), -torch.inf)
+        passage_QW = passages_N.repeat_interleave(self.count_N).expand(len(scores_QW), -1)
+        scores_QN = scores_QW.new_full((len(scores_QW), len(self)), -torch.inf)
         return scores_QN.scatter_reduce_(1, passage_QW, scores_QW, "amax")
+
+    def compute_scores(self, queries_QD: torch.Tensor) -> torch.Tensor:
+        """Computes all scores (Q, N) by a matrix product in float64, exact up to its rounding."""
+        return self.take_best(queries_QD.double() @ self.vectors_WD.double().T)
 
     def compute_paired_scores(
         self, queries_QD: torch.Tensor, query_P: torch.Tensor, passage_P: torch.Tensor
@@ -256,22 +228,12 @@ class RelevantPassages:
             above_QRP: passages above each relevant passage, by pool.
             tied_QRP: passages with the same score, by pool.
         """
-        queries, width, _ = above_QRP.shape
-        itself_RR = torch.eye(width, dtype=torch.bool, device=self.rows_QR.device)
-        step = max(1, COMPARISONS_AT_ONCE // width**2)
-        for start in range(0, queries, step):
-            block = slice(start, start + step)
-            scores_QR = self.scores_QR[block]
-            present_QR = self.present_QR[block]
-            languages_QR = self.languages_QR[block]
-            both_QRR = present_QR[:, :, None] & present_QR[:, None, :] & ~itself_RR
-            same_language_QRR = languages_QR[:, :, None] == languages_QR[:, None, :]
-            higher_QRR = (scores_QR[:, None, :] > scores_QR[:, :, None]) & both_QRR
-            equal_QRR = (scores_QR[:, None, :] == scores_QR[:, :, None]) & both_QRR
-            for counts_QRP, counted_QRR in ((above_QRP, higher_QRR), (tied_QRP, equal_QRR)):
-                own_language_QR = (counted_QRR & same_language_QRR).sum(2, dtype=torch.int32)
-                counts_QRP[block, :, OWN_LANGUAGE] += own_language_QR
-                counts_QRP[block, :, ALL_LANGUAGES] += counted_QRR.sum(2, dtype=torch.int32)
+        every_language_QR = torch.where(self.present_QR, 0, NO_GROUP)
+        groups_of_pool = {ALL_LANGUAGES: every_language_QR, OWN_LANGUAGE: self.languages_QR}
+        for pool, groups_QR in groups_of_pool.items():
+            higher_QR, equal_QR = count_higher_and_equal(self.scores_QR, groups_QR)
+            above_QRP[:, :, pool] += higher_QR
+            tied_QRP[:, :, pool] += equal_QR
 
     def compute_losses(self, weights_Q: torch.Tensor, temperature: float) -> torch.Tensor:
         """Computes the InfoNCE loss of every query against all that is not relevant to it (Q).

@@ -14,6 +14,7 @@ from scipy import stats
 from hybrid_ir.evaluation.metrics import ABOVE_OF_FILLING, Ranks, average_precision
 from hybrid_ir.evaluation.rank_table import ALL_LANGUAGES, RankTable
 from hybrid_ir.evaluation.selection import hash_id
+from hybrid_ir.evaluation.sorted_rows import NO_GROUP, count_higher_and_equal
 from hybrid_ir.evaluation.top_k import TopK
 
 SAMPLE_SIZE = 1000  # passages whose neighbours are looked for
@@ -51,14 +52,12 @@ def compute_one_target(table: RankTable) -> np.ndarray:
     had the answer. A model without bias has flat rows. NaN where there are no relevant passages.
     """
     present_QR = table.relevant_languages >= 0
-    above_QR = table.above[:, :, ALL_LANGUAGES].astype(np.int64)
-    tied_QR = table.tied[:, :, ALL_LANGUAGES].astype(np.int64)
-    for other in range(present_QR.shape[1]):
-        other_score_Q1 = table.scores[:, other : other + 1]
-        both_present_QR = present_QR & present_QR[:, other : other + 1]
-        both_present_QR[:, other] = False
-        above_QR -= (other_score_Q1 > table.scores) & both_present_QR
-        tied_QR -= (other_score_Q1 == table.scores) & both_present_QR
+    groups_QR = np.where(present_QR, 0, NO_GROUP)
+    higher_QR, equal_QR = count_higher_and_equal(
+        torch.from_numpy(np.ascontiguousarray(table.scores)), torch.from_numpy(groups_QR)
+    )
+    above_QR = table.above[:, :, ALL_LANGUAGES].astype(np.int64) - higher_QR.numpy()
+    tied_QR = table.tied[:, :, ALL_LANGUAGES].astype(np.int64) - equal_QR.numpy()
     query_P, place_P = present_QR.nonzero()
     ranks = Ranks(
         above_VR=above_QR[query_P, place_P, None],
@@ -98,11 +97,10 @@ def compute_diagonal_gap(cells_LL: np.ndarray) -> float:
 def find_best_ranks(table: RankTable) -> np.ndarray:
     """Finds the rank of the best relevant passage in each language (Q, L), NaN without one."""
     ranks_QR = compute_expected_ranks(table)
-    best = []
-    for language in range(len(table.languages)):
-        is_of_language_QR = table.relevant_languages == language
-        best.append(np.where(is_of_language_QR, ranks_QR, np.inf).min(1))
-    best_QL = np.stack(best, 1)
+    query_A, place_A = (table.relevant_languages >= 0).nonzero()
+    best_QL = np.full((len(ranks_QR), len(table.languages)), np.inf)
+    cells = (query_A, table.relevant_languages[query_A, place_A])
+    np.minimum.at(best_QL, cells, ranks_QR[query_A, place_A])
     return np.where(np.isinf(best_QL), np.nan, best_QL)
 
 

@@ -10,29 +10,24 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from hybrid_ir.evaluation.exact_scores import (
-    PassageVectors,
-    RelevantPassages,
-    ScoreBands,
-    bound_rounding_error,
-    require_finite,
+from hybrid_ir.evaluation.block_counter import BlockCounter, TooManyDoubtsError
+from hybrid_ir.evaluation.block_threads import run_blocks
+from hybrid_ir.evaluation.exact_scores import PassageVectors, RelevantPassages, require_finite
+from hybrid_ir.evaluation.passage_batch import (
+    PassageBatch,
+    multiplies_in_float32,
+    split_evenly,
 )
-from hybrid_ir.evaluation.rank_table import (
-    ALL_LANGUAGES,
-    OWN_LANGUAGE,
-    RankTable,
-    list_relevant_rows,
-    pad_rows,
-)
+from hybrid_ir.evaluation.rank_table import RankTable, list_relevant_rows, pad_rows
+from hybrid_ir.evaluation.score_bands import MOST_CELLS
 from hybrid_ir.evaluation.top_k import ScoreListener
 from hybrid_ir.types import Benchmark
 
-SCORES_AT_ONCE = 1 << 20  # scores held at once: 8 MB, measured quickest on two cores
-# passages gathered before they are counted, so that every language has enough of them for an
-# efficient matrix product
-PASSAGES_PER_COUNT = 1 << 14
-# zero vectors have no rounding error, and a band without width would miss their ties
-SMALLEST_MARGIN = torch.finfo(torch.float64).tiny
+# passages gathered before they are counted: what is prepared for each query and batch, such as
+# sorted scores of its relevant passages, should be little beside its scores
+PASSAGES_PER_COUNT = 1 << 15
+QUERIES_AT_ONCE = 512
+VALUES_AT_ONCE = 1 << 22  # of a block, where queries have many relevant passages
 
 
 class RankCounter:
@@ -41,10 +36,10 @@ class RankCounter:
     Add each passage of the corpus once, in any order and any batches, then ask for the table. A
     passage may come as several windows, its row repeated: its score is that of its best window.
 
-    The counts are those of exact float64 scores. A matrix product decides all scores except those
-    within its rounding error of a relevant passage's score, and `compute_paired_dots` decides
-    those. So batching, order, sharding and device change nothing. Where several processes count
-    different passages, sum every tensor of `sums()` over them.
+    The counts are those of exact float64 scores. A matrix product in float32 decides all scores
+    except those within its rounding error of a relevant passage's score, and `compute_paired_dots`
+    decides those. So batching, order, sharding and device change nothing. Where several processes
+    count different passages, sum every tensor of `sums()` over them.
 
     Args:
         queries_QD: vectors of the queries.
@@ -114,6 +109,11 @@ class RankCounter:
         if own_rows_Q is not None:
             self.own_rows_Q1 = self._to_ids(own_rows_Q)[:, None]
         self._waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        lengths_Q = torch.linalg.vector_norm(self.queries_QD, dim=1, dtype=torch.float64)
+        self._longest_query = float(lengths_Q.max()) if len(lengths_Q) else 0.0
+        # the loss is a sum of scores, which float32 would round
+        is_float32_enough = temperature is None and multiplies_in_float32(self.device)
+        self._dtype = torch.float32 if is_float32_enough else torch.float64
         self._sums = create_sums(relevant_QR, languages, temperature, self.device)
 
     def _to_ids(self, values) -> torch.Tensor:
@@ -144,98 +144,53 @@ class RankCounter:
             self._count_waiting()
 
     def _count_waiting(self) -> None:
-        """Counts the passages that wait, language by language."""
+        """Counts the passages that wait."""
         if not self._waiting:
             return
         rows_W, vectors_WD, languages_W = map(torch.cat, zip(*self._waiting, strict=True))
         self._waiting = []
-        for language in languages_W.unique().tolist():
-            is_of_language_W = languages_W == language
-            rows_N, passages = PassageVectors.from_windows(
-                rows_W[is_of_language_W], vectors_WD[is_of_language_W].double()
-            )
-            self._sums["pool_sizes"][language] += len(rows_N)
-            is_relevant_N = torch.isin(rows_N, self.relevant.rows_U)
-            place_P = torch.searchsorted(self.relevant.rows_U, rows_N[is_relevant_N])
-            self._sums["seen"] += torch.bincount(place_P, minlength=len(self.relevant.rows_U))
-            self._count_language(rows_N, passages, language)
+        batch = PassageBatch(rows_W, vectors_WD, languages_W)
+        languages = len(self.languages)
+        self._sums["pool_sizes"] += torch.bincount(batch.languages_N, minlength=languages)
+        relevant_rows = batch.rows_N[torch.isin(batch.rows_N, self.relevant.rows_U)]
+        place_P = torch.searchsorted(self.relevant.rows_U, relevant_rows)
+        self._sums["seen"] += torch.bincount(place_P, minlength=len(self.relevant.rows_U))
+        if not batch.fits_float32(self._longest_query):
+            self._dtype = torch.float64
+        batch.prepare(self._dtype)
+        relevant_width = self.relevant.rows_QR.shape[1]
+        largest_block = max(
+            1, min(QUERIES_AT_ONCE, VALUES_AT_ONCE // (MOST_CELLS + relevant_width))
+        )
+        edges = split_evenly(len(self.queries_QD), largest_block)
+        blocks = [(batch, slice(start, end)) for start, end in edges if end > start]
+        run_blocks(self._count_block, blocks, self.device)
 
-    def _count_language(
-        self, rows_N: torch.Tensor, passages: PassageVectors, language: int
-    ) -> None:
-        """Counts some passages of one language, block after block of queries."""
-        relevant_QR = self.relevant.rows_QR
-        is_here_QR, column_QR = find_columns(rows_N, relevant_QR)
-        if self.own_rows_Q1 is not None:
-            is_own_here_Q1, own_column_Q1 = find_columns(rows_N, self.own_rows_Q1)
-        first_equal_N = passages.find_first_equal()
-        relative_margin = bound_rounding_error(passages.vectors_WD.shape[1])
-        margin = relative_margin * passages.vectors_WD.norm(dim=1).max()
-        step = max(1, SCORES_AT_ONCE // max(len(passages.vectors_WD), 2 * relevant_QR.shape[1]))
-        for start in range(0, len(relevant_QR), step):
-            block = slice(start, start + step)
-            queries_QD = self.queries_QD[block].double()
-            scores_QN = passages.compute_scores(queries_QD)
-            if self.own_rows_Q1 is not None:
-                own_query_P = is_own_here_Q1[block, 0].nonzero()[:, 0]
-                scores_QN[own_query_P, own_column_Q1[block][own_query_P, 0]] = -torch.inf
-            for listener in self.listeners:
-                listener.take(start, scores_QN, rows_N, language)
-            # relevant passages are compared with each other in table(), so none counts here
-            query_P, relevant_P = is_here_QR[block].nonzero(as_tuple=True)
-            scores_QN[query_P, column_QR[block][query_P, relevant_P]] = -torch.inf
-            margin_Q1 = margin * queries_QD.norm(dim=1, keepdim=True)
-            bands = ScoreBands(self.relevant.scores_QR[block], margin_Q1.clamp(min=SMALLEST_MARGIN))
-            above_QR, doubtful_P2 = bands.count(scores_QN)
-            self._add_counts("above", block, above_QR, language)
-            # equal vectors are decided once: a collapsed model has nothing else
-            pair_P = (doubtful_P2[:, 0] + start) * len(rows_N) + first_equal_N[doubtful_P2[:, 1]]
-            pair_P, times_P = pair_P.unique(return_counts=True)
-            self._count_exactly(
-                pair_P // len(rows_N), pair_P % len(rows_N), times_P, passages, language
-            )
-            if self.temperature is not None:
-                shifted_QN = scores_QN.sub_(self.relevant.best_Q[block, None])
-                shifted_QN = shifted_QN.div_(self.temperature)
-                self._sums["weights"][block] += shifted_QN.exp_().sum(1)
+    def _count_block(self, batch: PassageBatch, block: slice) -> None:
+        """Counts some passages for a block of queries."""
+        own_rows_B1 = None if self.own_rows_Q1 is None else self.own_rows_Q1[block]
+        counter = self._create_block_counter(batch, block)
+        try:
+            counter.count(own_rows_B1, self.listeners, self.temperature)
+        except TooManyDoubtsError:
+            # for all further blocks, too: a model has collapsed or it has not
+            self._dtype = torch.float64
+            counter = self._create_block_counter(batch, block)
+            counter.count(own_rows_B1, self.listeners, self.temperature)
+        self._sums["above"][block] += counter.above_BRP.int()
+        self._sums["tied"][block] += counter.tied_BRP.int()
+        if self.temperature is not None:
+            self._sums["weights"][block] += counter.weights_B
 
-    def _add_counts(
-        self, name: str, queries: slice | torch.Tensor, counts_XR: torch.Tensor, language: int
-    ) -> None:
-        """Adds counts of passages of a language to the pools that hold them.
-
-        Args:
-            name: `above` or `tied`.
-            queries: a block of queries, or X rows of queries, which may repeat.
-            counts_XR: passages to add for each relevant passage of these queries.
-            language: of the counted passages.
-        """
-        is_own_language_XR = self.relevant.languages_QR[queries] == language
-        counts_of_pool = {OWN_LANGUAGE: is_own_language_XR * counts_XR, ALL_LANGUAGES: counts_XR}
-        for pool, pool_counts_XR in counts_of_pool.items():
-            total_QR = self._sums[name][:, :, pool]
-            if isinstance(queries, slice):
-                total_QR[queries] += pool_counts_XR
-            else:
-                total_QR.index_add_(0, queries, pool_counts_XR.int())
-
-    def _count_exactly(
-        self,
-        query_P: torch.Tensor,
-        passage_P: torch.Tensor,
-        times_P: torch.Tensor,
-        passages: PassageVectors,
-        language: int,
-    ) -> None:
-        """Decides pairs, each of which counts `times_P`, that a matrix product leaves in doubt."""
-        for part in torch.arange(len(query_P), device=self.device).split(SCORES_AT_ONCE // 8):
-            query = query_P[part]
-            scores_P1 = passages.compute_paired_scores(self.queries_QD, query, passage_P[part])
-            scores_P1 = scores_P1[:, None]
-            relevant_PR = self.relevant.scores_QR[query]
-            times_P1 = times_P[part, None].int()
-            self._add_counts("above", query, (scores_P1 > relevant_PR) * times_P1, language)
-            self._add_counts("tied", query, (scores_P1 == relevant_PR) * times_P1, language)
+    def _create_block_counter(self, batch: PassageBatch, block: slice) -> BlockCounter:
+        return BlockCounter(
+            self.relevant,
+            block,
+            self.queries_QD[block],
+            batch,
+            len(self.languages),
+            self._dtype,
+        )
 
     def sums(self) -> dict[str, torch.Tensor]:
         """Returns all counts, which can be summed over counters that saw different passages."""
@@ -322,23 +277,6 @@ def create_sums(
         # of exp((score - best relevant score) / temperature) over what is not relevant
         sums["weights"] = zeros(len(relevant_QR), dtype=torch.float64)
     return sums
-
-
-def find_columns(
-    rows_N: torch.Tensor, wanted_QR: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Finds wanted rows of the corpus among those of some passages.
-
-    Args:
-        rows_N: distinct rows, at least one.
-        wanted_QR: rows to find; a negative one is not there.
-
-    Returns:
-        Whether each row is there, and its place in `rows_N` if so (Q, R).
-    """
-    sorted_rows_N, order_N = rows_N.sort()
-    place_QR = torch.searchsorted(sorted_rows_N, wanted_QR).clamp_(max=len(rows_N) - 1)
-    return sorted_rows_N[place_QR] == wanted_QR, order_N[place_QR]
 
 
 def rank_benchmark(

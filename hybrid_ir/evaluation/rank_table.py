@@ -1,10 +1,11 @@
 """Holds the counts from which every measure follows, and reads the ranks of a pool off them.
 
-Shapes: Q queries, R relevant passages of a query (short rows are filled), M relevant passages that
-are not in the corpus, V queries of a pool, L languages, P = 2 pools in which a relevant passage is
-counted.
+Shapes: Q queries, R relevant passages of a query (short rows are filled), K those of one pool, M
+relevant passages that are not in the corpus, V queries of a pool, L languages, A relevant passages
+of all queries, P = 2 pools in which a relevant passage is counted.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -126,15 +127,65 @@ def pad_rows(
 def iterate_pools(table: RankTable) -> Iterator[PoolRanks]:
     """Yields the ranks in every pool, in the order of views and languages."""
     query_languages_Q = np.asarray(table.query_languages)
-    for language in range(len(table.languages)):
-        yield select_ranks(table, "mono", language, query_languages_Q == language)
-    for language in range(len(table.languages)):
-        yield select_ranks(table, "cross", language, query_languages_Q != language)
+    pairs_of_language = _sort_by_language(table)
+    for language, pairs in enumerate(pairs_of_language):
+        place_QK, present_QK = _arrange_places(*pairs, len(query_languages_Q))
+        is_asked_Q = query_languages_Q == language
+        yield select_ranks(table, "mono", language, is_asked_Q, place_QK, present_QK)
+    for language, pairs in enumerate(pairs_of_language):
+        place_QK, present_QK = _arrange_places(*pairs, len(query_languages_Q))
+        is_asked_Q = query_languages_Q != language
+        yield select_ranks(table, "cross", language, is_asked_Q, place_QK, present_QK)
+    present_QR = table.relevant_languages >= 0
+    place_QR = np.broadcast_to(np.arange(present_QR.shape[1]), present_QR.shape)
     every_query_Q = np.ones(len(query_languages_Q), bool)
-    yield select_ranks(table, "multi", MULTILINGUAL, every_query_Q)
+    yield select_ranks(table, "multi", MULTILINGUAL, every_query_Q, place_QR, present_QR)
 
 
-def select_ranks(table: RankTable, view: str, language: int, is_asked_Q: np.ndarray) -> PoolRanks:
+def _sort_by_language(table: RankTable) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Finds the query and the place of each relevant passage, for every language, in their order.
+
+    With this, a pool of one language costs as much as it has relevant passages, not as the table
+    has: all pools of a hundred languages together cost as much as the pool of all languages.
+    """
+    languages_QR = table.relevant_languages
+    order_A = np.argsort(languages_QR.ravel().astype(np.int16), kind="stable")
+    sorted_languages_A = languages_QR.ravel()[order_A]
+    edges = np.searchsorted(sorted_languages_A, np.arange(len(table.languages) + 1)).tolist()
+    pairs = []
+    for start, end in itertools.pairwise(edges):
+        pairs.append(np.divmod(order_A[start:end], languages_QR.shape[1]))
+    return pairs
+
+
+def _arrange_places(
+    query_A: np.ndarray, place_A: np.ndarray, queries: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Arranges places of relevant passages by query.
+
+    Args:
+        query_A: the query of each relevant passage, ascending.
+        place_A: its place in the row of the query.
+        queries: number of queries.
+
+    Returns:
+        The places of each query (Q, K), 0 behind a short row, and which of them are places.
+    """
+    count_Q = np.bincount(query_A, minlength=queries)
+    first_Q = np.cumsum(count_Q) - count_Q
+    place_QK = np.zeros((queries, max(count_Q.max(initial=0), 1)), np.int64)
+    place_QK[query_A, np.arange(len(query_A)) - first_Q[query_A]] = place_A
+    return place_QK, np.arange(place_QK.shape[1]) < count_Q[:, None]
+
+
+def select_ranks(
+    table: RankTable,
+    view: str,
+    language: int,
+    is_asked_Q: np.ndarray,
+    place_QK: np.ndarray,
+    present_QK: np.ndarray,
+) -> PoolRanks:
     """Selects the ranks of the relevant passages in one pool, sorted for each query.
 
     Args:
@@ -143,14 +194,11 @@ def select_ranks(table: RankTable, view: str, language: int, is_asked_Q: np.ndar
         language: of the pool, or MULTILINGUAL.
         is_asked_Q: which queries ask this pool; those with nothing relevant in it are left out,
             unless a relevant passage that is not in the corpus counts as never found in it.
+        place_QK: where the relevant passages of the pool stand in the rows of the table.
+        present_QK: which of these places there are.
     """
-    if language == MULTILINGUAL:
-        pool = ALL_LANGUAGES
-        present_QR = table.relevant_languages >= 0
-    else:
-        pool = OWN_LANGUAGE
-        present_QR = table.relevant_languages == language
-    is_measured_Q = is_asked_Q & present_QR.any(1)
+    pool = ALL_LANGUAGES if language == MULTILINGUAL else OWN_LANGUAGE
+    is_measured_Q = is_asked_Q & present_QK.any(1)
     has_missing = table.missing_grades is not None
     if has_missing:
         is_missing_QM = table.missing_grades > 0
@@ -158,13 +206,14 @@ def select_ranks(table: RankTable, view: str, language: int, is_asked_Q: np.ndar
             is_missing_QM &= table.missing_languages == language
         is_measured_Q |= is_asked_Q & is_missing_QM.any(1)
     queries_V = is_measured_Q.nonzero()[0]
-    present_VR = present_QR[queries_V]
-    above_VR = table.above[queries_V, :, pool].astype(np.int64)
+    present_VR = present_QK[queries_V]
+    cells = (queries_V[:, None], place_QK[queries_V])
+    above_VR = table.above[*cells, pool].astype(np.int64)
     above_VR = np.where(present_VR, above_VR, ABOVE_OF_FILLING)
-    tied_VR = table.tied[queries_V, :, pool].astype(np.int64)
+    tied_VR = table.tied[*cells, pool].astype(np.int64)
     query_language_V1 = np.asarray(table.query_languages)[queries_V, None]
-    same_language_VR = table.relevant_languages[queries_V] == query_language_V1
-    grade_VR = None if table.grades is None else table.grades[queries_V]
+    same_language_VR = table.relevant_languages[cells] == query_language_V1
+    grade_VR = None if table.grades is None else table.grades[cells]
     if has_missing:
         missing_VM = table.missing_grades[queries_V]
         is_missing_VM = is_missing_QM[queries_V]

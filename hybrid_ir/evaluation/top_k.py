@@ -1,7 +1,7 @@
 """Keeps the top of the rankings while passages stream by, and writes it as TREC run files.
 
-Shapes: Q queries, B queries of a block, N passages of a batch, K kept, L languages,
-W processes of a distributed run.
+Shapes: Q queries, B queries of a block, N passages of a batch, K kept, L languages, P pairs of a
+query and a passage, A what is kept and candidates together, W processes of a distributed run.
 """
 
 import math
@@ -15,27 +15,51 @@ import numpy as np
 import torch
 
 from hybrid_ir.distributed import gather_uneven, get_rank
+from hybrid_ir.evaluation.passage_batch import PassageBatch
+from hybrid_ir.evaluation.sorted_rows import find_true, is_above
 from hybrid_ir.files.atomic import write_atomically
 from hybrid_ir.types import Benchmark
 
 # scores up to 1 that equal to so many decimals tie: a matrix product may round one score
 # differently in different batches
 DIGITS = 12
+PASSAGES_PER_GROUP = 16  # of which only the best score is sorted
 
 
-class ScoreListener(Protocol):
-    """An object that sees all scores that a RankCounter counts."""
+class BlockListener(Protocol):
+    """An object that sees the scores of a block of queries for the passages of a batch."""
 
-    def take(
-        self, first_query: int, scores_BN: torch.Tensor, rows_N: torch.Tensor, language: int
-    ) -> None:
+    def take(self, scores_BN: torch.Tensor, start: int) -> None:
         """Takes scores in, which it must not change.
 
         Args:
+            scores_BN: approximate scores, -inf for a passage that is not in the ranking of a query.
+            start: the place in the batch of the first of these passages.
+        """
+
+    def finish(self, queries_BD: torch.Tensor) -> None:
+        """Learns that it has seen all passages of the batch.
+
+        Args:
+            queries_BD: the vectors of the queries, for exact scores.
+        """
+
+
+class ScoreListener(Protocol):
+    """An object that sees all scores that a RankCounter counts.
+
+    Blocks of different queries may be counted by several threads at once.
+    """
+
+    def open_block(
+        self, batch: PassageBatch, first_query: int, margin_B1: torch.Tensor
+    ) -> BlockListener:
+        """Returns what sees the scores of a block of queries.
+
+        Args:
+            batch: the passages.
             first_query: row of the first query of the block.
-            scores_BN: scores of some passages for the queries of the block.
-            rows_N: rows of the passages in the corpus.
-            language: of the passages.
+            margin_B1: how far a score of a query may be from the exact one.
         """
 
 
@@ -73,7 +97,14 @@ class TopK:
     def take(
         self, first_query: int, scores_BN: torch.Tensor, rows_N: torch.Tensor, language: int
     ) -> None:
-        """Takes in the scores of some passages of one language, see `ScoreListener`."""
+        """Takes in the exact scores of some passages of one language.
+
+        Args:
+            first_query: row of the first query of the block.
+            scores_BN: scores of the passages for the queries of the block.
+            rows_N: rows of the passages in the corpus.
+            language: of the passages.
+        """
         query_B = torch.arange(first_query, first_query + len(scores_BN))
         if self.query_languages_Q is not None:
             is_asked_B = self.query_languages_Q[query_B] == language
@@ -108,6 +139,43 @@ class TopK:
         self.scores_QK[query_B] = scores.gather(1, order)
         self.rows_QK[query_B] = rows.gather(1, order)
         self.languages_QK[query_B] = languages.gather(1, order)
+
+    def open_block(
+        self, batch: PassageBatch, first_query: int, margin_B1: torch.Tensor
+    ) -> "TopCandidates":
+        """Returns what finds the best passages of a batch, see `ScoreListener`."""
+        return TopCandidates(self, batch, first_query, margin_B1)
+
+    def merge_pairs(
+        self,
+        queries: slice,
+        query_P: np.ndarray,
+        rows_P: np.ndarray,
+        scores_P: np.ndarray,
+        languages_P: np.ndarray,
+    ) -> None:
+        """Joins candidates to what is kept of a block of queries, and keeps the best of both.
+
+        Args:
+            queries: the block.
+            query_P: the query of each candidate, as its place in the block.
+            rows_P: the row of each candidate.
+            scores_P: the score of each candidate, rounded.
+            languages_P: the language of each candidate.
+        """
+        count = queries.stop - queries.start
+        kept_query_A = np.repeat(np.arange(count), self.depth)
+        query_A = np.concatenate([kept_query_A, query_P])
+        rows_A = np.concatenate([self.rows_QK[queries].numpy().ravel(), rows_P])
+        scores_A = np.concatenate([self.scores_QK[queries].numpy().ravel(), scores_P])
+        languages_A = np.concatenate([self.languages_QK[queries].numpy().ravel(), languages_P])
+        order_A = np.lexsort((rows_A, -scores_A, query_A))
+        count_B = np.bincount(query_A, minlength=count)
+        first_B = np.cumsum(count_B) - count_B
+        kept_BK = order_A[first_B[:, None] + np.arange(self.depth)]
+        self.scores_QK[queries] = torch.from_numpy(scores_A[kept_BK])
+        self.rows_QK[queries] = torch.from_numpy(rows_A[kept_BK])
+        self.languages_QK[queries] = torch.from_numpy(languages_A[kept_BK])
 
     def merge_ranks(self) -> None:
         """Takes in what the other processes saw, each of them other passages of the corpus."""
@@ -151,6 +219,89 @@ class TopK:
         shares_QL = np.stack(shares, 1)
         with np.errstate(invalid="ignore"):
             return shares_QL / places_Q[:, None]
+
+
+class TopCandidates:
+    """Finds the passages of a batch that may be at the top of the rankings of some queries.
+
+    Their approximate scores say which, with room for errors; the exact scores of these few decide.
+
+    Args:
+        top: what is kept of every query.
+        batch: the passages.
+        first_query: row of the first query of the block.
+        margin_B1: how far a score of a query may be from the exact one.
+    """
+
+    def __init__(self, top: TopK, batch: PassageBatch, first_query: int, margin_B1: torch.Tensor):
+        self.top = top
+        self.batch = batch
+        self.queries = slice(first_query, first_query + len(margin_B1))
+        # scores that are equal after rounding tie, so that a lower one may come first
+        tie = 10.0**-top.digits
+        kept_B1 = top.scores_QK[self.queries, -1:].to(margin_B1.device)
+        self.limit_B1 = kept_B1 - margin_B1 - tie
+        # of the best score of a group of passages the exact one is lower by the margin at most
+        self.room_B1 = 2 * margin_B1 + tie
+        self.best_BK = margin_B1.new_full((len(margin_B1), top.depth), -torch.inf)
+        self.parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self.is_asked_BL = None
+        if top.query_languages_Q is not None:
+            query_languages_B1 = top.query_languages_Q[self.queries, None].to(margin_B1.device)
+            languages = torch.arange(int(batch.languages_N.max()) + 1, device=margin_B1.device)
+            self.is_asked_BL = query_languages_B1 == languages
+        self.is_crowded_out_N = batch.find_crowded_out(top.depth)
+
+    def take(self, scores_BN: torch.Tensor, start: int) -> None:
+        """Takes in the approximate scores of some passages, see `BlockListener`."""
+        end = start + scores_BN.shape[1]
+        if self.is_asked_BL is not None:
+            is_asked_BN = self.is_asked_BL[:, self.batch.languages_N[start:end]]
+            scores_BN = scores_BN.masked_fill(~is_asked_BN, -torch.inf)
+        self._raise_limit(scores_BN)
+        is_candidate_BN = is_above(scores_BN, self._round_limit(scores_BN.dtype))
+        if self.is_crowded_out_N is not None:
+            is_candidate_BN &= ~self.is_crowded_out_N[start:end]
+        query_P, column_P = find_true(is_candidate_BN)
+        self.parts.append((query_P, column_P + start, scores_BN[query_P, column_P]))
+
+    def _round_limit(self, dtype: torch.dtype) -> torch.Tensor:
+        """Returns the limit in the type of the scores, no higher than it is (B, 1)."""
+        limit_B1 = self.limit_B1.to(dtype)
+        return torch.nextafter(limit_B1, torch.full_like(limit_B1, -torch.inf))
+
+    def _raise_limit(self, scores_BN: torch.Tensor) -> None:
+        """Raises the score that a candidate must have, by what is known of these passages.
+
+        The best passages of disjoint groups are different passages: the worst of the `depth` best
+        of them is not above the place where the ranking is cut. Groups cost less to sort.
+        """
+        passages = scores_BN.shape[1]
+        groups = passages // PASSAGES_PER_GROUP
+        if groups >= 2 * self.top.depth:
+            grouped = scores_BN[:, : groups * PASSAGES_PER_GROUP]
+            scores_BN = grouped.unflatten(1, (PASSAGES_PER_GROUP, groups)).amax(1)
+        joined = torch.cat([self.best_BK.to(scores_BN.dtype), scores_BN], 1)
+        self.best_BK = joined.topk(self.top.depth, dim=1).values
+        lowest_B1 = self.best_BK[:, -1:].double() - self.room_B1
+        self.limit_B1 = torch.maximum(self.limit_B1, lowest_B1)
+
+    def finish(self, queries_BD: torch.Tensor) -> None:
+        """Computes the exact scores of the candidates, and keeps the best."""
+        query_P, place_P, score_P = map(torch.cat, zip(*self.parts, strict=True))
+        is_kept_P = score_P > self._round_limit(score_P.dtype)[query_P, 0]
+        query_P = query_P[is_kept_P]
+        place_P = place_P[is_kept_P]
+        if len(query_P) == 0:
+            return
+        exact_P = self.batch.passages.compute_paired_scores(queries_BD, query_P, place_P)
+        self.top.merge_pairs(
+            self.queries,
+            query_P.cpu().numpy(),
+            self.batch.rows_N[place_P].cpu().numpy(),
+            exact_P.round(decimals=self.top.digits).cpu().numpy(),
+            self.batch.languages_N[place_P].cpu().numpy(),
+        )
 
 
 def find_top_columns(scores_BN: torch.Tensor, rows_N: torch.Tensor, k: int) -> torch.Tensor:

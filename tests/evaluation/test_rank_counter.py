@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_ir.evaluation import exact_scores, rank_counter
+from hybrid_ir.evaluation import block_counter, exact_scores, rank_counter, sorted_rows
 from hybrid_ir.evaluation.exact_scores import (
     bound_rounding_error,
     compute_paired_dots,
@@ -82,7 +82,7 @@ def test_passages_of_different_lengths_are_counted_exactly(seed):
     require_counts(table, benchmark, queries_QD * 1024, passages_ND)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(SEEDS, st.data())
 def test_batching_order_and_shards_change_nothing(seed, data):
     benchmark, queries_QD, passages_ND = random_problem(seed)
@@ -91,10 +91,10 @@ def test_batching_order_and_shards_change_nothing(seed, data):
     shards = data.draw(st.integers(1, 4))
     batch = data.draw(st.integers(1, PASSAGES + 1))
     with pytest.MonkeyPatch.context() as patch:
-        scores_at_once = data.draw(st.sampled_from([8, 50, 200]))
-        patch.setattr(rank_counter, "SCORES_AT_ONCE", scores_at_once)
-        comparisons_at_once = data.draw(st.sampled_from([1, 50]))
-        patch.setattr(exact_scores, "COMPARISONS_AT_ONCE", comparisons_at_once)
+        patch.setattr(rank_counter, "QUERIES_AT_ONCE", data.draw(st.sampled_from([1, 3, 256])))
+        patch.setattr(block_counter, "PASSAGES_AT_ONCE", data.draw(st.sampled_from([5, 13, 64])))
+        patch.setattr(block_counter, "MOST_COMPARED", data.draw(st.sampled_from([0, 1, 8])))
+        patch.setattr(sorted_rows, "COMPARED_AT_ONCE", data.draw(st.sampled_from([1, 50])))
         products_at_once = data.draw(st.sampled_from([1, 50]))
         patch.setattr(exact_scores, "PRODUCTS_AT_ONCE", products_at_once)
         counters = [create_counter(benchmark, queries_QD, passages_ND) for _ in range(shards)]

@@ -12,9 +12,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hybrid_ir.evaluation import block_counter
 from hybrid_ir.evaluation.top_k import TopK, quote_blanks, write_trec_runs
 from hybrid_ir.types import Benchmark
-from tests.support.vector_benchmarks import PASSAGES, create_counter, random_problem
+from tests.support.vector_benchmarks import (
+    PASSAGES,
+    compute_all_scores,
+    create_counter,
+    random_problem,
+)
 
 
 def fill_tops(
@@ -47,6 +53,35 @@ def test_the_top_is_that_of_a_sort(seed, depth, with_ties):
         require_top(all_languages.languages_QK[query], sorted_languages, depth)
         own_rows = sorted_rows[sorted_languages == query_language]
         require_top(own_language.rows_QK[query], own_rows, depth)
+
+
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([1, 3, 40]),
+    st.integers(1, 90),
+    st.booleans(),
+    st.sampled_from([48, 400]),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_top_of_many_equal_passages_is_that_of_a_sort(seed, depth, distinct, is_near, at_once):
+    """Equals that are crowded out, groups of which one score is sorted, and blocks of passages."""
+    rng = np.random.default_rng(seed)
+    benchmark, queries, passages = random_problem(seed, passages=300, with_ties=False)
+    passages = passages[torch.from_numpy(rng.integers(0, distinct, 300))]
+    if is_near:  # all scores within the margin of float32
+        passages = passages[:1] + 1e-7 * passages
+    top = TopK(len(queries), depth)
+    own_language = TopK(len(queries), depth, benchmark.query_languages)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(block_counter, "PASSAGES_AT_ONCE", at_once)
+        fill_tops([top, own_language], benchmark, queries, passages, rng.permutation(300))
+    scores = torch.from_numpy(compute_all_scores(queries, passages)).round(decimals=12).numpy()
+    for query, query_language in enumerate(benchmark.query_languages):
+        rows = np.lexsort((np.arange(300), -scores[query]))
+        require_top(top.rows_QK[query], rows, depth)
+        own_rows = rows[benchmark.passage_languages[rows] == query_language]
+        require_top(own_language.rows_QK[query], own_rows, depth)
+        assert top.scores_QK[query].tolist() == scores[query, rows[:depth]].tolist()
 
 
 def require_top(kept_K: torch.Tensor, expected: np.ndarray, depth: int) -> None:
