@@ -93,9 +93,7 @@ def main() -> None:
     benchmark = load(options.data)
     for kind in options.texts:
         queries = choose_texts(benchmark.queries, benchmark.passages, "short", options.batch)
-        passages = choose_texts(
-            benchmark.queries, benchmark.passages, kind, options.batch, seed=1
-        )
+        passages = choose_texts(benchmark.queries, benchmark.passages, kind, options.batch, seed=1)
         steps = {
             "ours, packed": build_our_step(options.model, "on", queries, passages),
             "ours, padded": build_our_step(options.model, "off", queries, passages),
