@@ -13,24 +13,26 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from hybrid_ir.cli.help import wants_help
 from hybrid_ir.files.atomic import write_text_atomically
-from hybrid_ir.runs.conf import find_shipped_file
+from hybrid_ir.runs.conf import compose_config
 from hybrid_ir.runs.errors import find_error_line
+from hybrid_ir.runs.shipped_files import find_shipped_file
 from hybrid_ir.system.environment import (
     PACKAGES,
     PROGRESS_COLUMNS,
     get_installed_version,
 )
 from hybrid_ir.system.hardware import count_cores
-from hybrid_ir.training.checkpoints import read_checkpoint
+
+if TYPE_CHECKING:
+    import torch
 
 # Length of a run in steps, and queries per step and process.
 STEPS = 4
@@ -105,6 +107,7 @@ def main(arguments: list[str]) -> None:
         print(USAGE, end="")
         return
     options = parse_options(arguments)
+    require_known_overrides(options.overrides)
     started = time.monotonic()
     findings = check_machine()
     with tempfile.TemporaryDirectory(prefix="hybrid-ir-doctor-") as folder:
@@ -135,6 +138,12 @@ def parse_options(arguments: Sequence[str]) -> DoctorOptions:
         else:
             overrides.append(argument)
     return DoctorOptions(overrides, processes, out)
+
+
+def require_known_overrides(overrides: Sequence[str]) -> None:
+    """Raises a ValueError for a key or option that train.py does not know, before any run."""
+    if not any(override.startswith("-") for override in overrides):
+        compose_config("train", overrides)
 
 
 def build_table(findings: Sequence[Finding], seconds: float) -> Table:
@@ -168,6 +177,8 @@ def _check_versions() -> Finding:
 
 
 def _check_devices() -> Finding:
+    import torch  # Here, so that a misspelt key is refused before it is loaded.
+
     gpus = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
@@ -180,6 +191,8 @@ def _check_devices() -> Finding:
 
 
 def _check_bf16() -> Finding:
+    import torch
+
     has_gpu = torch.cuda.device_count() > 0
     device = "cuda" if has_gpu else "cpu"
     generator = torch.Generator(device).manual_seed(0)
@@ -238,10 +251,14 @@ class ShortRuns:
 
     def read_checkpoint(self, run: str, file: str = "last.ckpt") -> dict[str, Any]:
         """Reads a checkpoint of a run."""
+        from hybrid_ir.training.checkpoints import read_checkpoint
+
         return read_checkpoint(self.folder / run / "checkpoints" / file)
 
-    def read_weights(self, run: str, file: str = "last.ckpt") -> torch.Tensor:
+    def read_weights(self, run: str, file: str = "last.ckpt") -> "torch.Tensor":
         """Reads all weights of a checkpoint as one vector in float64."""
+        import torch
+
         weights = self.read_checkpoint(run, file)["state_dict"]
         vectors = [weights[name].double().flatten() for name in sorted(weights)]
         return torch.cat(vectors)
@@ -303,6 +320,8 @@ def check_runs(runs: ShortRuns, processes: int) -> list[Finding]:
 
 
 def _start_runs(runs: ShortRuns, processes: int) -> None:
+    import torch
+
     gpus = torch.cuda.device_count()
     device = ["trainer=gpu", "trainer.deterministic=true"] if gpus else ["trainer=cpu"]
     # One process and several are compared on devices of one kind.

@@ -30,8 +30,9 @@ from hybrid_ir.mteb_tasks.evaluation import evaluate_with_mteb, print_mteb_score
 from hybrid_ir.mteb_tasks.tasks import MtebTasks
 from hybrid_ir.runs import encoders
 from hybrid_ir.runs.building import build, build_own_benchmark, is_of_mteb
-from hybrid_ir.runs.conf import compose_config, list_options
+from hybrid_ir.runs.conf import compose_config
 from hybrid_ir.runs.folder import lock_folder, require_checkpoint_choice, require_no_results
+from hybrid_ir.runs.shipped_files import list_options
 from hybrid_ir.runs.training_record import describe_checkpoint
 from hybrid_ir.system.environment import prepare_process
 from hybrid_ir.training.wandb_logging import log_results_to_wandb
