@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 from babel.core import get_cldr_version
@@ -66,7 +67,9 @@ class FactSet:
         return np.flatnonzero(is_evaluated)
 
 
-def build_fact_set(languages: str | Sequence[str] | None = "xquad") -> FactSet:
+def build_fact_set(
+    languages: str | Sequence[str] | None = "xquad", cache: str | Path | None = None
+) -> FactSet:
     """Builds the set; it is always the same for the same languages.
 
     If there are templates for every language, each text exists in each of them. Otherwise no
@@ -74,16 +77,26 @@ def build_fact_set(languages: str | Sequence[str] | None = "xquad") -> FactSet:
 
     Args:
         languages: `xquad` (11 languages), `all` (some 130), or a list of codes.
+        cache: folder where the set is kept once it is built; None keeps it in memory alone.
 
     Raises:
         ValueError: If CLDR does not name enough of the facts in a language.
     """
-    return _build_fact_set(resolve_languages(languages))
+    return _load_fact_set(resolve_languages(languages), None if cache is None else Path(cache))
 
 
 @lru_cache(maxsize=8)
+def _load_fact_set(languages: tuple[str, ...], cache: Path | None) -> FactSet:
+    """Returns the set of sorted codes; the last few sets are remembered."""
+    if cache is None:
+        return _build_fact_set(languages)
+    from hybrid_ir.cldr.stored_facts import load_or_build  # It knows this file.
+
+    return load_or_build(languages, cache, lambda: _build_fact_set(languages))
+
+
 def _build_fact_set(languages: tuple[str, ...]) -> FactSet:
-    """Builds the set of sorted codes; the last few sets are remembered."""
+    """Builds the set of sorted codes."""
     if set(languages) <= set(XQUAD):
         wordings = {language: Templates(language) for language in languages}
         texts = write_texts(collect_facts(), wordings, minimum=len(languages))
