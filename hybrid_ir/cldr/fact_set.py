@@ -82,7 +82,8 @@ def build_fact_set(
     Raises:
         ValueError: If CLDR does not name enough of the facts in a language.
     """
-    return _load_fact_set(resolve_languages(languages), None if cache is None else Path(cache))
+    place = None if cache is None else Path(cache).absolute()
+    return _load_fact_set(resolve_languages(languages), place)
 
 
 @lru_cache(maxsize=8)
