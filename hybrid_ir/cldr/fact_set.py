@@ -4,7 +4,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,6 +18,9 @@ from hybrid_ir.types import Source
 
 # Where texts may be missing: the share of the languages that a fact or question must be in.
 REQUIRED_SHARE_OF_LANGUAGES = 0.5
+# Sets that this process has loaded: the corpus and both benchmarks of a run share one.
+MOST_REMEMBERED_SETS = 8
+_REMEMBERED_SETS: dict[tuple[str, ...], "FactSet"] = {}
 
 
 @dataclass(frozen=True)
@@ -82,18 +84,22 @@ def build_fact_set(
     Raises:
         ValueError: If CLDR does not name enough of the facts in a language.
     """
-    place = None if cache is None else Path(cache).absolute()
-    return _load_fact_set(resolve_languages(languages), place)
+    codes = resolve_languages(languages)
+    if codes not in _REMEMBERED_SETS:
+        while len(_REMEMBERED_SETS) >= MOST_REMEMBERED_SETS:
+            oldest = next(iter(_REMEMBERED_SETS))
+            del _REMEMBERED_SETS[oldest]
+        _REMEMBERED_SETS[codes] = _load_fact_set(codes, cache)
+    return _REMEMBERED_SETS[codes]
 
 
-@lru_cache(maxsize=8)
-def _load_fact_set(languages: tuple[str, ...], cache: Path | None) -> FactSet:
-    """Returns the set of sorted codes; the last few sets are remembered."""
+def _load_fact_set(languages: tuple[str, ...], cache: str | Path | None) -> FactSet:
+    """Returns the set of sorted codes from the cache, or builds it."""
     if cache is None:
         return _build_fact_set(languages)
     from hybrid_ir.cldr.stored_facts import load_or_build  # It knows this file.
 
-    return load_or_build(languages, cache, lambda: _build_fact_set(languages))
+    return load_or_build(languages, Path(cache), lambda: _build_fact_set(languages))
 
 
 def _build_fact_set(languages: tuple[str, ...]) -> FactSet:

@@ -28,14 +28,15 @@ fact_set.build_fact_set(["de", "en"], sys.argv[1])
 @pytest.fixture
 def forget():
     """Forgets the sets that this process holds, so that files are read."""
-    fact_set._load_fact_set.cache_clear()
-    yield fact_set._load_fact_set.cache_clear
-    fact_set._load_fact_set.cache_clear()
+    fact_set._REMEMBERED_SETS.clear()
+    yield fact_set._REMEMBERED_SETS.clear
+    fact_set._REMEMBERED_SETS.clear()
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory) -> tuple[Path, FactSet]:
     """A cache with one set, and the set as it was built."""
+    fact_set._REMEMBERED_SETS.clear()
     cache = tmp_path_factory.mktemp("cache")
     built = build_fact_set(["de", "en"], cache)
     return cache, built
@@ -91,6 +92,13 @@ def test_a_damaged_file_is_built_again(stored, forget, damage):
     path.write_bytes(damaged[damage])
     require_equal(build_fact_set(["de", "en"], cache), built)
     assert path.read_bytes() == whole
+
+
+def test_a_process_loads_a_set_once_wherever_it_is_kept(tmp_path, forget):
+    assert build_fact_set(["de", "en"], tmp_path) is build_fact_set(["en", "de"])
+    for language in ("de", "en", "el", "es", "ru", "th", "tr", "vi"):
+        build_fact_set([language])
+    assert len(fact_set._REMEMBERED_SETS) == fact_set.MOST_REMEMBERED_SETS
 
 
 def test_other_data_code_or_languages_have_files_of_their_own(monkeypatch, tmp_path):
