@@ -133,7 +133,7 @@ class Retriever(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Returns the mean loss of the rank's queries in a planned batch."""
         self.batch_started = time.perf_counter()  # here, as a callback may have saved before it
-        seed_dropout(self.seed, batch_idx, self.global_rank)
+        seed_dropout(self.seed, batch_idx, self.global_rank, self.device)
         queries_BD = self.encoder(batch.queries, self.cache_gradients)
         passages_MD = self.encoder(batch.passages, self.cache_gradients)
         loss = self.loss(queries_BD, passages_MD, batch.labels)
