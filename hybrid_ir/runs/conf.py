@@ -1,4 +1,4 @@
-"""conf/: where it is, which options its groups have, and configs that are composed from it."""
+"""conf/: the keys that its groups have, and configs that are composed from it."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence

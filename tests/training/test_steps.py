@@ -4,8 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from hybrid_ir.training.steps import are_values_read, seed_dropout
+
+EVERY_SEVEN = ModelCheckpoint(monitor="train/loss", every_n_train_steps=7)
 
 
 def draw(seed: int, batch: int, rank: int) -> list[float]:
@@ -33,6 +36,7 @@ def list_read_steps(**changes) -> list[int]:
         max_steps=23,
         accumulate_grad_batches=1,
         should_stop=False,
+        checkpoint_callbacks=[ModelCheckpoint()],
     )
     vars(trainer).update(changes)
     read = []
@@ -46,13 +50,14 @@ def list_read_steps(**changes) -> list[int]:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, [8, 10, 16, 20, 23]),
-        ({"accumulate_grad_batches": 4}, [2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 23]),
-        ({"val_check_batch": None}, [10, 20, 23]),
-        ({"val_check_batch": float("inf")}, [10, 20, 23]),
+        ({}, [1, 8, 10, 16, 20, 23]),
+        ({"accumulate_grad_batches": 4}, [1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 23]),
+        ({"val_check_batch": None}, [1, 10, 20, 23]),
+        ({"val_check_batch": float("inf")}, [1, 10, 20, 23]),
         ({"log_every_n_steps": 1}, list(range(1, 24))),
+        ({"checkpoint_callbacks": [EVERY_SEVEN]}, [1, 7, 8, 10, 14, 16, 20, 21, 23]),
         ({"should_stop": True}, list(range(1, 24))),
     ],
 )
-def test_values_are_read_by_rows_validations_and_the_end(changes, expected):
+def test_values_are_read_by_rows_validations_checkpoints_and_the_end(changes, expected):
     assert list_read_steps(**changes) == expected
