@@ -35,7 +35,6 @@ from hybrid_ir.runs.folder import lock_folder, require_checkpoint_choice, requir
 from hybrid_ir.runs.shipped_files import list_options
 from hybrid_ir.runs.training_record import describe_checkpoint
 from hybrid_ir.system.environment import prepare_process
-from hybrid_ir.training.wandb_logging import log_results_to_wandb
 from hybrid_ir.types import Benchmark
 
 LONG_PASSAGE_POLICIES = ("truncate", "max_passage")
@@ -235,6 +234,8 @@ def measure_with_mteb(
     )
     print_mteb_scores(record, folder, Console())
     if cfg.logger == "wandb":
+        from hybrid_ir.training.wandb_logging import log_results_to_wandb  # It loads wandb.
+
         config = OmegaConf.to_container(cfg, resolve=True)
         name = loaded.encoder.name
         log_results_to_wandb(folder, f"{name}_{folder.name}", config, group=name)
@@ -259,6 +260,8 @@ def write_result(
     write_trec_runs(evaluation.runs, evaluation.results.benchmark, name, folder)
     write_report(evaluation.results, card, folder, Console())
     if cfg.logger == "wandb":
+        from hybrid_ir.training.wandb_logging import log_results_to_wandb  # It loads wandb.
+
         config = OmegaConf.to_container(cfg, resolve=True)
         config["evaluation_card"] = card
         log_results_to_wandb(folder, f"{name}_{folder.name}", config, group=name)
