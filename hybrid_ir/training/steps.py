@@ -13,7 +13,7 @@ def seed_dropout(seed: int, batch: int, rank: int, device: torch.device) -> None
     stream = np.random.SeedSequence([seed, RandomStream.DROPOUT, batch, rank])
     number = int(stream.generate_state(1)[0])
     if device.type == "cpu":
-        # What torch.manual_seed does besides is for other devices, and takes 3 ms at every step.
+        # What torch.manual_seed does besides is for other devices, and takes 1 ms at every step.
         torch.default_generator.manual_seed(number)
     else:
         torch.manual_seed(number)
