@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from hybrid_ir.evaluation.number_format import format_number
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.runs.errors import describe_error
 
@@ -156,9 +157,6 @@ def _read_means(path: Path) -> dict[str, float | None]:
 
 
 def _build_table(rows: list[dict[str, Any]]) -> Table:
-    # Here, since Hydra loads this file at every start, and this loads torch.
-    from hybrid_ir.evaluation.report import format_number
-
     table = Table(
         title=f"{len(rows)} jobs: mAP of each view, rank distance, own language first",
         title_justify="left",
