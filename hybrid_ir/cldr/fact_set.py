@@ -4,8 +4,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 from babel.core import get_cldr_version
@@ -18,6 +18,9 @@ from hybrid_ir.types import Source
 
 # Where texts may be missing: the share of the languages that a fact or question must be in.
 REQUIRED_SHARE_OF_LANGUAGES = 0.5
+# Sets that this process has loaded: the corpus and both benchmarks of a run share one.
+MOST_REMEMBERED_SETS = 8
+_REMEMBERED_SETS: dict[tuple[str, ...], "FactSet"] = {}
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,9 @@ class FactSet:
         return np.flatnonzero(is_evaluated)
 
 
-def build_fact_set(languages: str | Sequence[str] | None = "xquad") -> FactSet:
+def build_fact_set(
+    languages: str | Sequence[str] | None = "xquad", cache: str | Path | None = None
+) -> FactSet:
     """Builds the set; it is always the same for the same languages.
 
     If there are templates for every language, each text exists in each of them. Otherwise no
@@ -74,16 +79,31 @@ def build_fact_set(languages: str | Sequence[str] | None = "xquad") -> FactSet:
 
     Args:
         languages: `xquad` (11 languages), `all` (some 130), or a list of codes.
+        cache: folder where the set is kept once it is built; None keeps it in memory alone.
 
     Raises:
         ValueError: If CLDR does not name enough of the facts in a language.
     """
-    return _build_fact_set(resolve_languages(languages))
+    codes = resolve_languages(languages)
+    if codes not in _REMEMBERED_SETS:
+        while len(_REMEMBERED_SETS) >= MOST_REMEMBERED_SETS:
+            oldest = next(iter(_REMEMBERED_SETS))
+            del _REMEMBERED_SETS[oldest]
+        _REMEMBERED_SETS[codes] = _load_fact_set(codes, cache)
+    return _REMEMBERED_SETS[codes]
 
 
-@lru_cache(maxsize=8)
+def _load_fact_set(languages: tuple[str, ...], cache: str | Path | None) -> FactSet:
+    """Returns the set of sorted codes from the cache, or builds it."""
+    if cache is None:
+        return _build_fact_set(languages)
+    from hybrid_ir.cldr.stored_facts import load_or_build  # It knows this file.
+
+    return load_or_build(languages, Path(cache), lambda: _build_fact_set(languages))
+
+
 def _build_fact_set(languages: tuple[str, ...]) -> FactSet:
-    """Builds the set of sorted codes; the last few sets are remembered."""
+    """Builds the set of sorted codes."""
     if set(languages) <= set(XQUAD):
         wordings = {language: Templates(language) for language in languages}
         texts = write_texts(collect_facts(), wordings, minimum=len(languages))

@@ -17,7 +17,6 @@ from hybrid_ir.comparison.load import load_results
 from hybrid_ir.comparison.rendering import to_rich_tables
 from hybrid_ir.runs.building import build_own_benchmark
 from hybrid_ir.runs.folder import require_no_results
-from hybrid_ir.training.wandb_logging import log_results_to_wandb
 
 # Columns of the tested differences that fit on a terminal.
 TERMINAL_COLUMNS = ("difference", "95% from", "to", "p Holm")
@@ -47,6 +46,8 @@ def run(cfg: DictConfig) -> None:
     print_comparison(comparison, out)
     if cfg.logger == "wandb":
         config = OmegaConf.to_container(cfg, resolve=True)
+        from hybrid_ir.training.wandb_logging import log_results_to_wandb
+
         log_results_to_wandb(out, out.name, config, job_type="compare")
 
 

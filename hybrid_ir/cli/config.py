@@ -17,15 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from hybrid_ir.cli.help import print_command_help, read_defaults, wants_help
 from hybrid_ir.cli.path_lists import add_paths
-from hybrid_ir.runs.conf import (
-    compose_config,
-    find_shipped_file,
-    list_options,
-    require_options,
-    set_values,
-)
+from hybrid_ir.runs.conf import compose_config, require_options, set_values
+from hybrid_ir.runs.shipped_files import find_shipped_file, list_options
 from hybrid_ir.runs.suggestions import ask_if_meant, suggest
-from hybrid_ir.types import parse_languages
 
 # Keys whose values are taken as they stand, in every command that has them.
 PLAIN_TEXT_KEYS = {
@@ -256,6 +250,8 @@ def choose_output_folder(cfg: DictConfig, command: str, prefix: str = "") -> Pat
 
 def read_languages(value: Any) -> list[str] | None:
     """Returns the language codes of a config value; see `parse_languages`."""
+    from hybrid_ir.types import parse_languages  # It loads numpy.
+
     if OmegaConf.is_config(value):
         value = OmegaConf.to_object(value)
     return parse_languages(value)

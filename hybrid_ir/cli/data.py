@@ -2,26 +2,20 @@
 
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text as PlainText
 
 from hybrid_ir.cli import data_clean, data_import
 from hybrid_ir.cli.config import read_option_keys, sort_arguments
-from hybrid_ir.cli.data_describe import (
-    print_benchmark,
-    print_corpus,
-    print_planned_batches,
-    print_source,
-)
 from hybrid_ir.cli.help import read_visible_lines, wants_help
-from hybrid_ir.files.fetching import fetch_files, verify_files
-from hybrid_ir.runs.building import build, build_own_benchmark
-from hybrid_ir.runs.conf import compose_config, find_shipped_file, list_options, set_values
-from hybrid_ir.runs.data_sets import DataSetFiles, list_data_set_files
+from hybrid_ir.runs.conf import compose_config, set_values
+from hybrid_ir.runs.shipped_files import find_shipped_file, list_options
 from hybrid_ir.runs.suggestions import ask_if_meant, suggest
+
+if TYPE_CHECKING:
+    from hybrid_ir.runs.data_sets import DataSetFiles
 
 USAGE = """hybrid-ir data describe NAME [KEY=VALUE ...]           what it holds, its first batches
 hybrid-ir data fetch NAME [mirror=URL] [KEY=VALUE ...]  get its files once
@@ -126,6 +120,10 @@ def select_complete_groups(cfg: DictConfig, groups: Sequence[str]) -> list[str]:
 def describe(name: str, arguments: Sequence[str]) -> None:
     """Prints everything that is known of a data set."""
     cfg = compose_data_set(name, arguments)
+    # Imported here, so that a misspelt key is refused before torch is loaded.
+    from hybrid_ir.cli.data_describe import print_benchmark, print_corpus, print_planned_batches
+    from hybrid_ir.runs.building import build, build_own_benchmark
+
     console = Console()
     if "corpus" in cfg:
         try:
@@ -142,6 +140,8 @@ def describe(name: str, arguments: Sequence[str]) -> None:
 
 def print_known_source(config: DictConfig, console: Console) -> None:
     """Prints what the module of a corpus says of its source, if it says anything."""
+    from hybrid_ir.cli.data_describe import print_source
+
     module = import_module(config._target_.rpartition(".")[0])
     source = getattr(module, "SOURCE", None)
     if source is not None:
@@ -157,7 +157,10 @@ def fetch(name: str, arguments: Sequence[str]) -> None:
             mirror = argument.partition("=")[2]
         else:
             rest.append(argument)
-    for data_set in find_files(name, rest):
+    data_sets = find_files(name, rest)
+    from hybrid_ir.files.fetching import fetch_files  # As late as in `describe`.
+
+    for data_set in data_sets:
         fetched = fetch_files(data_set.files, data_set.folder, mirror)
         present = len(data_set.files) - len(fetched)
         print(
@@ -172,9 +175,16 @@ def verify(name: str, arguments: Sequence[str]) -> None:
     Raises:
         ValueError: any is missing, or not as released or fetched.
     """
+    data_sets = find_files(name, arguments)
+    # As late as in `describe`.
+    from rich.table import Table
+    from rich.text import Text as PlainText
+
+    from hybrid_ir.files.fetching import verify_files
+
     checked = 0
     refused = 0
-    for data_set in find_files(name, arguments):
+    for data_set in data_sets:
         checks = verify_files(data_set.files, data_set.folder)
         table = Table(title=f"{data_set.title} in {data_set.folder}", title_justify="left")
         for column in ("file", "status", "detail"):
@@ -192,7 +202,7 @@ def verify(name: str, arguments: Sequence[str]) -> None:
         )
 
 
-def find_files(name: str, arguments: Sequence[str]) -> list[DataSetFiles]:
+def find_files(name: str, arguments: Sequence[str]) -> "list[DataSetFiles]":
     """Returns the files of the data sets behind a name, for the chosen languages.
 
     Raises:
@@ -203,6 +213,8 @@ def find_files(name: str, arguments: Sequence[str]) -> list[DataSetFiles]:
     for group, config in compose_data_set(name, arguments).items():
         if group != "sampler":
             configs.append(config)
+    from hybrid_ir.runs.data_sets import list_data_set_files  # As late as in `describe`.
+
     data_sets = list_data_set_files(configs, title=name if is_data_set else None)
     if not data_sets:
         raise ValueError(

@@ -1,24 +1,15 @@
 """`hybrid-ir data clean`: a corpus without the texts of benchmarks, and without repetitions."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.table import Table
 
 from hybrid_ir.cli.config import parse_command_line, require_values
-from hybrid_ir.corpora.cleaning import (
-    DUPLICATES,
-    REMOVED,
-    Contamination,
-    find_contamination,
-    write_clean_corpus,
-)
-from hybrid_ir.corpora.stored import write_corpus
-from hybrid_ir.corpora.writing import CorpusWriter
-from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.data.overlap import BenchmarkTexts
-from hybrid_ir.runs.building import build, build_own_benchmark
+
+if TYPE_CHECKING:
+    from hybrid_ir.corpora.cleaning import Contamination
+    from hybrid_ir.data.corpus import ParallelCorpus
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -29,6 +20,13 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _clean(cfg: DictConfig) -> None:
+    # Imported here, so that a misspelt key is refused before torch is loaded.
+    from hybrid_ir.corpora.cleaning import DUPLICATES, find_contamination, write_clean_corpus
+    from hybrid_ir.corpora.stored import write_corpus
+    from hybrid_ir.corpora.writing import CorpusWriter
+    from hybrid_ir.data.overlap import BenchmarkTexts
+    from hybrid_ir.runs.building import build, build_own_benchmark
+
     if cfg.duplicates not in DUPLICATES:
         raise ValueError(f"duplicates={cfg.duplicates} must be one of {', '.join(DUPLICATES)}")
     if not isinstance(cfg.near, int | float) or not 0 <= cfg.near <= 1:
@@ -53,7 +51,12 @@ def _clean(cfg: DictConfig) -> None:
     _print_summary(cfg.to, corpus, contamination)
 
 
-def _print_summary(to: str, corpus: ParallelCorpus, contamination: Contamination) -> None:
+def _print_summary(to: str, corpus: "ParallelCorpus", contamination: "Contamination") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from hybrid_ir.corpora.cleaning import REMOVED
+
     counts = contamination.count_reasons()
     kept = len(corpus) - counts.total()
     table = Table(title=f"{to}: {kept:,} of {len(corpus):,} pairs are left", title_justify="left")

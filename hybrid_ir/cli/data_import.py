@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from hybrid_ir.cli.config import sort_arguments
-from hybrid_ir.corpora.stored import read_corpus_card
-from hybrid_ir.data.corpus import ParallelCorpus
-from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import compose_config, set_values
 from hybrid_ir.runs.suggestions import suggest
 from hybrid_ir.system.interruption import raise_when_asked_to_stop
+
+if TYPE_CHECKING:
+    from hybrid_ir.data.corpus import ParallelCorpus
 
 FORMS = ("jsonl", "parquet", "tsv", "beir", "flagembedding", "tevatron", "datasets", "hub")
 USAGE = (
@@ -53,12 +51,20 @@ def main(arguments: Sequence[str]) -> None:
         )
     cfg = compose_config("train", overrides, sorted_arguments.config_folders)
     set_values(cfg, plain_texts)
+    from hybrid_ir.runs.building import build  # Here, so that a misspelt key is refused at once.
+
     raise_when_asked_to_stop()
     print_import(plain_texts["corpus.to"], build(cfg.corpus))
 
 
-def print_import(folder: str, corpus: ParallelCorpus) -> None:
+def print_import(folder: str, corpus: "ParallelCorpus") -> None:
     """Prints what was imported, and how to go on from there."""
+    # Imported here, since the corpus is loaded by now.
+    from rich.console import Console
+    from rich.table import Table
+
+    from hybrid_ir.corpora.stored import read_corpus_card
+
     report = read_corpus_card(Path(folder).expanduser())["report"]
     table = Table(title=f"{folder}: {len(corpus):,} pairs", title_justify="left")
     table.add_column("language")

@@ -20,8 +20,9 @@ from hybrid_ir.debias.maps import METHODS
 from hybrid_ir.debias.texts import draw_from_corpus, read_text_lines
 from hybrid_ir.files.atomic import require_new_folder
 from hybrid_ir.runs.building import build_own_benchmark
-from hybrid_ir.runs.conf import compose_config, list_options
+from hybrid_ir.runs.conf import compose_config
 from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
+from hybrid_ir.runs.shipped_files import list_options
 from hybrid_ir.system.environment import prepare_process
 from hybrid_ir.types import Benchmark
 

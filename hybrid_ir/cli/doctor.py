@@ -5,32 +5,22 @@ It compares what short runs of the real train.py leave: weights that are equal, 
 
 import json
 import platform
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from hybrid_ir.cli.help import wants_help
+from hybrid_ir.cli.short_runs import ShortRuns
 from hybrid_ir.files.atomic import write_text_atomically
-from hybrid_ir.runs.conf import find_shipped_file
-from hybrid_ir.runs.errors import find_error_line
-from hybrid_ir.system.environment import (
-    PACKAGES,
-    PROGRESS_COLUMNS,
-    get_installed_version,
-)
+from hybrid_ir.runs.conf import compose_config
+from hybrid_ir.system.environment import PACKAGES, get_installed_version
 from hybrid_ir.system.hardware import count_cores
-from hybrid_ir.training.checkpoints import read_checkpoint
 
 # Length of a run in steps, and queries per step and process.
 STEPS = 4
@@ -60,8 +50,6 @@ SMALL_BENCHMARK = [
 ROUNDING = 1e-3
 # Largest relative error of a matrix product in bf16.
 BF16_ERROR = 0.02
-# How much of the output of a failed run is shown if it holds no error message.
-SHOWN_CHARACTERS = 300
 USAGE = """hybrid-ir doctor [KEY=VALUE ...]
 
 Checks this machine and how it trains, and prints the cure for what does not hold.
@@ -105,6 +93,7 @@ def main(arguments: list[str]) -> None:
         print(USAGE, end="")
         return
     options = parse_options(arguments)
+    require_known_overrides(options.overrides)
     started = time.monotonic()
     findings = check_machine()
     with tempfile.TemporaryDirectory(prefix="hybrid-ir-doctor-") as folder:
@@ -135,6 +124,12 @@ def parse_options(arguments: Sequence[str]) -> DoctorOptions:
         else:
             overrides.append(argument)
     return DoctorOptions(overrides, processes, out)
+
+
+def require_known_overrides(overrides: Sequence[str]) -> None:
+    """Raises a ValueError for a key or option that train.py does not know, before any run."""
+    if not any(override.startswith("-") for override in overrides):
+        compose_config("train", overrides)
 
 
 def build_table(findings: Sequence[Finding], seconds: float) -> Table:
@@ -168,6 +163,8 @@ def _check_versions() -> Finding:
 
 
 def _check_devices() -> Finding:
+    import torch  # Here, so that a misspelt key is refused before it is loaded.
+
     gpus = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
@@ -180,6 +177,8 @@ def _check_devices() -> Finding:
 
 
 def _check_bf16() -> Finding:
+    import torch
+
     has_gpu = torch.cuda.device_count() > 0
     device = "cuda" if has_gpu else "cpu"
     generator = torch.Generator(device).manual_seed(0)
@@ -197,58 +196,6 @@ def _cpu_computes_bf16() -> bool:
     path = Path("/proc/cpuinfo")
     flags = path.read_text() if path.exists() else ""
     return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-class ShortRuns:
-    """Short runs of train.py, each in a folder of its own.
-
-    Args:
-        folder: the folder of the run folders.
-        overrides: keys of train.py that all runs have.
-    """
-
-    def __init__(self, folder: Path, overrides: Sequence[str]):
-        self.folder = folder
-        self.overrides = list(overrides)
-        self.errors: dict[str, str] = {}  # Why a run failed, by its name.
-        self.count = 0
-
-    def run(self, runs: Mapping[str, Sequence[str]]) -> None:
-        """Runs train.py with these keys, by the name of the run; two runs at once on two cores."""
-        self.count += len(runs)
-        progress = Progress(*PROGRESS_COLUMNS, transient=True)
-        with progress, ThreadPoolExecutor(min(2, count_cores())) as pool:
-            task = progress.add_task(" ".join(runs), total=len(runs))
-            processes = pool.map(self._run_one, runs, runs.values())
-            for name, process in zip(runs, processes, strict=True):
-                progress.advance(task)
-                if process.returncode != 0:
-                    message = find_error_line(process.stderr)
-                    self.errors[name] = message or process.stderr[-SHOWN_CHARACTERS:]
-
-    def _run_one(self, name: str, overrides: Sequence[str]) -> subprocess.CompletedProcess:
-        command = [
-            sys.executable,
-            str(find_shipped_file("train.py")),
-            *self.overrides,
-            *overrides,
-            f"hydra.run.dir={self.folder / name}",
-        ]
-        return subprocess.run(command, capture_output=True, text=True)
-
-    def read_checkpoint(self, run: str, file: str = "last.ckpt") -> dict[str, Any]:
-        """Reads a checkpoint of a run."""
-        return read_checkpoint(self.folder / run / "checkpoints" / file)
-
-    def read_weights(self, run: str, file: str = "last.ckpt") -> torch.Tensor:
-        """Reads all weights of a checkpoint as one vector in float64."""
-        weights = self.read_checkpoint(run, file)["state_dict"]
-        vectors = [weights[name].double().flatten() for name in sorted(weights)]
-        return torch.cat(vectors)
-
-    def read_metrics(self, run: str) -> dict[str, Any]:
-        """Reads the results of a run."""
-        return json.loads((self.folder / run / "metrics.json").read_text())
 
 
 def check_runs(runs: ShortRuns, processes: int) -> list[Finding]:
@@ -303,6 +250,8 @@ def check_runs(runs: ShortRuns, processes: int) -> list[Finding]:
 
 
 def _start_runs(runs: ShortRuns, processes: int) -> None:
+    import torch
+
     gpus = torch.cuda.device_count()
     device = ["trainer=gpu", "trainer.deterministic=true"] if gpus else ["trainer=cpu"]
     # One process and several are compared on devices of one kind.

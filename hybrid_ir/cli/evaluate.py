@@ -31,11 +31,11 @@ from hybrid_ir.mteb_tasks.evaluation import evaluate_with_mteb, print_mteb_score
 from hybrid_ir.mteb_tasks.tasks import MtebTasks
 from hybrid_ir.runs import encoders
 from hybrid_ir.runs.building import build, build_own_benchmark, is_of_mteb
-from hybrid_ir.runs.conf import compose_config, list_options
+from hybrid_ir.runs.conf import compose_config
 from hybrid_ir.runs.folder import lock_folder, require_checkpoint_choice, require_no_results
+from hybrid_ir.runs.shipped_files import list_options
 from hybrid_ir.runs.training_record import describe_checkpoint
 from hybrid_ir.system.environment import prepare_process
-from hybrid_ir.training.wandb_logging import log_results_to_wandb
 from hybrid_ir.types import Benchmark
 
 LONG_PASSAGE_POLICIES = ("truncate", "max_passage")
@@ -238,6 +238,8 @@ def measure_with_mteb(
     )
     print_mteb_scores(record, folder, Console())
     if cfg.logger == "wandb":
+        from hybrid_ir.training.wandb_logging import log_results_to_wandb  # It loads wandb.
+
         config = OmegaConf.to_container(cfg, resolve=True)
         name = loaded.encoder.name
         log_results_to_wandb(folder, f"{name}_{folder.name}", config, group=name)
@@ -262,6 +264,8 @@ def write_result(
     write_trec_runs(evaluation.runs, evaluation.results.benchmark, name, folder)
     write_report(evaluation.results, card, folder, Console())
     if cfg.logger == "wandb":
+        from hybrid_ir.training.wandb_logging import log_results_to_wandb  # It loads wandb.
+
         config = OmegaConf.to_container(cfg, resolve=True)
         config["evaluation_card"] = card
         log_results_to_wandb(folder, f"{name}_{folder.name}", config, group=name)

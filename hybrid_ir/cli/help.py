@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from hybrid_ir.runs.conf import find_shipped_file, list_options
+from hybrid_ir.runs.shipped_files import find_shipped_file, list_options
 
 # Lines that name code, and the lists of defaults, are no keys that a user sets.
 HIDDEN = re.compile(r"^\s*(_target_|_partial_|# @package)\b")

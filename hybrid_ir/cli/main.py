@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 
 from hybrid_ir.cli import train
-from hybrid_ir.cli.config import parse_command_line
-from hybrid_ir.runs.errors import report_errors_clearly
-from hybrid_ir.runs.suggestions import ask_if_meant
-from hybrid_ir.system.environment import get_installed_version, prepare_libraries
+from hybrid_ir.cli.help import print_command_help, print_train_help, wants_help
+from hybrid_ir.system.interruption import end_where_nobody_reads
 
 USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by language
 
@@ -71,32 +69,65 @@ def run_command(name: str, arguments: Sequence[str]) -> None:
     if name in OWN_ARGUMENTS:
         import_module(module).main(arguments)
         return
+    from hybrid_ir.cli.config import parse_command_line
+
     command = COMMANDS[name]
     cfg = parse_command_line(
         name, arguments, command.benchmark_list, command.benchmark_keys, command.text_list
     )
     if cfg is not None:
+        # Not to stdout, where the answer of a command may be read by another program.
+        print(f"hybrid-ir {name}: arguments are right, loading libraries", file=sys.stderr)
         import_module(module).run(cfg)
 
 
+def print_help(name: str) -> None:
+    """Prints what a command takes, without loading what composes or runs it."""
+    with end_where_nobody_reads():
+        if name == "train":
+            print_train_help()
+        else:
+            print_command_help(name)
+
+
+def run_clearly(name: str, arguments: Sequence[str]) -> None:
+    """Runs a command, and turns its errors into messages and exit codes."""
+    from hybrid_ir.runs.errors import report_errors_clearly
+    from hybrid_ir.system.environment import prepare_libraries
+
+    prepare_libraries()
+    train.make_user_modules_importable()
+    with report_errors_clearly():
+        run_command(name, arguments)
+
+
+def refuse_unknown_command(name: str) -> None:
+    """Says that there is no such command and which may have been meant, and ends the program."""
+    from hybrid_ir.runs.suggestions import ask_if_meant
+
+    hint = ask_if_meant(name, [*TRAINING, *COMMANDS, *OWN_ARGUMENTS])
+    print(f"error: hybrid-ir has no command {name!r}{hint}\n\n{USAGE}", end="", file=sys.stderr)
+    sys.exit(2)
+
+
 def main() -> None:
-    """Runs the command that the arguments of this process name."""
+    """Runs the command that the arguments of this process name.
+
+    What a branch needs is imported in it, so that help and versions are there at once.
+    """
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     arguments = sys.argv[2:]
     if command in ("-h", "--help"):
         print(USAGE, end="")
     elif command in ("-V", "--version"):
+        from hybrid_ir.system.environment import get_installed_version
+
         print(f"hybrid-ir {get_installed_version('hybrid-ir')}")
+    elif wants_help(arguments) and (command in COMMANDS or command == "train"):
+        print_help(command)
     elif command in TRAINING:
         TRAINING[command](arguments)
     elif command in COMMANDS or command in OWN_ARGUMENTS:
-        prepare_libraries()
-        train.make_user_modules_importable()
-        with report_errors_clearly():
-            run_command(command, arguments)
+        run_clearly(command, arguments)
     else:
-        hint = ask_if_meant(command, [*TRAINING, *COMMANDS, *OWN_ARGUMENTS])
-        print(
-            f"error: hybrid-ir has no command {command!r}{hint}\n\n{USAGE}", end="", file=sys.stderr
-        )
-        sys.exit(2)
+        refuse_unknown_command(command)

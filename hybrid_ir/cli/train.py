@@ -6,9 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from hybrid_ir.cli.help import print_train_help, wants_help
-from hybrid_ir.runs.conf import find_shipped_file
-from hybrid_ir.runs.errors import report_errors_clearly
-from hybrid_ir.runs.launchers import parse_slots
+from hybrid_ir.runs.shipped_files import find_shipped_file
 from hybrid_ir.runs.wandb_agent import restore_agent_arguments
 
 SWEEP_USAGE = """hybrid-ir sweep KEY=A,B ... [slots=N] [devices=[0,1]] [folder=NAME] [retry=failed]
@@ -44,6 +42,8 @@ def run_from_command_line(train: Callable[[], None]) -> None:
     Args:
         train: what `hydra.main` has made of it; it reads the arguments itself.
     """
+    from hybrid_ir.runs.errors import report_errors_clearly  # It loads Hydra, as train.py does.
+
     make_user_modules_importable()
     with report_errors_clearly():
         sys.argv[1:] = restore_agent_arguments(sys.argv[1:])
@@ -65,6 +65,8 @@ def run_sweep(arguments: Sequence[str]) -> None:
     if wants_help(arguments):
         print(SWEEP_USAGE, end="")
         return
+    from hybrid_ir.runs.errors import report_errors_clearly  # It loads Hydra.
+
     with report_errors_clearly():
         overrides = [translate_sweep_argument(argument) for argument in arguments]
     run_training(["-m", *overrides])
@@ -80,6 +82,8 @@ def translate_sweep_argument(argument: str) -> str:
     if not equals and not argument.startswith(("~", "-")):
         raise ValueError(f"{argument!r} has no value: write KEY=A,B or KEY=VALUE")
     if key == "slots" and value != "auto":
+        from hybrid_ir.runs.launchers import parse_slots
+
         parse_slots(value)
     if key == "retry":
         if value != "failed":

@@ -13,6 +13,7 @@ from rich.text import Text as Plain
 from hybrid_ir.evaluation.card import build_card_table, describe_missing, replace_nan
 from hybrid_ir.evaluation.figures import draw_heat_map, draw_one_target
 from hybrid_ir.evaluation.language_bias import compute_alignment, compute_language_bias
+from hybrid_ir.evaluation.number_format import format_number
 from hybrid_ir.evaluation.rank_table import VIEWS
 from hybrid_ir.evaluation.results import Results, count_possible_queries
 from hybrid_ir.files.atomic import write_atomically, write_text_atomically
@@ -26,7 +27,6 @@ SHOWN_METRICS = {
     "rank_distance": "distance",
 }
 SHOWN_LANGUAGES = 30  # rows of the table of languages
-UNDEFINED = "·"
 
 
 def write_report(
@@ -279,15 +279,6 @@ def build_languages_table(results: Results) -> Table:
             distance = means_by_setting[language, "multi"][0]["rank_distance"]
         table.add_row(Plain(language), *cells, format_number(distance, "rank_distance"))
     return table
-
-
-def format_number(value: float | None, metric: str) -> str:
-    """Formats the value of a metric: ranks with one decimal, shares with four."""
-    if value is None or np.isnan(value):
-        return UNDEFINED
-    if "rank" in metric and "normalised" not in metric:
-        return f"{value:,.1f}"
-    return f"{value:.4f}"
 
 
 def _format_share(value: float | None) -> str:

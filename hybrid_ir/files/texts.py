@@ -2,10 +2,10 @@
 
 import re
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Characters that show nothing, as first and last code points: control characters, blanks, format
 # characters and other ones that Unicode calls ignorable, and letters that are drawn as blanks.
@@ -50,8 +50,10 @@ def is_blank(text: str) -> bool:
     return _INVISIBLE_TEXT.fullmatch(text) is not None
 
 
-def find_blank_texts(texts: pa.Array) -> pa.BooleanArray:
+def find_blank_texts(texts: "pa.Array") -> "pa.BooleanArray":
     """Returns for each text of an array whether it is there and shows nothing, see `is_blank`."""
+    import pyarrow.compute as pc  # Here, since Hydra loads this file at every start.
+
     # The same class as above, in the way in which Arrow's expressions write characters.
     pattern = "".join(f"\\x{{{a:x}}}-\\x{{{b:x}}}" for a, b in INVISIBLE_RANGES)
     return pc.fill_null(pc.match_substring_regex(texts, rf"\A[{pattern}]*\z"), False)
@@ -72,8 +74,10 @@ def normalize_id(value: str) -> str:
     return unicodedata.normalize("NFC", value[start:end])
 
 
-def normalize_ids(ids: pa.Array) -> pa.Array:
+def normalize_ids(ids: "pa.Array") -> "pa.Array":
     """Returns ids as `normalize_id` does; null stays null."""
+    import pyarrow as pa  # Here, since Hydra loads this file at every start.
+
     values: list[Any] = []
     for value in ids.to_pylist():
         values.append(None if value is None else normalize_id(value))

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
@@ -13,6 +14,7 @@ from hybrid_ir.model.token_store import LAYOUT, TokenStore, load_or_tokenise
 from hybrid_ir.types import Text
 
 HEX_DIGITS_OF_CACHE_KEY = 32
+TEXTS_HASHED_AT_ONCE = 10_000
 HEX_DIGITS_OF_CANARY = 16
 
 
@@ -60,8 +62,9 @@ class RoleTokenizer:
         digest = hashlib.sha256(f"{LAYOUT} {self.fingerprint}".encode())
         texts_fingerprint = getattr(texts, "fingerprint", None)
         hashed = texts if texts_fingerprint is None else [texts_fingerprint]
-        for text in hashed:
-            digest.update(json.dumps(text).encode())
+        for start in range(0, len(hashed), TEXTS_HASHED_AT_ONCE):
+            part = hashed[start : start + TEXTS_HASHED_AT_ONCE]
+            digest.update("".join(map(_write_json, part)).encode())
         key = digest.hexdigest()[:HEX_DIGITS_OF_CACHE_KEY]
         return load_or_tokenise(texts, self.read, Path(cache) / "tokens" / key)
 
@@ -107,6 +110,11 @@ class RoleTokenizer:
         encodings = backend.encode_batch_fast(texts)
         too_long = sum(bool(encoding.overflowing) for encoding in encodings)
         return [encoding.ids for encoding in encodings], too_long
+
+
+def _write_json(text: Text | None) -> str:
+    """Returns a text as json.dumps writes it; for a plain one without what it does around it."""
+    return encode_basestring_ascii(text) if type(text) is str else json.dumps(text)
 
 
 # Texts in many scripts, with what tokenizers treat differently.

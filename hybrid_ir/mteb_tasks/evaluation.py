@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import datasets
 from rich.console import Console
 
 from hybrid_ir.evaluation.card import describe_process, replace_nan
@@ -123,6 +122,8 @@ def _evaluate_task(
 @contextmanager
 def _bars_of_datasets(are_shown: bool) -> Iterator[None]:
     """Keeps the bars of the library `datasets` off where no terminal shows them."""
+    import datasets  # Here, since `hybrid-ir evaluate` loads this file for any benchmark.
+
     if are_shown or not datasets.is_progress_bar_enabled():
         yield
         return

@@ -1,4 +1,4 @@
-"""conf/: where it is, which options its groups have, and configs that are composed from it."""
+"""conf/: the keys that its groups have, and configs that are composed from it."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,20 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hybrid_ir.runs.identity import register_resolvers
 from hybrid_ir.runs.run_names import register_name_resolvers
+from hybrid_ir.runs.shipped_files import find_shipped_file, list_options
 from hybrid_ir.runs.suggestions import ask_if_meant, describe_composition_error, suggest
 from hybrid_ir.system.environment import prepare_libraries
-
-PACKAGE = Path(__file__).parents[1]
-# Files of a group that are no choice of their own.
-NO_OPTIONS = ("none", "default", "by_corpus")
-
-
-def find_shipped_file(name: str) -> Path:
-    """Returns the path of `conf` or `train.py`: in the package, or beside it in a clone."""
-    inside = PACKAGE / name
-    if inside.exists():
-        return inside
-    return PACKAGE.parent / name
 
 
 def prepare_hydra() -> str:
@@ -54,20 +43,6 @@ def _choose_by_backbone(from_scratch: Any, pretrained: Any, _root_: DictConfig) 
 def get_output_folder() -> Path:
     """Returns the folder that Hydra has given to this run."""
     return Path(HydraConfig.get().runtime.output_dir)
-
-
-def list_options(group: str, config_folders: Sequence[str | Path] = ()) -> list[str]:
-    """Returns the names of the options of a group.
-
-    Args:
-        group: a folder of conf/, such as `benchmark`.
-        config_folders: folders of the user that have groups of the same names.
-    """
-    names = set()
-    for folder in (find_shipped_file("conf"), *map(Path, config_folders)):
-        for path in (folder / group).glob("*.yaml"):
-            names.add(path.stem)
-    return sorted(names.difference(NO_OPTIONS))
 
 
 def require_options(

@@ -28,7 +28,7 @@ from hybrid_ir.model.prompts import (
     recognise_family,
 )
 from hybrid_ir.runs.building import build
-from hybrid_ir.runs.conf import compose_config, list_options
+from hybrid_ir.runs.conf import compose_config
 from hybrid_ir.runs.encoder_settings import (
     FIXED_BY_TRAINING,
     LENGTHS,
@@ -37,6 +37,7 @@ from hybrid_ir.runs.encoder_settings import (
     EncoderSettings,
 )
 from hybrid_ir.runs.folder import describe_other_versions, find_checkpoint
+from hybrid_ir.runs.shipped_files import list_options
 from hybrid_ir.runs.training_record import (
     describe_choice,
     describe_training,

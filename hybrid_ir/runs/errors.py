@@ -20,7 +20,11 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from hybrid_ir.runs.conf import get_output_folder, list_groups, list_keys
 from hybrid_ir.runs.folder import remove_refused_run
 from hybrid_ir.runs.suggestions import describe_composition_error
-from hybrid_ir.system.interruption import KEYBOARD_INTERRUPT_CODE, Interrupted
+from hybrid_ir.system.interruption import (
+    KEYBOARD_INTERRUPT_CODE,
+    Interrupted,
+    end_where_nobody_reads,
+)
 from hybrid_ir.system.processes import Failure, RanksEnded, end_with_watcher, report_failure
 
 # Errors whose message is meant for the user.
@@ -28,7 +32,6 @@ USER_ERRORS = (ValueError, TypeError, OSError, HydraException, OmegaConfBaseExce
 # Exit codes of a program.
 PROGRAM_ERROR_CODE = 1
 USER_ERROR_CODE = 2
-BROKEN_PIPE_CODE = 141
 # What torch says of a process of a data loader that has ended.
 LOST_WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? (?P<pids>[\d, ]+)\)")
 # How much of a library's message is quoted.
@@ -45,10 +48,8 @@ def report_errors_clearly() -> Iterator[None]:
     """
     end_with_watcher()
     try:
-        yield
-    except BrokenPipeError:  # The reader of the output, such as `head`, has ended.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(BROKEN_PIPE_CODE)
+        with end_where_nobody_reads():
+            yield
     except KeyboardInterrupt:
         print("stopped; what was written whole stays", file=sys.stderr)
         sys.exit(KEYBOARD_INTERRUPT_CODE)
@@ -80,6 +81,7 @@ def report_errors_clearly() -> Iterator[None]:
 def report_run_errors_clearly(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
     """Reports errors clearly inside of Hydra, which would print a line of its own first.
 
+    A run says at once where its results will be, since loading libraries takes seconds.
     In a sweep the errors are left alone, since Hydra's launcher needs the error itself. A run that
     was refused before it did anything leaves no folder.
     """
@@ -89,6 +91,8 @@ def report_run_errors_clearly(task: Callable[[DictConfig], None]) -> Callable[[D
         if HydraConfig.get().mode != RunMode.RUN:
             task(cfg)
             return
+        if _get_process_rank() == 0:
+            print(f"run folder: {get_output_folder()}", flush=True)
         with report_errors_clearly():
             try:
                 task(cfg)

@@ -17,10 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.files.json_lines import read_log_rows
-from hybrid_ir.runs.conf import find_shipped_file
 from hybrid_ir.runs.errors import find_error_line
 from hybrid_ir.runs.folder import write_config
 from hybrid_ir.runs.identity import hash_config
+from hybrid_ir.runs.shipped_files import find_shipped_file
 from hybrid_ir.system.interruption import STOPPED_EXIT_CODES
 from hybrid_ir.system.processes import WATCHER_VARIABLE
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,14 @@ class JobLauncher(Launcher):
         retry_failed: bool = False,
     ):
         self.slots = count_cores() if slots == "auto" else parse_slots(slots)
-        self.devices = list_gpus() if devices == "auto" else list(devices)
+        self.chosen_devices = devices
         self.retry_failed = retry_failed
         self.jobs: list[Job] = []
+
+    @cached_property
+    def devices(self) -> list[int | str]:
+        """The GPUs to hand out; looked for when a job has a config, since that loads torch."""
+        return list_gpus() if self.chosen_devices == "auto" else list(self.chosen_devices)
 
     def setup(self, *, hydra_context, task_function, config: DictConfig) -> None:
         """Keeps what Hydra hands to a launcher before the first job."""

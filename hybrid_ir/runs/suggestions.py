@@ -4,8 +4,6 @@ import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
-from hydra.errors import MissingConfigException
-
 HELP = "--help lists the keys"
 # Keys that have got a better name; docs/decisions.md has the table.
 RENAMED_KEYS = {"place": "model", "track": "logger"}
@@ -54,6 +52,8 @@ def describe_composition_error(
         list_keys: gives the dotted keys of the config; called only where it is needed.
         groups: the groups of conf/.
     """
+    from hydra.errors import MissingConfigException  # Here, as it takes a moment to load.
+
     text = str(error)
     if isinstance(error, MissingConfigException) and error.options:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from hybrid_ir.evaluation.report import format_number
+from hybrid_ir.evaluation.number_format import format_number
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.runs.errors import describe_error
 

@@ -1,12 +1,17 @@
 """Requests to stop from outside, by Ctrl-C or by a cluster before it takes a machine away."""
 
+import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # Exit code of a run that was asked to stop, saved, and can be resumed: EX_TEMPFAIL, "try again".
 REQUEUE_EXIT_CODE = 75
 # Exit code of what Ctrl-C has stopped, as shells have it: 128 and the number of SIGINT.
 KEYBOARD_INTERRUPT_CODE = 130
+# Exit code of a program whose output nobody reads: 128 and the number of SIGPIPE.
+BROKEN_PIPE_CODE = 141
 # Exit codes of a run that lost nothing and can be resumed.
 STOPPED_EXIT_CODES = (REQUEUE_EXIT_CODE, KEYBOARD_INTERRUPT_CODE)
 
@@ -120,3 +125,13 @@ def _raise_interrupted(number: int, frame) -> None:
         "resume=auto)",
         code,
     )
+
+
+@contextmanager
+def end_where_nobody_reads() -> Iterator[None]:
+    """Ends the program quietly if the reader of its output, such as `head`, has ended."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE_CODE)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
@@ -35,8 +34,8 @@ from hybrid_ir.training.losses import (
 )
 from hybrid_ir.training.nonfinite import NonFiniteGuard
 from hybrid_ir.training.optimization import build_parameter_groups
+from hybrid_ir.training.steps import are_values_read, seed_dropout
 from hybrid_ir.training.training_metrics import TrainingMetrics, sum_by_kind
-from hybrid_ir.types import RandomStream
 
 BuildOptimizer = Callable[[Iterable], Optimizer]
 BuildScheduler = Callable[[Optimizer], LRScheduler]
@@ -134,7 +133,7 @@ class Retriever(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Returns the mean loss of the rank's queries in a planned batch."""
         self.batch_started = time.perf_counter()  # here, as a callback may have saved before it
-        self._seed_dropout(batch_idx)
+        seed_dropout(self.seed, batch_idx, self.global_rank, self.device)
         queries_BD = self.encoder(batch.queries, self.cache_gradients)
         passages_MD = self.encoder(batch.passages, self.cache_gradients)
         loss = self.loss(queries_BD, passages_MD, batch.labels)
@@ -148,13 +147,6 @@ class Retriever(LightningModule):
         batches = self.trainer.max_steps * self.trainer.accumulate_grad_batches
         if batches_done == batches and isinstance(self.trainer.val_check_batch, int):
             self.trainer.val_check_batch = batches_done
-
-    def _seed_dropout(self, batch_idx: int) -> None:
-        """Makes dropout a function of (seed, batch, rank), so that a restart needs no state."""
-        stream = np.random.SeedSequence(
-            [self.seed, RandomStream.DROPOUT, batch_idx, self.global_rank]
-        )
-        torch.manual_seed(int(stream.generate_state(1)[0]))
 
     def _log_training_step(self, loss: torch.Tensor, batch: Batch) -> None:
         """Logs the loss over all ranks and what belongs to it; the guard sees the loss first.
@@ -172,6 +164,8 @@ class Retriever(LightningModule):
         self._values_of_step.append(values)
         if query_totals_2K is not None:
             self._query_totals_of_step.append(query_totals_2K)
+        if not are_values_read(self.trainer):
+            return
         means = torch.stack(self._values_of_step).mean(dim=0)
         self.log_dict(
             {
@@ -212,13 +206,13 @@ class Retriever(LightningModule):
             "the other running means over queries are not logged; see RetrievalLoss"
         )
 
-    def _log_running_means(self, gradient_norm: torch.Tensor | None) -> None:
-        """Adds the present step to the running means, and logs them."""
+    def _add_to_running_means(self, gradient_norm: torch.Tensor | None) -> None:
+        """Adds the present step to the running means."""
         query_totals_2K = None
         if self._query_totals_of_step:
             query_totals_2K = torch.stack(self._query_totals_of_step).sum(dim=0)
         masked_share = torch.stack(self._values_of_step).mean(dim=0)[1]
-        self.log_dict(self.training_metrics.add_step(query_totals_2K, masked_share, gradient_norm))
+        self.training_metrics.add_step(query_totals_2K, masked_share, gradient_norm)
 
     def _forget_step(self) -> None:
         """Forgets the values of the batches of the present step."""
@@ -280,13 +274,17 @@ class Retriever(LightningModule):
             largest_norm = torch.inf if clips_values else gradient_clip_val or torch.inf
             norm = to_full_tensor(nn.utils.clip_grad_norm_(self.parameters(), largest_norm))
             self.nonfinite_guard.check("gradient norm", norm, self.trainer)
-            self.log("train/gradient_norm", norm)
+            if are_values_read(self.trainer):
+                self.log("train/gradient_norm", norm)
             if clips_values and gradient_clip_val:
                 clip_values(self.parameters(), gradient_clip_val)
         if self.nonfinite_guard.skips_step:
             optimizer.zero_grad(set_to_none=True)  # an optimiser passes over what has no gradient
         else:
-            self._log_running_means(norm)
+            self._add_to_running_means(norm)
+        if are_values_read(self.trainer):
+            has_query_means = len(self._query_totals_of_step) > 0
+            self.log_dict(self.training_metrics.compute_means(has_query_means))
         self.nonfinite_guard.end_step()
         self._forget_step()
 

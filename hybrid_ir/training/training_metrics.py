@@ -160,7 +160,7 @@ class TrainingMetrics(MetricCollection):
         query_totals_2K: torch.Tensor | None,
         masked_share: torch.Tensor,
         gradient_norm: torch.Tensor | None,
-    ) -> dict[str, torch.Tensor]:
+    ) -> None:
         """Adds an optimiser step, whose values are equal on all ranks.
 
         Args:
@@ -168,15 +168,9 @@ class TrainingMetrics(MetricCollection):
                 that ranks nothing.
             masked_share: mean over the batches of the step.
             gradient_norm: before clipping; None where it is unknown.
-
-        Returns:
-            The running means, NaN for what has not come in the window. Those over queries are left
-            out for a loss that ranks nothing.
         """
-        means = {}
         if query_totals_2K is not None:
             self["queries"].update(query_totals_2K)
-            means.update(self["queries"].compute())
         known = torch.ones_like(masked_share)
         unknown = torch.zeros_like(masked_share)
         if gradient_norm is None:
@@ -186,6 +180,17 @@ class TrainingMetrics(MetricCollection):
             sums_2 = torch.stack([masked_share, gradient_norm.to(masked_share)])
             weights_2 = torch.stack([known, known])
         self["steps"].update(torch.stack([sums_2, weights_2]))
+
+    def compute_means(self, has_query_means: bool = True) -> dict[str, torch.Tensor]:
+        """Returns the running means, NaN for what has not come in the window.
+
+        Args:
+            has_query_means: False leaves out the means over queries, as for a loss that ranks
+                nothing.
+        """
+        means = {}
+        if has_query_means:
+            means.update(self["queries"].compute())
         means.update(self["steps"].compute())
         return means
 

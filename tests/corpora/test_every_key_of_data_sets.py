@@ -137,6 +137,13 @@ for name in ("miracl", "miracl_hard_negatives", "mldr", "beir_folder"):
     ROWS[owner, "unknown_passages"] = Loaded("unknown_passages=all", "must be one of error, drop")
 for name in ("miracl", "miracl_hard_negatives", "beir_folder"):
     ROWS[f"benchmark/{name}", "title"] = Loaded("title=false")
+# Facts that this process knows are not stored again: each row has languages of its own.
+for owner, languages in (
+    ("corpus/cldr_facts", "languages=[ar,el]"),
+    ("benchmark/cldr_facts", "languages=[hi,tr]"),
+    ("benchmark/cldr_facts_dev", "languages=[vi,zh]"),
+):
+    ROWS[owner, "cache"] = Loaded("cache=cache2", look=look_at_cache, base=(languages,))
 for name in ("mlqa_r", "xquad_r"):
     owner = f"benchmark/{name}"
     ROWS[owner, "folder"] = Loaded("folder=nowhere", "nowhere")

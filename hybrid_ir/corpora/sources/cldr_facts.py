@@ -1,6 +1,7 @@
 """The embedded corpus: facts of CLDR as parallel questions and passages, without a download."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -9,13 +10,16 @@ from hybrid_ir.cldr.texts import select_rows
 from hybrid_ir.data.corpus import ParallelCorpus
 
 
-def load(languages: str | Sequence[str] | None = "xquad") -> ParallelCorpus:
+def load(
+    languages: str | Sequence[str] | None = "xquad", cache: str | Path | None = None
+) -> ParallelCorpus:
     """Loads the training facts; the hard negatives of a pair are other facts of the same entity.
 
     Args:
         languages: `xquad` (11 languages), `all`, or a list of codes.
+        cache: folder where the facts are kept once they are built.
     """
-    facts = build_fact_set(languages)
+    facts = build_fact_set(languages, cache)
     passages = np.flatnonzero(facts.fact_split == "train")
     questions = np.flatnonzero(facts.split == "train")
     # The last entry is for -1, which fills short rows of negatives.

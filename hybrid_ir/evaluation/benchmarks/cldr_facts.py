@@ -1,6 +1,7 @@
 """The embedded benchmark: held-out facts of CLDR, asked and answered in every language."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +25,7 @@ def load(
     languages: str | Sequence[str] | None = "xquad",
     max_queries: int | None = None,
     pool: str = "all",
+    cache: str | Path | None = None,
 ) -> Benchmark:
     """Loads questions about held-out facts, each with the passages of its fact in all languages.
 
@@ -33,10 +35,11 @@ def load(
         max_queries: questions to keep, each with all its translations: a fixed draw.
         pool: `all` searches the passages of all facts, `split` only those of the split, which is
             much easier.
+        cache: folder where the facts are kept once they are built.
     """
     errors = check_option("split", split, SPLITS) + check_option("pool", pool, POOLS)
     raise_errors("cldr_facts", errors + check_max_queries(max_queries))
-    fact_set = build_fact_set(languages)
+    fact_set = build_fact_set(languages, cache)
     source = record_choices(describe_source(fact_set), split=split, pool=pool)
     builder = BenchmarkBuilder(source)
     _add_passages(builder, fact_set, None if pool == "all" else split)
