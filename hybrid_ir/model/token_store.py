@@ -46,6 +46,12 @@ class RaggedTokens:
         """Returns the same tokens with their ids on a device."""
         return RaggedTokens(self.ids_T.to(device, non_blocking=non_blocking), self.lengths_B)
 
+    def join(self, others: "RaggedTokens") -> "RaggedTokens":
+        """Returns these texts and others behind them as one batch."""
+        return RaggedTokens(
+            torch.cat([self.ids_T, others.ids_T]), torch.cat([self.lengths_B, others.lengths_B])
+        )
+
 
 def concatenate_tokens(texts: Sequence[np.ndarray]) -> RaggedTokens:
     """Returns the token ids of each text as one ragged batch."""
