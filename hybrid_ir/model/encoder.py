@@ -29,9 +29,10 @@ from hybrid_ir.model.tokens import RoleTokenizer
 
 SHORTEST_MAX_LENGTH = 4  # tokens: two special ones, and some of the text
 LONGEST_MAX_LENGTH = 1 << 16  # tokens, of a model that names no limit
-# Tokens encoded at once where `tokens_per_slice` is None. On a CPU what a layer computes should
-# stay in the caches; a GPU should have enough to do.
-TOKENS_PER_SLICE_ON_CPU = 1024
+# How much is encoded at once where `tokens_per_slice` is None. On a CPU the hidden vectors of a
+# layer should stay in the caches, so this many numbers; a GPU should have enough to do.
+NUMBERS_PER_SLICE_ON_CPU = 1 << 19
+FEWEST_TOKENS_PER_SLICE_ON_CPU = 512
 TOKENS_PER_SLICE_ON_GPU = 16_384
 PACKINGS = ("auto", "on", "off")
 # Kinds of models whose position ids start behind the padding id.
@@ -73,7 +74,8 @@ class BiEncoder(nn.Module):
             `hybrid_ir.model.packing`; `off` pads slices of texts of similar length; `auto` packs
             every backbone that gives the same vectors with it.
         tokens_per_slice: texts are sorted by length and encoded in slices of at most so many
-            tokens, those of padding included. None takes 1,024 on a CPU and 16,384 on a GPU.
+            tokens, those of padding included. None takes 16,384 on a GPU, and on a CPU fewer the
+            wider the model is: 1,365 for a width of 384.
         revision: of a hub model.
         trust_remote_code: run code that a hub model brings along.
         texts: what a FromScratch recipe trains its tokenizer on.
@@ -264,7 +266,10 @@ class BiEncoder(nn.Module):
         """Returns how many tokens are encoded at once on a device."""
         if self.tokens_per_slice is not None:
             return self.tokens_per_slice
-        return TOKENS_PER_SLICE_ON_CPU if device.type == "cpu" else TOKENS_PER_SLICE_ON_GPU
+        if device.type != "cpu":
+            return TOKENS_PER_SLICE_ON_GPU
+        tokens = NUMBERS_PER_SLICE_ON_CPU // self.backbone.config.hidden_size
+        return max(tokens, FEWEST_TOKENS_PER_SLICE_ON_CPU)
 
     def _encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
         """Returns the vectors (B, D) of padded token ids."""

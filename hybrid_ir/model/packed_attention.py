@@ -157,19 +157,19 @@ def _attend_by_equal_lengths(
     rule: AttentionRule,
 ) -> torch.Tensor:
     """Computes attention of neighbouring texts of the same length at once (1, T, H, W)."""
-    outputs = []
-    start = 0
+    groups = []  # the number of texts and their length
     for length, group in groupby(cumulative_lengths.diff().tolist()):
-        texts = len(list(group))
-        end = start + texts * length
+        groups.append((len(list(group)), length))
+    # Split, not sliced: going back through a slice fills a gradient of the whole row.
+    sizes = [texts * length for texts, length in groups]
+    parts = [tensor[0].split(sizes, dim=1) for tensor in (query, key, value)]
+    outputs = []
+    for (texts, length), *tensors in zip(groups, *parts, strict=True):
         mask_LL = rule.build_mask(length, query.device)
-        parts = []
-        for tensor in (query, key, value):
-            # from (1, H, texts * length, W) to (texts, H, length, W)
-            parts.append(tensor[0, :, start:end].unflatten(1, (texts, length)).transpose(0, 1))
-        output = _ATTEND[kernel](*parts, mask_LL, rule)
+        # from (H, texts * length, W) to (texts, H, length, W)
+        grouped = [tensor.unflatten(1, (texts, length)).transpose(0, 1) for tensor in tensors]
+        output = _ATTEND[kernel](*grouped, mask_LL, rule)
         outputs.append(output.transpose(1, 2).flatten(0, 1))
-        start = end
     return torch.cat(outputs)[None]
 
 
