@@ -67,3 +67,16 @@ def describe_ratios(numerators: Sequence[float], denominators: Sequence[float]) 
     """Returns the median of the ratios of each round, and their spread."""
     ratios = np.array(numerators) / np.array(denominators)
     return f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
+
+
+def time_on_gpu(passes: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Runs functions in turns on a GPU, waiting for it at the end of each; see `time_in_turns`."""
+    import time
+
+    import torch
+
+    def read_clock() -> float:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    return time_in_turns(passes, rounds, read_clock)

@@ -68,6 +68,8 @@ class BiEncoder(nn.Module):
         dropout: replaces every dropout rate of the backbone; None keeps the checkpoint's.
         gradient_checkpointing: recompute activations in the backward pass: less memory, a third
             more time.
+        compile: have torch.compile fuse the operations of the backbone, for any number of tokens;
+            the first batches take minutes. Meant for GPUs.
         attention: `sdpa` or `eager`; None takes the faster one for packed rows, and the library's
             choice for padded texts.
         packing: `on` encodes texts of any length as one row of tokens without padding, see
@@ -108,6 +110,7 @@ class BiEncoder(nn.Module):
         lora: Lora | None = None,
         dropout: float | None = None,
         gradient_checkpointing: bool = False,
+        compile: bool = False,
         attention: str | None = None,
         packing: str = "auto",
         tokens_per_slice: int | None = None,
@@ -164,6 +167,10 @@ class BiEncoder(nn.Module):
             lora.add_to(self.backbone)
         if gradient_checkpointing:
             _enable_gradient_checkpointing(self.backbone)
+        if compile:
+            # In place, so that the names of the weights stay. Numbers of tokens and of texts are
+            # symbols of the graph, and lists of lengths stay outside of it.
+            self.backbone.compile(dynamic=True)
 
     def merge_lora(self) -> None:
         """Adds the adapters of LoRA to the weights beside them; the vectors stay the same."""

@@ -148,6 +148,7 @@ def choose_kernel(query: torch.Tensor) -> str:
     return "eager" if is_bf16_on_cpu and query.requires_grad else "sdpa"
 
 
+@torch.compiler.disable  # a compiler would make another graph for every list of lengths
 def _attend_by_equal_lengths(
     kernel: str,
     query: torch.Tensor,

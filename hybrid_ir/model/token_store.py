@@ -44,6 +44,10 @@ class RaggedTokens:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "RaggedTokens":
         """Returns the same tokens with their ids on a device."""
+        if torch.device(device).type == "cuda" and self.ids_T.device.type == "cpu":
+            # From pinned memory the copy runs beside what the GPU computes.
+            pinned_T = self.ids_T.pin_memory()
+            return RaggedTokens(pinned_T.to(device, non_blocking=True), self.lengths_B)
         return RaggedTokens(self.ids_T.to(device, non_blocking=non_blocking), self.lengths_B)
 
     def join(self, others: "RaggedTokens") -> "RaggedTokens":

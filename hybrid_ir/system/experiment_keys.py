@@ -22,6 +22,7 @@ EXECUTION_KEYS = {
     "num_workers": "processes that prepare batches",
     "cache_gradients": "encoding twice instead of keeping activations",
     "gradient_checkpointing": "computing activations twice instead of keeping them",
+    "compile": "whether torch.compile fuses the operations of the backbone",
     "packing": "whether texts are encoded in rows without padding",
     "tokens_per_slice": "how many tokens are encoded at once",
     "texts_per_chunk": "how many texts of a benchmark are encoded at once",

@@ -319,6 +319,10 @@ ROWS: dict[tuple[str, str], Row] = {
         "model.gradient_checkpointing=true",
         lambda cfg: build_encoder(cfg).backbone.is_gradient_checkpointing,
     ),
+    ("model", "compile"): Built(
+        "model.compile=true",
+        lambda cfg: build_encoder(cfg).backbone._compiled_call_impl is not None,
+    ),
     ("model", "attention"): Built(
         "model.attention=eager",
         lambda cfg: build_encoder(cfg).backbone.config._attn_implementation,
