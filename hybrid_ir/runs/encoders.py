@@ -1,7 +1,7 @@
 """From what a user calls a model (a run, a name, a folder, a hub id) to an encoder of texts."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from transformers.utils import cached_file
 
 from hybrid_ir.debias.folder import read_correction
+from hybrid_ir.inference.graph_encoder import TORCH, build_graph_encoder
 from hybrid_ir.model.adapters import BiEncoderAdapter, SentenceTransformerAdapter
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.module_files import (
@@ -87,11 +88,24 @@ def load_encoder(model: str | Path, **settings: Any) -> TextEncoder:
 
 def load_any_encoder(place: str, settings: EncoderSettings) -> LoadedEncoder:
     """Loads an encoder together with what a card says of it; see `load_encoder`."""
+    if settings.backend == TORCH:
+        return _load_with_torch(place, settings)
+    if settings.device is None:
+        settings = replace(settings, device="cpu")  # what graphs are for
+    loaded = _load_with_torch(place, settings)
+    encoder = build_graph_encoder(loaded.encoder, settings.backend, settings.choose_cache())
+    return LoadedEncoder(encoder, loaded.model, loaded.training)
+
+
+def _load_with_torch(place: str, settings: EncoderSettings) -> LoadedEncoder:
+    """Loads an encoder; one that a graph will be made of is always a BiEncoder."""
     if _is_run(place):
         return _load_run(place, settings)
     if place in list_options("model", settings.config_folders) and not Path(place).exists():
         return _load_named_model(place, settings)
     if _has_file(place, "modules.json", settings.revision) and settings.pooling is None:
+        if settings.backend != TORCH:
+            return _load_modules(place, settings)
         return _load_sentence_transformers(place, settings)
     return _load_transformers(place, settings)
 
@@ -240,6 +254,45 @@ def _load_sentence_transformers(place: str, settings: EncoderSettings) -> Loaded
     correction = read_correction(place)
     if correction is not None:
         model["correction"] = correction
+    return LoadedEncoder(encoder, model, None)
+
+
+def _load_modules(place: str, settings: EncoderSettings) -> LoadedEncoder:
+    """Loads a sentence-transformers model as a BiEncoder, which a graph can be made of.
+
+    Raises:
+        ValueError: the model has a module that only sentence-transformers runs.
+    """
+    settings.require_unset(f"the sentence-transformers model {place}", "backbone")
+    try:
+        files = read_module_files(place, settings.revision)
+        similarity = settings.similarity or files.similarity or "cosine"
+        if similarity not in ("cosine", "dot"):
+            raise ValueError(f"it compares by {similarity}, which is no inner product")
+        bi_encoder = BiEncoder(
+            place,
+            normalize=similarity == "cosine" or files.normalizes,
+            revision=settings.revision,
+            trust_remote_code=settings.trust_remote_code,
+            **settings.select(READING),
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"backend={settings.backend}: {place} cannot be read without sentence-transformers "
+            f"({error}): use backend={TORCH}"
+        ) from error
+    chosen = choose_prompts(settings.prompts, files.prompts, files.default_prompt_name)
+    device = choose_device(settings.device)
+    name = Path(place).name
+    encoder = BiEncoderAdapter(
+        bi_encoder, name, settings.choose_precision(device), device, chosen.describe()
+    )
+    model = {
+        "name": name,
+        "kind": "sentence_transformers",
+        "path": place,
+        "revision": settings.revision,
+    }
     return LoadedEncoder(encoder, model, None)
 
 
