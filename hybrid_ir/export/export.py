@@ -15,8 +15,6 @@ from hybrid_ir.export.clients import (
     tokenise_for_graph,
 )
 from hybrid_ir.export.graph import (
-    GRAPH_FILE,
-    INT8_FILE,
     quantise_graph,
     require_onnx,
     write_graph,
@@ -49,7 +47,7 @@ from hybrid_ir.files.atomic import (
     write_folder_atomically,
 )
 from hybrid_ir.inference.graph_encoder import GraphEncoder
-from hybrid_ir.inference.graph_files import list_graph_files
+from hybrid_ir.inference.graph_files import GRAPH_FILE, INT8_FILE, list_graph_files
 from hybrid_ir.model.adapters import BATCH_SIZE
 from hybrid_ir.model.tokens import compute_tokenizer_canary
 from hybrid_ir.types import Benchmark, TextEncoder

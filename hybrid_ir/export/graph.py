@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hybrid_ir.export.parts import EncoderParts
-from hybrid_ir.inference.graph_files import LARGEST_FILE, measure_graph, save_graph
+from hybrid_ir.inference.graph_files import EXPORTED_OUTPUT, LARGEST_FILE, measure_graph, save_graph
 from hybrid_ir.inference.int8 import quiet_quantisation
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.model.onnx_graph import ONNX_INPUTS, write_onnx_graph
@@ -21,9 +21,7 @@ from hybrid_ir.types import TextEncoder
 
 # The vector comes first, for clients that take the first output; the tokens are for those that
 # pool themselves, such as sentence-transformers with backend="onnx".
-GRAPH_OUTPUTS = ("sentence_embedding", "last_hidden_state")
-GRAPH_FILE = Path("onnx") / "model.onnx"
-INT8_FILE = Path("onnx") / "model_int8.onnx"
+GRAPH_OUTPUTS = (EXPORTED_OUTPUT, "last_hidden_state")
 BYTES_PER_WEIGHT = 4
 ONNX_EXTRA = "pip install 'hybrid-ir[onnx]', or leave this format out"
 

@@ -10,8 +10,15 @@ from typing import Any
 import torch
 
 from hybrid_ir.inference.graph_cache import find_graph, find_int8_graph
+from hybrid_ir.inference.graph_files import (
+    EXPORTED_OUTPUT,
+    GRAPH_FILE,
+    GRAPH_OUTPUT,
+    INT8_FILE,
+)
 from hybrid_ir.inference.sessions import (
     Encode,
+    list_names,
     open_with_onnx_runtime,
     open_with_openvino,
     require_openvino,
@@ -19,6 +26,7 @@ from hybrid_ir.inference.sessions import (
 )
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.model.onnx_graph import ONNX_INPUTS
 from hybrid_ir.types import Role
 
 TORCH = "torch"
@@ -76,13 +84,16 @@ def replace_encode(adapter: BiEncoderAdapter, encode: Encode) -> BiEncoder:
     return changed
 
 
-def build_graph_encoder(adapter: BiEncoderAdapter, backend: str, cache: Path) -> GraphEncoder:
+def build_graph_encoder(
+    adapter: BiEncoderAdapter, backend: str, cache: Path, exported: Path | None = None
+) -> GraphEncoder:
     """Builds the encoder that runs the graph of another one, which is written if it is not cached.
 
     Args:
         adapter: the encoder by torch, in float32; it stays as it is.
         backend: `onnx`, `onnx_int8` or `openvino`.
         cache: folder of caches.
+        exported: folder of an export of this very encoder; its graph is taken if it has one.
 
     Raises:
         ValueError: a package is missing, the model has something that no graph can hold, or the
@@ -91,14 +102,19 @@ def build_graph_encoder(adapter: BiEncoderAdapter, backend: str, cache: Path) ->
     _require_possible(adapter, backend)
     try:
         about: dict[str, Any] = {}
-        if backend == ONNX_INT8:
+        output = GRAPH_OUTPUT
+        graph = _find_exported_graph(exported, backend)
+        if graph is not None:
+            about = {"graph": str(graph)}
+            output = EXPORTED_OUTPUT
+        elif backend == ONNX_INT8:
             graph, about = find_int8_graph(adapter.encoder, cache)
         else:
             graph = find_graph(adapter.encoder, cache)
         if backend == OPENVINO:
-            encode = open_with_openvino(graph)
+            encode = open_with_openvino(graph, output)
         else:
-            encode = open_with_onnx_runtime(graph, adapter.device)
+            encode = open_with_onnx_runtime(graph, adapter.device, output)
     except ValueError as error:
         raise ValueError(f"{backend}: {error}") from error
     least, mean = compare_vectors(adapter, GraphEncoder(adapter, encode, backend, about))
@@ -116,10 +132,24 @@ def build_graph_encoder(adapter: BiEncoderAdapter, backend: str, cache: Path) ->
     return GraphEncoder(adapter, encode, backend, about)
 
 
+def _find_exported_graph(folder: Path | None, backend: str) -> Path | None:
+    """Returns the graph of an export for a backend; None if there is none of the known form."""
+    if folder is None:
+        return None
+    graph = folder / (INT8_FILE if backend == ONNX_INT8 else GRAPH_FILE)
+    if not graph.is_file():
+        return None
+    inputs, outputs = list_names(graph)
+    # Graphs that others have written may have any names.
+    is_known = set(inputs) == set(ONNX_INPUTS) and EXPORTED_OUTPUT in outputs
+    return graph if is_known else None
+
+
 def compare_vectors(expected: BiEncoderAdapter, other: BiEncoderAdapter) -> tuple[float, float]:
     """Returns the smallest and the mean cosine of the vectors of both encoders for some texts.
 
-    The texts are counted as read by `other`.
+    A vector of another length counts as one of another direction: the cosine is multiplied by the
+    shorter length over the longer one. The texts are counted as read by `other`.
     """
     cosines = []
     roles: tuple[Role, ...] = ("query", "passage")
@@ -128,7 +158,9 @@ def compare_vectors(expected: BiEncoderAdapter, other: BiEncoderAdapter) -> tupl
             items = other.read(texts, role)
             expected_BD = expected.forward(expected.tensors(items, role))
             other_BD = other.forward(other.tensors(items, role))
-            cosines.append(torch.cosine_similarity(expected_BD, other_BD))
+            lengths_2B = torch.stack([expected_BD.norm(dim=1), other_BD.norm(dim=1)])
+            share_B = lengths_2B.amin(0) / lengths_2B.amax(0)
+            cosines.append(torch.cosine_similarity(expected_BD, other_BD) * share_B)
     # What is no number is as far away as can be.
     cosines_B = torch.cat(cosines).nan_to_num(-1.0)
     return cosines_B.min().item(), cosines_B.mean().item()

@@ -17,6 +17,10 @@ from hybrid_ir.model.onnx_graph import write_onnx_graph
 WEIGHTS_ENDING = "_data"
 LARGEST_FILE = 1_900_000_000  # bytes; a graph in one file may have 2 GB
 GRAPH_OUTPUT = "vectors"
+# Where an export has its graphs, and the name of the vectors in them.
+GRAPH_FILE = Path("onnx") / "model.onnx"
+INT8_FILE = Path("onnx") / "model_int8.onnx"
+EXPORTED_OUTPUT = "sentence_embedding"
 
 
 class _PaddedEncoder(nn.Module):

@@ -55,27 +55,41 @@ def start_onnx_session(graph: Path, device: torch.device) -> Any:
     return onnxruntime.InferenceSession(graph, options, providers=[provider])
 
 
-def open_with_onnx_runtime(graph: Path, device: torch.device, output: str | None = None) -> Encode:
+def list_names(graph: Path) -> tuple[list[str], list[str]]:
+    """Returns the names of the inputs and of the outputs of a graph."""
+    import onnx
+
+    model = onnx.load(graph, load_external_data=False)
+    inputs = [value.name for value in model.graph.input]
+    outputs = [value.name for value in model.graph.output]
+    return inputs, outputs
+
+
+def open_with_onnx_runtime(graph: Path, device: torch.device, output: str) -> Encode:
     """Opens a graph with ONNX Runtime.
 
     Args:
         graph: the file.
         device: `cpu`, or `cuda` where ONNX Runtime is built for it.
-        output: name of the vectors in the graph; None for the first output.
+        output: name of the vectors in the graph.
     """
     session = start_onnx_session(graph, device)
-    name = output or session.get_outputs()[0].name
 
     def encode(ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
         arrays = (ids_BT.cpu().numpy(), mask_BT.cpu().numpy())
-        (vectors_BD,) = session.run([name], dict(zip(ONNX_INPUTS, arrays, strict=True)))
+        (vectors_BD,) = session.run([output], dict(zip(ONNX_INPUTS, arrays, strict=True)))
         return torch.from_numpy(vectors_BD).to(device)
 
     return encode
 
 
-def open_with_openvino(graph: Path) -> Encode:
-    """Opens a graph with OpenVINO on the CPU, in float32, with as many threads as torch has."""
+def open_with_openvino(graph: Path, output: str) -> Encode:
+    """Opens a graph with OpenVINO on the CPU, in float32, with as many threads as torch has.
+
+    Args:
+        graph: the file.
+        output: name of the vectors in the graph.
+    """
     import openvino
 
     core = openvino.Core()
@@ -94,6 +108,6 @@ def open_with_openvino(graph: Path) -> Encode:
         arrays = (ids_BT.numpy(), mask_BT.numpy())
         outputs = request.infer(dict(zip(ONNX_INPUTS, arrays, strict=True)))
         # Its memory is used again for the next texts.
-        return torch.from_numpy(outputs[0].copy())
+        return torch.from_numpy(outputs[output].copy())
 
     return encode

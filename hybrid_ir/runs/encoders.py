@@ -93,7 +93,12 @@ def load_any_encoder(place: str, settings: EncoderSettings) -> LoadedEncoder:
     if settings.device is None:
         settings = replace(settings, device="cpu")  # what graphs are for
     loaded = _load_with_torch(place, settings)
-    encoder = build_graph_encoder(loaded.encoder, settings.backend, settings.choose_cache())
+    exported = None
+    if loaded.model["kind"] == "sentence_transformers" and Path(place).is_dir():
+        exported = Path(place)
+    encoder = build_graph_encoder(
+        loaded.encoder, settings.backend, settings.choose_cache(), exported
+    )
     return LoadedEncoder(encoder, loaded.model, loaded.training)
 
 
