@@ -4,7 +4,10 @@ Shapes: B texts, T tokens of the longest text, H width of the transformer, D wid
 """
 
 import copy
-from collections.abc import Callable, Sequence
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,6 @@ from torch import nn
 
 from hybrid_ir.export.parts import EncoderParts
 from hybrid_ir.inference.graph_files import EXPORTED_OUTPUT, LARGEST_FILE, measure_graph, save_graph
-from hybrid_ir.inference.int8 import quiet_quantisation
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.model.onnx_graph import ONNX_INPUTS, write_onnx_graph
 from hybrid_ir.types import TextEncoder
@@ -92,7 +94,7 @@ def quantise_graph(
 
     kinds = ["MatMul", "Gather"] if with_embeddings else ["MatMul"]
     is_large = measure_graph(graph) > LARGEST_FILE
-    with quiet_quantisation():
+    with _quiet_quantisation():
         if method == "dynamic":
             quantize_dynamic(
                 graph,
@@ -115,6 +117,22 @@ def quantise_graph(
                 extra_options={"MatMulConstBOnly": True},
                 use_external_data_format=is_large,
             )
+
+
+@contextmanager
+def _quiet_quantisation() -> Iterator[None]:
+    """Hides what ONNX Runtime recommends before a quantisation, which matters for images only."""
+    logging.getLogger().addFilter(_is_no_recommendation)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.getLogger().removeFilter(_is_no_recommendation)
+
+
+def _is_no_recommendation(record: logging.LogRecord) -> bool:
+    return "pre-processing before quantization" not in record.getMessage()
 
 
 def _require_any_shape(graph: Any) -> None:

@@ -22,12 +22,12 @@ from hybrid_ir.files.atomic import write_folder_atomically
 from hybrid_ir.files.checksums import compute_sha256, hash_values
 from hybrid_ir.inference.graph_files import write_encoder_graph
 from hybrid_ir.inference.int8 import (
-    BLOCK,
     EXPONENTS,
     RECIPE,
     TOLERABLE_ERROR,
     write_int8_graph,
 )
+from hybrid_ir.inference.int8_products import BLOCK
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.onnx_graph import ONNX_INPUTS
 from hybrid_ir.model.tokens import CANARY_TEXTS, compute_tokenizer_canary

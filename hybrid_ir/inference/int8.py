@@ -16,11 +16,8 @@ The error of each way is measured on texts in many languages before one is chose
 Shapes: R tokens of a text, I inputs and O outputs of a product.
 """
 
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,28 +25,23 @@ from typing import Any
 import numpy as np
 
 from hybrid_ir.inference.graph_files import measure_graph, save_graph
+from hybrid_ir.inference.int8_products import (
+    SMALLEST,
+    STEPS,
+    divide_channels,
+    drop_unused_weights,
+    multiply_in_blocks,
+    multiply_in_int8,
+    read_weights,
+    require_domain,
+    scale_outputs,
+)
 
 RECIPE = 1  # changes whenever other graphs come out
 # Of the output of a product, as a share of its length, that rounding may cost.
 TOLERABLE_ERROR = 0.015
 # How much of the size of a channel moves from activations to weights; SmoothQuant's alpha.
 EXPONENTS = (0.5, 0.6, 0.7, 0.8, 0.9)
-BLOCK = 32  # channels
-SMALLEST = 1e-6  # a channel that is zero throughout must not divide by zero
-STEPS = 127  # on either side of zero
-ZERO = 128  # of activations, which are stored as unsigned numbers: processors want them so
-# MatMulNBits: 8 bits of weights, and products of int8 (4), not of float32 (1).
-BITS = 8
-DOMAIN = "com.microsoft"  # of operators of ONNX Runtime
-# By their names in a graph.
-CONSTANTS = {
-    "int8_smallest": np.array(SMALLEST, np.float32),
-    "int8_step": np.array(1 / STEPS, np.float32),
-    "int8_one": np.array(1, np.float32),
-    "int8_zero": np.array(ZERO, np.uint8),
-    "int8_last_axis": np.array([-1], np.int64),
-}
-INT8_PRODUCTS = 4
 
 
 @dataclass(frozen=True)
@@ -103,7 +95,7 @@ def write_int8_graph(graph: Path, path: Path, inputs: Sequence[Mapping[str, Any]
     activations = _collect_activations(graph, list(products), inputs)
     choices = {}
     for name, nodes in products.items():
-        weights = {node.name: _read_weights(model, node) for node in nodes}
+        weights = {node.name: read_weights(model, node) for node in nodes}
         choices[name] = _choose_way(activations.pop(name), weights)
     in_blocks: list[str] = []
     in_int8: dict[str, list[Any]] = {}
@@ -111,14 +103,14 @@ def write_int8_graph(graph: Path, path: Path, inputs: Sequence[Mapping[str, Any]
         in_blocks += choice.names_in_blocks
         nodes = [node for node in products[name] if node.name not in choice.names_in_blocks]
         if choice.divisors_I is not None:
-            name = _divide_channels(model, name, nodes, choice.divisors_I)
+            name = divide_channels(model, name, nodes, choice.divisors_I)
         if nodes:
             in_int8[name] = nodes
-    _multiply_in_int8(model, in_int8)
-    _drop_unused_weights(model)
+    multiply_in_int8(model, in_int8)
+    drop_unused_weights(model)
     if in_blocks:
-        model = _multiply_in_blocks(model, in_blocks)
-    _require_domain(model)
+        model = multiply_in_blocks(model, in_blocks)
+    require_domain(model)
     save_graph(model, path, size)
     return _count_ways(choices, products)
 
@@ -133,16 +125,6 @@ def _group_products(model: Any) -> dict[str, list[Any]]:
         if len(weights[node.input[1]].dims) == 2:
             products.setdefault(node.input[0], []).append(node)
     return products
-
-
-def _read_weights(model: Any, node: Any) -> np.ndarray:
-    """Returns the weights (I, O) of a product."""
-    from onnx import numpy_helper
-
-    for tensor in model.graph.initializer:
-        if tensor.name == node.input[1]:
-            return numpy_helper.to_array(tensor)
-    raise ValueError(f"the graph has no weights {node.input[1]}")
 
 
 def _collect_activations(
@@ -233,167 +215,8 @@ def _round_activations(array_RI: np.ndarray) -> np.ndarray:
 
 def _round_weights(weights_IO: np.ndarray) -> np.ndarray:
     """Rounds to steps with a scale for each output."""
-    scales_O = _scale_outputs(weights_IO)
+    scales_O = scale_outputs(weights_IO)
     return np.round(weights_IO / scales_O) * scales_O
-
-
-def _scale_outputs(weights_IO: np.ndarray) -> np.ndarray:
-    """Returns the size of a step of the weights of each output (O)."""
-    return (np.maximum(np.abs(weights_IO).max(0), SMALLEST) / STEPS).astype(np.float32)
-
-
-def _divide_channels(model: Any, name: str, nodes: Sequence[Any], divisors_I: np.ndarray) -> str:
-    """Divides activations before some products, and multiplies their weights instead.
-
-    Returns the name of the divided activations.
-    """
-    from onnx import helper, numpy_helper
-
-    factors = f"{name}_factors"
-    divided = f"{name}_divided"
-    inverse_I = (1 / divisors_I).astype(np.float32)
-    model.graph.initializer.append(numpy_helper.from_array(inverse_I, factors))
-    for node in nodes:
-        weights_IO = _read_weights(model, node) * divisors_I[:, None]
-        # Under a name of their own, as another product may have the same weights.
-        new_name = f"{node.name}_weights"
-        model.graph.initializer.append(numpy_helper.from_array(weights_IO, new_name))
-        node.input[0] = divided
-        node.input[1] = new_name
-    division = helper.make_node("Mul", [name, factors], [divided], name=f"{divided}_node")
-    places = [place for place, node in enumerate(model.graph.node) if divided in node.input]
-    model.graph.node.insert(min(places), division)
-    return divided
-
-
-def _drop_unused_weights(model: Any) -> None:
-    """Takes weights out of a graph that no node reads any more."""
-    used = {value.name for value in model.graph.output}
-    for node in model.graph.node:
-        used.update(node.input)
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
-
-
-def _require_domain(model: Any) -> None:
-    """Says in the graph that it uses operators of ONNX Runtime."""
-    from onnx import helper
-
-    if DOMAIN not in [domain.domain for domain in model.opset_import]:
-        model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
-
-
-def _multiply_in_blocks(model: Any, names: Sequence[str]) -> Any:
-    """Returns the graph with some products that have a scale for each block of channels."""
-    from onnxruntime.quantization.matmul_nbits_quantizer import (
-        DefaultWeightOnlyQuantConfig,
-        MatMulNBitsQuantizer,
-    )
-
-    others = []
-    for node in model.graph.node:
-        if node.name not in names:
-            others.append(node.name)
-    config = DefaultWeightOnlyQuantConfig(
-        block_size=BLOCK, is_symmetric=True, accuracy_level=INT8_PRODUCTS, bits=BITS
-    )
-    logger = logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer")
-    logger.setLevel(logging.WARNING)
-    quantizer = MatMulNBitsQuantizer(model, nodes_to_exclude=others, algo_config=config)
-    quantizer.process()
-    return quantizer.model.model
-
-
-def _multiply_in_int8(model: Any, products: Mapping[str, Sequence[Any]]) -> None:
-    """Replaces products by those of int8.
-
-    Args:
-        model: that is changed.
-        products: by the name of their input, which is rounded once for all of them.
-    """
-    from onnx import numpy_helper
-
-    for name, array in CONSTANTS.items():
-        model.graph.initializer.append(numpy_helper.from_array(array, name))
-    replacements = {}
-    for name, nodes in products.items():
-        rounding, rounded, scale = _build_rounding(name)
-        for node in nodes:
-            replacements[node.name] = [*rounding, *_build_product(model, node, rounded, scale)]
-            rounding = []  # once, before the first product
-    new_nodes = []
-    for node in model.graph.node:
-        new_nodes += replacements.get(node.name, [node])
-    del model.graph.node[:]
-    model.graph.node.extend(new_nodes)
-
-
-def _build_rounding(name: str) -> tuple[list[Any], str, str]:
-    """Returns nodes that round activations, and the names of the rounded ones and their scales."""
-    from onnx import helper
-
-    size = f"{name}_size"
-    largest = f"{name}_largest"
-    bounded = f"{name}_bounded"
-    scale = f"{name}_scale"
-    steps = f"{name}_steps"
-    rounded = f"{name}_rounded"
-    nodes = [
-        helper.make_node("Abs", [name], [size], name=size),
-        helper.make_node("ReduceMax", [size, "int8_last_axis"], [largest], name=largest),
-        helper.make_node("Max", [largest, "int8_smallest"], [bounded], name=bounded),
-        helper.make_node("Mul", [bounded, "int8_step"], [scale], name=scale),
-        helper.make_node("Div", [name, scale], [steps], name=steps),
-        helper.make_node("QuantizeLinear", [steps, "int8_one", "int8_zero"], [rounded], rounded),
-    ]
-    return nodes, rounded, scale
-
-
-def _build_product(model: Any, node: Any, rounded: str, scale: str) -> list[Any]:
-    """Returns the nodes of a product of rounded activations with rounded weights.
-
-    Args:
-        model: gets the rounded weights.
-        node: the product in float32.
-        rounded: name of the activations.
-        scale: name of the scales of their tokens.
-    """
-    from onnx import helper, numpy_helper
-
-    weights_IO = _read_weights(model, node)
-    scales_O = _scale_outputs(weights_IO)
-    rounded_IO = np.round(weights_IO / scales_O).astype(np.int8)
-    weights_name = f"{node.name}_int8"
-    scales_name = f"{node.name}_scales"
-    model.graph.initializer.append(numpy_helper.from_array(rounded_IO, weights_name))
-    model.graph.initializer.append(numpy_helper.from_array(scales_O, scales_name))
-    unscaled = f"{node.name}_unscaled"
-    product = helper.make_node(
-        "MatMulIntegerToFloat",
-        [rounded, weights_name, "int8_one", scales_name, "int8_zero"],
-        [unscaled],
-        name=unscaled,
-        domain=DOMAIN,
-    )
-    scaling = helper.make_node("Mul", [unscaled, scale], [node.output[0]], name=node.name)
-    return [product, scaling]
-
-
-@contextmanager
-def quiet_quantisation() -> Iterator[None]:
-    """Hides what ONNX Runtime recommends before a quantisation, which matters for images only."""
-    logging.getLogger().addFilter(_is_no_recommendation)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.getLogger().removeFilter(_is_no_recommendation)
-
-
-def _is_no_recommendation(record: logging.LogRecord) -> bool:
-    return "pre-processing before quantization" not in record.getMessage()
 
 
 def _count_ways(choices: Mapping[str, _Choice], products: Mapping[str, Sequence[Any]]) -> Int8Ways:
