@@ -45,6 +45,8 @@ PROBES = (
 LEAST_COSINE = 0.9999  # of the vectors of a graph in float32 with those of torch
 LEAST_INT8_COSINE = 0.98  # of the vectors in int8, on average
 DIGITS = 6
+# Encoded at once on a CPU. Texts of a graph are padded, and less so in small slices.
+TOKENS_PER_SLICE = 256
 
 
 class GraphEncoder(BiEncoderAdapter):
@@ -67,6 +69,8 @@ class GraphEncoder(BiEncoderAdapter):
             str(adapter.device),
             adapter.prompt_origins,
         )
+        if self.device.type == "cpu" and self.encoder.tokens_per_slice is None:
+            self.encoder.tokens_per_slice = TOKENS_PER_SLICE
         self.backend = backend
         self.about = about
 
@@ -117,7 +121,7 @@ def build_graph_encoder(
             encode = open_with_onnx_runtime(graph, adapter.device, output)
     except ValueError as error:
         raise ValueError(f"{backend}: {error}") from error
-    least, mean = compare_vectors(adapter, GraphEncoder(adapter, encode, backend, about))
+    least, mean = measure_cosines(adapter, GraphEncoder(adapter, encode, backend, about))
     problem = None
     if backend == ONNX_INT8 and not mean >= LEAST_INT8_COSINE:
         problem = f"mean cosine {mean:.4f}, must be {LEAST_INT8_COSINE}"
@@ -145,7 +149,7 @@ def _find_exported_graph(folder: Path | None, backend: str) -> Path | None:
     return graph if is_known else None
 
 
-def compare_vectors(expected: BiEncoderAdapter, other: BiEncoderAdapter) -> tuple[float, float]:
+def measure_cosines(expected: BiEncoderAdapter, other: BiEncoderAdapter) -> tuple[float, float]:
     """Returns the smallest and the mean cosine of the vectors of both encoders for some texts.
 
     A vector of another length counts as one of another direction: the cosine is multiplied by the
