@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -35,7 +36,7 @@ VALUE_KEYS = (
 def run(cfg: DictConfig) -> None:
     """Times the queries of a benchmark with every checkpoint of a config."""
     prepare_process(cfg.seed, cfg.threads)
-    limit_tokenizer_threads(cfg.threads)
+    limit_tokenizer_threads(torch.get_num_threads())
     settings = read_latency_settings(cfg)
     out = choose_output_folder(cfg, "latency")
     require_no_results(out, "latency.json", "latency.parquet")
