@@ -38,6 +38,7 @@ from hybrid_ir.runs.encoder_settings import (
     EncoderSettings,
 )
 from hybrid_ir.runs.folder import describe_other_versions, find_checkpoint
+from hybrid_ir.runs.module_encoders import load_module_encoder
 from hybrid_ir.runs.shipped_files import list_options
 from hybrid_ir.runs.training_record import (
     describe_choice,
@@ -263,37 +264,10 @@ def _load_sentence_transformers(place: str, settings: EncoderSettings) -> Loaded
 
 
 def _load_modules(place: str, settings: EncoderSettings) -> LoadedEncoder:
-    """Loads a sentence-transformers model as a BiEncoder, which a graph can be made of.
-
-    Raises:
-        ValueError: the model has a module that only sentence-transformers runs.
-    """
-    settings.require_unset(f"the sentence-transformers model {place}", "backbone")
-    try:
-        files = read_module_files(place, settings.revision)
-        similarity = settings.similarity or files.similarity or "cosine"
-        if similarity not in ("cosine", "dot"):
-            raise ValueError(f"it compares by {similarity}, which is no inner product")
-        bi_encoder = BiEncoder(
-            place,
-            normalize=similarity == "cosine" or files.normalizes,
-            revision=settings.revision,
-            trust_remote_code=settings.trust_remote_code,
-            **settings.select(READING),
-        )
-    except ValueError as error:
-        raise ValueError(
-            f"backend={settings.backend}: {place} cannot be read without sentence-transformers "
-            f"({error}): use backend={TORCH}"
-        ) from error
-    chosen = choose_prompts(settings.prompts, files.prompts, files.default_prompt_name)
-    device = choose_device(settings.device)
-    name = Path(place).name
-    encoder = BiEncoderAdapter(
-        bi_encoder, name, settings.choose_precision(device), device, chosen.describe()
-    )
+    """Loads a sentence-transformers model that a graph will be made of."""
+    encoder = load_module_encoder(place, settings, choose_device(settings.device))
     model = {
-        "name": name,
+        "name": encoder.name,
         "kind": "sentence_transformers",
         "path": place,
         "revision": settings.revision,
