@@ -21,6 +21,7 @@ LAYERS = (
     ("distributed",),
     ("system", "files", "cldr"),
     ("model",),
+    ("inference",),
     ("data", "evaluation"),
     ("corpora", "training"),
     ("comparison", "latency", "translation", "export", "index", "debias", "mteb_tasks"),

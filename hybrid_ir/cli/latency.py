@@ -4,10 +4,12 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from hybrid_ir.cli.config import choose_output_folder
+from hybrid_ir.inference.graph_encoder import TORCH
 from hybrid_ir.latency.report import build_latency_card, write_latency_report
 from hybrid_ir.latency.session import run_latency_session
 from hybrid_ir.latency.settings import LatencySettings
@@ -34,7 +36,7 @@ VALUE_KEYS = (
 def run(cfg: DictConfig) -> None:
     """Times the queries of a benchmark with every checkpoint of a config."""
     prepare_process(cfg.seed, cfg.threads)
-    limit_tokenizer_threads(cfg.threads)
+    limit_tokenizer_threads(torch.get_num_threads())
     settings = read_latency_settings(cfg)
     out = choose_output_folder(cfg, "latency")
     require_no_results(out, "latency.json", "latency.parquet")
@@ -42,7 +44,9 @@ def run(cfg: DictConfig) -> None:
     loaded = load_encoders(cfg)
     console = Console()
     encoders = {label: model.encoder for label, model in loaded.items()}
-    study, pools, left_out = run_latency_session(encoders, benchmark, settings, console)
+    study, pools, left_out = run_latency_session(
+        encoders, benchmark, settings, console, cfg.paths.cache_dir
+    )
     described = {label: (model.encoder, model.describe()) for label, model in loaded.items()}
     card = build_latency_card(settings, benchmark, described, pools, left_out)
     write_latency_report(study, card, settings.margin, settings.seed, out, console)
@@ -60,6 +64,11 @@ def read_latency_settings(cfg: DictConfig) -> LatencySettings:
         raise ValueError(
             f"precision={cfg.precision!r}: here backends say it, "
             "backends=[torch_fp32,torch_bf16] measures both"
+        )
+    if cfg.backend != TORCH:
+        raise ValueError(
+            f"backend={cfg.backend!r}: here several are measured, "
+            "backends=[torch_fp32,onnx,onnx_int8,openvino]"
         )
     values: dict[str, Any] = {key: cfg[key] for key in VALUE_KEYS}
     for key in LIST_KEYS:

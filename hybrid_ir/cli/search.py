@@ -20,6 +20,7 @@ from hybrid_ir.cli.config import (
 from hybrid_ir.files.beir import read_beir_texts
 from hybrid_ir.files.json_lines import read_lines
 from hybrid_ir.files.problems import Problems
+from hybrid_ir.index.card import describe_other_backend
 from hybrid_ir.index.opened import Hit, PassageIndex
 from hybrid_ir.runs.indexes import load_index
 from hybrid_ir.system.environment import prepare_process
@@ -49,6 +50,8 @@ def run(cfg: DictConfig) -> None:
             'won?", or give queries=FILE'
         )
     prepare_process(SEED, cfg.threads)
+    # Those of the index hold unless the user says otherwise.
+    chosen = {} if cfg.backend is None else {"backend": cfg.backend}
     index = load_index(
         cfg.index,
         model=cfg.model,
@@ -57,7 +60,11 @@ def run(cfg: DictConfig) -> None:
         effort=cfg.effort,
         rescore_multiplier=cfg.rescore_multiplier,
         device=cfg.device,
+        **chosen,
     )
+    note = describe_other_backend(index.encoder, index.card)
+    if note is not None:
+        print(note, file=sys.stderr)
     if questions:
         _answer(index, questions, cfg)
     else:

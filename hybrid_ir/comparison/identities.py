@@ -77,6 +77,9 @@ def build_identity(result: Result) -> dict[str, Any]:
     for key, value in (card.get("reading") or {}).items():
         if key in READING_KEYS:
             identity[f"reading/{key}"] = value
+    backend = (card.get("reading") or {}).get("backend")
+    if backend is not None:
+        identity["reading/backend"] = backend["name"]
     identity["long_passages"] = long_passages.get("policy")
     identity["window_overlap"] = long_passages.get("window_overlap")
     return identity

@@ -240,6 +240,7 @@ def build_card_table(card: dict[str, Any]) -> Table:
         "long passages": card["long_passages"]["policy"],
         "vectors": f"{reading['pooling']}, width {reading['width']}, {card['similarity']}, "
         f"{card['precision']} on {card['device']}",
+        "backend": _describe_backend(reading.get("backend")),
         "encoded": describe_encoding(card.get("encoding")),
         "postprocess": _describe_postprocess(card["postprocess"]),
         "tokenizer": f"canary {card['tokenizer_canary']}",
@@ -250,6 +251,13 @@ def build_card_table(card: dict[str, Any]) -> Table:
         if value is not None:
             table.add_row(name, Plain(value))
     return table
+
+
+def _describe_backend(backend: dict[str, Any] | None) -> str | None:
+    """Describes what computes the vectors, if it is not torch."""
+    if backend is None:
+        return None
+    return f"{backend['name']}, mean cosine {backend['mean_cosine_with_torch']} with torch"
 
 
 def _describe_training(training: dict[str, Any] | None) -> str:

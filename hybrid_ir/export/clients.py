@@ -18,6 +18,7 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 
 from hybrid_ir.export.model_files import list_weighted_layers
 from hybrid_ir.export.parts import EncoderParts
+from hybrid_ir.inference.sessions import start_onnx_session
 from hybrid_ir.model.adapters import BATCH_SIZE, join_text_pair
 from hybrid_ir.model.backbone import quiet_transformers
 from hybrid_ir.model.onnx_graph import ONNX_INPUTS
@@ -142,12 +143,7 @@ def open_with_onnxruntime(graph: Path, folder: Path, parts: EncoderParts) -> Enc
         folder: of the export, with the tokenizer.
         parts: of the encoder; only the prompts are taken from it.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    session = start_onnx_session(graph, torch.device("cpu"))
     tokenizer = load_tokenizer(folder)
 
     def encode_texts(texts: Sequence[str], role: Role, batch_size: int) -> torch.Tensor:

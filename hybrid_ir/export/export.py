@@ -15,9 +15,6 @@ from hybrid_ir.export.clients import (
     tokenise_for_graph,
 )
 from hybrid_ir.export.graph import (
-    GRAPH_FILE,
-    INT8_FILE,
-    list_graph_files,
     quantise_graph,
     require_onnx,
     write_graph,
@@ -49,6 +46,8 @@ from hybrid_ir.files.atomic import (
     require_new_folder,
     write_folder_atomically,
 )
+from hybrid_ir.inference.graph_encoder import GraphEncoder
+from hybrid_ir.inference.graph_files import GRAPH_FILE, INT8_FILE, list_graph_files
 from hybrid_ir.model.adapters import BATCH_SIZE
 from hybrid_ir.model.tokens import compute_tokenizer_canary
 from hybrid_ir.types import Benchmark, TextEncoder
@@ -141,6 +140,10 @@ def export_encoder(
 
 def _require_possible(encoder: TextEncoder, parts: EncoderParts, settings: ExportSettings) -> None:
     """Raises ValueError for a missing package, or a format that cannot hold the encoder."""
+    if isinstance(encoder, GraphEncoder):
+        raise ValueError(
+            f"backend={encoder.backend}: an export is written from the weights, leave it out"
+        )
     if encoder.precision != "fp32":
         raise ValueError(
             f"precision={encoder.precision}: an export holds the weights in float32 and is "

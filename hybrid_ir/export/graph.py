@@ -6,7 +6,8 @@ Shapes: B texts, T tokens of the longest text, H width of the transformer, D wid
 import copy
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from hybrid_ir.export.parts import EncoderParts
+from hybrid_ir.inference.graph_files import EXPORTED_OUTPUT, LARGEST_FILE, measure_graph, save_graph
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.model.onnx_graph import ONNX_INPUTS, write_onnx_graph
 from hybrid_ir.types import TextEncoder
 
 # The vector comes first, for clients that take the first output; the tokens are for those that
 # pool themselves, such as sentence-transformers with backend="onnx".
-GRAPH_OUTPUTS = ("sentence_embedding", "last_hidden_state")
-GRAPH_FILE = Path("onnx") / "model.onnx"
-INT8_FILE = Path("onnx") / "model_int8.onnx"
-# Beside a graph whose weights are too large for one file; the name that clients look for ends so.
-WEIGHTS_ENDING = "_data"
-LARGEST_FILE = 1_900_000_000  # bytes; a graph in one file may have 2 GB
+GRAPH_OUTPUTS = (EXPORTED_OUTPUT, "last_hidden_state")
 BYTES_PER_WEIGHT = 4
 ONNX_EXTRA = "pip install 'hybrid-ir[onnx]', or leave this format out"
 
@@ -72,7 +69,7 @@ def write_graph(encoder: TextEncoder, parts: EncoderParts, path: Path) -> None:
     for left in path.parent.iterdir():
         left.unlink()
     weights = sum(parameter.numel() for parameter in module.parameters())
-    _save_graph(graph, path, weights * BYTES_PER_WEIGHT)
+    save_graph(graph, path, weights * BYTES_PER_WEIGHT)
 
 
 def quantise_graph(
@@ -96,42 +93,42 @@ def quantise_graph(
     from onnxruntime.quantization.calibrate import CalibrationMethod
 
     kinds = ["MatMul", "Gather"] if with_embeddings else ["MatMul"]
-    is_large = _measure_graph(graph) > LARGEST_FILE
-    # It recommends a step that only matters for images.
+    is_large = measure_graph(graph) > LARGEST_FILE
+    with _quiet_quantisation():
+        if method == "dynamic":
+            quantize_dynamic(
+                graph,
+                path,
+                op_types_to_quantize=kinds,
+                per_channel=True,
+                weight_type=QuantType.QInt8,
+                use_external_data_format=is_large,
+            )
+        else:
+            quantize_static(
+                str(graph),
+                str(path),
+                _CalibrationInputs(calibration()),
+                op_types_to_quantize=kinds,
+                per_channel=True,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.MinMax,
+                # As `dynamic` does: products of two activations, in attention, stay float32.
+                extra_options={"MatMulConstBOnly": True},
+                use_external_data_format=is_large,
+            )
+
+
+@contextmanager
+def _quiet_quantisation() -> Iterator[None]:
+    """Hides what ONNX Runtime recommends before a quantisation, which matters for images only."""
     logging.getLogger().addFilter(_is_no_recommendation)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if method == "dynamic":
-                quantize_dynamic(
-                    graph,
-                    path,
-                    op_types_to_quantize=kinds,
-                    per_channel=True,
-                    weight_type=QuantType.QInt8,
-                    use_external_data_format=is_large,
-                )
-            else:
-                quantize_static(
-                    str(graph),
-                    str(path),
-                    _CalibrationInputs(calibration()),
-                    op_types_to_quantize=kinds,
-                    per_channel=True,
-                    weight_type=QuantType.QInt8,
-                    calibrate_method=CalibrationMethod.MinMax,
-                    # As `dynamic` does: products of two activations, in attention, stay float32.
-                    extra_options={"MatMulConstBOnly": True},
-                    use_external_data_format=is_large,
-                )
+            yield
     finally:
         logging.getLogger().removeFilter(_is_no_recommendation)
-
-
-def list_graph_files(path: Path) -> list[Path]:
-    """Returns the files of a graph: itself, and that of its weights if there is one."""
-    files = [path, path.with_name(path.name + WEIGHTS_ENDING), path.with_name(f"{path.name}.data")]
-    return [file for file in files if file.is_file()]
 
 
 def _is_no_recommendation(record: logging.LogRecord) -> bool:
@@ -148,21 +145,6 @@ def _require_any_shape(graph: Any) -> None:
                     f"{dimension.dim_value} rows or tokens, since the model computes with its "
                     "shape: leave this format out"
                 )
-
-
-def _measure_graph(graph: Path) -> int:
-    return sum(file.stat().st_size for file in list_graph_files(graph))
-
-
-def _save_graph(graph: Any, path: Path, size: int) -> None:
-    """Saves a graph in one file, or with its weights beside it if they are too large for one."""
-    import onnx
-
-    if size < LARGEST_FILE:
-        onnx.save_model(graph, path)
-        return
-    location = path.name + WEIGHTS_ENDING
-    onnx.save_model(graph, path, save_as_external_data=True, location=location)
 
 
 class _CalibrationInputs:

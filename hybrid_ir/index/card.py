@@ -1,6 +1,5 @@
 """The card of an index: what it was made with, and what must be so when it is searched."""
 
-import hashlib
 import json
 import platform
 import sys
@@ -13,6 +12,8 @@ import torch
 
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.files.checksums import compute_sha256
+from hybrid_ir.inference.graph_cache import hash_module
+from hybrid_ir.inference.graph_encoder import ONNX_INT8, TORCH
 from hybrid_ir.system.environment import get_installed_version
 from hybrid_ir.types import Role, TextEncoder
 
@@ -32,21 +33,17 @@ PACKAGES = (
 PROBES = ("Where is Kabul?", "北京是中国的首都。", "القاهرة عاصمة مصر")
 ROLES: tuple[Role, ...] = ("query", "passage")
 LEAST_COSINE = 0.999  # of the vector of a probe with that of the card
+LEAST_INT8_COSINE = 0.98  # where queries or passages are encoded in int8
 DECIMALS = 7  # of the vectors in the card
 # Keys of a reading that say nothing about what is read, or that only one kind of encoder has.
-NOT_COMPARED = ("precision", "prompts", "modules")
+NOT_COMPARED = ("precision", "prompts", "modules", "backend")
 
 
 def hash_weights(encoder: TextEncoder) -> str:
     """Returns a checksum of all weights of an encoder, in hexadecimal digits."""
     # A BiEncoder, or a model of sentence-transformers.
     module = encoder.encoder if hasattr(encoder, "encoder") else encoder.model
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-        digest.update(raw.numpy().tobytes())
-    return digest.hexdigest()
+    return hash_module(module)
 
 
 def encode_probes(encoder: TextEncoder) -> dict[Role, torch.Tensor]:
@@ -170,7 +167,7 @@ def require_encoder_of_index(encoder: TextEncoder, card: Mapping[str, Any], fold
         if is_compared and reading[key] != value:
             differences.append(f"with {key}={value!r}, not {key}={reading[key]!r}")
     if not differences:
-        differences = _compare_probes(encoder, card["probes"])
+        differences = _compare_probes(encoder, card)
     if differences:
         raise ValueError(
             f"{folder} was made with the model {card['model']['name']}: {'; '.join(differences)}. "
@@ -179,15 +176,36 @@ def require_encoder_of_index(encoder: TextEncoder, card: Mapping[str, Any], fold
         )
 
 
-def _compare_probes(encoder: TextEncoder, probes: Mapping[str, Any]) -> list[str]:
+def describe_other_backend(encoder: TextEncoder, card: Mapping[str, Any]) -> str | None:
+    """Returns a line if queries and passages of an index are encoded by different backends."""
+    of_queries = _name_backend(encoder.reading())
+    of_passages = _name_backend(card["reading"])
+    if of_queries == of_passages:
+        return None
+    return (
+        f"note: the passages of this index were encoded with backend={of_passages}, the queries "
+        f"are with backend={of_queries}; their scores differ a little from those of one backend"
+    )
+
+
+def _name_backend(reading: Mapping[str, Any]) -> str:
+    backend = reading.get("backend")
+    return TORCH if backend is None else backend["name"]
+
+
+def _compare_probes(encoder: TextEncoder, card: Mapping[str, Any]) -> list[str]:
     """Returns what is wrong with the vectors of the probe texts."""
+    probes = card["probes"]
+    least = LEAST_COSINE
+    if ONNX_INT8 in (_name_backend(encoder.reading()), _name_backend(card["reading"])):
+        least = LEAST_INT8_COSINE
     for role in ROLES:
         expected = torch.tensor(probes["vectors"][role])
         vectors = encoder.encode(encoder.read(probes["texts"], role), role).float().cpu()
         cosine = torch.cosine_similarity(vectors, expected).min().item()
-        if not cosine >= LEAST_COSINE:
+        if not cosine >= least:
             return [
                 f"with a {role} vector of a probe text that has cosine {cosine:.4f} with that of "
-                f"the model here, and must have {LEAST_COSINE}"
+                f"the model here, and must have {least}"
             ]
     return []

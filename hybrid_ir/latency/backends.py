@@ -1,9 +1,8 @@
-"""The ways to run one checkpoint: torch in float32 or bfloat16, compiled, or by ONNX Runtime."""
+"""The ways to run one checkpoint: torch in float32 or bfloat16, compiled, or its graph."""
 
-# B texts, T tokens of the longest, D width
+# B texts, D width
 
 import copy
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,32 +10,30 @@ from typing import Any
 import torch
 from torch import nn
 
+from hybrid_ir.inference.graph_encoder import (
+    LEAST_COSINE,
+    PROBES,
+    build_graph_encoder,
+    replace_encode,
+)
 from hybrid_ir.latency.measure import Contestant
 from hybrid_ir.latency.settings import Unavailable
 from hybrid_ir.model.adapters import BiEncoderAdapter, SentenceTransformerAdapter
-from hybrid_ir.model.encoder import BiEncoder
-from hybrid_ir.model.onnx_graph import ONNX_INPUTS, write_onnx_graph
 from hybrid_ir.types import TextEncoder
 
-# batches of other sizes and lengths than those that a compiler or an exporter sees
-PROBES = (
-    ["one"],
-    ["a somewhat longer query?", "two"],
-    ["three of different lengths", "三", "and a third"],
-)
-LEAST_COSINE = 0.9999  # of the vectors of a backend with those of torch in float32
 COMPILATIONS = 128  # of one function
 
-Encode = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # ids (B, T), mask -> vectors (B, D)
 
-
-def build_contestant(checkpoint: str, encoder: TextEncoder, backend: str) -> Contestant:
+def build_contestant(
+    checkpoint: str, encoder: TextEncoder, backend: str, cache: str | Path = ".cache"
+) -> Contestant:
     """Builds a checkpoint under a backend; all backends of a checkpoint share its weights.
 
     Args:
         checkpoint: its label in all tables.
         encoder: the loaded checkpoint, which stays as it is.
         backend: of BACKENDS.
+        cache: folder where graphs are kept.
 
     Raises:
         Unavailable: the backend is not installed, not for this kind of model, or fails here.
@@ -45,9 +42,11 @@ def build_contestant(checkpoint: str, encoder: TextEncoder, backend: str) -> Con
         "torch_fp32": lambda: _copy_with_precision(encoder, "fp32"),
         "torch_bf16": lambda: _copy_with_precision(encoder, "bf16"),
         "torch_compile": lambda: _compile(encoder),
-        "onnx": lambda: _export_to_onnx(encoder),
     }
-    prepared = builders[backend]()
+    if backend in builders:
+        prepared = builders[backend]()
+    else:
+        prepared = _run_graph(encoder, backend, Path(cache))
     return Contestant(
         checkpoint,
         backend,
@@ -62,14 +61,6 @@ def get_module(encoder: TextEncoder) -> nn.Module:
     if isinstance(encoder, BiEncoderAdapter):
         return encoder.encoder
     return encoder.model
-
-
-def replace_encode(encoder: BiEncoderAdapter, encode: Encode) -> BiEncoder:
-    """Copies the BiEncoder with the same weights and another way from padded ids to vectors."""
-    changed = copy.copy(encoder.encoder)
-    changed.packing = None  # rows of tokens would not go through it
-    changed._encode = encode
-    return changed
 
 
 def require_same_vectors(expected: TextEncoder, changed: TextEncoder) -> None:
@@ -135,70 +126,14 @@ def _compile(encoder: TextEncoder) -> TextEncoder:
     return changed
 
 
-def _export_to_onnx(encoder: TextEncoder) -> TextEncoder:
-    """Exports an encoder, from the backbone to the vector, for ONNX Runtime in float32."""
+def _run_graph(encoder: TextEncoder, backend: str, cache: Path) -> TextEncoder:
+    """Returns the encoder that runs its graph, from the backbone to the vector."""
     if not isinstance(encoder, BiEncoderAdapter):
         raise Unavailable(
-            "onnx: not for a model read by sentence-transformers; pooling=mean reads it as a "
+            f"{backend}: not for a model read by sentence-transformers; pooling=mean reads it as a "
             "Hugging Face encoder"
         )
-    changed = _copy_with_precision(encoder, "fp32")
-    changed.encoder = replace_encode(encoder, _start_onnx(encoder.encoder, encoder.device))
-    require_same_vectors(encoder, changed)
-    return changed
-
-
-def _start_onnx(encoder: BiEncoder, device: torch.device) -> Encode:
-    """Starts an ONNX Runtime session on the same kind of device, with as many threads as torch.
-
-    Raises:
-        Unavailable: a package is not installed, or the model cannot be exported.
-    """
     try:
-        import onnxruntime
-        import onnxscript  # noqa: F401  what torch.onnx writes the graph with
-    except ImportError as error:
-        raise Unavailable(
-            f"onnx: {error.name} is not installed: pip install onnxruntime onnxscript"
-        ) from error
-    provider = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
-    if provider not in onnxruntime.get_available_providers():
-        raise Unavailable(
-            f"onnx: this onnxruntime has no {provider}: pip install onnxruntime-gpu, or device=cpu"
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # errors
-    with tempfile.TemporaryDirectory() as folder:
-        graph = _write_onnx_graph(encoder, Path(folder), device)
-        session = onnxruntime.InferenceSession(graph, options, providers=[provider])
-
-    def encode(ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-        arrays = (ids_BT.cpu().numpy(), mask_BT.cpu().numpy())
-        outputs = session.run(None, dict(zip(ONNX_INPUTS, arrays, strict=True)))
-        return torch.from_numpy(outputs[0]).to(device)
-
-    return encode
-
-
-class _PaddedEncoder(nn.Module):
-    """The part of a BiEncoder that a graph can hold: padded token ids and mask to vectors."""
-
-    def __init__(self, encoder: BiEncoder):
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-        """Returns the vectors (B, D) of token ids (B, T) of which `mask_BT` says which are real."""
-        return self.encoder._encode(ids_BT, mask_BT)
-
-
-def _write_onnx_graph(encoder: BiEncoder, folder: Path, device: torch.device) -> Path:
-    """Writes the graph for any number of texts and tokens; returns its path."""
-    path = folder / "encoder.onnx"
-    module = _PaddedEncoder(encoder).eval()
-    try:
-        write_onnx_graph(module, encoder.tokenizer.sep_token_id, ["vectors"], path, device)
+        return build_graph_encoder(_copy_with_precision(encoder, "fp32"), backend, cache)
     except ValueError as error:
-        raise Unavailable(f"onnx: {error}") from error
-    return path
+        raise Unavailable(str(error)) from error

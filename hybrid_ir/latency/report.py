@@ -82,6 +82,8 @@ def build_latency_card(
             "torch_bf16": "bfloat16 autocast",
             "torch_compile": "float32",
             "onnx": "float32",
+            "onnx_int8": "int8 weights and activations, sums in float32",
+            "openvino": "float32",
         },
         "pools": pools,
         "left_out": left_out,
@@ -191,6 +193,10 @@ def _build_stages_table(study: Study, rows: Sequence[Row]) -> Table:
     table.add_column("checkpoint, backend, search", overflow="fold", min_width=18)
     for column in ("batch", *STAGES, "p50 per\nquery"):
         table.add_column(column, justify="right", no_wrap=True)
+    # Of one backend it says nothing.
+    has_speeds = len(study.backends) > 1 and any(row["encode_speed"] for row in rows)
+    if has_speeds:
+        table.add_column("encode,\nto torch", justify="right", no_wrap=True)
     last_batch_size = rows[0]["batch_size"]
     for row in rows:
         if row["batch_size"] != last_batch_size:
@@ -204,11 +210,14 @@ def _build_stages_table(study: Study, rows: Sequence[Row]) -> Table:
             times = row["ms"][stage]
             percentiles = [_format_milliseconds(times[name]) for name in ("p50", "p95", "p99")]
             cells.append("\n".join(percentiles))
+        cells.append(_format_milliseconds(row["ms"]["per_query"]["p50"]))
+        if has_speeds:
+            speed = row["encode_speed"]
+            cells.append("" if speed is None else f"x{speed:.2f}")
         table.add_row(
             PlainText(f"{row['checkpoint']}\n{row['backend']}, {row['search']} {row['pool']:,}"),
             batch,
             *cells,
-            _format_milliseconds(row["ms"]["per_query"]["p50"]),
         )
     return table
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,6 +43,7 @@ def run_latency_session(
     benchmark: Benchmark,
     settings: LatencySettings,
     console: Console,
+    cache: str | Path = ".cache",
 ) -> tuple[Study, dict[str, Any], list[str]]:
     """Measures every checkpoint under every backend and with every search that works here.
 
@@ -50,6 +52,7 @@ def run_latency_session(
         benchmark: whose queries are timed and whose passages fill the pools.
         settings: the choices of the measurement.
         console: for the reasons why something is left out.
+        cache: folder where the graphs of encoders are kept.
 
     Returns:
         The Study, the card of the pools, and what was left out, each with its reason.
@@ -66,7 +69,7 @@ def run_latency_session(
     first_encoder = next(iter(models.values()))
     check_memory(settings, _list_pool_widths(widths, settings), first_encoder.device)
 
-    contestants, left_out = _build_contestants(models, settings, console)
+    contestants, left_out = _build_contestants(models, settings, console, Path(cache))
     measured_models = {
         contestant.checkpoint: models[contestant.checkpoint] for contestant in contestants
     }
@@ -113,7 +116,7 @@ def _time_batch_sizes(
 
 
 def _build_contestants(
-    models: dict[str, TextEncoder], settings: LatencySettings, console: Console
+    models: dict[str, TextEncoder], settings: LatencySettings, console: Console, cache: Path
 ) -> tuple[list[Contestant], list[str]]:
     """Builds every checkpoint under every backend that works here.
 
@@ -124,7 +127,7 @@ def _build_contestants(
     for backend in settings.backends:
         for label, encoder in models.items():
             try:
-                contestants.append(build_contestant(label, encoder, backend))
+                contestants.append(build_contestant(label, encoder, backend, cache))
             except Unavailable as reason:
                 left_out.append(f"{label}: {reason}")
                 _print_left_out(left_out[-1], console)

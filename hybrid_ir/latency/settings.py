@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-BACKENDS = ("torch_fp32", "torch_bf16", "torch_compile", "onnx")
+BACKENDS = ("torch_fp32", "torch_bf16", "torch_compile", "onnx", "onnx_int8", "openvino")
 SEARCHES = ("exact", "hnsw")
 POOL_DTYPES = ("float32", "float16", "bfloat16")
 POOL_VECTORS = ("passages", "random")

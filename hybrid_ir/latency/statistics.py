@@ -20,6 +20,7 @@ from hybrid_ir.latency.study import Study, Timings
 FEWEST_CLUSTERS = 10  # resampling fewer says nothing about the spread
 RESAMPLED_AT_ONCE = 250  # resamples held in memory
 
+REFERENCE = "torch_fp32"  # with which other backends are compared
 Row = dict[str, Any]
 Verdict = Literal[
     "equivalent", "different", "slightly different but within the margin", "inconclusive"
@@ -178,7 +179,8 @@ def compute_quantiles(ns: np.ndarray) -> dict[str, float]:
 def build_latency_rows(study: Study) -> list[Row]:
     """Builds a row per batch size, contestant and search.
 
-    `per_query` is a unit's total over the number of its queries.
+    `per_query` is a unit's total over the number of its queries. `encode_speed` is how many times
+    as fast as torch in float32 the same checkpoint encodes: see `compare_with_torch`.
     """
     rows = []
     for timings, contestant, search in _iterate_measurements(study):
@@ -195,10 +197,26 @@ def build_latency_rows(study: Study) -> list[Row]:
                 "units": len(timings.units),
                 "queries_per_unit": float(queries_U.mean()),
                 "queries_per_second": float(queries_per_ns * 1e9),
+                "encode_speed": compare_with_torch(study, timings, contestant),
                 "ms": milliseconds,
             }
         )
     return rows
+
+
+def compare_with_torch(study: Study, timings: Timings, contestant: int) -> float | None:
+    """Returns how many times as fast as torch in float32 a backend encodes; None without torch.
+
+    It is the median over units of the ratio of both, each the median of its rounds. Both take
+    turns on every unit, so the length of a query and a slow minute of the machine cancel.
+    """
+    checkpoint, _ = study.contestants[contestant]
+    if (checkpoint, REFERENCE) not in study.contestants:
+        return None
+    reference = list(study.contestants).index((checkpoint, REFERENCE))
+    reference_U = np.median(timings.get_stages(reference, 0)["encode"], axis=0)
+    backend_U = np.median(timings.get_stages(contestant, 0)["encode"], axis=0)
+    return float(np.median(reference_U / backend_U))
 
 
 def build_language_rows(study: Study) -> list[Row]:

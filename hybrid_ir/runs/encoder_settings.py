@@ -1,5 +1,6 @@
 """How a model shall read texts, in every command that takes one."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig
 
+from hybrid_ir.inference.graph_encoder import BACKENDS, TORCH
 from hybrid_ir.model.adapters import PRECISIONS
 from hybrid_ir.system.hardware import AUTO, choose_precision, describe_slow_precision
 from hybrid_ir.types import Role
@@ -45,9 +47,13 @@ class EncoderSettings:
         precision: `fp32`, `bf16`, or `auto`: bf16 where the device has units for it.
         config_folders: folders of the user that hold a folder `model` with YAML files.
         device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes a GPU if there is one.
+        backend: `torch`, `onnx`, `onnx_int8` or `openvino`, see
+            `hybrid_ir.inference.graph_encoder`.
+        cache_dir: folder where graphs of encoders are kept; None for that of the environment
+            variable HYBRID_IR_CACHE, else .cache.
 
     Raises:
-        ValueError: precision or similarity is none of these.
+        ValueError: precision, similarity or backend is none of these, or they do not fit.
     """
 
     backbone: str | None = None
@@ -63,6 +69,8 @@ class EncoderSettings:
     config_folders: Sequence[str | Path] = ()
     precision: str = "fp32"
     device: str | None = None
+    backend: str = TORCH
+    cache_dir: str | Path | None = None
 
     def __post_init__(self):
         problems = []
@@ -73,13 +81,24 @@ class EncoderSettings:
             problems.append(
                 f"similarity={self.similarity!r} must be cosine or dot, or null for the model's own"
             )
+        if self.backend not in BACKENDS:
+            problems.append(f"backend={self.backend!r} must be one of {', '.join(BACKENDS)}")
+        elif self.backend != TORCH and self.precision == "bf16":
+            problems.append(
+                f"precision=bf16 is for backend={TORCH}, and backend={self.backend} computes in "
+                "a precision of its own: leave one of them out"
+            )
         if problems:
             raise ValueError("; ".join(problems))
 
     @classmethod
     def from_config(cls, cfg: DictConfig) -> "EncoderSettings":
         """Takes the keys of conf/encoder out of the config of a command."""
-        return cls(**{field.name: cfg[field.name] for field in fields(cls)})
+        values = {}
+        for field in fields(cls):
+            if field.name != "cache_dir":
+                values[field.name] = cfg[field.name]
+        return cls(**values, cache_dir=cfg.paths.cache_dir)
 
     def require_unset(self, kind: str, *keys: str) -> None:
         """Raises a ValueError for settings that were given and would change nothing.
@@ -101,11 +120,17 @@ class EncoderSettings:
 
     def choose_precision(self, device: str) -> str:
         """Returns `fp32` or `bf16` for a device, and warns where it is slow in what was asked."""
+        if self.backend != TORCH:
+            return "fp32"
         precision = choose_precision(self.precision, device, bf16="bf16", fp32="fp32")
         warning = describe_slow_precision("precision", precision, device)
         if warning is not None:
             print(f"warning: {warning}")
         return precision
+
+    def choose_cache(self) -> Path:
+        """Returns the folder where graphs of encoders are kept."""
+        return Path(self.cache_dir or os.environ.get("HYBRID_IR_CACHE", ".cache"))
 
     @property
     def prompts(self) -> dict[Role, str | None]:

@@ -1,7 +1,7 @@
 """From what a user calls a model (a run, a name, a folder, a hub id) to an encoder of texts."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from transformers.utils import cached_file
 
 from hybrid_ir.debias.folder import read_correction
+from hybrid_ir.inference.graph_encoder import TORCH, build_graph_encoder
 from hybrid_ir.model.adapters import BiEncoderAdapter, SentenceTransformerAdapter
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.module_files import (
@@ -37,6 +38,7 @@ from hybrid_ir.runs.encoder_settings import (
     EncoderSettings,
 )
 from hybrid_ir.runs.folder import describe_other_versions, find_checkpoint
+from hybrid_ir.runs.module_encoders import load_module_encoder
 from hybrid_ir.runs.shipped_files import list_options
 from hybrid_ir.runs.training_record import (
     describe_choice,
@@ -87,11 +89,29 @@ def load_encoder(model: str | Path, **settings: Any) -> TextEncoder:
 
 def load_any_encoder(place: str, settings: EncoderSettings) -> LoadedEncoder:
     """Loads an encoder together with what a card says of it; see `load_encoder`."""
+    if settings.backend == TORCH:
+        return _load_with_torch(place, settings)
+    if settings.device is None:
+        settings = replace(settings, device="cpu")  # what graphs are for
+    loaded = _load_with_torch(place, settings)
+    exported = None
+    if loaded.model["kind"] == "sentence_transformers" and Path(place).is_dir():
+        exported = Path(place)
+    encoder = build_graph_encoder(
+        loaded.encoder, settings.backend, settings.choose_cache(), exported
+    )
+    return LoadedEncoder(encoder, loaded.model, loaded.training)
+
+
+def _load_with_torch(place: str, settings: EncoderSettings) -> LoadedEncoder:
+    """Loads an encoder; one that a graph will be made of is always a BiEncoder."""
     if _is_run(place):
         return _load_run(place, settings)
     if place in list_options("model", settings.config_folders) and not Path(place).exists():
         return _load_named_model(place, settings)
     if _has_file(place, "modules.json", settings.revision) and settings.pooling is None:
+        if settings.backend != TORCH:
+            return _load_modules(place, settings)
         return _load_sentence_transformers(place, settings)
     return _load_transformers(place, settings)
 
@@ -240,6 +260,18 @@ def _load_sentence_transformers(place: str, settings: EncoderSettings) -> Loaded
     correction = read_correction(place)
     if correction is not None:
         model["correction"] = correction
+    return LoadedEncoder(encoder, model, None)
+
+
+def _load_modules(place: str, settings: EncoderSettings) -> LoadedEncoder:
+    """Loads a sentence-transformers model that a graph will be made of."""
+    encoder = load_module_encoder(place, settings, choose_device(settings.device))
+    model = {
+        "name": encoder.name,
+        "kind": "sentence_transformers",
+        "path": place,
+        "revision": settings.revision,
+    }
     return LoadedEncoder(encoder, model, None)
 
 

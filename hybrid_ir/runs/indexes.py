@@ -9,7 +9,7 @@ from hybrid_ir.index.opened import PassageIndex
 from hybrid_ir.runs.encoders import EncoderSettings, LoadedEncoder, load_any_encoder
 
 # Settings that belong to a machine, and not to the model.
-OF_THE_MACHINE = ("device", "config_folders")
+OF_THE_MACHINE = ("device", "config_folders", "cache_dir")
 
 
 def describe_index_model(

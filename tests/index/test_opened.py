@@ -9,7 +9,7 @@ import pytest
 
 from hybrid_ir import load_index
 from hybrid_ir.index.build import IndexJob, build_index
-from hybrid_ir.index.card import CARD
+from hybrid_ir.index.card import CARD, describe_other_backend
 from hybrid_ir.index.layout import IndexSettings
 from hybrid_ir.index.passages import read_passage_files
 from hybrid_ir.runs import indexes
@@ -149,3 +149,17 @@ def test_the_example_of_the_docstring_holds(index_folder):
     result = doctest.testmod(indexes, extraglobs={"index_folder": index_folder})
     assert result.attempted > 0
     assert result.failed == 0
+
+
+def test_queries_of_another_backend_are_noted_and_not_refused(make_index, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    folder = make_index(tmp_path / "index")
+    index = load_index(folder, backend="onnx_int8", cache_dir=tmp_path / "cache")
+    note = describe_other_backend(index.encoder, index.card)
+    assert "encoded with backend=torch, the queries are with backend=onnx_int8" in note
+    same = load_index(folder)
+    assert describe_other_backend(same.encoder, same.card) is None
+    [hits] = index.search(["de tells 3 of it"], k=1)
+    [expected] = same.search(["de tells 3 of it"], k=1)
+    assert hits[0].score == pytest.approx(expected[0].score, abs=0.05)

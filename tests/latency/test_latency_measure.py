@@ -319,3 +319,17 @@ def test_quantiles_are_those_of_numpy_in_milliseconds(ns):
     quantiles = compute_quantiles(np.array(ns))
     expected = np.percentile(ns, [50, 95, 99]) / 1e6
     assert [quantiles[name] for name in PERCENTILES] == pytest.approx(expected)
+
+
+def test_the_speed_of_a_backend_is_that_of_torch_on_the_same_queries(study):
+    timings = study.timings[0]
+    ns_RUVS = timings.ns_RUVS.copy()
+    ns_RUVS[:, :, 1] = ns_RUVS[:, :, 0] // 4  # whatever a query takes
+    both = replace(
+        study,
+        contestants=[("a", "torch_fp32"), ("a", "onnx_int8")],
+        timings=[Timings(timings.units, ns_RUVS)],
+    )
+    speeds = [row["encode_speed"] for row in build_latency_rows(both)]
+    assert speeds == pytest.approx([1, 1, 4, 4], rel=1e-3)
+    assert [row["encode_speed"] for row in build_latency_rows(study)] == [None] * 8

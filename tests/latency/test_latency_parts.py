@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from hybrid_ir.inference.graph_encoder import replace_encode
 from hybrid_ir.latency import pools
-from hybrid_ir.latency.backends import build_contestant, replace_encode, require_same_vectors
+from hybrid_ir.latency.backends import build_contestant, require_same_vectors
 from hybrid_ir.latency.measure import count_tokens
 from hybrid_ir.latency.pools import (
     check_memory,
