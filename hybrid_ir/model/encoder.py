@@ -165,12 +165,7 @@ class BiEncoder(nn.Module):
         self.backbone.get_input_embeddings().weight.requires_grad_(train_embeddings)
         if lora is not None:
             lora.add_to(self.backbone)
-        if gradient_checkpointing:
-            _enable_gradient_checkpointing(self.backbone)
-        if compile:
-            # In place, so that the names of the weights stay. Numbers of tokens and of texts are
-            # symbols of the graph, and lists of lengths stay outside of it.
-            self.backbone.compile(dynamic=True)
+        _choose_computation(self.backbone, gradient_checkpointing, compile)
 
     def merge_lora(self) -> None:
         """Adds the adapters of LoRA to the weights beside them; the vectors stay the same."""
@@ -389,9 +384,13 @@ def _require_valid_choices(
         )
 
 
-def _enable_gradient_checkpointing(backbone: nn.Module) -> None:
-    """Has a backbone recompute its activations in the backward pass."""
-    if hasattr(backbone, "activation_checkpointing_enable"):  # its name since transformers 5
+def _choose_computation(backbone: nn.Module, gradient_checkpointing: bool, compile: bool) -> None:
+    """Has a backbone recompute its activations in the backward pass, or be compiled."""
+    if gradient_checkpointing and hasattr(backbone, "activation_checkpointing_enable"):
         backbone.activation_checkpointing_enable({"use_reentrant": False})
-    else:
+    elif gradient_checkpointing:  # its name before transformers 5
         backbone.gradient_checkpointing_enable({"use_reentrant": False})
+    if compile:
+        # In place, so that the names of the weights stay. Numbers of tokens and of texts are
+        # symbols of the graph, and lists of lengths stay outside of it.
+        backbone.compile(dynamic=True)
