@@ -223,10 +223,12 @@ class BiEncoder(nn.Module):
         texts = self.packing.pack(tokens.ids_T, tokens.lengths_B, order_B)
         rows = list(texts.cut(self._choose_slice_size(tokens.ids_T.device)))
         embeddings = [None] * len(rows)
-        if rows and not cache_gradients:
+        table = self.backbone.get_input_embeddings()
+        is_table_trained = torch.is_grad_enabled() and table.weight.requires_grad
+        if rows and is_table_trained and not cache_gradients:
             # Looked up for all rows at once: going back through the table makes a gradient as large
             # as the table itself.
-            embeddings_TH = self.backbone.get_input_embeddings()(texts.ids_T)
+            embeddings_TH = table(texts.ids_T)
             embeddings = list(embeddings_TH.split([len(row.ids_T) for row in rows]))
         one_token = torch.full((1,), self.pad_id, device=tokens.ids_T.device)
         for _ in range(count_missing_calls(self, len(rows))):

@@ -21,8 +21,19 @@ from torch import nn
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
 
-# What an attention function may be given that changes scores in a way that is not built in here.
-UNKNOWN_TO_US = ("position_bias", "softcap", "s_aux", "head_mask", "past_key_values")
+# What transformers may pass besides, which changes no score. Anything else is refused, as a cap of
+# the scores, a sink or a choice of tokens would be.
+HARMLESS = (
+    "cu_seq_lens_k",
+    "deterministic",
+    "max_length_k",
+    "output_attentions",
+    "output_hidden_states",
+    "position_ids",
+    "return_dict",
+    "use_cache",
+)
+NO_KERNEL = "No viable backend"  # in the error of torch for nested tensors that no kernel takes
 NO_WINDOW = -1  # as kernels for variable lengths call it
 LARGEST_FLASH_HEAD = 256  # width of a head that kernels for variable lengths take
 PACKED_PREFIX = "packed_"  # of the names of our attention functions
@@ -110,8 +121,8 @@ def attend_within_texts(
     Raises:
         NotPackable: transformers passes something that changes scores and is not known here.
     """
-    for name in UNKNOWN_TO_US:
-        if others.get(name) is not None:
+    for name, given in others.items():
+        if given is not None and name not in HARMLESS:
             raise NotPackable(f"its attention has {name}")
     if is_causal is None:
         is_causal = bool(getattr(module, "is_causal", False))
@@ -127,14 +138,18 @@ def attend_within_texts(
         return output.transpose(1, 2).contiguous(), None
     rule = AttentionRule(is_causal, sliding_window, scaling, dropout)
     has_fused_kernels = query.is_cuda and kernel == "sdpa"
-    if has_fused_kernels and can_use_varlen(query, rule):
+    if has_fused_kernels and can_use_varlen(query, key, value, rule):
         return _attend_by_varlen(query, key, value, cu_seq_lens_q, max_length_q, rule), None
     key = _repeat_heads(key, copies)
     value = _repeat_heads(value, copies)
     # Nested tensors know no window; one that is wider than every text hides nothing.
     hides_nothing = rule.window is None or max_length_q <= rule.window
     if has_fused_kernels and hides_nothing:
-        return _attend_by_nesting(query, key, value, cu_seq_lens_q, max_length_q, rule), None
+        try:
+            return _attend_by_nesting(query, key, value, cu_seq_lens_q, max_length_q, rule), None
+        except RuntimeError as error:
+            if NO_KERNEL not in str(error):
+                raise
     return _attend_by_equal_lengths(kernel, query, key, value, cu_seq_lens_q, rule), None
 
 
@@ -229,17 +244,24 @@ def find_varlen() -> Any | None:
     return varlen_attn
 
 
-def can_use_varlen(query: torch.Tensor, rule: AttentionRule) -> bool:
+def can_use_varlen(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rule: AttentionRule
+) -> bool:
     """Returns whether torch's kernel for different lengths takes this: half precision, no dropout.
 
     Args:
         query: on a GPU.
+        key: beside it.
+        value: beside it.
         rule: of the attention.
     """
     width = query.shape[-1]
     has_units = torch.cuda.get_device_capability(query.device) >= (8, 0)
     takes_head = width % 8 == 0 and width <= LARGEST_FLASH_HEAD
     is_half = query.dtype in (torch.float16, torch.bfloat16)
+    for tensor in (key, value):
+        if tensor.dtype != query.dtype or tensor.shape[-1] != width:
+            return False
     return rule.dropout == 0 and is_half and takes_head and has_units and find_varlen() is not None
 
 

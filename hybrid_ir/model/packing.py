@@ -27,6 +27,12 @@ from hybrid_ir.model.packed_attention import PACKED_PREFIX, NotPackable, registe
 KERNELS = ("sdpa", "eager")
 # Texts that both passes are tried on, in tokens; one more is as long as the widest window asks.
 PROBE_LENGTHS = (11, 3, 3, 1)
+# Rotary positions whose frequencies depend on the longest text of a batch: in a row, short texts
+# stand beside long ones.
+LENGTH_DEPENDENT_ROPES = ("dynamic", "longrope")
+# How many slots the hidden vectors of a row take, as a multiple of its tokens, when they are padded
+# for the pooling.
+MOST_SLOTS_PER_TOKEN = 4
 LARGEST_PROBE_ERROR = 1e-4  # of a token's hidden vector, relative to its length; float32
 
 
@@ -48,14 +54,22 @@ class PackedTexts:
     lengths_B: torch.Tensor
 
     def cut(self, tokens: int) -> Iterator["PackedTexts"]:
-        """Yields rows of whole texts with at most so many tokens, or one longer text."""
+        """Yields rows of whole texts with at most so many tokens, or one longer text.
+
+        The longest text comes first. A row ends earlier where much shorter ones follow, so that
+        `pad` stays small.
+        """
         start = 0
         first_token = 0
         lengths = self.lengths_B.tolist()
         while start < len(lengths):
             end = start
             size = 0
-            while end < len(lengths) and (end == start or size + lengths[end] <= tokens):
+            while end < len(lengths):
+                slots = (end + 1 - start) * lengths[start]
+                is_full = size + lengths[end] > tokens or slots > MOST_SLOTS_PER_TOKEN * tokens
+                if is_full and end > start:
+                    break
                 size += lengths[end]
                 end += 1
             place = slice(first_token, first_token + size)
@@ -131,6 +145,13 @@ class Packing:
             row: of texts.
             embeddings_TD: of the row's tokens by the backbone's table, where they are known.
         """
+        implementation = str(backbone.config._attn_implementation)
+        if not implementation.startswith(PACKED_PREFIX):
+            raise RuntimeError(
+                f"the attention of the backbone was changed to {implementation}, by which the "
+                "texts of a packed row would see each other: build the encoder with packing=off, "
+                "or with this attention"
+            )
         device = row.ids_T.device
         cumulative_lengths = F.pad(row.lengths_B.cumsum(0), (1, 0)).to(torch.int32)
         inputs: dict[str, Any] = {
@@ -147,6 +168,9 @@ class Packing:
         if row.types_T is not None:
             inputs["token_type_ids"] = row.types_T[None]
         return backbone(**inputs).last_hidden_state[0]
+
+
+register_attention()  # at the import, so that an encoder in another process finds it
 
 
 def find_packing(
@@ -177,14 +201,21 @@ def find_packing(
         raise NotPackable(f"its attention is {implementation!r}, not {' or '.join(KERNELS)}")
     if not getattr(backbone, "_supports_attention_backend", False):
         raise NotPackable("its attention does not go through transformers' AttentionInterface")
-    register_attention()
+    dependent = sorted(_find_rope_types(backbone).intersection(LENGTH_DEPENDENT_ROPES))
+    if dependent:
+        raise NotPackable(f"its {dependent[0]} positions depend on the longest text beside a text")
     was_training = backbone.training
     backbone.eval()
-    backbone.set_attn_implementation(PACKED_PREFIX + (kernel or "auto"))
     try:
+        probe = _Probe(backbone, Packing(pad_id, separator_id, False), longest)
+        expected_TD = probe.run_padded()
+        backbone.set_attn_implementation(PACKED_PREFIX + (kernel or "auto"))
+        padded_error = _measure_error(probe.run_padded(), expected_TD)
+        if padded_error > LARGEST_PROBE_ERROR:
+            raise NotPackable(f"its padded vectors would differ by {padded_error:.1g}")
         for shifts_positions in (False, True):
             packing = Packing(pad_id, separator_id, shifts_positions)
-            error = _compare_passes(backbone, packing, longest)
+            error = _measure_error(probe.run_packed(packing), expected_TD)
             if error <= LARGEST_PROBE_ERROR:
                 return packing
         raise NotPackable(f"its vectors would differ by {error:.1g}, relative to their length")
@@ -199,39 +230,74 @@ def find_packing(
         backbone.train(was_training)
 
 
-@torch.no_grad()
-def _compare_passes(backbone: nn.Module, packing: Packing, longest: int) -> float:
-    """Returns the largest relative difference of a token's hidden vectors between both passes."""
-    widest_window = 0
-    for module in backbone.modules():
-        window = getattr(module, "sliding_window", None) or 0
-        # One that is wider than every text hides nothing.
-        if window < longest:
-            widest_window = max(window, widest_window)
-    # So long that tokens at both ends of a text lose sight of each other.
-    lengths = [min(longest, 2 * widest_window + 2), *PROBE_LENGTHS]
-    lengths_B = torch.tensor([max(1, min(length, longest)) for length in lengths])
-    lengths_B = lengths_B.sort(descending=True).values
-    vocabulary = backbone.get_input_embeddings().weight.shape[0]
-    random = torch.Generator().manual_seed(0)
-    ids_T = torch.randint(vocabulary, (int(lengths_B.sum()),), generator=random)
-    ids_T[ids_T == packing.pad_id] = (packing.pad_id + 1) % vocabulary
-    row = packing.pack(ids_T, lengths_B, torch.arange(len(lengths_B)))
-    embeddings_TD = backbone.get_input_embeddings()(row.ids_T)
-    packed_BLD, mask_BL = row.pad(packing.run(backbone, row, embeddings_TD))
-    ids_BL = torch.full(mask_BL.shape, packing.pad_id)
-    ids_BL[mask_BL == 1] = ids_T
-    inputs = {"input_ids": ids_BL, "attention_mask": mask_BL}
-    if row.types_T is not None:
-        types_BL = torch.zeros_like(ids_BL)
-        types_BL[mask_BL == 1] = row.types_T
-        inputs["token_type_ids"] = types_BL
-    padded_BLD = backbone(**inputs).last_hidden_state
-    is_token_BL = mask_BL == 1
-    expected_TD = padded_BLD[is_token_BL]
-    difference_T = (packed_BLD[is_token_BL] - expected_TD).norm(dim=1)
+class _Probe:
+    """A few texts of random tokens, for both passes of a backbone.
+
+    Args:
+        backbone: in evaluation mode.
+        packing: lays the texts out.
+        longest: tokens of the longest text that will be encoded.
+    """
+
+    def __init__(self, backbone: nn.Module, packing: Packing, longest: int):
+        self.backbone = backbone
+        widest_window = 0
+        for module in backbone.modules():
+            window = getattr(module, "sliding_window", None) or 0
+            # One that is wider than every text hides nothing.
+            if window < longest:
+                widest_window = max(window, widest_window)
+        # So long that tokens at both ends of a text lose sight of each other.
+        lengths = [min(longest, 2 * widest_window + 2), *PROBE_LENGTHS]
+        lengths_B = torch.tensor([max(1, min(length, longest)) for length in lengths])
+        self.lengths_B = lengths_B.sort(descending=True).values
+        vocabulary = backbone.get_input_embeddings().weight.shape[0]
+        random = torch.Generator().manual_seed(0)
+        self.ids_T = torch.randint(vocabulary, (int(lengths_B.sum()),), generator=random)
+        self.ids_T[self.ids_T == packing.pad_id] = (packing.pad_id + 1) % vocabulary
+        self.pad_id = packing.pad_id
+        self.row = self._pack(packing)
+
+    def _pack(self, packing: Packing) -> PackedTexts:
+        return packing.pack(self.ids_T, self.lengths_B, torch.arange(len(self.lengths_B)))
+
+    @torch.no_grad()
+    def run_packed(self, packing: Packing) -> torch.Tensor:
+        """Returns the hidden vectors of all tokens by the packed pass (T, D)."""
+        row = self._pack(packing)
+        return packing.run(self.backbone, row, self.backbone.get_input_embeddings()(row.ids_T))
+
+    @torch.no_grad()
+    def run_padded(self) -> torch.Tensor:
+        """Returns the same by the padded pass (T, D)."""
+        _, mask_BL = self.row.pad(torch.zeros(len(self.ids_T), 1))
+        is_token_BL = mask_BL == 1
+        inputs = {"input_ids": torch.zeros_like(mask_BL), "attention_mask": mask_BL}
+        inputs["input_ids"][~is_token_BL] = self.pad_id
+        inputs["input_ids"][is_token_BL] = self.ids_T
+        if self.row.types_T is not None:
+            inputs["token_type_ids"] = torch.zeros_like(mask_BL)
+            inputs["token_type_ids"][is_token_BL] = self.row.types_T
+        return self.backbone(**inputs).last_hidden_state[is_token_BL]
+
+
+def _measure_error(hidden_TD: torch.Tensor, expected_TD: torch.Tensor) -> float:
+    """Returns the largest difference of a token's hidden vectors, relative to their length."""
+    difference_T = (hidden_TD - expected_TD).norm(dim=1)
     error = (difference_T / expected_TD.norm(dim=1).clamp(min=1e-12)).max()
     return float(error.nan_to_num(torch.inf))
+
+
+def _find_rope_types(backbone: nn.Module) -> set[str]:
+    """Returns the kinds of rotary positions of a backbone's layers."""
+    kinds: set[str] = set()
+    for module in backbone.modules():
+        kind = getattr(module, "rope_type", None)
+        if isinstance(kind, dict):
+            kinds.update(map(str, kind.values()))
+        elif kind is not None:
+            kinds.add(str(kind))
+    return kinds
 
 
 def _locate_tokens(lengths_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

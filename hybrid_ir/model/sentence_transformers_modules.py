@@ -1,5 +1,6 @@
 """Builds a sentence-transformers model with the parts of one of our encoders."""
 
+import copy
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from hybrid_ir.files.atomic import SCRATCH_PREFIX
 from hybrid_ir.model.backbone import quiet_transformers
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.head import list_head_layers
+from hybrid_ir.model.packed_attention import PACKED_PREFIX
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -70,8 +72,18 @@ def _build_transformer(encoder: BiEncoder) -> nn.Module:
         encoder.tokenizer.save_pretrained(folder)
         module = Transformer(folder, max_seq_length=max(lengths))
         # The library must not hold on to files that are about to be deleted.
-        module.model = encoder.backbone.cpu().eval()
+        module.model = _copy_with_padding(encoder.backbone).cpu().eval()
     return module
+
+
+def _copy_with_padding(backbone: nn.Module) -> nn.Module:
+    """Copies a backbone, with the attention that transformers itself knows, in any process."""
+    copied = copy.deepcopy(backbone)
+    implementation = str(copied.config._attn_implementation)
+    if implementation.startswith(PACKED_PREFIX):
+        kernel = implementation.removeprefix(PACKED_PREFIX)
+        copied.set_attn_implementation("sdpa" if kernel == "auto" else kernel)
+    return copied
 
 
 @dataclass(frozen=True)

@@ -38,13 +38,23 @@ def choose_precision_of_run(cfg: DictConfig, folder: Path) -> None:
         device = "cpu" if cfg.trainer.accelerator == "auto" else "mps"
     precision = cfg.trainer.precision
     if precision == AUTO:
-        precision = _read_precision(folder) or choose_precision(
-            AUTO, device, bf16=LIGHTNING_BF16, fp32=LIGHTNING_FP32
-        )
+        precision = choose_precision(AUTO, device, bf16=LIGHTNING_BF16, fp32=LIGHTNING_FP32)
+        for started in _list_started_runs(cfg, folder):
+            precision = _read_precision(started) or precision
         cfg.trainer.precision = precision
     warning = describe_slow_precision("trainer.precision", precision, device)
     if warning is not None:
         print(f"warning: {warning}")
+
+
+def _list_started_runs(cfg: DictConfig, folder: Path) -> list[Path]:
+    """Returns the folders of runs that this one goes on with, its own last."""
+    folders = [folder]
+    if cfg.get("resume_from"):
+        place = Path(cfg.resume_from)
+        # a run folder, or a checkpoint in its folder `checkpoints`
+        folders = [place.parent.parent, place, folder]
+    return folders
 
 
 def _read_precision(folder: Path) -> str | None:

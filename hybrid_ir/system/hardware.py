@@ -57,7 +57,10 @@ def choose_threads(threads: int | str) -> int:
     if threads != AUTO:
         return threads
     given = os.environ.get(THREADS_VARIABLE, "")
-    if given.isdecimal() and int(given) > 0 and not os.environ.get(CHOSEN_VARIABLE):
+    # torchrun sets 1 where the user has set nothing.
+    is_default = bool(os.environ.get("TORCHELASTIC_RUN_ID")) and given == "1"
+    is_chosen = bool(os.environ.get(CHOSEN_VARIABLE)) or is_default
+    if given.isdecimal() and int(given) > 0 and not is_chosen:
         return int(given)
     return max(1, count_cores() // count_processes_here())
 

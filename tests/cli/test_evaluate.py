@@ -510,7 +510,7 @@ def test_a_damaged_run_is_one_clear_error(trained, tmp_path, file, damage, said)
         ),
         (
             ["checkpoint=RUN", DEV, "threads=1000000"],
-            "threads=1000000 must be a whole number from 1 to ",
+            "threads=1000000 must be auto, or a whole number from 1 to ",
         ),
         (["checkpoint=RUN", DEV, "savee=1"], "--help lists the keys"),
         (["checkpoint=RUN", DEV, "test_checkpoint=bset"], "test_checkpoint"),

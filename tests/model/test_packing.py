@@ -146,7 +146,7 @@ def test_a_padded_batch_is_encoded_as_before(kind):
     [
         ("mpnet", "does not go through transformers' AttentionInterface"),
         ("gemma2", "its attention has softcap"),
-        ("gpt_oss", "its attention has s_aux"),
+        ("granite_swa", "its attention has s_aux"),
     ],
 )
 def test_a_backbone_that_cannot_be_packed_stays_as_it_is(kind, reason):

@@ -211,11 +211,13 @@ def test_an_interrupted_run_goes_on_from_any_checkpoint_as_if_uninterrupted(
     uninterrupted = build(tmp_path / "uninterrupted").fit()
     with pytest.raises(SystemExit):
         build(tmp_path / "interrupted", Interruption()).fit()
-    for name, saved_step in (("last", 5), ("best", 6)):
+    # The best checkpoint is of one of the two validations before the interruption.
+    for name, saved_steps in (("last", {5}), ("best", {3, 6})):
         folder = tmp_path / name
         shutil.copytree(tmp_path / "interrupted", folder)
         checkpoint = folder / f"{name}.ckpt"
-        assert torch.load(checkpoint, weights_only=True)["global_step"] == saved_step
+        saved_step = torch.load(checkpoint, weights_only=True)["global_step"]
+        assert saved_step in saved_steps
         drop_logged_steps(folder, saved_step)
 
         resumed = build(folder).fit(ckpt_path=checkpoint, weights_only=True)
