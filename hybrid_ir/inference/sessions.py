@@ -3,6 +3,7 @@
 Shapes: B texts, T tokens of the longest text, D width of the vectors.
 """
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,18 @@ def require_openvino() -> None:
         raise ValueError(
             f"{error.name} is not installed: pip install 'hybrid-ir[openvino]'"
         ) from error
+    _keep_error_stream_open()
+
+
+def _keep_error_stream_open() -> None:
+    """Has the log of absl, which OpenVINO imports, write to a stream that it does not close.
+
+    Its handler closes its stream when logging is configured again, as Hydra does, and that may be
+    what stands in for the error output.
+    """
+    absl_logging = sys.modules.get("absl.logging")
+    if absl_logging is not None:
+        absl_logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
 
 
 def start_onnx_session(graph: Path, device: torch.device) -> Any:
@@ -90,6 +103,7 @@ def open_with_openvino(graph: Path, output: str) -> Encode:
         graph: the file.
         output: name of the vectors in the graph.
     """
+    require_openvino()
     import openvino
 
     core = openvino.Core()
