@@ -158,6 +158,46 @@ def test_a_backbone_that_cannot_be_packed_stays_as_it_is(kind, reason):
     assert backbone.config._attn_implementation == implementation
 
 
+def test_positions_that_depend_on_the_longest_text_beside_it_are_not_packed():
+    rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0}
+    backbone = build_backbone("qwen3", rope_parameters=rope)
+    with pytest.raises(NotPackable, match="its dynamic positions depend on the longest text"):
+        find_packing(backbone, PAD_ID, None, LONGEST)
+
+
+def test_attention_that_chooses_tokens_is_found_by_its_own_reference():
+    backbone = build_backbone("bert")
+
+    def attend_differently(*arguments, **options):
+        output, weights = packed_attention.attend_within_texts("sdpa", *arguments, **options)
+        return 2 * output, weights
+
+    packed_attention.AttentionInterface.register("packed_auto", attend_differently)
+    try:
+        with pytest.raises(NotPackable, match="its padded vectors would differ"):
+            find_packing(backbone, PAD_ID, None, LONGEST)
+    finally:
+        packed_attention.register_attention.cache_clear()
+        packed_attention.register_attention()
+
+
+def test_a_row_is_refused_when_the_attention_was_changed_behind_it():
+    backbone = build_backbone("bert")
+    packing = find_packing(backbone, PAD_ID, None, LONGEST)
+    backbone.set_attn_implementation("sdpa")
+    row = packing.pack(torch.arange(5, 10), torch.tensor([3, 2]), torch.arange(2))
+    with pytest.raises(RuntimeError, match="changed to sdpa, by which the texts"):
+        packing.run(backbone, row)
+
+
+def test_one_long_text_does_not_pad_many_short_ones():
+    lengths_B = torch.tensor([1000, *[5] * 500])
+    packing = Packing(pad_id=-1, separator_id=None, shifts_positions=False)
+    texts = packing.pack(torch.arange(int(lengths_B.sum())), lengths_B, torch.arange(501))
+    for row in texts.cut(2000):
+        assert len(row.lengths_B) * int(row.lengths_B.max()) <= 4 * 2000
+
+
 def test_the_probe_finds_a_window_that_is_forgotten(monkeypatch):
     monkeypatch.setattr(AttentionRule, "build_mask", lambda *_: None)
     with pytest.raises(NotPackable, match="its vectors would differ"):
