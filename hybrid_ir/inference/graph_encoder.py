@@ -4,6 +4,7 @@ Shapes: B texts of a batch, T tokens of the longest text, D width of the vectors
 """
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from hybrid_ir.inference.sessions import (
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.onnx_graph import ONNX_INPUTS
-from hybrid_ir.types import Role
+from hybrid_ir.types import Role, Text
 
 TORCH = "torch"
 ONNX = "onnx"
@@ -42,6 +43,8 @@ PROBES = (
     ["three of different lengths", "三", "and a third"],
     ["Wo liegt Kabul, und wie viele Menschen leben dort?", "Πού είναι η Αθήνα;", "काबुल कहाँ है?"],
 )
+# For encoders that know the second text of a pair by its type, which a graph must know as well.
+PAIR_PROBE = [("Kabul", "It is the capital of Afghanistan."), ("喀布尔", "阿富汗的首都。")]
 LEAST_COSINE = 0.9999  # of the vectors of a graph in float32 with those of torch
 LEAST_INT8_COSINE = 0.98  # of the vectors in int8, on average
 DIGITS = 6
@@ -157,8 +160,11 @@ def measure_cosines(expected: BiEncoderAdapter, other: BiEncoderAdapter) -> tupl
     """
     cosines = []
     roles: tuple[Role, ...] = ("query", "passage")
+    probes: list[Sequence[Text]] = list(PROBES)
+    if expected.encoder.pairs_have_types:
+        probes.append(PAIR_PROBE)
     for role in roles:
-        for texts in PROBES:
+        for texts in probes:
             items = other.read(texts, role)
             expected_BD = expected.forward(expected.tensors(items, role))
             other_BD = other.forward(other.tensors(items, role))

@@ -120,7 +120,11 @@ class BiEncoder(nn.Module):
         cache: str | Path = ".cache",
     ):
         super().__init__()
+        if isinstance(packing, bool):  # as YAML reads a plain on or off
+            packing = "on" if packing else "off"
         _require_valid_choices(pooling, projection, dropout, packing, tokens_per_slice)
+        if not isinstance(compile, bool):
+            raise ValueError(f"model.compile={compile!r} must be true or false")
         self.name = str(backbone)
         self.tokens_per_slice = tokens_per_slice
         self.slots_computed = 0
@@ -230,6 +234,8 @@ class BiEncoder(nn.Module):
             # as the table itself.
             embeddings_TH = table(texts.ids_T)
             embeddings = list(embeddings_TH.split([len(row.ids_T) for row in rows]))
+        # Weights that are spread over ranks are fetched by all ranks at once, so a rank with fewer
+        # rows than others encodes a padding token instead; padded slices do the same.
         one_token = torch.full((1,), self.pad_id, device=tokens.ids_T.device)
         for _ in range(count_missing_calls(self, len(rows))):
             rows.append(self.packing.pack(one_token, torch.ones(1).long(), torch.zeros(1).long()))

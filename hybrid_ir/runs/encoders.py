@@ -189,6 +189,7 @@ def _build_encoder_of_run(folder: Path, run: DictConfig, settings: EncoderSettin
         return build_saved_encoder(
             saved,
             attention=run.model.get("attention"),
+            packing=run.model.get("packing", "auto"),
             tokens_per_slice=run.model.tokens_per_slice,
             **settings.select(LENGTHS),
         )

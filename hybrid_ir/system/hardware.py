@@ -7,7 +7,8 @@ from pathlib import Path
 AUTO = "auto"
 CPU_INFO = Path("/proc/cpuinfo")
 # Where control groups say how much of a CPU a process may use: version 2, then version 1.
-CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+CGROUP_FOLDER = Path("/sys/fs/cgroup")
+CGROUP_OF_PROCESS = Path("/proc/self/cgroup")
 CGROUP_QUOTA_1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
 CGROUP_PERIOD_1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
 # Flags of processors that multiply bfloat16: x86 with AVX-512 or AMX, and ARM.
@@ -85,7 +86,7 @@ def has_bf16_units(device: str = "cpu") -> bool:
 
 def name_processor() -> str:
     """Returns the name of the processor of this machine, such as AMD EPYC 9654."""
-    for line in _read_cpu_info():
+    for line in _read_lines(CPU_INFO):
         key, _, value = line.partition(":")
         if key.strip() in ("model name", "Processor"):
             return value.strip()
@@ -123,30 +124,42 @@ def describe_slow_precision(key: str, precision: str, device: str) -> str | None
     )
 
 
-def _read_cpu_info() -> list[str]:
-    try:
-        return CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # no Linux
-        return []
-
-
 def _read_cpu_flags() -> list[str]:
-    for line in _read_cpu_info():
+    for line in _read_lines(CPU_INFO):
         if line.startswith(("flags", "Features")):
             return line.partition(":")[2].split()
     return []
 
 
 def _read_quota() -> float | None:
-    """Returns how many cores the control group of this process may use; None for any number."""
+    """Returns how many cores the control groups of this process may use; None for any number."""
+    quotas = [_read_values(path) for path in _list_quota_files()]
+    old_values = [*_read_values(CGROUP_QUOTA_1), *_read_values(CGROUP_PERIOD_1)]
+    cores = []
+    for values in [*quotas, old_values]:
+        # "max" and -1 stand for no limit
+        if len(values) == 2 and values[0].isdecimal() and values[1].isdecimal():
+            cores.append(int(values[0]) / max(1, int(values[1])))
+    return min(cores, default=None)
+
+
+def _list_quota_files() -> list[Path]:
+    """Returns the quota of the control group of this process, and those of the groups around it."""
+    group = ""
+    for line in _read_lines(CGROUP_OF_PROCESS):
+        if line.startswith("0::"):
+            group = line.removeprefix("0::").strip().strip("/")
+    folders = [CGROUP_FOLDER / group, *(CGROUP_FOLDER / group).parents]
+    return [folder / "cpu.max" for folder in folders if folder.is_relative_to(CGROUP_FOLDER)]
+
+
+def _read_values(path: Path) -> list[str]:
+    return " ".join(_read_lines(path)).split()
+
+
+def _read_lines(path: Path) -> list[str]:
+    """Returns the lines of a file of the system; none where there is no such file."""
     try:
-        if CGROUP_QUOTA.is_file():
-            quota, period = CGROUP_QUOTA.read_text().split()
-        else:
-            quota = CGROUP_QUOTA_1.read_text().strip()
-            period = CGROUP_PERIOD_1.read_text().strip()
-        if quota in ("max", "-1"):
-            return None
-        return int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):
-        return None
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # another system than Linux
+        return []

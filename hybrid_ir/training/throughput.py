@@ -3,6 +3,7 @@
 Shapes: R processes of the run, K numbers of a Work, B texts of a batch.
 """
 
+import math
 import resource
 import sys
 import time
@@ -124,10 +125,11 @@ class ThroughputMeter(Callback):
     """
 
     def __init__(self, peak_teraflops: float | None = None):
-        if peak_teraflops is not None and peak_teraflops <= 0:
+        is_number = isinstance(peak_teraflops, int | float) and not isinstance(peak_teraflops, bool)
+        if peak_teraflops is not None and not (is_number and 0 < peak_teraflops < math.inf):
             raise ValueError(
-                f"callbacks.throughput.peak_teraflops={peak_teraflops} must be above 0, or null "
-                "for what the table of devices says"
+                f"callbacks.throughput.peak_teraflops={peak_teraflops!r} must be a number above 0, "
+                "or null for what the table of devices says"
             )
         self.given_peak = peak_teraflops
         self.total: Work | None = None

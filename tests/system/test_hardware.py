@@ -24,7 +24,13 @@ WITHOUT_UNITS = "model name\t: Old CPU\nflags\t\t: fpu avx2\n"
 
 @pytest.fixture
 def plain_environment(monkeypatch):
-    for name in (THREADS_VARIABLE, CHOSEN_VARIABLE, "LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE"):
+    for name in (
+        THREADS_VARIABLE,
+        CHOSEN_VARIABLE,
+        "LOCAL_WORLD_SIZE",
+        "SLURM_NTASKS_PER_NODE",
+        "TORCHELASTIC_RUN_ID",
+    ):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
 
@@ -54,10 +60,23 @@ def test_cores_outside_the_affinity_are_not_counted():
     [("max 100000", 8), ("150000 100000", 1), ("400000 100000", 4), ("50000 100000", 1)],
 )
 def test_the_quota_of_a_control_group_counts(monkeypatch, tmp_path, quota, cores):
-    (tmp_path / "cpu.max").write_text(f"{quota}\n")
-    monkeypatch.setattr(hardware, "CGROUP_QUOTA", tmp_path / "cpu.max")
+    # The group of the process is inside the one with the quota.
+    (tmp_path / "jobs" / "mine").mkdir(parents=True)
+    (tmp_path / "jobs" / "cpu.max").write_text(f"{quota}\n")
+    (tmp_path / "jobs" / "mine" / "cpu.max").write_text("max 100000\n")
+    (tmp_path / "cgroup").write_text("0::/jobs/mine\n")
+    monkeypatch.setattr(hardware, "CGROUP_FOLDER", tmp_path)
+    monkeypatch.setattr(hardware, "CGROUP_OF_PROCESS", tmp_path / "cgroup")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert count_cores() == cores
+
+
+def test_the_one_thread_that_torchrun_sets_by_itself_is_no_wish(plain_environment):
+    plain_environment.setattr(hardware, "count_cores", lambda: 8)
+    plain_environment.setenv(THREADS_VARIABLE, "1")
+    plain_environment.setenv("LOCAL_WORLD_SIZE", "2")
+    plain_environment.setenv("TORCHELASTIC_RUN_ID", "none")
+    assert choose_threads("auto") == 4
 
 
 def test_processes_of_a_run_share_the_cores(plain_environment):

@@ -338,7 +338,7 @@ def test_peaks_are_without_sparsity_and_have_16_bits_at_least_as_fast():
 
 
 def test_a_peak_that_is_no_peak_is_refused():
-    with pytest.raises(ValueError, match="peak_teraflops=0 must be above 0, or null"):
+    with pytest.raises(ValueError, match="peak_teraflops=0 must be a number above 0, or null"):
         ThroughputMeter(peak_teraflops=0)
 
 
