@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 
 from hybrid_ir.model.backbone import explain_load_error, quiet_transformers
-from hybrid_ir.model.encoder import BiEncoder, count_positions
+from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.prompts import choose_prompts
+from hybrid_ir.model.reading import count_positions
 from hybrid_ir.model.token_store import RaggedTokens, concatenate_tokens
 from hybrid_ir.model.tokens import compute_tokenizer_canary, cut_into_windows
 from hybrid_ir.types import Role, Text

@@ -7,7 +7,6 @@ the transformer, D width of the vectors.
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +21,7 @@ from hybrid_ir.model.modules import build_saved_modules, load_released_modules
 from hybrid_ir.model.packed_attention import NotPackable
 from hybrid_ir.model.packing import PackedTexts, Packing, find_packing
 from hybrid_ir.model.pooling import POOLINGS
-from hybrid_ir.model.reading import Reading
+from hybrid_ir.model.reading import Reading, count_positions
 from hybrid_ir.model.saved_encoder import SavedEncoder
 from hybrid_ir.model.token_store import RaggedTokens
 from hybrid_ir.model.tokens import RoleTokenizer
@@ -35,8 +34,6 @@ NUMBERS_PER_SLICE_ON_CPU = 1 << 19
 FEWEST_TOKENS_PER_SLICE_ON_CPU = 512
 TOKENS_PER_SLICE_ON_GPU = 16_384
 PACKINGS = ("auto", "on", "off")
-# Kinds of models whose position ids start behind the padding id.
-MODELS_WITH_SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "camembert")
 
 
 class BiEncoder(nn.Module):
@@ -120,11 +117,8 @@ class BiEncoder(nn.Module):
         cache: str | Path = ".cache",
     ):
         super().__init__()
-        if isinstance(packing, bool):  # as YAML reads a plain on or off
-            packing = "on" if packing else "off"
-        _require_valid_choices(pooling, projection, dropout, packing, tokens_per_slice)
-        if not isinstance(compile, bool):
-            raise ValueError(f"model.compile={compile!r} must be true or false")
+        packing = _read_packing(packing)
+        _require_valid_choices(pooling, projection, dropout, compile, tokens_per_slice)
         self.name = str(backbone)
         self.tokens_per_slice = tokens_per_slice
         self.slots_computed = 0
@@ -353,25 +347,20 @@ class BiEncoder(nn.Module):
             )
 
 
-def count_positions(config: Any, pad_id: int) -> int | None:
-    """Returns the number of tokens that a backbone takes; None if its config does not say.
-
-    Args:
-        config: of the backbone.
-        pad_id: of its tokenizer.
-    """
-    positions = getattr(config, "max_position_embeddings", None)
-    is_shifted = getattr(config, "model_type", None) in MODELS_WITH_SHIFTED_POSITIONS
-    if positions is not None and is_shifted:
-        positions -= pad_id + 1
-    return positions
+def _read_packing(packing: str | bool) -> str:
+    """Returns one of PACKINGS; YAML reads a plain on or off as a boolean."""
+    if isinstance(packing, bool):
+        return "on" if packing else "off"
+    if packing not in PACKINGS:
+        raise ValueError(f"model.packing={packing!r} must be one of {', '.join(PACKINGS)}")
+    return packing
 
 
 def _require_valid_choices(
     pooling: str | None,
     projection: int | None,
     dropout: float | None,
-    packing: str,
+    compile: bool,
     tokens_per_slice: int | None,
 ) -> None:
     """Raises ValueError for a choice of a BiEncoder that does not exist."""
@@ -380,8 +369,8 @@ def _require_valid_choices(
             f"model.pooling={pooling!r} must be one of {', '.join(POOLINGS)}, or null for what the "
             "model's files say"
         )
-    if packing not in PACKINGS:
-        raise ValueError(f"model.packing={packing!r} must be one of {', '.join(PACKINGS)}")
+    if not isinstance(compile, bool):
+        raise ValueError(f"model.compile={compile!r} must be true or false")
     for key, number in (("tokens_per_slice", tokens_per_slice), ("projection", projection)):
         if number is not None and number < 1:
             raise ValueError(f"model.{key}={number} must be at least 1, or null")

@@ -182,8 +182,8 @@ def find_packing(
 ) -> Packing:
     """Prepares a backbone for packed rows, if it computes the same with them as without.
 
-    A few tokens go through the padded and the packed pass. Every position and window that texts can
-    have is tried, so what is not packed correctly is found here and not in somebody's numbers.
+    A few texts go through the padded and the packed pass, one of them longer than the windows of
+    the attention. So what is not packed correctly is found here and not in somebody's numbers.
 
     Args:
         backbone: of Hugging Face, on the CPU. Its attention is changed in place, to one that also
@@ -216,7 +216,8 @@ def find_packing(
         for shifts_positions in (False, True):
             packing = Packing(pad_id, separator_id, shifts_positions)
             error = _measure_error(probe.run_packed(packing), expected_TD)
-            if error <= LARGEST_PROBE_ERROR:
+            embedded_error = _measure_error(probe.run_packed(packing, by_table=True), expected_TD)
+            if max(error, embedded_error) <= LARGEST_PROBE_ERROR:
                 return packing
         raise NotPackable(f"its vectors would differ by {error:.1g}, relative to their length")
     except Exception as error:
@@ -262,10 +263,16 @@ class _Probe:
         return packing.pack(self.ids_T, self.lengths_B, torch.arange(len(self.lengths_B)))
 
     @torch.no_grad()
-    def run_packed(self, packing: Packing) -> torch.Tensor:
-        """Returns the hidden vectors of all tokens by the packed pass (T, D)."""
+    def run_packed(self, packing: Packing, by_table: bool = False) -> torch.Tensor:
+        """Returns the hidden vectors of all tokens by the packed pass (T, D).
+
+        Args:
+            packing: lays the texts out.
+            by_table: look the tokens up in the table of the backbone before, as a training does.
+        """
         row = self._pack(packing)
-        return packing.run(self.backbone, row, self.backbone.get_input_embeddings()(row.ids_T))
+        embeddings_TD = self.backbone.get_input_embeddings()(row.ids_T) if by_table else None
+        return packing.run(self.backbone, row, embeddings_TD)
 
     @torch.no_grad()
     def run_padded(self) -> torch.Tensor:

@@ -18,6 +18,16 @@ from hybrid_ir.model.prompts import (
 DEFAULT_POOLING = "mean"
 DEFAULT_PREFIXES = {"query": "Query: ", "passage": "Passage: "}
 DEFAULT_MAX_LENGTHS = {"query": 64, "passage": 256}  # tokens, special ones included
+# Kinds of models whose position ids start behind the padding id.
+MODELS_WITH_SHIFTED_POSITIONS = (
+    "camembert",
+    "data2vec-text",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+)
 
 
 @dataclass(frozen=True)
@@ -119,3 +129,17 @@ def _print_once(line: str | None) -> None:
     """Prints a line on the first rank, if there is one."""
     if line is not None:
         print(line, file=sys.stderr)
+
+
+def count_positions(config: Any, pad_id: int) -> int | None:
+    """Returns the number of tokens that a backbone takes; None if its config does not say.
+
+    Args:
+        config: of the backbone.
+        pad_id: of its tokenizer.
+    """
+    positions = getattr(config, "max_position_embeddings", None)
+    is_shifted = getattr(config, "model_type", None) in MODELS_WITH_SHIFTED_POSITIONS
+    if positions is not None and is_shifted:
+        positions -= pad_id + 1
+    return positions

@@ -321,6 +321,11 @@ def test_bf16_gives_nearly_the_padded_vectors(build):
     assert torch.cosine_similarity(*vectors).min() > 0.9995
 
 
+def test_a_plain_on_or_off_of_yaml_is_understood(build):
+    assert build(packing=True).packing is not None
+    assert build(packing=False).padding_reason == "packing=off"
+
+
 def test_a_text_without_tokens_is_padded_like_before(build):
     tokens = RaggedTokens(torch.tensor([7, 8, 9]), torch.tensor([2, 0, 1]))
     vectors = build(packing="on").eval()(tokens)
