@@ -117,7 +117,6 @@ class BiEncoder(nn.Module):
         cache: str | Path = ".cache",
     ):
         super().__init__()
-        packing = _read_packing(packing)
         _require_valid_choices(pooling, projection, dropout, compile, tokens_per_slice)
         self.name = str(backbone)
         self.tokens_per_slice = tokens_per_slice
@@ -159,7 +158,7 @@ class BiEncoder(nn.Module):
         }
         self.packing: Packing | None = None
         self.padding_reason: str | None = None
-        self._choose_packing(packing, attention)
+        self._choose_packing(_read_packing(packing), attention)
         self.backbone.get_input_embeddings().weight.requires_grad_(train_embeddings)
         if lora is not None:
             lora.add_to(self.backbone)
