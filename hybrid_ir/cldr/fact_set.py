@@ -20,7 +20,8 @@ from hybrid_ir.types import Source
 REQUIRED_SHARE_OF_LANGUAGES = 0.5
 # Sets that this process has loaded: the corpus and both benchmarks of a run share one.
 MOST_REMEMBERED_SETS = 8
-_REMEMBERED_SETS: dict[tuple[str, ...], "FactSet"] = {}
+# By their languages and the folder that keeps them.
+_REMEMBERED_SETS: dict[tuple[tuple[str, ...], str], "FactSet"] = {}
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,13 @@ def build_fact_set(
         ValueError: If CLDR does not name enough of the facts in a language.
     """
     codes = resolve_languages(languages)
-    if codes not in _REMEMBERED_SETS:
+    key = (codes, str(cache))
+    if key not in _REMEMBERED_SETS:
         while len(_REMEMBERED_SETS) >= MOST_REMEMBERED_SETS:
             oldest = next(iter(_REMEMBERED_SETS))
             del _REMEMBERED_SETS[oldest]
-        _REMEMBERED_SETS[codes] = _load_fact_set(codes, cache)
-    return _REMEMBERED_SETS[codes]
+        _REMEMBERED_SETS[key] = _load_fact_set(codes, cache)
+    return _REMEMBERED_SETS[key]
 
 
 def _load_fact_set(languages: tuple[str, ...], cache: str | Path | None) -> FactSet:
