@@ -94,8 +94,10 @@ def test_a_damaged_file_is_built_again(stored, forget, damage):
     assert path.read_bytes() == whole
 
 
-def test_a_process_loads_a_set_once_wherever_it_is_kept(tmp_path, forget):
-    assert build_fact_set(["de", "en"], tmp_path) is build_fact_set(["en", "de"])
+def test_a_process_loads_a_set_of_a_cache_once(tmp_path, forget):
+    assert build_fact_set(["de", "en"], tmp_path) is build_fact_set(["en", "de"], str(tmp_path))
+    build_fact_set(["de", "en"], tmp_path / "other")
+    assert any((tmp_path / "other").glob("*/*.json"))
     for language in ("de", "en", "el", "es", "ru", "th", "tr", "vi"):
         build_fact_set([language])
     assert len(fact_set._REMEMBERED_SETS) == fact_set.MOST_REMEMBERED_SETS
