@@ -18,7 +18,7 @@ from hybrid_ir.model.backbone import FromScratch
 from hybrid_ir.model.head import find_head_width
 from hybrid_ir.model.lora import Lora, merge_adapters
 from hybrid_ir.model.modules import build_saved_modules, load_released_modules
-from hybrid_ir.model.packed_attention import NotPackable
+from hybrid_ir.model.packed_attention import NotPackable, require_known_attention
 from hybrid_ir.model.packing import PackedTexts, Packing, find_packing
 from hybrid_ir.model.pooling import POOLINGS
 from hybrid_ir.model.reading import Reading, count_positions
@@ -117,6 +117,7 @@ class BiEncoder(nn.Module):
         cache: str | Path = ".cache",
     ):
         super().__init__()
+        require_known_attention(attention)
         _require_valid_choices(pooling, projection, dropout, compile, tokens_per_slice)
         self.name = str(backbone)
         self.tokens_per_slice = tokens_per_slice
@@ -156,8 +157,6 @@ class BiEncoder(nn.Module):
                 self.tokenizer, reading.passage_prefix, reading.passage_max_length
             ),
         }
-        self.packing: Packing | None = None
-        self.padding_reason: str | None = None
         self._choose_packing(_read_packing(packing), attention)
         self.backbone.get_input_embeddings().weight.requires_grad_(train_embeddings)
         if lora is not None:
@@ -312,6 +311,8 @@ class BiEncoder(nn.Module):
 
     def _choose_packing(self, packing: str, attention: str | None) -> None:
         """Prepares the backbone for packed rows, unless it cannot be packed or should not be."""
+        self.packing: Packing | None = None
+        self.padding_reason: str | None = None
         if packing == "off":
             self.padding_reason = "packing=off"
             return

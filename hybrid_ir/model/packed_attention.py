@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 # What transformers may pass besides, which changes no score. Anything else is refused, as a cap of
 # the scores, a sink or a choice of tokens would be.
@@ -53,6 +54,16 @@ def register_attention() -> None:
     for kernel, mask in masks.items():
         AttentionInterface.register(PACKED_PREFIX + kernel, partial(attend_within_texts, kernel))
         AttentionMaskInterface.register(PACKED_PREFIX + kernel, mask)
+
+
+def require_known_attention(attention: str | None) -> None:
+    """Raises ValueError for a kernel that transformers does not know; `/` names one of the hub."""
+    known = ["eager", *ALL_ATTENTION_FUNCTIONS.valid_keys()]
+    if attention is not None and attention not in known and "/" not in attention:
+        raise ValueError(
+            f"model.attention={attention!r} must be sdpa or eager, null for the faster one, or "
+            "another kernel of transformers: flash_attention_2, flex_attention"
+        )
 
 
 @dataclass(frozen=True)

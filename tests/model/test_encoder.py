@@ -179,6 +179,7 @@ def test_options_reach_the_backbone(recipe, cache):
         ({"query_max_length": 2}, "model.query_max_length=2 must be 4 to 64"),
         ({"projection": 0}, "model.projection=0 must be at least 1"),
         ({"tokens_per_slice": 0}, "model.tokens_per_slice=0 must be at least 1, or null"),
+        ({"attention": "fash"}, "model.attention='fash' must be sdpa or eager"),
         ({"packing": "rows"}, "model.packing='rows' must be one of auto, on, off"),
         ({"compile": "yes"}, "model.compile='yes' must be true or false"),
         ({"dropout": 1.0}, "model.dropout=1.0 must be 0 or more and below 1"),
