@@ -7,6 +7,7 @@ It runs all cases, one after the other, and writes what it found into the folder
 
 import json
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -220,6 +221,8 @@ def select_few_queries(benchmark: Benchmark) -> Benchmark:
 def main() -> None:
     """Runs all cases of this rank, and writes measured-RANK.json and weights-RANK.pt."""
     torch.set_num_threads(1)
+    # Every metric that is logged warns once, and an error among these warnings would be missed.
+    warnings.filterwarnings("ignore", message="It is recommended to use")
     folder, cache, ranks = sys.argv[1:]
     cases = DistributedCases(Path(folder), Path(cache), int(ranks))
     measured = cases.measure_all()
