@@ -20,6 +20,7 @@ LAYERS = (
     ("types",),
     ("distributed",),
     ("system", "files", "cldr"),
+    ("pages",),
     ("model",),
     ("inference",),
     ("data", "evaluation"),
@@ -118,7 +119,7 @@ def test_libraries_stay_where_they_belong(path):
         assert not list_libraries(names) & {"hydra", "omegaconf"}
     if room != "distributed":
         assert not [name for name in names if name.startswith("torch.distributed")]
-    if room in ("files", "cldr"):
+    if room in ("files", "cldr", "pages"):
         assert not list_libraries(names) & HEAVY_LIBRARIES
     if room in ("types", "system"):  # A function may import them when it is called.
         assert not list_libraries(list_imports_when_loaded(tree)) & HEAVY_LIBRARIES
