@@ -25,7 +25,7 @@ LAYERS = (
     ("inference",),
     ("data", "evaluation"),
     ("corpora", "training"),
-    ("comparison", "latency", "translation", "export", "index", "debias", "mteb_tasks"),
+    ("comparison", "latency", "translation", "export", "index", "debias", "mteb_tasks", "bias"),
     ("runs",),
     ("cli",),
 )

@@ -90,6 +90,8 @@ def parse_command_line(
     benchmark_list: str | None = None,
     benchmark_keys: Mapping[str, str] = MappingProxyType({}),
     text_list: str | None = None,
+    plain_keys: Sequence[str] = (),
+    options: Mapping[str, str] = MappingProxyType({}),
 ) -> DictConfig | None:
     """Composes the config of a command from its arguments.
 
@@ -101,6 +103,8 @@ def parse_command_line(
             `benchmark.b`. `benchmark.KEY=VALUE` sets a key of all that have it.
         benchmark_keys: keys whose value may name one more benchmark, and where its config is put.
         text_list: the key of arguments that are no KEY=VALUE, if the command takes texts.
+        plain_keys: keys whose values are taken as they stand in this command alone.
+        options: keys by what else they are called, as in `--fail-if VALUE`.
 
     Returns:
         The config; None after printing what the command takes, where that was asked for.
@@ -111,11 +115,13 @@ def parse_command_line(
     if wants_help(arguments):
         print_command_help(command)
         return None
+    arguments = replace_options(arguments, options)
     texts: list[str] = []
     if text_list is not None:
         texts = [argument for argument in arguments if is_free_text(argument)]
         arguments = [argument for argument in arguments if not is_free_text(argument)]
-    sorted_arguments = sort_arguments(arguments, benchmark_list, list_default_groups(command))
+    groups = list_default_groups(command)
+    sorted_arguments = sort_arguments(arguments, benchmark_list, groups, plain_keys)
     if benchmark_list is not None:
         _choose_benchmarks(sorted_arguments, benchmark_list)
     _add_single_benchmarks(sorted_arguments, benchmark_keys)
@@ -130,7 +136,10 @@ def parse_command_line(
 
 
 def sort_arguments(
-    arguments: Sequence[str], benchmark_list: str | None = None, groups: Sequence[str] = ()
+    arguments: Sequence[str],
+    benchmark_list: str | None = None,
+    groups: Sequence[str] = (),
+    plain_keys: Sequence[str] = (),
 ) -> Arguments:
     """Sorts the arguments of a command by how they are read; see `Arguments`.
 
@@ -138,6 +147,7 @@ def sort_arguments(
         arguments: KEY=VALUE each, or `--config-dir FOLDER`.
         benchmark_list: the key that names any number of benchmarks, if there is one.
         groups: keys that choose an option of a group of conf/ in this command, and are overrides.
+        plain_keys: keys whose values are taken as they stand, besides PLAIN_TEXT_KEYS.
     """
     result = Arguments()
     rest = _take_config_folders(arguments, result.config_folders)
@@ -157,11 +167,37 @@ def sort_arguments(
             result.benchmarks = list(dict.fromkeys(parse_list(value)))
         elif key in PATH_LIST_KEYS:
             add_paths(result.path_lists, key, value)
-        elif is_plain_text(key) and key not in groups:
+        elif key in plain_keys or (is_plain_text(key) and key not in groups):
             result.plain_texts[key] = parse_plain_text(value)
         else:
             result.overrides.append(argument)
     return result
+
+
+def replace_options(arguments: Sequence[str], options: Mapping[str, str]) -> list[str]:
+    """Writes options such as `--fail-if VALUE` or `--fail-if=VALUE` as KEY=VALUE.
+
+    Args:
+        arguments: of the command.
+        options: the key of each option.
+
+    Raises:
+        ValueError: an option has no value.
+    """
+    rest = list(arguments)
+    replaced = []
+    while rest:
+        argument = rest.pop(0)
+        name, equals, value = argument.partition("=")
+        if name not in options:
+            replaced.append(argument)
+            continue
+        if not equals:
+            if not rest:
+                raise ValueError(f"{name} needs a value, as in {name} 'multi.map<0.5'")
+            value = rest.pop(0)
+        replaced.append(f"{options[name]}={value}")
+    return replaced
 
 
 def list_default_groups(command: str) -> list[str]:

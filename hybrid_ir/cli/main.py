@@ -14,6 +14,7 @@ USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by langu
   hybrid-ir train [KEY=VALUE ...]                        the same as `python train.py`
   hybrid-ir sweep KEY=A,B ... [slots=N] [retry=failed]   every combination, each in a process
   hybrid-ir doctor [KEY=VALUE ...] [processes=N]         does this machine train what it should
+  hybrid-ir bias model=MODEL [corpus=FOLDER]             is this retriever biased by language
   hybrid-ir evaluate checkpoint=RUN benchmark=[xquad_r]  measure a run, or model=NAME: any encoder
   hybrid-ir export checkpoint=RUN to=FOLDER              files that other libraries load
   hybrid-ir compare runs=[RUN,SWEEP,...]                 tables, significance, one HTML report
@@ -44,9 +45,16 @@ class Command:
     benchmark_list: str | None = None
     benchmark_keys: dict[str, str] = field(default_factory=dict)
     text_list: str | None = None
+    plain_keys: tuple[str, ...] = ()
+    options: dict[str, str] = field(default_factory=dict)
 
 
 COMMANDS = {
+    "bias": Command(
+        benchmark_keys={"corpus": "split"},
+        plain_keys=("corpus", "fail_if"),
+        options={"--fail-if": "fail_if"},
+    ),
     "compare": Command(benchmark_list="benchmark"),
     "debias": Command(benchmark_keys={"on": "split"}),
     "evaluate": Command(benchmark_list="benchmark", benchmark_keys={"postprocess_on": "split"}),
@@ -73,7 +81,13 @@ def run_command(name: str, arguments: Sequence[str]) -> None:
 
     command = COMMANDS[name]
     cfg = parse_command_line(
-        name, arguments, command.benchmark_list, command.benchmark_keys, command.text_list
+        name,
+        arguments,
+        command.benchmark_list,
+        command.benchmark_keys,
+        command.text_list,
+        command.plain_keys,
+        command.options,
     )
     if cfg is not None:
         # Not to stdout, where the answer of a command may be read by another program.

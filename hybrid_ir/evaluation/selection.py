@@ -98,3 +98,34 @@ def require_relevant_passages(benchmark: Benchmark) -> None:
             f"{benchmark.name}: no query has a relevant passage, so there is nothing to measure; "
             "choose other languages, or more of max_queries"
         )
+
+
+def select_languages(benchmark: Benchmark, languages: Sequence[str]) -> Benchmark:
+    """Returns the queries and passages of a benchmark that are in some of its languages.
+
+    Judgements are those of both kept; grades and passages outside the corpus are left out.
+
+    Args:
+        benchmark: the benchmark to take them from, without grades.
+        languages: codes to keep, in the order of the result.
+    """
+    codes = np.array([benchmark.languages.index(language) for language in languages])
+    query_rows = np.flatnonzero(np.isin(benchmark.query_languages, codes))
+    passage_rows = np.flatnonzero(np.isin(np.asarray(benchmark.passage_languages), codes))
+    relevant = []
+    for row in query_rows:
+        places = find_places(benchmark.relevant[row], passage_rows)
+        relevant.append(places[places >= 0])
+    new_codes = np.full(len(benchmark.languages), -1)
+    new_codes[codes] = np.arange(len(codes))
+    return replace(
+        benchmark,
+        languages=tuple(languages),
+        queries=[benchmark.queries[row] for row in query_rows],
+        query_languages=new_codes[benchmark.query_languages[query_rows]],
+        question_ids=[benchmark.question_ids[row] for row in query_rows],
+        passages=[benchmark.passages[row] for row in passage_rows],
+        passage_languages=new_codes[np.asarray(benchmark.passage_languages)[passage_rows]],
+        passage_ids=[benchmark.passage_ids[row] for row in passage_rows],
+        relevant=relevant,
+    )

@@ -1,0 +1,29 @@
+"""A small table of encoders that the project has measured, to compare a model with."""
+
+import json
+from importlib.resources import files
+from typing import Any
+
+# Measures that the table shows.
+SHOWN_MEASURES = ("hidden", "not_found", "multi.map", "own_language_share")
+
+
+def find_known_encoders(texts: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the encoders that were measured on the very same texts, the least biased first.
+
+    Each has `name`, `note`, `measured_on` (a date) and `measures`.
+
+    Args:
+        texts: of a diagnosis; their hash decides.
+    """
+    known = []
+    for encoder in read_known_encoders():
+        if texts["sha256"] is not None and encoder["texts"]["sha256"] == texts["sha256"]:
+            known.append(encoder)
+    return sorted(known, key=lambda encoder: encoder["measures"]["hidden"])
+
+
+def read_known_encoders() -> list[dict[str, Any]]:
+    """Reads the whole table, of all texts."""
+    path = files("hybrid_ir.bias").joinpath("known_encoders.json")
+    return json.loads(path.read_text(encoding="utf-8"))

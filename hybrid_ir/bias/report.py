@@ -1,0 +1,243 @@
+"""What `hybrid-ir bias` writes: bias.json for programs, and bias.html for people."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hybrid_ir.bias.answer_places import DEPTH, FATES
+from hybrid_ir.bias.diagnosis import Diagnosis
+from hybrid_ir.bias.known_encoders import SHOWN_MEASURES, find_known_encoders
+from hybrid_ir.bias.verdict import NAMES_OF_CORRECTIONS, Verdict
+from hybrid_ir.files.atomic import write_text_atomically
+from hybrid_ir.pages import Bar, HeatMaps, KeyFigure, build_heat_maps, name_language, render_page
+
+TONES = {
+    "hardly biased": "good",
+    "somewhat biased": "warning",
+    "clearly biased": "bad",
+    "severely biased": "bad",
+}
+TITLES_OF_FATES = {
+    "found": "found",
+    "hidden": "hidden by other languages",
+    "not_found": "not found even alone",
+}
+TITLES_OF_MEASURES = {
+    "hidden": "hidden",
+    "not_found": "not found",
+    "multi.map": "mAP, mixed",
+    "own_language_share": f"own language in the first {DEPTH}",
+}
+JSON_FILE = "bias.json"
+PAGE_FILE = "bias.html"
+MOST_LANGUAGES_ON_A_MAP = 40
+
+
+def build_record(
+    diagnosis: Diagnosis, verdict: Verdict, model: dict[str, Any], reading: dict[str, Any]
+) -> dict[str, Any]:
+    """Returns all that bias.json holds.
+
+    Args:
+        diagnosis: what was measured.
+        verdict: what it means.
+        model: which model it was, as on an evaluation card.
+        reading: how texts became vectors.
+    """
+    return {
+        "model": model,
+        "reading": reading,
+        "grade": verdict.grade,
+        "verdict": verdict.sentences,
+        "depth": DEPTH,
+        **asdict(diagnosis),
+        "known_encoders": find_known_encoders(diagnosis.texts),
+    }
+
+
+def write_record(record: dict[str, Any], folder: Path) -> None:
+    """Writes bias.json and bias.html to a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text_atomically(folder / PAGE_FILE, build_page(record))
+    write_text_atomically(folder / JSON_FILE, text + "\n")
+
+
+def build_page(record: dict[str, Any]) -> str:
+    """Returns the page of a record."""
+    languages = record["texts"]["languages"]
+    return render_page(
+        "bias/bias.html.jinja",
+        title=f"Is {record['model']['name']} biased by language?",
+        record=record,
+        tone=TONES.get(record["grade"], ""),
+        figures=_list_figures(record),
+        fates=_build_fate_bars(record["measures"]),
+        maps=_build_maps(record, languages),
+        mixes=_build_mixes(record, "language_mix"),
+        hiders=_build_mixes(record, "hidden_by"),
+        language_rows=_list_languages(record),
+        correction_rows=_list_corrections(record),
+        known_rows=list_known_rows(record),
+        known_heads=["encoder", *(TITLES_OF_MEASURES[name] for name in SHOWN_MEASURES)],
+        names={code: name_language(code) for code in languages},
+    )
+
+
+def _list_figures(record: dict[str, Any]) -> list[KeyFigure]:
+    """Returns the numbers that a reader should see first."""
+    measures = record["measures"]
+    figures = []
+    if measures.get("hidden") is not None:
+        note = "of the answers in other languages"
+        if "hidden" in record["intervals"]:
+            low, high = record["intervals"]["hidden"]
+            note += f"; 95 % interval {format_share(low)} to {format_share(high)}"
+        figures.append(KeyFigure("hidden", format_share(measures["hidden"]), note))
+        figures.append(
+            KeyFigure(
+                "not found", format_share(measures["not_found"]), "even among their own language"
+            )
+        )
+    if measures.get("own.hidden") is not None:
+        figures.append(
+            KeyFigure(
+                "hidden, own language",
+                format_share(measures["own.hidden"]),
+                "of the answers in the question's language",
+            )
+        )
+    if measures.get("own_language_share") is not None:
+        fair = format_share(measures["own_language_share.fair"])
+        figures.append(
+            KeyFigure(
+                f"own language in the first {DEPTH}",
+                format_share(measures["own_language_share"]),
+                f"it has {fair} of the collection",
+            )
+        )
+    if measures.get("multi.map") is not None:
+        note = "mean average precision in all languages at once"
+        figures.append(KeyFigure("mAP, mixed", f"{measures['multi.map']:.3f}", note))
+    if measures.get("same_language_neighbours") is not None and not figures:
+        figures.append(
+            KeyFigure(
+                "neighbours in the same language",
+                format_share(measures["same_language_neighbours"]),
+                "of the ten nearest passages",
+            )
+        )
+    return figures
+
+
+def format_share(share: float | None) -> str:
+    """Returns a share in percent with a decimal, a dash for None."""
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def _build_fate_bars(measures: dict[str, Any]) -> list[tuple[str, list[Bar]]]:
+    """Returns what becomes of answers in other languages and in the question's own."""
+    rows = []
+    for prefix, title in (("", "answers in other languages"), ("own.", "in the question's own")):
+        if measures.get(f"{prefix}found") is None:
+            continue
+        bars = []
+        for fate in FATES:
+            share = measures[prefix + fate]
+            bars.append(Bar(TITLES_OF_FATES[fate], share, format_share(share)))
+        rows.append((title, bars))
+    return rows
+
+
+def _build_maps(record: dict[str, Any], languages: Sequence[str]) -> HeatMaps | None:
+    """Returns the maps of hidden and of lost answers by pairs of languages, on one scale."""
+    if not record["pairs"] or len(languages) > MOST_LANGUAGES_ON_A_MAP:
+        return None
+    maps = {}
+    for fate in ("hidden", "not_found"):
+        maps[TITLES_OF_FATES[fate]] = record["pairs"][fate]
+    return build_heat_maps(
+        maps,
+        rows=languages,
+        columns=languages,
+        row_head="questions in",
+        column_head="answers in",
+        unit="% of the answers",
+        format_number=lambda share: f"{100 * share:.0f}",
+        limits=(0.0, 1.0),
+    )
+
+
+def _build_mixes(record: dict[str, Any], key: str) -> list[tuple[str, list[Bar]]]:
+    """Returns a bar of the shares of languages for each query language, the largest first."""
+    rows = []
+    for language, shares in record[key].items():
+        bars = []
+        for code, share in sorted(shares.items(), key=lambda item: -item[1]):
+            if share > 0:
+                bars.append(Bar(code, share, format_share(share)))
+        rows.append((language, bars))
+    return rows
+
+
+def _list_languages(record: dict[str, Any]) -> list[list[str]]:
+    """Returns a row for each language: how its answers fare, asked for in other languages."""
+    rows = []
+    languages = record["texts"]["languages"]
+    sizes = record["texts"]["passages_by_language"]
+    for column, language in enumerate(languages):
+        row = [language, name_language(language), f"{sizes[language]:,}"]
+        for fate in FATES:
+            cells = record["pairs"].get(fate, [])
+            row.append(format_share(_average_other_rows(cells, column)))
+        rows.append(row)
+    return rows
+
+
+def _average_other_rows(cells: Sequence[Sequence[float | None]], column: int) -> float | None:
+    """Returns the mean of a column without the diagonal, None where there is nothing."""
+    values = []
+    for row, row_cells in enumerate(cells):
+        if row != column and row_cells[column] is not None:
+            values.append(row_cells[column])
+    return sum(values) / len(values) if values else None
+
+
+def _list_corrections(record: dict[str, Any]) -> list[list[str]]:
+    """Returns a row for the model as it is and one for each correction."""
+    rows = []
+    versions = {"as it is": record["measures"], **record["corrections"]}
+    for name, measures in versions.items():
+        if measures.get("multi.map") is None:
+            continue
+        rows.append(
+            [
+                NAMES_OF_CORRECTIONS.get(name, name),
+                format_share(measures["hidden"]),
+                format_share(measures["not_found"]),
+                f"{measures['mono.map']:.3f}" if measures["mono.map"] is not None else "–",
+                f"{measures['cross.map']:.3f}" if measures["cross.map"] is not None else "–",
+                f"{measures['multi.map']:.3f}",
+            ]
+        )
+    return rows
+
+
+def list_known_rows(record: dict[str, Any]) -> list[list[str]]:
+    """Returns a row for each known encoder on the same texts, and one for the model among them."""
+    if record["measures"].get("hidden") is None or not record["known_encoders"]:
+        return []
+    entries = [(f"{record['model']['name']} (this model)", record["measures"])]
+    for encoder in record["known_encoders"]:
+        entries.append((encoder["name"], encoder["measures"]))
+    rows = []
+    for name, measures in sorted(entries, key=lambda entry: entry[1]["hidden"]):
+        cells = [name]
+        for measure in SHOWN_MEASURES:
+            value = measures[measure]
+            is_map = measure.endswith("map")
+            cells.append(f"{value:.3f}" if is_map else format_share(value))
+        rows.append(cells)
+    return rows

@@ -1,0 +1,179 @@
+"""`hybrid-ir bias`: is a retriever biased by language? A verdict, one page, and JSON."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from hybrid_ir.bias.answer_places import DEPTH
+from hybrid_ir.bias.conditions import Condition, parse_conditions
+from hybrid_ir.bias.diagnosis import MEASURES, diagnose
+from hybrid_ir.bias.report import (
+    JSON_FILE,
+    PAGE_FILE,
+    build_record,
+    format_share,
+    list_known_rows,
+    write_record,
+)
+from hybrid_ir.bias.sorted_by_language import diagnose_texts
+from hybrid_ir.bias.verdict import decide_verdict
+from hybrid_ir.cli.config import (
+    choose_output_folder,
+    find_boolean_problems,
+    find_number_problems,
+    read_languages,
+    require_values,
+)
+from hybrid_ir.debias.texts import read_text_lines
+from hybrid_ir.evaluation.benchmarks.beir_folder import load as load_beir_folder
+from hybrid_ir.evaluation.benchmarks.choices import choose_languages
+from hybrid_ir.evaluation.selection import select_languages
+from hybrid_ir.runs.building import build_own_benchmark
+from hybrid_ir.runs.conf import compose_config
+from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
+from hybrid_ir.runs.folder import require_no_results
+from hybrid_ir.runs.shipped_files import list_options
+from hybrid_ir.system.environment import prepare_process
+from hybrid_ir.types import Benchmark
+
+SEED = 1  # of conf/encoder
+CONDITION_CODE = 3  # the command ends with it if a condition of --fail-if holds
+EMBEDDED = "cldr_facts"
+
+
+def run(cfg: DictConfig) -> None:
+    """Measures the bias of a model, prints the verdict and writes the page."""
+    require_values(cfg, "bias", "model")
+    _require_valid_values(cfg)
+    conditions = parse_conditions(cfg.fail_if, MEASURES)
+    out = choose_output_folder(cfg, "bias")
+    require_no_results(out, JSON_FILE)
+    prepare_process(cfg.seed, cfg.threads)
+    benchmark = load_texts(cfg)
+    loaded = load_any_encoder(str(cfg.model), EncoderSettings.from_config(cfg))
+    encoder = loaded.encoder
+    if any(len(rows) for rows in benchmark.relevant):
+        diagnosis, evaluation = diagnose(encoder, benchmark)
+        evaluation.save(out / "evaluation")
+    else:
+        diagnosis = diagnose_texts(encoder, benchmark)
+    verdict = decide_verdict(diagnosis, encoder.name)
+    reading = {"precision": encoder.precision, **encoder.reading()}
+    record = build_record(diagnosis, verdict, loaded.model, reading)
+    write_record(record, out)
+    if cfg.json:
+        print(json.dumps(record, ensure_ascii=False))
+    else:
+        _print_record(record, out)
+    _end_if_met(conditions, diagnosis.measures)
+
+
+def load_texts(cfg: DictConfig) -> Benchmark:
+    """Loads what `corpus` names: a benchmark, a folder in the form of BEIR, or lines of JSON.
+
+    Raises:
+        ValueError: there is nothing of this name, or not in these languages.
+    """
+    name = str(cfg.corpus)
+    languages = read_languages(cfg.languages)
+    config = _find_benchmark_config(cfg, name)
+    if config is not None:
+        if languages is not None:
+            OmegaConf.update(config, "languages", languages, force_add=True)
+        if "max_queries" in config:
+            config.max_queries = cfg.max_queries
+        if name == EMBEDDED:
+            # The passages of questions that are asked: enough for a verdict in a minute.
+            OmegaConf.update(config, "pool", "split", force_add=True)
+        return build_own_benchmark(config)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return load_beir_folder(
+            str(path),
+            str(cfg.paths.cache_dir),
+            languages=languages,
+            max_queries=cfg.max_queries,
+        )
+    if path.is_file():
+        benchmark = read_text_lines(path)
+        chosen = choose_languages(path.name, languages, benchmark.languages, None)
+        return select_languages(benchmark, chosen)
+    known = ", ".join(list_options("benchmark", cfg.config_folders))
+    raise ValueError(
+        f"corpus={name} is no name in conf/benchmark ({known}), no folder in the form of BEIR, and "
+        "no file of JSON lines with text and language"
+    )
+
+
+def _find_benchmark_config(cfg: DictConfig, name: str) -> DictConfig | None:
+    """Returns the config of the benchmark of a name, None if there is none."""
+    if name not in list_options("benchmark", cfg.config_folders):
+        return None
+    if not cfg.split:
+        option = [f"+benchmark@split.{name}={name}"]
+        composed = compose_config("bias", option, cfg.config_folders)
+        composed.paths = cfg.paths
+        cfg = composed
+    # A benchmark may ask the config for the languages of the corpus.
+    cfg.corpus = {"languages": "xquad"}
+    return cfg.split[name]
+
+
+def _require_valid_values(cfg: DictConfig) -> None:
+    """Raises a ValueError that names every value of a wrong type or out of range."""
+    problems = find_boolean_problems(cfg, "json", "trust_remote_code")
+    if cfg.max_queries is not None:
+        problems += find_number_problems(cfg, {"max_queries": 1})
+    if not OmegaConf.is_dict(cfg.split):
+        problems.append(
+            f"split={cfg.split} is no key of its own: name the texts by corpus=NAME, and set the "
+            "keys of a benchmark by split.NAME.KEY=VALUE"
+        )
+    if cfg.seed != SEED:
+        problems.append(f"seed={cfg.seed} changes nothing: nothing is drawn by chance")
+    if problems:
+        raise ValueError("; ".join(problems))
+
+
+def _print_record(record: dict[str, Any], out: Path) -> None:
+    """Prints the verdict, the table of known encoders, and where the rest is."""
+    console = Console()
+    console.print(record["grade"].capitalize(), style="bold")
+    for sentence in [*record["verdict"], *record["notes"]]:
+        console.print(f"- {sentence}", markup=False, highlight=False)
+    rows = list_known_rows(record)
+    if rows:
+        table = Table(title="known encoders on the same texts", title_justify="left")
+        for head in ("encoder", "hidden", "not found", "mAP mixed", f"own in first {DEPTH}"):
+            table.add_column(head, justify="left" if head == "encoder" else "right")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    fair = record["measures"].get("own_language_share.fair")
+    if fair is not None:
+        text = f"a language has {format_share(fair)} of the collection"
+        console.print(text, style="dim", highlight=False)
+    console.print(
+        f"page in {out / PAGE_FILE}, numbers in {out / JSON_FILE}",
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
+    )
+
+
+def _end_if_met(conditions: list[Condition], measures: dict[str, float | None]) -> None:
+    """Ends the program with CONDITION_CODE if a condition of --fail-if holds."""
+    met = [condition for condition in conditions if condition.is_met(measures)]
+    for condition in met:
+        value = measures[condition.measure]
+        print(
+            f"failed: {condition.measure} is {value:.4f}, and --fail-if says {condition.text}",
+            file=sys.stderr,
+        )
+    if met:
+        sys.exit(CONDITION_CODE)
