@@ -33,6 +33,7 @@ TITLES_OF_MEASURES = {
 JSON_FILE = "bias.json"
 PAGE_FILE = "bias.html"
 MOST_LANGUAGES_ON_A_MAP = 40
+SMALLEST_NAMED_SHARE = 0.05  # of a bar; what is smaller is joined
 
 
 def build_record(
@@ -171,13 +172,24 @@ def _build_maps(record: dict[str, Any], languages: Sequence[str]) -> HeatMaps | 
 
 
 def _build_mixes(record: dict[str, Any], key: str) -> list[tuple[str, list[Bar]]]:
-    """Returns a bar of the shares of languages for each query language, the largest first."""
+    """Returns a bar of shares for each query language: its own first, then the others by size.
+
+    Languages with little are joined, since their names would not fit.
+    """
     rows = []
     for language, shares in record[key].items():
-        bars = []
+        own_share = shares[language]
+        bars = [Bar(language, own_share, format_share(own_share))] if own_share > 0 else []
+        rest = 0.0
         for code, share in sorted(shares.items(), key=lambda item: -item[1]):
-            if share > 0:
+            if code == language:
+                continue
+            if share < SMALLEST_NAMED_SHARE:
+                rest += share
+            else:
                 bars.append(Bar(code, share, format_share(share)))
+        if rest > 0:
+            bars.append(Bar("others", rest, format_share(rest)))
         rows.append((language, bars))
     return rows
 

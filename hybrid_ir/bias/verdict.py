@@ -104,10 +104,20 @@ def _state_causes(diagnosis: Diagnosis) -> str:
     if worst is None:
         return f"{sentence}."
     language, share = worst
-    return (
-        f"{sentence}; answers in {name_language(language)} are hidden most often "
-        f"({_percent(share)})."
-    )
+    sentence += f"; answers in {name_language(language)} are hidden most often ({_percent(share)})"
+    own_share = average_own_share(diagnosis.hidden_by)
+    if own_share is not None:
+        sentence += (
+            f". Of the passages that stand before hidden answers {_percent(own_share)} are in the "
+            "language of the question"
+        )
+    return f"{sentence}."
+
+
+def average_own_share(hidden_by: Mapping[str, Mapping[str, float]]) -> float | None:
+    """Returns how much of what stands before hidden answers is in the question's language."""
+    shares = [by_language[language] for language, by_language in hidden_by.items()]
+    return sum(shares) / len(shares) if shares else None
 
 
 def find_most_hidden_language(diagnosis: Diagnosis) -> tuple[str, float] | None:

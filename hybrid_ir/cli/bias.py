@@ -54,7 +54,7 @@ def run(cfg: DictConfig) -> None:
     out = choose_output_folder(cfg, "bias")
     require_no_results(out, JSON_FILE)
     prepare_process(cfg.seed, cfg.threads)
-    benchmark = load_texts(cfg)
+    benchmark = load_asked_texts(cfg)
     loaded = load_any_encoder(str(cfg.model), EncoderSettings.from_config(cfg))
     encoder = loaded.encoder
     if any(len(rows) for rows in benchmark.relevant):
@@ -73,7 +73,7 @@ def run(cfg: DictConfig) -> None:
     _end_if_met(conditions, diagnosis.measures)
 
 
-def load_texts(cfg: DictConfig) -> Benchmark:
+def load_asked_texts(cfg: DictConfig) -> Benchmark:
     """Loads what `corpus` names: a benchmark, a folder in the form of BEIR, or lines of JSON.
 
     Raises:
