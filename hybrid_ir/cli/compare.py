@@ -15,6 +15,8 @@ from hybrid_ir.cli.config import (
 from hybrid_ir.comparison.comparison import Comparison, compare
 from hybrid_ir.comparison.load import load_results
 from hybrid_ir.comparison.rendering import to_rich_tables
+from hybrid_ir.comparison.table import list_distinct_tables
+from hybrid_ir.comparison.verdict import build_verdict
 from hybrid_ir.runs.building import build_own_benchmark
 from hybrid_ir.runs.folder import require_no_results
 
@@ -68,7 +70,11 @@ def require_valid_comparison(cfg: DictConfig) -> None:
 def print_comparison(comparison: Comparison, out: Path) -> None:
     """Prints the main tables, the notes, and where the rest is."""
     console = Console()
-    tables = list(comparison.overview)
+    for benchmark in comparison.benchmarks:
+        for sentence in build_verdict(benchmark.macro).sentences:
+            console.print(sentence, markup=False, highlight=False)
+        console.print()
+    tables = list_distinct_tables(comparison.overview)
     for benchmark in comparison.benchmarks:
         for table in benchmark.tables["effects"][:1]:
             tables.append(table.select_columns(TERMINAL_COLUMNS))

@@ -15,6 +15,7 @@ from hybrid_ir.comparison.statistics import (
 )
 from hybrid_ir.comparison.table import (
     VIEW_TITLES,
+    VIEWS_NOTE,
     Cell,
     Column,
     Row,
@@ -23,14 +24,12 @@ from hybrid_ir.comparison.table import (
     build_p_cell,
     build_text_cell,
     build_value_cell,
+    describe_marks,
     get_metric_title,
 )
 from hybrid_ir.evaluation.rank_table import VIEWS
 
-_MEANS_NOTE = (
-    "* differs from the baseline, p < .05 after Holm over tables 1 and 2 of the benchmark. Bold: "
-    "best of ours. ± standard deviation over seeds."
-)
+_MEANS_NOTE = "Bold: best of ours. ± standard deviation over seeds."
 _EFFECTS_NOTE = (
     "Interval: cluster bootstrap, not corrected for their number. Standardised: difference over "
     "the standard deviation of the questions' differences. Better, worse: share of questions."
@@ -130,7 +129,7 @@ def _build_means_table(
 ) -> Table:
     """Rows are systems, columns the benchmarks' views."""
     rows = _build_system_rows(columns)
-    notes = [_MEANS_NOTE, *_describe_model(columns)]
+    notes = _describe_means(columns) + _describe_model(columns)
     if with_paper:
         paper_rows, paper_notes = _build_paper_rows(columns, metric)
         rows += paper_rows
@@ -171,6 +170,21 @@ def _build_system_rows(columns: Sequence[_MeanColumn]) -> list[Row]:
                 cells.append(Cell())
         rows.append(Row((label, str(seeds)), tuple(cells)))
     return rows
+
+
+def _describe_means(columns: Sequence[_MeanColumn]) -> list[str]:
+    """Returns what views, stars and bold numbers of the table are."""
+    sections = {column.section for column in columns}
+    baselines = {section.describe_baselines() for section in sections}
+    baseline = baselines.pop() if len(baselines) == 1 else "its baseline"
+    views = {column.view for column in columns}
+    notes = [VIEWS_NOTE] if len(views) > 1 else []
+    if any(section.tested_systems for section in sections):
+        has_one_seed = any(column.grid.one_seed.any() for column in columns)
+        family = "all main means of the benchmark"
+        notes.append(describe_marks(baseline, family, has_one_seed))
+    notes.append(_MEANS_NOTE)
+    return notes
 
 
 def _describe_model(columns: Sequence[_MeanColumn]) -> list[str]:

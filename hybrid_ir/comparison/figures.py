@@ -11,25 +11,26 @@ from matplotlib.ticker import MaxNLocator
 
 from hybrid_ir.comparison.comparison_tables import MainMeans
 from hybrid_ir.comparison.identities import ALPHA_KEYS
+from hybrid_ir.comparison.load import Result
 from hybrid_ir.comparison.section import Section
-from hybrid_ir.comparison.statistics import SIGNIFICANT, Grid
+from hybrid_ir.comparison.statistics import SIGNIFICANT
 from hybrid_ir.comparison.style import (
     COLOURS,
-    INK,
     LINES,
     MARKERS,
     SystemStyle,
     add_legend_below,
     build_panels,
+    name_figure,
     use_paper_style,
 )
 from hybrid_ir.comparison.systems import System
-from hybrid_ir.comparison.table import format_value, get_metric_title
+from hybrid_ir.comparison.table import VIEW_NAMES, format_value, get_metric_title
 from hybrid_ir.evaluation.rank_table import VIEWS
+from hybrid_ir.pages.svg import INK
 
-_VIEW_NAMES = {"mono": "Monolingual", "cross": "Cross-lingual", "multi": "Multilingual"}
-_NUMBERS_UP_TO = 16  # languages whose cells in a heat map have room for a number
 _CURVE_POINTS = 400  # of a distribution: more than a printer shows
+_FEWEST_STEPS = 2  # points that make a line
 _FEWEST_SHARES = 3  # monolingual shares that make a curve
 _PANEL_HEIGHT = 2.3  # inches
 # The titles of the training curves, and the logged metrics they show.
@@ -45,7 +46,8 @@ _TRAINING_METRICS = {
 def draw_intervals(means: MainMeans, styles: Mapping[str, SystemStyle]) -> Figure | None:
     """Draws the difference of each system from its baseline with its interval.
 
-    A marker is filled where the p value after Holm's correction is below .05.
+    A marker is filled where the p value after Holm's correction is below .05, and half filled
+    where that rests on one seed of a training.
     """
     section = means.section
     systems = [system for system, _ in section.tested_systems]
@@ -54,7 +56,9 @@ def draw_intervals(means: MainMeans, styles: Mapping[str, SystemStyle]) -> Figur
     for grid, place in means.list_means():
         if not np.isnan(grid.difference[:, place]).all():
             shown_means.append((grid, place))
-            titles.append(f"{_VIEW_NAMES[grid.cells[place]]} {get_metric_title(grid.metric)}")
+            titles.append(
+                f"{VIEW_NAMES[grid.cells[place]].capitalize()} {get_metric_title(grid.metric)}"
+            )
     if not systems or not shown_means:
         return None
     figure, panels = build_panels(titles, 0.26 * len(systems) + 0.95, sharey=True)
@@ -75,6 +79,8 @@ def draw_intervals(means: MainMeans, styles: Mapping[str, SystemStyle]) -> Figur
                 style.marker,
                 color=style.color,
                 mfc=style.color if is_significant else "white",
+                mfcalt="white",
+                fillstyle="left" if is_significant and grid.one_seed[system] else "full",
                 ms=6,
                 mew=1.3,
             )
@@ -86,83 +92,8 @@ def draw_intervals(means: MainMeans, styles: Mapping[str, SystemStyle]) -> Figur
         panel.xaxis.set_major_locator(MaxNLocator(4))
         better_side = "right" if grid.higher_is_better else "left"
         panel.set_xlabel(f"difference, better to the {better_side}")
+    name_figure(figure, f"{section.title}: differences from {section.describe_baselines()}")
     return figure
-
-
-@use_paper_style
-def draw_pair_heat_map(section: Section, system: int, grid: Grid) -> Figure | None:
-    """Draws the difference of a system from its baseline by query and passage language.
-
-    Blue is better; a bold number is significant. The grid is that of `compare_language_pairs`.
-    """
-    size = len(section.languages)
-    differences, significant = _arrange_pairs(section.languages, system, grid)
-    if np.isnan(differences).all():
-        return None
-    limit = float(np.nanmax(np.abs(differences))) or 1.0
-    inches = min(max(3.4, 0.42 * size + 1.2), 9.0)
-    # This layout is for axes of a fixed aspect: with another one labels would be cut off.
-    figure = Figure(figsize=(inches + 0.9, inches), layout="compressed")
-    axes = figure.subplots()
-    image = axes.pcolormesh(
-        differences,
-        cmap="RdBu" if grid.higher_is_better else "RdBu_r",
-        vmin=-limit,
-        vmax=limit,
-        rasterized=size > _NUMBERS_UP_TO,
-    )
-    axes.set_aspect("equal")
-    axes.invert_yaxis()
-    font_size = min(9.0, 60 * inches / size)
-    rotation = 90 if size > _NUMBERS_UP_TO else 0
-    centres = np.arange(size) + 0.5
-    axes.set_xticks(centres, section.languages, fontsize=font_size, rotation=rotation)
-    axes.set_yticks(centres, section.languages, fontsize=font_size)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    axes.set(xlabel="passages in", ylabel="queries in")
-    if size <= _NUMBERS_UP_TO:
-        _write_differences(axes, differences, significant, limit, grid.metric)
-    bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02)
-    bar.outline.set_visible(False)
-    bar.set_label(f"difference in {get_metric_title(grid.metric)}")
-    return figure
-
-
-def _arrange_pairs(
-    languages: Sequence[str], system: int, grid: Grid
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a system's differences by query and passage language, and which are significant."""
-    places = {language: place for place, language in enumerate(languages)}
-    differences = np.full((len(languages), len(languages)), np.nan)
-    significant = np.zeros((len(languages), len(languages)), bool)
-    for cell, name in enumerate(grid.cells):
-        query_language, passage_language = name.split(" → ")
-        place = (places[query_language], places[passage_language])
-        differences[place] = grid.difference[system, cell]
-        significant[place] = grid.adjusted_p[system, cell] < SIGNIFICANT
-    return differences, significant
-
-
-def _write_differences(
-    axes: Axes, differences: np.ndarray, significant: np.ndarray, limit: float, metric: str
-) -> None:
-    """Writes the numbers into a heat map, in hundredths where the metric is a share."""
-    is_share = "rank" not in metric or "normalised" in metric
-    for (row, column), value in np.ndenumerate(differences):
-        if np.isnan(value):
-            continue
-        text = f"{100 * value:+.1f}" if is_share else f"{value:+.0f}"
-        axes.text(
-            column + 0.5,
-            row + 0.5,
-            text.replace("-", "−"),
-            ha="center",
-            va="center",
-            fontsize=6.5,
-            fontweight="bold" if significant[row, column] else "normal",
-            color="white" if abs(value) > 0.6 * limit else "black",
-        )
 
 
 @use_paper_style
@@ -202,6 +133,7 @@ def draw_distance_distribution(
     )
     axes.grid()
     add_legend_below(figure, [axes])
+    name_figure(figure, section.title)
     return figure
 
 
@@ -240,7 +172,7 @@ def draw_metric_against_alpha(section: Section, metric: str) -> Figure | None:
         shown.append(("multi", "rank_distance"))
     if not families or not shown:
         return None
-    titles = [f"{_VIEW_NAMES[view]} {get_metric_title(name)}" for view, name in shown]
+    titles = [f"{VIEW_NAMES[view].capitalize()} {get_metric_title(name)}" for view, name in shown]
     figure, panels = build_panels(titles, _PANEL_HEIGHT)
     for panel, (view, name) in zip(panels, shown, strict=True):
         for number, (label, members) in enumerate(families.items()):
@@ -253,6 +185,7 @@ def draw_metric_against_alpha(section: Section, metric: str) -> Figure | None:
         panel.set(xlabel="monolingual share (alpha)", xlim=(-0.04, 1.04))
         panel.grid()
     add_legend_below(figure, panels)
+    name_figure(figure, section.title)
     return figure
 
 
@@ -320,14 +253,13 @@ def _draw_alpha_curve(
 
 @use_paper_style
 def draw_system_curves(section: Section, styles: Mapping[str, SystemStyle]) -> Figure | None:
-    """Draws validation metrics over the steps of each training, one line for each seed."""
-    logged_metrics = set()
-    for result in section.results:
-        for row in result.steps:
-            logged_metrics.update(row)
+    """Draws validation metrics over the steps of each training, one line for each seed.
+
+    A training that was validated once has no curve.
+    """
     shown = {}
     for title, metric in _TRAINING_METRICS.items():
-        if metric in logged_metrics:
+        if any(_select_steps(result, metric) for result in section.results):
             shown[title] = metric
     if not shown:
         return None
@@ -338,13 +270,20 @@ def draw_system_curves(section: Section, styles: Mapping[str, SystemStyle]) -> F
         panel.set(xlabel="step")
         panel.grid()
     add_legend_below(figure, panels)
+    name_figure(figure, section.title)
     return figure
+
+
+def _select_steps(result: Result, metric: str) -> list[dict]:
+    """Returns the logged rows of a metric, none where there are too few for a line."""
+    rows = [row for row in result.steps if metric in row]
+    return rows if len(rows) >= _FEWEST_STEPS else []
 
 
 def _draw_training_curve(axes: Axes, system: System, metric: str, style: SystemStyle) -> None:
     label: str | None = system.label
     for result in system.results:
-        rows = [row for row in result.steps if metric in row]
+        rows = _select_steps(result, metric)
         if not rows:
             continue
         axes.plot(

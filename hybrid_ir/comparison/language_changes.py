@@ -8,7 +8,7 @@ import numpy as np
 from babel import Locale
 from babel.core import get_global
 
-from hybrid_ir.comparison.language_tables import LANGUAGES_NOTE
+from hybrid_ir.comparison.language_tables import describe_language_marks
 from hybrid_ir.comparison.section import Section
 from hybrid_ir.comparison.statistics import (
     Grid,
@@ -25,6 +25,7 @@ from hybrid_ir.comparison.table import (
     build_mean_cell,
     build_p_cell,
     build_value_cell,
+    describe_marks,
     get_metric_title,
 )
 from hybrid_ir.evaluation.rank_table import VIEWS
@@ -109,6 +110,8 @@ def _build_change_table(
 ) -> Table:
     label = section.systems[system].label
     baseline_label = section.systems[baseline].label
+    family = f"all systems and {names.file}"
+    one_seed = bool(grid.one_seed[system])
     gains = grid.difference[system] if grid.higher_is_better else -grid.difference[system]
     rows = []
     for place in np.argsort(-gains, kind="stable"):
@@ -121,8 +124,8 @@ def _build_change_table(
         heads=(names.head,),
         columns=tuple(Column(name) for name in _CHANGE_COLUMNS),
         rows=tuple(rows),
-        note=f"Best first. * p < .05 after Holm over all systems and {names.file}; intervals are "
-        "not corrected.",
+        note=f"Best first. {describe_marks(baseline_label, family, one_seed)} Intervals are not "
+        "corrected.",
         most_rows=_MOST_ROWS,
     )
     if not np.isnan(grid.p).all():
@@ -139,7 +142,7 @@ def _build_change_row(grid: Grid, system: int, place: int) -> Row:
     difference = build_value_cell(grid.difference[system, place], grid.metric, signed=True)
     cells = (
         # A star where the corrected test says so, whatever the uncorrected interval shows.
-        replace(difference, p=adjusted_p.value),
+        replace(difference, p=adjusted_p.value, one_seed=bool(grid.one_seed[system])),
         build_value_cell(grid.low[system, place], grid.metric, signed=True),
         build_value_cell(grid.high[system, place], grid.metric, signed=True),
         build_p_cell(grid.p[system, place]),
@@ -185,7 +188,7 @@ def build_seen_table(section: Section, metric: str, resampling: Resampling) -> T
         heads=("system",),
         columns=tuple(columns),
         rows=tuple(rows),
-        note=f"{'; '.join(members)}. Cross: query → passage. {LANGUAGES_NOTE}",
+        note=f"{'; '.join(members)}. Cross: query → passage. {describe_language_marks(section)}",
     )
 
 

@@ -16,20 +16,28 @@ from hybrid_ir.comparison.statistics import (
 )
 from hybrid_ir.comparison.table import (
     VIEW_TITLES,
+    VIEWS_NOTE,
     Cell,
     Column,
     Row,
     Table,
     build_mean_cell,
     build_value_cell,
+    describe_marks,
     get_metric_title,
 )
 from hybrid_ir.evaluation.rank_table import VIEWS
 
-LANGUAGES_NOTE = (
-    "* differs from the baseline, p < .05 after Holm over this table, systems of other models "
-    "included. Bold: best of ours."
-)
+
+def describe_language_marks(section: Section) -> str:
+    """Returns what views, stars and bold numbers of a table by language are."""
+    notes = [VIEWS_NOTE]
+    if section.tested_systems:
+        has_one_seed = bool(section.list_trained_once(range(len(section.systems))))
+        family = "this table, systems of other models included"
+        notes.append(describe_marks(section.describe_baselines(), family, has_one_seed))
+    notes.append("Bold: best of ours.")
+    return " ".join(notes)
 
 
 @dataclass(frozen=True)
@@ -159,10 +167,10 @@ def _build_model_tables(values: _LanguageValues, paper_note: str, with_paper: bo
         paper_systems = []
         if with_paper and model in paper.MODEL_BY_CARD_NAME:
             paper_systems = paper.list_paper_systems([paper.MODEL_BY_CARD_NAME[model]])
-        note = LANGUAGES_NOTE
+        note = describe_language_marks(values.section)
         # Where the numbers are not left out, the note belongs to the tables that show them.
         if paper_systems or not has_comparable_languages:
-            note = f"{LANGUAGES_NOTE} {paper_note}".strip()
+            note = f"{note} {paper_note}".strip()
         table = _build_language_table(values, systems, paper_systems)
         file = f"{values.file}_{stem}" if len(models) > 1 else values.file
         tables.append(replace(table, file=file, title=f"{values.title}, {model}", note=note))

@@ -26,6 +26,7 @@ _LATEX_LETTERS = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "±": r"$\pm$",
+    "†": r"$\dagger$",
     "−": r"$-$",
     "·": r"$\cdot$",
     "→": r"$\to$",
@@ -133,8 +134,8 @@ def _write_markdown_cell(cell: Cell) -> str:
         text = f"**{text}**"
     if cell.sd_text:
         text += f" ± {cell.sd_text}"
-    if cell.is_significant:
-        text += r" \*"
+    if cell.mark:
+        text += f" {escape_markdown(cell.mark)}"
     return text
 
 
@@ -148,7 +149,7 @@ def to_latex(table: Table) -> str:
     """Returns the table as a LaTeX table that needs the package booktabs."""
     table = table.shorten()
     heads = len(table.heads)
-    caption = f"{escape_latex(table.title)}. {escape_latex(table.note)}".strip()
+    caption = f"{escape_latex(table.caption)}. {escape_latex(table.note)}".strip()
     label = re.sub("[^a-z0-9]+", "-", table.file.lower())
     lines = [
         r"\begin{table}",
@@ -199,8 +200,8 @@ def _write_latex_cell(cell: Cell) -> str:
         text = rf"\textbf{{{text}}}"
     if cell.sd_text:
         text += rf" {{\footnotesize $\pm$ {escape_latex(cell.sd_text)}}}"
-    if cell.is_significant:
-        text += "$^{*}$"
+    if cell.mark:
+        text += f"$^{{{_LATEX_LETTERS.get(cell.mark, cell.mark).strip('$')}}}$"
     return text
 
 

@@ -1,40 +1,51 @@
 """report.html: one file with all tables and figures; the figures are also files of their own."""
 
-import html
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from hybrid_ir.comparison import figures
 from hybrid_ir.comparison.build_sections import build_anchor
+from hybrid_ir.comparison.language_changes import PAIRS_TESTED_UP_TO
+from hybrid_ir.comparison.pair_heat_maps import (
+    arrange_pairs,
+    describe_pair_unit,
+    draw_pair_heat_map,
+    format_pair_difference,
+)
 from hybrid_ir.comparison.section import Section
-from hybrid_ir.comparison.style import SystemStyle, choose_styles, embed_svg, save_report_figure
-from hybrid_ir.comparison.table import format_value, get_metric_title
+from hybrid_ir.comparison.style import SystemStyle, choose_styles, save_report_figure
+from hybrid_ir.comparison.table import (
+    ONE_SEED_MARK,
+    VIEW_NAMES,
+    Table,
+    format_value,
+    get_metric_title,
+    list_distinct_tables,
+)
+from hybrid_ir.comparison.verdict import Verdict, build_verdict, find_lead, join_words
 from hybrid_ir.evaluation.results import LOWER_IS_BETTER
 from hybrid_ir.files.atomic import write_text_atomically
+from hybrid_ir.pages import (
+    HeatMaps,
+    KeyFigure,
+    Picture,
+    build_heat_maps,
+    embed_svg,
+    render_page,
+)
 
 if TYPE_CHECKING:  # a comparison writes its report, so it imports this file
     from hybrid_ir.comparison.comparison import ComparedBenchmark, Comparison
 
 _MOST_EXAMPLES = 3  # gains, and as many losses
-
-
-@dataclass(frozen=True)
-class ReportFigure:
-    """A figure in the page."""
-
-    name: str  # of its files in figures/
-    caption: str
-    svg: Markup
 
 
 @dataclass(frozen=True)
@@ -60,12 +71,44 @@ class Example:
 
 @dataclass
 class _Chapter:
-    """What the page shows of one benchmark."""
+    """What the page shows of one benchmark.
+
+    Attributes:
+        benchmark: The compared systems.
+        anchor: What its ids begin with.
+        verdict: The answer in three sentences.
+        key_figures: The numbers that stand beside the answer.
+        pictures: The pictures by the name of their heading.
+        heat_maps: The differences by pair of languages, None where there are too many languages.
+        heat_map_files: For the name of each heat map the paths of the same as pictures.
+        examples: For each system its label, that of its baseline and some questions.
+    """
 
     benchmark: "ComparedBenchmark"
     anchor: str
-    figures: dict[str, list[ReportFigure]] = field(default_factory=dict)
+    verdict: Verdict
+    key_figures: list[KeyFigure]
+    pictures: dict[str, list[Picture]] = field(default_factory=dict)
+    heat_maps: HeatMaps | None = None
+    heat_map_files: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     examples: list[tuple[str, str, list[Example]]] = field(default_factory=list)
+
+    @property
+    def baselines(self) -> str:
+        """The labels of the systems that others are tested against."""
+        section = self.benchmark.section
+        labels = [section.systems[baseline].label for _, baseline in section.tested_systems]
+        return join_words(list(dict.fromkeys(labels)))
+
+    @property
+    def other_effects(self) -> list[Table]:
+        """The tested differences of other means, where those are other numbers."""
+        return list_distinct_tables(self.benchmark.tables["effects"])[1:]
+
+    @property
+    def has_tested_pairs(self) -> bool:
+        """Whether the pairs of languages were tested."""
+        return not np.isnan(self.benchmark.pairs.p).all()
 
     @property
     def cards(self) -> list[tuple[str, str]]:
@@ -88,15 +131,17 @@ def write_report_page(comparison: "Comparison", folder: Path) -> None:
     chapters = []
     for benchmark in comparison.benchmarks:
         chapters.append(_build_chapter(comparison, benchmark, styles, folder / "figures"))
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template_path = files("hybrid_ir.comparison").joinpath("report.html.jinja")
-    template = environment.from_string(template_path.read_text(encoding="utf-8"))
-    page = template.render(
+    names = [chapter.benchmark.section.title for chapter in chapters]
+    page = render_page(
+        "comparison/report.html.jinja",
+        title="Comparison of retrieval systems",
+        subject="; ".join(names),
         comparison=comparison,
         chapters=chapters,
+        overview=list_distinct_tables(comparison.overview),
+        metric=comparison.metric,
         metric_title=get_metric_title(comparison.metric),
+        one_seed_mark=ONE_SEED_MARK,
     )
     write_text_atomically(folder / "report.html", page)
 
@@ -109,44 +154,50 @@ def _build_chapter(
 ) -> _Chapter:
     """Draws and saves the figures of a benchmark and chooses its examples."""
     section = benchmark.section
-    name = section.name
     stem = section.stem
-    chapter = _Chapter(benchmark, _build_id(stem))
-    _add_figure(
+    chapter = _Chapter(
+        benchmark,
+        _build_id(stem),
+        build_verdict(benchmark.macro),
+        _choose_key_figures(benchmark),
+    )
+    _add_picture(
         chapter,
         "effects",
         figures.draw_intervals(benchmark.macro, styles),
         folder,
         f"{stem}_effects",
-        f"Difference of each system from its baseline on {name}, with "
-        f"{comparison.resampling.level:.0%} intervals. Filled markers: p < .05 after Holm.",
+        f"{section.title}: difference of each system from {section.describe_baselines()}, with "
+        f"{comparison.resampling.level:.0%} intervals. A filled marker: p < .05 after Holm. Half "
+        "filled: the same, with one seed of a training.",
     )
-    _add_figure(
+    _add_heat_maps(chapter, folder)
+    _add_picture(
         chapter,
         "distances",
         figures.draw_distance_distribution(section, styles),
         folder,
         f"{stem}_rank_distance",
-        f"Distribution of rank distance over the queries of {name}. "
+        f"{section.title}: share of the questions whose answers lie within so many ranks. "
         f"{figures.describe_median_distances(section)}.",
     )
-    _add_heat_maps(chapter, comparison.metric, folder)
-    _add_figure(
+    _add_picture(
         chapter,
         "alpha",
         figures.draw_metric_against_alpha(section, comparison.metric),
         folder,
         f"{stem}_alpha",
-        f"{name} against the share of monolingual batches: mean and one standard deviation over "
-        "seeds, each seed a dot.",
+        f"{section.title}: measures against the share of monolingual batches, mean and one "
+        "standard deviation over seeds, each seed a dot.",
     )
-    _add_figure(
+    _add_picture(
         chapter,
         "steps",
         figures.draw_system_curves(section, styles),
         folder,
         f"{stem}_training",
-        "Validation measures over the steps of training, one line a seed.",
+        f"Systems of {section.title}: measures on the validation data over the steps of training, "
+        "one line a seed.",
     )
     for system, baseline in section.tested_systems:
         examples = choose_examples(section, system, comparison.metric)
@@ -157,30 +208,73 @@ def _build_chapter(
     return chapter
 
 
-def _add_heat_maps(chapter: _Chapter, metric: str, folder: Path) -> None:
-    """Adds a heat map of the pairs of languages for each system that has a baseline."""
+def _choose_key_figures(benchmark: "ComparedBenchmark") -> list[KeyFigure]:
+    """Returns the best mean of each view, the least rank distance and the size of the benchmark."""
+    section = benchmark.section
+    key_figures = []
+    for grid, place in benchmark.macro.list_means():
+        lead = find_lead(section, grid, place)
+        if lead is None:
+            continue
+        title = f"{get_metric_title(grid.metric)}, {VIEW_NAMES[lead.view]}"
+        value = format_value(lead.value, grid.metric)
+        names = [section.systems[system].label for system in (lead.winner, *lead.tied)]
+        key_figures.append(KeyFigure(title, value, join_words(names)))
+    questions = f"{len(section.rows.questions):,}"
+    languages = f"in {len(section.languages)} languages"
+    key_figures.append(KeyFigure("questions", questions, languages))
+    return key_figures
+
+
+def _add_heat_maps(chapter: _Chapter, folder: Path) -> None:
+    """Adds the differences by pair of languages of each system that has a baseline.
+
+    In the page they are tables of one scale. Where there are so many languages that nobody could
+    read the numbers, they are pictures, of one scale, too.
+    """
     section = chapter.benchmark.section
     pairs = chapter.benchmark.pairs
-    if np.isnan(pairs.p).all():
-        tests = "too many pairs to be tested"
-    else:
-        tests = "bold: p < .05 after Holm over all pairs and systems"
+    title = get_metric_title(pairs.metric)
+    is_readable = len(section.languages) <= PAIRS_TESTED_UP_TO
+    values = {}
+    significant = {}
     for system, baseline in section.tested_systems:
-        label = section.systems[system].label
-        baseline_label = section.systems[baseline].label
-        _add_figure(
-            chapter,
-            "changes",
-            figures.draw_pair_heat_map(section, system, pairs),
-            folder,
-            f"{section.stem}_pairs_{system}",
-            f"{section.name}: {get_metric_title(metric)} of {label} minus {baseline_label} by "
-            "query and passage language, in hundredths where it is a share. Blue is better; "
-            f"{tests}.",
+        figure = draw_pair_heat_map(section, system, pairs)
+        if figure is None:
+            continue
+        labels = f"{section.systems[system].label} minus {section.systems[baseline].label}"
+        name = f"{section.stem}_pairs_{system}"
+        if is_readable:
+            differences, strong = arrange_pairs(section.languages, system, pairs)
+            values[labels] = differences.tolist()
+            significant[labels] = strong.tolist()
+            chapter.heat_map_files.append((labels, _save_picture(figure, folder, name)))
+        else:
+            caption = f"{section.title}: {title} of {labels}. Blue is better."
+            _add_picture(chapter, "changes", figure, folder, name, caption)
+    if values:
+        chapter.heat_maps = build_heat_maps(
+            values,
+            rows=section.languages,
+            columns=section.languages,
+            row_head="queries in",
+            column_head="passages in",
+            unit=f"Difference in {describe_pair_unit(pairs.metric)}:",
+            format_number=lambda value: format_pair_difference(value, pairs.metric),
+            differences=True,
+            higher_is_better=pairs.higher_is_better,
+            strong=significant,
         )
 
 
-def _add_figure(
+def _save_picture(figure: Figure, folder: Path, name: str) -> tuple[str, ...]:
+    """Saves a figure and returns the paths of its files, from the page."""
+    stem = re.sub(r"[^\w.-]+", "_", name)
+    save_report_figure(figure, folder, stem)
+    return tuple(f"{folder.name}/{quote(stem)}.{kind}" for kind in ("pdf", "svg", "png"))
+
+
+def _add_picture(
     chapter: _Chapter,
     heading: str,
     figure: Figure | None,
@@ -191,11 +285,11 @@ def _add_figure(
     """Saves a figure and adds it to a chapter below a heading, where there is one."""
     if figure is None:
         return
-    name = re.sub(r"[^\w.-]+", "_", name)
-    save_report_figure(figure, folder, name)
-    svg = (folder / f"{name}.svg").read_text(encoding="utf-8")
-    embedded = Markup(embed_svg(svg, _build_id(name), html.escape(caption)))
-    chapter.figures.setdefault(heading, []).append(ReportFigure(name, caption, embedded))
+    paths = _save_picture(figure, folder, name)
+    stem = unquote(Path(paths[0]).stem)
+    svg = (folder / f"{stem}.svg").read_text(encoding="utf-8")
+    picture = Picture(caption, embed_svg(svg, _build_id(stem), caption), paths)
+    chapter.pictures.setdefault(heading, []).append(picture)
 
 
 def _build_id(text: str) -> str:

@@ -21,6 +21,7 @@ from hybrid_ir.evaluation.significance import ClusteredValues
 
 # The columns of per_query.parquet that say what a row is about. All others are metrics.
 KEY_COLUMNS = ("view", "query", "question_id", "query_language", "passage_language")
+_NAMED_MODELS = 3  # in a title; the labels of systems name them all
 # Largest difference of a mean in metrics.json from that of its rows, for means up to 1.
 _TOLERANCE = 1e-6
 
@@ -141,6 +142,14 @@ class Section:
         return self.benchmark_metrics["languages"]
 
     @property
+    def title(self) -> str:
+        """The name with that of the model, or of the models, for pictures that stand alone."""
+        models = list(dict.fromkeys(system.model for system in self.systems))
+        if len(models) > _NAMED_MODELS:
+            models = [*models[:_NAMED_MODELS], "…"]
+        return f"{self.name}, {', '.join(models)}"
+
+    @property
     def tested_systems(self) -> list[tuple[int, int]]:
         """The places of every system that has a baseline, and of its baseline."""
         pairs = []
@@ -148,6 +157,20 @@ class Section:
             if baseline is not None:
                 pairs.append((system, baseline))
         return pairs
+
+    def describe_baselines(self) -> str:
+        """Returns the label of the one baseline, or words where there are several or none."""
+        labels = {self.systems[baseline].label for _, baseline in self.tested_systems}
+        return labels.pop() if len(labels) == 1 else "its baseline"
+
+    def list_trained_once(self, places: Iterable[int]) -> list[str]:
+        """Returns the labels of those of some systems that were trained with one seed only."""
+        labels = []
+        for place in places:
+            system = self.systems[place]
+            if len(system.results) == 1 and system.results[0].seed is not None:
+                labels.append(system.label)
+        return labels
 
     def select_settings(
         self,

@@ -69,6 +69,8 @@ class Grid:
         standardised: Differences over the standard deviation of the questions' differences.
         better: Shares of the questions on which the system is better than its baseline.
         worse: Shares of the questions on which it is worse.
+        one_seed: For each system (A) whether it or its baseline was trained with one seed only, so
+            that no test can tell what another seed would change.
     """
 
     metric: str
@@ -83,6 +85,7 @@ class Grid:
     standardised: np.ndarray
     better: np.ndarray
     worse: np.ndarray
+    one_seed: np.ndarray
 
     @property
     def higher_is_better(self) -> bool:
@@ -120,7 +123,7 @@ def compare_with_baselines(
     values = section.load_metric(metric)
     cells_SK = np.stack(list(cells.values()), axis=1)
     mean, sd = _average_cells(section, metric, cells_SK, micro)
-    grid = _build_empty_grid(metric, tuple(cells), mean, sd)
+    grid = _build_empty_grid(section, metric, tuple(cells), mean, sd)
     flips = resampling.count_flips(len(section.tested_systems) * len(cells))
     for system, baseline in section.tested_systems:
         clustered = values.averaged[system]
@@ -162,7 +165,7 @@ def compute_differences(section: Section, metric: str, cells: Mapping[str, int])
     places = list(cells.values())
     seeds = [means_NS[:, places] for means_NS in section.load_metric(metric).setting_means]
     mean, sd = _average_seeds(seeds)
-    grid = _build_empty_grid(metric, tuple(cells), mean, sd)
+    grid = _build_empty_grid(section, metric, tuple(cells), mean, sd)
     for system, baseline in section.tested_systems:
         grid.difference[system] = mean[system] - mean[baseline]
     return grid
@@ -212,9 +215,13 @@ def _average_seeds(seeds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]
 
 
 def _build_empty_grid(
-    metric: str, cells: tuple[str, ...], mean: np.ndarray, sd: np.ndarray
+    section: Section, metric: str, cells: tuple[str, ...], mean: np.ndarray, sd: np.ndarray
 ) -> Grid:
     """Builds a grid that compares nothing yet."""
+    one_seed = []
+    for system, baseline in enumerate(section.baselines):
+        places = [system] if baseline is None else [system, baseline]
+        one_seed.append(bool(section.list_trained_once(places)))
 
     def empty() -> np.ndarray:
         return np.full(mean.shape, np.nan)
@@ -232,4 +239,5 @@ def _build_empty_grid(
         standardised=empty(),
         better=empty(),
         worse=empty(),
+        one_seed=np.array(one_seed),
     )

@@ -1,7 +1,6 @@
 """How figures look and how they are saved: PDF for papers, SVG for the page, PNG for trackers."""
 
 import io
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -13,9 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hybrid_ir.files.atomic import write_text_atomically
+from hybrid_ir.pages.svg import INK
 
-# Lines and letters. The page replaces it by its own colour, so that a dark page has light letters.
-INK = "#20242a"
 # Okabe and Ito (2008), which colour-blind readers can distinguish; without yellow, which is
 # invisible on white paper.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7f7f7f")
@@ -112,6 +110,11 @@ def build_panels(
     return figure, panels
 
 
+def name_figure(figure: Figure, title: str) -> None:
+    """Writes above all panels what was measured, so that a picture can stand alone."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=_RC_PARAMETERS["axes.titlesize"])
+
+
 def add_legend_below(figure: Figure, panels: Sequence[Axes]) -> None:
     """Adds one legend for all panels below them, where it covers nothing."""
     handles = {}
@@ -135,30 +138,3 @@ def save_report_figure(figure: Figure, folder: Path, name: str) -> None:
         svg = io.StringIO()
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         write_text_atomically(folder / f"{name}.svg", svg.getvalue())
-
-
-def embed_svg(text: str, name: str, description: str) -> str:
-    """Returns the text of an SVG file as a part of a page.
-
-    Its ids are made unique by its name, its lines and letters have the page's colour, and it has a
-    description for readers who do not see it.
-
-    Args:
-        text: The content of the file.
-        name: What its ids begin with.
-        description: The description, in which HTML is escaped already.
-    """
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
-    text = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', text)
-    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", text)
-    text = text.replace(INK, "currentColor")
-    width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text).groups()
-    head = (
-        f'<svg viewBox="0 0 {width} {height}" width="{width}pt" height="{height}pt" role="img" '
-        f'aria-label="{description}" xmlns="http://www.w3.org/2000/svg" '
-        f'xmlns:xlink="http://www.w3.org/1999/xlink"><title>{description}</title>'
-    )
-    # A function, because a text would be read for references such as \1.
-    return re.sub(r"<svg.*?>", lambda _: head, text, count=1, flags=re.DOTALL)

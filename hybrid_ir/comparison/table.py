@@ -1,6 +1,7 @@
 """Table: the one record that is written to the terminal, Markdown, LaTeX, CSV, JSON and HTML."""
 
 import math
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,12 @@ _METRIC_TITLES = {
     "lpr@1": "own language first",
 }
 VIEW_TITLES = {"mono": "M", "cross": "C", "multi": "Mul"}
+VIEW_NAMES = {"mono": "monolingual", "cross": "cross-lingual", "multi": "multilingual"}
+VIEWS_NOTE = (
+    "M: question and passages in one language. C: in two different languages. Mul: one pool of the "
+    "passages of all languages."
+)
+ONE_SEED_MARK = "†"
 _NO_VALUE = "·"
 
 
@@ -37,6 +44,7 @@ class Cell:
         sd_text: The same as it is shown.
         p: The p value after Holm's correction, where the value was tested.
         best: Whether it is shown as the best of its column.
+        one_seed: Whether the system or its baseline was trained with one seed only.
     """
 
     text: str = _NO_VALUE
@@ -45,11 +53,14 @@ class Cell:
     sd_text: str = ""
     p: float | None = None
     best: bool = False
+    one_seed: bool = False
 
     @property
-    def is_significant(self) -> bool:
-        """Whether the value is shown with a star."""
-        return self.p is not None and self.p < SIGNIFICANT
+    def mark(self) -> str:
+        """A star where the test is significant, a dagger where so is one seed of a training."""
+        if self.p is None or self.p >= SIGNIFICANT:
+            return ""
+        return ONE_SEED_MARK if self.one_seed else "*"
 
     @property
     def full_text(self) -> str:
@@ -57,8 +68,8 @@ class Cell:
         text = self.text
         if self.sd_text:
             text += f" ± {self.sd_text}"
-        if self.is_significant:
-            text += " *"
+        if self.mark:
+            text += f" {self.mark}"
         return text
 
 
@@ -151,6 +162,25 @@ class Table:
         columns = tuple(self.columns[place] for place in places)
         return replace(self, columns=columns, rows=tuple(rows))
 
+    def has_values_of(self, other: "Table") -> bool:
+        """Returns whether both tables show the same rows and values."""
+        if len(self.rows) != len(other.rows):
+            return False
+        for row, other_row in zip(self.rows, other.rows, strict=True):
+            texts = [cell.full_text for cell in row.cells]
+            other_texts = [cell.full_text for cell in other_row.cells]
+            if row.labels != other_row.labels or texts != other_texts:
+                return False
+        return True
+
+    @property
+    def caption(self) -> str:
+        """The title without the number of the paper's table, since LaTeX writes numbers itself."""
+        caption = re.sub(r"^Table \d+( \(micro\))?: ", "", self.title)
+        if caption != self.title and caption[:2].islower():
+            caption = caption[0].upper() + caption[1:]
+        return caption
+
     def list_groups(self) -> list[tuple[str, int]]:
         """Returns the name and the size of each group of neighbouring columns."""
         groups: list[tuple[str, int]] = []
@@ -160,6 +190,23 @@ class Table:
             else:
                 groups.append((column.group, 1))
         return groups
+
+
+def describe_marks(baseline: str, family: str, has_one_seed: bool) -> str:
+    """Returns what the star means, and the dagger where there may be one.
+
+    Args:
+        baseline: What systems are tested against.
+        family: The tests over which Holm's correction goes.
+        has_one_seed: Whether a system or a baseline was trained with one seed only.
+    """
+    note = f"* differs from {baseline}, p < .05 after Holm over {family}."
+    if has_one_seed:
+        note += (
+            f" {ONE_SEED_MARK} the same, but one of the two was trained with one seed only: "
+            "another seed may turn it round."
+        )
+    return note
 
 
 def format_value(value: float, metric: str, signed: bool = False) -> str:
@@ -191,6 +238,7 @@ def build_mean_cell(grid: Grid, system: int, column: int, mark_best: bool = True
         sd_text="" if math.isnan(sd) else format_value(sd, grid.metric),
         p=None if math.isnan(p) else p,
         best=mark_best and has_rivals and text == best_text,
+        one_seed=bool(grid.one_seed[system]),
     )
 
 
@@ -217,3 +265,15 @@ def build_p_cell(p: float) -> Cell:
 def build_text_cell(text: str) -> Cell:
     """Returns a text as a value."""
     return Cell(text, text)
+
+
+def list_distinct_tables(tables: Sequence[Table]) -> list[Table]:
+    """Returns the tables without those that show the values of an earlier one again.
+
+    Means over rows are those over settings where all settings have as many rows.
+    """
+    distinct: list[Table] = []
+    for table in tables:
+        if not any(table.has_values_of(earlier) for earlier in distinct):
+            distinct.append(table)
+    return distinct

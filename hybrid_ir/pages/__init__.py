@@ -38,6 +38,8 @@ of your own, with {% call %}), `heat_maps`, `bars`, `mix` (one bar of several sh
 `more` (folded, open in print), `language_tag` (code and English name), `language_code` (code alone)
 and `language_text` (a text with its `lang` and `dir=auto`).
 
+A picture of matplotlib is drawn with letters in `INK` and put into the page by `embed_svg`.
+
 Colours are tokens in `style.css`, for light and dark: use `var(--ink)`, `--quiet`, `--link`,
 `--good`, `--bad`, `--warning` for letters on `--paper`, `--tint` or `--good-tint` to `--note-tint`,
 `--line` and `--edge` for lines, `--accent` with `--accent-text`, and `--kind-1` to `--kind-7` with
@@ -49,13 +51,16 @@ from hybrid_ir.pages.heat_maps import HeatMaps, build_heat_maps
 from hybrid_ir.pages.language_names import get_language_attribute, name_language
 from hybrid_ir.pages.parts import Bar, KeyFigure, Picture
 from hybrid_ir.pages.rendering import read_stylesheet, render_page
+from hybrid_ir.pages.svg import INK, embed_svg
 
 __all__ = [
+    "INK",
     "Bar",
     "HeatMaps",
     "KeyFigure",
     "Picture",
     "build_heat_maps",
+    "embed_svg",
     "get_language_attribute",
     "name_language",
     "read_stylesheet",

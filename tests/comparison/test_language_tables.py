@@ -10,9 +10,9 @@ import pytest
 from hybrid_ir.comparison import language_changes
 from hybrid_ir.comparison.build_sections import build_sections
 from hybrid_ir.comparison.comparison import compare, compare_sections
-from hybrid_ir.comparison.figures import draw_pair_heat_map
 from hybrid_ir.comparison.language_changes import compare_language_pairs, get_base_language
 from hybrid_ir.comparison.load import load_results
+from hybrid_ir.comparison.pair_heat_maps import draw_pair_heat_map
 from hybrid_ir.comparison.statistics import Resampling
 from hybrid_ir.comparison.style import save_report_figure
 from hybrid_ir.evaluation.benchmarks import belebele, miracl

@@ -1,9 +1,6 @@
 """The report's page in a parser and in a real browser, and the files of its figures."""
 
-import html
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +9,18 @@ import pytest
 from PIL import Image
 
 from hybrid_ir.comparison.comparison import Comparison, compare
-from hybrid_ir.comparison.figures import draw_intervals
+from hybrid_ir.comparison.figures import draw_intervals, draw_system_curves
+from hybrid_ir.comparison.pair_heat_maps import draw_pair_heat_map
 from hybrid_ir.comparison.style import choose_styles, save_report_figure
+from hybrid_ir.comparison.verdict import build_verdict
+from tests.support.browser import (
+    HEIGHT,
+    PageMeasures,
+    measure_page,
+    needs_chromium,
+    run_chromium,
+    write_measuring_page,
+)
 from tests.support.comparison_results import (
     PageContent,
     build_benchmark,
@@ -25,46 +32,7 @@ from tests.support.comparison_results import (
 MARKUP = "<script>document.title='taken'</script><b>$x_1$"
 LANGUAGES = ("ar", "de", "el", "en", "th", "zh")
 NOISE = {"x_x_mono": 0.9, "x_y": 1.2, "hybrid": 0.7}
-WIDTHS = (390, 1200)  # pixels: a phone and a desk
-HEIGHT = 900  # pixels
-HANG = 600  # seconds, against a browser that never ends
-CHROMIUM_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--hide-scrollbars",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-# Shows the report in a frame of each width, and writes down what it measures there.
-MEASURING_PAGE = """<!doctype html><body style="margin:0">
-FRAMES
-<script>onload = () => {
-  for (const frame of document.querySelectorAll("iframe")) {
-    const inside = frame.contentDocument;
-    const width = Number(frame.width);
-    inside.querySelectorAll("details").forEach(one => one.open = true);
-    const parts = [...inside.querySelectorAll("svg, h1, h2, p, nav, figure, details, .scroll")];
-    const wide = parts.filter(one => one.getBoundingClientRect().right > width + 1);
-    document.getElementById("measured" + width).textContent = [
-      inside.documentElement.scrollWidth, wide.length, inside.querySelectorAll("table").length,
-      inside.querySelectorAll("script").length, inside.title.includes("taken")].join(" ");
-  }
-}</script>"""
-
-
-def find_chromium() -> str | None:
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if shutil.which(name):
-            return shutil.which(name)
-    return None
-
-
-CHROMIUM = find_chromium()
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
+WIDTHS = (390, 1280)  # pixels: a phone and a desk
 
 
 @pytest.fixture(scope="module")
@@ -98,27 +66,32 @@ def test_the_page_needs_nothing_from_outside(report):
     tags = {tag for tag, _ in page.tags}
 
     assert not {"script", "link", "iframe", "object", "img"} & tags
-    for _, attributes in page.tags:
+    for tag, attributes in page.tags:
         assert not any(name.startswith("on") for name in attributes)
+        # Links lead to the files beside the page; the pixels of big heat maps are in it.
+        allowed = ("#", "data:", "figures/") if tag == "a" else ("#", "data:")
         for name in ("href", "xlink:href", "src"):
-            # The pixels of big heat maps are in the page.
-            assert attributes.get(name, "#").startswith(("#", "data:"))
+            assert attributes.get(name, "#").startswith(allowed)
     assert not re.search(r"url\((?!#)", report.read_text())
 
 
 def test_markup_in_names_and_questions_is_text(report):
     page = PageContent(report.read_text())
 
-    assert "b" not in {tag for tag, _ in page.tags}
+    bold = report.read_text().count("<b>")
+    assert bold == report.read_text().count('<span class="language"')
     assert page.text.count(MARKUP) > 20
 
 
-def test_links_of_the_page_lead_to_ids_that_are_unique(report):
+def test_links_of_the_page_lead_to_ids_and_files_that_are_there(report):
     page = PageContent(report.read_text())
-    targets = {attributes["href"][1:] for tag, attributes in page.tags if tag == "a"}
+    targets = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
+    files = {target for target in targets if not target.startswith("#")}
 
     assert len(page.ids) == len(set(page.ids))
-    assert targets <= set(page.ids)
+    assert {target[1:] for target in targets - files} <= set(page.ids)
+    written = {f"figures/{path.name}" for path in (report.parent / "figures").iterdir()}
+    assert files == written
 
 
 def test_every_figure_has_a_description_and_files(report):
@@ -126,8 +99,9 @@ def test_every_figure_has_a_description_and_files(report):
     figures = [attributes for tag, attributes in page.tags if tag == "svg"]
     names = {path.stem for path in (report.parent / "figures").iterdir()}
 
-    # Intervals, two heat maps, distances, alpha and training curves.
-    assert len(figures) == len(names) == 6
+    # Intervals, distances, alpha and training curves; heat maps are tables with files.
+    assert len(figures) == 4
+    assert len(names) == 4 + 2
     for attributes in figures:
         assert len(attributes["aria-label"]) > 40
         assert attributes["role"] == "img"
@@ -152,47 +126,102 @@ def test_a_figure_is_drawn_the_same_again(report, with_markup, tmp_path):
         assert (tmp_path / file).read_bytes() == first.read_bytes()
 
 
-def run_chromium(*arguments: str, folder: Path) -> str:
-    """Returns what the browser prints."""
-    completed = subprocess.run(
-        [CHROMIUM, *CHROMIUM_FLAGS, f"--user-data-dir={folder / 'user'}", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=HANG,
-        check=True,
-    )
-    return completed.stdout
+def list_heat_maps(page: str) -> list[list[tuple[str, str]]]:
+    """Returns the colour and the text of every cell of every heat map of a page."""
+    heat_maps = []
+    for table in re.findall(r'<table class="heat">(.*?)</table>', page, flags=re.DOTALL):
+        cells = re.findall(r'<td class="(\w+)">(?:<strong>)?([^<]+)', table)
+        heat_maps.append(cells)
+    return heat_maps
+
+
+def test_heat_maps_beside_each_other_have_one_scale(report):
+    first, second = list_heat_maps(report.read_text())
+
+    assert len(first) == len(second) == len(LANGUAGES) ** 2
+    ranks = {}
+    for colour, text in first + second:
+        step = int(colour[1:]) if colour[0] == "p" else -int(colour[1:])
+        ranks.setdefault(float(text.replace("−", "-")), set()).add(step)
+    steps = []
+    for _, colours in sorted(ranks.items()):
+        steps += sorted(colours)
+    assert steps == sorted(steps)
+    assert {abs(step) for step in steps} >= {0, 4}
+
+
+def test_drawn_heat_maps_have_one_scale_and_one_unit(with_markup):
+    benchmark = with_markup.benchmarks[0]
+    limits = set()
+    for system, _ in benchmark.section.tested_systems:
+        figure = draw_pair_heat_map(benchmark.section, system, benchmark.pairs)
+        (mesh,) = figure.axes[0].collections
+        limits.add(mesh.get_clim())
+        texts = [float(text.get_text().replace("−", "-")) for text in figure.axes[0].texts]
+        assert texts == pytest.approx(mesh.get_array().ravel().tolist(), abs=0.051)
+        assert "hundredths" in figure.axes[1].get_ylabel()
+
+    assert len(limits) == 1
+
+
+def test_every_picture_names_model_and_benchmark(with_markup):
+    benchmark = with_markup.benchmarks[0]
+    styles = choose_styles(system.label for system in benchmark.section.systems)
+    figures = [
+        draw_intervals(benchmark.macro, styles),
+        draw_pair_heat_map(benchmark.section, 1, benchmark.pairs),
+        draw_system_curves(benchmark.section, styles),
+    ]
+
+    for figure in figures:
+        assert f"made_r, e5 {MARKUP}" in figure.get_suptitle()
+
+
+def test_a_training_that_was_validated_once_has_no_curve(with_markup):
+    section = with_markup.benchmarks[0].section
+    styles = choose_styles(system.label for system in section.systems)
+    systems = []
+    for system in section.systems:
+        results = [replace(result, steps=result.steps[-1:]) for result in system.results]
+        systems.append(replace(system, results=tuple(results)))
+
+    assert draw_system_curves(section, styles) is not None
+    assert draw_system_curves(replace(section, systems=tuple(systems)), styles) is None
+
+
+def test_the_answer_comes_first_then_pictures_then_tables(report, with_markup):
+    text = PageContent(report.read_text()).text
+    for sentence in build_verdict(with_markup.benchmarks[0].macro).sentences:
+        assert sentence in text
+
+    places = [text.index("The answer"), text.index("How to read the numbers")]
+    page = report.read_text()
+    assert places == sorted(places)
+    assert page.index('class="verdict') < page.index('id="pictures"') < page.index('id="overview"')
+    assert "M (monolingual)" in text[: text.index("Contents")]
 
 
 @pytest.fixture(scope="module")
 def measuring_page(report, tmp_path_factory) -> Path:
     """A page with the report in a frame of each width, one below the other."""
-    source = html.escape(report.read_text())
-    frames = ""
-    for width in WIDTHS:
-        frames += f"""<iframe style="border:0; display:block" width="{width}" height="{HEIGHT}"
-          srcdoc="{source}"></iframe>"""
-    for width in WIDTHS:
-        frames += f'<p id="measured{width}"></p>'
-    page = tmp_path_factory.mktemp("measuring") / "measure.html"
-    page.write_text(MEASURING_PAGE.replace("FRAMES", frames))
-    return page
+    return write_measuring_page(report.read_text(), WIDTHS, tmp_path_factory.mktemp("measuring"))
 
 
 @needs_chromium
 def test_the_page_fits_a_phone_and_a_desk(report, measuring_page, tmp_path):
-    dom = run_chromium(
-        "--dump-dom", "--virtual-time-budget=4000", measuring_page.as_uri(), folder=tmp_path
-    )
+    tables = report.read_text().count("<table")
+    measures = measure_page(measuring_page, tmp_path)
 
+    assert tables > 10
     for width in WIDTHS:
-        measured = re.search(rf'<p id="measured{width}">([^<]*)</p>', dom).group(1)
-        scroll_width, too_wide, tables, scripts, is_title_changed = measured.split()
-        assert int(scroll_width) == width
-        assert int(too_wide) == 0
-        assert int(tables) == report.read_text().count("<table>") > 10
-        assert int(scripts) == 0
-        assert is_title_changed == "false"
+        assert measures[width] == PageMeasures(
+            scroll_width=width,
+            too_wide=0,
+            clipped_tables=0,
+            tables=tables,
+            scripts=0,
+            is_title_changed=False,
+        )
 
 
 @needs_chromium
@@ -221,6 +250,8 @@ def test_the_browser_reads_the_tables_as_written(report, tmp_path, with_markup):
     page = PageContent(dom)
     assert "script" not in {tag for tag, _ in page.tags}
     for table in with_markup.overview:
-        assert table.title in page.text
+        if "(macro)" not in table.title:
+            continue
+        assert table.caption in page.text
         for row in table.rows:
             assert all(cell.text in page.text for cell in row.cells)

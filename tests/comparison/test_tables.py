@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from hybrid_ir.comparison import rendering
-from hybrid_ir.comparison.table import Cell, Column, Row, Table
+from hybrid_ir.comparison.table import Cell, Column, Row, Table, list_distinct_tables
 from tests.support.comparison_results import get_cells_by_labels
 
 SPECIAL_LETTERS = st.sampled_from("|_&$%#{}~^\\<>*`[]±−→ ")
@@ -160,3 +161,19 @@ def test_a_terminal_gets_all_columns_whole_however_narrow_it_is():
         assert printed.count("A note.") == 1
     (whole,) = rendering.to_rich_tables(table, 200)
     assert len(whole.columns) == 7
+
+
+def test_captions_of_latex_have_no_number_of_their_own(compared):
+    for table in compared.tables:
+        assert r"\caption{Table" not in rendering.to_latex(table)
+    assert r"\caption{Rank distance, lower" in rendering.to_latex(
+        compared.get_table("table2_macro")
+    )
+
+
+def test_a_table_with_the_values_of_another_is_shown_once(compared):
+    table = compared.get_table("table1_macro")
+    again = replace(table, file="again", title="Again")
+    other = replace(table, rows=table.rows[:-1])
+
+    assert list_distinct_tables([table, again, other]) == [table, other]

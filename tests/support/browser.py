@@ -32,7 +32,8 @@ FRAMES
     const width = Number(frame.width);
     inside.querySelectorAll("details").forEach(one => one.open = true);
     const parts = [...inside.querySelectorAll(
-      "svg, h1, h2, h3, p, nav, dl, figure, figcaption, details, .scroll, .heat-legend, .verdict")];
+      "svg, h1, h2, h3, p, nav, dl, figure, figcaption, details, .scroll, .heat-legend, .verdict")]
+      .filter(one => !one.parentElement.closest(".scroll"));
     const wide = parts.filter(one => one.getBoundingClientRect().right > width + 1);
     const clipped = [...inside.querySelectorAll("table")].filter(one => {
       const box = one.closest(".scroll");
