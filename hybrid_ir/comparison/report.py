@@ -30,7 +30,7 @@ from hybrid_ir.comparison.table import (
     get_metric_title,
     list_distinct_tables,
 )
-from hybrid_ir.comparison.verdict import Verdict, build_verdict, find_lead, join_words
+from hybrid_ir.comparison.verdict import ComparisonVerdict, build_verdict, find_lead, join_words
 from hybrid_ir.evaluation.results import LOWER_IS_BETTER
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.pages import (
@@ -86,7 +86,7 @@ class _Chapter:
 
     benchmark: "ComparedBenchmark"
     anchor: str
-    verdict: Verdict
+    verdict: ComparisonVerdict
     key_figures: list[KeyFigure]
     pictures: dict[str, list[Picture]] = field(default_factory=dict)
     heat_maps: HeatMaps | None = None

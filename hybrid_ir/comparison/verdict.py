@@ -58,7 +58,7 @@ class Lead:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ComparisonVerdict:
     """The answer about one benchmark.
 
     Attributes:
@@ -109,7 +109,7 @@ def find_lead(section: Section, grid: Grid, place: int) -> Lead | None:
     )
 
 
-def build_verdict(means: MainMeans) -> Verdict:
+def build_verdict(means: MainMeans) -> ComparisonVerdict:
     """Builds the answer about a benchmark from its tested means."""
     section = means.section
     leads = []
@@ -124,7 +124,7 @@ def build_verdict(means: MainMeans) -> Verdict:
         certainty,
         _describe_bias(section, distance, means.distance),
     )
-    return Verdict(section.name, sentences, is_certain)
+    return ComparisonVerdict(section.name, sentences, is_certain)
 
 
 def join_words(words: Sequence[str]) -> str:
