@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hybrid_ir.bias.answer_places import DEPTH
-from hybrid_ir.bias.diagnosis import Diagnosis
+from hybrid_ir.bias.diagnosis import SMALLEST_COLLECTION, Diagnosis
 from hybrid_ir.pages import name_language
 
 # Up to which share of hidden answers a model counts as so biased.
@@ -29,7 +29,8 @@ class Verdict:
     """What a diagnosis means.
 
     Attributes:
-        grade: in two words; "not measurable" where these texts do not tell.
+        grade: in two words; "not measurable" or "too few texts to judge"
+            where these texts do not tell.
         sentences: the answer, the most important one first.
     """
 
@@ -51,8 +52,13 @@ def decide_verdict(diagnosis: Diagnosis, model: str) -> Verdict:
     hidden = measures.get(key)
     if hidden is None:
         return _judge_texts(diagnosis, model)
-    grade = next(name for limit, name in GRADES if hidden <= limit)
-    sentences = [_state_lost_answers(diagnosis, model, key, grade)]
+    judgement = next(name for limit, name in GRADES if hidden <= limit)
+    grade = judgement
+    opening = f"{model} is {judgement}"
+    if max(diagnosis.texts["passages_by_language"].values()) < SMALLEST_COLLECTION:
+        grade = "too few texts to judge"
+        opening = f"{model} cannot be judged by so few texts"
+    sentences = [_state_lost_answers(diagnosis, opening, key)]
     if key == "hidden":
         sentences.append(_state_causes(diagnosis))
     sentences.append(_state_language_mix(diagnosis))
@@ -67,12 +73,12 @@ def decide_verdict(diagnosis: Diagnosis, model: str) -> Verdict:
     return Verdict(grade, [sentence for sentence in sentences if sentence])
 
 
-def _state_lost_answers(diagnosis: Diagnosis, model: str, key: str, grade: str) -> str:
+def _state_lost_answers(diagnosis: Diagnosis, opening: str, key: str) -> str:
     """States the share of answers that mixing hides."""
     share = diagnosis.measures[key]
     if key == "own.hidden":
         return (
-            f"{model} is {grade}: {_percent(share)} of the answers in the question's own language, "
+            f"{opening}: {_percent(share)} of the answers in the question's own language, "
             f"though among the first {DEPTH} of their own language, are hidden once all languages "
             "are in one collection."
         )
@@ -81,7 +87,7 @@ def _state_lost_answers(diagnosis: Diagnosis, model: str, key: str, grade: str) 
         low, high = diagnosis.intervals["hidden"]
         interval = f" (95 % interval {_percent(low)} to {_percent(high)})"
     return (
-        f"{model} is {grade}: {_percent(share)}{interval} of the answers in other languages than "
+        f"{opening}: {_percent(share)}{interval} of the answers in other languages than "
         f"the question, though among the first {DEPTH} of their own language, are hidden once all "
         "languages are in one collection."
     )

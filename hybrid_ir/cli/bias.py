@@ -32,7 +32,7 @@ from hybrid_ir.cli.config import (
 from hybrid_ir.debias.texts import read_text_lines
 from hybrid_ir.evaluation.benchmarks.beir_folder import load as load_beir_folder
 from hybrid_ir.evaluation.benchmarks.choices import choose_languages
-from hybrid_ir.evaluation.selection import select_languages
+from hybrid_ir.evaluation.selection import limit_questions, select_languages
 from hybrid_ir.runs.building import build_own_benchmark
 from hybrid_ir.runs.conf import compose_config
 from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
@@ -102,7 +102,7 @@ def load_asked_texts(cfg: DictConfig) -> Benchmark:
     if path.is_file():
         benchmark = read_text_lines(path)
         chosen = choose_languages(path.name, languages, benchmark.languages, None)
-        return select_languages(benchmark, chosen)
+        return limit_questions(select_languages(benchmark, chosen), cfg.max_queries)
     known = ", ".join(list_options("benchmark", cfg.config_folders))
     raise ValueError(
         f"corpus={name} is no name in conf/benchmark ({known}), no folder in the form of BEIR, and "

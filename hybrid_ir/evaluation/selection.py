@@ -81,6 +81,24 @@ def select_queries(benchmark: Benchmark, query_rows: Sequence[int]) -> Benchmark
     )
 
 
+def limit_questions(benchmark: Benchmark, max_questions: int | None) -> Benchmark:
+    """Keeps some questions of a benchmark, with all their translations and with all passages.
+
+    Args:
+        benchmark: to choose from, without grades.
+        max_questions: how many to keep; None keeps all.
+    """
+    chosen = choose_questions(benchmark.question_ids, max_questions)
+    rows = [row for row, name in enumerate(benchmark.question_ids) if name in chosen]
+    return replace(
+        benchmark,
+        queries=[benchmark.queries[row] for row in rows],
+        query_languages=benchmark.query_languages[rows],
+        question_ids=[benchmark.question_ids[row] for row in rows],
+        relevant=[benchmark.relevant[row] for row in rows],
+    )
+
+
 def find_places(rows: np.ndarray, sorted_rows: np.ndarray) -> np.ndarray:
     """Finds the place of each row among ascending rows, -1 for a row that is not among them."""
     if len(sorted_rows) == 0:

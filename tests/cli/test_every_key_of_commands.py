@@ -67,6 +67,7 @@ INDEX_OF_BENCHMARK = ("benchmark=beir_folder", "benchmark.folder=benchmark")
 SEARCH = ("index=searched", "query=de asks 3")
 CLEAN = ("corpus=jsonl", "corpus.path=pairs.jsonl", "duplicates=keep")
 DEBIAS = ("model=plain", "pooling=mean", "on=texts.jsonl")
+BIAS = ("model=plain", "pooling=mean", "corpus=texts.jsonl")
 TRANSLATE = (
     "corpus=jsonl",
     "corpus.path=numbers.jsonl",
@@ -80,6 +81,10 @@ TRANSLATE = (
 def look_at_vectors(outcome: Outcome) -> dict[str, str]:
     paths = outcome.folder.rglob("*.safetensors")
     return {path.name: compute_sha256(path) for path in paths}
+
+
+def look_at_bias(outcome: Outcome) -> dict:
+    return outcome.read_json("bias.json")["texts"]
 
 
 def look_at_mteb_scores(outcome: Outcome) -> list:
@@ -289,6 +294,14 @@ ROWS: dict[tuple[str, str], Row] = {
     ("clean", "near"): Refused("near=3", "near=3 is a similarity"),
     ("clean", "duplicates"): Changed("duplicates=exact", look_at_corpus),
     ("clean", "to"): Changed("to=other-clean", look_beside),
+    ("bias", "model"): Refused("model=./nowhere", "does not exist"),
+    ("bias", "corpus"): Refused("corpus=other", "corpus=other is no name in conf/benchmark"),
+    ("bias", "languages"): Refused("languages=[de]", "there is no other language"),
+    ("bias", "max_queries"): Changed("max_queries=4", look_at_bias),
+    ("bias", "split"): Refused("split=dev", "split=dev is no key of its own"),
+    ("bias", "fail_if"): Refused("fail_if=map", "must be a measure, one of"),
+    ("bias", "json"): Changed("json=true", look_at_print),
+    ("bias", "out"): Changed("out=other-bias", look_beside),
     ("debias", "model"): Refused("model=./nowhere", "does not exist"),
     ("debias", "to"): Changed("to=other-debias", look_beside),
     ("debias", "on"): Refused("on=other", "on=other is no name in conf/benchmark"),
@@ -403,6 +416,7 @@ def probes(place) -> dict[str, Probe]:
         "clean": Probe(place, "data-clean", CLEAN, "to"),
         "translate": Probe(place, "translate", TRANSLATE, "to"),
         "debias": Probe(place, "debias", DEBIAS, "to"),
+        "bias": Probe(place, "bias", BIAS, "out"),
     }
 
 

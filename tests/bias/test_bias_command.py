@@ -1,0 +1,146 @@
+"""`hybrid-ir bias` on texts of one's own, in every form, by the real command."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hybrid_ir.cli.bias import CONDITION_CODE
+from hybrid_ir.model.backbone import FromScratch
+from tests.support.benchmarks import write_beir_folder
+from tests.support.corpora import write_json_lines
+from tests.support.in_process import CommandResult, hybrid_ir_in_process
+
+QUESTIONS = 12
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with an encoder, texts with answers, texts without, and a folder of BEIR."""
+    place = tmp_path_factory.mktemp("bias")
+    lines = []
+    passages_alone = []
+    texts = []
+    for language in ("de", "en", "fr"):
+        for number in range(QUESTIONS):
+            for role in ("query", "passage"):
+                text = f"{language} {role} {number} of it"
+                texts.append(text)
+                line = {"text": text, "language": language, "role": role, "id": str(number)}
+                lines.append(line)
+            passages_alone.append({"text": f"{language} tells {number}", "language": language})
+    write_json_lines(place / "answered.jsonl", *lines)
+    write_json_lines(place / "alone.jsonl", *passages_alone)
+    write_json_lines(place / "broken.jsonl", *lines[:3], {"text": "no language"})
+    for language in ("de", "en"):
+        passages = [
+            {"_id": str(i), "text": f"{language} tells {i} of it"} for i in range(QUESTIONS)
+        ]
+        queries = [{"_id": str(i), "text": f"{language} asks {i}"} for i in range(QUESTIONS)]
+        qrels = "".join(f"{i}\t{i}\t1\n" for i in range(QUESTIONS))
+        write_beir_folder(place / "mine" / language, passages, queries, qrels)
+    recipe = FromScratch(
+        vocab_size=300, width=16, layers=1, heads=2, intermediate=16, max_positions=64
+    )
+    recipe.build(texts, place / "cache").rename(place / "plain")
+    return place
+
+
+def ask(place: Path, *arguments: str) -> CommandResult:
+    return hybrid_ir_in_process(place, "bias", "model=plain", "pooling=mean", *arguments)
+
+
+def read_record(folder: Path) -> dict:
+    return json.loads((folder / "bias.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def answered(place) -> CommandResult:
+    return ask(place, "corpus=answered.jsonl", "out=answered")
+
+
+def test_texts_with_answers_get_a_verdict_a_page_and_numbers(place, answered):
+    assert answered.returncode == 0, answered.stderr
+    record = read_record(place / "answered")
+    assert record["texts"]["languages"] == ["de", "en", "fr"]
+    measures = record["measures"]
+    assert abs(measures["found"] + measures["hidden"] + measures["not_found"] - 1) < 1e-12
+    assert record["grade"] == "too few texts to judge"
+    assert record["verdict"][0].startswith("plain cannot be judged by so few texts: ")
+    printed = " ".join(answered.stdout.split())
+    assert record["verdict"][0] in printed
+    page = (place / "answered" / "bias.html").read_text()
+    assert record["verdict"][1].replace("'", "&#39;") in page
+    saved = json.loads((place / "answered/evaluation/metrics.json").read_text())
+    assert saved["macro_over_settings"]["multi"]["map"] == pytest.approx(measures["multi.map"])
+    assert set(record["corrections"]) == {"center", "lir"}
+
+
+def test_results_are_not_overwritten(place, answered):
+    again = ask(place, "corpus=answered.jsonl", "out=answered")
+    assert again.returncode == 2
+    assert "answered" in again.stderr
+
+
+def test_small_collections_are_said_to_be_small(place, answered):
+    notes = " ".join(read_record(place / "answered")["notes"])
+    assert "fewer than 100 passages in de, en, fr" in notes
+
+
+def test_texts_without_answers_say_what_can_be_said(place):
+    ended = ask(place, "corpus=alone.jsonl", "out=alone")
+    assert ended.returncode == 0, ended.stderr
+    record = read_record(place / "alone")
+    assert record["grade"] == "not measurable"
+    share = record["measures"]["same_language_neighbours"]
+    assert 0 <= share <= 1
+    assert record["measures"]["same_language_neighbours.fair"] == pytest.approx(1 / 3)
+    assert not (place / "alone" / "evaluation").exists()
+    assert "cannot be said" in (place / "alone" / "bias.html").read_text()
+
+
+def test_a_folder_of_beir_without_parallel_texts_judges_own_answers(place):
+    ended = ask(place, "corpus=mine", "out=beir")
+    assert ended.returncode == 0, ended.stderr
+    record = read_record(place / "beir")
+    assert record["measures"]["hidden"] is None
+    assert record["measures"]["own.hidden"] is not None
+    assert "No question has a known answer in another language" in record["notes"][0]
+
+
+def test_json_goes_to_standard_output_alone(place):
+    ended = ask(place, "corpus=answered.jsonl", "out=as_json", "json=true", "languages=[de,en]")
+    assert ended.returncode == 0, ended.stderr
+    printed = json.loads(ended.stdout)
+    assert printed == read_record(place / "as_json")
+    assert printed["texts"]["languages"] == ["de", "en"]
+
+
+def test_a_condition_decides_the_exit_code(place):
+    texts = ("corpus=answered.jsonl", "max_queries=4")
+    met = ask(place, *texts, "out=met", "--fail-if", "multi.map>=0; hidden<-1")
+    assert met.returncode == CONDITION_CODE
+    assert "failed: multi.map is " in met.stderr
+    assert "hidden is" not in met.stderr
+    assert (place / "met" / "bias.json").is_file()
+    not_met = ask(place, *texts, "out=not_met", "--fail-if=multi.map<0")
+    assert not_met.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("corpus=broken.jsonl",), "broken.jsonl, line 4: language=None"),
+        (("corpus=answered.jsonl", "languages=[de]"), "all passages are in de"),
+        (("corpus=answered.jsonl", "languages=[xx]"), "languages=['xx'] must be"),
+        (("corpus=nowhere",), "corpus=nowhere is no name in conf/benchmark"),
+        (("corpus=answered.jsonl", "--fail-if"), "--fail-if needs a value"),
+        (("corpus=answered.jsonl", "--fail-if", "mapp<1"), "there is no measure 'mapp'"),
+        (("corpus=alone.jsonl", "out=untold", "--fail-if", "hidden>0"), "do not tell hidden"),
+    ],
+)
+def test_wrong_input_is_one_line_with_a_cure(place, arguments, message):
+    ended = ask(place, *arguments)
+    assert ended.returncode == 2
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr

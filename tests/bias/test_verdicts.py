@@ -1,0 +1,136 @@
+"""The words of a verdict and the conditions of a command, from numbers."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hybrid_ir.bias.conditions import parse_conditions
+from hybrid_ir.bias.diagnosis import MEASURES, Diagnosis
+from hybrid_ir.bias.report import build_page, build_record
+from hybrid_ir.bias.verdict import GRADES, decide_verdict
+
+
+def build_diagnosis(hidden: float = 0.3, not_found: float = 0.1, **measures: Any) -> Diagnosis:
+    """A diagnosis of two languages."""
+    known: dict[str, Any] = dict.fromkeys(MEASURES, 0.5)
+    known |= {"hidden": hidden, "not_found": not_found, "found": 1 - hidden - not_found}
+    known |= {"own.hidden": 0.0, "own.found": 1.0, "own.not_found": 0.0}
+    known |= {"rank_distance.median": 120.0, **measures}
+    centred = {**known, "hidden": hidden / 10, "multi.map": 0.9}
+    return Diagnosis(
+        texts={
+            "name": "texts <script>",
+            "revision": "1",
+            "licence": "CC0",
+            "sha256": None,
+            "languages": ["en", "zh"],
+            "queries": 20,
+            "questions": 10,
+            "passages": 400,
+            "passages_by_language": {"en": 200, "zh": 200},
+        },
+        measures=known,
+        intervals={"hidden": [hidden * 0.9, min(1.0, hidden * 1.1)]},
+        pairs={name: [[0.0, hidden], [hidden, 0.0]] for name in ("found", "hidden", "not_found")},
+        hidden_by={"en": {"en": 0.8, "zh": 0.2}},
+        language_mix={"en": {"en": 0.8, "zh": 0.2}, "zh": {"en": 0.1, "zh": 0.9}},
+        corrections={"center": centred},
+    )
+
+
+@given(hidden=st.floats(0, 0.8))
+def test_the_grade_is_that_of_the_hidden_share(hidden):
+    verdict = decide_verdict(build_diagnosis(hidden), "my-model")
+    limits = [limit for limit, name in GRADES if name == verdict.grade]
+    assert hidden <= limits[0]
+    assert all(hidden > limit for limit, _ in GRADES if limit < limits[0])
+    assert verdict.sentences[0].startswith(f"my-model is {verdict.grade}: ")
+    number = f"{100 * hidden:.1f} %" if 0 < 100 * hidden < 9.95 else f"{100 * hidden:.0f} %"
+    assert number in verdict.sentences[0]
+
+
+def test_the_verdict_names_languages_and_the_best_correction():
+    text = " ".join(decide_verdict(build_diagnosis(), "m").sentences)
+    assert "answers in English are hidden most often" in text
+    assert "80 % are in the language of the question" in text
+    assert "from 0.500 to 0.900 and leave 3.0 % hidden" in text
+
+
+def test_a_model_that_finds_nothing_is_not_called_biased_alone():
+    text = " ".join(decide_verdict(build_diagnosis(0.05, 0.9), "m").sentences)
+    assert "hardly finds answers across languages at all" in text
+
+
+def test_without_answers_in_other_languages_the_own_ones_are_judged():
+    diagnosis = build_diagnosis()
+    diagnosis.measures.update({"hidden": None, "found": None, "not_found": None, "own.hidden": 0.4})
+    verdict = decide_verdict(diagnosis, "m")
+    assert verdict.grade == "severely biased"
+    assert "40 % of the answers in the question's own language" in verdict.sentences[0]
+
+
+def test_without_answers_nothing_is_claimed():
+    diagnosis = build_diagnosis()
+    neighbours = {"same_language_neighbours": 0.9, "same_language_neighbours.fair": 0.5}
+    texts_alone = Diagnosis(
+        texts=diagnosis.texts,
+        measures=neighbours,
+        corrections={"center": {"same_language_neighbours": 0.6}},
+    )
+    verdict = decide_verdict(texts_alone, "m")
+    assert verdict.grade == "not measurable"
+    assert "90 % are in its language, which has 50 %" in verdict.sentences[0]
+    assert "cannot be said" in verdict.sentences[-1]
+
+
+def test_the_page_escapes_every_text():
+    diagnosis = build_diagnosis()
+    model = {"name": "<img src=x onerror=alert(1)>"}
+    verdict = decide_verdict(diagnosis, model["name"])
+    page = build_page(build_record(diagnosis, verdict, model, {"precision": "fp32"}))
+    assert "<img" not in page
+    assert "texts <script>" not in page
+    assert "&lt;img src=x" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "is_met"),
+    [
+        ("multi.map<0.5", 0.4, True),
+        ("multi.map < 0.5", 0.5, False),
+        ("multi/map<=0.5", 0.5, True),
+        ("hidden > 10e-2", 0.2, True),
+        ("hidden>=0.2", 0.19, False),
+    ],
+)
+def test_conditions_are_met_as_they_read(text, value, is_met):
+    (condition,) = parse_conditions(text, MEASURES)
+    assert condition.is_met({condition.measure: value}) == is_met
+
+
+def test_several_conditions_are_separated_by_semicolons():
+    conditions = parse_conditions("multi.map<0.5; hidden>0.1;", MEASURES)
+    assert [condition.measure for condition in conditions] == ["multi.map", "hidden"]
+    assert parse_conditions(None, MEASURES) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("multi.map=0.5", "'multi.map=0.5' must be a measure, one of"),
+        ("multi.map<half", "must be a measure, one of < <= > >=, and a number"),
+        ("multi.map<nan", "and a number"),
+        ("multi.mrr<0.5", "there is no measure 'multi.mrr', only found, hidden"),
+    ],
+)
+def test_a_condition_that_cannot_be_checked_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_conditions(text, MEASURES)
+
+
+def test_a_measure_that_the_texts_do_not_tell_is_no_success():
+    (condition,) = parse_conditions("cross.map<0.5", MEASURES)
+    with pytest.raises(ValueError, match="do not tell cross.map, so nothing was checked"):
+        condition.is_met({"cross.map": None})
