@@ -7,6 +7,9 @@ importing this package takes no time.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# The one place of the version: builds, `hybrid-ir --version` and the check of a tag read it here.
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from hybrid_ir.comparison.comparison import compare
     from hybrid_ir.data.corpus import ParallelCorpus
@@ -70,14 +73,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Imports a public name from the module that defines it."""
-    if name == "__version__":
-        from hybrid_ir.system.environment import get_installed_version
-
-        value = get_installed_version("hybrid-ir")
-    elif name in _MODULES:
-        value = getattr(import_module(_MODULES[name]), name)
-    else:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 
+from hybrid_ir import __version__
 from hybrid_ir.cli import train
 from hybrid_ir.cli.help import print_command_help, print_train_help, wants_help
 from hybrid_ir.system.interruption import end_where_nobody_reads
@@ -30,6 +31,7 @@ USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by langu
   hybrid-ir index checkpoint=RUN benchmark=NAME to=FOLDER
                                                          passages as vectors on disk, to search
   hybrid-ir search index=FOLDER ["QUESTION" ...]         the best passages of an index
+  hybrid-ir completion bash|zsh|fish                     a script: Tab completes all of these
 
   hybrid-ir COMMAND --help lists the keys of a command, hybrid-ir --version says which this is.
 """
@@ -115,11 +117,22 @@ def run_clearly(name: str, arguments: Sequence[str]) -> None:
         run_command(name, arguments)
 
 
+def complete_words(arguments: Sequence[str]) -> None:
+    """Prints what a shell needs to complete a command line."""
+    from hybrid_ir.cli import completion
+
+    commands = dict.fromkeys([*TRAINING, *OWN_ARGUMENTS, "completion"])
+    for name, command in COMMANDS.items():
+        commands[name] = command.benchmark_list
+    with end_where_nobody_reads():
+        completion.main(arguments, commands)
+
+
 def refuse_unknown_command(name: str) -> None:
     """Says that there is no such command and which may have been meant, and ends the program."""
     from hybrid_ir.runs.suggestions import ask_if_meant
 
-    hint = ask_if_meant(name, [*TRAINING, *COMMANDS, *OWN_ARGUMENTS])
+    hint = ask_if_meant(name, [*TRAINING, *COMMANDS, *OWN_ARGUMENTS, "completion"])
     print(f"error: hybrid-ir has no command {name!r}{hint}\n\n{USAGE}", end="", file=sys.stderr)
     sys.exit(2)
 
@@ -134,11 +147,11 @@ def main() -> None:
     if command in ("-h", "--help"):
         print(USAGE, end="")
     elif command in ("-V", "--version"):
-        from hybrid_ir.system.environment import get_installed_version
-
-        print(f"hybrid-ir {get_installed_version('hybrid-ir')}")
+        print(f"hybrid-ir {__version__}")
     elif wants_help(arguments) and (command in COMMANDS or command == "train"):
         print_help(command)
+    elif command == "completion":
+        complete_words(arguments)
     elif command in TRAINING:
         TRAINING[command](arguments)
     elif command in COMMANDS or command in OWN_ARGUMENTS:

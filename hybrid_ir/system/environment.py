@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from hybrid_ir import __version__
 from hybrid_ir.system.hardware import (
     AUTO,
     CHOSEN_VARIABLE,
@@ -116,7 +117,13 @@ def _is_whole_number(value: int, least: int, most: int) -> bool:
 
 
 def get_installed_version(package: str) -> str | None:
-    """Returns the version of an installed package, or None if it is not installed."""
+    """Returns the version of an installed package, or None if it is not installed.
+
+    That of hybrid-ir is the version of the code that runs: a clone installed with `pip install -e`
+    keeps the metadata of the day of its installation.
+    """
+    if package == "hybrid-ir":
+        return __version__
     try:
         return version(package)
     except PackageNotFoundError:
