@@ -74,7 +74,7 @@ def list_words(words: Sequence[str], commands: Mapping[str, str | None]) -> list
     if current.startswith("-"):
         return _filter(["--config-dir", "--help"], current)
     keys = completion_keys.read_command(command, before[1:], commands[command])
-    return completion_keys.complete(keys, current)
+    return completion_keys.complete_argument(keys, current)
 
 
 def _list_words_of_data(before: list[str], current: str) -> list[str]:
@@ -84,12 +84,12 @@ def _list_words_of_data(before: list[str], current: str) -> list[str]:
     verb = before[0]
     if verb == "clean":
         keys = completion_keys.read_command("clean", before[1:], benchmark_list="against")
-        return completion_keys.complete(keys, current)
+        return completion_keys.complete_argument(keys, current)
     if len(before) == 1:
         return _filter(completion_keys.list_data_sets(verb), current)
     if verb in DATA_VERBS:
         keys = completion_keys.read_data_set(verb, before[1])
-        return completion_keys.complete(keys, current)
+        return completion_keys.complete_argument(keys, current)
     return []
 
 

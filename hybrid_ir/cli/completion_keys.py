@@ -38,7 +38,7 @@ class CommandKeys:
     lists: dict[str, Sequence[str]] = field(default_factory=dict)
 
 
-def complete(keys: CommandKeys, current: str) -> list[str]:
+def complete_argument(keys: CommandKeys, current: str) -> list[str]:
     """Returns what an unfinished KEY=VALUE may become.
 
     Keys with dots are offered as a whole once their first part is typed.

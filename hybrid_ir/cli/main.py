@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 
-from hybrid_ir import __version__
+import hybrid_ir
 from hybrid_ir.cli import train
 from hybrid_ir.cli.help import print_command_help, print_train_help, wants_help
 from hybrid_ir.system.interruption import end_where_nobody_reads
@@ -147,7 +147,7 @@ def main() -> None:
     if command in ("-h", "--help"):
         print(USAGE, end="")
     elif command in ("-V", "--version"):
-        print(f"hybrid-ir {__version__}")
+        print(f"hybrid-ir {hybrid_ir.__version__}")
     elif wants_help(arguments) and (command in COMMANDS or command == "train"):
         print_help(command)
     elif command == "completion":

@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from hybrid_ir import __version__
+import hybrid_ir
 from hybrid_ir.system.hardware import (
     AUTO,
     CHOSEN_VARIABLE,
@@ -123,7 +123,7 @@ def get_installed_version(package: str) -> str | None:
     keeps the metadata of the day of its installation.
     """
     if package == "hybrid-ir":
-        return __version__
+        return hybrid_ir.__version__
     try:
         return version(package)
     except PackageNotFoundError:
