@@ -7,8 +7,12 @@ YAML files of conf/, so that new keys and options need no new script, and nothin
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hybrid_ir.cli import completion_keys
+
+if TYPE_CHECKING:
+    from hybrid_ir.cli.main import Command
 
 SHELLS = ("bash", "zsh", "fish")
 SCRIPTS = Path(__file__).parent / "shells"
@@ -27,12 +31,12 @@ DATA_VERBS = ("describe", "fetch", "verify", "import", "clean")
 WORDS = "words"
 
 
-def main(arguments: Sequence[str], commands: Mapping[str, str | None]) -> None:
+def main(arguments: Sequence[str], commands: "Mapping[str, Command | None]") -> None:
     """Prints the script of a shell, or the words that may stand at the end of a command line.
 
     Args:
         arguments: a shell; or `words --` and the words behind `hybrid-ir`, the last one unfinished.
-        commands: the names of all commands, each with its key of a list of benchmarks, if any.
+        commands: all by their names; None for those that read their arguments themselves.
     """
     if arguments and arguments[0] == WORDS:
         # All in one write: a shell that has seen enough may close the pipe.
@@ -51,14 +55,14 @@ def main(arguments: Sequence[str], commands: Mapping[str, str | None]) -> None:
         sys.exit(2)
 
 
-def list_words(words: Sequence[str], commands: Mapping[str, str | None]) -> list[str]:
+def list_words(words: Sequence[str], commands: "Mapping[str, Command | None]") -> list[str]:
     """Returns what the last word may become; an empty list leaves it to the shell, as a file name.
 
     A word that ends in `=`, `.` or `,` goes on.
 
     Args:
         words: those behind `hybrid-ir`; the last one is unfinished and may be empty.
-        commands: the names of all commands, each with its key of a list of benchmarks, if any.
+        commands: all by their names; None for those that read their arguments themselves.
     """
     before = list(words[:-1])
     current = words[-1].lstrip("'\"")
@@ -71,9 +75,17 @@ def list_words(words: Sequence[str], commands: Mapping[str, str | None]) -> list
         return _list_words_of_data(before[1:], current)
     if command not in commands or before[-1] in ("--config-dir", "-cd"):
         return []
+    entry = commands[command]
+    options = [] if entry is None else list(entry.options)
+    if before[-1] in options:
+        return []
     if current.startswith("-"):
-        return _filter(["--config-dir", "--help"], current)
-    keys = completion_keys.read_command(command, before[1:], commands[command])
+        return _filter(["--config-dir", "--help", *options], current)
+    keys = completion_keys.read_command(command, before[1:])
+    if entry is not None:
+        completion_keys.add_benchmarks(
+            keys, before[1:], entry.benchmark_list, list(entry.benchmark_keys)
+        )
     return completion_keys.complete_argument(keys, current)
 
 
@@ -83,7 +95,8 @@ def _list_words_of_data(before: list[str], current: str) -> list[str]:
         return _filter([*DATA_VERBS, "--help"], current)
     verb = before[0]
     if verb == "clean":
-        keys = completion_keys.read_command("clean", before[1:], benchmark_list="against")
+        keys = completion_keys.read_command("clean", before[1:])
+        completion_keys.add_benchmarks(keys, before[1:], "against")
         return completion_keys.complete_argument(keys, current)
     if len(before) == 1:
         return _filter(completion_keys.list_data_sets(verb), current)

@@ -15,8 +15,6 @@ from hybrid_ir.runs.shipped_files import find_shipped_file, list_options
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 FORMS = ("beir", "datasets", "flagembedding", "hub", "jsonl", "parquet", "tevatron", "tsv")
 BOOLEANS = ("false", "true")
-# Keys that name one benchmark, besides the list of them.
-ONE_BENCHMARK = ("on", "postprocess_on")
 # Keys of `sweep` and `doctor` that are in no YAML file.
 EXTRA_KEYS = {
     "doctor": ("processes", "out"),
@@ -84,15 +82,12 @@ def _complete_list(start: str, known: Sequence[str], value: str) -> list[str]:
     return words
 
 
-def read_command(
-    command: str, arguments: Sequence[str] = (), benchmark_list: str | None = None
-) -> CommandKeys:
+def read_command(command: str, arguments: Sequence[str] = ()) -> CommandKeys:
     """Reads the keys of a command; those of the options that its arguments choose among them.
 
     Args:
         command: names conf/COMMAND.yaml; train.yaml for `sweep` and `doctor`.
         arguments: what stands behind it already.
-        benchmark_list: the key that names any number of benchmarks, if the command has one.
     """
     file = "train" if command in TRAINING else command
     path = find_shipped_file("conf") / f"{file}.yaml"
@@ -106,11 +101,6 @@ def read_command(
     for group, option in _list_defaults(config):
         _add_group(keys, group, _find_choice(arguments, group, option))
     _add_values(keys, "", config)
-    if benchmark_list is not None:
-        _add_benchmarks(keys, benchmark_list, arguments)
-    for key in ONE_BENCHMARK:
-        if key in keys.values:
-            keys.values[key] = ("test", *list_options("benchmark"))
     if command not in TRAINING:
         _add_choices_of_commands(keys)
     return keys
@@ -215,12 +205,28 @@ def _add_values(keys: CommandKeys, prefix: str, config: dict[str, Any]) -> None:
             keys.values[name] = BOOLEANS if isinstance(value, bool) else ()
 
 
-def _add_benchmarks(keys: CommandKeys, listed: str, arguments: Sequence[str]) -> None:
-    """Makes a key a list of benchmarks, and adds the keys of those that are chosen."""
-    keys.values.pop(listed, None)
-    keys.lists[listed] = list_options("benchmark")
-    chosen = _find_choice(arguments, listed, None) or ""
+def add_benchmarks(
+    keys: CommandKeys,
+    arguments: Sequence[str],
+    benchmark_list: str | None,
+    benchmark_keys: Sequence[str] = (),
+) -> None:
+    """Adds the names of benchmarks where a command takes them, and the keys of the chosen ones.
+
+    Args:
+        keys: of the command.
+        arguments: what stands behind it already.
+        benchmark_list: the key that names any number of benchmarks, if there is one.
+        benchmark_keys: keys that name one.
+    """
+    for key in benchmark_keys:
+        keys.values[key] = list_options("benchmark")
+    if benchmark_list is None:
+        return
+    keys.values.pop(benchmark_list, None)
+    keys.lists[benchmark_list] = list_options("benchmark")
+    chosen = _find_choice(arguments, benchmark_list, None) or ""
     for name in chosen.strip("[]'\"").split(","):
         path = find_shipped_file("conf") / "benchmark" / f"{name}.yaml"
         if path.is_file():
-            _add_values(keys, f"{listed}.", _read(path))
+            _add_values(keys, f"{benchmark_list}.", _read(path))

@@ -121,9 +121,7 @@ def complete_words(arguments: Sequence[str]) -> None:
     """Prints what a shell needs to complete a command line."""
     from hybrid_ir.cli import completion
 
-    commands = dict.fromkeys([*TRAINING, *OWN_ARGUMENTS, "completion"])
-    for name, command in COMMANDS.items():
-        commands[name] = command.benchmark_list
+    commands = {**dict.fromkeys([*TRAINING, *OWN_ARGUMENTS, "completion"]), **COMMANDS}
     with end_where_nobody_reads():
         completion.main(arguments, commands)
 

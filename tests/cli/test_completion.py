@@ -18,8 +18,7 @@ from hybrid_ir.runs.shipped_files import list_options
 from tests.cli.test_light_start import HEAVY, list_loaded
 from tests.support.command_line import HANG_SECONDS, HYBRID_IR, environment
 
-LISTS = {name: command.benchmark_list for name, command in COMMANDS.items()}
-ALL_COMMANDS = {**dict.fromkeys([*TRAINING, *OWN_ARGUMENTS, "completion"]), **LISTS}
+ALL_COMMANDS = {**dict.fromkeys([*TRAINING, *OWN_ARGUMENTS, "completion"]), **COMMANDS}
 # What a terminal prints besides text: colours, and where the cursor goes.
 CONTROL = re.compile(r"\x1b[\[\]()][0-9;?]*[A-Za-z]?|[\x00-\x09\x0b-\x1f]")
 
@@ -55,6 +54,10 @@ def test_every_key_that_is_offered_is_one_of_the_command(command):
         ("evaluate model=lab", ["model=labse"]),
         ("evaluate save_embeddings=", ["save_embeddings=false", "save_embeddings=true"]),
         ("evaluate checkpoint=", []),
+        ("evaluate postprocess_on=xq", ["postprocess_on=xquad_r"]),
+        ("bias corpus=xq", ["corpus=xquad_r"]),
+        ("bias --fail", ["--fail-if"]),
+        ("bias --fail-if ", []),
         ("evaluate --he", ["--help"]),
         ("train sampler=hyb", ["sampler=hybrid", "sampler=hybrid_example"]),
         ("train sam", ["sampler.", "sampler="]),

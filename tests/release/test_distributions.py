@@ -180,8 +180,9 @@ def test_the_installed_program_says_its_version(fresh, tmp_path):
 
 def list_tasks() -> list[dict]:
     """Returns what the README needs to be there, and then its commands, in their order."""
-    main_job = ["train", "debug=smoke", f"hydra.run.dir={MAIN_RUN}"]
     small = ["benchmark.languages=[en,de]", "benchmark.max_queries=5"]
+    main_job = ["train", "debug=smoke", "corpus.languages=[en,de]", *small]
+    main_job.append(f"hydra.run.dir={MAIN_RUN}")
     index = ["index", f"checkpoint={MAIN_RUN}", "benchmark=cldr_facts_dev", *small]
     export = ["export", f"checkpoint={MAIN_RUN}", "to=my_model", "max_questions=2"]
     tasks = []
