@@ -110,10 +110,11 @@ def run_clearly(name: str, arguments: Sequence[str]) -> None:
     """Runs a command, and turns its errors into messages and exit codes."""
     from hybrid_ir.runs.errors import report_errors_clearly
     from hybrid_ir.system.environment import prepare_libraries
+    from hybrid_ir.system.progress import watch_progress
 
     prepare_libraries()
     train.make_user_modules_importable()
-    with report_errors_clearly():
+    with report_errors_clearly(), watch_progress(f"hybrid-ir {name}"):
         run_command(name, arguments)
 
 

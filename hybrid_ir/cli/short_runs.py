@@ -8,12 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import Progress
-
 from hybrid_ir.runs.errors import find_error_line
 from hybrid_ir.runs.shipped_files import find_shipped_file
-from hybrid_ir.system.environment import PROGRESS_COLUMNS
 from hybrid_ir.system.hardware import count_cores
+from hybrid_ir.system.progress import show_progress
 
 if TYPE_CHECKING:
     import torch
@@ -39,12 +37,13 @@ class ShortRuns:
     def run(self, runs: Mapping[str, Sequence[str]]) -> None:
         """Runs train.py with these keys, by the name of the run; two runs at once on two cores."""
         self.count += len(runs)
-        progress = Progress(*PROGRESS_COLUMNS, transient=True)
-        with progress, ThreadPoolExecutor(min(2, count_cores())) as pool:
-            task = progress.add_task(" ".join(runs), total=len(runs))
+        with (
+            show_progress(" ".join(runs), len(runs)) as work,
+            ThreadPoolExecutor(min(2, count_cores())) as pool,
+        ):
             processes = pool.map(self._run_one, runs, runs.values())
             for name, process in zip(runs, processes, strict=True):
-                progress.advance(task)
+                work.advance()
                 if process.returncode != 0:
                     message = find_error_line(process.stderr)
                     self.errors[name] = message or process.stderr[-SHOWN_CHARACTERS:]

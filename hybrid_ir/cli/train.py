@@ -43,6 +43,7 @@ def run_from_command_line(train: Callable[[], None]) -> None:
         train: what `hydra.main` has made of it; it reads the arguments itself.
     """
     from hybrid_ir.runs.errors import report_errors_clearly  # It loads Hydra, as train.py does.
+    from hybrid_ir.system.progress import watch_progress
 
     make_user_modules_importable()
     with report_errors_clearly():
@@ -50,7 +51,8 @@ def run_from_command_line(train: Callable[[], None]) -> None:
         if wants_help(sys.argv[1:]):
             print_train_help()
         else:
-            train()
+            with watch_progress("train"):
+                train()
 
 
 def run_training(arguments: Sequence[str]) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from rich.console import Console
-from rich.progress import Progress
 
 from hybrid_ir.corpora.checking import RecordChecker, RecordRules
 from hybrid_ir.corpora.import_journal import LEFT_OUT, LOG_ROW, ImportJournal, ImportState
@@ -19,7 +18,7 @@ from hybrid_ir.data.hard_negatives import HardNegatives, flatten_negatives, inte
 from hybrid_ir.files.languages import describe_spellings, explain_wrong_code
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.records import ROLES, Cell, Records, canonicalize_languages
-from hybrid_ir.system.environment import PROGRESS_COLUMNS
+from hybrid_ir.system.progress import show_progress
 from hybrid_ir.types import Source
 
 # Refuses the data by a ValueError, or accepts it, when an importer has read all of it.
@@ -109,12 +108,12 @@ class Importer:
         )
 
     def _read_parts(self) -> None:
-        with Progress(*PROGRESS_COLUMNS, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("import", total=len(self.parts), visible=False)
+        with show_progress("import", len(self.parts), self.state.parts, is_small=True) as work:
             while self.state.parts < len(self.parts):
                 for share in self._read_part():
-                    is_large = self.state.counts["records"] > LARGE
-                    bar.update(task, completed=self.state.parts + share, visible=is_large)
+                    work.set_done(self.state.parts + share)
+                    if self.state.counts["records"] > LARGE:
+                        work.show()
                 self.state.parts += 1
                 self.state.blocks = 0
                 self._save_after(SAVE_AFTER_PART)

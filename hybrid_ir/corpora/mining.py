@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import track
 
 from hybrid_ir.data.corpus import ParallelCorpus
 from hybrid_ir.evaluation.top_k import TopK
+from hybrid_ir.system.progress import show_progress
 from hybrid_ir.types import Role, TextEncoder
 
 # Which languages are searched, from the language of the query.
@@ -142,11 +142,14 @@ class HardNegativeMiner:
             Passage ids of the hard negatives of each pair (P, K), -1 for none, and how many were
             found in each language before the best were chosen.
         """
+        queries = [len(self.vectors[language].query_ids) for language in self.corpus.languages]
         is_small = len(self.pairs) < QUERY_BLOCK
-        shown = track(self.corpus.languages, "search", disable=is_small, transient=True)
-        for number, language in enumerate(shown):
-            for start in range(0, len(self.vectors[language].query_ids), QUERY_BLOCK):
-                self._mine_block(number, slice(start, start + QUERY_BLOCK))
+        with show_progress("search for queries", sum(queries), is_small=is_small) as work:
+            for number, count in enumerate(queries):
+                for start in range(0, count, QUERY_BLOCK):
+                    block = slice(start, min(start + QUERY_BLOCK, count))
+                    self._mine_block(number, block)
+                    work.advance(block.stop - block.start)
         return self._best_ids_PK, self._count_by_language
 
     def _mine_block(self, language: int, block: slice) -> None:
@@ -297,13 +300,17 @@ def _encode_texts(
     starts = range(0, len(ids), texts_per_chunk)
     is_small = len(ids) < 10 * texts_per_chunk
     width = 0
-    with open(path, "wb") as file:
-        for start in track(starts, f"encode {path.stem}", disable=is_small, transient=True):
+    with (
+        open(path, "wb") as file,
+        show_progress(f"encode {path.stem}", len(ids), 0, 1, is_small) as work,
+    ):
+        for start in starts:
             chunk = [texts[int(row)] for row in ids[start : start + texts_per_chunk]]
             vectors = encoder.encode(encoder.read(chunk, role), role).float()
             unit_vectors = torch.nn.functional.normalize(vectors).cpu().numpy()
             width = unit_vectors.shape[1]
             file.write(unit_vectors.tobytes())
+            work.advance(len(chunk))
     if not len(ids):
         return np.empty((0, 0), np.float32)
     return np.memmap(path, np.float32, "c", shape=(len(ids), width))

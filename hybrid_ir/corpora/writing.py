@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from rich.progress import track
 
 from hybrid_ir.corpora.text_columns import (
     TextColumnWriter,
@@ -29,6 +28,7 @@ from hybrid_ir.files.atomic import flush_to_disk, write_text_atomically
 from hybrid_ir.files.checksums import compute_sha256, hash_values
 from hybrid_ir.files.records import ROLES
 from hybrid_ir.system.interruption import Interrupted
+from hybrid_ir.system.progress import track_progress
 from hybrid_ir.types import Source
 
 VERSION = 2  # of the format of the folder
@@ -283,7 +283,7 @@ class CorpusWriter:
 
         def hash_languages() -> Iterator[np.ndarray]:
             """Yields the hashes of one language at a time, and notes which ids it has."""
-            shown = track(languages, f"compare {role} texts", disable=size < LARGE, transient=True)
+            shown = track_progress(languages, f"compare {role} texts", size < LARGE)
             for number, language in enumerate(shown):
                 is_there_N, hashes_N = hash_text_column(columns[language])
                 sets_NC[:, number // 8] |= is_there_N.astype(np.uint8) << (7 - number % 8)

@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset
 
@@ -34,7 +33,7 @@ from hybrid_ir.evaluation.encoding_speed import EncodingSpeed
 from hybrid_ir.files.atomic import write_atomically
 from hybrid_ir.model.token_store import TokenStore
 from hybrid_ir.model.tokens import RoleTokenizer
-from hybrid_ir.system.environment import PROGRESS_COLUMNS
+from hybrid_ir.system.progress import show_progress
 from hybrid_ir.types import STAGES, Benchmark, Role, Text, TextEncoder
 
 # How far the length of a vector of cosine similarity may be from 1, which covers bf16.
@@ -322,8 +321,7 @@ class EncodingPass:
         benchmark = self.chunks.benchmark
         total = len(benchmark.queries) + len(benchmark.passages)
         relevant_vectors: dict[Hashable, torch.Tensor] = {}
-        with Progress(*PROGRESS_COLUMNS, transient=True) as progress:
-            task = progress.add_task(self.title, total=total)
+        with show_progress(self.title, total, texts_per_unit=1) as progress:
             for chunk in self.chunks:
                 if STAGES[chunk.stage] == "query":
                     vectors_BD = self._encode(chunk.inputs, "query")
@@ -332,7 +330,7 @@ class EncodingPass:
                 if chunk.stage == "relevant":
                     relevant_vectors.update(zip(chunk.inputs, vectors_BD, strict=True))
                 yield chunk.assign(vectors_BD)
-                progress.advance(task, len(np.unique(chunk.rows_N)))
+                progress.advance(len(np.unique(chunk.rows_N)))
 
     def _encode(self, items: list[Hashable], role: Role) -> torch.Tensor:
         vectors_BD = self.chunks.speed.encode(self.chunks.encoder, items, role)

@@ -21,12 +21,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock
-from rich.progress import track
 
 from hybrid_ir.files.atomic import write_atomically, write_text_atomically
 from hybrid_ir.files.checksums import list_file_states
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.texts import is_blank
+from hybrid_ir.system.progress import track_progress
 
 VERSION = 2  # of the converted files
 BATCH_ROWS = 8192  # passages that are written together
@@ -248,7 +248,7 @@ def convert_passages(
     is_small = sum(sizes) <= LARGE
     try:
         with ExitStack() as stack:
-            for path in track(files, "convert passages", disable=is_small, transient=True):
+            for path in track_progress(files, "convert passages", is_small):
                 for language, passage_id, text, _ in read(path, own_problems):
                     id_hashes.append(hash(passage_id))
                     if is_blank(text):

@@ -21,6 +21,7 @@ from huggingface_hub.utils.sha import git_hash
 from hybrid_ir.files.atomic import write_atomically
 from hybrid_ir.files.checksums import compute_sha256
 from hybrid_ir.files.download import OTHER_WAYS
+from hybrid_ir.files.hub_connection import go_offline_if_unreachable
 
 # What to do about an error of huggingface_hub; the first kind that it is of counts.
 CURES = (
@@ -82,6 +83,7 @@ def fetch_to_cache(file: HubFile, place: Path, mirror: str | None = None) -> Pat
         ValueError: if there is no such file, no permission or no connection, or if what came is
             not what the hub has announced.
     """
+    go_offline_if_unreachable(get_endpoint(mirror))
     damage = ""
     for is_forced in (False, True):  # what is damaged in the cache is downloaded once more
         try:

@@ -15,6 +15,7 @@ from typing import Any
 
 from hybrid_ir.files.data_files import COMPRESSIONS, FORMATS, get_ending
 from hybrid_ir.files.hub import get_endpoint, require_undamaged
+from hybrid_ir.files.hub_connection import go_offline_if_unreachable
 from hybrid_ir.files.hub_table import HubTable, explain_hub_errors
 from hybrid_ir.files.tables import describe_first_line
 
@@ -229,6 +230,7 @@ def open_hub_repository(name: str, revision: str) -> HubRepository:
 
     if not isinstance(revision, str) or not revision:
         raise ValueError(f"revision={revision!r} must name a commit, a branch or a tag")
+    go_offline_if_unreachable(get_endpoint())
     with explain_hub_errors(name, revision), _without_bars():
         folder = Path(
             snapshot_download(

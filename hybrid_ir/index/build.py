@@ -18,8 +18,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 from filelock import FileLock, Timeout
-from rich.console import Console
-from rich.progress import Progress
 
 from hybrid_ir.files.atomic import flush_folder_to_disk, write_atomically, write_text_atomically
 from hybrid_ir.files.checksums import hash_values
@@ -54,7 +52,7 @@ from hybrid_ir.index.vectors import (
     write_tensors,
 )
 from hybrid_ir.model.adapters import join_text_pair
-from hybrid_ir.system.environment import PROGRESS_COLUMNS
+from hybrid_ir.system.progress import show_progress
 from hybrid_ir.types import Benchmark, Role, Text, TextEncoder
 
 
@@ -172,12 +170,12 @@ class IndexJob:
         """
         units = self.list_units()
         done = [unit for unit in units if unit.path.exists()]
-        with Progress(*PROGRESS_COLUMNS, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("encode shards", total=len(units), completed=len(done))
+        texts_per_shard = self.settings.texts_per_shard
+        with show_progress("encode shards", len(units), len(done), texts_per_shard) as progress:
             for wait in (False, True):
                 for unit in units:
                     if not self._is_done(unit) and self._encode_alone(unit, wait):
-                        progress.advance(task)
+                        progress.advance()
 
     def _is_done(self, unit: ShardUnit) -> bool:
         return unit.path.exists() or self.to.exists()

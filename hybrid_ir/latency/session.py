@@ -30,7 +30,7 @@ from hybrid_ir.latency.search import (
 )
 from hybrid_ir.latency.settings import LatencySettings, Search, Unavailable
 from hybrid_ir.latency.study import Study, Timings, Units, cut_into_units
-from hybrid_ir.system.environment import PROGRESS_COLUMNS
+from hybrid_ir.system.progress import PROGRESS_COLUMNS, show_progress
 from hybrid_ir.types import Benchmark, TextEncoder
 
 COMPARED_QUERIES = 64  # whose HNSW results are compared with exact search
@@ -268,15 +268,19 @@ def _show_progress(
     for units in units_by_size:
         total += settings.warmup + settings.rounds * len(units)
     console = Console(stderr=True)
-    with Progress(
-        *PROGRESS_COLUMNS, console=console, auto_refresh=False, transient=True
-    ) as progress:
+    with (
+        Progress(
+            *PROGRESS_COLUMNS, console=console, auto_refresh=False, transient=True
+        ) as progress,
+        show_progress("latency", total, is_small=True) as work,
+    ):
         task = progress.add_task("latency", total=total)
         last_refresh = 0.0
 
         def advance() -> None:
             nonlocal last_refresh
             progress.advance(task)
+            work.advance()
             if time.monotonic() - last_refresh > REFRESH_INTERVAL:
                 progress.refresh()
                 last_refresh = time.monotonic()

@@ -19,6 +19,7 @@ from hybrid_ir.model.prompts import choose_prompts
 from hybrid_ir.model.reading import count_positions
 from hybrid_ir.model.token_store import RaggedTokens, concatenate_tokens
 from hybrid_ir.model.tokens import compute_tokenizer_canary, cut_into_windows
+from hybrid_ir.system.progress import count_texts
 from hybrid_ir.types import Role, Text
 
 PRECISIONS = ("fp32", "bf16")
@@ -222,6 +223,7 @@ class SentenceTransformerAdapter(_TextListEncoder):
             raise ValueError(
                 f"model={path!r} could not be loaded: {explain_load_error(error)}"
             ) from error
+        self.model[0].register_forward_hook(_count_texts_of_batch)
         self.name = Path(path).name
         if max_length is not None:
             self._require_positions(max_length)
@@ -353,6 +355,11 @@ class SentenceTransformerAdapter(_TextListEncoder):
             if type(module).__name__ == "Pooling":
                 return module.get_config_dict().get("pooling_mode")
         return None
+
+
+def _count_texts_of_batch(module: torch.nn.Module, inputs: tuple, outputs: Any) -> None:
+    """Notes, after the first module of a model, how many texts it has read."""
+    count_texts(len(inputs[0]["input_ids"]) if "input_ids" in inputs[0] else 0)
 
 
 def join_text_pair(text: Text) -> str:

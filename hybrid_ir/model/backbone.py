@@ -34,6 +34,7 @@ from transformers import (
 from transformers.utils import logging
 
 from hybrid_ir.files.atomic import write_folder_atomically
+from hybrid_ir.files.hub_connection import go_offline_if_unreachable
 from hybrid_ir.model.head import build_head, load_linear
 from hybrid_ir.model.module_files import WEIGHT_FILES, find_model_file, load_weights
 
@@ -117,6 +118,8 @@ def _load_pretrained(
     name: str, dropout: float | None, attention: str | None, **hub_options
 ) -> tuple[nn.Module, PreTrainedTokenizerFast, list[str]]:
     """Returns a model in float32, whatever it was stored in, its tokenizer and missing weights."""
+    if not Path(name).is_dir():
+        go_offline_if_unreachable()
     try:
         config = AutoConfig.from_pretrained(name, **hub_options)
         has_dropout = dropout is not None and _replace_rates_of_config(config, dropout)

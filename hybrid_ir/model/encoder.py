@@ -25,6 +25,7 @@ from hybrid_ir.model.reading import Reading, count_positions
 from hybrid_ir.model.saved_encoder import SavedEncoder
 from hybrid_ir.model.token_store import RaggedTokens
 from hybrid_ir.model.tokens import RoleTokenizer
+from hybrid_ir.system.progress import count_texts
 
 SHORTEST_MAX_LENGTH = 4  # tokens: two special ones, and some of the text
 LONGEST_MAX_LENGTH = 1 << 16  # tokens, of a model that names no limit
@@ -237,6 +238,7 @@ class BiEncoder(nn.Module):
         vectors = []
         for row, embeddings_of_row in zip(rows, embeddings, strict=True):
             vectors.append(encode(row, embeddings_of_row))
+            count_texts(len(vectors[-1]))
         return vectors
 
     def _encode_row(
@@ -256,7 +258,11 @@ class BiEncoder(nn.Module):
             slices.append((padding_11, torch.ones_like(padding_11)))
         self.slots_computed += sum(ids_BT.numel() for ids_BT, _ in slices)
         encode = self._choose_pass(self._encode, cache_gradients)
-        return [encode(ids_BT, mask_BT) for ids_BT, mask_BT in slices]
+        vectors = []
+        for ids_BT, mask_BT in slices:
+            vectors.append(encode(ids_BT, mask_BT))
+            count_texts(len(ids_BT))
+        return vectors
 
     def _choose_pass(self, encode: Callable, cache_gradients: bool) -> Callable:
         """Returns the function, or one that encodes again instead of keeping activations."""

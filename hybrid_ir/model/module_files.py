@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers.utils import cached_file
 
+from hybrid_ir.files.hub_connection import go_offline_if_unreachable
 from hybrid_ir.model.head import build_head, find_activation, load_linear
 from hybrid_ir.model.pooling import POOLINGS
 
@@ -139,6 +140,7 @@ def find_model_file(place: str, file: str, revision: str | None = None) -> Path 
     if Path(place).expanduser().is_dir():
         path = Path(place).expanduser() / file
         return path if path.is_file() else None
+    go_offline_if_unreachable()
     try:
         path = cached_file(
             place,

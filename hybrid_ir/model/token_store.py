@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from rich.progress import track
 
 from hybrid_ir.files.atomic import write_folder_atomically
+from hybrid_ir.system.progress import track_progress
 from hybrid_ir.types import Text
 
 LAYOUT = 2  # version of the files
@@ -139,7 +139,7 @@ def load_or_tokenise(texts: Sequence[Text | None], tokenise: Tokenise, folder: P
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
         left = []
-        for number in track(missing, "tokenise", disable=len(missing) < 2, transient=True):
+        for number in track_progress(missing, "tokenise", is_small=len(missing) < 2):
             if not _write_missing_shard(texts, tokenise, places[number], number, timeout=0):
                 left.append(number)
         # Other processes are writing these, or were when they were stopped.
@@ -177,11 +177,10 @@ def write_shard(texts: Sequence[Text | None], rows: range, tokenise: Tokenise, p
     truncated = 0
     with write_folder_atomically(place) as folder:
         with open(folder / "ids.bin", "wb") as file:
-            for start in track(
+            for start in track_progress(
                 range(rows.start, rows.stop, TEXTS_PER_CALL),
                 "tokenise",
-                disable=len(rows) < TEXTS_WITH_PROGRESS_BAR,
-                transient=True,
+                is_small=len(rows) < TEXTS_WITH_PROGRESS_BAR,
             ):
                 ids, too_long = tokenise(texts[start : min(start + TEXTS_PER_CALL, rows.stop)])
                 lengths.append(np.array([len(row) for row in ids], np.int64))

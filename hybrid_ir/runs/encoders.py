@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from transformers.utils import cached_file
 
 from hybrid_ir.debias.folder import read_correction
+from hybrid_ir.files.hub_connection import go_offline_if_unreachable
 from hybrid_ir.inference.graph_encoder import TORCH, build_graph_encoder
 from hybrid_ir.model.adapters import BiEncoderAdapter, SentenceTransformerAdapter
 from hybrid_ir.model.encoder import BiEncoder
@@ -365,6 +366,7 @@ def _has_file(place: str, file: str, revision: str | None) -> bool:
             f"{place!r} does not exist: give the path of a run folder, a .ckpt file or a model's "
             f"folder, a name in conf/model ({names}), or a hub id like owner/name"
         )
+    go_offline_if_unreachable()
     try:
         cached_file(place, "config.json", revision=revision)
     except (OSError, ValueError) as error:

@@ -20,9 +20,9 @@ from rich.progress import Progress
 
 from hybrid_ir.runs.folder import lock_folder
 from hybrid_ir.runs.jobs import JOB_LOG_FILE, Job, JobFailed, JobState, write_job_table
-from hybrid_ir.system.environment import PROGRESS_COLUMNS
 from hybrid_ir.system.hardware import AUTO, CHOSEN_VARIABLE, THREADS_VARIABLE, count_cores
 from hybrid_ir.system.interruption import REQUEUE_EXIT_CODE, raise_when_asked_to_stop
+from hybrid_ir.system.progress import PROGRESS_COLUMNS, show_progress
 
 # Seconds between two looks at the processes of this machine, and at the queue of a cluster.
 PROCESS_POLL_SECONDS = 0.1
@@ -135,8 +135,12 @@ class JobLauncher(Launcher):
         """Runs the pending jobs under a progress bar, and prints why a job failed."""
         pending = [job for job in jobs if job.state == JobState.PENDING]
         progress = Progress(*PROGRESS_COLUMNS, console=Console(stderr=True), transient=True)
-        with progress, closing(self._run_with_table(pending, folder)) as changes:
-            finished = len(jobs) - len(pending)
+        finished = len(jobs) - len(pending)
+        with (
+            progress,
+            show_progress("jobs", len(jobs), finished, is_small=True) as work,
+            closing(self._run_with_table(pending, folder)) as changes,
+        ):
             task = progress.add_task("jobs", total=len(jobs), completed=finished)
             for job in changes:
                 if job.state == JobState.FAILED:
@@ -147,6 +151,7 @@ class JobLauncher(Launcher):
                     )
                 if job.state != JobState.RUNNING:
                     progress.advance(task)
+                    work.advance()
 
     def _run_with_table(self, pending: list[Job], folder: Path) -> Iterator[Job]:
         """Runs jobs, and writes the table of the sweep whenever one starts or ends."""

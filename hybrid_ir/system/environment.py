@@ -7,14 +7,6 @@ import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
 import hybrid_ir
 from hybrid_ir.system.hardware import (
     AUTO,
@@ -36,14 +28,6 @@ PACKAGES = (
     "numpy",
     "babel",
     "pyarrow",
-)
-# Every progress bar: what is done, how much of it, how long it took and how long it will take.
-PROGRESS_COLUMNS = (
-    TextColumn("{task.description}"),
-    BarColumn(),
-    MofNCompleteColumn(),
-    TimeElapsedColumn(),
-    TimeRemainingColumn(),
 )
 # Loggers of Lightning's advice about hardware, services and loops that are set up on purpose.
 QUIET_LOGGERS = (

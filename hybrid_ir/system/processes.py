@@ -23,6 +23,7 @@ from hybrid_ir.system.interruption import (
     STOP_SIGNALS,
     STOPPED_EXIT_CODES,
 )
+from hybrid_ir.system.progress import pause_lines
 
 # Environment: the id of the process that watches this one through a pipe on stdin.
 WATCHER_VARIABLE = "HYBRID_IR_WATCHED"
@@ -178,7 +179,8 @@ class RankProcesses:
         for number in (*STOP_SIGNALS, signal.SIGINT):
             previous_handlers[number] = signal.signal(number, self._pass_signal_on)
         try:
-            ended = self._wait_for_all()
+            with pause_lines():  # the ranks print theirs
+                ended = self._wait_for_all()
             failures = self._collect_failures(ended)
         finally:
             for process in self.processes:

@@ -9,12 +9,15 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from rich import get_console
 from rich.console import Console
+from rich.progress import TaskID
+from rich.text import Text
 
 from hybrid_ir.evaluation.figures import draw_training_curves
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.files.json_lines import read_log_rows
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.packed_attention import PACKED_PREFIX
+from hybrid_ir.system.progress import SECONDS_OF_SPEED, Work, begin_work, end_work
 from hybrid_ir.training.batch_card import LAST_STEP, BatchCard, print_batch_card
 from hybrid_ir.training.throughput import PREFIX, find_meter
 from hybrid_ir.training.training_metrics import LOSSES_OF_KINDS
@@ -35,8 +38,49 @@ SPEEDS_OF_BAR = (
 class StepProgressBar(RichProgressBar):
     """A progress bar that counts training steps: batches are planned, there are no epochs."""
 
+    def __init__(self, *arguments, **keywords):
+        super().__init__(*arguments, **keywords)
+        self.works: dict[TaskID, Work] = {}  # Of the bars, for lines where there is no terminal.
+
     def _get_train_description(self, current_epoch: int) -> str:
         return "training"
+
+    def _init_progress(self, trainer: Trainer) -> None:
+        super()._init_progress(trainer)
+        if self.progress is not None:
+            # By default a step that takes half a minute has no speed, and so no end.
+            self.progress.speed_estimate_period = SECONDS_OF_SPEED
+
+    def _update(
+        self,
+        progress_bar_id: TaskID | None,
+        current: int,
+        visible: bool = True,
+        hard: bool = False,
+    ) -> None:
+        super()._update(progress_bar_id, current, visible, hard)
+        if self.progress is not None and progress_bar_id is not None:
+            self._note_work(progress_bar_id, current)
+
+    def _note_work(self, bar: TaskID, current: int) -> None:
+        if bar not in self.works:
+            task = self.progress.tasks[bar]
+            total = None if task.total is None else int(task.total)
+            title = Text.from_markup(task.description).plain.strip().lower()
+            self.works[bar] = Work(title, total, current)
+        work = self.works[bar]
+        begin_work(work)
+        work.set_done(current)
+        if current == work.total:
+            self._forget_work(bar)
+
+    def _forget_work(self, bar: TaskID) -> None:
+        end_work(self.works.pop(bar))
+
+    def _stop_progress(self) -> None:
+        super()._stop_progress()
+        for bar in list(self.works):
+            self._forget_work(bar)
 
     @property
     def total_train_batches(self) -> int | float:

@@ -17,7 +17,9 @@ from transformers import (
 )
 
 from hybrid_ir.files.checksums import hash_file_samples
+from hybrid_ir.files.hub_connection import go_offline_if_unreachable
 from hybrid_ir.model.backbone import require_no_revision_of_a_folder
+from hybrid_ir.system.progress import count_texts
 
 NLLB_CODES = {
     "ar": "arb_Arab",
@@ -202,6 +204,8 @@ class Translator:
         require_no_revision_of_a_folder("model", place, revision)
         if place.startswith("~"):
             place = str(Path(place).expanduser())
+        if not Path(place).is_dir():
+            go_offline_if_unreachable()
         try:
             config = AutoConfig.from_pretrained(place, revision=revision)
             # The tokenizer class of T5 takes id 2 for unknown, which ends a text in MADLAD.
@@ -273,6 +277,7 @@ class Translator:
                 {"input_ids": [ids[row] for row in rows]}, return_tensors="pt"
             )
             outputs = self._generate(inputs.to(self.model.device), code)
+            count_texts(len(rows))
             for row, output in zip(rows, outputs, strict=True):
                 translations[row] = self._decode(output)
         return translations

@@ -17,8 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
-from rich.console import Console
-from rich.progress import Progress
 
 from hybrid_ir.corpora.stored import write_corpus
 from hybrid_ir.corpora.writing import CorpusWriter
@@ -27,7 +25,7 @@ from hybrid_ir.data.corpus import ParallelCorpus, iterate_blocks
 from hybrid_ir.files.atomic import write_atomically
 from hybrid_ir.files.languages import explain_wrong_code, find_canonical_code
 from hybrid_ir.files.records import ROLES
-from hybrid_ir.system.environment import PROGRESS_COLUMNS
+from hybrid_ir.system.progress import show_progress
 from hybrid_ir.translation.families import Translator
 from hybrid_ir.translation.quality import QualityFilters
 from hybrid_ir.types import Role
@@ -138,13 +136,12 @@ class TranslationJob:
         """
         units = self.list_units()
         done = [unit for unit in units if unit.path.exists()]
-        with Progress(*PROGRESS_COLUMNS, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("translate", total=len(units), completed=len(done))
+        with show_progress("translate", len(units), len(done), self.unit_size) as progress:
             for wait in (False, True):
                 remaining = [unit for unit in units if not unit.path.exists()]
                 for unit in remaining:
                     if self._do_unit_alone(unit, translator, filters, wait):
-                        progress.advance(task)
+                        progress.advance()
 
     def assemble(self, writer: CorpusWriter, translator_name: str) -> None:
         """Writes the corpus with its translations.

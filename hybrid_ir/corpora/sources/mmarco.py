@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
-from rich.progress import track
 
 from hybrid_ir.corpora.sources.released import (
     choose_training_languages,
@@ -24,6 +23,7 @@ from hybrid_ir.data.language_view import restrict_languages
 from hybrid_ir.files.arrow_texts import take_rows
 from hybrid_ir.files.checksums import list_file_states
 from hybrid_ir.files.fetching import RemoteFile, describe_hub_file
+from hybrid_ir.system.progress import track_progress
 from hybrid_ir.types import Source
 
 SOURCE = Source(
@@ -176,7 +176,7 @@ def _write_texts(
     require_counts: bool,
 ) -> None:
     """Writes the texts of the ids (sorted) in every language that is not written yet."""
-    for language in track(list(paths), f"{role} texts of mmarco", transient=True):
+    for language in track_progress(list(paths), f"{role} texts of mmarco"):
         if not writer.has_column(role, language):
             count = COUNTS[role] if require_counts else None
             writer.write_column(role, language, _read_texts(paths[language], ids, count))
