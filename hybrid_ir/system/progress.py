@@ -39,7 +39,7 @@ RANK_VARIABLES = ("RANK", "SLURM_PROCID")  # the first that is set says which pr
 Item = TypeVar("Item")
 
 
-class Work:
+class LongWork:
     """Something long that is going on.
 
     Args:
@@ -106,7 +106,7 @@ class Work:
     def describe(self) -> str:
         """Says how far it is, how long it took, and how long it will take if that is known."""
         seconds = time.monotonic() - self.started_at
-        passed = f"{format_duration(seconds)} so far"
+        passed = f"{describe_duration(seconds)} so far"
         if self.total is None:
             return f"{self.title}: {passed}"
         done = self.count_done()
@@ -116,7 +116,7 @@ class Work:
         if progress <= 0 or done >= self.total:
             return line
         seconds_left = seconds * (self.total - done) / progress
-        return f"{line}, about {format_duration(seconds_left)} left"
+        return f"{line}, about {describe_duration(seconds_left)} left"
 
     def _update_bar(self) -> None:
         if self.bar is not None:
@@ -127,7 +127,7 @@ class _Display:
     """What this process shows: the works that are going on, and the thread that prints lines."""
 
     def __init__(self):
-        self.works: list[Work] = []  # the last one is what is done right now
+        self.works: list[LongWork] = []  # the last one is what is done right now
         self.bar: Progress | None = None
         self.bars = 0  # works that are shown in it
         self.watchers = 0
@@ -144,7 +144,7 @@ def is_terminal() -> bool:
     return console.is_terminal or console.is_jupyter
 
 
-def format_duration(seconds: float) -> str:
+def describe_duration(seconds: float) -> str:
     """Returns a time in words, such as 42 s, 3 min 20 s or 1 h 05 min."""
     seconds = round(seconds)
     if seconds < 60:
@@ -156,14 +156,14 @@ def format_duration(seconds: float) -> str:
     return f"{hours} h {rest:02d} min"
 
 
-def begin_work(work: Work) -> None:
+def begin_work(work: LongWork) -> None:
     """Makes a work the one that is done right now; one that is known comes to the front."""
     if work in _DISPLAY.works:
         _DISPLAY.works.remove(work)
     _DISPLAY.works.append(work)
 
 
-def end_work(work: Work) -> None:
+def end_work(work: LongWork) -> None:
     """Forgets a work."""
     work.hide()
     if work in _DISPLAY.works:
@@ -177,11 +177,11 @@ def show_progress(
     done: float = 0,
     texts_per_unit: int | None = None,
     is_small: bool = False,
-) -> Iterator[Work]:
+) -> Iterator[LongWork]:
     """Shows how far something is while it runs.
 
     Args:
-        title: see `Work`, like `total`, `done` and `texts_per_unit`.
+        title: see `LongWork`, like `total`, `done` and `texts_per_unit`.
         total: of the units.
         done: of them, by an earlier start.
         texts_per_unit: for `count_texts`.
@@ -190,7 +190,7 @@ def show_progress(
     Yields:
         The work, to say how far it is.
     """
-    work = Work(title, total, done, texts_per_unit)
+    work = LongWork(title, total, done, texts_per_unit)
     begin_work(work)
     if not is_small:
         work.show()
@@ -225,7 +225,7 @@ def watch_progress(name: str) -> Iterator[None]:
     _DISPLAY.watchers += 1
     if _DISPLAY.watchers == 1 and _is_first_rank() and not is_terminal():
         _DISPLAY.stop = threading.Event()
-        arguments = (Work(name), _DISPLAY.stop)
+        arguments = (LongWork(name), _DISPLAY.stop)
         threading.Thread(target=_print_lines, args=arguments, daemon=True).start()
     try:
         yield
@@ -246,15 +246,15 @@ def pause_lines() -> Iterator[None]:
         _DISPLAY.pauses -= 1
 
 
-def describe_present_work(default: Work) -> str:
+def describe_present_work(default: LongWork) -> str:
     """Says how far the work is that is done right now, or else the default one."""
-    works: Iterable[Work] = reversed(list(_DISPLAY.works))
+    works: Iterable[LongWork] = reversed(list(_DISPLAY.works))
     for work in works:
         return work.describe()
     return default.describe()
 
 
-def _print_lines(whole: Work, stop: threading.Event) -> None:
+def _print_lines(whole: LongWork, stop: threading.Event) -> None:
     while not stop.wait(SECONDS_BETWEEN_LINES):
         if _DISPLAY.pauses == 0:
             print(describe_present_work(whole), file=sys.stderr, flush=True)

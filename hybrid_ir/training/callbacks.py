@@ -17,7 +17,7 @@ from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.files.json_lines import read_log_rows
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.packed_attention import PACKED_PREFIX
-from hybrid_ir.system.progress import SECONDS_OF_SPEED, Work, begin_work, end_work
+from hybrid_ir.system.progress import SECONDS_OF_SPEED, LongWork, begin_work, end_work
 from hybrid_ir.training.batch_card import LAST_STEP, BatchCard, print_batch_card
 from hybrid_ir.training.throughput import PREFIX, find_meter
 from hybrid_ir.training.training_metrics import LOSSES_OF_KINDS
@@ -40,7 +40,9 @@ class StepProgressBar(RichProgressBar):
 
     def __init__(self, *arguments, **keywords):
         super().__init__(*arguments, **keywords)
-        self.works: dict[TaskID, Work] = {}  # Of the bars, for lines where there is no terminal.
+        self.works: dict[
+            TaskID, LongWork
+        ] = {}  # Of the bars, for lines where there is no terminal.
 
     def _get_train_description(self, current_epoch: int) -> str:
         return "training"
@@ -67,7 +69,7 @@ class StepProgressBar(RichProgressBar):
             task = self.progress.tasks[bar]
             total = None if task.total is None else int(task.total)
             title = Text.from_markup(task.description).plain.strip().lower()
-            self.works[bar] = Work(title, total, current)
+            self.works[bar] = LongWork(title, total, current)
         work = self.works[bar]
         begin_work(work)
         work.set_done(current)

@@ -10,9 +10,9 @@ import pytest
 
 from hybrid_ir.system import progress
 from hybrid_ir.system.progress import (
-    Work,
+    LongWork,
     count_texts,
-    format_duration,
+    describe_duration,
     pause_lines,
     show_progress,
     track_progress,
@@ -52,11 +52,11 @@ def wait_for_lines(capsys, count):
     [(0.4, "0 s"), (42, "42 s"), (59.7, "1 min 00 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")],
 )
 def test_durations_read_as_words(seconds, words):
-    assert format_duration(seconds) == words
+    assert describe_duration(seconds) == words
 
 
 def test_a_work_says_what_is_done_and_when_it_will_end():
-    work = Work("encode", 10, done=2)
+    work = LongWork("encode", 10, done=2)
     work.started_at = time.monotonic() - 30
     assert work.describe() == "encode: 2 of 10 (20%), 30 s so far"
     work.advance(3)
@@ -67,7 +67,7 @@ def test_a_work_says_what_is_done_and_when_it_will_end():
 
 
 def test_a_work_of_unknown_length_says_its_time():
-    work = Work("load")
+    work = LongWork("load")
     work.started_at = time.monotonic() - 61
     assert work.describe() == "load: 1 min 01 s so far"
 
