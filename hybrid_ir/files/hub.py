@@ -21,7 +21,7 @@ from huggingface_hub.utils.sha import git_hash
 from hybrid_ir.files.atomic import write_atomically
 from hybrid_ir.files.checksums import compute_sha256
 from hybrid_ir.files.download import OTHER_WAYS
-from hybrid_ir.files.hub_connection import go_offline_if_unreachable
+from hybrid_ir.files.hub_connection import find_connection_problem
 
 # What to do about an error of huggingface_hub; the first kind that it is of counts.
 CURES = (
@@ -83,7 +83,9 @@ def fetch_to_cache(file: HubFile, place: Path, mirror: str | None = None) -> Pat
         ValueError: if there is no such file, no permission or no connection, or if what came is
             not what the hub has announced.
     """
-    go_offline_if_unreachable(get_endpoint(mirror))
+    problem = None
+    if not constants.is_offline_mode():
+        problem = find_connection_problem(get_endpoint(mirror))
     damage = ""
     for is_forced in (False, True):  # what is damaged in the cache is downloaded once more
         try:
@@ -94,11 +96,13 @@ def fetch_to_cache(file: HubFile, place: Path, mirror: str | None = None) -> Pat
                 revision=file.revision,
                 endpoint=get_endpoint(mirror),
                 token=None if mirror is None else False,
-                force_download=is_forced,
+                force_download=is_forced and problem is None,
+                local_files_only=problem is not None,
             )
         except Exception as error:  # the errors of its HTTP client are no part of its interface
+            reason = explain_failure(error) if problem is None else f"{problem}."
             raise ValueError(
-                f"{file.get_address(mirror)} could not be had: {damage}{explain_failure(error)} "
+                f"{file.get_address(mirror)} could not be had: {damage}{reason} "
                 f"{OTHER_WAYS.format(path=place)}"
             ) from error
         path = Path(cached).absolute()

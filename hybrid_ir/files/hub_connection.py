@@ -3,7 +3,6 @@
 `huggingface_hub` tries again and again for half a minute, for each file, before it says so.
 """
 
-import functools
 import os
 import socket
 import sys
@@ -15,6 +14,7 @@ from huggingface_hub import constants
 
 SECONDS = 4.0  # that a connection may take
 PORTS = {"http": 80, "https": 443}
+_REACHED: set[str] = set()  # addresses that took a connection from this process
 
 
 def go_offline_if_unreachable(endpoint: str | None = None) -> None:
@@ -44,12 +44,14 @@ def go_offline_if_unreachable(endpoint: str | None = None) -> None:
     )
 
 
-@functools.cache
 def find_connection_problem(endpoint: str) -> str | None:
     """Returns why a server, or the proxy before it, takes no connection; None if it does.
 
-    The answer is given after four seconds at most, whatever the name servers do.
+    The answer is given after four seconds at most, whatever the name servers do. A server that was
+    reached once is not asked again.
     """
+    if endpoint in _REACHED:
+        return None
     host, port = _find_first_server(endpoint)
     problems: list[str | None] = []
 
@@ -65,8 +67,11 @@ def find_connection_problem(endpoint: str) -> str | None:
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(SECONDS)
+    if problems == [None]:
+        _REACHED.add(endpoint)
+        return None
     if problems:
-        return problems[0]
+        return f"{host}: {problems[0]}"
     return f"no connection to {host}:{port} within {SECONDS:.0f} seconds"
 
 
