@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from hybrid_ir.bias.diagnosis import diagnose
     from hybrid_ir.comparison.comparison import compare
     from hybrid_ir.data.corpus import ParallelCorpus
     from hybrid_ir.data.planned_texts import PlannedTexts
@@ -41,6 +42,7 @@ _MODULES = {
     "RetrievalData": "hybrid_ir.training.datamodule",
     "Retriever": "hybrid_ir.training.retriever",
     "compare": "hybrid_ir.comparison.comparison",
+    "diagnose": "hybrid_ir.bias.diagnosis",
     "evaluate": "hybrid_ir.evaluation.evaluate",
     "export_encoder": "hybrid_ir.export.export",
     "load_benchmark": "hybrid_ir.runs.data_sets",
@@ -62,6 +64,7 @@ __all__ = [
     "Retriever",
     "__version__",
     "compare",
+    "diagnose",
     "evaluate",
     "export_encoder",
     "load_benchmark",
