@@ -222,6 +222,21 @@ def replace_nan(value: Any) -> Any:
     return value
 
 
+def describe_measured_model(card: dict[str, Any]) -> str:
+    """Returns what was measured, for titles: the model, how it was trained and corrected."""
+    name = card["model"]["name"]
+    details = []
+    training = card.get("training") or {}
+    for key in ("sampler", "model"):
+        value = training.get(key)
+        if value and str(value) not in name:
+            details.append(str(value))
+    postprocess = (card.get("postprocess") or {}).get("name", "none")
+    if postprocess != "none":
+        details.append(postprocess)
+    return f"{name} ({', '.join(details)})" if details else name
+
+
 def build_card_table(card: dict[str, Any]) -> Table:
     """Builds a table of what a reader of the card should see at once."""
     benchmark = card["benchmark"]

@@ -1,5 +1,6 @@
 """Draws the pictures of a run: matrices of languages, and curves over its steps."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hybrid_ir.files.json_lines import read_log_rows
 from hybrid_ir.types import Benchmark
 
 LARGEST_FIGURE = 16.0  # inches
+FEWEST_POINTS = 2  # of a curve
 NUMBERS_UP_TO = 16  # languages whose cells have room for a number
 # colours that colour-blind readers can distinguish
 COLOUR_OF_VIEW = {"mono": "#0072B2", "cross": "#D55E00", "multi": "#009E73"}
@@ -39,10 +41,15 @@ DISTANCE_CURVES = {
 }
 
 
-def draw_heat_map(results: Results, path: Path) -> None:
+def draw_heat_map(results: Results, path: Path, model: str = "") -> None:
     """Draws mAP by query language (row) and passage language (column).
 
     The last column is the pool of all languages.
+
+    Args:
+        results: what was measured.
+        path: of the picture.
+        model: what was measured with, for the title.
     """
     languages = results.benchmark.languages
     cells = results.matrix("map")
@@ -57,18 +64,21 @@ def draw_heat_map(results: Results, path: Path) -> None:
     draw_cells(left, cells, languages, languages, letters)
     image = draw_cells(right, multilingual, languages, ["all"], letters)
     left.set(xlabel="passages in", ylabel="queries in")
-    figure.suptitle(f"{results.benchmark.name}: mAP by language")
+    figure.suptitle(_write_title(model, results.benchmark, "mAP by language"))
     figure.colorbar(image, ax=right, fraction=0.9, pad=0.3, label="mAP")
     save_figure(figure, path)
 
 
-def draw_one_target(benchmark: Benchmark, cells: list[list[float | None]], path: Path) -> None:
+def draw_one_target(
+    benchmark: Benchmark, cells: list[list[float | None]], path: Path, model: str = ""
+) -> None:
     """Draws the mean of 1 / rank of an answer that is alone in the pool of all languages.
 
     Args:
         benchmark: that was measured.
         cells: by query language (row) and language of the answer (column), None for none.
         path: of the picture.
+        model: what was measured with, for the title.
     """
     languages = benchmark.languages
     values = np.array(cells, dtype=float)  # None becomes NaN
@@ -77,9 +87,16 @@ def draw_one_target(benchmark: Benchmark, cells: list[list[float | None]], path:
     axes = figure.subplots()
     image = draw_cells(axes, values, languages, languages, letters)
     axes.set(xlabel="the only answer is in", ylabel="queries in")
-    figure.suptitle(f"{benchmark.name}: 1 / rank of one answer among all languages")
+    words = "1 / rank of one answer among all languages"
+    figure.suptitle(_write_title(model, benchmark, words))
     figure.colorbar(image, ax=axes, label="mean 1 / rank")
     save_figure(figure, path)
+
+
+def _write_title(model: str, benchmark: Benchmark, words: str) -> str:
+    """Returns the title of a picture: the model on the benchmark, and what is shown below it."""
+    subject = f"{model} on {benchmark.name}" if model else benchmark.name
+    return f"{subject}\n{words}"
 
 
 def choose_figure_size(languages: int) -> tuple[float, float]:
@@ -114,19 +131,21 @@ def _write_numbers(axes: Axes, values: np.ndarray) -> None:
         axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
 
 
-def draw_training_curves(metrics: Path, path: Path) -> None:
+def draw_training_curves(metrics: Path, path: Path, run: str = "") -> None:
     """Draws the loss, the mAP of the views and the rank distance over the steps of a training.
 
-    What was not measured is left out.
+    What was measured less than twice has no curve and is left out.
 
     Args:
         metrics: the file metrics.jsonl of the run; a very short run has none.
         path: of the picture.
+        run: what the picture is about, for the title.
     """
     rows = read_log_rows(metrics)
-    logged: set[str] = set()
+    times: Counter[str] = Counter()
     for row in rows:
-        logged.update(row)
+        times.update(row.keys())
+    logged = {name for name, count in times.items() if count >= FEWEST_POINTS}
     panels = {"loss": LOSS_CURVES}
     if logged & MAP_CURVES.keys():
         panels["validation mAP"] = MAP_CURVES
@@ -137,15 +156,19 @@ def draw_training_curves(metrics: Path, path: Path) -> None:
     for axes, (title, curves) in zip(all_axes, panels.items(), strict=True):
         for name, style in curves.items():
             measured = [row for row in rows if name in row]
-            if measured:
+            if name in logged:
                 steps = [row["step"] for row in measured]
                 axes.plot(steps, [row[name] for row in measured], **style)
         axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(frameon=False)
+        else:
+            axes.text(0.5, 0.5, "measured less than twice", ha="center", transform=axes.transAxes)
         if title == "validation mAP":
             axes.set_ylim(0, 1)
+    if run:
+        figure.suptitle(run)
     save_figure(figure, path)
 
 

@@ -10,7 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Plain
 
-from hybrid_ir.evaluation.card import build_card_table, describe_missing, replace_nan
+from hybrid_ir.evaluation.bias_rows import describe_language_bias
+from hybrid_ir.evaluation.card import (
+    build_card_table,
+    describe_measured_model,
+    describe_missing,
+    replace_nan,
+)
 from hybrid_ir.evaluation.figures import draw_heat_map, draw_one_target
 from hybrid_ir.evaluation.language_bias import compute_alignment, compute_language_bias
 from hybrid_ir.evaluation.number_format import format_number
@@ -77,9 +83,10 @@ def write_result_files(results: Results, card: dict[str, Any], folder: Path) -> 
     write_text_atomically(folder / "evaluation_card.json", card_text)
     with write_atomically(folder / "per_query.parquet") as path:
         pq.write_table(results.to_arrow(), path)
-    draw_heat_map(results, folder / "heat_map.png")
+    model = describe_measured_model(card)
+    draw_heat_map(results, folder / "heat_map.png", model)
     one_target_cells = record["language_bias"]["one_target"]["cells"]
-    draw_one_target(results.benchmark, one_target_cells, folder / "one_target.png")
+    draw_one_target(results.benchmark, one_target_cells, folder / "one_target.png", model)
     # last: with it a result is complete
     metrics_text = json.dumps(record, indent=2, allow_nan=False)
     write_text_atomically(folder / "metrics.json", metrics_text)
@@ -215,43 +222,12 @@ def build_bias_table(record: dict[str, Any]) -> Table:
     Args:
         record: the content of metrics.json.
     """
-    bias = record["language_bias"]
-    means = record["macro_over_settings"]["multi"]
     table = Table(title="language bias in the multilingual pool", title_justify="left")
     table.add_column("measure", justify="left")
     table.add_column("value", justify="right")
-    table.add_column("without bias", justify="left")
-    table.add_row(
-        "rank distance",
-        format_number(means["rank_distance"], "rank_distance"),
-        "the number of relevant passages less one",
-    )
-    table.add_row(
-        "own language first (lpr@1)",
-        format_number(means["lpr@1"], "lpr@1"),
-        "one over the number of languages",
-    )
-    table.add_row("one-target gap", _format_share(bias["one_target"]["diagonal_gap"]), "0")
-    friedman = bias["friedman"]
-    table.add_row(
-        "Kendall's W of passage languages",
-        _format_share(friedman.get("kendalls_w")),
-        friedman.get("reason", "0"),
-    )
-    peer = bias["peer"]
-    table.add_row("PEER", _format_share(peer.get("peer")), peer.get("reason", "about .5"))
-    if "same_language_neighbours" in bias:
-        table.add_row(
-            "same-language neighbours",
-            _format_share(bias["same_language_neighbours"]),
-            "the languages' corpus shares",
-        )
-        same_language = _format_share(bias["alignment"]["same_language"])
-        other_language = _format_share(bias["alignment"]["other_language"])
-        table.add_row(
-            "alignment, same / other language", f"{same_language} / {other_language}", "equal"
-        )
-        table.add_row("uniformity", _format_share(bias["uniformity"]), "lower is more even")
+    table.add_column("without bias", justify="right")
+    for row in describe_language_bias(record):
+        table.add_row(*row)
     return table
 
 

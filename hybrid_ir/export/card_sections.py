@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hybrid_ir.evaluation.bias_rows import describe_language_bias
 from hybrid_ir.evaluation.rank_table import VIEWS
 from hybrid_ir.evaluation.report import SHOWN_METRICS, format_number
 from hybrid_ir.export.parity import FormatParity, Reference
@@ -83,27 +84,7 @@ def write_result_section(name: str, record: Mapping[str, Any], picture: str | No
 
 def _write_bias_table(record: Mapping[str, Any]) -> str:
     """Returns the table of language bias in the pool of all languages."""
-    bias = record["language_bias"]
-    means = record["macro_over_settings"]["multi"]
-    rows = [
-        [
-            "rank distance",
-            format_number(means.get("rank_distance"), "rank_distance"),
-            "the number of relevant passages less one",
-        ],
-        [
-            "own language first (lpr@1)",
-            format_number(means.get("lpr@1"), "lpr@1"),
-            "one over the number of languages",
-        ],
-        ["one-target gap", format_number(bias["one_target"]["diagonal_gap"], "map"), "0"],
-        [
-            "Kendall's W of passage languages",
-            format_number(bias["friedman"].get("kendalls_w"), "map"),
-            "0",
-        ],
-        ["PEER", format_number(bias["peer"].get("peer"), "map"), "about .5"],
-    ]
+    rows = [list(row) for row in describe_language_bias(record)]
     title = "Language bias in the multilingual pool:\n\n"
     return title + write_table(["measure", "value", "without bias"], rows)
 

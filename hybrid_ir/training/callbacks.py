@@ -208,7 +208,9 @@ class TrainingReport(Callback):
         """
         if stage != "fit" or not trainer.is_global_zero:
             return
-        draw_training_curves(self.folder / "metrics.jsonl", self.folder / "curves.png")
+        # The usual folder of a run is named by its model, its sampler and its seed.
+        run = "/".join(self.folder.parts[-2:])
+        draw_training_curves(self.folder / "metrics.jsonl", self.folder / "curves.png", run)
         steps = trainer.global_step
         if steps < trainer.max_steps:
             progress = f"{steps:,} steps of {trainer.max_steps:,}: stopped early"
