@@ -11,7 +11,7 @@ from rich.table import Table
 
 from hybrid_ir.bias.answer_places import DEPTH
 from hybrid_ir.bias.conditions import Condition, parse_conditions
-from hybrid_ir.bias.diagnosis import MEASURES, diagnose
+from hybrid_ir.bias.diagnosis import MEASURES, diagnose, require_several_languages
 from hybrid_ir.bias.report import (
     JSON_FILE,
     PAGE_FILE,
@@ -55,6 +55,7 @@ def run(cfg: DictConfig) -> None:
     require_no_results(out, JSON_FILE)
     prepare_process(cfg.seed, cfg.threads)
     benchmark = load_asked_texts(cfg)
+    require_several_languages(benchmark)
     loaded = load_any_encoder(str(cfg.model), EncoderSettings.from_config(cfg))
     encoder = loaded.encoder
     if any(len(rows) for rows in benchmark.relevant):
