@@ -26,6 +26,7 @@ LAYERS = (
     ("data", "evaluation"),
     ("corpora", "training"),
     ("comparison", "latency", "translation", "export", "index", "debias", "mteb_tasks", "bias"),
+    ("serve",),
     ("runs",),
     ("cli",),
 )

@@ -28,6 +28,7 @@ PLAIN_TEXT_KEYS = {
     "checkpoint",
     "data_licence",
     "device",
+    "host",
     "hub",
     "index",
     "latency",
@@ -44,6 +45,7 @@ PLAIN_TEXT_KEYS = {
     "query_prefix",
     "revision",
     "to",
+    "token",
 }
 # A key has no blanks: a question may hold an equals sign.
 KEY_VALUE = re.compile(r"[~+]*[A-Za-z_][\w.@/-]*=")

@@ -31,6 +31,7 @@ USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by langu
   hybrid-ir index checkpoint=RUN benchmark=NAME to=FOLDER
                                                          passages as vectors on disk, to search
   hybrid-ir search index=FOLDER ["QUESTION" ...]         the best passages of an index
+  hybrid-ir serve model=[A,B] benchmark=NAME             a page to ask questions, or index=FOLDER
   hybrid-ir completion bash|zsh|fish                     a script: Tab completes all of these
 
   hybrid-ir COMMAND --help lists the keys of a command, hybrid-ir --version says which this is.
@@ -65,6 +66,7 @@ COMMANDS = {
     "latency": Command(),
     "mine": Command(),
     "search": Command(text_list="questions"),
+    "serve": Command(),
     "translate": Command(),
 }
 

@@ -66,6 +66,7 @@ class IndexJob:
         settings: how the index is stored and searched.
         to: the folder of the index.
         benchmark: whose passages these are, to measure what the search costs; None for none.
+        report: is told how many of how many texts are encoded, after each shard; None for nobody.
     """
 
     passages: PassagesToIndex
@@ -73,6 +74,7 @@ class IndexJob:
     settings: IndexSettings
     to: Path
     benchmark: Benchmark | None = None
+    report: Callable[[int, int], None] | None = None
 
     def __post_init__(self):
         if len(self.passages) == 0:
@@ -170,12 +172,26 @@ class IndexJob:
         """
         units = self.list_units()
         done = [unit for unit in units if unit.path.exists()]
+        self._report(units)
         texts_per_shard = self.settings.texts_per_shard
         with show_progress("encode shards", len(units), len(done), texts_per_shard) as progress:
             for wait in (False, True):
                 for unit in units:
                     if not self._is_done(unit) and self._encode_alone(unit, wait):
                         progress.advance()
+                        self._report(units)
+
+    def _report(self, units: Sequence[ShardUnit]) -> None:
+        """Says how many texts are encoded, where somebody wants to know."""
+        if self.report is None:
+            return
+        done = 0
+        total = 0
+        for unit in units:
+            total += unit.stop - unit.start
+            if self._is_done(unit):
+                done += unit.stop - unit.start
+        self.report(done, total)
 
     def _is_done(self, unit: ShardUnit) -> bool:
         return unit.path.exists() or self.to.exists()

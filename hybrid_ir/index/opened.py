@@ -193,7 +193,13 @@ class PassageIndex:
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             return []
-        scores_QK, rows_QK = self.search_vectors(self.encode_queries(texts), k, languages)
+        return self.find_hits(self.encode_queries(texts), k, languages)
+
+    def find_hits(
+        self, queries_QD: torch.Tensor, k: int = 10, languages: str | Iterable[str] | None = None
+    ) -> list[list[Hit]]:
+        """Finds the best passages for vectors of queries, as `search` does for texts."""
+        scores_QK, rows_QK = self.search_vectors(queries_QD, k, languages)
         results = []
         for scores_K, rows_K in zip(scores_QK, rows_QK, strict=True):
             results.append(self._make_hits(scores_K, rows_K))

@@ -66,6 +66,7 @@ INDEX = ("model=plain", "pooling=mean", "measure_depth=4")
 INDEX_OF_BENCHMARK = ("benchmark=beir_folder", "benchmark.folder=benchmark")
 SEARCH = ("index=searched", "query=de asks 3")
 CLEAN = ("corpus=jsonl", "corpus.path=pairs.jsonl", "duplicates=keep")
+SERVE = ("index=searched", "port=0")
 DEBIAS = ("model=plain", "pooling=mean", "on=texts.jsonl")
 BIAS = ("model=plain", "pooling=mean", "corpus=texts.jsonl")
 TRANSLATE = (
@@ -283,6 +284,18 @@ ROWS: dict[tuple[str, str], Row] = {
     ("search", "backend"): Refused("backend=other", "backend='other' must be one of torch"),
     ("search", "device"): Refused("device=tpu", "device='tpu' cannot be used here"),
     ("search", "threads"): Changed("threads=2", count_threads),
+    ("serve", "index"): Refused("index=nowhere", "nowhere is no index"),
+    ("serve", "model"): Refused("model=[a,b,c]", "model= names 3"),
+    ("serve", "host"): Refused("host=256.0.0.1", "it is no address of this machine"),
+    ("serve", "port"): Refused("port=70000", "port=70000 must be at most 65535"),
+    ("serve", "token"): Refused("token=short", "at least 16 letters"),
+    ("serve", "k"): Refused("k=0", "k=0 must be"),
+    ("serve", "max_characters"): Refused("max_characters=0", "max_characters=0 must be"),
+    ("serve", "method"): Refused("method=best", "method='best' must be one of"),
+    ("serve", "verify"): Refused("verify=1", "verify=1 must be true or false"),
+    ("serve", "corpus.languages"): Refused(
+        "corpus.languages=[xx]", "xx", ("index=null", "model=plain", "benchmark=cldr_facts")
+    ),
     ("mine", "checkpoint"): Refused("checkpoint=./nowhere", "does not exist"),
     ("mine", "count"): Changed("count=2", look_at_corpus),
     ("mine", "depth"): Changed("depth=2", look_at_corpus),
@@ -412,6 +425,7 @@ def probes(place) -> dict[str, Probe]:
         "latency": Probe(place, "latency", LATENCY, "out"),
         "index": Probe(place, "index", INDEX, "to"),
         "search": Probe(place, "search", SEARCH, None),
+        "serve": Probe(place, "serve", SERVE, None),
         "mine": Probe(place, "mine", MINE, "to"),
         "clean": Probe(place, "data-clean", CLEAN, "to"),
         "translate": Probe(place, "translate", TRANSLATE, "to"),

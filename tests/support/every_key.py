@@ -32,6 +32,7 @@ COMMANDS = (
     "latency",
     "mine",
     "search",
+    "serve",
     "translate",
 )
 

@@ -1,0 +1,158 @@
+"""What `hybrid-ir serve` loads: models, and an index of the passages for each of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from hybrid_ir.files.checksums import hash_values
+from hybrid_ir.index.build import IndexJob, build_index
+from hybrid_ir.index.card import read_index_card, require_undamaged_index
+from hybrid_ir.index.layout import IndexSettings
+from hybrid_ir.index.opened import METHODS, PassageIndex, choose_method
+from hybrid_ir.index.passages import PassagesToIndex, take_benchmark_passages
+from hybrid_ir.runs.building import build_own_benchmark
+from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
+from hybrid_ir.runs.indexes import OF_THE_MACHINE, describe_index_model, load_index
+from hybrid_ir.serve.engine import Engine, ServedModel
+from hybrid_ir.serve.loading import LoadingState
+from hybrid_ir.system.environment import prepare_process
+from hybrid_ir.types import Source
+
+TEXTS_PER_SHARD = 256  # few, so that progress is seen and little is lost by Ctrl-C
+KEY_DIGITS = 16
+
+
+def require_undamaged_indexes(folders: Sequence[Path], method: str, verify: bool) -> None:
+    """Checks the files of indexes before anything is loaded.
+
+    Raises:
+        ValueError: one is no index, is damaged, or has no such search.
+    """
+    for folder in folders:
+        card = read_index_card(folder)
+        choose_method(method, card)
+        require_undamaged_index(folder, card, check_bytes=verify)
+
+
+def load_engine(
+    cfg: DictConfig, models: Sequence[str], folders: Sequence[Path], state: LoadingState
+) -> Engine:
+    """Loads what answers questions, and notes how far it is.
+
+    Args:
+        cfg: of the command.
+        models: the names of one or two models; none for those of the indexes.
+        folders: of one or two indexes; none where a benchmark is encoded.
+        state: where progress is noted.
+
+    Raises:
+        ValueError: there is no such model or benchmark, or a model does not fit its index.
+    """
+    if cfg.method not in METHODS:
+        raise ValueError(f"method={cfg.method!r} must be one of {', '.join(METHODS)}")
+    prepare_process(cfg.seed, cfg.threads)
+    benchmark = None
+    if folders:
+        indexes = _open_indexes(cfg, models, folders, state)
+    else:
+        name = cfg.benchmark._target_.split(".")[-2]
+        state.begin(f"reading the benchmark {name}")
+        benchmark = build_own_benchmark(cfg.benchmark)
+        passages = take_benchmark_passages(benchmark)
+        indexes = [_encode_passages(cfg, place, passages, state) for place in models]
+    served = []
+    for label, index in zip(_choose_labels(indexes), indexes, strict=True):
+        served.append(ServedModel(label, index))
+    return Engine(served, benchmark, cfg.k, cfg.max_characters)
+
+
+def _open_indexes(
+    cfg: DictConfig, models: Sequence[str], folders: Sequence[Path], state: LoadingState
+) -> list[PassageIndex]:
+    """Opens indexes with their models; a second model of one index gets an index of its own."""
+    settings = _list_given_settings(cfg)
+    indexes = []
+    for number, folder in enumerate(folders):
+        place = models[number] if models else None
+        state.begin(f"opening {folder} with {place or 'its model'}")
+        index = load_index(
+            folder,
+            model=place,
+            method=cfg.method,
+            verify=False,  # checked before the server began
+            **settings,
+        )
+        indexes.append(index)
+    for place in models[len(folders) :]:
+        passages = _take_index_passages(indexes[0])
+        indexes.append(_encode_passages(cfg, place, passages, state))
+    return indexes
+
+
+def _list_given_settings(cfg: DictConfig) -> dict[str, Any]:
+    """Returns the settings of the encoder that are not the default, which override the card's."""
+    default = EncoderSettings()
+    chosen = EncoderSettings.from_config(cfg)
+    given = {"config_folders": chosen.config_folders, "cache_dir": chosen.cache_dir}
+    for setting in fields(EncoderSettings):
+        value = getattr(chosen, setting.name)
+        is_of_model = setting.name not in OF_THE_MACHINE or setting.name == "device"
+        if is_of_model and value != getattr(default, setting.name):
+            given[setting.name] = value
+    return given
+
+
+def _encode_passages(
+    cfg: DictConfig, place: str, passages: PassagesToIndex, state: LoadingState
+) -> PassageIndex:
+    """Returns an index of passages in the cache, which is built where it is not there yet."""
+    state.begin(f"loading {place}")
+    settings = EncoderSettings.from_config(cfg)
+    loaded = load_any_encoder(place, settings)
+    state.begin(f"encoding {len(passages):,} passages with {place}")
+    folder = Path(cfg.paths.cache_dir) / "serve"
+    stored = IndexSettings(texts_per_shard=TEXTS_PER_SHARD)
+    draft = IndexJob(passages, loaded.encoder, stored, folder)
+    to = folder / hash_values(draft.choices)[:KEY_DIGITS]
+    job = IndexJob(passages, loaded.encoder, stored, to, report=state.count)
+    build_index(job, describe_index_model(loaded, place, settings))
+    state.begin(f"opening the index of {place}")
+    return PassageIndex(to, loaded.encoder, "auto", verify=cfg.verify)
+
+
+@dataclass(frozen=True)
+class _IndexTexts(Sequence):
+    """The texts or ids of an index, read from disk when they are asked for."""
+
+    values: Any
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, key):
+        if isinstance(key, slice):
+            return [self.values[row] for row in range(*key.indices(len(self)))]
+        return self.values[key]
+
+
+def _take_index_passages(index: PassageIndex) -> PassagesToIndex:
+    """Returns the passages of an index, in its order, for an index of another model."""
+    source = index.card["source"]
+    return PassagesToIndex(
+        source=Source(**source),
+        languages=index.passages.languages,
+        codes_N=index.passages.codes_N,
+        ids=_IndexTexts(index.passages.ids),
+        texts=_IndexTexts(index.passages.texts),
+    )
+
+
+def _choose_labels(indexes: Sequence[PassageIndex]) -> list[str]:
+    """Returns short names of the models, which are different ones."""
+    names = [Path(index.card["model"]["name"]).name for index in indexes]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{letter}: {name}" for letter, name in zip("AB", names, strict=False)]

@@ -1,0 +1,91 @@
+"""How far the server is with loading: what `/health` and the page say before it can answer."""
+
+import sys
+import time
+from dataclasses import dataclass
+from threading import Lock
+from typing import Literal
+
+Status = Literal["loading", "ready", "failed"]
+
+
+@dataclass(frozen=True)
+class LoadingSnapshot:
+    """The state of the server at one moment.
+
+    Args:
+        status: `loading`, `ready` or `failed`.
+        stage: what is being done, in words; the reason where it failed.
+        done: how many texts of the stage are done.
+        total: how many texts the stage has; 0 where nothing is counted.
+        seconds_left: an estimate from the pace so far; None where there is none.
+    """
+
+    status: Status
+    stage: str
+    done: int = 0
+    total: int = 0
+    seconds_left: float | None = None
+
+
+class LoadingState:
+    """Notes how far the server is; any thread may ask or tell.
+
+    Attributes:
+        was_asked: whether somebody has looked since the last stage began.
+    """
+
+    def __init__(self):
+        self._lock = Lock()
+        self._status: Status = "loading"
+        self._stage = "loading libraries"
+        self._done = 0
+        self._total = 0
+        self._done_at_start = 0
+        self._start = time.monotonic()
+        self.was_asked = False
+
+    def begin(self, stage: str) -> None:
+        """Begins a stage, such as "loading e5"."""
+        with self._lock:
+            self._stage = stage
+            self._done = 0
+            self._total = 0
+            self._start = time.monotonic()
+        print(f"hybrid-ir serve: {stage}", file=sys.stderr, flush=True)
+
+    def count(self, done: int, total: int) -> None:
+        """Notes how many texts of the stage are done; the first call says how many already were."""
+        with self._lock:
+            if self._total != total:
+                self._total = total
+                self._done_at_start = done
+                self._start = time.monotonic()
+            self._done = done
+
+    def finish(self) -> None:
+        """Notes that questions can be answered from now on."""
+        with self._lock:
+            self._status = "ready"
+            self._stage = "ready"
+
+    def fail(self, reason: str) -> None:
+        """Notes that there will be no answers, and why."""
+        with self._lock:
+            self._status = "failed"
+            self._stage = reason
+            self.was_asked = False
+
+    def look(self) -> LoadingSnapshot:
+        """Returns the state at this moment."""
+        with self._lock:
+            return LoadingSnapshot(
+                self._status, self._stage, self._done, self._total, self._estimate_seconds_left()
+            )
+
+    def _estimate_seconds_left(self) -> float | None:
+        new = self._done - self._done_at_start
+        if self._status != "loading" or new <= 0:
+            return None
+        pace = (time.monotonic() - self._start) / new
+        return round(pace * (self._total - self._done), 1)
