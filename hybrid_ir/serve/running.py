@@ -125,10 +125,8 @@ def run_server(
 
     signal.signal(signal.SIGTERM, _end_program)
     Thread(target=load_engine, name="load", daemon=True).start()
-    with (
-        after_loading,
-        suppress(KeyboardInterrupt, SystemExit),
-    ):  # uvicorn repeats the signal that ended it
+    # uvicorn repeats the signal that ended it.
+    with after_loading, suppress(KeyboardInterrupt, SystemExit):
         server.run(sockets=[listening])
     if failures:
         raise failures[0]
