@@ -42,6 +42,15 @@ def hybrid_ir_in_process(folder: Path, *arguments: str, **variables: str) -> Com
     return _run(folder, main, ["hybrid-ir", *arguments], variables)
 
 
+def python_in_process(folder: Path, script: str, **variables: str) -> CommandResult:
+    """Runs a script of a folder in it, offline; with `variables` in its environment."""
+
+    def run() -> None:
+        runpy.run_path(str(folder / script), run_name="__main__")
+
+    return _run(folder, run, [script], variables)
+
+
 def _run(
     folder: Path, function: Callable[[], None], argv: list[str], variables: dict[str, str]
 ) -> CommandResult:
