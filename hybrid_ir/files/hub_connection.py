@@ -4,17 +4,16 @@
 """
 
 import os
-import socket
 import sys
 import threading
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
+import requests
 from huggingface_hub import constants
 
-SECONDS = 4.0  # that a connection may take
-PORTS = {"http": 80, "https": 443}
-_REACHED: set[str] = set()  # addresses that took a connection from this process
+SECONDS = 4.0  # that an answer may take
+SECONDS_OF_NAMES = 2.0  # that looking up its name may take besides
+_REACHED: set[str] = set()  # addresses that have answered this process
 
 
 def go_offline_if_unreachable(endpoint: str | None = None) -> None:
@@ -45,41 +44,50 @@ def go_offline_if_unreachable(endpoint: str | None = None) -> None:
 
 
 def find_connection_problem(endpoint: str) -> str | None:
-    """Returns why a server, or the proxy before it, takes no connection; None if it does.
+    """Returns why a server, or the proxy before it, gives no answer; None if it gives one.
 
-    The answer is given after four seconds at most, whatever the name servers do. A server that was
-    reached once is not asked again.
+    The answer is known after some six seconds at most, whatever the name servers do. A server that
+    was reached once is not asked again.
     """
     if endpoint in _REACHED:
         return None
-    host, port = _find_first_server(endpoint)
     problems: list[str | None] = []
-
-    def connect() -> None:
-        """Opens a connection, and notes what is wrong with it."""
-        try:
-            socket.create_connection((host, port), timeout=SECONDS).close()
-        except OSError as error:
-            problems.append(error.strerror or str(error))
-        else:
-            problems.append(None)
-
-    thread = threading.Thread(target=connect, daemon=True)
+    thread = threading.Thread(target=lambda: problems.append(_ask(endpoint)), daemon=True)
     thread.start()
-    thread.join(SECONDS)
+    thread.join(SECONDS + SECONDS_OF_NAMES)
     if problems == [None]:
         _REACHED.add(endpoint)
         return None
+    host = urlsplit(endpoint).hostname
     if problems:
         return f"{host}: {problems[0]}"
-    return f"no connection to {host}:{port} within {SECONDS:.0f} seconds"
+    return f"{host}: no answer within {SECONDS + SECONDS_OF_NAMES:.0f} seconds"
 
 
-def _find_first_server(endpoint: str) -> tuple[str, int]:
-    """Returns host and port of the first server on the way: a proxy, or the endpoint itself."""
-    address = urlsplit(endpoint)
-    proxies = getproxies()
-    proxy = proxies.get(address.scheme) or proxies.get("all")
-    if proxy and not proxy_bypass(address.hostname or ""):
-        address = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    return address.hostname or "", address.port or PORTS.get(address.scheme, 443)
+def _ask(endpoint: str) -> str | None:
+    """Returns what keeps a server from answering at all; any answer is one."""
+    try:
+        requests.head(endpoint, timeout=SECONDS, allow_redirects=False)
+    except requests.exceptions.SSLError:
+        return None  # Somebody is there; which certificates are trusted is not decided here.
+    except requests.exceptions.Timeout:
+        return f"no answer within {SECONDS:.0f} seconds"
+    except requests.exceptions.RequestException as error:
+        return _find_cause(error)
+    return None
+
+
+def _find_cause(error: BaseException) -> str:
+    """Returns the text of the error of the system that is behind an error of the library."""
+    pending: list[BaseException] = [error]
+    seen: list[BaseException] = []
+    while pending:
+        cause = pending.pop()
+        if isinstance(cause, OSError) and cause.strerror and cause.errno:
+            return cause.strerror
+        seen.append(cause)
+        others = [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
+        for other in others:
+            if isinstance(other, BaseException) and other not in seen:
+                pending.append(other)
+    return type(error).__name__

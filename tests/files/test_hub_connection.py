@@ -1,7 +1,9 @@
 """A hub that is out of reach is known within seconds."""
 
 import socket
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from huggingface_hub import constants
@@ -23,11 +25,20 @@ def online(monkeypatch):
     monkeypatch.setattr(hub_connection, "_REACHED", set())
 
 
+class SilentHandler(BaseHTTPRequestHandler):
+    """Answers that it knows no method, and prints nothing."""
+
+    def log_message(self, *_) -> None:
+        pass
+
+
 @pytest.fixture
 def server():
-    """A server that takes connections."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    """A server that answers, if only that it does not know the method."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), SilentHandler) as listener:
+        threading.Thread(target=listener.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.server_port}"
+        listener.shutdown()
 
 
 @pytest.fixture
@@ -59,12 +70,27 @@ def test_the_proxy_is_asked_where_there_is_one(server, closed_port, monkeypatch)
     assert find_connection_problem(closed_port.replace("127.0.0.1", "hub.invalid")) is None
 
 
+def test_a_server_that_closes_every_connection_is_not_reached():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True).start()
+        assert find_connection_problem(address) is not None
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(hub_connection, "SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert "no answer within" in find_connection_problem(address)
+
+
 def test_name_servers_that_do_not_answer_are_not_waited_for(monkeypatch):
     monkeypatch.setattr(hub_connection, "SECONDS", 0.1)
+    monkeypatch.setattr(hub_connection, "SECONDS_OF_NAMES", 0.1)
 
     def wait(*_, **__):
         time.sleep(2)
         raise TimeoutError
 
-    monkeypatch.setattr(socket, "create_connection", wait)
-    assert "no connection to hub.invalid:443" in find_connection_problem("https://hub.invalid")
+    monkeypatch.setattr(socket, "getaddrinfo", wait)
+    assert "hub.invalid: no answer" in find_connection_problem("http://hub.invalid")

@@ -28,7 +28,8 @@ class Web:
         linked: the headers of the redirects.
         pause: seconds to wait after every `step` bytes.
         step: bytes that are sent together.
-        asked: path and headers of every request so far.
+        asked: path and headers of every request so far, but for those that only ask whether
+            the server is there.
         methods: the method of every request so far, such as GET.
         url: the address of the server.
     """
@@ -130,8 +131,9 @@ def running(web: Web):
             self.send_answer()
 
         def send_answer(self):
-            web.asked.append((self.path, dict(self.headers)))
-            web.methods.append(self.command)
+            if (self.command, self.path) != ("HEAD", "/"):  # That only asks whether it is there.
+                web.asked.append((self.path, dict(self.headers)))
+                web.methods.append(self.command)
             content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             # Bytes that are no text come back by encoding it with the same error handler.
             form = content.decode(errors="surrogateescape")
