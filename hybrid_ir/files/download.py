@@ -14,6 +14,7 @@ import requests
 from rich.progress import Progress, TaskID
 
 from hybrid_ir.files.atomic import flush_to_disk
+from hybrid_ir.system.progress import LongWork, begin_work, end_work
 
 TRIES = 5  # tries in a row without a new byte, after which a download fails
 TIMEOUT = 60  # seconds without a byte, after which a connection counts as broken
@@ -49,7 +50,8 @@ def download(
     folder = get_part_folder(path).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     progress = progress or Progress(disable=True)
-    bar = ProgressBar(progress, progress.add_task(path.name, total=size))
+    work = LongWork(f"fetch {path.name}, bytes", size)
+    bar = ProgressBar(progress, progress.add_task(path.name, total=size), work)
     downloader = ResumingDownloader(folder, bar)
     failures = 0  # in a row without a new byte
     while True:
@@ -59,6 +61,7 @@ def download(
             _check_size(complete, size)
             break
         except requests.RequestException as error:
+            end_work(work)
             if downloader.count_bytes() > size_before:
                 failures = 0
             failures += 1
@@ -69,6 +72,7 @@ def download(
                 raise ValueError(f"{url} could not be had ({error}). {other_ways}") from error
             time.sleep(pause * 2 ** (failures - 1))
         except ValueError as error:  # what pooch and _check_size say of another file
+            end_work(work)
             shutil.rmtree(folder)
             raise ValueError(
                 f"{url} is not the expected file: {error}. What came is deleted; try again, and if "
@@ -98,12 +102,14 @@ class ProgressBar:
     Args:
         progress: where it is shown.
         task: its number there.
+        work: the same, for lines where there is no terminal.
         start: the bytes that were here before.
         total: the bytes that shall come, 0 if they are not known. pooch sets it.
     """
 
     progress: Progress
     task: TaskID
+    work: LongWork
     start: int = 0
     total: int = 0
 
@@ -111,13 +117,19 @@ class ProgressBar:
         """Shows the bytes that were here before."""
         total = self.start + self.total if self.total else None
         self.progress.update(self.task, completed=self.start, total=total)
+        self.work.total = total
+        self.work.done_at_start = self.start
+        self.work.set_done(self.start)
+        begin_work(self.work)
 
     def update(self, number: int) -> None:
         """Shows a number of bytes more."""
         self.progress.advance(self.task, number)
+        self.work.advance(number)
 
     def close(self) -> None:
-        """Does nothing, since the owner of the bar closes it."""
+        """Ends the lines; the owner of the bar closes it."""
+        end_work(self.work)
 
 
 class ResumingDownloader:

@@ -17,6 +17,7 @@ from rich.progress import Progress
 
 from hybrid_ir.files import download as download_module
 from hybrid_ir.files.download import CHUNK, TRIES, download, get_part_folder
+from hybrid_ir.system import progress as progress_module
 from tests.support.web import serving
 
 ROOT = Path(__file__).parents[2]
@@ -263,3 +264,16 @@ def test_a_killed_download_leaves_no_file_and_the_next_continues(tmp_path):
     assert headers["Range"] == f"bytes={size}-"
     assert path.read_bytes() == PAGE
     assert [file.name for file in tmp_path.iterdir()] == ["page"]
+
+
+def test_lines_tell_how_many_bytes_have_come(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress_module, "SECONDS_BETWEEN_LINES", 0.05)
+    with serving(pages={"/page": PAGE}, pause=0.02, step=16_384) as web:
+        with progress_module.watch_progress("fetch"):
+            download(f"{web.url}/page", tmp_path / "page", pause=0)
+        printed = capsys.readouterr().err
+    assert "fetch page, bytes: " in printed
+    assert f" of {len(PAGE):,} (" in printed
+    assert progress_module.describe_present_work(progress_module.LongWork("nothing")).startswith(
+        "nothing"
+    )
