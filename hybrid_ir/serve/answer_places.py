@@ -37,23 +37,35 @@ def find_exact_places(
     scores_T = compute_paired_dots(
         query_1D, vectors.take(rows_T), zeros_T, torch.arange(len(rows_T))
     )
-    before_T = np.zeros(len(rows_T), np.int64)
-    for start, block_BD in vectors.iterate_blocks():
-        rows_B = torch.arange(start, start + len(block_BD))
-        if is_allowed_N is not None:
-            is_allowed_B = torch.from_numpy(is_allowed_N[start : start + len(block_BD)])
-            rows_B = rows_B[is_allowed_B]
-            block_BD = block_BD[is_allowed_B]
-        if len(block_BD) == 0:
+    scores_N, margin = _compute_scores(vectors, query_D)
+    rows_N = torch.arange(len(scores_N))
+    if is_allowed_N is not None:
+        is_allowed_N = torch.from_numpy(is_allowed_N)
+        scores_N = scores_N[is_allowed_N]
+        rows_N = rows_N[is_allowed_N]
+    places_T = np.ones(len(rows_T), np.int64)
+    for place, row in enumerate(rows_T.tolist()):
+        score = scores_T[place]
+        above = int((scores_N > score + margin).sum())
+        places_T[place] += above
+        is_doubtful_N = ((scores_N - score).abs() <= margin) & (rows_N != row)
+        doubtful_rows = rows_N[is_doubtful_N]
+        if len(doubtful_rows) == 0:
             continue
-        scores_B = (block_BD @ query_D).double()
-        lengths = query_D.double().norm() * block_BD.norm(dim=1).max()
-        margin = bound_float32_error(block_BD.shape[1]) * lengths
-        for place, row in enumerate(rows_T.tolist()):
-            score = scores_T[place]
-            above = int((scores_B > score + margin).sum())
-            doubtful = ((scores_B - score).abs() <= margin).nonzero()[:, 0]
-            exact = compute_paired_dots(query_1D, block_BD, torch.zeros_like(doubtful), doubtful)
-            is_tie_before = (exact == score) & (rows_B[doubtful] < row)
-            before_T[place] += above + int(((exact > score) | is_tie_before).sum())
-    return before_T + 1
+        zeros = torch.zeros_like(doubtful_rows)
+        doubtful = vectors.take(doubtful_rows.numpy())
+        exact = compute_paired_dots(query_1D, doubtful, zeros, torch.arange(len(doubtful_rows)))
+        is_tie_before = (exact == score) & (doubtful_rows < row)
+        places_T[place] += int(((exact > score) | is_tie_before).sum())
+    return places_T
+
+
+def _compute_scores(vectors: VectorSource, query_D: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Returns all scores (N) by a product in float32, and a bound of their rounding errors."""
+    parts = [torch.zeros(0, dtype=torch.float64)]
+    longest = 0.0
+    for _, block_BD in vectors.iterate_blocks():
+        parts.append((block_BD @ query_D).double())
+        longest = max(longest, float(block_BD.norm(dim=1).max()))
+    length = float(query_D.double().norm())
+    return torch.cat(parts), bound_float32_error(vectors.width) * length * longest

@@ -377,7 +377,6 @@ function createAnswerRow(answer, isFiltered) {
   }
   const cell = create("td", "words");
   const text = createText("span", answer.text, answer.language);
-  text.title = answer.text;
   cell.append(text);
   row.append(cell);
   return row;
@@ -404,8 +403,8 @@ function showRankings() {
   const first = box.querySelector(".hit");
   if (first) first.tabIndex = 0;
   get("hits-note").textContent = models.length === 2
-    ? "The same question for both models. Each hit says where the other model has it; lines join " +
-      "the same passage."
+    ? "The same question for both models. Each hit says where the other model has it: ▲ is higher " +
+      "here, ▼ lower here. Scores of different models cannot be compared."
     : "The pooled ranking: passages of all languages compete with each other.";
   if (models.length === 2) drawMoves();
 }
