@@ -21,6 +21,7 @@ OUTWARD_LINK = re.compile(r"\[([^\]]*)\]\((\.\./[^)\s]+)\)")
 COMMAND_NAMES = {"clean": "data clean"}
 # Groups whose options are whole recipes or belong to Hydra: their files are shown as they are.
 SHOWN_AS_FILES = (
+    "study",
     "experiment",
     "hparams_search",
     "debug",
@@ -48,6 +49,7 @@ TYPES_WITHOUT_VALUE = {
     "index": PATH,
     "languages": "list of codes",
     "latency": PATH,
+    "only": "list of names",
     "licence": "text",
     "max_queries": "whole number",
     "measure": "true or false",
