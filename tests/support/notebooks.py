@@ -16,6 +16,8 @@ from nbclient import NotebookClient
 
 from tests.support.command_line import HANG_SECONDS, ROOT, environment
 
+# What a bar that has ended leaves behind.
+BAR = {"text/html", "text/plain"}
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 
 
@@ -56,8 +58,12 @@ def tidy_outputs(notebook: nbformat.NotebookNode) -> None:
             continue
         kept = []
         for output in cell.outputs:
-            is_warning = output.output_type == "stream" and output.name == "stderr"
-            if not is_warning:
+            is_stream = output.output_type == "stream"
+            # Rich warns on stdout where it has no ipywidgets to draw a bar with.
+            is_warning = is_stream and (output.name == "stderr" or "ipywidgets" in output.text)
+            is_blank = is_stream and not output.text.strip()
+            is_empty_bar = output.output_type == "display_data" and set(output.data) == BAR
+            if not (is_warning or is_blank or is_empty_bar):
                 kept.append(output)
         cell.outputs = kept
     notebook.metadata = {
