@@ -3,6 +3,8 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,11 @@ SMALLEST_NAMED_SHARE = 0.05  # of a bar; what is smaller is joined
 
 
 def build_record(
-    diagnosis: Diagnosis, verdict: Verdict, model: dict[str, Any], reading: dict[str, Any]
+    diagnosis: Diagnosis,
+    verdict: Verdict,
+    model: dict[str, Any],
+    reading: dict[str, Any],
+    latency: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Returns all that bias.json holds.
 
@@ -46,16 +52,26 @@ def build_record(
         verdict: what it means.
         model: which model it was, as on an evaluation card.
         reading: how texts became vectors.
+        latency: how long a query takes, see `time_queries`; None where nobody measured.
     """
     return {
+        "date": date.today().isoformat(),
+        "versions": describe_packages(),
         "model": model,
         "reading": reading,
         "grade": verdict.grade,
         "verdict": verdict.sentences,
         "depth": DEPTH,
+        "latency": latency,
         **asdict(diagnosis),
         "known_encoders": find_known_encoders(diagnosis.texts),
     }
+
+
+def describe_packages() -> dict[str, str]:
+    """Returns the versions of what decides a vector."""
+    packages = ("hybrid-ir", "torch", "transformers", "tokenizers")
+    return {name: version(name) for name in packages}
 
 
 def write_record(record: dict[str, Any], folder: Path) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from hybrid_ir.bias.answer_places import DEPTH
 from hybrid_ir.bias.conditions import Condition, parse_conditions
 from hybrid_ir.bias.diagnosis import MEASURES, diagnose, require_several_languages
+from hybrid_ir.bias.query_time import time_queries
 from hybrid_ir.bias.report import (
     JSON_FILE,
     PAGE_FILE,
@@ -65,7 +66,8 @@ def run(cfg: DictConfig) -> None:
         diagnosis = diagnose_texts(encoder, benchmark)
     verdict = decide_verdict(diagnosis, encoder.name)
     reading = {"precision": encoder.precision, **encoder.reading()}
-    record = build_record(diagnosis, verdict, loaded.model, reading)
+    latency = time_queries(encoder, benchmark) if len(benchmark.queries) else None
+    record = build_record(diagnosis, verdict, loaded.model, reading, latency)
     write_record(record, out)
     if cfg.json:
         print(json.dumps(record, ensure_ascii=False))

@@ -16,6 +16,7 @@ USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by langu
   hybrid-ir sweep KEY=A,B ... [slots=N] [retry=failed]   every combination, each in a process
   hybrid-ir doctor [KEY=VALUE ...] [processes=N]         does this machine train what it should
   hybrid-ir bias model=MODEL [corpus=FOLDER]             is this retriever biased by language
+  hybrid-ir study to=FOLDER [only=[NAME,...]]            many encoders, one table of their bias
   hybrid-ir evaluate checkpoint=RUN benchmark=[xquad_r]  measure a run, or model=NAME: any encoder
   hybrid-ir export checkpoint=RUN to=FOLDER              files that other libraries load
   hybrid-ir compare runs=[RUN,SWEEP,...]                 tables, significance, one HTML report
@@ -67,6 +68,7 @@ COMMANDS = {
     "mine": Command(),
     "search": Command(text_list="questions"),
     "serve": Command(),
+    "study": Command(),
     "translate": Command(),
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from hybrid_ir.corpora.stored import load_corpus_folder
 from hybrid_ir.files.checksums import compute_sha256
@@ -67,6 +68,7 @@ INDEX_OF_BENCHMARK = ("benchmark=beir_folder", "benchmark.folder=benchmark")
 SEARCH = ("index=searched", "query=de asks 3")
 CLEAN = ("corpus=jsonl", "corpus.path=pairs.jsonl", "duplicates=keep")
 SERVE = ("index=searched", "port=0")
+STUDY = ("study=mine", "--config-dir=study_conf", "texts=[texts.jsonl]")
 DEBIAS = ("model=plain", "pooling=mean", "on=texts.jsonl")
 BIAS = ("model=plain", "pooling=mean", "corpus=texts.jsonl")
 TRANSLATE = (
@@ -86,6 +88,10 @@ def look_at_vectors(outcome: Outcome) -> dict[str, str]:
 
 def look_at_bias(outcome: Outcome) -> dict:
     return outcome.read_json("bias.json")["texts"]
+
+
+def look_at_table(outcome: Outcome) -> str:
+    return (outcome.folder / "leaderboard.md").read_text()
 
 
 def look_at_mteb_scores(outcome: Outcome) -> list:
@@ -315,6 +321,15 @@ ROWS: dict[tuple[str, str], Row] = {
     ("bias", "fail_if"): Refused("fail_if=map", "must be a measure, one of"),
     ("bias", "json"): Changed("json=true", look_at_print),
     ("bias", "out"): Changed("out=other-bias", look_beside),
+    ("study", "to"): Refused("to=texts.jsonl", "texts.jsonl"),
+    ("study", "only"): Refused("only=[no]", "only: there is no encoder no"),
+    ("study", "models"): Refused("models=[plain,other/plain]", "the name plain comes twice"),
+    ("study", "texts"): Changed("texts=[texts.jsonl,benchmark]", "files"),
+    ("study", "languages"): Changed("languages=[de]", look_at_table),
+    ("study", "max_queries"): Changed("max_queries=4", look_at_table),
+    ("study", "precision"): Changed("precision=other", look_at_table),
+    ("study", "trust_remote_code"): Refused("trust_remote_code=1", "must be true or false"),
+    ("study", "threads"): Changed("threads=none", look_at_table),
     ("debias", "model"): Refused("model=./nowhere", "does not exist"),
     ("debias", "to"): Changed("to=other-debias", look_beside),
     ("debias", "on"): Refused("on=other", "on=other is no name in conf/benchmark"),
@@ -398,6 +413,9 @@ def place(tmp_path_factory) -> Path:
         vocab_size=300, width=16, layers=1, heads=2, intermediate=16, max_positions=256
     )
     shutil.copytree(recipe.build(texts, place / "cache"), place / "plain")
+    (place / "study_conf" / "study").mkdir(parents=True)
+    encoders = [{"name": "plain", "model": "plain", "pooling": "mean"}]
+    OmegaConf.save({"encoders": encoders}, place / "study_conf" / "study" / "mine.yaml")
     titled = []
     for number in range(6):
         titled.append({"id": str(number), "title": "of it", "text": f"en tells {number}"})
@@ -431,6 +449,7 @@ def probes(place) -> dict[str, Probe]:
         "translate": Probe(place, "translate", TRANSLATE, "to"),
         "debias": Probe(place, "debias", DEBIAS, "to"),
         "bias": Probe(place, "bias", BIAS, "out"),
+        "study": Probe(place, "study", STUDY, "to"),
     }
 
 

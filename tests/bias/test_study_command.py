@@ -1,0 +1,98 @@
+"""`hybrid-ir study`: many encoders, resumed after a kill, those that cannot be had told apart."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from hybrid_ir.cli.study import find_reason, list_encoders
+from hybrid_ir.model.backbone import FromScratch
+from hybrid_ir.runs.conf import compose_config
+from tests.support.command_line import start_hybrid_ir, wait_until
+from tests.support.corpora import write_json_lines
+from tests.support.in_process import CommandResult, hybrid_ir_in_process
+
+STUDY = """
+encoders:
+  - {name: small, model: plain, revision: main, pooling: mean}
+  - {name: missing, model: owner/missing, revision: main}
+  - {name: coded, model: owner/coded, needs: trust_remote_code=true}
+"""
+ARGUMENTS = ("study", "--config-dir", "my_conf", "study=mine", "texts=[texts.jsonl]", "to=out")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with an encoder, texts, and a study of three encoders."""
+    place = tmp_path_factory.mktemp("study")
+    lines = []
+    texts = []
+    for language in ("de", "en"):
+        for number in range(12):
+            for role in ("query", "passage"):
+                text = f"{language} {role} {number} of it"
+                texts.append(text)
+                line = {"text": text, "language": language, "role": role, "id": str(number)}
+                lines.append(line)
+    write_json_lines(place / "texts.jsonl", *lines)
+    recipe = FromScratch(
+        vocab_size=300, width=16, layers=1, heads=2, intermediate=16, max_positions=64
+    )
+    recipe.build(texts, place / "cache").rename(place / "plain")
+    (place / "my_conf" / "study").mkdir(parents=True)
+    (place / "my_conf" / "study" / "mine.yaml").write_text(STUDY)
+    return place
+
+
+@pytest.fixture(scope="module")
+def studied(place) -> CommandResult:
+    """The study after it was killed while its first encoder was measured."""
+    process = start_hybrid_ir(place, *ARGUMENTS)
+    wait_until(lambda: (place / "out").exists() or process.poll() is not None)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (place / "out" / "leaderboard.md").exists()
+    return hybrid_ir_in_process(place, *ARGUMENTS)
+
+
+def test_a_study_goes_on_after_a_kill_and_past_what_cannot_be_had(place, studied):
+    assert studied.returncode == 0, studied.stderr
+    record = json.loads((place / "out/small/texts.jsonl/bias.json").read_text())
+    table = (place / "out" / "leaderboard.md").read_text()
+    assert f"| {record['measures']['multi.map']:.3f} |" in table
+    assert "- coded: it runs code of its own: trust_remote_code=true" in table
+    assert "- missing: " in table
+    rows = json.loads((place / "out" / "leaderboard.json").read_text())
+    assert [row["encoder"] for row in rows] == ["small", "missing", "coded"]
+    assert rows[0]["measures"] == record["measures"]
+    (known,) = json.loads((place / "out" / "known_encoders.json").read_text())
+    assert known["texts"]["sha256"] == record["texts"]["sha256"]
+    assert (place / "out/small/texts.jsonl/evaluation/per_query.parquet").is_file()
+    assert 0 < record["latency"]["p50_ms"] <= record["latency"]["p95_ms"]
+
+
+def test_what_is_finished_is_not_measured_again(place, studied):
+    path = place / "out/small/texts.jsonl/bias.json"
+    before = path.stat().st_mtime_ns
+    again = hybrid_ir_in_process(place, *ARGUMENTS, "only=[small]")
+    assert again.returncode == 0, again.stderr
+    assert path.stat().st_mtime_ns == before
+
+
+def test_an_unknown_name_is_refused(place):
+    ended = hybrid_ir_in_process(place, *ARGUMENTS[:-1], "to=other", "only=[smal]")
+    assert ended.returncode == 2
+    assert "only: there is no encoder smal, did you mean small?" in ended.stderr
+
+
+def test_the_shipped_study_has_twenty_encoders_of_different_names():
+    encoders = list_encoders(compose_config("study"))
+    assert len(encoders) == len({encoder["model"] for encoder in encoders}) == 20
+    assert all("revision" in encoder for encoder in encoders)
+
+
+def test_reasons_are_one_line():
+    assert find_reason(["warning: x", "error: no such model", "(more)"], 2) == "no such model"
+    assert find_reason([], -9) == "it was ended by signal 9"
+    assert find_reason([], 1) == "it ended with code 1"
