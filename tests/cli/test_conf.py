@@ -16,7 +16,7 @@ from hybrid_ir.system.environment import prepare_process
 
 CONF = find_shipped_file("conf")
 # Groups that build nothing of their own, or are chosen by another group.
-NO_PARTS = ("encoder", "hydra", "local", "recipe")
+NO_PARTS = ("encoder", "hydra", "local", "recipe", "study")
 
 
 def list_all_options() -> list[tuple[str, str]]:
