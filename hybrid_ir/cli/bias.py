@@ -37,7 +37,7 @@ from hybrid_ir.evaluation.selection import limit_questions, select_languages
 from hybrid_ir.runs.building import build_own_benchmark
 from hybrid_ir.runs.conf import compose_config
 from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
-from hybrid_ir.runs.folder import require_no_results
+from hybrid_ir.runs.folder import lock_folder, require_no_results
 from hybrid_ir.runs.shipped_files import list_options
 from hybrid_ir.system.environment import prepare_process
 from hybrid_ir.types import Benchmark
@@ -59,16 +59,18 @@ def run(cfg: DictConfig) -> None:
     require_several_languages(benchmark)
     loaded = load_any_encoder(str(cfg.model), EncoderSettings.from_config(cfg))
     encoder = loaded.encoder
-    if any(len(rows) for rows in benchmark.relevant):
-        diagnosis, evaluation = diagnose(encoder, benchmark)
-        evaluation.save(out / "evaluation")
-    else:
-        diagnosis = diagnose_texts(encoder, benchmark)
-    verdict = decide_verdict(diagnosis, encoder.name)
-    reading = {"precision": encoder.precision, **encoder.reading()}
-    latency = time_queries(encoder, benchmark) if len(benchmark.queries) else None
-    record = build_record(diagnosis, verdict, loaded.model, reading, latency)
-    write_record(record, out)
+    with lock_folder(out):
+        require_no_results(out, JSON_FILE)  # another process may have been there before this one
+        if any(len(rows) for rows in benchmark.relevant):
+            diagnosis, evaluation = diagnose(encoder, benchmark)
+            evaluation.save(out / "evaluation")
+        else:
+            diagnosis = diagnose_texts(encoder, benchmark)
+        verdict = decide_verdict(diagnosis, encoder.name)
+        reading = {"precision": encoder.precision, **encoder.reading()}
+        latency = time_queries(encoder, benchmark) if len(benchmark.queries) else None
+        record = build_record(diagnosis, verdict, loaded.model, reading, latency)
+        write_record(record, out)
     if cfg.json:
         print(json.dumps(record, ensure_ascii=False))
     else:

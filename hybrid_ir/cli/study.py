@@ -6,6 +6,7 @@ written last, and is not measured again.
 """
 
 import itertools
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -23,6 +24,7 @@ from hybrid_ir.bias.leaderboard import (
     write_leaderboard,
 )
 from hybrid_ir.cli.config import find_boolean_problems, require_values
+from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.runs.folder import lock_folder
 from hybrid_ir.runs.suggestions import ask_if_meant
 
@@ -34,23 +36,29 @@ SHARED_KEYS = ("languages", "max_queries", "precision", "trust_remote_code", "th
 START = "from hybrid_ir.cli.main import main; main()"
 NEEDS_CODE = "trust_remote_code=true"
 SHOWN_CHARACTERS = 200  # of a reason
+WORDS_FILE = "arguments.json"  # of `hybrid-ir bias`, beside its results
 
 
 def run(cfg: DictConfig) -> None:
     """Measures the encoders of a study, one after the other, and writes the table."""
     require_values(cfg, "study", "to")
     encoders = list_encoders(cfg)
+    texts = name_texts([str(place) for place in cfg.texts])
     folder = Path(cfg.to).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     console = Console()
-    tasks = list(itertools.product(cfg.texts, encoders))
+    tasks = list(itertools.product(texts.items(), encoders))
     studied = []
     with lock_folder(folder):
-        for number, (corpus, encoder) in enumerate(tasks, start=1):
+        for number, ((corpus, place), encoder) in enumerate(tasks, start=1):
+            out = folder / str(encoder["name"]) / corpus
+            is_wanted = cfg.only is None or encoder["name"] in cfg.only
+            if not is_wanted and read_record(out) is None:
+                continue
             console.print(
                 f"{number} of {len(tasks)}: {encoder['name']} on {corpus}", highlight=False
             )
-            result = measure_encoder(encoder, str(corpus), cfg, folder)
+            result = measure_encoder(encoder, corpus, place, cfg, out)
             if result.reason:
                 console.print(f"  not measured: {result.reason}", highlight=False, markup=False)
             studied.append(result)
@@ -59,8 +67,28 @@ def run(cfg: DictConfig) -> None:
     console.print(f"table in {folder / MARKDOWN_FILE}", highlight=False, soft_wrap=True)
 
 
+def name_texts(places: Sequence[str]) -> dict[str, str]:
+    """Returns the place of each of the texts by the name of its folder of results.
+
+    Raises:
+        ValueError: there are none, or two have the same name.
+    """
+    named: dict[str, str] = {}
+    for place in places:
+        name = Path(place).name
+        if name in named:
+            raise ValueError(
+                f"texts: {named[name]} and {place} are both called {name}, and their results would "
+                "be in one folder: rename one of them"
+            )
+        named[name] = place
+    if not named:
+        raise ValueError("texts=[] names nothing to ask: give names, as in texts=[cldr_facts]")
+    return named
+
+
 def list_encoders(cfg: DictConfig) -> list[dict[str, Any]]:
-    """Returns the encoders to measure.
+    """Returns the encoders of a study, also those that `only` leaves out.
 
     Raises:
         ValueError: the study is not as conf/study/encoders.yaml is, a name comes twice, or `only`
@@ -87,45 +115,78 @@ def list_encoders(cfg: DictConfig) -> list[dict[str, Any]]:
             problems.append(f"only: there is no encoder {name}{ask_if_meant(name, names)}")
     if problems:
         raise ValueError("; ".join(problems))
-    return [encoder for encoder in encoders if encoder["name"] in only]
+    return encoders
 
 
 def measure_encoder(
-    encoder: dict[str, Any], corpus: str, cfg: DictConfig, folder: Path
+    encoder: dict[str, Any], corpus: str, place: str, cfg: DictConfig, out: Path
 ) -> StudiedEncoder:
-    """Returns what is known of an encoder on some texts, after measuring it if need be."""
+    """Returns what is known of an encoder on some texts, after measuring it if need be.
+
+    Args:
+        encoder: of the study.
+        corpus: name of the texts.
+        place: of the texts, as `hybrid-ir bias` takes it.
+        cfg: of the study.
+        out: folder of the results.
+
+    Raises:
+        ValueError: the folder holds results of other settings.
+    """
     name = str(encoder["name"])
-    corpus_name = Path(corpus).name
-    out = folder / name / corpus_name
+    words = list_words(encoder, place, cfg)
     record = read_record(out)
     if record is not None:
-        return StudiedEncoder(name, corpus_name, record)
+        _require_same_words(words, out)
+        return StudiedEncoder(name, corpus, record)
     if encoder.get("needs") == NEEDS_CODE and not cfg.trust_remote_code:
-        return StudiedEncoder(name, corpus_name, None, f"it runs code of its own: {NEEDS_CODE}")
-    words = [sys.executable, "-c", START, "bias", f"out={out}", f"corpus={corpus}"]
-    for key in ENCODER_KEYS:
-        if encoder.get(key) is not None:
-            # A folder has no revisions.
-            if key == "revision" and Path(str(encoder["model"])).exists():
-                continue
-            words.append(f"{key}={encoder[key]}")
-    for key in SHARED_KEYS:
-        if cfg[key] is not None:
-            words.append(f"{key}={_write_value(cfg[key])}")
-    ended = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        return StudiedEncoder(name, corpus, None, f"it runs code of its own: {NEEDS_CODE}")
+    out.mkdir(parents=True, exist_ok=True)
+    # Before it is measured, so that finished results always have theirs.
+    write_text_atomically(out / WORDS_FILE, json.dumps(words, indent=2) + "\n")
+    command = [sys.executable, "-c", START, "bias", f"out={out}", *words]
+    ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     record = read_record(out)
     if record is not None:
-        return StudiedEncoder(name, corpus_name, record)
+        return StudiedEncoder(name, corpus, record)
     reason = find_reason(ended.stderr.splitlines(), ended.returncode)
     if encoder.get("needs"):
         reason += f" (it needs {encoder['needs']})"
-    return StudiedEncoder(name, corpus_name, None, reason)
+    return StudiedEncoder(name, corpus, None, reason)
+
+
+def list_words(encoder: dict[str, Any], place: str, cfg: DictConfig) -> list[str]:
+    """Returns the arguments of `hybrid-ir bias` that decide the numbers of an encoder."""
+    words = [f"corpus={place}"]
+    for key in ENCODER_KEYS:
+        # A folder has no revisions.
+        is_folder = Path(str(encoder["model"])).exists()
+        if encoder.get(key) is not None and not (key == "revision" and is_folder):
+            words.append(f"{key}={encoder[key]}")
+    for key in SHARED_KEYS:
+        if cfg[key] is not None or key == "max_queries":
+            words.append(f"{key}={_write_value(cfg[key])}")
+    return words
+
+
+def _require_same_words(words: Sequence[str], out: Path) -> None:
+    """Raises ValueError if the results of a folder were measured with other settings."""
+    path = out / WORDS_FILE
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    changed = [word for word in words if word not in before and not word.startswith("threads=")]
+    if changed:
+        raise ValueError(
+            f"{out} was measured with other settings than {' '.join(changed)}: give another folder "
+            "by to=, or the settings of before"
+        )
 
 
 def _write_value(value: Any) -> str:
     """Returns a value as an argument of a command."""
     if OmegaConf.is_list(value):
         return f"[{','.join(map(str, value))}]"
+    if value is None:
+        return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hybrid_ir.cli.study import find_reason, list_encoders
 from hybrid_ir.model.backbone import FromScratch
 from hybrid_ir.runs.conf import compose_config
-from tests.support.command_line import start_hybrid_ir, wait_until
+from tests.support.command_line import find_processes, start_hybrid_ir, wait_until
 from tests.support.corpora import write_json_lines
 from tests.support.in_process import CommandResult, hybrid_ir_in_process
 
@@ -49,9 +49,12 @@ def place(tmp_path_factory) -> Path:
 def studied(place) -> CommandResult:
     """The study after it was killed while its first encoder was measured."""
     process = start_hybrid_ir(place, *ARGUMENTS)
-    wait_until(lambda: (place / "out").exists() or process.poll() is not None)
+    started = place / "out" / "small" / "texts.jsonl" / "arguments.json"
+    wait_until(lambda: started.exists() or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    # The measurement that it had started ends by itself, and its folder is locked until then.
+    wait_until(lambda: not find_processes(f"out={started.parent.relative_to(place)}"))
     assert not (place / "out" / "leaderboard.md").exists()
     return hybrid_ir_in_process(place, *ARGUMENTS)
 
@@ -78,6 +81,27 @@ def test_what_is_finished_is_not_measured_again(place, studied):
     again = hybrid_ir_in_process(place, *ARGUMENTS, "only=[small]")
     assert again.returncode == 0, again.stderr
     assert path.stat().st_mtime_ns == before
+
+
+def test_results_of_other_settings_are_not_taken_for_these(place, studied):
+    ended = hybrid_ir_in_process(place, *ARGUMENTS, "max_queries=4")
+    assert ended.returncode == 2
+    assert "was measured with other settings than max_queries=4" in ended.stderr
+
+
+def test_what_is_finished_stays_in_the_table(place, studied):
+    ended = hybrid_ir_in_process(place, *ARGUMENTS, "only=[coded]")
+    assert ended.returncode == 0, ended.stderr
+    table = (place / "out" / "leaderboard.md").read_text()
+    assert "| small |" in table
+    assert "- coded: " in table
+
+
+def test_texts_of_one_name_are_refused(place):
+    texts = "texts=[texts.jsonl,my_conf/texts.jsonl]"
+    ended = hybrid_ir_in_process(place, *ARGUMENTS[:-2], texts, "to=other")
+    assert ended.returncode == 2
+    assert "are both called texts.jsonl" in ended.stderr
 
 
 def test_an_unknown_name_is_refused(place):
