@@ -134,7 +134,7 @@ def measure_encoder(
         ValueError: the folder holds results of other settings.
     """
     name = str(encoder["name"])
-    words = list_words(encoder, place, cfg)
+    words = list_arguments(encoder, place, cfg)
     record = read_record(out)
     if record is not None:
         _require_same_words(words, out)
@@ -155,7 +155,7 @@ def measure_encoder(
     return StudiedEncoder(name, corpus, None, reason)
 
 
-def list_words(encoder: dict[str, Any], place: str, cfg: DictConfig) -> list[str]:
+def list_arguments(encoder: dict[str, Any], place: str, cfg: DictConfig) -> list[str]:
     """Returns the arguments of `hybrid-ir bias` that decide the numbers of an encoder."""
     words = [f"corpus={place}"]
     for key in ENCODER_KEYS:
