@@ -359,7 +359,9 @@ class SentenceTransformerAdapter(_TextListEncoder):
 
 def _count_texts_of_batch(module: torch.nn.Module, inputs: tuple, outputs: Any) -> None:
     """Notes, after the first module of a model, how many texts it has read."""
-    count_texts(len(inputs[0]["input_ids"]) if "input_ids" in inputs[0] else 0)
+    # A length that is asked for while a graph is exported would be fixed in the graph.
+    if not torch.compiler.is_compiling() and "input_ids" in inputs[0]:
+        count_texts(len(inputs[0]["input_ids"]))
 
 
 def join_text_pair(text: Text) -> str:

@@ -321,6 +321,9 @@ ROWS: dict[tuple[str, str], Row] = {
     ("bias", "fail_if"): Refused("fail_if=map", "must be a measure, one of"),
     ("bias", "json"): Changed("json=true", look_at_print),
     ("bias", "out"): Changed("out=other-bias", look_beside),
+    ("study/encoders", "encoders"): Refused(
+        "study.encoders=[{name: a}]", "must have name and model"
+    ),
     ("study", "to"): Refused("to=texts.jsonl", "texts.jsonl"),
     ("study", "only"): Refused("only=[no]", "only: there is no encoder no"),
     ("study", "models"): Refused("models=[plain,other/plain]", "the name plain comes twice"),
@@ -450,6 +453,7 @@ def probes(place) -> dict[str, Probe]:
         "debias": Probe(place, "debias", DEBIAS, "to"),
         "bias": Probe(place, "bias", BIAS, "out"),
         "study": Probe(place, "study", STUDY, "to"),
+        "study/encoders": Probe(place, "study", STUDY, "to"),
     }
 
 
