@@ -279,6 +279,20 @@ def _list_cells(cells_LL: np.ndarray) -> list[list[float | None]]:
     return rows
 
 
+def average_other_rows(cells: Sequence[Sequence[float | None]], column: int) -> float | None:
+    """Returns the mean of a column without its cell on the diagonal; None where there is nothing.
+
+    Args:
+        cells: by query language and answer language.
+        column: the answer language.
+    """
+    values = []
+    for row, row_cells in enumerate(cells):
+        if row != column and row_cells[column] is not None:
+            values.append(row_cells[column])
+    return sum(values) / len(values) if values else None
+
+
 def _describe_language_mix(results: Results) -> dict[str, dict[str, float | None]]:
     """Returns the share of each language among the first passages, by query language."""
     languages = results.benchmark.languages
@@ -305,7 +319,27 @@ def _list_notes(benchmark: Benchmark, results: Results, places: AnswerPlaces) ->
             f"There are fewer than {SMALLEST_COLLECTION} passages in {', '.join(small)}: the first "
             f"{DEPTH} of so few are found by chance, so these shares say little."
         )
+    missing = benchmark.count_missing_passages()
+    if missing:
+        notes.append(
+            f"{missing:,} known answers are not in the collection. They count as never found in "
+            "mAP, and are left out of the shares of found and hidden answers."
+        )
+    own_texts = _count_queries_that_are_answers(benchmark)
+    if own_texts:
+        notes.append(
+            f"{own_texts:,} queries have the very text of one of their answers, which is found "
+            "without any understanding: give role=query and role=passage to different texts."
+        )
     without = sum(len(rows) == 0 for rows in benchmark.relevant)
     if without:
         notes.append(f"{without:,} of {len(benchmark.queries):,} queries have no known answer.")
     return notes
+
+
+def _count_queries_that_are_answers(benchmark: Benchmark) -> int:
+    """Returns how many queries have the text of a passage that is relevant to them."""
+    count = 0
+    for query, rows in zip(benchmark.queries, benchmark.relevant, strict=True):
+        count += any(benchmark.passages[int(row)] == query for row in rows)
+    return count

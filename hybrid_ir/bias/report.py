@@ -4,14 +4,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from hybrid_ir.bias.answer_places import DEPTH, FATES
-from hybrid_ir.bias.diagnosis import Diagnosis
+from hybrid_ir.bias.diagnosis import Diagnosis, average_other_rows
 from hybrid_ir.bias.known_encoders import SHOWN_MEASURES, find_known_encoders
 from hybrid_ir.bias.verdict import NAMES_OF_CORRECTIONS, Verdict
+from hybrid_ir.evaluation.card import list_versions
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.pages import Bar, HeatMaps, KeyFigure, build_heat_maps, name_language, render_page
 
@@ -56,7 +56,7 @@ def build_record(
     """
     return {
         "date": date.today().isoformat(),
-        "versions": describe_packages(),
+        "versions": list_versions(),
         "model": model,
         "reading": reading,
         "grade": verdict.grade,
@@ -66,12 +66,6 @@ def build_record(
         **asdict(diagnosis),
         "known_encoders": find_known_encoders(diagnosis.texts),
     }
-
-
-def describe_packages() -> dict[str, str]:
-    """Returns the versions of what decides a vector."""
-    packages = ("hybrid-ir", "torch", "transformers", "tokenizers")
-    return {name: version(name) for name in packages}
 
 
 def write_record(record: dict[str, Any], folder: Path) -> None:
@@ -98,7 +92,7 @@ def build_page(record: dict[str, Any]) -> str:
         language_rows=_list_languages(record),
         correction_rows=_list_corrections(record),
         known_rows=list_known_rows(record),
-        known_heads=["encoder", *(TITLES_OF_MEASURES[name] for name in SHOWN_MEASURES)],
+        known_heads=list_known_heads(),
         names={code: name_language(code) for code in languages},
     )
 
@@ -219,18 +213,9 @@ def _list_languages(record: dict[str, Any]) -> list[list[str]]:
         row = [language, name_language(language), f"{sizes[language]:,}"]
         for fate in FATES:
             cells = record["pairs"].get(fate, [])
-            row.append(format_share(_average_other_rows(cells, column)))
+            row.append(format_share(average_other_rows(cells, column)))
         rows.append(row)
     return rows
-
-
-def _average_other_rows(cells: Sequence[Sequence[float | None]], column: int) -> float | None:
-    """Returns the mean of a column without the diagonal, None where there is nothing."""
-    values = []
-    for row, row_cells in enumerate(cells):
-        if row != column and row_cells[column] is not None:
-            values.append(row_cells[column])
-    return sum(values) / len(values) if values else None
 
 
 def _list_corrections(record: dict[str, Any]) -> list[list[str]]:
@@ -251,6 +236,11 @@ def _list_corrections(record: dict[str, Any]) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def list_known_heads() -> list[str]:
+    """Returns the heads of the columns of `list_known_rows`."""
+    return ["encoder", *(TITLES_OF_MEASURES[name] for name in SHOWN_MEASURES)]
 
 
 def list_known_rows(record: dict[str, Any]) -> list[list[str]]:

@@ -12,6 +12,7 @@ from hybrid_ir.bias.diagnosis import (
     describe_texts,
     require_several_languages,
 )
+from hybrid_ir.evaluation.bias_rows import compute_share_of_neighbours
 from hybrid_ir.evaluation.encoding import EncodedRows, EncodingPass, TextChunks
 from hybrid_ir.evaluation.language_bias import NeighbourLanguages, sample_rows
 from hybrid_ir.evaluation.postprocess import EstimationSplit, apply_correction, build_correction
@@ -41,10 +42,9 @@ def diagnose_texts(encoder: TextEncoder, benchmark: Benchmark) -> Diagnosis:
         if encoded.role == "passage":
             chunks.append(encoded)
     sizes_L = np.bincount(benchmark.passage_languages, minlength=len(benchmark.languages))
-    shares_L = sizes_L / sizes_L.sum()
     measures = {
         "same_language_neighbours": _measure(benchmark, chunks),
-        "same_language_neighbours.fair": float((shares_L**2).sum()),
+        "same_language_neighbours.fair": compute_share_of_neighbours(sizes_L.tolist()),
     }
     corrections = {}
     is_cosine = encoder.similarity == "cosine"

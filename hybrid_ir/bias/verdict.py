@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hybrid_ir.bias.answer_places import DEPTH
-from hybrid_ir.bias.diagnosis import SMALLEST_COLLECTION, Diagnosis
+from hybrid_ir.bias.diagnosis import SMALLEST_COLLECTION, Diagnosis, average_other_rows
 from hybrid_ir.pages import name_language
 
 # Up to which share of hidden answers a model counts as so biased.
@@ -130,12 +130,9 @@ def find_most_hidden_language(diagnosis: Diagnosis) -> tuple[str, float] | None:
     """Returns the language whose answers to questions in others are hidden most, and the share."""
     shares = {}
     for column, language in enumerate(diagnosis.languages):
-        values = []
-        for row, cells in enumerate(diagnosis.pairs["hidden"]):
-            if row != column and cells[column] is not None:
-                values.append(cells[column])
-        if values:
-            shares[language] = sum(values) / len(values)
+        share = average_other_rows(diagnosis.pairs["hidden"], column)
+        if share is not None:
+            shares[language] = share
     if not shares or max(shares.values()) == 0:
         return None
     worst = max(shares, key=shares.get)

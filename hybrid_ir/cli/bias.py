@@ -9,7 +9,6 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from hybrid_ir.bias.answer_places import DEPTH
 from hybrid_ir.bias.conditions import Condition, parse_conditions
 from hybrid_ir.bias.diagnosis import MEASURES, diagnose, require_several_languages
 from hybrid_ir.bias.query_time import time_queries
@@ -18,16 +17,17 @@ from hybrid_ir.bias.report import (
     PAGE_FILE,
     build_record,
     format_share,
+    list_known_heads,
     list_known_rows,
     write_record,
 )
 from hybrid_ir.bias.sorted_by_language import diagnose_texts
 from hybrid_ir.bias.verdict import decide_verdict
-from hybrid_ir.cli.config import (
-    choose_output_folder,
+from hybrid_ir.cli.config import choose_output_folder, read_languages
+from hybrid_ir.cli.value_checks import (
     find_boolean_problems,
     find_number_problems,
-    read_languages,
+    find_split_problems,
     require_values,
 )
 from hybrid_ir.debias.texts import read_text_lines
@@ -90,9 +90,9 @@ def load_asked_texts(cfg: DictConfig) -> Benchmark:
     if config is not None:
         if languages is not None:
             OmegaConf.update(config, "languages", languages, force_add=True)
-        if "max_queries" in config:
+        if config.get("max_queries", 0) is None:  # not given by split.NAME.max_queries
             config.max_queries = cfg.max_queries
-        if name == EMBEDDED:
+        if name == EMBEDDED and "pool" not in config:
             # The passages of questions that are asked: enough for a verdict in a minute.
             OmegaConf.update(config, "pool", "split", force_add=True)
         return build_own_benchmark(config)
@@ -134,11 +134,7 @@ def _require_valid_values(cfg: DictConfig) -> None:
     problems = find_boolean_problems(cfg, "json", "trust_remote_code")
     if cfg.max_queries is not None:
         problems += find_number_problems(cfg, {"max_queries": 1})
-    if not OmegaConf.is_dict(cfg.split):
-        problems.append(
-            f"split={cfg.split} is no key of its own: name the texts by corpus=NAME, and set the "
-            "keys of a benchmark by split.NAME.KEY=VALUE"
-        )
+    problems += find_split_problems(cfg, "corpus")
     if cfg.seed != SEED:
         problems.append(f"seed={cfg.seed} changes nothing: nothing is drawn by chance")
     if problems:
@@ -154,7 +150,7 @@ def _print_record(record: dict[str, Any], out: Path) -> None:
     rows = list_known_rows(record)
     if rows:
         table = Table(title="known encoders on the same texts", title_justify="left")
-        for head in ("encoder", "hidden", "not found", "mAP mixed", f"own in first {DEPTH}"):
+        for head in list_known_heads():
             table.add_column(head, justify="left" if head == "encoder" else "right")
         for row in rows:
             table.add_row(*row)

@@ -5,9 +5,8 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from hybrid_ir.cli.config import (
-    RESULT_LOGGERS,
-    choose_output_folder,
+from hybrid_ir.cli.config import RESULT_LOGGERS, choose_output_folder
+from hybrid_ir.cli.value_checks import (
     find_boolean_problems,
     find_choice_problems,
     find_number_problems,

@@ -238,40 +238,6 @@ def parse_list(value: str) -> list[str]:
     return items
 
 
-def find_number_problems(cfg: DictConfig, least: Mapping[str, int]) -> list[str]:
-    """Returns what is wrong with values that must be whole numbers, each from its least one on."""
-    problems = []
-    for key, smallest in least.items():
-        if type(cfg[key]) is not int or cfg[key] < smallest:
-            problems.append(f"{key}={cfg[key]!r} must be a whole number from {smallest}")
-    return problems
-
-
-def find_boolean_problems(cfg: DictConfig, *keys: str) -> list[str]:
-    """Returns what is wrong with values that must be true or false."""
-    problems = []
-    for key in keys:
-        if not isinstance(cfg[key], bool):
-            problems.append(f"{key}={cfg[key]!r} must be true or false")
-    return problems
-
-
-def find_choice_problems(cfg: DictConfig, key: str, known: Sequence[Any]) -> list[str]:
-    """Returns what is wrong with a value that must be one of the known ones."""
-    if cfg[key] in known:
-        return []
-    return [f"{key}={cfg[key]!r} must be one of {', '.join(map(str, known))}"]
-
-
-def require_values(cfg: DictConfig, command: str, *keys: str) -> None:
-    """Raises a ValueError that names the keys which have no default and were not given."""
-    missing = [key for key in keys if OmegaConf.is_missing(cfg, key)]
-    if missing:
-        raise ValueError(
-            f"{', '.join(missing)}: not given; hybrid-ir {command} --help lists the keys"
-        )
-
-
 def choose_output_folder(cfg: DictConfig, command: str, prefix: str = "") -> Path:
     """Returns the folder of the results of a command: that of `out=`, by default a new one.
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from hybrid_ir.cli.config import parse_command_line, require_values
+from hybrid_ir.cli.config import parse_command_line
+from hybrid_ir.cli.value_checks import require_values
 
 if TYPE_CHECKING:
     from hybrid_ir.corpora.cleaning import Contamination

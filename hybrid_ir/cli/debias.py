@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from hybrid_ir.cli.config import (
+from hybrid_ir.cli.value_checks import (
     find_boolean_problems,
     find_choice_problems,
     find_number_problems,
+    find_split_problems,
     require_values,
 )
 from hybrid_ir.corpora.stored import load_corpus_folder
@@ -92,11 +93,7 @@ def _require_valid_values(cfg: DictConfig) -> None:
         problems += find_number_problems(cfg, {"components": 1})
     if cfg.source != "en" and cfg.method != "shift":
         problems.append(f"source={cfg.source} is for method=shift alone")
-    if not OmegaConf.is_dict(cfg.split):
-        problems.append(
-            f"split={cfg.split} is no key of its own: name the texts by on=NAME, and set the keys "
-            "of a benchmark by split.NAME.KEY=VALUE"
-        )
+    problems += find_split_problems(cfg, "on")
     if cfg.seed != SEED:
         problems.append(f"seed={cfg.seed} changes nothing: nothing is drawn by chance")
     if problems:

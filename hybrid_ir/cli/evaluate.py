@@ -8,12 +8,12 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from hybrid_ir.cli.config import (
-    RESULT_LOGGERS,
-    choose_output_folder,
+from hybrid_ir.cli.config import RESULT_LOGGERS, choose_output_folder
+from hybrid_ir.cli.value_checks import (
     find_boolean_problems,
     find_choice_problems,
     find_number_problems,
+    find_split_problems,
 )
 from hybrid_ir.debias.folder import describe_unfair_test
 from hybrid_ir.evaluation.card import hash_benchmark
@@ -151,11 +151,7 @@ def require_valid_evaluation(cfg: DictConfig) -> None:
         problems.append(
             f"postprocess_components={cfg.postprocess_components} is for postprocess=lir alone"
         )
-    if not OmegaConf.is_dict(cfg.split):
-        problems.append(
-            f"split={cfg.split} is no key of its own: name the benchmark by postprocess_on=NAME, "
-            "and set its keys by split.NAME.KEY=VALUE"
-        )
+    problems += find_split_problems(cfg, "postprocess_on")
     if problems:
         raise ValueError("; ".join(problems))
     require_checkpoint_choice(cfg.test_checkpoint)

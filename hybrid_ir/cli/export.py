@@ -13,7 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from yaml import YAMLError
 
-from hybrid_ir.cli.config import find_boolean_problems, find_number_problems
+from hybrid_ir.cli.value_checks import (
+    find_boolean_problems,
+    find_number_problems,
+)
 from hybrid_ir.export.export import Export, export_encoder
 from hybrid_ir.export.model_card import (
     MeasuredResult,

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from hybrid_ir.cli.config import find_number_problems, require_values
+from hybrid_ir.cli.value_checks import (
+    find_number_problems,
+    require_values,
+)
 from hybrid_ir.system.processes import FAILURE_FOLDER_VARIABLE, RankProcesses
 
 COMMAND = "from hybrid_ir.cli.main import main; main()"

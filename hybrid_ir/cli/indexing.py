@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from hybrid_ir.cli.config import (
+from hybrid_ir.cli.value_checks import (
     find_boolean_problems,
     find_number_problems,
 )

@@ -10,7 +10,10 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from hybrid_ir.cli.config import find_choice_problems, find_number_problems
+from hybrid_ir.cli.value_checks import (
+    find_choice_problems,
+    find_number_problems,
+)
 from hybrid_ir.corpora.cleaning import rewrite_corpus
 from hybrid_ir.corpora.mining import (
     SEARCH_CHOICES,

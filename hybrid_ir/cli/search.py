@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as StyledText
 
-from hybrid_ir.cli.config import (
+from hybrid_ir.cli.config import read_languages
+from hybrid_ir.cli.value_checks import (
     find_boolean_problems,
     find_number_problems,
-    read_languages,
     require_values,
 )
 from hybrid_ir.files.beir import read_beir_texts

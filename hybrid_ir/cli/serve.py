@@ -5,7 +5,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from hybrid_ir.cli.config import find_boolean_problems, find_number_problems, parse_list
+from hybrid_ir.cli.config import parse_list
+from hybrid_ir.cli.value_checks import (
+    find_boolean_problems,
+    find_number_problems,
+)
 from hybrid_ir.runs.errors import describe_error
 
 LIBRARIES = ("fastapi", "fastapi_offline", "uvicorn")

@@ -23,7 +23,10 @@ from hybrid_ir.bias.leaderboard import (
     read_record,
     write_leaderboard,
 )
-from hybrid_ir.cli.config import find_boolean_problems, require_values
+from hybrid_ir.cli.value_checks import (
+    find_boolean_problems,
+    require_values,
+)
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.runs.folder import lock_folder
 from hybrid_ir.runs.suggestions import ask_if_meant
@@ -173,11 +176,12 @@ def _require_same_words(words: Sequence[str], out: Path) -> None:
     """Raises ValueError if the results of a folder were measured with other settings."""
     path = out / WORDS_FILE
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    changed = [word for word in words if word not in before and not word.startswith("threads=")]
+    differing = {*words} ^ {*before}
+    changed = sorted(word for word in differing if not word.startswith("threads="))
     if changed:
         raise ValueError(
-            f"{out} was measured with other settings than {' '.join(changed)}: give another folder "
-            "by to=, or the settings of before"
+            f"{out} was measured with other settings, which differ in {', '.join(changed)}: give "
+            "another folder by to=, or the settings of before"
         )
 
 

@@ -8,10 +8,10 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from hybrid_ir.cli.config import (
+from hybrid_ir.cli.config import read_languages
+from hybrid_ir.cli.value_checks import (
     find_choice_problems,
     find_number_problems,
-    read_languages,
     require_values,
 )
 from hybrid_ir.corpora.stored import load_corpus_folder, read_corpus_card

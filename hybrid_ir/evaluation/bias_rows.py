@@ -1,6 +1,6 @@
 """The measures of language bias in rows: what was measured, and what a model without bias has."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hybrid_ir.evaluation.number_format import UNDEFINED, format_number
@@ -40,7 +40,7 @@ def describe_language_bias(record: Mapping[str, Any]) -> list[tuple[str, str, st
             (
                 "same-language neighbours",
                 _format_share(bias["same_language_neighbours"]),
-                _format_share(_compute_share_of_neighbours(record)),
+                _format_share(compute_share_of_neighbours(record["benchmark"]["pool"].values())),
             )
         )
         same_language = _format_share(bias["alignment"]["same_language"])
@@ -71,9 +71,16 @@ def _compute_least_distance(means: Mapping[str, float | None]) -> float | None:
     return distance - excess
 
 
-def _compute_share_of_neighbours(record: Mapping[str, Any]) -> float | None:
-    """Returns how often two passages that are drawn from the corpus are in one language."""
-    sizes = record["benchmark"]["pool"].values()
+def compute_share_of_neighbours(sizes: Iterable[int]) -> float | None:
+    """Returns how often two passages that are drawn from a corpus are in one language.
+
+    Args:
+        sizes: passages of each language.
+
+    Returns:
+        The share; None for an empty corpus.
+    """
+    sizes = list(sizes)
     total = sum(sizes)
     if total == 0:
         return None

@@ -134,7 +134,7 @@ def describe_process(device: str, *packages: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "versions": _list_versions(*packages),
+        "versions": list_versions(*packages),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
@@ -195,7 +195,8 @@ def describe_missing(results: Results) -> dict[str, Any] | None:
     return replace_nan(description)
 
 
-def _list_versions(*packages: str) -> dict[str, str]:
+def list_versions(*packages: str) -> dict[str, str]:
+    """Returns the versions of what decides a number, and of other packages, where installed."""
     versions = {}
     for name in (*PACKAGES, "sentence-transformers", "scipy", *packages):
         version = get_installed_version(name)

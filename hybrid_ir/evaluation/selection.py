@@ -52,15 +52,65 @@ def select_queries(benchmark: Benchmark, query_rows: Sequence[int]) -> Benchmark
     """
     relevant = [benchmark.relevant[row] for row in query_rows]
     passage_rows = np.unique(np.concatenate([np.zeros(0, np.int64), *relevant]))
-    grades = None
-    if benchmark.grades is not None:
-        grades = [benchmark.grades[row] for row in query_rows]
-    missing_grades = None
-    if benchmark.missing_grades is not None:
-        missing_grades = [benchmark.missing_grades[row] for row in query_rows]
+    return _take_rows(benchmark, query_rows, passage_rows)
+
+
+def limit_questions(benchmark: Benchmark, max_questions: int | None) -> Benchmark:
+    """Keeps some questions of a benchmark, with all their translations and with all passages.
+
+    Args:
+        benchmark: to choose from.
+        max_questions: how many to keep; None keeps all.
+    """
+    chosen = choose_questions(benchmark.question_ids, max_questions)
+    rows = [row for row, name in enumerate(benchmark.question_ids) if name in chosen]
+    return _take_rows(benchmark, rows, np.arange(len(benchmark.passages)))
+
+
+def select_languages(benchmark: Benchmark, languages: Sequence[str]) -> Benchmark:
+    """Selects the queries and passages of a benchmark that are in some of its languages.
+
+    Args:
+        benchmark: the benchmark to take them from.
+        languages: codes to keep, in the order of the result.
+    """
+    codes = np.array([benchmark.languages.index(language) for language in languages])
+    query_rows = np.flatnonzero(np.isin(benchmark.query_languages, codes))
+    passage_rows = np.flatnonzero(np.isin(np.asarray(benchmark.passage_languages), codes))
+    selected = _take_rows(benchmark, query_rows.tolist(), passage_rows)
+    new_codes = np.full(len(benchmark.languages), -1)
+    new_codes[codes] = np.arange(len(codes))
     missing_languages = None
-    if benchmark.missing_languages is not None:
-        missing_languages = [benchmark.missing_languages[row] for row in query_rows]
+    if selected.missing_languages is not None:
+        # -1, an unknown language, stays what it is.
+        known = np.append(new_codes, -1)
+        missing_languages = [known[np.asarray(part)] for part in selected.missing_languages]
+    return replace(
+        selected,
+        languages=tuple(languages),
+        query_languages=new_codes[selected.query_languages],
+        passage_languages=new_codes[selected.passage_languages],
+        missing_languages=missing_languages,
+    )
+
+
+def _take_rows(
+    benchmark: Benchmark, query_rows: Sequence[int], passage_rows: np.ndarray
+) -> Benchmark:
+    """Returns some queries and passages of a benchmark, and the judgements between them.
+
+    Args:
+        benchmark: the benchmark to take them from.
+        query_rows: rows of its queries, in the order of the result.
+        passage_rows: rows of its passages, ascending.
+    """
+    relevant = []
+    grades = None if benchmark.grades is None else []
+    for row in query_rows:
+        places = find_places(np.asarray(benchmark.relevant[row], np.int64), passage_rows)
+        relevant.append(places[places >= 0])
+        if grades is not None:
+            grades.append(np.asarray(benchmark.grades[row])[places >= 0])
     own_passages = None
     if benchmark.own_passages is not None:
         own_rows = np.asarray(benchmark.own_passages)[query_rows]
@@ -73,30 +123,17 @@ def select_queries(benchmark: Benchmark, query_rows: Sequence[int]) -> Benchmark
         passages=[benchmark.passages[int(row)] for row in passage_rows],
         passage_languages=np.asarray(benchmark.passage_languages)[passage_rows],
         passage_ids=[benchmark.passage_ids[int(row)] for row in passage_rows],
-        relevant=[np.searchsorted(passage_rows, rows) for rows in relevant],
+        relevant=relevant,
         grades=grades,
-        missing_grades=missing_grades,
-        missing_languages=missing_languages,
+        missing_grades=_take(benchmark.missing_grades, query_rows),
+        missing_languages=_take(benchmark.missing_languages, query_rows),
         own_passages=own_passages,
     )
 
 
-def limit_questions(benchmark: Benchmark, max_questions: int | None) -> Benchmark:
-    """Keeps some questions of a benchmark, with all their translations and with all passages.
-
-    Args:
-        benchmark: to choose from, without grades.
-        max_questions: how many to keep; None keeps all.
-    """
-    chosen = choose_questions(benchmark.question_ids, max_questions)
-    rows = [row for row, name in enumerate(benchmark.question_ids) if name in chosen]
-    return replace(
-        benchmark,
-        queries=[benchmark.queries[row] for row in rows],
-        query_languages=benchmark.query_languages[rows],
-        question_ids=[benchmark.question_ids[row] for row in rows],
-        relevant=[benchmark.relevant[row] for row in rows],
-    )
+def _take(values: Sequence | None, rows: Sequence[int]) -> list | None:
+    """Returns the values of some rows, None for none at all."""
+    return None if values is None else [values[row] for row in rows]
 
 
 def find_places(rows: np.ndarray, sorted_rows: np.ndarray) -> np.ndarray:
@@ -116,34 +153,3 @@ def require_relevant_passages(benchmark: Benchmark) -> None:
             f"{benchmark.name}: no query has a relevant passage, so there is nothing to measure; "
             "choose other languages, or more of max_queries"
         )
-
-
-def select_languages(benchmark: Benchmark, languages: Sequence[str]) -> Benchmark:
-    """Returns the queries and passages of a benchmark that are in some of its languages.
-
-    Judgements are those of both kept; grades and passages outside the corpus are left out.
-
-    Args:
-        benchmark: the benchmark to take them from, without grades.
-        languages: codes to keep, in the order of the result.
-    """
-    codes = np.array([benchmark.languages.index(language) for language in languages])
-    query_rows = np.flatnonzero(np.isin(benchmark.query_languages, codes))
-    passage_rows = np.flatnonzero(np.isin(np.asarray(benchmark.passage_languages), codes))
-    relevant = []
-    for row in query_rows:
-        places = find_places(benchmark.relevant[row], passage_rows)
-        relevant.append(places[places >= 0])
-    new_codes = np.full(len(benchmark.languages), -1)
-    new_codes[codes] = np.arange(len(codes))
-    return replace(
-        benchmark,
-        languages=tuple(languages),
-        queries=[benchmark.queries[row] for row in query_rows],
-        query_languages=new_codes[benchmark.query_languages[query_rows]],
-        question_ids=[benchmark.question_ids[row] for row in query_rows],
-        passages=[benchmark.passages[row] for row in passage_rows],
-        passage_languages=new_codes[np.asarray(benchmark.passage_languages)[passage_rows]],
-        passage_ids=[benchmark.passage_ids[row] for row in passage_rows],
-        relevant=relevant,
-    )

@@ -127,6 +127,29 @@ def test_a_condition_decides_the_exit_code(place):
     assert not_met.returncode == 0
 
 
+def test_texts_that_find_themselves_are_counted(place):
+    lines = []
+    for number in range(QUESTIONS):
+        for language in ("de", "en"):
+            text = f"{language} says {number}"
+            lines.append({"text": text, "language": language, "id": str(number)})
+    write_json_lines(place / "both.jsonl", *lines)
+    ended = ask(place, "corpus=both.jsonl", "out=both")
+    assert ended.returncode == 0, ended.stderr
+    notes = " ".join(read_record(place / "both")["notes"])
+    assert f"{2 * QUESTIONS} queries have the very text of one of their answers" in notes
+
+
+def test_keys_of_the_benchmark_are_honoured(place):
+    arguments = ("corpus=cldr_facts", "languages=[de,en]", "split.cldr_facts.max_queries=3")
+    ended = ask(place, *arguments, "split.cldr_facts.split=dev", "out=embedded")
+    assert ended.returncode == 0, ended.stderr
+    texts = read_record(place / "embedded")["texts"]
+    assert texts["questions"] == 3
+    assert texts["choices"]["split"] == "dev"
+    assert texts["languages"] == ["de", "en"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

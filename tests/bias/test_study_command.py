@@ -84,9 +84,11 @@ def test_what_is_finished_is_not_measured_again(place, studied):
 
 
 def test_results_of_other_settings_are_not_taken_for_these(place, studied):
-    ended = hybrid_ir_in_process(place, *ARGUMENTS, "max_queries=4")
-    assert ended.returncode == 2
-    assert "was measured with other settings than max_queries=4" in ended.stderr
+    for other in ("max_queries=4", "languages=[de,en]"):
+        ended = hybrid_ir_in_process(place, *ARGUMENTS, other)
+        assert ended.returncode == 2
+        assert "was measured with other settings, which differ in " in ended.stderr
+        assert other in ended.stderr
 
 
 def test_what_is_finished_stays_in_the_table(place, studied):
