@@ -1,13 +1,13 @@
 # The default command of hybrid-ir in a container: trains and measures on embedded data, offline.
 #
 #   docker build -t hybrid-ir .
-#   docker run --rm -v hybrid_ir_outputs:/work/outputs hybrid-ir
-#   docker run --rm -v hybrid_ir_outputs:/work/outputs hybrid-ir train debug=smoke
+#   docker run --rm -v hybrid_ir_outputs:/app/outputs hybrid-ir
+#   docker run --rm -v hybrid_ir_outputs:/app/outputs hybrid-ir train debug=smoke
 #
 # For GPUs of NVIDIA: torch as PyPI has it brings CUDA, and the driver comes from the host.
 #
 #   docker build -t hybrid-ir:cuda --build-arg TORCH_INDEX= .
-#   docker run --rm --gpus all -v hybrid_ir_outputs:/work/outputs hybrid-ir:cuda train trainer=gpu
+#   docker run --rm --gpus all -v hybrid_ir_outputs:/app/outputs hybrid-ir:cuda train trainer=gpu
 
 FROM python:3.11-slim AS build
 WORKDIR /src
@@ -31,16 +31,16 @@ RUN PIP_EXTRA_INDEX_URL="$TORCH_INDEX" pip install --no-cache-dir \
     && rm -r /tmp/wheels /tmp/constraints.txt
 # No process of it is root. 1000 is the first user of most hosts, so mounted folders fit.
 RUN useradd --uid 1000 --create-home hybrid \
-    && mkdir -p /work/outputs /work/.cache /work/data \
-    && chown -R hybrid:hybrid /work
+    && mkdir -p /app/outputs /app/.cache /app/data \
+    && chown -R hybrid:hybrid /app
 USER 1000
-WORKDIR /work
-# Hugging Face's files stay beside ours, so that one volume at /work/.cache keeps all of them.
-ENV HYBRID_IR_CACHE=/work/.cache \
-    HF_HOME=/work/.cache/huggingface \
+WORKDIR /app
+# Hugging Face's files stay beside ours, so that one volume at /app/.cache keeps all of them.
+ENV HYBRID_IR_CACHE=/app/.cache \
+    HF_HOME=/app/.cache/huggingface \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     PYTHONUNBUFFERED=1
-VOLUME /work/outputs
+VOLUME /app/outputs
 ENTRYPOINT ["hybrid-ir"]
 CMD ["train"]

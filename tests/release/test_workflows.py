@@ -156,6 +156,6 @@ def test_the_container_runs_the_default_command_as_no_root():
     assert list_instructions("ENTRYPOINT") == ['["hybrid-ir"]']
     assert list_instructions("CMD") == ['["train"]']
     assert list_instructions("USER") == ["1000"]
-    assert list_instructions("VOLUME") == ["/work/outputs"]
+    assert list_instructions("VOLUME") == ["/app/outputs"]
     pins = [line for line in list_instructions("RUN") if "pip install" in line]
     assert all("constraints.txt" in line for line in pins)
