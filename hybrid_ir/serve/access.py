@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlencode
 TOKEN_BYTES = 24
 LEAST_TOKEN_CHARACTERS = 16
 MOST_BODY_BYTES = 1 << 20
+MOST_DISCARDED_BYTES = 1 << 24  # of a refused body; whoever sends more may miss the answer
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]", "::1")
 # Everything that the page needs comes from this server, and nothing is run that is in the page.
 CONTENT_POLICY = (
@@ -91,6 +92,7 @@ class Guard:
         headers = {key.decode("latin-1"): value for key, value in scope["headers"]}
         refusal = self._find_refusal(scope, headers)
         if refusal is not None:
+            await _discard_body(receive)
             await _refuse(scope, headers, send_with_headers, *refusal)
             return
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token")
@@ -151,6 +153,16 @@ class Guard:
         headers = [(b"location", place.encode()), (b"set-cookie", cookie.encode())]
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
+
+
+async def _discard_body(receive: Receive) -> None:
+    """Reads a body that nobody wants: a client that still sends it would not see the answer."""
+    size = 0
+    while size <= MOST_DISCARDED_BYTES:
+        message = await receive()
+        size += len(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return
 
 
 async def _refuse(
