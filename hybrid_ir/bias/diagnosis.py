@@ -21,6 +21,7 @@ from hybrid_ir.bias.answer_places import (
     share_by_languages,
 )
 from hybrid_ir.bias.hiding import find_hiding_languages
+from hybrid_ir.bias.intervals import compute_intervals
 from hybrid_ir.evaluation.card import hash_benchmark
 from hybrid_ir.evaluation.evaluate import (
     Evaluation,
@@ -28,14 +29,12 @@ from hybrid_ir.evaluation.evaluate import (
     evaluate_with_corrections,
 )
 from hybrid_ir.evaluation.results import Results, mean_of_defined
-from hybrid_ir.evaluation.significance import ClusteredValues, compute_bootstrap_interval
 from hybrid_ir.types import Benchmark, TextEncoder
 
 # Corrections without training that are tried, from the vectors of these very texts.
 CORRECTIONS = ("center", "lir")
 # Smaller collections of a language say little: chance alone finds much in them.
 SMALLEST_COLLECTION = 10 * DEPTH
-SEED = 1  # of the resamples behind an interval
 # Everything that can be measured of texts with known answers, see `compute_measures`.
 MEASURES = (
     "found",
@@ -162,7 +161,7 @@ def describe_evaluation(evaluation: Evaluation) -> Diagnosis:
     return Diagnosis(
         texts=describe_texts(benchmark),
         measures=compute_measures(results, places),
-        intervals=_compute_intervals(benchmark, places, fate_P),
+        intervals=compute_intervals(results, places, fate_P),
         pairs=pairs,
         hidden_by=hidden_by,
         language_mix=_describe_language_mix(results),
@@ -245,30 +244,6 @@ def _average_fair_share(results: Results) -> float | None:
         bool
     )
     return _to_plain((sizes_L / sizes_L.sum())[has_queries_L].mean())
-
-
-def _compute_intervals(
-    benchmark: Benchmark, places: AnswerPlaces, fate_P: np.ndarray
-) -> dict[str, list[float]]:
-    """Computes 95 % intervals of the three shares, by resampling questions."""
-    is_across_P = places.is_across_P
-    if not is_across_P.any():
-        return {}
-    questions, question_Q = np.unique(np.array(benchmark.question_ids), return_inverse=True)
-    cluster_P = question_Q[places.query_P[is_across_P]]
-    intervals = {}
-    for fate, name in enumerate(FATES):
-        clustered = ClusteredValues.from_rows(
-            (fate_P[is_across_P] == fate).astype(float),
-            cluster_P,
-            np.zeros(len(cluster_P), np.int64),
-            (len(questions), 1),
-        )
-        low_K, high_K = compute_bootstrap_interval(
-            clustered, np.ones((1, 1), bool), np.random.default_rng(SEED)
-        )
-        intervals[name] = [float(low_K[0]), float(high_K[0])]
-    return intervals
 
 
 def _list_cells(cells_LL: np.ndarray) -> list[list[float | None]]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,13 @@ from hybrid_ir.runs.suggestions import ask_if_meant
 
 # Keys of an encoder that are keys of `hybrid-ir bias`.
 ENCODER_KEYS = ("model", "revision", "pooling", "query_prefix", "passage_prefix")
-KNOWN_KEYS = {*ENCODER_KEYS, "name", "needs"}
+KNOWN_KEYS = {*ENCODER_KEYS, "name", "needs", "note"}
 # Keys of the study that are handed on.
 SHARED_KEYS = ("languages", "max_queries", "precision", "trust_remote_code", "threads")
 START = "from hybrid_ir.cli.main import main; main()"
 NEEDS_CODE = "trust_remote_code=true"
-SHOWN_CHARACTERS = 200  # of a reason
+SHOWN_CHARACTERS = 500  # of a reason
+WITHOUT_END = -1  # seconds
 WORDS_FILE = "arguments.json"  # of `hybrid-ir bias`, beside its results
 
 
@@ -136,26 +138,44 @@ def measure_encoder(
     Raises:
         ValueError: the folder holds results of other settings.
     """
-    name = str(encoder["name"])
+    studied = partial(StudiedEncoder, str(encoder["name"]), corpus, note=encoder.get("note", ""))
     words = list_arguments(encoder, place, cfg)
+    _wait_for_other_process(out)
     record = read_record(out)
     if record is not None:
         _require_same_words(words, out)
-        return StudiedEncoder(name, corpus, record)
+        return studied(record)
     if encoder.get("needs") == NEEDS_CODE and not cfg.trust_remote_code:
-        return StudiedEncoder(name, corpus, None, f"it runs code of its own: {NEEDS_CODE}")
+        return studied(None, f"it runs code of its own: {NEEDS_CODE}")
     out.mkdir(parents=True, exist_ok=True)
     # Before it is measured, so that finished results always have theirs.
     write_text_atomically(out / WORDS_FILE, json.dumps(words, indent=2) + "\n")
     command = [sys.executable, "-c", START, "bias", f"out={out}", *words]
     ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    _wait_for_other_process(out)
     record = read_record(out)
     if record is not None:
-        return StudiedEncoder(name, corpus, record)
+        return studied(record)
     reason = find_reason(ended.stderr.splitlines(), ended.returncode)
     if encoder.get("needs"):
         reason += f" (it needs {encoder['needs']})"
-    return StudiedEncoder(name, corpus, None, reason)
+    return studied(None, reason)
+
+
+def _wait_for_other_process(out: Path) -> None:
+    """Waits while another process measures into a folder, as after a study that was killed.
+
+    The measurement that a killed study had started ends by itself, and its numbers are as good.
+    """
+    if not out.is_dir():
+        return
+    try:
+        with lock_folder(out):
+            return
+    except ValueError:
+        print(f"  another process is measuring into {out}: waiting for it", file=sys.stderr)
+    with lock_folder(out, wait_seconds=WITHOUT_END):
+        return
 
 
 def list_arguments(encoder: dict[str, Any], place: str, cfg: DictConfig) -> list[str]:

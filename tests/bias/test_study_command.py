@@ -1,6 +1,7 @@
 """`hybrid-ir study`: many encoders, resumed after a kill, those that cannot be had told apart."""
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -115,7 +116,8 @@ def test_an_unknown_name_is_refused(place):
 def test_the_shipped_study_has_twenty_encoders_of_different_names():
     encoders = list_encoders(compose_config("study"))
     assert len(encoders) == len({encoder["model"] for encoder in encoders}) == 20
-    assert all("revision" in encoder for encoder in encoders)
+    for encoder in encoders:
+        assert re.fullmatch("[0-9a-f]{40}", encoder["revision"]), encoder["model"]
 
 
 def test_reasons_are_one_line():
