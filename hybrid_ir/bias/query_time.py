@@ -19,7 +19,7 @@ def time_queries(encoder: TextEncoder, benchmark: Benchmark) -> dict[str, Any]:
 
     Args:
         encoder: of `load_encoder`.
-        benchmark: whose first queries of every language are taken in turn.
+        benchmark: whose queries are taken, at equal distances.
 
     Returns:
         The number of queries, the median and the 95th percentile in milliseconds, the machine, and
@@ -30,7 +30,7 @@ def time_queries(encoder: TextEncoder, benchmark: Benchmark) -> dict[str, Any]:
     for place in places:
         started = time.perf_counter()
         items = encoder.read([benchmark.queries[int(place)]], "query")
-        encoder.encode(items, "query")
+        encoder.encode(items, "query").cpu()  # a GPU may still be at work until then
         milliseconds.append(1000 * (time.perf_counter() - started))
     timed = milliseconds[WARM_UP:]
     device = str(encoder.device)

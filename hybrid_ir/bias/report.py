@@ -1,7 +1,7 @@
 """What `hybrid-ir bias` writes: bias.json for programs, and bias.html for people."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -10,7 +10,12 @@ from typing import Any
 from hybrid_ir.bias.answer_places import DEPTH, FATES
 from hybrid_ir.bias.diagnosis import Diagnosis, average_other_rows
 from hybrid_ir.bias.known_encoders import SHOWN_MEASURES, find_known_encoders
-from hybrid_ir.bias.verdict import NAMES_OF_CORRECTIONS, Verdict
+from hybrid_ir.bias.verdict import (
+    FINDS_LITTLE,
+    FINDS_LITTLE_ACROSS,
+    NAMES_OF_CORRECTIONS,
+    Verdict,
+)
 from hybrid_ir.evaluation.card import list_versions
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.pages import Bar, HeatMaps, KeyFigure, build_heat_maps, name_language, render_page
@@ -20,6 +25,8 @@ TONES = {
     "somewhat biased": "warning",
     "clearly biased": "bad",
     "severely biased": "bad",
+    FINDS_LITTLE: "bad",
+    FINDS_LITTLE_ACROSS: "bad",
 }
 TITLES_OF_FATES = {
     "found": "found",
@@ -28,6 +35,7 @@ TITLES_OF_FATES = {
 }
 TITLES_OF_MEASURES = {
     "hidden": "hidden",
+    "lost": "lost",
     "not_found": "not found",
     "multi.map": "mAP, mixed",
     "own_language_share": f"own language in the first {DEPTH}",
@@ -102,11 +110,14 @@ def _list_figures(record: dict[str, Any]) -> list[KeyFigure]:
     measures = record["measures"]
     figures = []
     if measures.get("hidden") is not None:
-        note = "of the answers in other languages"
-        if "hidden" in record["intervals"]:
-            low, high = record["intervals"]["hidden"]
-            note += f"; 95 % interval {format_share(low)} to {format_share(high)}"
+        note = f"of the answers in other languages{_write_interval(record, 'hidden', format_share)}"
         figures.append(KeyFigure("hidden", format_share(measures["hidden"]), note))
+        if measures["lost"] is not None:
+            note = (
+                "of what the model can find, beyond chance"
+                f"{_write_interval(record, 'lost', format_share)}"
+            )
+            figures.append(KeyFigure("lost", format_share(measures["lost"]), note))
         figures.append(
             KeyFigure(
                 "not found", format_share(measures["not_found"]), "even among their own language"
@@ -130,7 +141,10 @@ def _list_figures(record: dict[str, Any]) -> list[KeyFigure]:
             )
         )
     if measures.get("multi.map") is not None:
-        note = "mean average precision in all languages at once"
+        note = (
+            "mean average precision in all languages at once"
+            f"{_write_interval(record, 'multi.map', '{:.3f}'.format)}"
+        )
         figures.append(KeyFigure("mAP, mixed", f"{measures['multi.map']:.3f}", note))
     if measures.get("same_language_neighbours") is not None and not figures:
         figures.append(
@@ -141,6 +155,14 @@ def _list_figures(record: dict[str, Any]) -> list[KeyFigure]:
             )
         )
     return figures
+
+
+def _write_interval(record: dict[str, Any], name: str, form: Callable[[float], str]) -> str:
+    """Returns the interval of a measure as the end of a sentence, nothing where there is none."""
+    if name not in record["intervals"]:
+        return ""
+    low, high = record["intervals"][name]
+    return f"; 95 % interval {form(low)} to {form(high)}"
 
 
 def format_share(share: float | None) -> str:
@@ -251,7 +273,8 @@ def list_known_rows(record: dict[str, Any]) -> list[list[str]]:
     for encoder in record["known_encoders"]:
         entries.append((encoder["name"], encoder["measures"]))
     rows = []
-    for name, measures in sorted(entries, key=lambda entry: entry[1]["hidden"]):
+    # By what is found in the end: a model that finds nothing has nothing to hide.
+    for name, measures in sorted(entries, key=lambda entry: -entry[1]["multi.map"]):
         cells = [name]
         for measure in SHOWN_MEASURES:
             value = measures[measure]

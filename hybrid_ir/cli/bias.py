@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from hybrid_ir.bias.conditions import Condition, parse_conditions
-from hybrid_ir.bias.diagnosis import MEASURES, diagnose, require_several_languages
+from hybrid_ir.bias.diagnosis import diagnose, require_several_languages
+from hybrid_ir.bias.measures import MEASURES
 from hybrid_ir.bias.query_time import time_queries
 from hybrid_ir.bias.report import (
     JSON_FILE,
