@@ -22,6 +22,7 @@ HEADS = (
     "95 % interval",
     "hidden",
     "95 % interval",
+    "lost",
     "not found",
     "own language in the first 10",
     "after a correction",
@@ -31,9 +32,11 @@ HEADS = (
 INTRODUCTION = """\
 Written by `hybrid-ir study`. mono: questions and passages in one language; cross: in two; multi:
 all languages in one collection. hidden: answers in other languages that are among the first 10 of
-their own language, but fall below their fair depth in the collection of all languages. After a
-correction: hidden, and mAP multi, with the better of two corrections without training that were
-estimated on the same texts. What is not in a table was not measured, see the list below it."""
+their own language, but fall below their fair depth in the collection of all languages. lost: those
+beyond what luck would hide, as a share of the answers that are found or hidden. After a correction:
+hidden, and mAP multi, with the better of two corrections without training that were estimated on
+the same texts. Intervals are of 95 %, over groups of questions. What is not in a table was not
+measured, see the list below it."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,7 @@ def _build_row(encoder: StudiedEncoder) -> str:
         _format_interval(record, "multi.map", _format_map),
         format_share(measures["hidden"]),
         _format_interval(record, "hidden", format_share),
+        format_share(measures["lost"]),
         format_share(measures["not_found"]),
         format_share(measures["own_language_share"]),
         _describe_correction(record["corrections"]),
