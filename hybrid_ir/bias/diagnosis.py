@@ -133,6 +133,11 @@ def require_several_languages(benchmark: Benchmark) -> None:
     codes = np.unique(benchmark.passage_languages)
     if len(codes) < 2:
         names = ", ".join(benchmark.languages[code] for code in codes) or "no language"
+        if names == "und":
+            raise ValueError(
+                f"{benchmark.name}: the passages name no language: `hybrid-ir data identify "
+                "path=FOLDER to=NEW` writes a copy in which each of them names the likeliest one"
+            )
         raise ValueError(
             f"{benchmark.name}: all passages are in {names}, so there is no other language that "
             "could hide them: give passages in at least two languages"
