@@ -18,7 +18,15 @@ from hybrid_ir.bias.verdict import (
 )
 from hybrid_ir.evaluation.card import list_versions
 from hybrid_ir.files.atomic import write_text_atomically
-from hybrid_ir.pages import Bar, HeatMaps, KeyFigure, build_heat_maps, name_language, render_page
+from hybrid_ir.pages import (
+    KINDS,
+    Bar,
+    HeatMaps,
+    KeyFigure,
+    build_heat_maps,
+    name_language,
+    render_page,
+)
 
 TONES = {
     "hardly biased": "good",
@@ -102,7 +110,24 @@ def build_page(record: dict[str, Any]) -> str:
         known_rows=list_known_rows(record),
         known_heads=list_known_heads(),
         names={code: name_language(code) for code in languages},
+        reading=_describe_reading(record["reading"]),
     )
+
+
+def _describe_reading(reading: dict[str, Any]) -> list[tuple[str, str]]:
+    """Returns how texts became vectors, in words."""
+    lines = []
+    for role in ("query", "passage"):
+        prefix = reading.get(f"{role}_prefix")
+        length = reading.get(f"{role}_max_length")
+        words = [f"prompt {prefix!r}" if prefix else "no prompt"]
+        if length is not None:
+            words.append(f"at most {length} tokens")
+        lines.append((f"A {role} is read with", ", ".join(words)))
+    for key in ("similarity", "precision"):
+        if reading.get(key) is not None:
+            lines.append((key.capitalize(), str(reading[key])))
+    return lines
 
 
 def _list_figures(record: dict[str, Any]) -> list[KeyFigure]:
@@ -208,10 +233,17 @@ def _build_mixes(record: dict[str, Any], key: str) -> list[tuple[str, list[Bar]]
 
     Languages with little are joined, since their names would not fit.
     """
+    # A language keeps its colour, and the last one is left for the others.
+    kinds = {}
+    for number, language in enumerate(record["texts"]["languages"]):
+        kinds[language] = 1 + number % (KINDS - 1)
     rows = []
     for language, shares in record[key].items():
         own_share = shares[language]
-        bars = [Bar(language, own_share, format_share(own_share))] if own_share > 0 else []
+        bars = []
+        if own_share > 0:
+            text = format_share(own_share)
+            bars.append(Bar(language, own_share, text, kind=kinds[language]))
         rest = 0.0
         for code, share in sorted(shares.items(), key=lambda item: -item[1]):
             if code == language:
@@ -219,9 +251,9 @@ def _build_mixes(record: dict[str, Any], key: str) -> list[tuple[str, list[Bar]]
             if share < SMALLEST_NAMED_SHARE:
                 rest += share
             else:
-                bars.append(Bar(code, share, format_share(share)))
+                bars.append(Bar(code, share, format_share(share), kind=kinds[code]))
         if rest > 0:
-            bars.append(Bar("others", rest, format_share(rest)))
+            bars.append(Bar("others", rest, format_share(rest), kind=KINDS))
         rows.append((language, bars))
     return rows
 

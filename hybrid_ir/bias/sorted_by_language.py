@@ -38,7 +38,6 @@ def diagnose_texts(encoder: TextEncoder, benchmark: Benchmark) -> Diagnosis:
         ValueError: there are fewer than two languages.
     """
     require_several_languages(benchmark)
-    texts = describe_texts(benchmark)
     benchmark = _drop_queries(benchmark)
     split = EstimationSplit(benchmark)
     chunks = []
@@ -63,7 +62,7 @@ def diagnose_texts(encoder: TextEncoder, benchmark: Benchmark) -> Diagnosis:
             corrected.append(apply_correction(correction, benchmark, chunk, is_cosine))
         corrections[name] = {"same_language_neighbours": _measure(benchmark, corrected)}
     return Diagnosis(
-        texts=texts,
+        texts=describe_texts(benchmark),
         measures=measures,
         corrections=corrections,
         notes=notes,

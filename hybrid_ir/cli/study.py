@@ -7,6 +7,7 @@ written last, and is not measured again.
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -41,6 +42,7 @@ START = "from hybrid_ir.cli.main import main; main()"
 NEEDS_CODE = "trust_remote_code=true"
 SHOWN_CHARACTERS = 500  # of a reason
 WITHOUT_END = -1  # seconds
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 NOT_YET = "not measured yet"
 ARGUMENTS_FILE = "arguments.json"  # of `hybrid-ir bias`, beside its results
 
@@ -99,6 +101,11 @@ def run(cfg: DictConfig) -> None:
             # After each, so that a table is there whatever happens later.
             write_leaderboard(list(studied.values()), folder)
     console.print(f"table in {folder / MARKDOWN_FILE}", highlight=False, soft_wrap=True)
+    if all(encoder.record is None for encoder in studied.values()):
+        raise ValueError(
+            f"none of the {len(tasks)} encoders has been measured: {folder / MARKDOWN_FILE} says "
+            "why"
+        )
 
 
 def read_finished_tasks(tasks: Sequence[Task], cfg: DictConfig) -> dict[int, StudiedEncoder]:
@@ -164,7 +171,13 @@ def list_encoders(cfg: DictConfig) -> list[dict[str, Any]]:
             names an encoder that is not in it.
     """
     problems = find_boolean_problems(cfg, "trust_remote_code")
-    encoders = list(OmegaConf.to_object(cfg.study).get("encoders", []))
+    encoders = OmegaConf.to_object(cfg.study).get("encoders", [])
+    is_list = isinstance(encoders, list) and all(isinstance(item, dict) for item in encoders)
+    if not is_list:
+        raise ValueError(
+            f"study.encoders={encoders!r} must be a list of mappings, each with name and model, as "
+            "in conf/study/encoders.yaml"
+        )
     for encoder in encoders:
         wrong = sorted(set(encoder) - KNOWN_KEYS)
         if wrong or not encoder.get("name") or not encoder.get("model"):
@@ -184,6 +197,8 @@ def list_encoders(cfg: DictConfig) -> list[dict[str, Any]]:
         if times > 1:
             problems.append(f"study.encoders: the name {name} comes twice")
     only = names if cfg.only is None else [str(name) for name in cfg.only]
+    if not only:
+        problems.append("no encoder is chosen: name some in study.encoders, models= or only=")
     for name in only:
         if name not in names:
             problems.append(f"only: there is no encoder {name}{ask_if_meant(name, names)}")
@@ -205,6 +220,9 @@ def measure_encoder(task: Task, cfg: DictConfig) -> StudiedEncoder:
     needs = task.encoder.get("needs")
     if needs == NEEDS_CODE and not cfg.trust_remote_code:
         return task.describe(None, f"it runs code of its own: {NEEDS_CODE}")
+    missing = explain_missing_files(task.encoder)
+    if missing is not None:
+        return task.describe(None, missing)
     arguments = list_arguments(task.encoder, task.place, cfg)
     _wait_for_other_process(task.out)
     if read_record(task.out) is None:
@@ -222,6 +240,29 @@ def measure_encoder(task: Task, cfg: DictConfig) -> StudiedEncoder:
             return task.describe(None, f"{reason} (it needs {needs})" if needs else reason)
     _require_same_arguments(arguments, task.out)
     return task.describe(read_record(task.out))
+
+
+def explain_missing_files(encoder: Mapping[str, Any]) -> str | None:
+    """Returns why the files of an encoder cannot be had, None if they are here or may be fetched.
+
+    Without a network each process would find that out for itself.
+    """
+    model = str(encoder["model"])
+    if not HUB_ID.fullmatch(model) or Path(model).exists():
+        return None
+    # Imported here, as a study whose models are folders needs none of it.
+    from huggingface_hub import constants
+
+    from hybrid_ir.files.hub_connection import go_offline_if_unreachable
+    from hybrid_ir.runs.hub_models import FILES_OF_ANY_MODEL, find_cached_file
+
+    go_offline_if_unreachable()
+    if not constants.is_offline_mode():
+        return None
+    for file in FILES_OF_ANY_MODEL:
+        if find_cached_file(model, file, encoder.get("revision")) is not None:
+            return None
+    return f"the hub cannot be reached, and {model} is not in its cache on this machine"
 
 
 def _wait_for_other_process(out: Path) -> None:

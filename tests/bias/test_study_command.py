@@ -60,6 +60,22 @@ def studied(place) -> CommandResult:
     return hybrid_ir_in_process(place, *ARGUMENTS)
 
 
+@pytest.mark.parametrize("encoders", ["5", "[5]", "null", "[]"])
+def test_encoders_that_are_none_are_refused(place, encoders):
+    ended = hybrid_ir_in_process(place, "study", f"study.encoders={encoders}", "to=other")
+    assert ended.returncode == 2
+    assert "study.encoders" in ended.stderr
+    assert not (place / "other").exists()
+
+
+def test_a_study_without_any_measurement_is_no_success(place):
+    ended = hybrid_ir_in_process(place, *CHOICES[:-1], "only=[missing]", "to=nothing")
+    assert ended.returncode == 2
+    assert "none of the 4 encoders has been measured" in ended.stderr
+    table = (place / "nothing" / "leaderboard.md").read_text()
+    assert "the hub cannot be reached, and owner/missing is not in its cache" in table
+
+
 def test_a_study_goes_on_after_a_kill_and_past_what_cannot_be_had(place, studied):
     assert studied.returncode == 0, studied.stderr
     record = json.loads((place / "out/small/texts.jsonl/bias.json").read_text())
