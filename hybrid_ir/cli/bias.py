@@ -1,6 +1,7 @@
 """`hybrid-ir bias`: is a retriever biased by language? A verdict, one page, and JSON."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ from hybrid_ir.types import Benchmark
 SEED = 1  # of conf/encoder
 CONDITION_CODE = 3  # the command ends with it if a condition of --fail-if holds
 EMBEDDED = "cldr_facts"
+HASH = re.compile("[0-9a-f]{8}")  # of the config of a run, the name of its folder
 
 
 def run(cfg: DictConfig) -> None:
@@ -84,11 +86,12 @@ def run(cfg: DictConfig) -> None:
 
 
 def name_model(model: dict[str, Any]) -> str:
-    """Returns what people call a model: of a run the names of its last two folders."""
+    """Returns what people call a model; before the hash of a run it is the folder above it."""
     if model["kind"] != "run":
         return model["name"]
     run_folder = Path(model["path"]).absolute().parents[1]
-    return "/".join(run_folder.parts[-2:])
+    names = run_folder.parts[-2:] if HASH.fullmatch(run_folder.name) else run_folder.parts[-1:]
+    return "/".join(names)
 
 
 def _list_reading_notes(place: str, reading: dict[str, Any]) -> list[str]:
