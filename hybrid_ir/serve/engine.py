@@ -32,7 +32,7 @@ from hybrid_ir.serve.schema import (
 )
 from hybrid_ir.types import Benchmark
 
-SUGGESTIONS = 8
+SUGGESTIONS = 12  # so that each language of XQuAD-R has one before something is typed
 
 
 class ServedModel:
