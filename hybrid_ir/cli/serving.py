@@ -18,6 +18,7 @@ from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
 from hybrid_ir.runs.indexes import OF_THE_MACHINE, describe_index_model, load_index
 from hybrid_ir.serve.engine import Engine, ServedModel
 from hybrid_ir.serve.loading import LoadingState
+from hybrid_ir.serve.same_passages import require_same_passages
 from hybrid_ir.system.environment import prepare_process
 from hybrid_ir.types import Source
 
@@ -25,16 +26,19 @@ TEXTS_PER_SHARD = 256  # few, so that progress is seen and little is lost by Ctr
 KEY_DIGITS = 16
 
 
-def require_undamaged_indexes(folders: Sequence[Path], method: str, verify: bool) -> None:
+def require_valid_indexes(folders: Sequence[Path], method: str, verify: bool) -> None:
     """Checks the files of indexes before anything is loaded.
 
     Raises:
-        ValueError: one is no index, is damaged, or has no such search.
+        ValueError: one is no index, is damaged, or has no such search, or two have not the same
+            passages.
     """
     for folder in folders:
         card = read_index_card(folder)
         choose_method(method, card)
         require_undamaged_index(folder, card, check_bytes=verify)
+    if len(folders) > 1:
+        require_same_passages(*folders)
 
 
 def load_engine(
