@@ -173,6 +173,12 @@ def _require_question(request: SearchRequest, engine: "Engine") -> None:
     most = engine.most_characters
     if not request.question.strip():
         raise RefusedRequestError(422, "question_empty", "The question is empty: type one.")
+    if any("\ud800" <= character <= "\udfff" for character in request.question):
+        raise RefusedRequestError(
+            422,
+            "question_no_text",
+            "The question has half of a character (a surrogate without its partner): type it anew.",
+        )
     if len(request.question) > most:
         raise RefusedRequestError(
             422,

@@ -181,6 +181,7 @@ def test_fifty_requests_at_once_get_the_answers_of_single_ones(
     [
         ({"question": ""}, 422, "question_empty", "empty"),
         ({"question": " \n"}, 422, "question_empty", "empty"),
+        ({"question": "a\ud800b"}, 422, "question_no_text", "half of a character"),
         ({"question": "x" * 100_000}, 422, "question_too_long", "100,000 characters"),
         ({"question": "x" * 2_000_000}, 413, "request_too_long", "bytes"),
         ({"question": "x", "languages": []}, 422, "languages_empty", "at least one"),
