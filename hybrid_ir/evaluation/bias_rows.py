@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hybrid_ir.evaluation.number_format import UNDEFINED, format_number, format_fraction
+from hybrid_ir.evaluation.number_format import UNDEFINED, format_fraction, format_number
 
 # In metrics.json: how often the best answer would be in the question's language by chance alone.
 OWN_LANGUAGE_EXPECTED = "own_language_first_expected"

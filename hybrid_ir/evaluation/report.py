@@ -19,7 +19,7 @@ from hybrid_ir.evaluation.card import (
 )
 from hybrid_ir.evaluation.figures import draw_heat_map, draw_one_target
 from hybrid_ir.evaluation.language_bias import compute_alignment, compute_language_bias
-from hybrid_ir.evaluation.number_format import format_number, format_fraction
+from hybrid_ir.evaluation.number_format import format_fraction, format_number
 from hybrid_ir.evaluation.rank_table import VIEWS
 from hybrid_ir.evaluation.results import Results, count_possible_queries
 from hybrid_ir.files.atomic import write_atomically, write_text_atomically
