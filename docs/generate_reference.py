@@ -18,7 +18,7 @@ DOCS = Path(__file__).resolve().parent
 CONF = DOCS.parent / "conf"
 OUTWARD_LINK = re.compile(r"\[([^\]]*)\]\((\.\./[^)\s]+)\)")
 # Files of conf/ whose command has another name.
-COMMAND_NAMES = {"clean": "data clean"}
+COMMAND_NAMES = {"clean": "data clean", "identify": "data identify"}
 # Groups whose options are whole recipes or belong to Hydra: their files are shown as they are.
 SHOWN_AS_FILES = (
     "study",

@@ -10,16 +10,16 @@ written to rankings.json beside it, from which it can be drawn again without the
 import argparse
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hybrid_ir import load_encoder
 from hybrid_ir.evaluation.benchmarks.xquad_r import load
 from hybrid_ir.evaluation.evaluate import Evaluation, evaluate
 from hybrid_ir.evaluation.selection import limit_questions, select_questions
+from hybrid_ir.runs.encoders import EncoderSettings, LoadedEncoder, load_any_encoder
 from hybrid_ir.types import Benchmark
 
 PLACES = 11  # of a ranking that are drawn
@@ -66,13 +66,11 @@ def rank_passages(evaluation: Evaluation) -> np.ndarray:
     return evaluation.runs["multi"].rows_QK.numpy()
 
 
-def describe_model(evaluation: Evaluation) -> str:
-    """Returns what was measured: the sampler of its training, or its name without the owner."""
-    card = evaluation.build_card()
-    training = card.get("training") or {}
-    if training.get("sampler"):
-        return f"{training['sampler']} training"
-    return Path(card["model"]["name"]).name
+def describe_model(loaded: LoadedEncoder) -> str:
+    """Returns what is measured: the sampler of its training, or its name without the owner."""
+    if loaded.training is not None:
+        return f"{loaded.training['sampler']} training"
+    return Path(loaded.model["name"]).name
 
 
 def count_answers(rows_QK: np.ndarray, benchmark: Benchmark) -> np.ndarray:
@@ -142,21 +140,21 @@ def draw_column(title: str, places: Sequence[Place], left: int) -> list[str]:
     return lines
 
 
-def build_picture(before: Evaluation, after: Evaluation, benchmark: Benchmark) -> Picture:
-    """Chooses the question and returns what the picture shows of it."""
-    before_QK = rank_passages(before)
-    after_QK = rank_passages(after)
+def build_picture(measured: Mapping[str, Evaluation], benchmark: Benchmark) -> Picture:
+    """Chooses the question and returns what the picture shows of it.
+
+    Args:
+        measured: Two measured models by the titles of their columns.
+        benchmark: What they were measured on.
+    """
+    rows = {title: rank_passages(evaluation) for title, evaluation in measured.items()}
+    before_QK, after_QK = rows.values()
     gain_Q = count_answers(after_QK, benchmark) - count_answers(before_QK, benchmark)
     query = choose_query(gain_Q, benchmark)
     answers = benchmark.relevant[query]
-    rankings = [
-        Ranking(
-            f"before: {describe_model(before)}", list_places(before_QK[query], answers, benchmark)
-        ),
-        Ranking(
-            f"after: {describe_model(after)}", list_places(after_QK[query], answers, benchmark)
-        ),
-    ]
+    rankings = []
+    for title, rows_QK in rows.items():
+        rankings.append(Ranking(title, list_places(rows_QK[query], answers, benchmark)))
     return Picture(
         question=str(benchmark.queries[query]),
         passages=len(benchmark.passages),
@@ -210,14 +208,17 @@ def main() -> None:
     options = parser.parse_args()
     collection = select_questions(load(options.data), QUESTIONS_OF_COLLECTION)
     benchmark = limit_questions(collection, QUESTIONS)
-    before = load_encoder(options.before, query_prefix="query: ", passage_prefix="passage: ")
-    after = load_encoder(options.after)
-    evaluations = []
-    for encoder in (before, after):
-        evaluation = evaluate(encoder, benchmark, run_depth=PLACES)
-        print(describe_model(evaluation), evaluation.summary()["multi/map"])
-        evaluations.append(evaluation)
-    picture = build_picture(*evaluations, benchmark)
+    of_e5 = EncoderSettings(query_prefix="query: ", passage_prefix="passage: ")
+    models = {
+        "before": load_any_encoder(options.before, of_e5),
+        "after": load_any_encoder(options.after, EncoderSettings()),
+    }
+    measured = {}
+    for time, loaded in models.items():
+        title = f"{time}: {describe_model(loaded)}"
+        measured[title] = evaluate(loaded.encoder, benchmark, run_depth=PLACES)
+        print(title, measured[title].summary()["multi/map"])
+    picture = build_picture(measured, benchmark)
     record = json.dumps(asdict(picture), ensure_ascii=False, indent=1)
     (options.out / "rankings.json").write_text(record + "\n", encoding="utf-8")
     (options.out / "rankings.svg").write_text(draw(picture), encoding="utf-8")

@@ -55,12 +55,19 @@ def parse_conditions(text: str | None, known: Sequence[str]) -> list[Condition]:
         known: names of the measures.
 
     Raises:
-        ValueError: a condition has another form, or there is no such measure.
+        ValueError: a condition has another form, there is no such measure, or there is a text
+            without a condition.
     """
+    if text is None:
+        return []
     conditions = []
-    for part in (text or "").split(SEPARATOR):
-        if part.strip():
-            conditions.append(_parse_condition(part, known))
+    for part in text.split(SEPARATOR):
+        if not part.strip():
+            raise ValueError(
+                f"--fail-if {text!r} has an empty condition, which would check nothing: write one "
+                "as in 'multi.map<0.5', or leave the option out"
+            )
+        conditions.append(_parse_condition(part, known))
     return conditions
 
 

@@ -11,49 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_ir.bias.answer_places import (
-    DEPTH,
-    FATES,
-    FOUND,
-    HIDDEN,
-    NOT_FOUND,
-    AnswerPlaces,
-    share_by_languages,
-)
+from hybrid_ir.bias.answer_places import DEPTH, FATES, AnswerPlaces
 from hybrid_ir.bias.hiding import find_hiding_languages
+from hybrid_ir.bias.intervals import compute_intervals, group_questions
+from hybrid_ir.bias.measures import compute_measures, to_plain
 from hybrid_ir.evaluation.card import hash_benchmark
 from hybrid_ir.evaluation.evaluate import (
     Evaluation,
     EvaluationSettings,
     evaluate_with_corrections,
 )
-from hybrid_ir.evaluation.results import Results, mean_of_defined
-from hybrid_ir.evaluation.significance import ClusteredValues, compute_bootstrap_interval
+from hybrid_ir.evaluation.language_bias import average_cells
+from hybrid_ir.evaluation.results import Results
 from hybrid_ir.types import Benchmark, TextEncoder
 
 # Corrections without training that are tried, from the vectors of these very texts.
 CORRECTIONS = ("center", "lir")
+# From fewer vectors of a language and role its mean says more of single texts than of the language.
+FEWEST_VECTORS_TO_CORRECT = 20
 # Smaller collections of a language say little: chance alone finds much in them.
 SMALLEST_COLLECTION = 10 * DEPTH
-SEED = 1  # of the resamples behind an interval
-# Everything that can be measured of texts with known answers, see `compute_measures`.
-MEASURES = (
-    "found",
-    "hidden",
-    "not_found",
-    "own.found",
-    "own.hidden",
-    "own.not_found",
-    "mono.map",
-    "cross.map",
-    "multi.map",
-    "rank_distance",
-    "rank_distance.median",
-    "rank_distance.share",
-    "own_language_share",
-    "own_language_share.fair",
-    "same_language_neighbours",
-)
 
 
 @dataclass(frozen=True)
@@ -67,7 +44,8 @@ class Diagnosis:
         pairs: by measure, a matrix by query language and answer language; None in a cell without
             answers.
         hidden_by: by query language, the share of each language at the top of the rankings in
-            which an answer is hidden.
+            which an answer in another language is hidden.
+        hidden_by_own: the share of the question's language there, over all hidden answers.
         language_mix: by query language, the share of each language among the first DEPTH passages.
         corrections: by correction, the measures with it.
         notes: what these texts cannot tell, and what to mind.
@@ -78,6 +56,7 @@ class Diagnosis:
     intervals: dict[str, list[float]] = field(default_factory=dict)
     pairs: dict[str, list[list[float | None]]] = field(default_factory=dict)
     hidden_by: dict[str, dict[str, float]] = field(default_factory=dict)
+    hidden_by_own: float | None = None
     language_mix: dict[str, dict[str, float | None]] = field(default_factory=dict)
     corrections: dict[str, dict[str, float | None]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -109,22 +88,44 @@ def diagnose(
         ValueError: there are fewer than two languages, or no query has an answer.
     """
     require_several_languages(benchmark)
-    most_answers = max(len(rows) for rows in benchmark.relevant)
-    settings = EvaluationSettings(
-        postprocess=["none", *corrections], run_depth=DEPTH + most_answers
-    )
-    plain = None
-    diagnosis = None
-    corrected = {}
-    for evaluation in evaluate_with_corrections(benchmark, encoder, settings, folder):
-        if evaluation.postprocess == "none":
-            plain = evaluation
-            diagnosis = describe_evaluation(evaluation)
-        else:
-            places = AnswerPlaces.from_table(evaluation.results.relevant_table)
-            corrected[evaluation.postprocess] = compute_measures(evaluation.results, places)
-    diagnosis.corrections.update(corrected)
+    most_answers = max((len(rows) for rows in benchmark.relevant), default=0)
+    if most_answers == 0:
+        raise ValueError(
+            f"{benchmark.name}: no query has a known answer, so no answer can be lost: give "
+            "judgements, or see diagnose_texts"
+        )
+    note = explain_missing_corrections(benchmark)
+    tried = [] if note else corrections
+    settings = EvaluationSettings(postprocess=["none", *tried], run_depth=DEPTH + most_answers)
+    evaluations = evaluate_with_corrections(benchmark, encoder, settings, folder)
+    plain = next(evaluations)
+    diagnosis = describe_evaluation(plain)
+    if note:
+        diagnosis.notes.append(note)
+    for evaluation in evaluations:
+        places = AnswerPlaces.from_table(evaluation.results.relevant_table)
+        measures = compute_measures(evaluation.results, places)
+        diagnosis.corrections[evaluation.postprocess] = measures
     return diagnosis, plain
+
+
+def explain_missing_corrections(benchmark: Benchmark) -> str | None:
+    """Returns why no correction is tried, None if there are enough texts to estimate one."""
+    few = []
+    for role, codes in (
+        ("queries", benchmark.query_languages),
+        ("passages", benchmark.passage_languages),
+    ):
+        counts_L = np.bincount(codes, minlength=len(benchmark.languages))
+        for language, count in zip(benchmark.languages, counts_L.tolist(), strict=True):
+            if 0 < count < FEWEST_VECTORS_TO_CORRECT:
+                few.append(f"{count} {role} in {language}")
+    if not few:
+        return None
+    return (
+        f"Corrections without training were not tried: there are only {', '.join(few)}, and at "
+        f"least {FEWEST_VECTORS_TO_CORRECT} are needed to estimate one."
+    )
 
 
 def require_several_languages(benchmark: Benchmark) -> None:
@@ -132,6 +133,11 @@ def require_several_languages(benchmark: Benchmark) -> None:
     codes = np.unique(benchmark.passage_languages)
     if len(codes) < 2:
         names = ", ".join(benchmark.languages[code] for code in codes) or "no language"
+        if names == "und":
+            raise ValueError(
+                f"{benchmark.name}: the passages name no language: `hybrid-ir data identify "
+                "path=FOLDER to=NEW` writes a copy in which each of them names the likeliest one"
+            )
         raise ValueError(
             f"{benchmark.name}: all passages are in {names}, so there is no other language that "
             "could hide them: give passages in at least two languages"
@@ -151,23 +157,39 @@ def describe_evaluation(evaluation: Evaluation) -> Diagnosis:
     fate_P = places.decide_fates()
     pairs = {}
     for fate, name in enumerate(FATES):
-        pairs[name] = _list_cells(share_by_languages(fate_P == fate, places, len(languages)))
-    hiding_LL = find_hiding_languages(
-        places, fate_P, evaluation.runs["multi"], DEPTH, len(languages)
-    )
+        cells_LL = average_cells(
+            places.query_language_P,
+            places.answer_language_P,
+            (fate_P == fate).astype(float),
+            len(languages),
+        )
+        pairs[name] = _list_cells(cells_LL)
+    hiding = find_hiding_languages(places, evaluation.runs["multi"], len(languages))
     hidden_by = {}
-    for code, language in enumerate(languages):
-        if not np.isnan(hiding_LL[code]).any():
-            hidden_by[language] = dict(zip(languages, hiding_LL[code].tolist(), strict=True))
+    for language, shares_L in zip(languages, hiding.shares_LL, strict=True):
+        if not np.isnan(shares_L).any():
+            hidden_by[language] = dict(zip(languages, shares_L.tolist(), strict=True))
+    group_Q = group_questions(benchmark)
+    texts = describe_texts(benchmark)
+    texts["question_groups"] = len(np.unique(group_Q))
+    texts["answers_across_by_language"] = _count_answers_across(places, languages)
     return Diagnosis(
-        texts=describe_texts(benchmark),
+        texts=texts,
         measures=compute_measures(results, places),
-        intervals=_compute_intervals(benchmark, places, fate_P),
+        intervals=compute_intervals(results, places, group_Q),
         pairs=pairs,
         hidden_by=hidden_by,
+        hidden_by_own=to_plain(hiding.compute_own_share()),
         language_mix=_describe_language_mix(results),
         notes=_list_notes(benchmark, results, places),
     )
+
+
+def _count_answers_across(places: AnswerPlaces, languages: Sequence[str]) -> dict[str, int]:
+    """Counts the answers to questions in other languages, by the language of the answer."""
+    codes = places.answer_language_P[places.is_across_P]
+    counts_L = np.bincount(codes, minlength=len(languages))
+    return dict(zip(languages, counts_L.tolist(), strict=True))
 
 
 def describe_texts(benchmark: Benchmark) -> dict[str, Any]:
@@ -187,95 +209,11 @@ def describe_texts(benchmark: Benchmark) -> dict[str, Any]:
     }
 
 
-def compute_measures(results: Results, places: AnswerPlaces) -> dict[str, float | None]:
-    """Computes the measures of bias that have a name, each one number.
-
-    `found`, `hidden` and `not_found` are shares of the answers in other languages than the question
-    and sum to 1; `own.hidden` is the share of hidden answers in its own language. `NAME.map` is the
-    mean average precision of a view. What these texts do not tell is None.
-    """
-    fate_P = places.decide_fates()
-    is_across_P = places.is_across_P
-    across = fate_P[is_across_P]
-    own = fate_P[~is_across_P]
-    measures: dict[str, float | None] = {
-        "found": _share(across == FOUND),
-        "hidden": _share(across == HIDDEN),
-        "not_found": _share(across == NOT_FOUND),
-        "own.found": _share(own == FOUND),
-        "own.hidden": _share(own == HIDDEN),
-        "own.not_found": _share(own == NOT_FOUND),
-    }
-    for view in ("mono", "cross", "multi"):
-        measures[f"{view}.map"] = _to_plain(results.macro(view).get("map"))
-    is_multi = results.view == 2
-    distances = results.values["rank_distance"][is_multi]
-    has_distances = bool((~np.isnan(distances)).any())
-    median = float(np.nanmedian(distances)) if has_distances else None
-    measures["rank_distance"] = _to_plain(results.macro("multi").get("rank_distance"))
-    measures["rank_distance.median"] = median
-    measures["rank_distance.share"] = None
-    if median is not None:
-        measures["rank_distance.share"] = median / sum(results.pool_sizes.values())
-    measures["own_language_share"] = _average_own_share(results)
-    measures["own_language_share.fair"] = _average_fair_share(results)
-    neighbours = results.geometry.get("same_language_neighbours")
-    measures["same_language_neighbours"] = _to_plain(neighbours)
-    return measures
-
-
-def _share(is_counted: np.ndarray) -> float | None:
-    return float(is_counted.mean()) if len(is_counted) else None
-
-
-def _to_plain(value: Any) -> float | None:
-    return None if value is None or np.isnan(value) else float(value)
-
-
-def _average_own_share(results: Results) -> float | None:
-    """Returns the share of the question's language among the first DEPTH passages."""
-    mix_LL = np.array(results.geometry[f"language_mix@{DEPTH}"], float)
-    return _to_plain(mean_of_defined(np.diag(mix_LL)))
-
-
-def _average_fair_share(results: Results) -> float | None:
-    """Returns the share of a question's language in the collection, as the mean over languages."""
-    sizes_L = np.array(list(results.pool_sizes.values()), float)
-    has_queries_L = np.bincount(results.benchmark.query_languages, minlength=len(sizes_L)).astype(
-        bool
-    )
-    return _to_plain((sizes_L / sizes_L.sum())[has_queries_L].mean())
-
-
-def _compute_intervals(
-    benchmark: Benchmark, places: AnswerPlaces, fate_P: np.ndarray
-) -> dict[str, list[float]]:
-    """Computes 95 % intervals of the three shares, by resampling questions."""
-    is_across_P = places.is_across_P
-    if not is_across_P.any():
-        return {}
-    questions, question_Q = np.unique(np.array(benchmark.question_ids), return_inverse=True)
-    cluster_P = question_Q[places.query_P[is_across_P]]
-    intervals = {}
-    for fate, name in enumerate(FATES):
-        clustered = ClusteredValues.from_rows(
-            (fate_P[is_across_P] == fate).astype(float),
-            cluster_P,
-            np.zeros(len(cluster_P), np.int64),
-            (len(questions), 1),
-        )
-        low_K, high_K = compute_bootstrap_interval(
-            clustered, np.ones((1, 1), bool), np.random.default_rng(SEED)
-        )
-        intervals[name] = [float(low_K[0]), float(high_K[0])]
-    return intervals
-
-
 def _list_cells(cells_LL: np.ndarray) -> list[list[float | None]]:
     """Returns a matrix as plain values, None for NaN."""
     rows = []
     for cells_L in cells_LL:
-        rows.append([_to_plain(cell) for cell in cells_L])
+        rows.append([to_plain(cell) for cell in cells_L])
     return rows
 
 

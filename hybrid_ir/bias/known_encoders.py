@@ -5,13 +5,14 @@ from importlib.resources import files
 from typing import Any
 
 # Measures that the table shows.
-SHOWN_MEASURES = ("hidden", "not_found", "multi.map", "own_language_share")
+SHOWN_MEASURES = ("multi.map", "hidden", "lost", "not_found", "own_language_share")
 
 
 def find_known_encoders(texts: dict[str, Any]) -> list[dict[str, Any]]:
-    """Returns the encoders that were measured on the very same texts, the least biased first.
+    """Returns the encoders that were measured on the very same texts.
 
-    Each has `name`, `note`, `measured_on` (a date) and `measures`.
+    Each has `name`, `note`, `commit` (of a hub model), `measured_on` (a date), `texts`, `measures`
+    and `intervals`.
 
     Args:
         texts: of a diagnosis; their hash decides.
@@ -20,7 +21,7 @@ def find_known_encoders(texts: dict[str, Any]) -> list[dict[str, Any]]:
     for encoder in read_known_encoders():
         if texts["sha256"] is not None and encoder["texts"]["sha256"] == texts["sha256"]:
             known.append(encoder)
-    return sorted(known, key=lambda encoder: encoder["measures"]["hidden"])
+    return known
 
 
 def read_known_encoders() -> list[dict[str, Any]]:

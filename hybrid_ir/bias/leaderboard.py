@@ -1,7 +1,7 @@
 """The table of a study: many encoders on the same texts, as Markdown, JSON and known encoders."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,17 @@ from hybrid_ir.files.atomic import write_text_atomically
 MARKDOWN_FILE = "leaderboard.md"
 TABLE_FILE = "leaderboard.json"
 KNOWN_FILE = "known_encoders.json"
+NAMED_VERSIONS = ("hybrid-ir", "torch", "transformers", "sentence-transformers")
+SHOWN_DIGITS = 8  # of a commit
 HEADS = (
     "encoder",
     "mAP mono",
     "mAP cross",
     "mAP multi",
+    "95 % interval",
     "hidden",
     "95 % interval",
+    "lost",
     "not found",
     "own language in the first 10",
     "after a correction",
@@ -28,9 +32,11 @@ HEADS = (
 INTRODUCTION = """\
 Written by `hybrid-ir study`. mono: questions and passages in one language; cross: in two; multi:
 all languages in one collection. hidden: answers in other languages that are among the first 10 of
-their own language, but fall below their fair depth in the collection of all languages. After a
-correction: hidden, and mAP multi, with the better of two corrections without training that were
-estimated on the same texts. What is not in a table was not measured, see the list below it."""
+their own language, but fall below their fair depth in the collection of all languages. lost: those
+beyond what luck would hide, as a share of the answers that are found or hidden. After a correction:
+hidden, and mAP multi, with the better of two corrections without training that were estimated on
+the same texts. Intervals are of 95 %, over groups of questions. What is not in a table was not
+measured, see the list below it."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +48,14 @@ class StudiedEncoder:
         corpus: name of the texts.
         record: what bias.json holds; None where it was not measured.
         reason: why it was not.
+        note: what its reader should know of it.
     """
 
     name: str
     corpus: str
     record: dict[str, Any] | None
     reason: str = ""
+    note: str = ""
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -70,7 +78,12 @@ def write_leaderboard(studied: Sequence[StudiedEncoder], folder: Path) -> None:
                 "corpus": encoder.corpus,
                 "measures": None if encoder.record is None else encoder.record["measures"],
                 "intervals": None if encoder.record is None else encoder.record["intervals"],
+                "model": None if encoder.record is None else encoder.record["model"],
+                "versions": None if encoder.record is None else encoder.record["versions"],
+                "latency": None if encoder.record is None else encoder.record["latency"],
+                "date": None if encoder.record is None else encoder.record["date"],
                 "reason": encoder.reason,
+                "note": encoder.note,
             }
         )
         if encoder.record is not None and encoder.record["measures"].get("hidden") is not None:
@@ -85,6 +98,8 @@ def describe_known(encoder: StudiedEncoder) -> dict[str, Any]:
     kept = ("name", "revision", "choices", "sha256", "languages", "queries", "passages")
     return {
         "name": encoder.name,
+        "note": encoder.note,
+        "commit": record["model"].get("commit"),
         "measured_on": record["date"],
         "texts": {key: record["texts"][key] for key in kept},
         "measures": record["measures"],
@@ -120,11 +135,10 @@ def _build_corpus(corpus: str, studied: Sequence[StudiedEncoder]) -> list[str]:
     lines = [f"## {corpus}", ""]
     if measured:
         texts = measured[0].record["texts"]
-        machines = {encoder.record["latency"]["machine"] for encoder in measured}
         lines += [
             f"{texts['queries']:,} queries and {texts['passages']:,} passages in "
-            f"{len(texts['languages'])} languages ({', '.join(texts['languages'])}). Milliseconds: "
-            f"{', '.join(sorted(machines))}.",
+            f"{len(texts['languages'])} languages ({', '.join(texts['languages'])}). "
+            f"{_describe_conditions(measured)}",
             "",
             f"| {' | '.join(HEADS)} | date |",
             "|---" * (len(HEADS) + 1) + "|",
@@ -132,27 +146,47 @@ def _build_corpus(corpus: str, studied: Sequence[StudiedEncoder]) -> list[str]:
         measured.sort(key=lambda encoder: -encoder.record["measures"]["multi.map"])
         lines += [_build_row(encoder) for encoder in measured]
         lines.append("")
+        notes = [f"- {encoder.name}: {encoder.note}" for encoder in measured if encoder.note]
+        if notes:
+            lines += [*notes, ""]
     if missing:
         lines += ["Not measured:", "", *missing, ""]
     return lines
+
+
+def _describe_conditions(measured: Sequence[StudiedEncoder]) -> str:
+    """Returns on which machines and with which versions encoders were measured."""
+    machines = set()
+    versions = set()
+    for encoder in measured:
+        latency = encoder.record["latency"]
+        machine = latency["machine"]
+        if latency["threads"] is not None:
+            machine += f", {latency['threads']} threads"
+        machines.add(machine)
+        named = encoder.record["versions"]
+        versions.add(", ".join(f"{name} {named[name]}" for name in NAMED_VERSIONS if name in named))
+    return (
+        f"Milliseconds are of one query at a time ({'; '.join(sorted(machines))}). Measured with "
+        f"{'; '.join(sorted(versions))}."
+    )
 
 
 def _build_row(encoder: StudiedEncoder) -> str:
     """Returns a row of Markdown."""
     record = encoder.record
     measures = record["measures"]
-    interval = "–"
-    if "hidden" in record["intervals"]:
-        low, high = record["intervals"]["hidden"]
-        interval = f"{format_share(low)} to {format_share(high)}"
     latency = record["latency"]
+    commit = record["model"].get("commit")
     cells = [
-        encoder.name,
+        encoder.name if commit is None else f"{encoder.name} ({commit[:SHOWN_DIGITS]})",
         _format_map(measures["mono.map"]),
         _format_map(measures["cross.map"]),
         _format_map(measures["multi.map"]),
+        _format_interval(record, "multi.map", _format_map),
         format_share(measures["hidden"]),
-        interval,
+        _format_interval(record, "hidden", format_share),
+        format_share(measures["lost"]),
         format_share(measures["not_found"]),
         format_share(measures["own_language_share"]),
         _describe_correction(record["corrections"]),
@@ -164,6 +198,14 @@ def _build_row(encoder: StudiedEncoder) -> str:
 
 def _format_map(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _format_interval(record: Mapping[str, Any], name: str, form: Callable[[float], str]) -> str:
+    """Returns the interval of a measure, both ends formatted; a dash where there is none."""
+    if name not in record["intervals"]:
+        return "–"
+    low, high = record["intervals"][name]
+    return f"{form(low)} to {form(high)}"
 
 
 def _describe_correction(corrections: Mapping[str, Mapping[str, Any]]) -> str:

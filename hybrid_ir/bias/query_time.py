@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import numpy as np
+import torch
 
 from hybrid_ir.evaluation.card import describe_device
 from hybrid_ir.system.hardware import name_processor
@@ -18,17 +19,18 @@ def time_queries(encoder: TextEncoder, benchmark: Benchmark) -> dict[str, Any]:
 
     Args:
         encoder: of `load_encoder`.
-        benchmark: whose first queries of every language are taken in turn.
+        benchmark: whose queries are taken, at equal distances.
 
     Returns:
-        The number of queries, the median and the 95th percentile in milliseconds, and the machine.
+        The number of queries, the median and the 95th percentile in milliseconds, the machine, and
+        the threads of torch (None on a GPU).
     """
     places = np.linspace(0, len(benchmark.queries) - 1, QUERIES + WARM_UP).astype(int)
     milliseconds = []
     for place in places:
         started = time.perf_counter()
         items = encoder.read([benchmark.queries[int(place)]], "query")
-        encoder.encode(items, "query")
+        encoder.encode(items, "query").cpu()  # a GPU may still be at work until then
         milliseconds.append(1000 * (time.perf_counter() - started))
     timed = milliseconds[WARM_UP:]
     device = str(encoder.device)
@@ -37,4 +39,5 @@ def time_queries(encoder: TextEncoder, benchmark: Benchmark) -> dict[str, Any]:
         "p50_ms": float(np.percentile(timed, 50)),
         "p95_ms": float(np.percentile(timed, 95)),
         "machine": name_processor() if device == "cpu" else describe_device(device),
+        "threads": torch.get_num_threads() if device == "cpu" else None,
     }

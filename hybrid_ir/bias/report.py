@@ -1,7 +1,7 @@
 """What `hybrid-ir bias` writes: bias.json for programs, and bias.html for people."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -10,16 +10,31 @@ from typing import Any
 from hybrid_ir.bias.answer_places import DEPTH, FATES
 from hybrid_ir.bias.diagnosis import Diagnosis, average_other_rows
 from hybrid_ir.bias.known_encoders import SHOWN_MEASURES, find_known_encoders
-from hybrid_ir.bias.verdict import NAMES_OF_CORRECTIONS, Verdict
+from hybrid_ir.bias.verdict import (
+    FINDS_LITTLE,
+    FINDS_LITTLE_ACROSS,
+    NAMES_OF_CORRECTIONS,
+    Verdict,
+)
 from hybrid_ir.evaluation.card import list_versions
 from hybrid_ir.files.atomic import write_text_atomically
-from hybrid_ir.pages import Bar, HeatMaps, KeyFigure, build_heat_maps, name_language, render_page
+from hybrid_ir.pages import (
+    KINDS,
+    Bar,
+    HeatMaps,
+    KeyFigure,
+    build_heat_maps,
+    name_language,
+    render_page,
+)
 
 TONES = {
     "hardly biased": "good",
     "somewhat biased": "warning",
     "clearly biased": "bad",
     "severely biased": "bad",
+    FINDS_LITTLE: "bad",
+    FINDS_LITTLE_ACROSS: "bad",
 }
 TITLES_OF_FATES = {
     "found": "found",
@@ -28,6 +43,7 @@ TITLES_OF_FATES = {
 }
 TITLES_OF_MEASURES = {
     "hidden": "hidden",
+    "lost": "lost",
     "not_found": "not found",
     "multi.map": "mAP, mixed",
     "own_language_share": f"own language in the first {DEPTH}",
@@ -94,7 +110,24 @@ def build_page(record: dict[str, Any]) -> str:
         known_rows=list_known_rows(record),
         known_heads=list_known_heads(),
         names={code: name_language(code) for code in languages},
+        reading=_describe_reading(record["reading"]),
     )
+
+
+def _describe_reading(reading: dict[str, Any]) -> list[tuple[str, str]]:
+    """Returns how texts became vectors, in words."""
+    lines = []
+    for role in ("query", "passage"):
+        prefix = reading.get(f"{role}_prefix")
+        length = reading.get(f"{role}_max_length")
+        words = [f"prompt {prefix!r}" if prefix else "no prompt"]
+        if length is not None:
+            words.append(f"at most {length} tokens")
+        lines.append((f"A {role} is read with", ", ".join(words)))
+    for key in ("similarity", "precision"):
+        if reading.get(key) is not None:
+            lines.append((key.capitalize(), str(reading[key])))
+    return lines
 
 
 def _list_figures(record: dict[str, Any]) -> list[KeyFigure]:
@@ -102,11 +135,14 @@ def _list_figures(record: dict[str, Any]) -> list[KeyFigure]:
     measures = record["measures"]
     figures = []
     if measures.get("hidden") is not None:
-        note = "of the answers in other languages"
-        if "hidden" in record["intervals"]:
-            low, high = record["intervals"]["hidden"]
-            note += f"; 95 % interval {format_share(low)} to {format_share(high)}"
+        note = f"of the answers in other languages{_write_interval(record, 'hidden', format_share)}"
         figures.append(KeyFigure("hidden", format_share(measures["hidden"]), note))
+        if measures["lost"] is not None:
+            note = (
+                "of what the model can find, beyond chance"
+                f"{_write_interval(record, 'lost', format_share)}"
+            )
+            figures.append(KeyFigure("lost", format_share(measures["lost"]), note))
         figures.append(
             KeyFigure(
                 "not found", format_share(measures["not_found"]), "even among their own language"
@@ -130,7 +166,10 @@ def _list_figures(record: dict[str, Any]) -> list[KeyFigure]:
             )
         )
     if measures.get("multi.map") is not None:
-        note = "mean average precision in all languages at once"
+        note = (
+            "mean average precision in all languages at once"
+            f"{_write_interval(record, 'multi.map', '{:.3f}'.format)}"
+        )
         figures.append(KeyFigure("mAP, mixed", f"{measures['multi.map']:.3f}", note))
     if measures.get("same_language_neighbours") is not None and not figures:
         figures.append(
@@ -141,6 +180,14 @@ def _list_figures(record: dict[str, Any]) -> list[KeyFigure]:
             )
         )
     return figures
+
+
+def _write_interval(record: dict[str, Any], name: str, form: Callable[[float], str]) -> str:
+    """Returns the interval of a measure as the end of a sentence, nothing where there is none."""
+    if name not in record["intervals"]:
+        return ""
+    low, high = record["intervals"][name]
+    return f"; 95 % interval {form(low)} to {form(high)}"
 
 
 def format_share(share: float | None) -> str:
@@ -186,10 +233,17 @@ def _build_mixes(record: dict[str, Any], key: str) -> list[tuple[str, list[Bar]]
 
     Languages with little are joined, since their names would not fit.
     """
+    # A language keeps its colour, and the last one is left for the others.
+    kinds = {}
+    for number, language in enumerate(record["texts"]["languages"]):
+        kinds[language] = 1 + number % (KINDS - 1)
     rows = []
     for language, shares in record[key].items():
         own_share = shares[language]
-        bars = [Bar(language, own_share, format_share(own_share))] if own_share > 0 else []
+        bars = []
+        if own_share > 0:
+            text = format_share(own_share)
+            bars.append(Bar(language, own_share, text, kind=kinds[language]))
         rest = 0.0
         for code, share in sorted(shares.items(), key=lambda item: -item[1]):
             if code == language:
@@ -197,9 +251,9 @@ def _build_mixes(record: dict[str, Any], key: str) -> list[tuple[str, list[Bar]]
             if share < SMALLEST_NAMED_SHARE:
                 rest += share
             else:
-                bars.append(Bar(code, share, format_share(share)))
+                bars.append(Bar(code, share, format_share(share), kind=kinds[code]))
         if rest > 0:
-            bars.append(Bar("others", rest, format_share(rest)))
+            bars.append(Bar("others", rest, format_share(rest), kind=KINDS))
         rows.append((language, bars))
     return rows
 
@@ -251,7 +305,8 @@ def list_known_rows(record: dict[str, Any]) -> list[list[str]]:
     for encoder in record["known_encoders"]:
         entries.append((encoder["name"], encoder["measures"]))
     rows = []
-    for name, measures in sorted(entries, key=lambda entry: entry[1]["hidden"]):
+    # By what is found in the end: a model that finds nothing has nothing to hide.
+    for name, measures in sorted(entries, key=lambda entry: -entry[1]["multi.map"]):
         cells = [name]
         for measure in SHOWN_MEASURES:
             value = measures[measure]

@@ -1,6 +1,7 @@
 """How far the vectors of passages are sorted by language, for texts without known answers."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,8 +11,10 @@ from hybrid_ir.bias.diagnosis import (
     CORRECTIONS,
     Diagnosis,
     describe_texts,
+    explain_missing_corrections,
     require_several_languages,
 )
+from hybrid_ir.bias.measures import MEASURES
 from hybrid_ir.evaluation.bias_rows import compute_share_of_neighbours
 from hybrid_ir.evaluation.encoding import EncodedRows, EncodingPass, TextChunks
 from hybrid_ir.evaluation.language_bias import NeighbourLanguages, sample_rows
@@ -35,6 +38,7 @@ def diagnose_texts(encoder: TextEncoder, benchmark: Benchmark) -> Diagnosis:
         ValueError: there are fewer than two languages.
     """
     require_several_languages(benchmark)
+    benchmark = _drop_queries(benchmark)
     split = EstimationSplit(benchmark)
     chunks = []
     for encoded in EncodingPass(TextChunks(benchmark, encoder)):
@@ -42,13 +46,16 @@ def diagnose_texts(encoder: TextEncoder, benchmark: Benchmark) -> Diagnosis:
         if encoded.role == "passage":
             chunks.append(encoded)
     sizes_L = np.bincount(benchmark.passage_languages, minlength=len(benchmark.languages))
-    measures = {
-        "same_language_neighbours": _measure(benchmark, chunks),
-        "same_language_neighbours.fair": compute_share_of_neighbours(sizes_L.tolist()),
-    }
+    measures: dict[str, float | None] = dict.fromkeys(MEASURES)
+    measures["same_language_neighbours"] = _measure(benchmark, chunks)
+    measures["same_language_neighbours.fair"] = compute_share_of_neighbours(sizes_L.tolist())
+    notes = [NOTE]
+    missing_corrections = explain_missing_corrections(benchmark)
+    if missing_corrections:
+        notes.append(missing_corrections)
     corrections = {}
     is_cosine = encoder.similarity == "cosine"
-    for name in CORRECTIONS:
+    for name in CORRECTIONS if missing_corrections is None else ():
         correction = build_correction(name, split, 1, "en")
         corrected = []
         for chunk in chunks:
@@ -58,7 +65,18 @@ def diagnose_texts(encoder: TextEncoder, benchmark: Benchmark) -> Diagnosis:
         texts=describe_texts(benchmark),
         measures=measures,
         corrections=corrections,
-        notes=[NOTE],
+        notes=notes,
+    )
+
+
+def _drop_queries(benchmark: Benchmark) -> Benchmark:
+    """Returns the passages alone: a text may count as both, and would be encoded twice."""
+    return replace(
+        benchmark,
+        queries=[],
+        query_languages=np.zeros(0, np.int64),
+        question_ids=[],
+        relevant=[],
     )
 
 

@@ -5,17 +5,26 @@ from dataclasses import dataclass
 
 from hybrid_ir.bias.answer_places import DEPTH
 from hybrid_ir.bias.diagnosis import SMALLEST_COLLECTION, Diagnosis, average_other_rows
+from hybrid_ir.bias.measures import OWN
 from hybrid_ir.pages import name_language
 
-# Up to which share of hidden answers a model counts as so biased.
+# Up to which share of lost answers (the measure `lost`) a model counts as so biased.
 GRADES = (
     (0.02, "hardly biased"),
     (0.10, "somewhat biased"),
     (0.25, "clearly biased"),
     (1.00, "severely biased"),
 )
+TOO_FEW = "too few texts to judge"
+FINDS_LITTLE_ACROSS = "hardly finds answers across languages"
+FINDS_LITTLE = "hardly finds answers"
+NOT_MEASURABLE = "not measurable"
 # Above this share of answers that are not found even alone, bias is not the first problem.
 MOSTLY_NOT_FOUND = 0.5
+# Fewer groups of questions say little, whatever the number of languages.
+FEWEST_QUESTIONS = 20
+# A language with fewer answers is not named as the one that is hidden most often.
+FEWEST_ANSWERS = 20
 # A correction is worth a sentence if it brings so much of mean average precision.
 WORTHWHILE_GAIN = 0.01
 NAMES_OF_CORRECTIONS = {
@@ -29,8 +38,7 @@ class Verdict:
     """What a diagnosis means.
 
     Attributes:
-        grade: in two words; "not measurable" or "too few texts to judge"
-            where these texts do not tell.
+        grade: one of GRADES, or FINDS_LITTLE_ACROSS, FINDS_LITTLE, TOO_FEW or NOT_MEASURABLE.
         sentences: the answer, the most important one first.
     """
 
@@ -41,97 +49,151 @@ class Verdict:
 def decide_verdict(diagnosis: Diagnosis, model: str) -> Verdict:
     """Returns the verdict on a model.
 
+    Where no question has an answer in another language, those in its own are judged.
+
     Args:
         diagnosis: what was measured.
         model: its name, as people should read it.
     """
     measures = diagnosis.measures
-    key = "hidden"
-    if measures.get("hidden") is None:
-        key = "own.hidden"
-    hidden = measures.get(key)
-    if hidden is None:
+    prefix = "" if measures.get("found") is not None else OWN
+    if measures.get(f"{prefix}found") is None:
         return _judge_texts(diagnosis, model)
-    judgement = next(name for limit, name in GRADES if hidden <= limit)
-    grade = judgement
-    opening = f"{model} is {judgement}"
-    if max(diagnosis.texts["passages_by_language"].values()) < SMALLEST_COLLECTION:
-        grade = "too few texts to judge"
-        opening = f"{model} cannot be judged by so few texts"
-    sentences = [_state_lost_answers(diagnosis, opening, key)]
-    if key == "hidden":
+    grade = _choose_grade(diagnosis, prefix)
+    sentences = [
+        _state_hidden_answers(diagnosis, _open(model, grade), prefix),
+        _state_lost_answers(diagnosis, prefix),
+    ]
+    if prefix == "":
         sentences.append(_state_causes(diagnosis))
     sentences.append(_state_language_mix(diagnosis))
-    distance = measures.get("rank_distance.median")
-    if distance is not None:
-        sentences.append(
-            f"Half of the questions have the first and the last of their answers {distance:,.0f} "
-            f"or more places apart in a list of {diagnosis.texts['passages']:,} (the rank "
-            "distance)."
-        )
+    if prefix == "":
+        sentences.append(_state_distance(diagnosis))
     sentences.append(_state_corrections(diagnosis))
     return Verdict(grade, [sentence for sentence in sentences if sentence])
 
 
-def _state_lost_answers(diagnosis: Diagnosis, opening: str, key: str) -> str:
-    """States the share of answers that mixing hides."""
-    share = diagnosis.measures[key]
-    if key == "own.hidden":
+def _choose_grade(diagnosis: Diagnosis, prefix: str) -> str:
+    """Returns the grade of a model by the answers whose measures have a prefix."""
+    if _has_too_few_texts(diagnosis, prefix):
+        return TOO_FEW
+    if diagnosis.measures[f"{prefix}not_found"] > MOSTLY_NOT_FOUND:
+        return FINDS_LITTLE if prefix else FINDS_LITTLE_ACROSS
+    lost = diagnosis.measures[f"{prefix}lost"]
+    return next(name for limit, name in GRADES if lost <= limit)
+
+
+def _has_too_few_texts(diagnosis: Diagnosis, prefix: str) -> bool:
+    """Returns whether there are few questions, or most answers are in small collections."""
+    texts = diagnosis.texts
+    if texts["question_groups"] < FEWEST_QUESTIONS:
+        return True
+    sizes = texts["passages_by_language"]
+    if prefix == OWN:
+        return max(sizes.values()) < SMALLEST_COLLECTION
+    answers = texts["answers_across_by_language"]
+    in_small = sum(
+        count for language, count in answers.items() if sizes[language] < SMALLEST_COLLECTION
+    )
+    return in_small > sum(answers.values()) / 2
+
+
+def _open(model: str, grade: str) -> str:
+    """Returns the beginning of the first sentence."""
+    if grade == TOO_FEW:
+        return f"{model} cannot be judged by so few texts"
+    if grade in (FINDS_LITTLE, FINDS_LITTLE_ACROSS):
+        return f"{model} {grade}, which is a greater problem than their order"
+    return f"{model} is {grade}"
+
+
+def _state_hidden_answers(diagnosis: Diagnosis, opening: str, prefix: str) -> str:
+    """States the share of answers that are hidden, and how many would be by luck."""
+    measures = diagnosis.measures
+    hidden = measures[f"{prefix}hidden"]
+    by_chance = measures[f"{prefix}hidden.by_chance"]
+    of_answers = "answers in other languages than the question"
+    if prefix:
+        of_answers = "answers in the language of the question"
+    sentence = (
+        f"{opening}: once all languages are in one collection, {_percent(hidden)}"
+        f"{_write_interval(diagnosis, f'{prefix}hidden')} of the {of_answers} are hidden, though "
+        f"they are among the first {DEPTH} of their own language."
+    )
+    if hidden <= by_chance:
         return (
-            f"{opening}: {_percent(share)} of the answers in the question's own language, "
-            f"though among the first {DEPTH} of their own language, are hidden once all languages "
-            "are in one collection."
+            f"{sentence} That is no more than by luck ({_percent(by_chance)} if the languages of "
+            "each ranking were shuffled)."
         )
-    interval = ""
-    if "hidden" in diagnosis.intervals:
-        low, high = diagnosis.intervals["hidden"]
-        interval = f" (95 % interval {_percent(low)} to {_percent(high)})"
     return (
-        f"{opening}: {_percent(share)}{interval} of the answers in other languages than "
-        f"the question, though among the first {DEPTH} of their own language, are hidden once all "
-        "languages are in one collection."
+        f"{sentence} By luck alone, with the languages of each ranking shuffled, it would be "
+        f"{_percent(by_chance)}."
+    )
+
+
+def _write_interval(diagnosis: Diagnosis, name: str) -> str:
+    """Returns the interval of a share in brackets, nothing where there is none."""
+    if name not in diagnosis.intervals:
+        return ""
+    low, high = diagnosis.intervals[name]
+    return f" (95 % interval {_percent(max(0.0, low))} to {_percent(max(0.0, high))})"
+
+
+def _state_lost_answers(diagnosis: Diagnosis, prefix: str) -> str:
+    """States what is found, what is not, and how much of what can be found is lost."""
+    measures = diagnosis.measures
+    sentence = (
+        f"{_percent(measures[f'{prefix}found'])} are found and "
+        f"{_percent(measures[f'{prefix}not_found'])} are not found even among their own language"
+    )
+    lost = measures[f"{prefix}lost"]
+    if lost is None:
+        return f"{sentence}."
+    return (
+        f"{sentence}: of what the model can find, mixing languages loses "
+        f"{_percent(max(0.0, lost))}{_write_interval(diagnosis, f'{prefix}lost')} beyond chance."
     )
 
 
 def _state_causes(diagnosis: Diagnosis) -> str:
-    """States what is not found at all, and which languages lose most."""
-    measures = diagnosis.measures
-    not_found = measures["not_found"]
-    sentence = (
-        f"{_percent(measures['found'])} are found and {_percent(not_found)} are not found even "
-        "among their own language"
-    )
-    if not_found > MOSTLY_NOT_FOUND:
-        return (
-            f"{sentence}: the model hardly finds answers across languages at all, which is a "
-            "greater problem than their order."
-        )
+    """States which language loses most, and what stands before hidden answers."""
+    parts = []
     worst = find_most_hidden_language(diagnosis)
-    if worst is None:
-        return f"{sentence}."
-    language, share = worst
-    sentence += f"; answers in {name_language(language)} are hidden most often ({_percent(share)})"
-    own_share = average_own_share(diagnosis.hidden_by)
-    if own_share is not None:
-        sentence += (
-            f". Of the passages that stand before hidden answers {_percent(own_share)} are in the "
-            "language of the question"
+    if worst is not None:
+        language, share = worst
+        parts.append(
+            f"Answers in {name_language(language)} are hidden most often ({_percent(share)})."
         )
-    return f"{sentence}."
+    if diagnosis.hidden_by_own is not None:
+        parts.append(
+            f"Where an answer is hidden, {_percent(diagnosis.hidden_by_own)} of the first {DEPTH} "
+            "passages are in the language of the question."
+        )
+    return " ".join(parts)
 
 
-def average_own_share(hidden_by: Mapping[str, Mapping[str, float]]) -> float | None:
-    """Returns how much of what stands before hidden answers is in the question's language."""
-    shares = [by_language[language] for language, by_language in hidden_by.items()]
-    return sum(shares) / len(shares) if shares else None
+def _state_distance(diagnosis: Diagnosis) -> str:
+    """States how far apart the answers of a question are."""
+    distance = diagnosis.measures.get("rank_distance.median")
+    if distance is None:
+        return ""
+    return (
+        "Half of the queries with several answers have the first and the last of them "
+        f"{distance:,.0f} or more places apart in a list of {diagnosis.texts['passages']:,} (the "
+        "rank distance)."
+    )
 
 
 def find_most_hidden_language(diagnosis: Diagnosis) -> tuple[str, float] | None:
-    """Returns the language whose answers to questions in others are hidden most, and the share."""
+    """Returns the language whose answers to questions in others are hidden most, and the share.
+
+    A language with few such answers is left out.
+    """
     shares = {}
+    answers = diagnosis.texts["answers_across_by_language"]
     for column, language in enumerate(diagnosis.languages):
         share = average_other_rows(diagnosis.pairs["hidden"], column)
-        if share is not None:
+        if share is not None and answers[language] >= FEWEST_ANSWERS:
             shares[language] = share
     if not shares or max(shares.values()) == 0:
         return None
@@ -202,7 +264,7 @@ def _judge_texts(diagnosis: Diagnosis, model: str) -> Verdict:
         "Whether answers are lost cannot be said, as these texts have no known answers: give "
         "questions with the passages that answer them."
     )
-    return Verdict("not measurable", sentences)
+    return Verdict(NOT_MEASURABLE, sentences)
 
 
 def _percent(share: float) -> str:

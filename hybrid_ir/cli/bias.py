@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from hybrid_ir.bias.conditions import Condition, parse_conditions
-from hybrid_ir.bias.diagnosis import MEASURES, diagnose, require_several_languages
+from hybrid_ir.bias.diagnosis import diagnose, require_several_languages
+from hybrid_ir.bias.measures import MEASURES
 from hybrid_ir.bias.query_time import time_queries
 from hybrid_ir.bias.report import (
     JSON_FILE,
@@ -34,6 +35,7 @@ from hybrid_ir.debias.texts import read_text_lines
 from hybrid_ir.evaluation.benchmarks.beir_folder import load as load_beir_folder
 from hybrid_ir.evaluation.benchmarks.choices import choose_languages
 from hybrid_ir.evaluation.selection import limit_questions, select_languages
+from hybrid_ir.model.prompts import describe_missing_prompts, recognise_family
 from hybrid_ir.runs.building import build_own_benchmark
 from hybrid_ir.runs.conf import compose_config
 from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
@@ -62,20 +64,39 @@ def run(cfg: DictConfig) -> None:
     with lock_folder(out):
         require_no_results(out, JSON_FILE)  # another process may have been there before this one
         if any(len(rows) for rows in benchmark.relevant):
-            diagnosis, evaluation = diagnose(encoder, benchmark)
+            # Vectors wait in the folder, where the next start deletes those of a killed process.
+            diagnosis, evaluation = diagnose(encoder, benchmark, folder=out)
             evaluation.save(out / "evaluation")
         else:
             diagnosis = diagnose_texts(encoder, benchmark)
-        verdict = decide_verdict(diagnosis, encoder.name)
         reading = {"precision": encoder.precision, **encoder.reading()}
+        diagnosis.notes.extend(_list_reading_notes(str(cfg.model), reading))
+        model = {**loaded.model, "name": name_model(loaded.model)}
+        verdict = decide_verdict(diagnosis, model["name"])
         latency = time_queries(encoder, benchmark) if len(benchmark.queries) else None
-        record = build_record(diagnosis, verdict, loaded.model, reading, latency)
+        record = build_record(diagnosis, verdict, model, reading, latency)
         write_record(record, out)
     if cfg.json:
         print(json.dumps(record, ensure_ascii=False))
     else:
         _print_record(record, out)
     _end_if_met(conditions, diagnosis.measures)
+
+
+def name_model(model: dict[str, Any]) -> str:
+    """Returns what people call a model: of a run the names of its last two folders."""
+    if model["kind"] != "run":
+        return model["name"]
+    run_folder = Path(model["path"]).absolute().parents[1]
+    return "/".join(run_folder.parts[-2:])
+
+
+def _list_reading_notes(place: str, reading: dict[str, Any]) -> list[str]:
+    """Returns what to mind of how texts were read."""
+    if reading.get("query_prefix") or reading.get("passage_prefix"):
+        return []
+    line = describe_missing_prompts(place, recognise_family(place, None))
+    return [line.removeprefix("warning: ")] if line is not None else []
 
 
 def load_asked_texts(cfg: DictConfig) -> Benchmark:

@@ -26,7 +26,7 @@ USAGE = """hybrid-ir completion bash|zsh|fish  prints a script: Tab completes co
 
 A clone's train.py has Hydra's own completion: eval "$(python train.py -sc install=bash)"
 """
-DATA_VERBS = ("describe", "fetch", "verify", "import", "clean")
+DATA_VERBS = ("describe", "fetch", "verify", "import", "clean", "identify")
 # What the scripts ask for; no word for people.
 WORDS = "words"
 
@@ -98,6 +98,8 @@ def _list_words_of_data(before: list[str], current: str) -> list[str]:
         keys = completion_keys.read_command("clean", before[1:])
         completion_keys.add_benchmarks(keys, before[1:], "against")
         return completion_keys.complete_argument(keys, current)
+    if verb == "identify":
+        return completion_keys.complete_argument(completion_keys.read_command(verb), current)
     if len(before) == 1:
         return _filter(completion_keys.list_data_sets(verb), current)
     if verb in DATA_VERBS:

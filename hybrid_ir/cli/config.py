@@ -65,6 +65,7 @@ ENCODER_KEYS = {
 }
 # Where a command can send its results, besides its folder.
 RESULT_LOGGERS = ("none", "wandb")
+OPTION_SEPARATOR = ";"  # between the values of an option that is given several times
 
 
 @dataclass
@@ -179,6 +180,8 @@ def sort_arguments(
 def replace_options(arguments: Sequence[str], options: Mapping[str, str]) -> list[str]:
     """Writes options such as `--fail-if VALUE` or `--fail-if=VALUE` as KEY=VALUE.
 
+    An option that is given several times, also as KEY=VALUE, has all its values, separated by `;`.
+
     Args:
         arguments: of the command.
         options: the key of each option.
@@ -188,9 +191,13 @@ def replace_options(arguments: Sequence[str], options: Mapping[str, str]) -> lis
     """
     rest = list(arguments)
     replaced = []
+    values: dict[str, list[str]] = {}
     while rest:
         argument = rest.pop(0)
         name, equals, value = argument.partition("=")
+        if equals and name in options.values():
+            values.setdefault(name, []).append(value)
+            continue
         if name not in options:
             replaced.append(argument)
             continue
@@ -198,7 +205,9 @@ def replace_options(arguments: Sequence[str], options: Mapping[str, str]) -> lis
             if not rest:
                 raise ValueError(f"{name} needs a value, as in {name} 'multi.map<0.5'")
             value = rest.pop(0)
-        replaced.append(f"{options[name]}={value}")
+        values.setdefault(options[name], []).append(value)
+    for key, given_values in values.items():
+        replaced.append(f"{key}={OPTION_SEPARATOR.join(given_values)}")
     return replaced
 
 

@@ -1,4 +1,4 @@
-"""`hybrid-ir data describe|fetch|verify|import|clean`: data sets, their files, and your own."""
+"""`hybrid-ir data describe|fetch|verify|import|clean|identify`: data sets, and your own texts."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from hybrid_ir.cli import data_clean, data_import
+from hybrid_ir.cli import data_clean, data_identify, data_import
 from hybrid_ir.cli.config import read_option_keys, sort_arguments
 from hybrid_ir.cli.help import read_visible_lines, wants_help
 from hybrid_ir.runs.conf import compose_config, set_values
@@ -23,17 +23,21 @@ hybrid-ir data verify NAME [KEY=VALUE ...]              hash them again
 hybrid-ir data import FORM path=FILES to=FOLDER         your own pairs as a corpus
     FORM is jsonl, parquet, tsv, beir, flagembedding, tevatron, datasets or hub
 hybrid-ir data clean corpus=NAME against=[BENCHMARK] to=FOLDER
+hybrid-ir data identify path=FOLDER_OR_FILE to=NEW      a language for lines that name none
 
-hybrid-ir data --help NAME shows the keys of a data set, hybrid-ir data clean --help those of clean.
+hybrid-ir data --help NAME shows the keys of a data set, hybrid-ir data clean --help those of clean,
+and hybrid-ir data identify --help those of identify.
 """
 GROUPS = ("corpus", "benchmark")
+# Verbs with a file of their own in conf/.
+OWN_CONFIG = {"clean": data_clean.main, "identify": data_identify.main}
 
 
 def main(arguments: Sequence[str]) -> None:
     """Runs the command with its arguments."""
     verb = arguments[0] if arguments else ""
-    if verb == "clean":
-        data_clean.main(arguments[1:])
+    if verb in OWN_CONFIG:
+        OWN_CONFIG[verb](arguments[1:])
         return
     if wants_help(arguments):
         print_usage([argument for argument in arguments if not argument.startswith("-")])
@@ -43,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     verbs = {"describe": describe, "fetch": fetch, "verify": verify}
     if verb not in verbs or len(arguments) < 2:
-        meant = suggest(verb, [*verbs, "import", "clean"])
+        meant = suggest(verb, [*verbs, "import", *OWN_CONFIG])
         hint = f"did you mean {meant}? " if meant and meant != verb else ""
         known = sorted({*list_options("corpus"), *list_options("benchmark")})
         raise ValueError(f"{hint}usage:\n{USAGE}NAME is one of {', '.join(known)}")

@@ -69,5 +69,5 @@ def _print_summary(to: str, corpus: "ParallelCorpus", contamination: "Contaminat
     for match in contamination.matches[:5]:
         print(f"{match.benchmark}, {match.how} {match.role} in {match.language}: {match.text:.100}")
     print(
-        f"{REMOVED} in it lists them; train with it: python train.py corpus=folder corpus.path={to}"
+        f"{REMOVED} in it lists them; train with it: hybrid-ir train corpus=folder corpus.path={to}"
     )

@@ -74,7 +74,7 @@ def print_import(folder: str, corpus: "ParallelCorpus") -> None:
         table.add_row(language, f"{count:,}")
     Console().print(table)
     print(", ".join(f"{count:,} {what}" for what, count in report.items()))
-    print(f"train with it: python train.py corpus=folder corpus.path={folder}")
+    print(f"train with it: hybrid-ir train corpus=folder corpus.path={folder}")
     print(
         "measure it with benchmark=beir_folder benchmark.folder=YOURS, or benchmark=xquad_r; "
         "by default that is cldr_facts"

@@ -26,6 +26,7 @@ USAGE = """hybrid-ir: multilingual dense retrieval with batches planned by langu
   hybrid-ir data import FORM path=FILES to=FOLDER        your own pairs, every line checked
   hybrid-ir data clean corpus=NAME against=[BENCHMARK] to=FOLDER
                                                          a corpus without what benchmarks have
+  hybrid-ir data identify path=TEXTS to=NEW              a language for texts that name none
   hybrid-ir mine checkpoint=RUN corpus=NAME to=FOLDER    hard negatives found by an encoder
   hybrid-ir translate corpus=NAME model=NLLB to=FOLDER   make a corpus parallel by translation
   hybrid-ir debias model=MODEL to=FOLDER                 less language bias without training

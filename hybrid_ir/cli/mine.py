@@ -115,6 +115,6 @@ def _print_summary(to: str, negatives_PK: np.ndarray, found: Counter[str]) -> No
         "which are kept"
     )
     print(
-        f"train with it: python train.py corpus=folder corpus.path={to} "
+        f"train with it: hybrid-ir train corpus=folder corpus.path={to} "
         f"data.hard_negatives={negatives_PK.shape[1]}"
     )

@@ -7,10 +7,12 @@ written last, and is not measured again.
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +35,39 @@ from hybrid_ir.runs.suggestions import ask_if_meant
 
 # Keys of an encoder that are keys of `hybrid-ir bias`.
 ENCODER_KEYS = ("model", "revision", "pooling", "query_prefix", "passage_prefix")
-KNOWN_KEYS = {*ENCODER_KEYS, "name", "needs"}
+KNOWN_KEYS = {*ENCODER_KEYS, "name", "needs", "note"}
 # Keys of the study that are handed on.
 SHARED_KEYS = ("languages", "max_queries", "precision", "trust_remote_code", "threads")
 START = "from hybrid_ir.cli.main import main; main()"
 NEEDS_CODE = "trust_remote_code=true"
-SHOWN_CHARACTERS = 200  # of a reason
-WORDS_FILE = "arguments.json"  # of `hybrid-ir bias`, beside its results
+SHOWN_CHARACTERS = 500  # of a reason
+WITHOUT_END = -1  # seconds
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+NOT_YET = "not measured yet"
+ARGUMENTS_FILE = "arguments.json"  # of `hybrid-ir bias`, beside its results
+
+
+@dataclass(frozen=True)
+class Task:
+    """An encoder to measure on some texts.
+
+    Attributes:
+        encoder: its keys in the study.
+        corpus: name of the texts.
+        place: of the texts, as `hybrid-ir bias` takes it.
+        out: folder of the results.
+    """
+
+    encoder: dict[str, Any]
+    corpus: str
+    place: str
+    out: Path
+
+    def describe(self, record: dict[str, Any] | None, reason: str = "") -> StudiedEncoder:
+        """Returns what is known of the encoder: its record, or the reason why there is none."""
+        return StudiedEncoder(
+            str(self.encoder["name"]), self.corpus, record, reason, self.encoder.get("note", "")
+        )
 
 
 def run(cfg: DictConfig) -> None:
@@ -48,26 +76,71 @@ def run(cfg: DictConfig) -> None:
     encoders = list_encoders(cfg)
     texts = name_texts([str(place) for place in cfg.texts])
     folder = Path(cfg.to).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    tasks = []
+    for (corpus, place), encoder in itertools.product(texts.items(), encoders):
+        tasks.append(Task(encoder, corpus, place, folder / str(encoder["name"]) / corpus))
     console = Console()
-    tasks = list(itertools.product(texts.items(), encoders))
-    studied = []
+    folder.mkdir(parents=True, exist_ok=True)
     with lock_folder(folder):
-        for number, ((corpus, place), encoder) in enumerate(tasks, start=1):
-            out = folder / str(encoder["name"]) / corpus
-            is_wanted = cfg.only is None or encoder["name"] in cfg.only
-            if not is_wanted and read_record(out) is None:
+        # All that is there is read and compared before anything new is measured.
+        studied = read_finished_tasks(tasks, cfg)
+        write_leaderboard(list(studied.values()), folder)
+        for number, task in enumerate(tasks, start=1):
+            is_wanted = cfg.only is None or task.encoder["name"] in cfg.only
+            if not is_wanted or studied[number - 1].record is not None:
                 continue
             console.print(
-                f"{number} of {len(tasks)}: {encoder['name']} on {corpus}", highlight=False
+                f"{number} of {len(tasks)}: {task.encoder['name']} on {task.corpus}",
+                highlight=False,
             )
-            result = measure_encoder(encoder, corpus, place, cfg, out)
+            result = measure_encoder(task, cfg)
             if result.reason:
                 console.print(f"  not measured: {result.reason}", highlight=False, markup=False)
-            studied.append(result)
+            studied[number - 1] = result
+            require_same_texts(tasks, studied)
             # After each, so that a table is there whatever happens later.
-            write_leaderboard(studied, folder)
+            write_leaderboard(list(studied.values()), folder)
     console.print(f"table in {folder / MARKDOWN_FILE}", highlight=False, soft_wrap=True)
+    if all(encoder.record is None for encoder in studied.values()):
+        raise ValueError(
+            f"none of the {len(tasks)} encoders has been measured: {folder / MARKDOWN_FILE} says "
+            "why"
+        )
+
+
+def read_finished_tasks(tasks: Sequence[Task], cfg: DictConfig) -> dict[int, StudiedEncoder]:
+    """Returns what is known of every task by its number: a record, or that it was not measured yet.
+
+    Raises:
+        ValueError: results are of other settings, or of other texts than those beside them.
+    """
+    studied = {}
+    for number, task in enumerate(tasks):
+        record = read_record(task.out)
+        if record is None:
+            studied[number] = task.describe(None, NOT_YET)
+        else:
+            _require_same_arguments(list_arguments(task.encoder, task.place, cfg), task.out)
+            studied[number] = task.describe(record)
+    require_same_texts(tasks, studied)
+    return studied
+
+
+def require_same_texts(tasks: Sequence[Task], studied: Mapping[int, StudiedEncoder]) -> None:
+    """Raises ValueError if encoders of one corpus were asked different texts."""
+    first_of_corpus: dict[str, tuple[str, Path]] = {}
+    for number, task in enumerate(tasks):
+        record = studied[number].record
+        if record is None:
+            continue
+        sha256 = record["texts"]["sha256"]
+        first_sha256, first_out = first_of_corpus.setdefault(task.corpus, (sha256, task.out))
+        if sha256 != first_sha256:
+            raise ValueError(
+                f"{task.out} and {first_out} were measured on different texts, so they do not "
+                f"belong in one table: {task.place} has changed between them. Measure all of them "
+                "again in another folder (to=)"
+            )
 
 
 def name_texts(places: Sequence[str]) -> dict[str, str]:
@@ -98,7 +171,13 @@ def list_encoders(cfg: DictConfig) -> list[dict[str, Any]]:
             names an encoder that is not in it.
     """
     problems = find_boolean_problems(cfg, "trust_remote_code")
-    encoders = list(OmegaConf.to_object(cfg.study).get("encoders", []))
+    encoders = OmegaConf.to_object(cfg.study).get("encoders", [])
+    is_list = isinstance(encoders, list) and all(isinstance(item, dict) for item in encoders)
+    if not is_list:
+        raise ValueError(
+            f"study.encoders={encoders!r} must be a list of mappings, each with name and model, as "
+            "in conf/study/encoders.yaml"
+        )
     for encoder in encoders:
         wrong = sorted(set(encoder) - KNOWN_KEYS)
         if wrong or not encoder.get("name") or not encoder.get("model"):
@@ -109,10 +188,17 @@ def list_encoders(cfg: DictConfig) -> list[dict[str, Any]]:
     for place in cfg.models:
         encoders.append({"name": Path(str(place)).name, "model": str(place)})
     names = [str(encoder.get("name")) for encoder in encoders]
+    for name in names:
+        if name != Path(name).name or name == "..":
+            problems.append(
+                f"study.encoders: the name {name!r} must be that of a folder, without /"
+            )
     for name, times in Counter(names).items():
         if times > 1:
             problems.append(f"study.encoders: the name {name} comes twice")
     only = names if cfg.only is None else [str(name) for name in cfg.only]
+    if not only:
+        problems.append("no encoder is chosen: name some in study.encoders, models= or only=")
     for name in only:
         if name not in names:
             problems.append(f"only: there is no encoder {name}{ask_if_meant(name, names)}")
@@ -121,63 +207,100 @@ def list_encoders(cfg: DictConfig) -> list[dict[str, Any]]:
     return encoders
 
 
-def measure_encoder(
-    encoder: dict[str, Any], corpus: str, place: str, cfg: DictConfig, out: Path
-) -> StudiedEncoder:
-    """Returns what is known of an encoder on some texts, after measuring it if need be.
+def measure_encoder(task: Task, cfg: DictConfig) -> StudiedEncoder:
+    """Measures an encoder by a process of `hybrid-ir bias`.
 
     Args:
-        encoder: of the study.
-        corpus: name of the texts.
-        place: of the texts, as `hybrid-ir bias` takes it.
+        task: what to measure.
         cfg: of the study.
-        out: folder of the results.
 
-    Raises:
-        ValueError: the folder holds results of other settings.
+    Returns:
+        Its record, or the reason why there is none.
     """
-    name = str(encoder["name"])
-    words = list_arguments(encoder, place, cfg)
-    record = read_record(out)
-    if record is not None:
-        _require_same_words(words, out)
-        return StudiedEncoder(name, corpus, record)
-    if encoder.get("needs") == NEEDS_CODE and not cfg.trust_remote_code:
-        return StudiedEncoder(name, corpus, None, f"it runs code of its own: {NEEDS_CODE}")
-    out.mkdir(parents=True, exist_ok=True)
-    # Before it is measured, so that finished results always have theirs.
-    write_text_atomically(out / WORDS_FILE, json.dumps(words, indent=2) + "\n")
-    command = [sys.executable, "-c", START, "bias", f"out={out}", *words]
-    ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    record = read_record(out)
-    if record is not None:
-        return StudiedEncoder(name, corpus, record)
-    reason = find_reason(ended.stderr.splitlines(), ended.returncode)
-    if encoder.get("needs"):
-        reason += f" (it needs {encoder['needs']})"
-    return StudiedEncoder(name, corpus, None, reason)
+    needs = task.encoder.get("needs")
+    if needs == NEEDS_CODE and not cfg.trust_remote_code:
+        return task.describe(None, f"it runs code of its own: {NEEDS_CODE}")
+    missing = explain_missing_files(task.encoder)
+    if missing is not None:
+        return task.describe(None, missing)
+    arguments = list_arguments(task.encoder, task.place, cfg)
+    _wait_for_other_process(task.out)
+    if read_record(task.out) is None:
+        task.out.mkdir(parents=True, exist_ok=True)
+        # Before it is measured, so that finished results always have theirs.
+        text = json.dumps(arguments, indent=2) + "\n"
+        write_text_atomically(task.out / ARGUMENTS_FILE, text)
+        command = [sys.executable, "-c", START, "bias", f"out={task.out}", *arguments]
+        ended = subprocess.run(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        _wait_for_other_process(task.out)
+        if read_record(task.out) is None:
+            reason = find_reason(ended.stderr.splitlines(), ended.returncode)
+            return task.describe(None, f"{reason} (it needs {needs})" if needs else reason)
+    _require_same_arguments(arguments, task.out)
+    return task.describe(read_record(task.out))
+
+
+def explain_missing_files(encoder: Mapping[str, Any]) -> str | None:
+    """Returns why the files of an encoder cannot be had, None if they are here or may be fetched.
+
+    Without a network each process would find that out for itself.
+    """
+    model = str(encoder["model"])
+    if not HUB_ID.fullmatch(model) or Path(model).exists():
+        return None
+    # Imported here, as a study whose models are folders needs none of it.
+    from huggingface_hub import constants
+
+    from hybrid_ir.files.hub_connection import go_offline_if_unreachable
+    from hybrid_ir.runs.hub_models import FILES_OF_ANY_MODEL, find_cached_file
+
+    go_offline_if_unreachable()
+    if not constants.is_offline_mode():
+        return None
+    for file in FILES_OF_ANY_MODEL:
+        if find_cached_file(model, file, encoder.get("revision")) is not None:
+            return None
+    return f"the hub cannot be reached, and {model} is not in its cache on this machine"
+
+
+def _wait_for_other_process(out: Path) -> None:
+    """Waits while another process measures into a folder, as after a study that was killed.
+
+    The measurement that a killed study had started ends by itself, and its numbers are as good.
+    """
+    if not out.is_dir():
+        return
+    try:
+        with lock_folder(out):
+            return
+    except ValueError:
+        print(f"  another process is measuring into {out}: waiting for it", file=sys.stderr)
+    with lock_folder(out, wait_seconds=WITHOUT_END):
+        return
 
 
 def list_arguments(encoder: dict[str, Any], place: str, cfg: DictConfig) -> list[str]:
     """Returns the arguments of `hybrid-ir bias` that decide the numbers of an encoder."""
-    words = [f"corpus={place}"]
+    arguments = [f"corpus={place}"]
     for key in ENCODER_KEYS:
         # A folder has no revisions.
         is_folder = Path(str(encoder["model"])).exists()
         if encoder.get(key) is not None and not (key == "revision" and is_folder):
-            words.append(f"{key}={encoder[key]}")
+            arguments.append(f"{key}={encoder[key]}")
     for key in SHARED_KEYS:
         if cfg[key] is not None or key == "max_queries":
-            words.append(f"{key}={_write_value(cfg[key])}")
-    return words
+            arguments.append(f"{key}={_write_value(cfg[key])}")
+    return arguments
 
 
-def _require_same_words(words: Sequence[str], out: Path) -> None:
+def _require_same_arguments(arguments: Sequence[str], out: Path) -> None:
     """Raises ValueError if the results of a folder were measured with other settings."""
-    path = out / WORDS_FILE
+    path = out / ARGUMENTS_FILE
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    differing = {*words} ^ {*before}
-    changed = sorted(word for word in differing if not word.startswith("threads="))
+    differing = {*arguments} ^ {*before}
+    changed = sorted(item for item in differing if not item.startswith("threads="))
     if changed:
         raise ValueError(
             f"{out} was measured with other settings, which differ in {', '.join(changed)}: give "

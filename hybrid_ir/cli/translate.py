@@ -194,4 +194,4 @@ def _print_summary(to: Path) -> None:
             f"{rejected / total:.0%} of the translations are rejected: look at "
             f"{to}/rejects-*.parquet before you use the rest"
         )
-    print(f"train with it: python train.py corpus=folder corpus.path={to}")
+    print(f"train with it: hybrid-ir train corpus=folder corpus.path={to}")

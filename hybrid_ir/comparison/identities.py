@@ -122,5 +122,6 @@ def _identify_released_model(result: Result) -> dict[str, Any]:
         return {}
     return {
         f"{RELEASED_PREFIX}path": path,
-        f"{RELEASED_PREFIX}revision": model.get("revision"),
+        # The commit that was read, where the card has it: a branch moves.
+        f"{RELEASED_PREFIX}revision": model.get("commit") or model.get("revision"),
     }

@@ -3,8 +3,9 @@
 from hybrid_ir.debias.correction import LanguageCorrection, fit_correction
 from hybrid_ir.debias.debias import FittedCorrection, debias
 from hybrid_ir.debias.folder import read_correction, write_corrected_model
-from hybrid_ir.debias.modules import detect_languages, encode_texts
+from hybrid_ir.debias.modules import encode_texts
 from hybrid_ir.debias.texts import draw_from_corpus, read_text_lines
+from hybrid_ir.files.language_identification import detect_languages
 
 __all__ = [
     "FittedCorrection",

@@ -176,19 +176,3 @@ def list_routes(model: "SentenceTransformer") -> list[str]:
         if type(module).__name__ == "Router":
             return list(module.sub_modules)
     return []
-
-
-def detect_languages(texts: Sequence[str]) -> list[str]:
-    """Guesses the language of each text with py3langid, among the 97 that it knows.
-
-    Raises:
-        ValueError: py3langid is not installed.
-    """
-    try:
-        import py3langid
-    except ImportError as error:
-        raise ValueError(
-            "telling languages apart needs py3langid: pip install 'hybrid-ir[translation]', or "
-            "give the languages"
-        ) from error
-    return [py3langid.classify(text)[0] for text in texts]

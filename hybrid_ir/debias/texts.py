@@ -35,10 +35,13 @@ def read_text_lines(path: Path) -> Benchmark:
     problems = Problems(str(path))
     rows: dict[Role, list[tuple[str, str, str]]] = {"query": [], "passage": []}
     has_ids = True
+    cure = ""
     for number, line in read_objects(path, problems):
         problem = _find_line_problem(line)
         if problem is not None:
             problems.add(f"{path}, line {number}: {problem}")
+            if line.get("language") is None:
+                cure = f"`hybrid-ir data identify path={path} to=NEW.jsonl` writes languages"
             continue
         language = canonicalize_language(line["language"])
         has_ids = has_ids and "id" in line
@@ -46,7 +49,7 @@ def read_text_lines(path: Path) -> Benchmark:
         for role in rows:
             if line.get("role", role) == role:
                 rows[role].append((language, group, line["text"]))
-    problems.raise_if_any()
+    problems.raise_if_any(cure)
     source = Source(
         path.name, "Texts of known languages.", "unknown", str(path), compute_sha256(path)
     )

@@ -218,7 +218,8 @@ class TopK:
             shares.append((weights_QK * (languages_QK == language)).sum(1))
         shares_QL = np.stack(shares, 1)
         with np.errstate(invalid="ignore"):
-            return shares_QL / places_Q[:, None]
+            # Parts of places that tie may sum to a little more than all places.
+            return np.minimum(shares_QL / places_Q[:, None], 1)
 
 
 class TopCandidates:

@@ -232,18 +232,26 @@ def read_beir_texts(path: Path, problems: Problems) -> Iterator[BeirText]:
         path: the file.
         problems: gets what is wrong with lines; they are left out.
     """
+    for place, line, row in read_beir_rows(path, problems):
+        text = read_beir_text(row, place, line, problems)
+        if text is not None:
+            yield text
+
+
+def read_beir_rows(path: Path, problems: Problems) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+    """Reads the rows of a file of passages or queries with all their values.
+
+    Yields:
+        The place of a row for messages, its number, and its values by their names, unchecked.
+    """
     if ".tsv" in path.suffixes:
         for place, cells in read_topic_rows(path, problems):
-            text = read_beir_text(cells, place, int(place.rpartition(" ")[2]), problems)
-            if text is not None:
-                yield text
+            yield place, int(place.rpartition(" ")[2]), cells
         return
     rows = read_parquet_rows if path.suffix == ".parquet" else read_objects
     unit = "row" if path.suffix == ".parquet" else "line"
     for line, row in rows(path, problems):
-        text = read_beir_text(row, f"{path}, {unit} {line}", line, problems)
-        if text is not None:
-            yield text
+        yield f"{path}, {unit} {line}", line, row
 
 
 def read_beir_text(
@@ -269,7 +277,7 @@ def read_beir_text(
     if has_question_id:
         question_id = get_text_field(row, "question_id", place, problems)
     language = None
-    language_key = _find_key(row, LANGUAGE_KEYS)
+    language_key = find_language_key(row)
     has_language = row.get(language_key) is not None
     if has_language:
         language = _read_language(row, language_key, place, problems)
@@ -278,6 +286,11 @@ def read_beir_text(
     if (has_question_id and question_id is None) or (has_language and language is None):
         return None
     return BeirText(place, line, name, title, text, language, question_id)
+
+
+def find_language_key(row: Mapping[str, Any]) -> str:
+    """Returns the key under which a row names its language, or would do so."""
+    return _find_key(row, LANGUAGE_KEYS)
 
 
 def _find_capital_key(row: Mapping[str, Any]) -> str | None:

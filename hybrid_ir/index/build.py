@@ -173,7 +173,9 @@ class IndexJob:
         units = self.list_units()
         done = [unit for unit in units if unit.path.exists()]
         self._report(units)
-        texts_per_shard = self.settings.texts_per_shard
+        # Of the shards as they are: a small collection is one that is not full.
+        texts = sum(unit.stop - unit.start for unit in units)
+        texts_per_shard = -(-texts // max(1, len(units)))
         with show_progress("encode shards", len(units), len(done), texts_per_shard) as progress:
             for wait in (False, True):
                 for unit in units:

@@ -3,6 +3,7 @@
 Shapes: B texts of a batch, N texts, D width of the vectors.
 """
 
+import math
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -254,8 +255,8 @@ class SentenceTransformerAdapter(_TextListEncoder):
         """Returns the texts as the model takes them, and counts those that are too long."""
         joined = [join_text_pair(text) for text in texts]
         self.texts_read[role] += len(texts)
-        limit = self.model.max_seq_length
-        if self.texts_cut[role] is not None and limit:
+        limit = self._find_max_length()
+        if self.texts_cut[role] is not None and limit is not None:
             prompt = self.prompts[role]
             ids = self.model.tokenizer(
                 [prompt + text for text in joined],
@@ -307,7 +308,8 @@ class SentenceTransformerAdapter(_TextListEncoder):
         Raises:
             ValueError: the model has no maximum length.
         """
-        if not self.model.max_seq_length:
+        max_length = self._find_max_length()
+        if max_length is None:
             raise ValueError(
                 f"{self.name} has no maximum length, so nothing says how long a window is: give "
                 "passage_max_length"
@@ -315,7 +317,7 @@ class SentenceTransformerAdapter(_TextListEncoder):
         return cut_into_windows(
             join_text_pair(text),
             self.model.tokenizer,
-            self.model.max_seq_length,
+            max_length,
             overlap,
             self.prompts["passage"],
         )
@@ -328,13 +330,18 @@ class SentenceTransformerAdapter(_TextListEncoder):
             "query_prefix": self.prompts["query"],
             "passage_prefix": self.prompts["passage"],
             "prompts": self.chosen_prompts.describe(),
-            "query_max_length": self.model.max_seq_length,
-            "passage_max_length": self.model.max_seq_length,
+            "query_max_length": self._find_max_length(),
+            "passage_max_length": self._find_max_length(),
             "similarity": self.similarity,
             "width": self.width,
             "precision": self.precision,
             "tokenizer_canary": compute_tokenizer_canary(self.model.tokenizer),
         }
+
+    def _find_max_length(self) -> int | None:
+        """Returns the tokens that a text may have; None for any, as in a table of word vectors."""
+        length = self.model.max_seq_length
+        return int(length) if length and math.isfinite(length) else None
 
     def _require_positions(self, max_length: int) -> None:
         """Raises ValueError if the model has no positions for so many tokens."""
@@ -359,9 +366,12 @@ class SentenceTransformerAdapter(_TextListEncoder):
 
 def _count_texts_of_batch(module: torch.nn.Module, inputs: tuple, outputs: Any) -> None:
     """Notes, after the first module of a model, how many texts it has read."""
+    features = inputs[0]
     # A length that is asked for while a graph is exported would be fixed in the graph.
-    if not torch.compiler.is_compiling() and "input_ids" in inputs[0]:
-        count_texts(len(inputs[0]["input_ids"]))
+    if torch.compiler.is_compiling() or "input_ids" not in features:
+        return
+    # A table of word vectors takes the tokens of all texts in one row, and where each text begins.
+    count_texts(len(features.get("offsets", features["input_ids"])))
 
 
 def join_text_pair(text: Text) -> str:

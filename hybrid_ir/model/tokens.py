@@ -8,6 +8,7 @@ from functools import cached_property
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
 
+from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from hybrid_ir.model.token_store import LAYOUT, TokenStore, load_or_tokenise
@@ -176,13 +177,16 @@ CANARY_TEXTS = (
 )
 
 
-def compute_tokenizer_canary(tokenizer: PreTrainedTokenizerBase) -> str:
+def compute_tokenizer_canary(tokenizer: PreTrainedTokenizerBase | Tokenizer) -> str:
     """Returns sixteen hex digits of the hash of all token ids of CANARY_TEXTS.
 
     Tokenizers with the same canary are treated as the same.
     """
-    # Not verbose, as that would warn of a text longer than the model takes.
-    ids = tokenizer(list(CANARY_TEXTS), verbose=False)["input_ids"]
+    if isinstance(tokenizer, Tokenizer):
+        ids = [encoding.ids for encoding in tokenizer.encode_batch(list(CANARY_TEXTS))]
+    else:
+        # Not verbose, as that would warn of a text longer than the model takes.
+        ids = tokenizer(list(CANARY_TEXTS), verbose=False)["input_ids"]
     return hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:HEX_DIGITS_OF_CANARY]
 
 

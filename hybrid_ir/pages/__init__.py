@@ -43,18 +43,19 @@ A picture of matplotlib is drawn with letters in `INK` and put into the page by 
 Colours are tokens in `style.css`, for light and dark: use `var(--ink)`, `--quiet`, `--link`,
 `--good`, `--bad`, `--warning` for letters on `--paper`, `--tint` or `--good-tint` to `--note-tint`,
 `--line` and `--edge` for lines, `--accent` with `--accent-text`, and `--kind-1` to `--kind-7` with
-`--kind-1-text` for kinds. A test computes the contrast of each of these pairs. Printed, a
-`.chapter` begins a page, `.screen-only` is left out, and everything folded is open.
+`--kind-1-text` for kinds. A test computes the contrast of each of these pairs. Printed,
+`.screen-only` is left out, and everything folded is open.
 """
 
 from hybrid_ir.pages.heat_maps import HeatMaps, build_heat_maps
 from hybrid_ir.pages.language_names import get_language_attribute, name_language
-from hybrid_ir.pages.parts import Bar, KeyFigure, Picture
+from hybrid_ir.pages.parts import KINDS, Bar, KeyFigure, Picture
 from hybrid_ir.pages.rendering import read_stylesheet, render_page
 from hybrid_ir.pages.svg import INK, embed_svg
 
 __all__ = [
     "INK",
+    "KINDS",
     "Bar",
     "HeatMaps",
     "KeyFigure",

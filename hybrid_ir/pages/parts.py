@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+KINDS = 7  # colours in the style sheet; the last one is grey
+
 
 @dataclass(frozen=True)
 class KeyFigure:
@@ -29,12 +31,14 @@ class Bar:
         share: The length of the bar, from 0 to 1.
         text: The number as text.
         language: The code of a language, whose tag stands before the label.
+        kind: The number of its colour in a mix, from 1 to KINDS; 0 for that of its place.
     """
 
     label: str
     share: float
     text: str
     language: str = ""
+    kind: int = 0
 
     def __post_init__(self) -> None:
         """Raises ValueError where the share is none."""

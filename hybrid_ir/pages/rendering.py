@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from hybrid_ir.pages.language_names import get_language_attribute, name_language
 from hybrid_ir.system.environment import get_installed_version
@@ -73,7 +73,21 @@ def build_environment() -> Environment:
     )
     environment.filters["language_name"] = name_language
     environment.filters["language_attribute"] = get_language_attribute
+    environment.filters["mark_code"] = _mark_code
     return environment
+
+
+def _mark_code(text: str) -> Markup:
+    """Returns a sentence, escaped, in which what stands between backticks is marked as code."""
+    parts = text.split("`")
+    marked = []
+    for number, part in enumerate(parts):
+        # A last backtick without a partner is a letter like any other.
+        is_code = number % 2 == 1 and number < len(parts) - 1
+        marked.append(Markup("<code>{}</code>").format(part) if is_code else escape(part))
+        if number % 2 == 1 and not is_code:
+            marked[-1] = Markup("`") + marked[-1]
+    return Markup("").join(marked)
 
 
 def _read_template(name: str) -> str:

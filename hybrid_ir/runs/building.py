@@ -29,6 +29,11 @@ def build(config: Any) -> Any:
     """
     if not config:
         return None
+    if isinstance(config, str):
+        raise ValueError(
+            f"{config!r} is a word where a group of keys is wanted: choose an option of the group, "
+            "as in benchmark=NAME, callbacks=NAME or benchmark@validation=NAME"
+        )
     if "_target_" not in config:
         raise ValueError(
             f"config with keys {list(config)} has no _target_, so nothing can be built from them: "

@@ -6,19 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import try_to_load_from_cache
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
-from transformers.utils import cached_file
 
 from hybrid_ir.debias.folder import read_correction
-from hybrid_ir.files.hub_connection import go_offline_if_unreachable
 from hybrid_ir.inference.graph_encoder import TORCH, build_graph_encoder
 from hybrid_ir.model.adapters import BiEncoderAdapter, SentenceTransformerAdapter
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.module_files import (
     IncompleteModelError,
-    find_model_file,
     read_module_files,
 )
 from hybrid_ir.model.prompts import (
@@ -39,6 +35,7 @@ from hybrid_ir.runs.encoder_settings import (
     EncoderSettings,
 )
 from hybrid_ir.runs.folder import describe_other_versions, find_checkpoint
+from hybrid_ir.runs.hub_models import describe_revision, find_cached_file, has_file
 from hybrid_ir.runs.module_encoders import load_module_encoder
 from hybrid_ir.runs.shipped_files import list_options
 from hybrid_ir.runs.training_record import (
@@ -110,7 +107,7 @@ def _load_with_torch(place: str, settings: EncoderSettings) -> LoadedEncoder:
         return _load_run(place, settings)
     if place in list_options("model", settings.config_folders) and not Path(place).exists():
         return _load_named_model(place, settings)
-    if _has_file(place, "modules.json", settings.revision) and settings.pooling is None:
+    if has_file(place, "modules.json", settings.revision) and settings.pooling is None:
         if settings.backend != TORCH:
             return _load_modules(place, settings)
         return _load_sentence_transformers(place, settings)
@@ -225,7 +222,7 @@ def _load_named_model(name: str, settings: EncoderSettings) -> LoadedEncoder:
         "name": name,
         "kind": "transformers",
         "path": config.backbone,
-        "revision": config.revision,
+        **describe_revision(config.backbone, config.revision),
         "backbone": name_backbone(config),
     }
     return LoadedEncoder(encoder, model, None)
@@ -257,7 +254,7 @@ def _load_sentence_transformers(place: str, settings: EncoderSettings) -> Loaded
         "name": encoder.name,
         "kind": "sentence_transformers",
         "path": place,
-        "revision": settings.revision,
+        **describe_revision(place, settings.revision),
     }
     correction = read_correction(place)
     if correction is not None:
@@ -272,7 +269,7 @@ def _load_modules(place: str, settings: EncoderSettings) -> LoadedEncoder:
         "name": encoder.name,
         "kind": "sentence_transformers",
         "path": place,
-        "revision": settings.revision,
+        **describe_revision(place, settings.revision),
     }
     return LoadedEncoder(encoder, model, None)
 
@@ -317,7 +314,12 @@ def _load_transformers(place: str, settings: EncoderSettings) -> LoadedEncoder:
         device,
         prompt_origins=chosen.describe(),
     )
-    model = {"name": name, "kind": "transformers", "path": place, "revision": settings.revision}
+    model = {
+        "name": name,
+        "kind": "transformers",
+        "path": place,
+        **describe_revision(place, settings.revision),
+    }
     return LoadedEncoder(encoder, model, None)
 
 
@@ -340,39 +342,7 @@ def _report_prompts(place: str, chosen: ChosenPrompts, settings: EncoderSettings
         return
     readme = None
     if not Path(place).is_dir():
-        readme = _find_cached_file(place, "README.md", settings.revision)
+        readme = find_cached_file(place, "README.md", settings.revision)
     line = describe_missing_prompts(place, recognise_family(place, readme))
     if line is not None:
         print(line, file=sys.stderr)
-
-
-def _find_cached_file(place: str, file: str, revision: str | None) -> Path | None:
-    """Returns a file of a model of the hub if it lies on this machine; nothing is fetched."""
-    path = try_to_load_from_cache(place, file, revision=revision)
-    return Path(path) if isinstance(path, str) else None
-
-
-def _has_file(place: str, file: str, revision: str | None) -> bool:
-    """Returns whether a folder, or a model of the hub, has a file.
-
-    Raises:
-        ValueError: there is no such folder, and the hub has no such model or cannot be reached.
-    """
-    if Path(place).is_dir():
-        return (Path(place) / file).is_file()
-    names = ", ".join(list_options("model"))
-    if place.startswith(("/", ".", "~")) or place.count("/") > 1:
-        raise ValueError(
-            f"{place!r} does not exist: give the path of a run folder, a .ckpt file or a model's "
-            f"folder, a name in conf/model ({names}), or a hub id like owner/name"
-        )
-    go_offline_if_unreachable()
-    try:
-        cached_file(place, "config.json", revision=revision)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"model={place!r} is no run folder, no name in conf/model ({names}), no folder, and "
-            "the hub did not deliver it: check the name and the network. "
-            f"({str(error).splitlines()[0]})"
-        ) from error
-    return find_model_file(place, file, revision) is not None

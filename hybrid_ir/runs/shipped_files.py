@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
+# An installed train.py is in a folder of its own. Python looks for modules in the folder of a
+# script first, and the package has names of the standard library, such as types.
+SCRIPTS = PACKAGE / "script"
 # Files of a group that are no choice of their own.
 NO_OPTIONS = ("none", "default", "by_corpus")
 
 
 def find_shipped_file(name: str) -> Path:
     """Returns the path of `conf` or `train.py`: in the package, or beside it in a clone."""
-    inside = PACKAGE / name
-    if inside.exists():
-        return inside
+    for folder in (PACKAGE, SCRIPTS):
+        if (folder / name).exists():
+            return folder / name
     return PACKAGE.parent / name
 
 

@@ -10,18 +10,10 @@ from functools import cached_property
 
 import numpy as np
 
+from hybrid_ir.files.language_identification import IDENTIFIED_AS, drop_subtags, load_identifier
 from hybrid_ir.translation.families import Translation
 
 REPEATED_PIECE = re.compile(r"(.{1,40}?)\1{4,}", re.DOTALL)
-# What py3langid calls a language -> the language that a text may be asked for as.
-IDENTIFIED_AS = {
-    "fil": "tl",
-    "nb": "no",
-    "wuu": "zh",
-    "yue": "zh",
-    "arz": "ar",
-    "ary": "ar",
-}
 
 
 @dataclass(frozen=True)
@@ -52,17 +44,8 @@ class QualityFilters:
     @cached_property
     def identifier(self):
         """The LanguageIdentifier of py3langid, among the languages of the job."""
-        try:
-            from py3langid.langid import MODEL_FILE, LanguageIdentifier
-        except ImportError as error:
-            raise ValueError(
-                "telling languages apart needs py3langid: pip install 'hybrid-ir[translation]', "
-                "or language_letters=0 does without"
-            ) from error
-        identifier = LanguageIdentifier.from_model_file(
-            MODEL_FILE, norm_probs=True, min_confidence=0.2
-        )
-        bases = {_drop_subtags(language) for language in self.languages}
+        identifier = load_identifier("language_letters=0 does without", min_confidence=0.2)
+        bases = {drop_subtags(language) for language in self.languages}
         known = bases & set(identifier.nb_classes)
         identifier.set_languages([*known, "zxx"])
         return identifier
@@ -129,7 +112,7 @@ class QualityFilters:
         where it cannot tell.
         """
         letters = sum(character.isalpha() for character in text)
-        base = _drop_subtags(language)
+        base = drop_subtags(language)
         if letters < self.language_letters or base not in self.identifier.nb_classes:
             return True
         identified = self.identifier.classify(text)[0]
@@ -158,8 +141,3 @@ def _count_sources(sources: Sequence[str], translations: Sequence[Translation]) 
     for source, translation in zip(sources, translations, strict=True):
         pairs.add((source.casefold(), translation.text))
     return Counter(text for _, text in pairs)
-
-
-def _drop_subtags(language: str) -> str:
-    """Returns a language code without script and region."""
-    return language.partition("-")[0].partition("_")[0]

@@ -73,7 +73,8 @@ def test_texts_with_answers_get_a_verdict_a_page_and_numbers(place, answered):
     assert record["verdict"][1].replace("'", "&#39;") in page
     saved = json.loads((place / "answered/evaluation/metrics.json").read_text())
     assert saved["macro_over_settings"]["multi"]["map"] == pytest.approx(measures["multi.map"])
-    assert set(record["corrections"]) == {"center", "lir"}
+    assert record["corrections"] == {}
+    assert "only 12 queries in de, 12 queries in en" in " ".join(record["notes"])
 
 
 def test_results_are_not_overwritten(place, answered):
@@ -140,6 +141,35 @@ def test_texts_that_find_themselves_are_counted(place):
     assert f"{2 * QUESTIONS} queries have the very text of one of their answers" in notes
 
 
+@pytest.mark.parametrize("role", ["query", "passage", None])
+def test_one_text_in_a_language_is_no_problem(place, role):
+    line = {"text": "le seul", "language": "fr", "id": "3"}
+    if role is not None:
+        line["role"] = role
+    lines = (place / "answered.jsonl").read_text().splitlines()
+    kept = [json.loads(text) for text in lines if '"fr"' not in text]
+    write_json_lines(place / f"one_{role}.jsonl", *kept, line)
+    ended = ask(place, f"corpus=one_{role}.jsonl", f"out=one_{role}")
+    assert ended.returncode == 0, ended.stderr
+    assert "in fr" in " ".join(read_record(place / f"one_{role}")["notes"])
+
+
+def test_enough_texts_get_the_corrections(place):
+    ended = ask(place, "corpus=cldr_facts", "languages=[de,en]", "max_queries=30", "out=enough")
+    assert ended.returncode == 0, ended.stderr
+    record = read_record(place / "enough")
+    assert set(record["corrections"]) == {"center", "lir"}
+    assert record["grade"] == "hardly finds answers across languages"
+
+
+def test_several_conditions_and_options_are_all_checked(place):
+    texts = ("corpus=answered.jsonl", "max_queries=4", "out=both_met")
+    met = ask(place, *texts, "--fail-if", "multi.map>=0", "--fail-if=hidden>=0")
+    assert met.returncode == CONDITION_CODE
+    assert "failed: multi.map is " in met.stderr
+    assert "failed: hidden is " in met.stderr
+
+
 def test_keys_of_the_benchmark_are_honoured(place):
     arguments = ("corpus=cldr_facts", "languages=[de,en]", "split.cldr_facts.max_queries=3")
     ended = ask(place, *arguments, "split.cldr_facts.split=dev", "out=embedded")
@@ -158,6 +188,7 @@ def test_keys_of_the_benchmark_are_honoured(place):
         (("corpus=answered.jsonl", "languages=[xx]"), "languages=['xx'] must be"),
         (("corpus=nowhere",), "corpus=nowhere is no name in conf/benchmark"),
         (("corpus=answered.jsonl", "--fail-if"), "--fail-if needs a value"),
+        (("corpus=answered.jsonl", "--fail-if="), "has an empty condition"),
         (("corpus=answered.jsonl", "--fail-if", "mapp<1"), "there is no measure 'mapp'"),
         (("corpus=alone.jsonl", "out=untold", "--fail-if", "hidden>0"), "do not tell hidden"),
     ],

@@ -7,16 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_ir.bias.conditions import parse_conditions
-from hybrid_ir.bias.diagnosis import MEASURES, Diagnosis
-from hybrid_ir.bias.report import build_page, build_record
-from hybrid_ir.bias.verdict import GRADES, decide_verdict
+from hybrid_ir.bias.diagnosis import Diagnosis
+from hybrid_ir.bias.measures import MEASURES, SHARES_OF_ANSWERS
+from hybrid_ir.bias.report import TONES, build_page, build_record
+from hybrid_ir.bias.verdict import FINDS_LITTLE_ACROSS, GRADES, TOO_FEW, decide_verdict
 
 
 def build_diagnosis(hidden: float = 0.3, not_found: float = 0.1, **measures: Any) -> Diagnosis:
     """A diagnosis of two languages."""
     known: dict[str, Any] = dict.fromkeys(MEASURES, 0.5)
     known |= {"hidden": hidden, "not_found": not_found, "found": 1 - hidden - not_found}
-    known |= {"own.hidden": 0.0, "own.found": 1.0, "own.not_found": 0.0}
+    known |= {"own.hidden": 0.0, "own.found": 1.0, "own.not_found": 0.0, "own.lost": 0.0}
+    known |= {"hidden.by_chance": 0.0, "own.hidden.by_chance": 0.0}
+    known["lost"] = hidden / (1 - not_found) if not_found < 1 else None
     known |= {"rank_distance.median": 120.0, **measures}
     centred = {**known, "hidden": hidden / 10, "multi.map": 0.9}
     return Diagnosis(
@@ -30,22 +33,27 @@ def build_diagnosis(hidden: float = 0.3, not_found: float = 0.1, **measures: Any
             "questions": 10,
             "passages": 400,
             "passages_by_language": {"en": 200, "zh": 200},
+            "question_groups": 40,
+            "answers_across_by_language": {"en": 40, "zh": 30},
         },
         measures=known,
         intervals={"hidden": [hidden * 0.9, min(1.0, hidden * 1.1)]},
         pairs={name: [[0.0, hidden], [hidden, 0.0]] for name in ("found", "hidden", "not_found")},
         hidden_by={"en": {"en": 0.8, "zh": 0.2}},
+        hidden_by_own=0.8,
         language_mix={"en": {"en": 0.8, "zh": 0.2}, "zh": {"en": 0.1, "zh": 0.9}},
         corrections={"center": centred},
     )
 
 
-@given(hidden=st.floats(0, 0.8))
-def test_the_grade_is_that_of_the_hidden_share(hidden):
-    verdict = decide_verdict(build_diagnosis(hidden), "my-model")
+@given(hidden=st.floats(0, 0.6), not_found=st.floats(0, 0.4))
+def test_the_grade_is_that_of_what_is_lost_of_the_answers_that_can_be_found(hidden, not_found):
+    diagnosis = build_diagnosis(hidden, not_found)
+    lost = diagnosis.measures["lost"]
+    verdict = decide_verdict(diagnosis, "my-model")
     limits = [limit for limit, name in GRADES if name == verdict.grade]
-    assert hidden <= limits[0]
-    assert all(hidden > limit for limit, _ in GRADES if limit < limits[0])
+    assert lost <= limits[0]
+    assert all(lost > limit for limit, _ in GRADES if limit < limits[0])
     assert verdict.sentences[0].startswith(f"my-model is {verdict.grade}: ")
     number = f"{100 * hidden:.1f} %" if 0 < 100 * hidden < 9.95 else f"{100 * hidden:.0f} %"
     assert number in verdict.sentences[0]
@@ -53,22 +61,65 @@ def test_the_grade_is_that_of_the_hidden_share(hidden):
 
 def test_the_verdict_names_languages_and_the_best_correction():
     text = " ".join(decide_verdict(build_diagnosis(), "m").sentences)
-    assert "answers in English are hidden most often" in text
-    assert "80 % are in the language of the question" in text
+    assert "Answers in English are hidden most often (30 %)" in text
+    assert "80 % of the first 10 passages are in the language of the question" in text
     assert "from 0.500 to 0.900 and leave 3.0 % hidden" in text
 
 
-def test_a_model_that_finds_nothing_is_not_called_biased_alone():
-    text = " ".join(decide_verdict(build_diagnosis(0.05, 0.9), "m").sentences)
-    assert "hardly finds answers across languages at all" in text
+def test_luck_is_told_beside_what_is_hidden():
+    diagnosis = build_diagnosis(0.05)
+    diagnosis.measures["hidden.by_chance"] = 0.012
+    assert "By luck alone" in decide_verdict(diagnosis, "m").sentences[0]
+    assert "it would be 1.2 %" in decide_verdict(diagnosis, "m").sentences[0]
+    diagnosis.measures["hidden.by_chance"] = 0.06
+    assert "no more than by luck (6.0 %" in decide_verdict(diagnosis, "m").sentences[0]
+
+
+def test_a_language_with_few_answers_is_not_named():
+    diagnosis = build_diagnosis()
+    diagnosis.texts["answers_across_by_language"] = {"en": 3, "zh": 30}
+    text = " ".join(decide_verdict(diagnosis, "m").sentences)
+    assert "Answers in Chinese are hidden most often" in text
+
+
+@pytest.mark.parametrize("not_found", [0.9, 1.0])
+def test_a_model_that_finds_nothing_is_not_called_unbiased(not_found):
+    diagnosis = build_diagnosis(0.0, not_found)
+    verdict = decide_verdict(diagnosis, "m")
+    assert verdict.grade == FINDS_LITTLE_ACROSS
+    assert verdict.sentences[0].startswith("m hardly finds answers across languages, which is")
+    page = build_page(build_record(diagnosis, verdict, {"name": "m"}, {"precision": "fp32"}))
+    assert TONES[verdict.grade] == "bad"
+    assert "Hardly finds answers across languages" in page
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"question_groups": 19},
+        {"passages_by_language": {"en": 1000, "zh": 99}},
+        {"passages_by_language": {"en": 60, "zh": 60}},
+    ],
+)
+def test_few_texts_get_no_grade(texts):
+    diagnosis = build_diagnosis()
+    diagnosis.texts["answers_across_by_language"] = {"en": 20, "zh": 30}
+    diagnosis.texts.update(texts)
+    verdict = decide_verdict(diagnosis, "m")
+    assert verdict.grade == TOO_FEW
+    assert verdict.sentences[0].startswith("m cannot be judged by so few texts: ")
 
 
 def test_without_answers_in_other_languages_the_own_ones_are_judged():
     diagnosis = build_diagnosis()
-    diagnosis.measures.update({"hidden": None, "found": None, "not_found": None, "own.hidden": 0.4})
+    diagnosis.measures.update(dict.fromkeys(SHARES_OF_ANSWERS))
+    own = {"own.found": 0.5, "own.hidden": 0.4, "own.not_found": 0.1, "own.lost": 0.44}
+    diagnosis.measures.update(own)
     verdict = decide_verdict(diagnosis, "m")
     assert verdict.grade == "severely biased"
-    assert "40 % of the answers in the question's own language" in verdict.sentences[0]
+    text = " ".join(verdict.sentences)
+    assert "40 % of the answers in the language of the question" in verdict.sentences[0]
+    assert "rank distance" not in text
 
 
 def test_without_answers_nothing_is_claimed():
@@ -111,7 +162,7 @@ def test_conditions_are_met_as_they_read(text, value, is_met):
 
 
 def test_several_conditions_are_separated_by_semicolons():
-    conditions = parse_conditions("multi.map<0.5; hidden>0.1;", MEASURES)
+    conditions = parse_conditions("multi.map<0.5; hidden>0.1", MEASURES)
     assert [condition.measure for condition in conditions] == ["multi.map", "hidden"]
     assert parse_conditions(None, MEASURES) == []
 
@@ -123,6 +174,8 @@ def test_several_conditions_are_separated_by_semicolons():
         ("multi.map<half", "must be a measure, one of < <= > >=, and a number"),
         ("multi.map<nan", "and a number"),
         ("multi.mrr<0.5", "there is no measure 'multi.mrr', only found, hidden"),
+        ("", "has an empty condition, which would check nothing"),
+        ("multi.map<0.5;", "has an empty condition"),
     ],
 )
 def test_a_condition_that_cannot_be_checked_is_refused(text, message):

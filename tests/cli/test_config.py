@@ -204,7 +204,7 @@ def test_a_run_that_is_refused_leaves_no_folder(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "clean"])
+@pytest.mark.parametrize("command", [*COMMANDS, "clean", "identify"])
 def test_help_has_a_comment_for_every_key(command, capsys):
     parse_command_line(command, ["--help"])
     require_comments(capsys.readouterr().out)

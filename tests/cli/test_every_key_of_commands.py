@@ -67,6 +67,7 @@ INDEX = ("model=plain", "pooling=mean", "measure_depth=4")
 INDEX_OF_BENCHMARK = ("benchmark=beir_folder", "benchmark.folder=benchmark")
 SEARCH = ("index=searched", "query=de asks 3")
 CLEAN = ("corpus=jsonl", "corpus.path=pairs.jsonl", "duplicates=keep")
+IDENTIFY = ("path=benchmark/de",)
 SERVE = ("index=searched", "port=0")
 STUDY = ("study=mine", "--config-dir=study_conf", "texts=[texts.jsonl]")
 DEBIAS = ("model=plain", "pooling=mean", "on=texts.jsonl")
@@ -108,6 +109,10 @@ def look_at_comparison(outcome: Outcome) -> dict:
 
 def look_at_corpus(outcome: Outcome) -> list:
     return list_pairs(load_corpus_folder(outcome.folder))
+
+
+def look_at_lines(outcome: Outcome) -> str:
+    return (outcome.folder / "corpus.jsonl").read_text()
 
 
 def look_at_rejects(outcome: Outcome) -> list:
@@ -313,6 +318,12 @@ ROWS: dict[tuple[str, str], Row] = {
     ("clean", "near"): Refused("near=3", "near=3 is a similarity"),
     ("clean", "duplicates"): Changed("duplicates=exact", look_at_corpus),
     ("clean", "to"): Changed("to=other-clean", look_beside),
+    ("identify", "path"): Changed("path=benchmark/en", look_at_lines),
+    ("identify", "to"): Changed("to=other-identify", look_beside),
+    ("identify", "languages"): Changed("languages=[th,zh]", look_at_lines),
+    ("identify", "least_confidence"): Refused(
+        "least_confidence=2", "least_confidence=2 must be a number from 0 to 1"
+    ),
     ("bias", "model"): Refused("model=./nowhere", "does not exist"),
     ("bias", "corpus"): Refused("corpus=other", "corpus=other is no name in conf/benchmark"),
     ("bias", "languages"): Refused("languages=[de]", "there is no other language"),
@@ -449,6 +460,7 @@ def probes(place) -> dict[str, Probe]:
         "serve": Probe(place, "serve", SERVE, None),
         "mine": Probe(place, "mine", MINE, "to"),
         "clean": Probe(place, "data-clean", CLEAN, "to"),
+        "identify": Probe(place, "data-identify", IDENTIFY, "to"),
         "translate": Probe(place, "translate", TRANSLATE, "to"),
         "debias": Probe(place, "debias", DEBIAS, "to"),
         "bias": Probe(place, "bias", BIAS, "out"),

@@ -75,6 +75,7 @@ def test_help_loads_next_to_nothing(tmp_path, arguments):
         ["data", "describe", "squad", "corpus.langs=en"],
         ["data", "import", "jsonl", "pth=x", "to=y"],
         ["data", "clean", "corpus=squad", "agnst=[xquad_r]"],
+        ["data", "identify", "pth=x", "to=y"],
         ["doctor", "trainer.max_step=3"],
         ["train", "trainer.max_step=3"],
         ["sweep", "trainer.max_step=3,4"],

@@ -92,16 +92,29 @@ def test_the_committed_picture_is_of_the_benchmark(shared):
 
 
 def test_names_and_numbers_are_those_of_what_was_measured():
-    picture = rankings.build_picture(measure("owner/first"), measure("second"), BENCHMARK)
-    drawn = rankings.draw(picture)
+    measured = {"before: <first>": measure("first"), "after: second": measure("second")}
 
-    assert ">before: first</text>" in drawn
+    picture = rankings.build_picture(measured, BENCHMARK)
+
+    drawn = rankings.draw(picture)
+    assert ">before: &lt;first&gt;</text>" in drawn
     assert ">after: second</text>" in drawn
     assert f"{len(BENCHMARK.passages):,} passages in 4 languages" in drawn
     for ranking in picture.rankings:
         answers = sum(place.is_answer for place in ranking.places)
         assert f">{answers} of the first 11 are answers</text>" in drawn
     assert len(re.findall("<rect x=", drawn)) == 2 * rankings.PLACES
+
+
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [(None, "multilingual-e5-small"), ({"sampler": "x_y"}, "x_y training")],
+)
+def test_a_model_is_called_by_its_training_or_its_name(training, words):
+    model = {"name": "intfloat/multilingual-e5-small"}
+    loaded = rankings.LoadedEncoder(encoder=None, model=model, training=training)
+
+    assert rankings.describe_model(loaded) == words
 
 
 def test_the_question_has_an_answer_in_every_language_and_the_median_gain():

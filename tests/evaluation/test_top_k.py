@@ -126,6 +126,15 @@ def test_shares_count_no_more_places_than_are_filled(k, expected):
     assert np.isnan(shares_QL[0]).all()
 
 
+@pytest.mark.parametrize("tied", range(10, 60))
+def test_a_share_of_places_is_never_more_than_all(tied):
+    """Tenths of places that are shared by 12 or 13 passages do not sum to exactly ten."""
+    top = TopK(1, 64)
+    top.take(0, torch.zeros(1, tied), torch.arange(tied), 0)
+    assert top.compute_language_shares(10, 2)[0].tolist() == [pytest.approx(1), 0]
+    assert top.compute_language_shares(10, 2).max() <= 1
+
+
 def test_ids_with_blanks_are_one_word_each_and_stay_different():
     ids = ["a b", "a_b", "a\tb", "a%20b", "a\u00a0b", "ab", "100%"]
     words = [quote_blanks(name) for name in ids]

@@ -153,7 +153,7 @@ def test_all_that_the_package_reads_is_in_the_wheel(wheel_files):
                 continue
             inside = f"hybrid_ir/{name}" if folder == "conf" else name
             assert wheel_files.get(inside) == path.read_bytes(), name
-    assert wheel_files["hybrid_ir/train.py"] == (ROOT / "train.py").read_bytes()
+    assert wheel_files["hybrid_ir/script/train.py"] == (ROOT / "train.py").read_bytes()
     kinds = {Path(name).suffix for name in wheel_files}
     assert {".css", ".jinja", ".json", ".py", ".yaml"} <= kinds
 
@@ -176,6 +176,17 @@ def test_the_installed_program_says_its_version(fresh, tmp_path):
     version, _, file = printed.strip().partition(" ")
     assert version == VERSION
     assert file.startswith(str(fresh))
+
+
+def test_processes_that_start_processes_work_without_a_clone(fresh, tmp_path):
+    """Jobs of a sweep, each of two processes, all of which find the installed train.py."""
+    command = ["hybrid-ir", "sweep", "sampler=x_x_mono,hybrid", "trainer=ddp_cpu", "slots=2"]
+    command += ["trainer.devices=2", "trainer.max_steps=2", "sampler.batch_size=8", "threads=1"]
+    command += ["corpus.languages=[en,de]", "benchmark=none", "benchmark@validation=none"]
+    command.append("folder=swept")
+    start_fresh(fresh, tmp_path, *command)
+    jobs = json.loads((tmp_path / "swept" / "jobs.json").read_text())
+    assert [job["state"] for job in jobs] == ["done", "done"]
 
 
 def list_tasks() -> list[dict]:

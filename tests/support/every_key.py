@@ -28,6 +28,7 @@ COMMANDS = (
     "debias",
     "evaluate",
     "export",
+    "identify",
     "index",
     "latency",
     "mine",

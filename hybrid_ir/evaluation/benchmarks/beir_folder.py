@@ -235,7 +235,8 @@ class LanguageReader:
         if self.first_line_with is not None and self.first_line_without is not None:
             self.problems.add(
                 f"{self.path}: line {self.first_line_with} has a language, line "
-                f"{self.first_line_without} has none; give every line one, or none"
+                f"{self.first_line_without} has none; give every line one, or none "
+                "(`hybrid-ir data identify` writes the likeliest one where there is none)"
             )
 
 

@@ -136,8 +136,9 @@ class BenchmarkBuilder:
             others = "passages" if has_named["queries"] else "queries"
             raise ValueError(
                 f"{self.source.name}: the lines of {named} name their languages, and those of "
-                f"{others} do not: give them a key language, too, or set language= to the one that "
-                "they are in"
+                f"{others} do not: give them a key language, too (`hybrid-ir data identify "
+                f"path={self.problems.what} to=NEW` writes the likeliest one), or set language= to "
+                "the one that they are in"
             )
 
     def compare_with_release(self, released: Mapping[str, tuple[int, int]]) -> None:
