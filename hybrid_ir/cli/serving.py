@@ -16,6 +16,7 @@ from hybrid_ir.index.passages import PassagesToIndex, take_benchmark_passages
 from hybrid_ir.runs.building import build_own_benchmark
 from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
 from hybrid_ir.runs.indexes import OF_THE_MACHINE, describe_index_model, load_index
+from hybrid_ir.runs.model_names import name_model
 from hybrid_ir.serve.engine import Engine, ServedModel
 from hybrid_ir.serve.loading import LoadingState
 from hybrid_ir.serve.same_passages import require_same_passages
@@ -156,7 +157,7 @@ def _take_index_passages(index: PassageIndex) -> PassagesToIndex:
 
 def _choose_labels(indexes: Sequence[PassageIndex]) -> list[str]:
     """Returns short names of the models, which are different ones."""
-    names = [Path(index.card["model"]["name"]).name for index in indexes]
+    names = [name_model(index.card["model"]) for index in indexes]
     if len(set(names)) == len(names):
         return names
     return [f"{letter}: {name}" for letter, name in zip("AB", names, strict=False)]
