@@ -1,7 +1,6 @@
 """Why a model could not be loaded, in a line that names the file and the cure."""
 
 import json
-import pickle
 import zipfile
 from pathlib import Path
 
@@ -38,11 +37,11 @@ def explain_load_error(error: Exception, place: str) -> str:
     damage = describe_damage(folder) if is_folder else None
     if damage is not None:
         return damage
-    if _is_about_a_pickle(error):
+    if _is_about_unsafe_content(error):
         files = ", ".join(map(str, sorted(folder.rglob("*.bin")))) if is_folder else "its .bin file"
         return (
-            f"{files} is a pickle with more in it than weights, or is damaged. Nothing of it was "
-            "run. Take the model's model.safetensors instead, from whoever made it"
+            f"{files} holds more than weights, which could be code, or is damaged. Nothing of it "
+            "was run. Take the model's model.safetensors instead, from whoever made it"
         )
     if is_folder:
         lacks = "" if _has_tokenizer(folder) else ", and has no file of a tokenizer"
@@ -135,10 +134,10 @@ def _find_problem_of_json(path: Path) -> str | None:
     return None
 
 
-def _is_about_a_pickle(error: BaseException | None) -> bool:
-    """Returns whether an error, or one that it came from, is of reading a pickle."""
+def _is_about_unsafe_content(error: BaseException | None) -> bool:
+    """Returns whether an error, or one that it came from, is of a file with more than weights."""
     while error is not None:
-        if isinstance(error, pickle.UnpicklingError):
+        if type(error).__name__ == "UnpicklingError":
             return True
         error = error.__cause__ or error.__context__
     return False
