@@ -12,14 +12,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 
-from hybrid_ir.model.backbone import explain_load_error, quiet_transformers
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.prompts import choose_prompts
 from hybrid_ir.model.reading import count_positions
+from hybrid_ir.model.sentence_transformers_loading import load_sentence_transformer
 from hybrid_ir.model.token_store import RaggedTokens, concatenate_tokens
 from hybrid_ir.model.tokens import compute_tokenizer_canary, cut_into_windows
+from hybrid_ir.model.vocabulary import ReadableTokenizer, require_room_for_text
 from hybrid_ir.system.progress import count_texts
 from hybrid_ir.types import Role, Text
 
@@ -203,32 +203,11 @@ class SentenceTransformerAdapter(_TextListEncoder):
         precision: str = "fp32",
         device: str = "cpu",
     ):
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError as error:
-            raise ValueError(
-                f"{path!r} is a sentence-transformers model: pip install "
-                "'hybrid-ir[sentence-transformers]', or choose a pooling, as pooling=mean, to read "
-                "it as a plain Hugging Face encoder"
-            ) from error
-        try:
-            with quiet_transformers():
-                self.model = SentenceTransformer(
-                    path,
-                    device=device,
-                    revision=revision,
-                    trust_remote_code=trust_remote_code,
-                    model_kwargs={"dtype": torch.float32},
-                ).eval()
-        except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
-            raise ValueError(
-                f"model={path!r} could not be loaded: {explain_load_error(error)}"
-            ) from error
+        self.model = load_sentence_transformer(path, device, revision, trust_remote_code)
         self.model[0].register_forward_hook(_count_texts_of_batch)
         self.name = Path(path).name
         if max_length is not None:
-            self._require_positions(max_length)
-            self.model.max_seq_length = max_length
+            self._set_max_length(max_length)
         self.width = self.model.get_embedding_dimension()
         self.precision = precision
         self.device = torch.device(device)
@@ -236,6 +215,7 @@ class SentenceTransformerAdapter(_TextListEncoder):
             prompts, self.model.prompts, self.model.default_prompt_name
         )
         self.prompts = self.chosen_prompts.texts
+        self._require_room_for_texts()
         self.similarity = similarity or self.model.similarity_fn_name or "cosine"
         if self.similarity not in ("cosine", "dot"):
             raise ValueError(
@@ -341,10 +321,15 @@ class SentenceTransformerAdapter(_TextListEncoder):
     def _find_max_length(self) -> int | None:
         """Returns the tokens that a text may have; None for any, as in a table of word vectors."""
         length = self.model.max_seq_length
-        return int(length) if length and math.isfinite(length) else None
+        return int(length) if length is not None and math.isfinite(length) else None
 
-    def _require_positions(self, max_length: int) -> None:
-        """Raises ValueError if the model has no positions for so many tokens."""
+    def _set_max_length(self, max_length: int) -> None:
+        """Has the model read so many tokens. Raises ValueError if it cannot."""
+        if not math.isfinite(self.model.max_seq_length or 0):
+            raise ValueError(
+                f"query_max_length and passage_max_length={max_length}: {self.name} reads texts of "
+                "any length completely; leave them out"
+            )
         config = getattr(getattr(self.model[0], "model", None), "config", None)
         pad_id = getattr(self.model.tokenizer, "pad_token_id", None) or 0
         positions = count_positions(config, pad_id)
@@ -353,6 +338,16 @@ class SentenceTransformerAdapter(_TextListEncoder):
                 f"query_max_length and passage_max_length={max_length} are more than the "
                 f"{positions} positions of {self.name}"
             )
+        self.model.max_seq_length = max_length
+
+    def _require_room_for_texts(self) -> None:
+        """Raises ValueError if the maximum length leaves no token of a text."""
+        length = self._find_max_length()
+        tokenizer = self.model.tokenizer
+        if length is None or not isinstance(tokenizer, ReadableTokenizer):
+            return
+        for role in TASKS:
+            require_room_for_text(f"{role}_max_length", length, tokenizer, self.prompts[role])
 
     def _has_router(self) -> bool:
         return any(type(module).__name__ == "Router" for module in self.model)

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 from huggingface_hub.utils import enable_progress_bars
-from safetensors import SafetensorError
 from tokenizers import (
     Tokenizer,
     decoders,
@@ -36,11 +35,13 @@ from transformers.utils import logging
 from hybrid_ir.files.atomic import write_folder_atomically
 from hybrid_ir.files.hub_connection import go_offline_if_unreachable
 from hybrid_ir.model.head import build_head, load_linear
+from hybrid_ir.model.load_errors import explain_load_error, require_no_bare_adapter
 from hybrid_ir.model.module_files import WEIGHT_FILES, find_model_file, load_weights
+from hybrid_ir.model.vocabulary import require_vocabulary
+from hybrid_ir.model.weights import LoadReport, require_finite_weights
 
 # Folder of the dense layer in a sentence-transformers release of LaBSE.
 TANH_HEAD_FOLDER = "2_Dense"
-POOLER_PREFIX = "pooler."  # of the names of a pooler's weights
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 # Keys of a config that hold a dropout rate, such as hidden_dropout_prob and resid_pdrop.
 DROPOUT_KEY = re.compile("dropout|pdrop$")
@@ -71,11 +72,13 @@ def load_backbone(
         pooler, None if the checkpoint has no weights of one.
 
     Raises:
-        ValueError: the name is no folder and the hub did not deliver it, or the checkpoint lacks
-            weights.
+        ValueError: the name is no folder and the hub did not deliver it, a file is damaged, a
+            weight is missing, of another shape or not finite, or the tokenizer is missing or of
+            another model.
     """
     require_no_revision_of_a_folder("model", name, revision)
-    model, tokenizer, missing = _load_pretrained(
+    require_no_bare_adapter(name)
+    model, tokenizer, report = _load_pretrained(
         name,
         dropout,
         attention,
@@ -83,14 +86,12 @@ def load_backbone(
         trust_remote_code=trust_remote_code,
         subfolder=subfolder,
     )
-    missing_layers = sorted(key for key in missing if not key.startswith(POOLER_PREFIX))
-    if missing_layers:
-        raise ValueError(
-            f"model.backbone={name!r} lacks {len(missing_layers)} weights, first "
-            f"{missing_layers[0]!r}: they would be random. Use a checkpoint of an encoder."
-        )
+    described = f"model.backbone={name!r}"
+    report.require_complete(described)
+    require_finite_weights(described, model)
+    require_vocabulary(described, tokenizer, model)
     # The layers are complete here, so what is missing is of the pooler.
-    pooler = None if missing else getattr(model, "pooler", None)
+    pooler = None if report.missing else getattr(model, "pooler", None)
     # A pooler that no loss reaches would fail distributed training.
     model.pooler = None
     # from_pretrained returns a model in evaluation mode, and Lightning would keep that.
@@ -116,8 +117,8 @@ def require_no_revision_of_a_folder(key: str, name: str, revision: str | None) -
 
 def _load_pretrained(
     name: str, dropout: float | None, attention: str | None, **hub_options
-) -> tuple[nn.Module, PreTrainedTokenizerFast, list[str]]:
-    """Returns a model in float32, whatever it was stored in, its tokenizer and missing weights."""
+) -> tuple[nn.Module, PreTrainedTokenizerFast, LoadReport]:
+    """Returns a model in float32, whatever it was stored in, its tokenizer and what it lacks."""
     if not Path(name).is_dir():
         go_offline_if_unreachable()
     try:
@@ -125,35 +126,26 @@ def _load_pretrained(
         has_dropout = dropout is not None and _replace_rates_of_config(config, dropout)
         with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(name, **hub_options)
-            model, report = AutoModel.from_pretrained(
+            model, loading_info = AutoModel.from_pretrained(
                 name,
                 config=config,
                 attn_implementation=attention,
                 dtype=torch.float32,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # the report names them
                 **hub_options,
             )
-    except (OSError, ValueError, SafetensorError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever a damaged file makes of two libraries
         raise ValueError(
-            f"model.backbone={name!r} could not be loaded: {explain_load_error(error)}"
+            f"model.backbone={name!r} could not be loaded: {explain_load_error(error, name)}"
         ) from error
+    report = LoadReport()
+    report.add(loading_info)
     if dropout is not None:
         replace_dropout(model, name, dropout, has_dropout)
-    return model, tokenizer, list(report["missing_keys"])
-
-
-def explain_load_error(error: Exception) -> str:
-    """Returns why a library could not load a model, and what to do, in a line."""
-    reason = str(error).strip().partition("\n")[0]
-    if "trust_remote_code" in str(error):
-        return (
-            "it brings code of its own, which is not run unless you allow it. Read its files, and "
-            "set trust_remote_code=true if you trust them"
-        )
-    return (
-        "it is no folder with a complete Hugging Face checkpoint, and the hub did not deliver it. "
-        f"Give a local path, or check the name and the network. ({reason})"
-    )
+    return model, tokenizer, report
 
 
 def replace_dropout(

@@ -25,9 +25,9 @@ from hybrid_ir.model.reading import Reading, count_positions
 from hybrid_ir.model.saved_encoder import SavedEncoder
 from hybrid_ir.model.token_store import RaggedTokens
 from hybrid_ir.model.tokens import RoleTokenizer
+from hybrid_ir.model.vocabulary import require_usable_length
 from hybrid_ir.system.progress import count_texts
 
-SHORTEST_MAX_LENGTH = 4  # tokens: two special ones, and some of the text
 LONGEST_MAX_LENGTH = 1 << 16  # tokens, of a model that names no limit
 # How much is encoded at once where `tokens_per_slice` is None. On a CPU the hidden vectors of a
 # layer should stay in the caches, so this many numbers; a GPU should have enough to do.
@@ -150,14 +150,14 @@ class BiEncoder(nn.Module):
             pooling, query_prefix, passage_prefix, query_max_length, passage_max_length
         ).complete(self.name, parts.files, self.tokenizer.model_max_length, self._count_positions())
         self.pooling = reading.pooling
-        self._require_positions(reading.query_max_length, "query")
-        self._require_positions(reading.passage_max_length, "passage")
         self.tokenizers = {
             "query": RoleTokenizer(self.tokenizer, reading.query_prefix, reading.query_max_length),
             "passage": RoleTokenizer(
                 self.tokenizer, reading.passage_prefix, reading.passage_max_length
             ),
         }
+        for role, tokenizer in self.tokenizers.items():
+            require_usable_length(self.name, role, tokenizer, self._count_positions())
         self._choose_packing(_read_packing(packing), attention)
         self.backbone.get_input_embeddings().weight.requires_grad_(train_embeddings)
         if lora is not None:
@@ -342,15 +342,6 @@ class BiEncoder(nn.Module):
         if positions is None:
             return min(self.tokenizer.model_max_length, LONGEST_MAX_LENGTH)
         return positions
-
-    def _require_positions(self, max_length: int, role: str) -> None:
-        """Raises ValueError if the backbone has no positions for so many tokens."""
-        positions = self._count_positions()
-        if not SHORTEST_MAX_LENGTH <= max_length <= positions:
-            raise ValueError(
-                f"model.{role}_max_length={max_length} must be {SHORTEST_MAX_LENGTH} to "
-                f"{positions}, the positions of {self.name}"
-            )
 
 
 def _read_packing(packing: str | bool) -> str:

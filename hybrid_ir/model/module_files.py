@@ -19,9 +19,9 @@ from transformers.utils import cached_file
 
 from hybrid_ir.files.hub_connection import go_offline_if_unreachable
 from hybrid_ir.model.head import build_head, find_activation, load_linear
+from hybrid_ir.model.load_errors import MODULES_FILE, explain_load_error
 from hybrid_ir.model.pooling import POOLINGS
 
-MODULES_FILE = "modules.json"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 # Keys of a pooling's config before one key named the pooling.
@@ -106,7 +106,20 @@ class ModuleFiles:
                 f"{self.place}: {folder}/config.json has the activation {name!r}, "
                 f"which is no module of torch.nn. {CURE}"
             )
-        return [load_linear(self._load_weights(folder)), activation()]
+        weights = self._load_weights(folder)
+        if config.get("bias") and "linear.bias" not in weights:
+            raise ValueError(
+                f"{self.place}: the weights in {folder}/ lack the bias that its config.json "
+                f"names: copy the whole model. {CURE}"
+            )
+        try:
+            return [load_linear(weights), activation()]
+        except (KeyError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"{self.place}: the weights in {folder}/ are not those of a dense layer "
+                f"({reason}): copy the whole model. {CURE}"
+            ) from error
 
     def _load_weights(self, folder: str) -> dict[str, torch.Tensor]:
         for file in WEIGHT_FILES:
@@ -171,10 +184,22 @@ def is_known_to_lack(place: str, file: str, revision: str | None = None) -> bool
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Returns the tensors of a file by name, without running anything that it may hold."""
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    return torch.load(path, weights_only=True)
+    """Returns the tensors of a file by name, without running anything that it may hold.
+
+    Raises:
+        ValueError: the file is damaged, holds more than weights, or values that are not finite.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            weights = load_file(path)
+        else:
+            weights = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file makes of two libraries
+        raise ValueError(explain_load_error(error, str(path.parent))) from error
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{path}: the weight {name!r} has values that are not finite")
+    return weights
 
 
 def read_module_files(

@@ -12,7 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from hybrid_ir.debias.folder import read_correction
 from hybrid_ir.inference.graph_encoder import TORCH, build_graph_encoder
 from hybrid_ir.model.adapters import BiEncoderAdapter, SentenceTransformerAdapter
+from hybrid_ir.model.backbone import require_no_revision_of_a_folder
+from hybrid_ir.model.distinct_vectors import find_indistinct_vectors
 from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.model.load_errors import require_no_bare_adapter
 from hybrid_ir.model.module_files import (
     IncompleteModelError,
     read_module_files,
@@ -25,6 +28,7 @@ from hybrid_ir.model.prompts import (
     describe_unused_prompts,
     recognise_family,
 )
+from hybrid_ir.model.weights import require_finite_weights
 from hybrid_ir.runs.building import build
 from hybrid_ir.runs.conf import compose_config
 from hybrid_ir.runs.encoder_settings import (
@@ -87,11 +91,17 @@ def load_encoder(model: str | Path, **settings: Any) -> TextEncoder:
 
 def load_any_encoder(place: str, settings: EncoderSettings) -> LoadedEncoder:
     """Loads an encoder together with what a card says of it; see `load_encoder`."""
+    if place in ("", "None", "null"):  # as the command line hands an empty key on
+        raise ValueError(
+            "model=null names no model: give a run folder, a .ckpt file, a name in conf/model "
+            f"({', '.join(list_options('model', settings.config_folders))}), or the folder or hub "
+            "id of a model"
+        )
     if settings.backend == TORCH:
-        return _load_with_torch(place, settings)
+        return _load_and_probe(place, settings)
     if settings.device is None:
         settings = replace(settings, device="cpu")  # what graphs are for
-    loaded = _load_with_torch(place, settings)
+    loaded = _load_and_probe(place, settings)
     exported = None
     if loaded.model["kind"] == "sentence_transformers" and Path(place).is_dir():
         exported = Path(place)
@@ -99,6 +109,22 @@ def load_any_encoder(place: str, settings: EncoderSettings) -> LoadedEncoder:
         loaded.encoder, settings.backend, settings.choose_cache(), exported
     )
     return LoadedEncoder(encoder, loaded.model, loaded.training)
+
+
+def _load_and_probe(place: str, settings: EncoderSettings) -> LoadedEncoder:
+    """Loads an encoder that tells texts apart; of a run that does not, it says so."""
+    loaded = _load_with_torch(place, settings)
+    problem = find_indistinct_vectors(loaded.encoder)
+    if problem is None:
+        return loaded
+    if loaded.model["kind"] != "run":
+        raise ValueError(
+            f"model={place!r}: {problem}, so nothing could be found by it. Its weights, its "
+            "tokenizer or a length are broken: copy the whole model again"
+        )
+    # What a training has come to is measured, whatever it is.
+    print(f"warning: {place}: {problem}: its training has collapsed", file=sys.stderr)
+    return loaded
 
 
 def _load_with_torch(place: str, settings: EncoderSettings) -> LoadedEncoder:
@@ -165,6 +191,7 @@ def _load_run(place: str, settings: EncoderSettings) -> LoadedEncoder:
     except ValueError as error:
         raise ValueError(f"{file}: {error}{describe_other_versions(folder)}") from error
     module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading)
+    require_finite_weights(str(file), module.encoder)
     module.encoder.merge_lora()
     device = choose_device(settings.device)
     precision = settings.choose_precision(device)
@@ -237,6 +264,7 @@ def _load_sentence_transformers(place: str, settings: EncoderSettings) -> Loaded
             f"{settings.passage_max_length}: a sentence-transformers model has one maximum length, "
             "give both the same"
         )
+    require_no_revision_of_a_folder("model", place, settings.revision)
     _require_complete_modules(place, settings.revision)
     device = choose_device(settings.device)
     encoder = SentenceTransformerAdapter(
@@ -286,6 +314,7 @@ def _require_complete_modules(place: str, revision: str | None) -> None:
 
 def _load_transformers(place: str, settings: EncoderSettings) -> LoadedEncoder:
     """Loads a plain Hugging Face encoder, with no prefixes but those that are asked for."""
+    require_no_bare_adapter(place)
     if settings.pooling is None:
         raise ValueError(
             f"model={place!r} is no run folder, no name in conf/model "

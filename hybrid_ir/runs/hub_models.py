@@ -45,6 +45,12 @@ def has_file(place: str, file: str, revision: str | None) -> bool:
     """
     if Path(place).is_dir():
         return (Path(place) / file).is_file()
+    if Path(place).is_file():
+        folder = str(Path(place).parent)
+        raise ValueError(
+            f"model={place!r} is a file: give the folder that it lies in, {folder!r} (a file that "
+            "is a model by itself ends in .ckpt)"
+        )
     names = ", ".join(list_options("model"))
     if place.startswith(("/", ".", "~")) or place.count("/") > 1:
         raise ValueError(
