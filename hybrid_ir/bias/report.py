@@ -17,6 +17,7 @@ from hybrid_ir.bias.verdict import (
     Verdict,
 )
 from hybrid_ir.evaluation.card import list_versions
+from hybrid_ir.evaluation.number_format import format_percent
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.pages import (
     KINDS,
@@ -192,7 +193,7 @@ def _write_interval(record: dict[str, Any], name: str, form: Callable[[float], s
 
 def format_share(share: float | None) -> str:
     """Returns a share in percent with a decimal, a dash for None."""
-    return "–" if share is None else f"{100 * share:.1f} %"
+    return "–" if share is None else format_percent(share)
 
 
 def _build_fate_bars(measures: dict[str, Any]) -> list[tuple[str, list[Bar]]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hybrid_ir.bias.answer_places import DEPTH
 from hybrid_ir.bias.diagnosis import SMALLEST_COLLECTION, Diagnosis, average_other_rows
 from hybrid_ir.bias.measures import OWN
+from hybrid_ir.evaluation.number_format import format_percent
 from hybrid_ir.pages import name_language
 
 # Up to which share of lost answers (the measure `lost`) a model counts as so biased.
@@ -269,7 +270,4 @@ def _judge_texts(diagnosis: Diagnosis, model: str) -> Verdict:
 
 def _percent(share: float) -> str:
     """Returns a share in percent, with a decimal where it is small."""
-    percent = 100 * share
-    if 0 < percent < 9.95:
-        return f"{percent:.1f} %"
-    return f"{percent:.0f} %"
+    return format_percent(share, decimals=1 if 0 < share < 0.0995 else 0)

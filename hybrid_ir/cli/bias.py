@@ -42,6 +42,7 @@ from hybrid_ir.runs.conf import compose_config
 from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
 from hybrid_ir.runs.errors import find_innermost_error
 from hybrid_ir.runs.folder import lock_folder, require_no_results
+from hybrid_ir.runs.model_names import name_model
 from hybrid_ir.runs.shipped_files import list_options
 from hybrid_ir.runs.suggestions import ask_if_meant
 from hybrid_ir.system.environment import prepare_process
@@ -50,7 +51,6 @@ from hybrid_ir.types import Benchmark
 SEED = 1  # of conf/encoder
 CONDITION_CODE = 3  # the command ends with it if a condition of --fail-if holds
 EMBEDDED = "cldr_facts"
-HASH = re.compile("[0-9a-f]{8}")  # of the config of a run, the name of its folder
 FOLDER = "folder"  # the name in split of the keys of a folder in the form of BEIR
 OWN_KEYS = ("languages", "max_queries")  # of this command, in every benchmark
 
@@ -88,15 +88,6 @@ def run(cfg: DictConfig) -> None:
     else:
         _print_record(record, out)
     _end_if_met(conditions, diagnosis.measures)
-
-
-def name_model(model: dict[str, Any]) -> str:
-    """Returns what people call a model; before the hash of a run it is the folder above it."""
-    if model["kind"] != "run":
-        return model["name"]
-    run_folder = Path(model["path"]).absolute().parents[1]
-    names = run_folder.parts[-2:] if HASH.fullmatch(run_folder.name) else run_folder.parts[-1:]
-    return "/".join(names)
 
 
 def _list_reading_notes(place: str, reading: dict[str, Any]) -> list[str]:

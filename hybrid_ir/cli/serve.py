@@ -11,11 +11,11 @@ from hybrid_ir.cli.value_checks import (
     find_number_problems,
 )
 from hybrid_ir.runs.errors import describe_error
+from hybrid_ir.serve.schema import MOST_HITS
 
 LIBRARIES = ("fastapi", "fastapi_offline", "uvicorn")
 MOST_PORT = 65535
 MOST_MODELS = 2
-MOST_HITS_AT_FIRST = 100  # no more can be asked for
 
 
 def run(cfg: DictConfig) -> None:
@@ -35,9 +35,9 @@ def run(cfg: DictConfig) -> None:
 
     token = choose_token(cfg.host, None if cfg.token is None else str(cfg.token))
     if folders:
-        from hybrid_ir.cli.serving import require_undamaged_indexes
+        from hybrid_ir.cli.serving import require_valid_indexes
 
-        require_undamaged_indexes(folders, cfg.method, cfg.verify)
+        require_valid_indexes(folders, cfg.method, cfg.verify)
     listening = open_socket(cfg.host, cfg.port)
 
     def load(state: LoadingState):
@@ -55,8 +55,8 @@ def _require_valid_values(cfg: DictConfig, models: list[str], folders: list[Path
     problems += find_boolean_problems(cfg, "verify")
     if type(cfg.port) is int and cfg.port > MOST_PORT:
         problems.append(f"port={cfg.port} must be at most {MOST_PORT}")
-    if type(cfg.k) is int and cfg.k > MOST_HITS_AT_FIRST:
-        problems.append(f"k={cfg.k} must be at most {MOST_HITS_AT_FIRST}")
+    if type(cfg.k) is int and cfg.k > MOST_HITS:
+        problems.append(f"k={cfg.k} must be at most {MOST_HITS}")
     has_benchmark = OmegaConf.select(cfg, "benchmark._target_") is not None
     if has_benchmark == bool(folders):
         problems.append(

@@ -16,8 +16,10 @@ from hybrid_ir.index.passages import PassagesToIndex, take_benchmark_passages
 from hybrid_ir.runs.building import build_own_benchmark
 from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
 from hybrid_ir.runs.indexes import OF_THE_MACHINE, describe_index_model, load_index
+from hybrid_ir.runs.model_names import name_model
 from hybrid_ir.serve.engine import Engine, ServedModel
 from hybrid_ir.serve.loading import LoadingState
+from hybrid_ir.serve.same_passages import require_same_passages
 from hybrid_ir.system.environment import prepare_process
 from hybrid_ir.types import Source
 
@@ -25,16 +27,19 @@ TEXTS_PER_SHARD = 256  # few, so that progress is seen and little is lost by Ctr
 KEY_DIGITS = 16
 
 
-def require_undamaged_indexes(folders: Sequence[Path], method: str, verify: bool) -> None:
+def require_valid_indexes(folders: Sequence[Path], method: str, verify: bool) -> None:
     """Checks the files of indexes before anything is loaded.
 
     Raises:
-        ValueError: one is no index, is damaged, or has no such search.
+        ValueError: one is no index, is damaged, or has no such search, or two have not the same
+            passages.
     """
     for folder in folders:
         card = read_index_card(folder)
         choose_method(method, card)
         require_undamaged_index(folder, card, check_bytes=verify)
+    if len(folders) > 1:
+        require_same_passages(*folders)
 
 
 def load_engine(
@@ -152,7 +157,7 @@ def _take_index_passages(index: PassageIndex) -> PassagesToIndex:
 
 def _choose_labels(indexes: Sequence[PassageIndex]) -> list[str]:
     """Returns short names of the models, which are different ones."""
-    names = [Path(index.card["model"]["name"]).name for index in indexes]
+    names = [name_model(index.card["model"]) for index in indexes]
     if len(set(names)) == len(names):
         return names
     return [f"{letter}: {name}" for letter, name in zip("AB", names, strict=False)]

@@ -32,6 +32,7 @@ from hybrid_ir.cli.value_checks import (
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.runs.folder import lock_folder
 from hybrid_ir.runs.suggestions import ask_if_meant
+from hybrid_ir.system.progress import show_progress
 
 # Keys of an encoder that are keys of `hybrid-ir bias`.
 ENCODER_KEYS = ("model", "revision", "pooling", "query_prefix", "passage_prefix")
@@ -85,21 +86,23 @@ def run(cfg: DictConfig) -> None:
         # All that is there is read and compared before anything new is measured.
         studied = read_finished_tasks(tasks, cfg)
         write_leaderboard(list(studied.values()), folder)
-        for number, task in enumerate(tasks, start=1):
+        open_tasks = []
+        for number, task in enumerate(tasks):
             is_wanted = cfg.only is None or task.encoder["name"] in cfg.only
-            if not is_wanted or studied[number - 1].record is not None:
-                continue
-            console.print(
-                f"{number} of {len(tasks)}: {task.encoder['name']} on {task.corpus}",
-                highlight=False,
-            )
-            result = measure_encoder(task, cfg)
-            if result.reason:
-                console.print(f"  not measured: {result.reason}", highlight=False, markup=False)
-            studied[number - 1] = result
-            require_same_texts(tasks, studied)
-            # After each, so that a table is there whatever happens later.
-            write_leaderboard(list(studied.values()), folder)
+            if is_wanted and studied[number].record is None:
+                open_tasks.append(number)
+        with show_progress("measurements", len(open_tasks)) as work:
+            for number in open_tasks:
+                task = tasks[number]
+                console.print(f"{task.encoder['name']} on {task.corpus}", highlight=False)
+                result = measure_encoder(task, cfg)
+                if result.reason:
+                    console.print(f"  not measured: {result.reason}", highlight=False, markup=False)
+                studied[number] = result
+                require_same_texts(tasks, studied)
+                # After each, so that a table is there whatever happens later.
+                write_leaderboard(list(studied.values()), folder)
+                work.advance()
     console.print(f"table in {folder / MARKDOWN_FILE}", highlight=False, soft_wrap=True)
     if all(encoder.record is None for encoder in studied.values()):
         raise ValueError(

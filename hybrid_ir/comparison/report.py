@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from hybrid_ir.comparison import figures
 from hybrid_ir.comparison.build_sections import build_anchor
 from hybrid_ir.comparison.language_changes import PAIRS_TESTED_UP_TO
+from hybrid_ir.comparison.leads import find_lead
 from hybrid_ir.comparison.pair_heat_maps import (
     arrange_pairs,
     describe_pair_unit,
@@ -30,7 +31,7 @@ from hybrid_ir.comparison.table import (
     get_metric_title,
     list_distinct_tables,
 )
-from hybrid_ir.comparison.verdict import ComparisonVerdict, build_verdict, find_lead, join_words
+from hybrid_ir.comparison.verdict import ComparisonVerdict, build_verdict, join_words
 from hybrid_ir.evaluation.results import LOWER_IS_BETTER
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.pages import (

@@ -1,4 +1,4 @@
-"""Tests every system against its baseline in many cells at once.
+"""Tests every system against its baseline, or against another one, in many cells at once.
 
 Shapes: A systems, K cells, S settings, N seeds of a system, C questions.
 """
@@ -53,8 +53,8 @@ class Resampling:
 class Grid:
     """A metric of all systems in some cells, and how it differs from that of their baselines.
 
-    A cell is the mean over some settings. All arrays are (A, K). Means are over seeds, and all that
-    compares a system with its baseline is NaN where it has none.
+    A cell is the mean over some settings. All arrays but the last three are (A, K). Means are over
+    seeds, and all that compares a system with its baseline is NaN where it has none.
 
     Attributes:
         metric: The name of the metric.
@@ -71,6 +71,10 @@ class Grid:
         worse: Shares of the questions on which it is worse.
         one_seed: For each system (A) whether it or its baseline was trained with one seed only, so
             that no test can tell what another seed would change.
+        lead_p: For each cell (K) the p value of its leading system against the next best, after
+            Holm over such tests: see `leads.py`. NaN where that pair was not tested by itself.
+        may_lead: For each system (A) whether it may be called the best. What finds nothing is not
+            called even.
     """
 
     metric: str
@@ -86,6 +90,8 @@ class Grid:
     better: np.ndarray
     worse: np.ndarray
     one_seed: np.ndarray
+    lead_p: np.ndarray
+    may_lead: np.ndarray
 
     @property
     def higher_is_better(self) -> bool:
@@ -94,11 +100,15 @@ class Grid:
 
     def find_best(self, cell: int) -> float:
         """Returns the best mean in a cell, NaN where no system has one."""
+        systems = self.order_systems(cell)
+        return float(self.mean[systems[0], cell]) if systems else float("nan")
+
+    def order_systems(self, cell: int) -> list[int]:
+        """Returns the systems that have a mean in a cell, the best first."""
         values = self.mean[:, cell]
-        values = values[~np.isnan(values)]
-        if not len(values):
-            return float("nan")
-        return float(values.max() if self.higher_is_better else values.min())
+        systems = [system for system in range(len(values)) if not np.isnan(values[system])]
+        sign = -1 if self.higher_is_better else 1
+        return sorted(systems, key=lambda system: sign * values[system])
 
 
 def compare_with_baselines(
@@ -109,10 +119,26 @@ def compare_with_baselines(
     micro: bool = False,
     intervals: bool = False,
 ) -> Grid:
-    """Tests every system against its baseline in every cell.
+    """Tests every system against its baseline in every cell, see `compare_pairs`."""
+    pairs = section.tested_systems
+    return compare_pairs(section, pairs, metric, cells, resampling, micro, intervals)
+
+
+def compare_pairs(
+    section: Section,
+    pairs: Sequence[tuple[int, int]],
+    metric: str,
+    cells: Mapping[str, np.ndarray],
+    resampling: Resampling,
+    micro: bool = False,
+    intervals: bool = False,
+) -> Grid:
+    """Tests systems against others in every cell.
 
     Args:
         section: The systems of one benchmark.
+        pairs: The places of each tested system and of the other one, which is its baseline in
+            everything that the grid holds.
         metric: A column of per_query.parquet.
         cells: For each name a mask (S) of the settings of a cell.
         resampling: How tests and intervals are drawn. Each system draws from the same seed.
@@ -124,8 +150,8 @@ def compare_with_baselines(
     cells_SK = np.stack(list(cells.values()), axis=1)
     mean, sd = _average_cells(section, metric, cells_SK, micro)
     grid = _build_empty_grid(section, metric, tuple(cells), mean, sd)
-    flips = resampling.count_flips(len(section.tested_systems) * len(cells))
-    for system, baseline in section.tested_systems:
+    flips = resampling.count_flips(len(pairs) * len(cells))
+    for system, baseline in pairs:
         clustered = values.averaged[system]
         baseline_clustered = values.averaged[baseline]
         paired = ClusteredValues(
@@ -240,4 +266,6 @@ def _build_empty_grid(
         better=empty(),
         worse=empty(),
         one_seed=np.array(one_seed),
+        lead_p=np.full(mean.shape[1], np.nan),
+        may_lead=np.ones(len(mean), bool),
     )

@@ -3,15 +3,19 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hybrid_ir.evaluation.number_format import UNDEFINED, format_number
+from hybrid_ir.evaluation.number_format import UNDEFINED, format_fraction, format_number
+
+# In metrics.json: how often the best answer would be in the question's language by chance alone.
+OWN_LANGUAGE_EXPECTED = "own_language_first_expected"
 
 
 def describe_language_bias(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Returns a row for each measure: its name, its value, and its value without bias.
 
     Without bias the answers of a question stand one below the other, so that their rank distance
-    is the number of them less one; the first of them is in each of the languages as often; and the
-    neighbours of a passage are in a language as often as that language is in the corpus.
+    is the number of them less one; the first of them is in the question's own language as often as
+    the answers are (results of earlier versions do not say how often); and the neighbours of a
+    passage are in a language as often as that language is in the corpus.
 
     Args:
         record: the content of metrics.json.
@@ -29,9 +33,9 @@ def describe_language_bias(record: Mapping[str, Any]) -> list[tuple[str, str, st
         (
             "own language first (lpr@1)",
             format_number(means.get("lpr@1"), "lpr@1"),
-            format_number(1 / len(record["benchmark"]["languages"]), "lpr@1"),
+            format_fraction(bias.get(OWN_LANGUAGE_EXPECTED)),
         ),
-        ("one-target gap", _format_share(bias["one_target"]["diagonal_gap"]), "0"),
+        ("one-target gap", format_fraction(bias["one_target"]["diagonal_gap"]), "0"),
         _describe_value("Kendall's W of passage languages", friedman, "kendalls_w", "0"),
         _describe_value("PEER", peer, "peer", ".5"),
     ]
@@ -39,16 +43,16 @@ def describe_language_bias(record: Mapping[str, Any]) -> list[tuple[str, str, st
         rows.append(
             (
                 "same-language neighbours",
-                _format_share(bias["same_language_neighbours"]),
-                _format_share(compute_share_of_neighbours(record["benchmark"]["pool"].values())),
+                format_fraction(bias["same_language_neighbours"]),
+                format_fraction(compute_share_of_neighbours(record["benchmark"]["pool"].values())),
             )
         )
-        same_language = _format_share(bias["alignment"]["same_language"])
-        other_language = _format_share(bias["alignment"]["other_language"])
+        same_language = format_fraction(bias["alignment"]["same_language"])
+        other_language = format_fraction(bias["alignment"]["other_language"])
         rows.append(("alignment, same language", same_language, UNDEFINED))
         rows.append(("alignment, other language", other_language, same_language))
         name = "uniformity (lower is more even)"
-        rows.append((name, _format_share(bias["uniformity"]), UNDEFINED))
+        rows.append((name, format_fraction(bias["uniformity"]), UNDEFINED))
     return rows
 
 
@@ -58,8 +62,8 @@ def _describe_value(
     """Returns the row of a measure that may be undefined, with the reason beside its name."""
     reason = measured.get("reason")
     if reason:
-        return f"{name} ({reason})", _format_share(measured.get(key)), UNDEFINED
-    return name, _format_share(measured.get(key)), without
+        return f"{name} ({reason})", format_fraction(measured.get(key)), UNDEFINED
+    return name, format_fraction(measured.get(key)), without
 
 
 def _compute_least_distance(means: Mapping[str, float | None]) -> float | None:
@@ -85,7 +89,3 @@ def compute_share_of_neighbours(sizes: Iterable[int]) -> float | None:
     if total == 0:
         return None
     return sum((size / total) ** 2 for size in sizes)
-
-
-def _format_share(value: float | None) -> str:
-    return format_number(value, "map")

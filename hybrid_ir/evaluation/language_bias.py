@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from scipy import stats
 
+from hybrid_ir.evaluation.bias_rows import OWN_LANGUAGE_EXPECTED
 from hybrid_ir.evaluation.metrics import ABOVE_OF_FILLING, Ranks, average_precision
 from hybrid_ir.evaluation.rank_table import ALL_LANGUAGES, RankTable
 from hybrid_ir.evaluation.selection import hash_id
@@ -28,10 +29,30 @@ def compute_language_bias(table: RankTable) -> dict[str, Any]:
     """
     cells_LL = compute_one_target(table)
     return {
+        OWN_LANGUAGE_EXPECTED: compute_expected_own_language(table),
         "one_target": {"cells": cells_LL.tolist(), "diagonal_gap": compute_diagonal_gap(cells_LL)},
         "friedman": run_friedman_test(table),
         "peer": compute_peer(table),
     }
+
+
+def compute_expected_own_language(table: RankTable) -> float:
+    """Computes how often the best answer is in the query's language if that decides nothing.
+
+    Any answer of a query is then as likely to be the best one, so that it is the share of them that
+    are in the query's language: averaged as `lpr@1` is, over the queries of each language for which
+    that is defined, and over the languages. NaN where it is defined for none.
+    """
+    present_QR = table.relevant_languages >= 0
+    query_languages_Q = np.asarray(table.query_languages)
+    own_Q = (table.relevant_languages == query_languages_Q[:, None]).sum(1)
+    answers_Q = present_QR.sum(1)
+    is_defined_Q = (own_Q > 0) & (own_Q < answers_Q)
+    share_Q = own_Q / np.maximum(answers_Q, 1)
+    means = []
+    for language in np.unique(query_languages_Q[is_defined_Q]):
+        means.append(share_Q[is_defined_Q & (query_languages_Q == language)].mean())
+    return float(np.mean(means)) if means else float("nan")
 
 
 def compute_expected_ranks(table: RankTable) -> np.ndarray:

@@ -19,7 +19,7 @@ from hybrid_ir.evaluation.card import (
 )
 from hybrid_ir.evaluation.figures import draw_heat_map, draw_one_target
 from hybrid_ir.evaluation.language_bias import compute_alignment, compute_language_bias
-from hybrid_ir.evaluation.number_format import format_number
+from hybrid_ir.evaluation.number_format import format_fraction, format_number
 from hybrid_ir.evaluation.rank_table import VIEWS
 from hybrid_ir.evaluation.results import Results, count_possible_queries
 from hybrid_ir.files.atomic import write_atomically, write_text_atomically
@@ -136,8 +136,8 @@ def describe_unknown_passages(results: Results) -> list[str]:
     numbers = []
     for name in ("counted_as_missed", "left_out"):
         means = unknown_passages[name]["macro_over_settings"]
-        mono = _format_share(means["mono"].get("map"))
-        multi = _format_share(means["multi"].get("map"))
+        mono = format_fraction(means["mono"].get("map"))
+        multi = format_fraction(means["multi"].get("map"))
         numbers.append(f"{name.replace('_', ' ')} mAP mono {mono} multi {multi}")
     main = unknown_passages["main"].replace("_", " ")
     return [
@@ -249,13 +249,9 @@ def build_languages_table(results: Results) -> Table:
         cells = []
         for view in VIEWS:
             values = [means["map"] for means in means_by_setting.get((language, view), [])]
-            cells.append(_format_share(np.mean(values) if values else None))
+            cells.append(format_fraction(np.mean(values) if values else None))
         distance = None
         if (language, "multi") in means_by_setting:
             distance = means_by_setting[language, "multi"][0]["rank_distance"]
         table.add_row(Plain(language), *cells, format_number(distance, "rank_distance"))
     return table
-
-
-def _format_share(value: float | None) -> str:
-    return format_number(value, "map")

@@ -8,6 +8,7 @@ import time
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -36,6 +37,8 @@ REFUSALS = {
     422: {"model": Refusal, "description": "The request is refused, and the message says why."},
     503: {"model": Refusal, "description": "The models are still being loaded."},
 }
+# Each search uses all cores, so that many at once would only get in each other's way.
+SEARCHES_AT_ONCE = 2
 MEDIA_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "png": "image/png"}
 # Files of the page by their address. Those of Swagger UI are in the package fastapi-offline.
 PAGE_FILES = {
@@ -150,6 +153,7 @@ def _add_file(application: FastAPI, address: str, name: str, content: bytes) -> 
 
 def _add_search(application: FastAPI, served: Served) -> None:
     """Adds the route that answers questions."""
+    searches_at_once = CapacityLimiter(SEARCHES_AT_ONCE)
 
     @application.post("/search", responses=REFUSALS)
     async def search(request: SearchRequest) -> SearchAnswer:
@@ -159,7 +163,9 @@ def _add_search(application: FastAPI, served: Served) -> None:
         _require_question(request, engine)
         futures = engine.begin_encoding(request.question)
         encoded = await asyncio.gather(*map(asyncio.wrap_future, futures))
-        return await run_in_threadpool(engine.search, request, encoded, start)
+        return await to_thread.run_sync(
+            engine.search, request, encoded, start, limiter=searches_at_once
+        )
 
 
 def _require_question(request: SearchRequest, engine: "Engine") -> None:
@@ -167,6 +173,12 @@ def _require_question(request: SearchRequest, engine: "Engine") -> None:
     most = engine.most_characters
     if not request.question.strip():
         raise RefusedRequestError(422, "question_empty", "The question is empty: type one.")
+    if any("\ud800" <= character <= "\udfff" for character in request.question):
+        raise RefusedRequestError(
+            422,
+            "question_no_text",
+            "The question has half of a character (a surrogate without its partner): type it anew.",
+        )
     if len(request.question) > most:
         raise RefusedRequestError(
             422,

@@ -32,7 +32,7 @@ from hybrid_ir.serve.schema import (
 )
 from hybrid_ir.types import Benchmark
 
-SUGGESTIONS = 8
+SUGGESTIONS = 12  # so that each language of XQuAD-R has one before something is typed
 
 
 class ServedModel:
@@ -58,8 +58,7 @@ class ServedModel:
         """Returns which passages are in some languages (N); None for all."""
         if languages is None:
             return None
-        known = self.index.languages
-        codes = [known.index(language) for language in languages if language in known]
+        codes = [self.index.languages.index(language) for language in languages]
         return np.isin(self.index.passages.codes_N, codes)
 
 
@@ -87,8 +86,9 @@ class Engine:
         self.questions = None if benchmark is None else KnownQuestions(benchmark)
         self.passages_of_language = self._count_passages()
         self._heat_map = HeatMapAnswer(status="none")
-        for model in self.models[:-1]:
-            _ = model.row_of_id  # before the first question
+        if len(self.models) > 1:
+            for model in self.models:
+                _ = model.row_of_id  # before the first question
         if benchmark is not None:
             self._heat_map = HeatMapAnswer(status="computing")
             Thread(target=self._compute_heat_map, name="heat map", daemon=True).start()
@@ -114,7 +114,8 @@ class Engine:
         rankings = []
         for number, model in enumerate(self.models):
             known = set() if rows is None else set(rows.tolist())
-            hits = self._find_hits(model, encoded[number], request.k, chosen)
+            vector_1D = encoded[number].vector_D[None]
+            [hits] = model.index.find_hits(vector_1D, request.k, chosen)
             other_ranks = self._rank_with_other(number, hits, encoded, chosen)
             rankings.append(_describe_ranking(model, encoded[number], hits, other_ranks, known))
         pool = self.passages_of_language
@@ -180,15 +181,6 @@ class Engine:
         chosen = [one for one in self.passages_of_language if one in request.languages]
         return None if len(chosen) == len(self.passages_of_language) else chosen
 
-    def _find_hits(
-        self, model: ServedModel, encoded: EncodedQuestion, k: int, chosen: list[str] | None
-    ) -> list[Hit]:
-        languages = None
-        if chosen is not None:
-            languages = [one for one in chosen if one in model.index.languages]
-        [hits] = model.index.find_hits(encoded.vector_D[None], k, languages)
-        return hits
-
     def _rank_with_other(
         self,
         number: int,
@@ -197,22 +189,12 @@ class Engine:
         chosen: list[str] | None,
     ) -> list[int | None]:
         """Returns the place of each hit of a model with the other model, None where it has none."""
-        ranks: list[int | None] = [None] * len(hits)
         if len(self.models) == 1:
-            return ranks
+            return [None] * len(hits)
         other = 1 - number
         model = self.models[other]
-        places = []
-        rows = []
-        for place, hit in enumerate(hits):
-            row = model.row_of_id.get(hit.id)
-            if row is not None:
-                places.append(place)
-                rows.append(row)
-        found = _find_places(model, encoded[other], np.array(rows, np.int64), chosen)
-        for place, rank in zip(places, found.tolist(), strict=True):
-            ranks[place] = rank
-        return ranks
+        rows = np.array([model.row_of_id[hit.id] for hit in hits], np.int64)
+        return _find_places(model, encoded[other], rows, chosen).tolist()
 
     def _place_answers(
         self, rows: np.ndarray, encoded: Sequence[EncodedQuestion], chosen: list[str] | None

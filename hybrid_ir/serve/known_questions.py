@@ -59,7 +59,7 @@ class KnownQuestions:
     def suggest(self, text: str, count: int) -> list[KnownQuestion]:
         """Suggests questions that begin with a text, and then those that hold it.
 
-        Without a text, the first question of each language is suggested.
+        Without a text, the first question of each language is suggested, of `count` languages.
         """
         key = simplify_text(text)
         if not key:

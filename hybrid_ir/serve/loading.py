@@ -32,7 +32,7 @@ class LoadingState:
     """Notes how far the server is; any thread may ask or tell.
 
     Attributes:
-        was_asked: whether somebody has looked since the last stage began.
+        was_asked: whether a page or program has asked since the server began, or since it failed.
     """
 
     def __init__(self):

@@ -64,29 +64,44 @@ class QuestionEncoder:
             self._answer(jobs)
 
     def _answer(self, jobs: Sequence[tuple[str, Future]]) -> None:
+        """Encodes the texts of some jobs and answers them, whatever happens.
+
+        What fails together is tried one by one, so that a text spoils no answer but its own.
+        """
+        # A future that was cancelled is left out, and none can be cancelled from here on.
+        jobs = [job for job in jobs if job[1].set_running_or_notify_cancel()]
         try:
-            self._encode_new({text for text, _ in jobs} - self._kept.keys())
-            results = [self._kept[text] for text, _ in jobs]
-        except Exception as error:  # It belongs to those who wait for the answer.
-            for _, future in jobs:
-                future.set_exception(error)
-            return
-        for (text, future), result in zip(jobs, results, strict=True):
-            self._kept.move_to_end(text)
-            future.set_result(result)
+            self._encode_new({text for text, _ in jobs})
+        except Exception:
+            for text, future in jobs:
+                self._answer_one(text, future)
+        else:
+            for text, future in jobs:
+                future.set_result(self._kept[text])
         while len(self._kept) > KEPT_VECTORS:
             self._kept.popitem(last=False)
 
+    def _answer_one(self, text: str, future: Future) -> None:
+        try:
+            self._encode_new({text})
+        except Exception as error:  # It belongs to the one who waits for the answer.
+            future.set_exception(error)
+        else:
+            future.set_result(self._kept[text])
+
     def _encode_new(self, texts: set[str]) -> None:
-        """Encodes texts that are not kept yet."""
-        if not texts:
+        """Encodes those of some texts that are not kept yet; all of them become the newest."""
+        for text in texts & self._kept.keys():
+            self._kept.move_to_end(text)
+        new = sorted(texts - self._kept.keys())
+        if not new:
             return
         items = []
         cut_flags = []
-        for text in sorted(texts):
+        for text in new:
             cut_before = self.encoder.texts_cut["query"] or 0
             items += self.encoder.read([text], "query")
             cut_flags.append((self.encoder.texts_cut["query"] or 0) > cut_before)
         vectors_QD = self.encoder.encode(items, "query").float().cpu()
-        for text, vector_D, is_cut in zip(sorted(texts), vectors_QD, cut_flags, strict=True):
+        for text, vector_D, is_cut in zip(new, vectors_QD, cut_flags, strict=True):
             self._kept[text] = EncodedQuestion(vector_D, is_cut)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from threading import Thread
+from urllib.parse import quote
 
 import uvicorn
 
@@ -18,6 +19,7 @@ from hybrid_ir.system.progress import pause_lines
 
 SECONDS_TO_SEE_A_FAILURE = 3  # by a page that asks every second
 SECONDS_TO_END = 3  # for requests that are being answered
+MOST_CONNECTIONS = 512  # open at once; a further one is answered with 503
 ANY_ADDRESS = ("0.0.0.0", "::")
 
 
@@ -53,11 +55,24 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 def describe_addresses(host: str, port: int, token: str | None) -> list[str]:
     """Returns the addresses at which a browser finds the page."""
-    query = "" if token is None else f"?token={token}"
+    query = "" if token is None else f"?token={quote(token, safe='')}"
     names = [f"[{host}]" if ":" in host else host]
     if host in ANY_ADDRESS:
         names = ["127.0.0.1", socket.gethostname()]
     return [f"http://{name}:{port}/{query}" for name in names]
+
+
+def configure_uvicorn(application: Callable) -> uvicorn.Config:
+    """Returns how an ASGI application is served."""
+    return uvicorn.Config(
+        application,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=SECONDS_TO_END,
+    )
 
 
 class _AnnouncingServer(uvicorn.Server):
@@ -98,15 +113,7 @@ def run_server(
     state = LoadingState()
     served = Served(state)
     guard = Guard(create_application(served), token, f"hybrid_ir_token_{port}")
-    config = uvicorn.Config(
-        guard,
-        log_level="warning",
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=SECONDS_TO_END,
-    )
-    server = _AnnouncingServer(config, describe_addresses(host, port, token))
+    server = _AnnouncingServer(configure_uvicorn(guard), describe_addresses(host, port, token))
     failures: list[Exception] = []
     after_loading = ExitStack()
 

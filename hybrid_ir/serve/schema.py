@@ -32,7 +32,7 @@ class ListedPassage(BaseModel):
     is_known_answer: bool = Field(description="Whether the benchmark says that it is relevant.")
     other_rank: int | None = Field(
         description="Its exact place with the other model among the same passages; null where "
-        "there is one model, or where its index has no such passage."
+        "there is one model."
     )
 
 

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -69,32 +69,40 @@ class LongWork:
 
     def advance(self, count: float = 1) -> None:
         """Notes that so many more units are done."""
-        self.set_done(self.done + count)
+        with _DISPLAY.lock:
+            self.set_done(self.done + count)
 
     def set_done(self, done: float) -> None:
         """Notes how many units are done."""
-        self.done = done
-        self.texts_within = 0
-        self._update_bar()
+        with _DISPLAY.lock:
+            self.done = done
+            self.texts_within = 0
+            self._update_bar()
 
     def advance_within(self, texts: int) -> None:
         """Notes that so many texts of the present unit are done."""
-        if self.texts_per_unit is not None:
+        if self.texts_per_unit is None:
+            return
+        with _DISPLAY.lock:
             self.texts_within += texts
             self._update_bar()
 
     def show(self) -> None:
         """Shows a bar on a terminal, if there is none yet."""
-        if self.bar is None and is_terminal():
-            self.bar = _open_bar()
-            self.task = self.bar.add_task(self.title, total=self.total, completed=self.done)
+        if not is_terminal():
+            return
+        with _DISPLAY.lock:
+            if self.bar is None:
+                self.bar = _open_bar()
+                self.task = self.bar.add_task(self.title, total=self.total, completed=self.done)
 
     def hide(self) -> None:
         """Takes the bar away."""
-        if self.bar is not None:
-            self.bar.remove_task(self.task)
-            _close_bar()
-            self.bar = None
+        with _DISPLAY.lock:
+            if self.bar is not None:
+                self.bar.remove_task(self.task)
+                _close_bar()
+                self.bar = None
 
     def count_done(self) -> float:
         """Returns how many units are done, with the share of the present one."""
@@ -124,9 +132,15 @@ class LongWork:
 
 
 class _Display:
-    """What this process shows: the works that are going on, and the thread that prints lines."""
+    """What this process shows: the works that are going on, and the thread that prints lines.
+
+    Attributes:
+        lock: of everything here and of what works count. A thread may take it again, as a generator
+            that nobody reads any more ends its work wherever the garbage collector finds it.
+    """
 
     def __init__(self):
+        self.lock = threading.RLock()
         self.works: list[LongWork] = []  # the last one is what is done right now
         self.bar: Progress | None = None
         self.bars = 0  # works that are shown in it
@@ -136,6 +150,15 @@ class _Display:
 
 
 _DISPLAY = _Display()
+
+
+def _renew_lock() -> None:
+    _DISPLAY.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    # A thread that does not exist in the new process may have held the lock.
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def is_terminal() -> bool:
@@ -158,16 +181,18 @@ def describe_duration(seconds: float) -> str:
 
 def begin_work(work: LongWork) -> None:
     """Makes a work the one that is done right now; one that is known comes to the front."""
-    if work in _DISPLAY.works:
-        _DISPLAY.works.remove(work)
-    _DISPLAY.works.append(work)
+    with _DISPLAY.lock:
+        if work in _DISPLAY.works:
+            _DISPLAY.works.remove(work)
+        _DISPLAY.works.append(work)
 
 
 def end_work(work: LongWork) -> None:
     """Forgets a work."""
     work.hide()
-    if work in _DISPLAY.works:
-        _DISPLAY.works.remove(work)
+    with _DISPLAY.lock:
+        if work in _DISPLAY.works:
+            _DISPLAY.works.remove(work)
 
 
 @contextmanager
@@ -211,8 +236,9 @@ def track_progress(items: Sequence[Item], title: str, is_small: bool = False) ->
 
 def count_texts(texts: int) -> None:
     """Notes that a model has read so many more texts for what is done right now."""
-    if _DISPLAY.works:
-        _DISPLAY.works[-1].advance_within(texts)
+    with _DISPLAY.lock:
+        if _DISPLAY.works:
+            _DISPLAY.works[-1].advance_within(texts)
 
 
 @contextmanager
@@ -222,36 +248,40 @@ def watch_progress(name: str) -> Iterator[None]:
     Args:
         name: what the line speaks of as long as nothing else has said what it is doing.
     """
-    _DISPLAY.watchers += 1
-    if _DISPLAY.watchers == 1 and _is_first_rank() and not is_terminal():
-        _DISPLAY.stop = threading.Event()
-        arguments = (LongWork(name), _DISPLAY.stop)
-        threading.Thread(target=_print_lines, args=arguments, daemon=True).start()
+    prints_lines = _is_first_rank() and not is_terminal()
+    with _DISPLAY.lock:
+        _DISPLAY.watchers += 1
+        if _DISPLAY.watchers == 1 and prints_lines:
+            _DISPLAY.stop = threading.Event()
+            arguments = (LongWork(name), _DISPLAY.stop)
+            threading.Thread(target=_print_lines, args=arguments, daemon=True).start()
     try:
         yield
     finally:
-        _DISPLAY.watchers -= 1
-        if _DISPLAY.watchers == 0 and _DISPLAY.stop is not None:
-            _DISPLAY.stop.set()
-            _DISPLAY.stop = None
+        with _DISPLAY.lock:
+            _DISPLAY.watchers -= 1
+            if _DISPLAY.watchers == 0 and _DISPLAY.stop is not None:
+                _DISPLAY.stop.set()
+                _DISPLAY.stop = None
 
 
 @contextmanager
 def pause_lines() -> Iterator[None]:
     """Prints no lines for a while: other processes print theirs."""
-    _DISPLAY.pauses += 1
+    with _DISPLAY.lock:
+        _DISPLAY.pauses += 1
     try:
         yield
     finally:
-        _DISPLAY.pauses -= 1
+        with _DISPLAY.lock:
+            _DISPLAY.pauses -= 1
 
 
 def describe_present_work(default: LongWork) -> str:
     """Says how far the work is that is done right now, or else the default one."""
-    works: Iterable[LongWork] = reversed(list(_DISPLAY.works))
-    for work in works:
-        return work.describe()
-    return default.describe()
+    with _DISPLAY.lock:
+        work = _DISPLAY.works[-1] if _DISPLAY.works else default
+    return work.describe()
 
 
 def _print_lines(whole: LongWork, stop: threading.Event) -> None:
@@ -268,7 +298,7 @@ def _is_first_rank() -> bool:
 
 
 def _open_bar() -> Progress:
-    """Returns the one live display of this process, for one more work."""
+    """Returns the one live display of this process, for one more work; the caller has the lock."""
     if _DISPLAY.bar is None:
         _DISPLAY.bar = Progress(
             *PROGRESS_COLUMNS,
@@ -283,6 +313,7 @@ def _open_bar() -> Progress:
 
 
 def _close_bar() -> None:
+    """Ends the live display with the last of its works; its caller has the lock."""
     _DISPLAY.bars -= 1
     if _DISPLAY.bars == 0 and _DISPLAY.bar is not None:
         _DISPLAY.bar.stop()

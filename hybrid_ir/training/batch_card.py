@@ -20,6 +20,7 @@ from hybrid_ir.data.labels import NegativeCounts, count_negatives
 from hybrid_ir.data.overlap import BenchmarkTexts
 from hybrid_ir.data.row_streams import RowStreams
 from hybrid_ir.data.sampling import PairBatchSampler
+from hybrid_ir.evaluation.number_format import format_percent
 from hybrid_ir.training.losses import RetrievalLoss, read_loss_options
 from hybrid_ir.training.validation import HELD_OUT_OF
 from hybrid_ir.types import Benchmark, PlannedBatch, Role
@@ -337,10 +338,10 @@ def _build_parts_table(card: BatchCard) -> Table:
         table.add_row(
             part["corpus"],
             f"{part['pairs']:,}",
-            _format_percent(part["monolingual"], 2),
-            _format_percent(part["mixed"], 2),
-            _format_percent(part["monolingual"] + part["mixed"], 2),
-            _format_percent(part["expected"], 2),
+            _format_cell(part["monolingual"], 2),
+            _format_cell(part["mixed"], 2),
+            _format_cell(part["monolingual"] + part["mixed"], 2),
+            _format_cell(part["expected"], 2),
             part["serves"],
         )
     for name, reason in card.left_out.items():
@@ -363,11 +364,11 @@ def _build_language_pairs_table(card: BatchCard, columns: int) -> Table:
     for column in shown:
         table.add_column(card.languages[column], justify="right")
     for row in shown:
-        cells = [_format_percent(shares_LL[row, column], 1) for column in shown]
+        cells = [_format_cell(shares_LL[row, column], 1) for column in shown]
         table.add_row(card.languages[row], *cells)
     return table
 
 
-def _format_percent(share: float, decimals: int) -> str:
-    """Returns a share in percent, a dot for 0."""
-    return f"{100 * share:.{decimals}f}" if share else "·"
+def _format_cell(share: float, decimals: int) -> str:
+    """Returns a share in percent for a table whose title says so, a dot for 0."""
+    return format_percent(share or None, decimals, unit="")

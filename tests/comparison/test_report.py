@@ -15,10 +15,15 @@ from hybrid_ir.comparison.style import choose_styles, save_report_figure
 from hybrid_ir.comparison.verdict import build_verdict
 from tests.support.browser import (
     HEIGHT,
+    PRINTED_WIDTH,
     PageMeasures,
     measure_page,
     needs_chromium,
+    needs_pdftotext,
+    print_page,
+    read_printed_pages,
     run_chromium,
+    style_as_printed,
     write_measuring_page,
 )
 from tests.support.comparison_results import (
@@ -255,3 +260,39 @@ def test_the_browser_reads_the_tables_as_written(report, tmp_path, with_markup):
         assert table.caption in page.text
         for row in table.rows:
             assert all(cell.text in page.text for cell in row.cells)
+
+
+@needs_chromium
+def test_nothing_is_wider_than_a_sheet_of_paper(report, tmp_path):
+    printed = style_as_printed(report.read_text())
+    measuring_page = write_measuring_page(printed, [PRINTED_WIDTH], tmp_path)
+
+    measures = measure_page(measuring_page, tmp_path)[PRINTED_WIDTH]
+
+    assert 'class="table wide"' not in printed  # such a table is printed on a sheet turned round
+    assert measures.scroll_width == PRINTED_WIDTH
+    assert measures.too_wide == 0
+
+
+@needs_chromium
+def test_the_page_is_printed_on_some_sheets(report, tmp_path):
+    printed = print_page(report, tmp_path).read_bytes()
+
+    assert printed.startswith(b"%PDF")
+    sheets = re.findall(rb"/Type\s*/Page\b(?!s)", printed)
+    boxes = set(re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", printed))
+    assert 5 < len(sheets) < 30
+    assert {(round(float(width)), round(float(height))) for width, height in boxes} == {(595, 842)}
+
+
+@needs_chromium
+@needs_pdftotext
+def test_no_heading_is_printed_at_the_end_of_a_sheet(report, tmp_path):
+    headings = re.findall(r"<h[23][^>]*>([^<]+)</h[23]>", report.read_text())
+
+    pages = read_printed_pages(print_page(report, tmp_path))
+
+    assert len(headings) > 10
+    assert any("Methods" in lines for lines in pages)
+    for lines in pages:
+        assert lines[-1] not in headings

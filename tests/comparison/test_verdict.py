@@ -1,6 +1,8 @@
 """The answer in three sentences agrees with the numbers, and is honest about its certainty."""
 
+import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,14 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_ir.comparison.comparison import compare
-from hybrid_ir.comparison.comparison_tables import MainMeans
+from hybrid_ir.comparison.comparison_tables import MainMeans, compute_main_means
+from hybrid_ir.comparison.leads import find_lead
+from hybrid_ir.comparison.statistics import Resampling, compare_pairs
 from hybrid_ir.comparison.table import format_value
-from hybrid_ir.comparison.verdict import build_verdict, find_lead
+from hybrid_ir.comparison.verdict import build_verdict
+from hybrid_ir.evaluation.significance import adjust_holm
 from tests.support.comparison_results import (
     SMALL_BENCHMARK,
     build_benchmark,
     build_card,
     build_training,
+    overwrite_keys,
     write_result,
 )
 
@@ -25,13 +31,18 @@ VALUES = st.lists(st.floats(0, 1), min_size=4, max_size=4)
 P_VALUES = st.lists(st.sampled_from([0.001, 0.049, 0.05, 0.6]), min_size=3, max_size=3)
 
 
-def replace_means(means: MainMeans, view_means: list, p_values: list) -> MainMeans:
-    """Returns means with other values (systems, views) and p values (systems)."""
+def replace_means(
+    means: MainMeans, view_means: list, p_values: list, lead_p: list | None = None
+) -> MainMeans:
+    """Returns means with other values (systems, views) and p values (systems), of leads (views)."""
     values = np.array(view_means).T
     adjusted = np.full(values.shape, np.nan)
     for (system, _), p in zip(means.section.tested_systems, p_values, strict=True):
         adjusted[system] = p
-    return replace(means, views=replace(means.views, mean=values, adjusted_p=adjusted))
+    views = replace(means.views, mean=values, adjusted_p=adjusted)
+    if lead_p is not None:
+        views = replace(views, lead_p=np.array(lead_p))
+    return replace(means, views=views)
 
 
 @settings(max_examples=60, deadline=None)
@@ -56,30 +67,128 @@ def test_the_best_system_of_every_view_is_named_with_its_mean(compared, view_mea
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(VALUES, min_size=3, max_size=3), P_VALUES)
-def test_certainty_follows_the_tests(compared, view_means, p_values):
-    means = replace_means(compared.benchmarks[0].macro, view_means, p_values)
+@given(st.lists(VALUES, min_size=3, max_size=3), P_VALUES, P_VALUES)
+def test_certainty_follows_the_tests(compared, view_means, p_values, lead_p):
+    means = replace_means(compared.benchmarks[0].macro, view_means, p_values, lead_p)
 
     verdict = build_verdict(means)
 
-    leads = [find_lead(means.section, means.views, place) for place in range(3)]
+    leads = [find_lead(means.section, means.views, cell) for cell in range(3)]
     open_leads = [lead for lead in leads if not lead.tied]
-    sure = [lead for lead in open_leads if lead.p < 0.05]
-    assert ("more than chance explains" in verdict.sentences[1]) == bool(sure)
-    unsure = [lead for lead in open_leads if lead.p >= 0.05]
-    assert ("may be chance" in verdict.sentences[1]) == bool(unsure)
+    p_of_next = [lead.over_next.p for lead in open_leads]
+    p_of_baselines = [lead.over_baseline.p for lead in open_leads if lead.over_baseline]
+    every_p = np.array(p_of_next + p_of_baselines)
+    about_the_next = verdict.sentences[1].partition("; the difference from the baseline")[0]
+    assert ("more than chance explains" in about_the_next) == any(p < 0.05 for p in p_of_next)
+    assert ("more than chance explains" in verdict.sentences[1]) == bool((every_p < 0.05).any())
+    assert ("may be chance" in verdict.sentences[1]) == bool((every_p >= 0.05).any())
     if verdict.is_certain:
-        assert len(sure) == 3 - len(leads) + len(open_leads) > 0
+        assert p_of_next
+        assert max(p_of_next) < 0.05
 
 
 def test_the_difference_is_that_of_the_means(compared):
     means = compared.benchmarks[0].macro
-    for grid, place in means.list_means():
-        lead = find_lead(means.section, grid, place)
-        best = np.nanmax if grid.higher_is_better else np.nanmin
-        assert lead.value == best(grid.mean[:, place])
-        other = grid.mean[lead.other, place]
-        assert lead.difference == pytest.approx(abs(lead.value - other))
+    for grid, cell in means.list_means():
+        lead = find_lead(means.section, grid, cell)
+        ordered = np.sort(grid.mean[:, cell])
+        if grid.higher_is_better:
+            ordered = ordered[::-1]
+        assert lead.value == ordered[0]
+        assert lead.over_next.size == pytest.approx(abs(ordered[0] - ordered[1]))
+        if lead.over_baseline is not None:
+            baseline = grid.mean[means.section.baselines[lead.winner], cell]
+            assert lead.over_baseline.size == pytest.approx(abs(ordered[0] - baseline))
+
+
+@pytest.fixture(scope="module")
+def two_good_systems(tmp_path_factory):
+    """A bad baseline and two systems that are equally good, with two seeds each."""
+    root = tmp_path_factory.mktemp("two good")
+    benchmark = build_benchmark(30)
+    for sampler, noise in (("x_x_mono", 2.5), ("x_y", 0.9), ("hybrid", 0.9)):
+        for seed in (1, 2):
+            card = build_card(benchmark, build_training(sampler, seed))
+            seed_of_vectors = seed + (10 if sampler == "hybrid" else 0)
+            folder = root / f"{sampler}{seed}"
+            write_result(folder, benchmark, card, noise=noise, seed=seed_of_vectors)
+    return compare([root], flips=500, resamples=50)
+
+
+def test_a_lead_is_over_the_next_best_and_not_over_the_baseline(two_good_systems):
+    means = two_good_systems.benchmarks[0].macro
+    baseline = next(iter(means.section.tested_systems))[1]
+
+    verdict = build_verdict(means)
+
+    assert np.nanmax(means.views.adjusted_p) < 0.05  # both are better than the baseline
+    for cell in range(3):
+        lead = find_lead(means.section, means.views, cell)
+        assert lead.over_next.system not in (lead.winner, baseline)
+        assert lead.over_next.p > 0.05
+        assert lead.over_baseline.system == baseline
+        assert lead.over_baseline.p < 0.05
+    _, certainty, _ = verdict.sentences
+    assert certainty.startswith("The lead over the next best within one language, across two")
+    assert "may be chance" in certainty
+    assert "the difference from the baseline x_x_mono within one language" in certainty
+    assert not verdict.is_certain
+
+
+def test_leads_that_no_table_tests_are_one_family(two_good_systems):
+    means = two_good_systems.benchmarks[0].macro
+    section = means.section
+    resampling = two_good_systems.resampling
+    raw_p = []
+    leads = []
+    for grid, cell in means.list_means():
+        lead = find_lead(section, grid, cell)
+        pair = (lead.winner, lead.over_next.system)
+        mask = section.select_settings(grid.cells[cell])
+        tested = compare_pairs(section, [pair], grid.metric, {"all": mask}, resampling)
+        raw_p.append(tested.p[lead.winner, 0])
+        leads.append(lead)
+
+    assert len(raw_p) == 4
+    adjusted = [lead.over_next.p for lead in leads]
+    assert adjusted == pytest.approx(adjust_holm(np.array(raw_p)))
+
+
+@pytest.fixture(scope="module")
+def with_useless_system(tmp_path_factory):
+    """A baseline, a good system, and one that finds nothing: its answers are all at the end."""
+    root = tmp_path_factory.mktemp("useless")
+    benchmark = build_benchmark(20)
+    for sampler, noise, bias in (("x_x_mono", 0.9, 0.5), ("hybrid", 0.8, 0.2), ("x_y", 0.1, 0)):
+        for seed in (1, 2):
+            card = build_card(benchmark, build_training(sampler, seed))
+            folder = root / f"{sampler}{seed}"
+            upside_down = sampler == "x_y"
+            write_result(folder, benchmark, card, noise, bias, seed, upside_down=upside_down)
+    return compare([root], flips=500, resamples=50)
+
+
+def test_a_system_that_finds_nothing_is_not_called_least_biased(with_useless_system):
+    means = with_useless_system.benchmarks[0].macro
+    labels = [system.label for system in means.section.systems]
+    useless = labels.index("x_y")
+    assert np.nanargmin(means.distance.mean[:, 0]) == useless
+
+    _, _, bias = build_verdict(means).sentences
+
+    assert bias.startswith("Language bias is least with hybrid: ")
+    assert f"at a mAP of {means.quality.mean[labels.index('hybrid'), 0]:.4f}" in bias
+    assert f"x_y ({means.distance.mean[useless, 0]:.1f} ranks, mAP" in bias
+    assert "is not called less biased" in bias
+
+
+def test_it_does_not_lead_where_rank_distance_is_the_main_metric(with_useless_system):
+    section = with_useless_system.benchmarks[0].section
+
+    means = compute_main_means(section, "rank_distance", Resampling(flips=200, resamples=20))
+
+    first, _, _ = build_verdict(means).sentences
+    assert first.startswith("On made_r, hybrid has the lowest, which is best, rank distance")
 
 
 def test_the_system_with_the_least_rank_distance_has_least_language_bias(compared):
@@ -89,7 +198,24 @@ def test_the_system_with_the_least_rank_distance_has_least_language_bias(compare
     bias = build_verdict(means).sentences[2]
 
     assert bias.startswith(f"Language bias is least with {winner.label}: ")
-    assert "no preference would give about 25%" in bias
+    assert "no preference would give 25.0 %" in bias
+    assert f"at a mAP of {np.nanmax(means.quality.mean[:, 0]):.4f}" in bias
+
+
+def test_results_of_earlier_versions_do_not_say_what_no_preference_gives(sweep, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(sweep, copy)
+    for path in copy.rglob("metrics.json"):
+        language_bias = json.loads(path.read_text())["language_bias"]
+        del language_bias["own_language_first_expected"]
+        overwrite_keys(path, language_bias=language_bias)
+
+    _, _, bias = build_verdict(
+        compare([copy], flips=20, resamples=20).benchmarks[0].macro
+    ).sentences
+
+    assert "of the questions" in bias
+    assert "no preference" not in bias
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from scipy import stats
 from hybrid_ir.evaluation.language_bias import (
     NeighbourLanguages,
     compute_alignment,
+    compute_expected_own_language,
     compute_expected_ranks,
     compute_one_target,
     compute_peer,
@@ -21,6 +22,7 @@ from hybrid_ir.evaluation.language_bias import (
 )
 from hybrid_ir.evaluation.rank_counter import rank_benchmark
 from hybrid_ir.evaluation.rank_table import RankTable
+from hybrid_ir.evaluation.results import Results
 from hybrid_ir.types import Benchmark
 from tests.support.vector_benchmarks import (
     LANGUAGES,
@@ -79,6 +81,20 @@ def test_the_rank_of_a_tied_passage_is_the_mean_over_the_orders(seed):
         for code, ranks in enumerate(problem.list_ranks_by_language(query)):
             expected_best = ranks.min() if len(ranks) else np.nan
             np.testing.assert_equal(best_QL[query, code], expected_best)
+
+
+@given(SEEDS, st.integers(0, 19), st.sampled_from([None, 0, 1, 2]))
+@settings(max_examples=20, deadline=None)
+def test_without_preference_the_best_answer_is_any_of_them(seed, most, without):
+    """Where all scores tie, each measure is its mean over all orders of the answers."""
+    benchmark = uneven_problem(seed, most, without).benchmark
+    same_vectors = torch.ones(max(QUERIES, PASSAGES), 4) / 2
+    table = rank_benchmark(same_vectors[:QUERIES], same_vectors[:PASSAGES], benchmark)
+
+    expected = compute_expected_own_language(uneven_problem(seed, most, without).table)
+
+    own_first = Results.from_table(table, benchmark).macro("multi")["lpr@1"]
+    np.testing.assert_allclose(expected, own_first, rtol=1e-12)
 
 
 @given(SEEDS, st.sampled_from([None, 0, 1, 2]))

@@ -196,6 +196,14 @@ def test_the_heat_map_has_a_cell_for_each_pair_of_languages(page):
     assert page.locator("#heat-maps td[class^=s]").count() == 2 * 4 * 4
 
 
+def test_a_heat_map_that_is_too_wide_says_that_it_goes_on(page):
+    page.wait_for_selector("#heat-maps table")
+    hint = page.locator("#heat-maps .hint").first
+    hint.wait_for(state="hidden")
+    page.set_viewport_size({"width": 200, "height": 800})
+    hint.wait_for(state="visible")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_pages_fit_their_width_and_can_be_read(page, width, scheme):

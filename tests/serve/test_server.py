@@ -1,5 +1,6 @@
 """The server over HTTP: exact places, many requests at once, refusals, how it starts and ends."""
 
+import random
 import shutil
 import socket
 import time
@@ -22,12 +23,13 @@ from hybrid_ir.serve.access import choose_token, is_loopback
 from hybrid_ir.serve.answer_places import find_exact_places
 from hybrid_ir.serve.known_questions import KnownQuestions
 from hybrid_ir.serve.loading import LoadingState
-from tests.serve.conftest import KEYS, QUESTIONS, SUBJECTS
+from tests.serve.conftest import KEYS, PASSAGES, QUESTIONS, SUBJECTS
 from tests.support.command_line import wait_until
 from tests.support.in_process import hybrid_ir_in_process
 
 QUESTION = QUESTIONS["en"].format(5)
 REQUESTS = 50
+SCORE_TOLERANCE = 1e-5  # between a text encoded alone and with others
 
 
 class VectorsInMemory:
@@ -130,8 +132,19 @@ def test_questions_are_suggested_in_their_languages(server, benchmark):
     assert questions.find_relevant_rows("another") is None
 
 
-def test_fifty_requests_at_once_get_the_answers_of_single_ones(server, capsys):
-    questions = [f"{QUESTION} {number}" for number in range(REQUESTS)]
+def list_new_questions(count: int) -> list[str]:
+    """Returns questions that nobody has asked, in many words, whose vectors are far apart."""
+    draw = random.Random(3)
+    words = " ".join(
+        form.format(7, 7) for form in (*QUESTIONS.values(), *PASSAGES.values())
+    ).split()
+    return [" ".join(draw.choices(words, k=draw.randint(2, 12))) for _ in range(count)]
+
+
+def test_fifty_requests_at_once_get_the_answers_of_single_ones(
+    server, served_place, benchmark, capsys
+):
+    questions = list_new_questions(REQUESTS)
 
     def ask(question: str) -> tuple[float, dict]:
         start = time.monotonic()
@@ -144,10 +157,23 @@ def test_fifty_requests_at_once_get_the_answers_of_single_ones(server, capsys):
     seconds = sorted(one[0] for one in together)
     with capsys.disabled():
         print(f"\n{REQUESTS} requests at once: p95 {1000 * seconds[int(0.95 * REQUESTS)]:.0f} ms")
-    for (_, answer), question in zip(together, questions, strict=True):
-        assert answer["question"] == question
-        assert len(answer["models"]) == 2
-        assert ask(question)[1]["models"] == answer["models"]
+    assert [answer["question"] for _, answer in together] == questions
+    for number, name in enumerate(("first", "second")):
+        encoder = load_encoder(served_place / name, pooling="mean", device="cpu")
+        passages_ND = encoder.encode_passages(benchmark.passages)
+        for (_, answer), question in zip(together, questions, strict=True):
+            scores_N = encoder.encode_queries([question])[0] @ passages_ND.T
+            best = scores_N.topk(10).values
+            found = [hit["score"] for hit in answer["models"][number]["hits"]]
+            np.testing.assert_allclose(found, best, atol=SCORE_TOLERANCE)
+            row_of_id = {id: row for row, id in enumerate(benchmark.passage_ids)}
+            rows = [row_of_id[hit["id"]] for hit in answer["models"][number]["hits"]]
+            np.testing.assert_allclose(found, scores_N[rows], atol=SCORE_TOLERANCE)
+        # An answer to any other of the questions would be seen.
+        scores_QN = encoder.encode_queries(questions) @ passages_ND.T
+        differences_QQ = torch.cdist(scores_QN, scores_QN, p=float("inf"))
+        differences_QQ.fill_diagonal_(1)
+        assert differences_QQ.min() > 10 * SCORE_TOLERANCE
 
 
 @pytest.mark.parametrize(
@@ -155,6 +181,7 @@ def test_fifty_requests_at_once_get_the_answers_of_single_ones(server, capsys):
     [
         ({"question": ""}, 422, "question_empty", "empty"),
         ({"question": " \n"}, 422, "question_empty", "empty"),
+        ({"question": "a\ud800b"}, 422, "question_no_text", "half of a character"),
         ({"question": "x" * 100_000}, 422, "question_too_long", "100,000 characters"),
         ({"question": "x" * 2_000_000}, 413, "request_too_long", "bytes"),
         ({"question": "x", "languages": []}, 422, "languages_empty", "at least one"),

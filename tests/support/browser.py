@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 HEIGHT = 900  # pixels
+PRINTED_WIDTH = 687  # pixels: A4 without its margins, 182 mm
 HANG = 600  # seconds, against a browser that never ends
 CHROMIUM_FLAGS = (
     "--headless",
@@ -58,6 +59,8 @@ def find_chromium() -> str | None:
 CHROMIUM = find_chromium()
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
 
+needs_pdftotext = pytest.mark.skipif(shutil.which("pdftotext") is None, reason="no pdftotext")
+
 
 def run_chromium(*arguments: str, folder: Path) -> str:
     """Returns what the browser prints."""
@@ -69,6 +72,33 @@ def run_chromium(*arguments: str, folder: Path) -> str:
         check=True,
     )
     return completed.stdout
+
+
+def print_page(page: Path, folder: Path) -> Path:
+    """Returns the file that a page becomes when it is printed."""
+    path = folder / "printed.pdf"
+    run_chromium(
+        f"--print-to-pdf={path}",
+        "--no-pdf-header-footer",
+        "--virtual-time-budget=4000",
+        page.as_uri(),
+        folder=folder,
+    )
+    return path
+
+
+def read_printed_pages(path: Path) -> list[list[str]]:
+    """Returns the lines of text on each page of a PDF."""
+    completed = subprocess.run(
+        ["pdftotext", "-layout", path, "-"], capture_output=True, text=True, check=True
+    )
+    pages = completed.stdout.removesuffix("\f").split("\f")
+    return [[line.strip() for line in page.splitlines() if line.strip()] for page in pages]
+
+
+def style_as_printed(page: str) -> str:
+    """Returns a page that looks on a screen as it does on paper, but for the ends of sheets."""
+    return page.replace("@media print", "@media all")
 
 
 @dataclass(frozen=True)

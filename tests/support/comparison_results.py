@@ -93,8 +93,13 @@ def build_benchmark(
 SMALL_BENCHMARK = build_benchmark(8)
 
 
-def simulate_results(benchmark: Benchmark, noise: float, bias: float, seed: int) -> Results:
-    """Ranks a benchmark by vectors that are equal for one question up to noise and language."""
+def simulate_results(
+    benchmark: Benchmark, noise: float, bias: float, seed: int, upside_down: bool = False
+) -> Results:
+    """Ranks a benchmark by vectors that are equal for one question up to noise and language.
+
+    An `upside_down` system has its queries point away from their answers, which come last.
+    """
     numbers = {}
     for question_id in benchmark.question_ids:
         numbers.setdefault(question_id, len(numbers))
@@ -120,6 +125,8 @@ def simulate_results(benchmark: Benchmark, noise: float, bias: float, seed: int)
     query_numbers = [numbers[question_id] for question_id in benchmark.question_ids]
     query_vectors = embed(meanings[query_numbers], benchmark.query_languages)
     passage_vectors = embed(passages_PD, benchmark.passage_languages)
+    if upside_down:
+        query_vectors = -query_vectors
     ranks = rank_benchmark(query_vectors, passage_vectors, benchmark, TEMPERATURE)
     return Results.from_table(ranks, benchmark)
 
@@ -164,10 +171,11 @@ def write_result(
     noise: float = 0.9,
     bias: float = 0.3,
     seed: int = 1,
+    upside_down: bool = False,
 ) -> Path:
     """Writes the result folder of a simulated system and returns it."""
     folder.mkdir(parents=True)
-    results = simulate_results(benchmark, noise, bias, seed)
+    results = simulate_results(benchmark, noise, bias, seed, upside_down)
     (folder / "metrics.json").write_text(json.dumps(results_to_dict(results)))
     pq.write_table(results.to_arrow(), folder / "per_query.parquet")
     (folder / "evaluation_card.json").write_text(json.dumps(card))

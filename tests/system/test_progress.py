@@ -2,15 +2,20 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Event, Thread
 
 import pytest
+from rich.progress import Progress
 
 from hybrid_ir.system import progress
 from hybrid_ir.system.progress import (
     LongWork,
+    begin_work,
     count_texts,
     describe_duration,
     pause_lines,
@@ -19,6 +24,8 @@ from hybrid_ir.system.progress import (
     watch_progress,
 )
 
+THREADS = 4
+COUNTS = 20
 SCRIPT = """
 import time
 from hybrid_ir.system import progress
@@ -127,6 +134,98 @@ def test_items_are_counted_and_a_failure_ends_the_work():
     assert list(track_progress([1, 2], "again")) == [1, 2]
     assert progress._DISPLAY.works == []
     assert progress._DISPLAY.watchers == 0
+
+
+@pytest.fixture
+def hasty_threads():
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def run_in_threads(work):
+    """Runs the same in several threads at once, and returns when all have ended."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        for future in [pool.submit(work) for _ in range(THREADS)]:
+            future.result(60)
+
+
+def test_threads_count_together():
+    class SlowWork(LongWork):
+        def set_done(self, done):
+            time.sleep(0.001)
+            super().set_done(done)
+
+    work = SlowWork("encode", THREADS * COUNTS)
+
+    def count():
+        for _ in range(COUNTS):
+            work.advance()
+
+    run_in_threads(count)
+    assert work.done == THREADS * COUNTS
+
+
+def test_threads_begin_and_end_works_together(hasty_threads):
+    def work_and_wait():
+        for number in range(50):
+            with pause_lines(), show_progress(f"work {number}", 1):
+                count_texts(1)
+
+    run_in_threads(work_and_wait)
+    display = progress._DISPLAY
+    assert (display.works, display.watchers, display.pauses) == ([], 0, 0)
+    assert display.stop is None
+
+
+def test_threads_share_the_one_bar_of_a_terminal(hasty_threads, monkeypatch):
+    started = []
+
+    class SlowBar(Progress):
+        def __init__(self, *columns, **keys):
+            time.sleep(0.05)
+            super().__init__(*columns, **keys)
+
+        def start(self):
+            started.append(self)
+
+    monkeypatch.setattr(progress, "Progress", SlowBar)
+    monkeypatch.setattr(progress, "is_terminal", lambda: True)
+    all_are_shown = Barrier(THREADS)
+
+    def show_until_all_are_shown():
+        with show_progress("work", 1):
+            all_are_shown.wait(60)
+
+    run_in_threads(show_until_all_are_shown)
+    assert len(started) == 1
+    assert (progress._DISPLAY.bar, progress._DISPLAY.bars) == (None, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_does_not_wait_for_threads_that_it_has_not():
+    taken = Event()
+    may_end = Event()
+
+    def hold_the_lock():
+        with progress._DISPLAY.lock:
+            taken.set()
+            may_end.wait(60)
+
+    holder = Thread(target=hold_the_lock)
+    holder.start()
+    taken.wait(60)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # ends it if it waits
+        begin_work(LongWork("forked"))
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    may_end.set()
+    holder.join()
+    assert status == 0
 
 
 def test_lines_go_to_stderr_and_answers_to_stdout():

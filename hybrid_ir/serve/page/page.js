@@ -425,7 +425,6 @@ function createHit(hit, other) {
 
 // Says where the other model has a hit, and how far this model moves it.
 function createMove(hit, other) {
-  if (hit.other_rank === null) return create("span", "", `not in the index of ${other.model}`);
   const there = `${formatCount(hit.other_rank)}. in ${other.model}`;
   if (hit.other_rank === hit.rank) return create("span", "", `= ${there}`);
   const isUp = hit.rank < hit.other_rank;
@@ -546,8 +545,13 @@ function showHeatMaps(heat) {
     scroll.setAttribute("role", "region");
     scroll.setAttribute("aria-label", `Heat map of ${map.model}`);
     scroll.append(createHeatTable(heat.languages, map.cells, low, high));
-    box.append(title, scroll);
+    const hint = create("p", "hint quiet", "More languages are to the right: move the table sideways.");
+    box.append(title, hint, scroll);
     get("heat-maps").append(box);
+    // The cells cover the shadow with which other tables show that they go on.
+    new ResizeObserver(() => {
+      hint.hidden = scroll.scrollWidth <= scroll.clientWidth;
+    }).observe(scroll);
   }
 }
 
