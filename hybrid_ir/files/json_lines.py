@@ -11,6 +11,13 @@ from typing import Any, BinaryIO
 from hybrid_ir.files.problems import Problems
 from hybrid_ir.files.texts import is_blank, normalize_id
 
+# What files begin with that are in UTF-16 or UTF-32 and no UTF-8, longest first: byte order marks.
+BYTE_ORDER_MARKS = {
+    b"\xff\xfe\0\0": "UTF-32",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
 # Keys whose values may be numbers: a book can be called 1984.
 NUMBER_KEYS = ("title",)
 
@@ -19,13 +26,17 @@ def read_lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
     """Reads the lines of a text file in UTF-8, which is gzipped if its name ends in .gz.
 
     Yields the number (from 1) and the text of every line that is not blank. A line that is not
-    UTF-8 is added to the problems and left out.
+    UTF-8 is added to the problems and left out; a file in UTF-16 or UTF-32 is one problem.
     """
     number = 0
     try:
         with _open_binary(path) as file:
             for line in file:
                 number += 1
+                encoding = _recognise_wide_encoding(line) if number == 1 else None
+                if encoding is not None:
+                    problems.add(_describe_wide_encoding(path, encoding), file_unreadable=True)
+                    return
                 # The first line may begin with a byte order mark.
                 encoding = "utf-8-sig" if number == 1 else "utf-8"
                 try:
@@ -50,6 +61,27 @@ def _open_binary(path: Path) -> BinaryIO:
     if path.suffix == ".gz":
         return gzip.open(path, "rb")
     return open(path, "rb")
+
+
+def _recognise_wide_encoding(first_line: bytes) -> str | None:
+    """Returns the encoding of a file whose characters have two or four bytes; None for others."""
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if first_line.startswith(mark):
+            return encoding
+    # Without a mark: a letter of ASCII and a zero byte, twice, in either order.
+    start = first_line[:4]
+    if len(start) == 4 and start[1] == start[3] == 0 and start[0] and start[2]:
+        return "UTF-16LE"
+    if len(start) == 4 and start[0] == start[2] == 0 and start[1] and start[3]:
+        return "UTF-16BE"
+    return None
+
+
+def _describe_wide_encoding(path: Path, encoding: str) -> str:
+    command = f"iconv -f {encoding} -t UTF-8 {path.name} > NEW"
+    if path.suffix == ".gz":
+        command = f"gunzip -c {path.name} | iconv -f {encoding} -t UTF-8 | gzip > NEW.gz"
+    return f"{path} looks like {encoding}, need UTF-8: `{command}` writes it so"
 
 
 def read_objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -169,6 +201,7 @@ def get_text_field(
     if isinstance(value, float) and math.isnan(value):
         value = None  # pandas writes a missing text so
     is_id = key.endswith("id")
+    kind = "a text or a whole number" if is_id else "a text"
     if _is_number_for(value, key, is_id):
         value = str(value)
     if value is None and default is not None:
@@ -177,7 +210,7 @@ def get_text_field(
         return ""
     if not isinstance(value, str):
         if key in row:
-            problems.add(f"{place}: '{key}' is {value!r:.40}, need a text")
+            problems.add(f"{place}: '{key}' is {value!r:.40}, need {kind}")
         else:
             problems.add(f"{place}: {describe_missing_key(key, row)}")
         return None
@@ -187,7 +220,7 @@ def get_text_field(
     if is_blank(value):
         if blank:
             return ""
-        problems.add(f"{place}: '{key}' is {value!r:.40}, need a text")
+        problems.add(f"{place}: '{key}' is {value!r:.40}, need {kind}")
         return None
     return _normalize_id(value, place, problems) if is_id else value
 

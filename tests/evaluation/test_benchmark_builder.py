@@ -174,7 +174,8 @@ def test_all_choices_that_are_not_allowed_are_named_together():
         choose_languages("made", ["en", "xx"], ["en", "de"], 0, errors)
     assert str(raised.value) == (
         "made: split=x must be one of dev, test; languages=['en', 'xx'] must be at least one and "
-        "only some of ['de', 'en']; max_queries=0 must be at least 1, or null for all"
+        "only some of ['de', 'en'] (not there: 'xx'); max_queries=0 must be at least 1, or null "
+        "for all"
     )
     with pytest.raises(ValueError, match=r"languages=\[\] must be at least one"):
         choose_languages("made", [], ["en"])

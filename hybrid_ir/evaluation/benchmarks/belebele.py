@@ -23,6 +23,7 @@ SOURCE = Source(
 )
 QUESTIONS = 900  # of every variant
 PASSAGES = 488  # of every variant
+FILES_NAMED = 3  # of those that are missing
 CODES = """
 acm_Arab afr_Latn als_Latn amh_Ethi apc_Arab arb_Arab arb_Latn ars_Arab ary_Arab arz_Arab asm_Beng
 azj_Latn bam_Latn ben_Beng ben_Latn bod_Tibt bul_Cyrl cat_Latn ceb_Latn ces_Latn ckb_Arab dan_Latn
@@ -59,14 +60,14 @@ def load(
         max_queries: questions to keep of each variant, the same in every variant.
 
     Raises:
-        ValueError: lines are broken, or files are not the released ones.
+        ValueError: files are missing or not the released ones, or lines are broken.
     """
     variants = choose_languages("belebele", languages, VARIANTS, max_queries)
     problems = Problems(f"{folder} (hybrid-ir data fetch belebele gets it)")
     builder = BenchmarkBuilder(record_choices(SOURCE, max_queries=max_queries), problems)
+    paths = {variant: Path(folder) / "data" / f"{variant}.jsonl" for variant in variants}
     passages = {}
-    for variant in variants:
-        path = Path(folder) / "data" / f"{variant}.jsonl"
+    for variant, path in _report_missing_files(paths, problems).items():
         passages[variant] = _read_variant(path, variant, builder)
     problems.raise_if_any()
     links = _list_shared_links(passages, problems)
@@ -75,6 +76,19 @@ def load(
         for row, link in enumerate(links):
             builder.add_passage(variant, f"{variant}:{row}", passages[variant][link], [link])
     return builder.build(variants, max_queries)
+
+
+def _report_missing_files(paths: Mapping[str, Path], problems: Problems) -> dict[str, Path]:
+    """Adds one problem for all files that are missing; returns the others, by their variants."""
+    found = {variant: path for variant, path in paths.items() if path.is_file()}
+    missing = [str(path) for variant, path in paths.items() if variant not in found]
+    if len(missing) == 1:
+        problems.add(f"{missing[0]} is missing")
+    elif missing:
+        names = ", ".join(missing[:FILES_NAMED])
+        more = ", ..." if len(missing) > FILES_NAMED else ""
+        problems.add(f"{len(missing)} of {len(paths)} files are missing: {names}{more}")
+    return found
 
 
 def _read_variant(path: Path, variant: str, builder: BenchmarkBuilder) -> dict[str, str]:

@@ -4,8 +4,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hybrid_ir.files.languages import match_languages
-from hybrid_ir.types import Source, parse_languages
+from hybrid_ir.files.languages import describe_spellings, match_languages
+from hybrid_ir.types import Benchmark, Source, parse_languages
+
+# Keys of a card that say what was left out of the texts, or counts in another way.
+REMARKS = (
+    "answers",
+    "unknown_passages",
+    "empty_passages",
+    "unjudged_queries",
+    "ids",
+    "ignore_identical_ids",
+)
 
 
 def check_option(key: str, value: str, allowed: Sequence[str]) -> list[str]:
@@ -53,7 +63,10 @@ def choose_languages(
     chosen, unknown = match_languages(codes, known)
     errors = list(other_errors)
     if unknown or not chosen:
-        errors.append(f"languages={sorted(codes)} must be at least one and only some of {known}")
+        missing = f" (not there: {', '.join(map(repr, unknown))})" if unknown else ""
+        errors.append(
+            f"languages={sorted(codes)} must be at least one and only some of {known}{missing}"
+        )
     errors += check_max_queries(max_queries)
     raise_errors(name, errors)
     return tuple(sorted(chosen))
@@ -65,3 +78,19 @@ def record_choices(source: Source, **choices: Any) -> Source:
     for key, value in choices.items():
         recorded[key] = "all" if value is None else str(value)
     return replace(source, choices=recorded)
+
+
+def list_remarks(benchmark: Benchmark) -> list[str]:
+    """Returns what a reader of the numbers should know of how the texts were read.
+
+    These are the sentences that the loaders also print as warnings: what was left out or counts in
+    another way, and languages that come under several codes.
+    """
+    remarks = []
+    for key in REMARKS:
+        note = benchmark.source.choices.get(key)
+        if note is not None:
+            remarks.append(f"{key}: {note}.")
+    for warning in describe_spellings(benchmark.languages):
+        remarks.append(f"{warning}.")
+    return remarks

@@ -39,6 +39,11 @@ class OwnPassages:
         )
         if self.answers:
             note += f", and {self.answers:,} more are judged relevant to it and count"
+        if ignore_identical_ids and not self.equal_texts:
+            note += (
+                "; if queries and passages are only numbered alike, ignore_identical_ids=false "
+                "keeps these passages in the rankings"
+            )
         return note
 
 
