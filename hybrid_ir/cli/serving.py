@@ -1,12 +1,13 @@
 """What `hybrid-ir serve` loads: models, and an index of the passages for each of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
+from hybrid_ir.cli.config import parse_list
 from hybrid_ir.files.checksums import hash_values
 from hybrid_ir.index.build import IndexJob, build_index
 from hybrid_ir.index.card import read_index_card, require_undamaged_index
@@ -14,7 +15,8 @@ from hybrid_ir.index.layout import IndexSettings
 from hybrid_ir.index.opened import METHODS, PassageIndex, choose_method
 from hybrid_ir.index.passages import PassagesToIndex, take_benchmark_passages
 from hybrid_ir.runs.building import build_own_benchmark
-from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
+from hybrid_ir.runs.encoder_settings import FIXED_BY_TRAINING
+from hybrid_ir.runs.encoders import EncoderSettings, is_run, load_any_encoder
 from hybrid_ir.runs.indexes import OF_THE_MACHINE, describe_index_model, load_index
 from hybrid_ir.runs.model_names import name_model
 from hybrid_ir.serve.engine import Engine, ServedModel
@@ -110,12 +112,24 @@ def _list_given_settings(cfg: DictConfig) -> dict[str, Any]:
     return given
 
 
+def _choose_settings(cfg: DictConfig, place: str) -> EncoderSettings:
+    """Returns the settings of a model: keys such as query_prefix are not for a run among others.
+
+    A run has them from its training; the other model may need them.
+    """
+    settings = EncoderSettings.from_config(cfg)
+    if is_run(place) and len(parse_list(cfg.model or "")) > 1:
+        default = EncoderSettings()
+        settings = replace(settings, **{name: getattr(default, name) for name in FIXED_BY_TRAINING})
+    return settings
+
+
 def _encode_passages(
     cfg: DictConfig, place: str, passages: PassagesToIndex, state: LoadingState
 ) -> PassageIndex:
     """Returns an index of passages in the cache, which is built where it is not there yet."""
     state.begin(f"loading {place}")
-    settings = EncoderSettings.from_config(cfg)
+    settings = _choose_settings(cfg, place)
     loaded = load_any_encoder(place, settings)
     state.begin(f"encoding {len(passages):,} passages with {place}")
     folder = Path(cfg.paths.cache_dir) / "serve"

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -129,12 +130,13 @@ def _load_and_probe(place: str, settings: EncoderSettings) -> LoadedEncoder:
 
 def _load_with_torch(place: str, settings: EncoderSettings) -> LoadedEncoder:
     """Loads an encoder; one that a graph will be made of is always a BiEncoder."""
-    if _is_run(place):
+    if is_run(place):
         return _load_run(place, settings)
     if place in list_options("model", settings.config_folders) and not Path(place).exists():
         return _load_named_model(place, settings)
     if has_file(place, "modules.json", settings.revision) and settings.pooling is None:
-        if settings.backend != TORCH:
+        # Our own encoder reads the usual modules as well, which helps where the library is missing.
+        if settings.backend != TORCH or find_spec("sentence_transformers") is None:
             return _load_modules(place, settings)
         return _load_sentence_transformers(place, settings)
     return _load_transformers(place, settings)
@@ -158,7 +160,8 @@ def choose_device(name: str | None) -> str:
     return name
 
 
-def _is_run(place: str) -> bool:
+def is_run(place: str) -> bool:
+    """Returns whether a model is a run folder or a checkpoint of ours."""
     path = Path(place)
     return path.suffix == ".ckpt" or (path / "checkpoints").is_dir()
 
@@ -291,8 +294,9 @@ def _load_sentence_transformers(place: str, settings: EncoderSettings) -> Loaded
 
 
 def _load_modules(place: str, settings: EncoderSettings) -> LoadedEncoder:
-    """Loads a sentence-transformers model that a graph will be made of."""
-    encoder = load_module_encoder(place, settings, choose_device(settings.device))
+    """Loads a sentence-transformers model by our own encoder, which has no other modules."""
+    encoder, chosen = load_module_encoder(place, settings, choose_device(settings.device))
+    _report_prompts(place, chosen, settings)
     model = {
         "name": encoder.name,
         "kind": "sentence_transformers",

@@ -1,4 +1,4 @@
-"""Sentence-transformers models read by our own encoder, for backends that run a graph of it."""
+"""Sentence-transformers models read by our own encoder: for graphs, or without that library."""
 
 from pathlib import Path
 
@@ -6,12 +6,17 @@ from hybrid_ir.inference.graph_encoder import TORCH
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.module_files import read_module_files
-from hybrid_ir.model.prompts import choose_prompts
+from hybrid_ir.model.prompts import ChosenPrompts, choose_prompts
 from hybrid_ir.runs.encoder_settings import READING, EncoderSettings
 
 
-def load_module_encoder(place: str, settings: EncoderSettings, device: str) -> BiEncoderAdapter:
+def load_module_encoder(
+    place: str, settings: EncoderSettings, device: str
+) -> tuple[BiEncoderAdapter, ChosenPrompts]:
     """Loads a sentence-transformers model as a BiEncoder, which a graph can be made of.
+
+    Returns:
+        The encoder, and which prompts it has from where.
 
     Raises:
         ValueError: the model has a module that only sentence-transformers runs.
@@ -30,15 +35,21 @@ def load_module_encoder(place: str, settings: EncoderSettings, device: str) -> B
             **settings.select(READING),
         )
     except ValueError as error:
+        if settings.backend == TORCH:
+            beginning = f"model={place!r}"
+            cure = "pip install 'hybrid-ir[sentence-transformers]'"
+        else:
+            beginning = f"backend={settings.backend}: {place}"
+            cure = f"use backend={TORCH}"
         raise ValueError(
-            f"backend={settings.backend}: {place} cannot be read without sentence-transformers "
-            f"({error}): use backend={TORCH}"
+            f"{beginning} cannot be read without sentence-transformers ({error}): {cure}"
         ) from error
     chosen = choose_prompts(settings.prompts, files.prompts, files.default_prompt_name)
-    return BiEncoderAdapter(
+    encoder = BiEncoderAdapter(
         bi_encoder,
         Path(place).name,
         settings.choose_precision(device),
         device,
         chosen.describe(),
     )
+    return encoder, chosen

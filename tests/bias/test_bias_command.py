@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_ir.cli.bias import CONDITION_CODE
+from hybrid_ir.bias.diagnosis import describe_texts
+from hybrid_ir.bias.known_encoders import (
+    SHOWN_MEASURES,
+    find_known_encoders,
+    read_known_encoders,
+)
+from hybrid_ir.cli.bias import CONDITION_CODE, load_asked_texts
+from hybrid_ir.cli.config import parse_command_line
 from hybrid_ir.model.backbone import FromScratch
 from tests.support.benchmarks import write_beir_folder
 from tests.support.corpora import write_json_lines
@@ -198,3 +205,14 @@ def test_wrong_input_is_one_line_with_a_cure(place, arguments, message):
     assert ended.returncode == 2
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_known_encoders_are_shown_beside_the_default_texts():
+    """The shipped table has all that is shown, and is of the texts that are asked by default."""
+    for encoder in read_known_encoders():
+        assert all(encoder["measures"][name] is not None for name in SHOWN_MEASURES)
+    cfg = parse_command_line("bias", ["model=plain"])
+    texts = describe_texts(load_asked_texts(cfg))
+    names = [encoder["name"] for encoder in find_known_encoders(texts)]
+    assert "multilingual-e5-small (pruned vocabulary)" in names
+    assert len(names) == len(set(names))

@@ -1,6 +1,7 @@
 """A model that is loaded says where its prompts come from, and in one line if it misses some."""
 
 import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 
@@ -9,13 +10,15 @@ import torch
 from rich.console import Console
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.models import Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tokenizers import Tokenizer
 
 from hybrid_ir.cli.config import parse_command_line
 from hybrid_ir.evaluation.card import build_card_table
 from hybrid_ir.evaluation.evaluate import evaluate
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.model.prompts import FAMILIES, Recognition, describe_missing_prompts
-from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
+from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder, load_encoder
 from tests.conftest import TEXTS
 
 CURE = 'query_prefix="query: " passage_prefix="passage: "'
@@ -142,3 +145,25 @@ def test_every_cure_passes_a_shell_and_the_command_line_as_it_is():
         cfg = parse_command_line("evaluate", ["model=MODEL", *arguments], "benchmark")
         assert cfg.query_prefix == family.query
         assert cfg.passage_prefix == family.passage
+
+
+def test_usual_models_are_read_without_sentence_transformers(e5, monkeypatch, capsys):
+    texts = ["Where is Kabul?", "喀布尔在哪里？", "Kabul liegt am gleichnamigen Fluss. " * 20]
+    by_library = load_encoder(e5, **E5_PROMPTS)
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    by_us = load_encoder(e5, **E5_PROMPTS)
+    for name in ("encode_queries", "encode_passages"):
+        expected_ND = getattr(by_library, name)(texts)
+        torch.testing.assert_close(getattr(by_us, name)(texts), expected_ND, atol=1e-5, rtol=0)
+    load_encoder(e5)
+    assert "was trained with prompts, and is read without any" in capsys.readouterr().err
+
+
+def test_other_models_name_the_library_that_is_missing(recipe, cache, tmp_path, monkeypatch):
+    folder = recipe.build(TEXTS, cache)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    model = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=8)])
+    model.save(str(tmp_path / "table"))
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(ValueError, match="without sentence-transformers .*: pip install"):
+        load_encoder(tmp_path / "table")
