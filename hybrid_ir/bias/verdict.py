@@ -208,9 +208,11 @@ def _state_language_mix(diagnosis: Diagnosis) -> str:
     fair = diagnosis.measures.get("own_language_share.fair")
     if share is None or fair is None:
         return ""
+    sizes = set(diagnosis.texts["passages_by_language"].values())
+    on_average = " on average" if len(sizes) > 1 else ""
     return (
         f"Of the first {DEPTH} passages {_percent(share)} are in the question's own language, "
-        f"which has {_percent(fair)} of the collection."
+        f"which{on_average} has {_percent(fair)} of the collection."
     )
 
 

@@ -11,7 +11,8 @@ from hybrid_ir.bias.known_encoders import (
     find_known_encoders,
     read_known_encoders,
 )
-from hybrid_ir.cli.bias import CONDITION_CODE, load_asked_texts
+from hybrid_ir.cli.asked_texts import load_asked_texts
+from hybrid_ir.cli.bias import CONDITION_CODE
 from hybrid_ir.cli.config import parse_command_line
 from hybrid_ir.model.backbone import FromScratch
 from tests.support.benchmarks import write_beir_folder
