@@ -14,10 +14,14 @@ from hybrid_ir.bias.known_encoders import (
 from hybrid_ir.cli.asked_texts import load_asked_texts
 from hybrid_ir.cli.bias import CONDITION_CODE
 from hybrid_ir.cli.config import parse_command_line
-from hybrid_ir.model.backbone import FromScratch
 from tests.support.benchmarks import write_beir_folder
 from tests.support.corpora import write_json_lines
-from tests.support.in_process import CommandResult, hybrid_ir_in_process
+from tests.support.in_process import CommandResult
+from tests.support.parallel_lines import (
+    ask_bias,
+    build_plain_encoder,
+    list_parallel_lines,
+)
 
 QUESTIONS = 12
 
@@ -26,16 +30,10 @@ QUESTIONS = 12
 def place(tmp_path_factory) -> Path:
     """A folder with an encoder, texts with answers, texts without, and a folder of BEIR."""
     place = tmp_path_factory.mktemp("bias")
-    lines = []
+    lines = list_parallel_lines(("de", "en", "fr"), QUESTIONS)
     passages_alone = []
-    texts = []
     for language in ("de", "en", "fr"):
         for number in range(QUESTIONS):
-            for role in ("query", "passage"):
-                text = f"{language} {role} {number} of it"
-                texts.append(text)
-                line = {"text": text, "language": language, "role": role, "id": str(number)}
-                lines.append(line)
             passages_alone.append({"text": f"{language} tells {number}", "language": language})
     write_json_lines(place / "answered.jsonl", *lines)
     write_json_lines(place / "alone.jsonl", *passages_alone)
@@ -47,15 +45,8 @@ def place(tmp_path_factory) -> Path:
         queries = [{"_id": str(i), "text": f"{language} asks {i}"} for i in range(QUESTIONS)]
         qrels = "".join(f"{i}\t{i}\t1\n" for i in range(QUESTIONS))
         write_beir_folder(place / "mine" / language, passages, queries, qrels)
-    recipe = FromScratch(
-        vocab_size=300, width=16, layers=1, heads=2, intermediate=16, max_positions=64
-    )
-    recipe.build(texts, place / "cache").rename(place / "plain")
+    build_plain_encoder(place, "plain", [line["text"] for line in lines])
     return place
-
-
-def ask(place: Path, *arguments: str) -> CommandResult:
-    return hybrid_ir_in_process(place, "bias", "model=plain", "pooling=mean", *arguments)
 
 
 def read_record(folder: Path) -> dict:
@@ -64,7 +55,7 @@ def read_record(folder: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def answered(place) -> CommandResult:
-    return ask(place, "corpus=answered.jsonl", "out=answered")
+    return ask_bias(place, "corpus=answered.jsonl", "out=answered")
 
 
 def test_texts_with_answers_get_a_verdict_a_page_and_numbers(place, answered):
@@ -86,7 +77,7 @@ def test_texts_with_answers_get_a_verdict_a_page_and_numbers(place, answered):
 
 
 def test_results_are_not_overwritten(place, answered):
-    again = ask(place, "corpus=answered.jsonl", "out=answered")
+    again = ask_bias(place, "corpus=answered.jsonl", "out=answered")
     assert again.returncode == 2
     assert "answered" in again.stderr
 
@@ -97,7 +88,7 @@ def test_small_collections_are_said_to_be_small(place, answered):
 
 
 def test_texts_without_answers_say_what_can_be_said(place):
-    ended = ask(place, "corpus=alone.jsonl", "out=alone")
+    ended = ask_bias(place, "corpus=alone.jsonl", "out=alone")
     assert ended.returncode == 0, ended.stderr
     record = read_record(place / "alone")
     assert record["grade"] == "not measurable"
@@ -109,7 +100,7 @@ def test_texts_without_answers_say_what_can_be_said(place):
 
 
 def test_a_folder_of_beir_without_parallel_texts_judges_own_answers(place):
-    ended = ask(place, "corpus=mine", "out=beir")
+    ended = ask_bias(place, "corpus=mine", "out=beir")
     assert ended.returncode == 0, ended.stderr
     record = read_record(place / "beir")
     assert record["measures"]["hidden"] is None
@@ -118,7 +109,9 @@ def test_a_folder_of_beir_without_parallel_texts_judges_own_answers(place):
 
 
 def test_json_goes_to_standard_output_alone(place):
-    ended = ask(place, "corpus=answered.jsonl", "out=as_json", "json=true", "languages=[de,en]")
+    ended = ask_bias(
+        place, "corpus=answered.jsonl", "out=as_json", "json=true", "languages=[de,en]"
+    )
     assert ended.returncode == 0, ended.stderr
     printed = json.loads(ended.stdout)
     assert printed == read_record(place / "as_json")
@@ -127,12 +120,12 @@ def test_json_goes_to_standard_output_alone(place):
 
 def test_a_condition_decides_the_exit_code(place):
     texts = ("corpus=answered.jsonl", "max_queries=4")
-    met = ask(place, *texts, "out=met", "--fail-if", "multi.map>=0; hidden<-1")
+    met = ask_bias(place, *texts, "out=met", "--fail-if", "multi.map>=0; hidden<-1")
     assert met.returncode == CONDITION_CODE
     assert "failed: multi.map is " in met.stderr
     assert "hidden is" not in met.stderr
     assert (place / "met" / "bias.json").is_file()
-    not_met = ask(place, *texts, "out=not_met", "--fail-if=multi.map<0")
+    not_met = ask_bias(place, *texts, "out=not_met", "--fail-if=multi.map<0")
     assert not_met.returncode == 0
 
 
@@ -143,7 +136,7 @@ def test_texts_that_find_themselves_are_counted(place):
             text = f"{language} says {number}"
             lines.append({"text": text, "language": language, "id": str(number)})
     write_json_lines(place / "both.jsonl", *lines)
-    ended = ask(place, "corpus=both.jsonl", "out=both")
+    ended = ask_bias(place, "corpus=both.jsonl", "out=both")
     assert ended.returncode == 0, ended.stderr
     notes = " ".join(read_record(place / "both")["notes"])
     assert f"{2 * QUESTIONS} queries have the very text of one of their answers" in notes
@@ -157,13 +150,15 @@ def test_one_text_in_a_language_is_no_problem(place, role):
     lines = (place / "answered.jsonl").read_text().splitlines()
     kept = [json.loads(text) for text in lines if '"fr"' not in text]
     write_json_lines(place / f"one_{role}.jsonl", *kept, line)
-    ended = ask(place, f"corpus=one_{role}.jsonl", f"out=one_{role}")
+    ended = ask_bias(place, f"corpus=one_{role}.jsonl", f"out=one_{role}")
     assert ended.returncode == 0, ended.stderr
     assert "in fr" in " ".join(read_record(place / f"one_{role}")["notes"])
 
 
 def test_enough_texts_get_the_corrections(place):
-    ended = ask(place, "corpus=cldr_facts", "languages=[de,en]", "max_queries=30", "out=enough")
+    ended = ask_bias(
+        place, "corpus=cldr_facts", "languages=[de,en]", "max_queries=30", "out=enough"
+    )
     assert ended.returncode == 0, ended.stderr
     record = read_record(place / "enough")
     assert set(record["corrections"]) == {"center", "lir"}
@@ -172,7 +167,7 @@ def test_enough_texts_get_the_corrections(place):
 
 def test_several_conditions_and_options_are_all_checked(place):
     texts = ("corpus=answered.jsonl", "max_queries=4", "out=both_met")
-    met = ask(place, *texts, "--fail-if", "multi.map>=0", "--fail-if=hidden>=0")
+    met = ask_bias(place, *texts, "--fail-if", "multi.map>=0", "--fail-if=hidden>=0")
     assert met.returncode == CONDITION_CODE
     assert "failed: multi.map is " in met.stderr
     assert "failed: hidden is " in met.stderr
@@ -180,7 +175,7 @@ def test_several_conditions_and_options_are_all_checked(place):
 
 def test_keys_of_the_benchmark_are_honoured(place):
     arguments = ("corpus=cldr_facts", "languages=[de,en]", "split.cldr_facts.max_queries=3")
-    ended = ask(place, *arguments, "split.cldr_facts.split=dev", "out=embedded")
+    ended = ask_bias(place, *arguments, "split.cldr_facts.split=dev", "out=embedded")
     assert ended.returncode == 0, ended.stderr
     texts = read_record(place / "embedded")["texts"]
     assert texts["questions"] == 3
@@ -202,7 +197,7 @@ def test_keys_of_the_benchmark_are_honoured(place):
     ],
 )
 def test_wrong_input_is_one_line_with_a_cure(place, arguments, message):
-    ended = ask(place, *arguments)
+    ended = ask_bias(place, *arguments)
     assert ended.returncode == 2
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr

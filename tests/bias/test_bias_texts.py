@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from hybrid_ir.evaluation.benchmarks import belebele
-from hybrid_ir.model.backbone import FromScratch
 from tests.support.benchmarks import write_beir_folder
 from tests.support.corpora import write_json_lines
-from tests.support.in_process import CommandResult, hybrid_ir_in_process
+from tests.support.parallel_lines import ask_bias, build_plain_encoder
 from tests.support.raw_data import build_belebele_pages
 
 LANGUAGES = ("de", "en")
@@ -56,19 +55,12 @@ def place(tmp_path_factory) -> Path:
         apart.append({**row, "id": f"{row['role']} {row['id']}"})
     write_json_lines(place / "apart.jsonl", *apart)
     texts = [row["text"] for row in [*QUERIES, *PASSAGES, *lines]]
-    recipe = FromScratch(
-        vocab_size=300, width=16, layers=1, heads=2, intermediate=16, max_positions=64
-    )
-    recipe.build(texts, place / "cache").rename(place / "plain")
+    build_plain_encoder(place, "plain", texts)
     return place
 
 
-def ask(place: Path, *arguments: str) -> CommandResult:
-    return hybrid_ir_in_process(place, "bias", "model=plain", "pooling=mean", *arguments)
-
-
 def ask_record(place: Path, out: str, *arguments: str) -> dict:
-    ended = ask(place, f"out={out}", *arguments)
+    ended = ask_bias(place, f"out={out}", *arguments)
     assert ended.returncode == 0, ended.stderr
     return json.loads((place / out / "bias.json").read_text())
 
@@ -101,7 +93,7 @@ def test_a_key_of_a_folder_keeps_passages_in_the_rankings(place):
 
 
 def test_the_cure_that_a_message_names_is_one_that_can_be_typed(place):
-    refused = ask(place, "corpus=unknown", "out=refused")
+    refused = ask_bias(place, "corpus=unknown", "out=refused")
     assert refused.returncode == 2
     assert "split.folder.unknown_passages=keep counts such passages as never" in refused.stderr
     record = ask_record(place, "kept", "corpus=unknown", "split.folder.unknown_passages=keep")
@@ -110,10 +102,10 @@ def test_the_cure_that_a_message_names_is_one_that_can_be_typed(place):
 
 
 def test_a_folder_takes_its_split_and_the_language_of_its_texts(place):
-    refused = ask(place, "corpus=splits", "out=refused")
+    refused = ask_bias(place, "corpus=splits", "out=refused")
     assert "split.folder.split=test must be one of those there: dev" in refused.stderr
     assert ask_record(place, "dev", "corpus=splits", "split.folder.split=dev")["measures"]
-    refused = ask(place, "corpus=unnamed", "out=refused")
+    refused = ask_bias(place, "corpus=unnamed", "out=refused")
     assert "or set split.folder.language= to the one that they are in" in refused.stderr
     record = ask_record(place, "named", "corpus=unnamed", "split.folder.language=de")
     assert record["texts"]["languages"] == ["de", "en"]
@@ -148,7 +140,7 @@ def test_belebele_is_asked_in_some_of_its_variants(place, miniature):
 
 
 def test_missing_files_of_belebele_are_one_error_with_the_command(place, miniature):
-    ended = ask(place, "corpus=belebele", f"paths.data_dir={miniature}")
+    ended = ask_bias(place, "corpus=belebele", f"paths.data_dir={miniature}")
     assert ended.returncode == 2
     assert "1 error in" in ended.stderr
     assert "hybrid-ir data fetch belebele gets it" in ended.stderr
@@ -185,7 +177,7 @@ def test_missing_files_of_belebele_are_one_error_with_the_command(place, miniatu
     ],
 )
 def test_texts_that_cannot_be_meant_are_refused_in_one_line(place, arguments, message):
-    ended = ask(place, *arguments, "out=refused")
+    ended = ask_bias(place, *arguments, "out=refused")
     assert ended.returncode == 2, ended.stderr
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr

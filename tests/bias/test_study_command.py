@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from hybrid_ir.cli.study import find_reason, list_encoders
-from hybrid_ir.model.backbone import FromScratch
 from hybrid_ir.runs.conf import compose_config
 from tests.support.command_line import start_hybrid_ir, wait_until
 from tests.support.corpora import write_json_lines
 from tests.support.in_process import CommandResult, hybrid_ir_in_process
+from tests.support.parallel_lines import build_plain_encoder, list_parallel_lines
 
 STUDY = """
 encoders:
@@ -30,20 +30,9 @@ ARGUMENTS = (*CHOICES, "only=[small,missing,coded]")
 def place(tmp_path_factory) -> Path:
     """A folder with an encoder, texts, and a study of three encoders."""
     place = tmp_path_factory.mktemp("study")
-    lines = []
-    texts = []
-    for language in ("de", "en"):
-        for number in range(12):
-            for role in ("query", "passage"):
-                text = f"{language} {role} {number} of it"
-                texts.append(text)
-                line = {"text": text, "language": language, "role": role, "id": str(number)}
-                lines.append(line)
+    lines = list_parallel_lines(("de", "en"), 12)
     write_json_lines(place / "texts.jsonl", *lines)
-    recipe = FromScratch(
-        vocab_size=300, width=16, layers=1, heads=2, intermediate=16, max_positions=64
-    )
-    recipe.build(texts, place / "cache").rename(place / "plain")
+    build_plain_encoder(place, "plain", [line["text"] for line in lines])
     (place / "my_conf" / "study").mkdir(parents=True)
     (place / "my_conf" / "study" / "mine.yaml").write_text(STUDY)
     return place

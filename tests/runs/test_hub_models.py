@@ -8,10 +8,10 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer
 
-from hybrid_ir.model.backbone import FromScratch
 from tests.support.command_line import hybrid_ir
 from tests.support.corpora import write_json_lines
 from tests.support.hub_server import find_commit, serving_hub
+from tests.support.parallel_lines import build_plain_encoder, list_parallel_lines
 
 STUDY = """
 encoders:
@@ -34,20 +34,9 @@ def read_files(folder: Path) -> dict[str, bytes]:
 def place(tmp_path_factory) -> Path:
     """A folder with texts, a transformer without modules, and a table of word vectors."""
     place = tmp_path_factory.mktemp("hub_models")
-    lines = []
-    texts = []
-    for language in ("de", "en"):
-        for number in range(12):
-            for role in ("query", "passage"):
-                text = f"{language} {role} {number} of it"
-                texts.append(text)
-                line = {"text": text, "language": language, "role": role, "id": str(number)}
-                lines.append(line)
+    lines = list_parallel_lines(("de", "en"), 12)
     write_json_lines(place / "texts.jsonl", *lines)
-    recipe = FromScratch(
-        vocab_size=300, width=16, layers=1, heads=2, intermediate=16, max_positions=64
-    )
-    recipe.build(texts, place / "cache").rename(place / "small")
+    build_plain_encoder(place, "small", [line["text"] for line in lines])
     tokenizer = Tokenizer.from_file(str(place / "small" / "tokenizer.json"))
     static = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=16)])
     static.save(str(place / "table"))
