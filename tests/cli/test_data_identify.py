@@ -11,6 +11,7 @@ from tests.support.benchmarks import write_beir_folder
 from tests.support.command_line import hybrid_ir
 from tests.support.corpora import write_json_lines
 from tests.support.in_process import hybrid_ir_in_process
+from tests.support.parallel_lines import build_plain_encoder
 
 CAPITALS = {"Greece": "Athens", "Italy": "Rome", "Spain": "Madrid", "Poland": "Warsaw"}
 
@@ -35,9 +36,10 @@ def folder(tmp_path) -> Path:
     return tmp_path / "plain"
 
 
-def test_texts_without_languages_get_a_verdict(tmp_path, folder, trained):
-    bias = ("bias", f"model={trained}", "max_queries=3")
-    refused = hybrid_ir(tmp_path, *bias, "corpus=plain", "out=refused")
+def test_texts_without_languages_get_a_verdict(tmp_path, folder):
+    build_plain_encoder(tmp_path, "encoder", [*CAPITALS, *CAPITALS.values()])
+    bias = ("bias", "model=encoder", "pooling=mean", "max_queries=3")
+    refused = hybrid_ir_in_process(tmp_path, *bias, "corpus=plain", "out=refused")
     assert refused.returncode == 2
     assert "`hybrid-ir data identify path=FOLDER to=NEW`" in refused.stderr
     identified = hybrid_ir(
@@ -49,7 +51,7 @@ def test_texts_without_languages_get_a_verdict(tmp_path, folder, trained):
     for language in ("de", "en"):
         assert f"│ {language} │ 4 │ 4 │ 0 │" in printed
     assert "hybrid-ir bias model=MODEL corpus=named" in printed
-    judged = hybrid_ir(tmp_path, *bias, "corpus=named", "out=judged")
+    judged = hybrid_ir_in_process(tmp_path, *bias, "corpus=named", "out=judged")
     assert judged.returncode == 0, judged.stderr
     assert json.loads((tmp_path / "judged" / "bias.json").read_text())["texts"]["languages"]
 

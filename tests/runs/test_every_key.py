@@ -311,8 +311,8 @@ ROWS: dict[tuple[str, str], Row] = {
     ("model", "projection"): Built("model.projection=4", encode),
     ("model", "query_prefix"): Built("model.query_prefix=''", encode_queries),
     ("model", "passage_prefix"): Built("model.passage_prefix=''", encode),
-    ("model", "query_max_length"): Built("model.query_max_length=8", encode_queries),
-    ("model", "passage_max_length"): Built("model.passage_max_length=8", encode),
+    ("model", "query_max_length"): Built("model.query_max_length=14", encode_queries),
+    ("model", "passage_max_length"): Built("model.passage_max_length=14", encode),
     ("model", "train_embeddings"): Built("model.train_embeddings=false", list_trained_weights),
     ("model", "dropout"): Built("model.dropout=0.3", list_dropout_rates),
     ("model", "gradient_checkpointing"): Built(
