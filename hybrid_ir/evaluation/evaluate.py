@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Union
 import pyarrow as pa
 
 from hybrid_ir.evaluation.card import build_evaluation_card, hash_benchmark
-from hybrid_ir.evaluation.encoding import EncodedRows, EncodingPass, TextChunks, VectorShards
+from hybrid_ir.evaluation.encoding import EncodedRows, EncodingPass, TextChunks
 from hybrid_ir.evaluation.postprocess import (
     CORRECTION_NAMES,
     Correction,
@@ -24,6 +24,7 @@ from hybrid_ir.evaluation.results import Results
 from hybrid_ir.evaluation.selection import require_relevant_passages, select_questions
 from hybrid_ir.evaluation.streaming import StreamedRanking
 from hybrid_ir.evaluation.top_k import TopK, write_trec_runs
+from hybrid_ir.evaluation.vector_shards import VectorShards
 from hybrid_ir.files.atomic import SCRATCH_PREFIX
 from hybrid_ir.types import Benchmark, TextEncoder
 

@@ -1,5 +1,7 @@
 """One pass over a benchmark's texts: each once, in chunks, equal texts with equal vectors."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -16,14 +18,14 @@ from hybrid_ir.evaluation.encoding import (
     EncodingPass,
     TextChunks,
     TokenChunks,
-    VectorShards,
-    read_shards,
     require_vectors,
 )
 from hybrid_ir.evaluation.encoding_speed import EncodingSpeed, describe_encoding
+from hybrid_ir.evaluation.vector_shards import VectorShards, read_shards
 from hybrid_ir.model.adapters import BiEncoderAdapter
 from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.types import STAGES, Benchmark, Source, TextEncoder
+from tests.support.command_line import ROOT
 
 
 class TextsOnDisk(Sequence[str]):
@@ -267,3 +269,28 @@ def test_an_encoder_that_counts_no_tokens_has_its_texts_alone():
     assert encoding["tokens"] is None
     assert "tokens" not in describe_encoding(encoding)
     assert describe_encoding(None) is None
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+import torch
+from hybrid_ir.evaluation.encoding import EncodedRows
+from hybrid_ir.evaluation.vector_shards import VectorShards
+
+shards = VectorShards(Path(sys.argv[1]), "cpu")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the error is that of a write, as on a full disk
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    shards.write(EncodedRows("queries", np.arange(100), torch.zeros(100, 64)))
+except OSError as error:
+    print(error)
+"""
+
+
+def test_vectors_that_cannot_be_written_are_one_clear_error(tmp_path):
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "vectors")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "could not be written, is the disk full?" in ended.stdout
+    assert list((tmp_path / "vectors").glob("*.safetensors")) == []

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from hybrid_ir.evaluation.card import hash_benchmark
-from hybrid_ir.evaluation.encoding import EncodingPass, TextChunks, read_shards
+from hybrid_ir.evaluation.encoding import EncodingPass, TextChunks
 from hybrid_ir.evaluation.evaluate import (
     Evaluation,
     EvaluationSettings,
@@ -26,6 +26,7 @@ from hybrid_ir.evaluation.evaluate import (
 from hybrid_ir.evaluation.rank_counter import rank_benchmark
 from hybrid_ir.evaluation.report import describe_exclusions, write_result_files
 from hybrid_ir.evaluation.results import Results
+from hybrid_ir.evaluation.vector_shards import read_shards
 from hybrid_ir.types import Benchmark, Role, Text
 from tests.support.small_run import PAIRS
 
