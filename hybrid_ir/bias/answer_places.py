@@ -110,7 +110,8 @@ class AnswerPlaces:
         The ranking of all passages stays, and their languages are shuffled. How many of those
         before an answer are of its language is then hypergeometric, and the answer is hidden if it
         is below its fair depth while these are fewer than `depth`. An answer that shares a place
-        lies between two of them. The sum over answers is what is expected whatever is asked, since
+        lies between two of them; where many passages share places, as in a collapsed model, this
+        is a little too high. The sum over answers is what is expected whatever is asked, since
         nothing is assumed of where answers are.
         """
         lower_P = self._compute_chances_at(np.floor(self.mixed_place_P))

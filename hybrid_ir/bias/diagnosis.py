@@ -5,6 +5,7 @@ the vectors of passages are sorted by language (`sorted_by_language`).
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hybrid_ir.bias.answer_places import DEPTH, FATES, AnswerPlaces
 from hybrid_ir.bias.hiding import find_hiding_languages
 from hybrid_ir.bias.intervals import compute_intervals, group_questions
 from hybrid_ir.bias.measures import compute_measures, to_plain
+from hybrid_ir.bias.notes import list_notes
 from hybrid_ir.evaluation.card import hash_benchmark
 from hybrid_ir.evaluation.evaluate import (
     Evaluation,
@@ -29,8 +31,6 @@ from hybrid_ir.types import Benchmark, TextEncoder
 CORRECTIONS = ("center", "lir")
 # From fewer vectors of a language and role its mean says more of single texts than of the language.
 FEWEST_VECTORS_TO_CORRECT = 20
-# Smaller collections of a language say little: chance alone finds much in them.
-SMALLEST_COLLECTION = 10 * DEPTH
 
 
 @dataclass(frozen=True)
@@ -97,16 +97,30 @@ def diagnose(
     note = explain_missing_corrections(benchmark)
     tried = [] if note else corrections
     settings = EvaluationSettings(postprocess=["none", *tried], run_depth=DEPTH + most_answers)
-    evaluations = evaluate_with_corrections(benchmark, encoder, settings, folder)
-    plain = next(evaluations)
-    diagnosis = describe_evaluation(plain)
-    if note:
-        diagnosis.notes.append(note)
-    for evaluation in evaluations:
-        places = AnswerPlaces.from_table(evaluation.results.relevant_table)
-        measures = compute_measures(evaluation.results, places)
-        diagnosis.corrections[evaluation.postprocess] = measures
+    # Closed whatever happens, as it keeps vectors in the folder while it is open.
+    with closing(evaluate_with_corrections(benchmark, encoder, settings, folder)) as evaluations:
+        plain = next(evaluations)
+        _require_answers(plain)
+        diagnosis = describe_evaluation(plain)
+        if note:
+            diagnosis.notes.append(note)
+        for evaluation in evaluations:
+            places = AnswerPlaces.from_table(evaluation.results.relevant_table)
+            measures = compute_measures(evaluation.results, places)
+            diagnosis.corrections[evaluation.postprocess] = measures
     return diagnosis, plain
+
+
+def _require_answers(evaluation: Evaluation) -> None:
+    """Raises ValueError if no judgement is of a grade that counts."""
+    results = evaluation.results
+    if (results.relevant_table.relevant_languages < 0).all():
+        benchmark = results.benchmark
+        raise ValueError(
+            f"{benchmark.name}: no judgement of a passage in the collection has a grade of "
+            f"{benchmark.least_relevant_grade:g} or more, so no answer can be lost: give a lower "
+            "relevance_threshold"
+        )
 
 
 def explain_missing_corrections(benchmark: Benchmark) -> str | None:
@@ -169,27 +183,38 @@ def describe_evaluation(evaluation: Evaluation) -> Diagnosis:
     for language, shares_L in zip(languages, hiding.shares_LL, strict=True):
         if not np.isnan(shares_L).any():
             hidden_by[language] = dict(zip(languages, shares_L.tolist(), strict=True))
-    group_Q = group_questions(benchmark)
-    texts = describe_texts(benchmark)
-    texts["question_groups"] = len(np.unique(group_Q))
-    texts["answers_across_by_language"] = _count_answers_across(places, languages)
+    group_Q = group_questions(benchmark.question_ids, places)
     return Diagnosis(
-        texts=texts,
+        texts=describe_texts(benchmark) | describe_answers(places, group_Q, languages),
         measures=compute_measures(results, places),
         intervals=compute_intervals(results, places, group_Q),
         pairs=pairs,
         hidden_by=hidden_by,
         hidden_by_own=to_plain(hiding.compute_own_share()),
         language_mix=_describe_language_mix(results),
-        notes=_list_notes(benchmark, results, places),
+        notes=list_notes(results, places),
     )
 
 
-def _count_answers_across(places: AnswerPlaces, languages: Sequence[str]) -> dict[str, int]:
-    """Counts the answers to questions in other languages, by the language of the answer."""
-    codes = places.answer_language_P[places.is_across_P]
-    counts_L = np.bincount(codes, minlength=len(languages))
-    return dict(zip(languages, counts_L.tolist(), strict=True))
+def describe_answers(
+    places: AnswerPlaces, group_Q: np.ndarray, languages: Sequence[str]
+) -> dict[str, Any]:
+    """Describes how many answers are known, in other languages than the question and in its own.
+
+    Args:
+        places: of the answers.
+        group_Q: the group of each query, see `group_questions`.
+        languages: their codes.
+    """
+    described: dict[str, Any] = {"question_groups": len(np.unique(group_Q[places.query_P]))}
+    for kind, is_asked_P in (("across", places.is_across_P), ("own", ~places.is_across_P)):
+        groups = np.unique(group_Q[places.query_P[is_asked_P]])
+        counts_L = np.bincount(places.answer_language_P[is_asked_P], minlength=len(languages))
+        described[f"question_groups_{kind}"] = len(groups)
+        described[f"answers_{kind}_by_language"] = dict(
+            zip(languages, counts_L.tolist(), strict=True)
+        )
+    return described
 
 
 def describe_texts(benchmark: Benchmark) -> dict[str, Any]:
@@ -240,44 +265,3 @@ def _describe_language_mix(results: Results) -> dict[str, dict[str, float | None
         if not np.isnan(shares).any():
             mix[language] = dict(zip(languages, shares, strict=True))
     return mix
-
-
-def _list_notes(benchmark: Benchmark, results: Results, places: AnswerPlaces) -> list[str]:
-    """Lists what these texts cannot tell, and what to mind."""
-    notes = []
-    if not places.is_across_P.any():
-        notes.append(
-            "No question has a known answer in another language, so nothing can be said of how "
-            "well answers are found across languages. What is measured is whether answers in the "
-            "question's own language are hidden by passages in others."
-        )
-    small = [name for name, size in results.pool_sizes.items() if size < SMALLEST_COLLECTION]
-    if small:
-        notes.append(
-            f"There are fewer than {SMALLEST_COLLECTION} passages in {', '.join(small)}: the first "
-            f"{DEPTH} of so few are found by chance, so these shares say little."
-        )
-    missing = benchmark.count_missing_passages()
-    if missing:
-        notes.append(
-            f"{missing:,} known answers are not in the collection. They count as never found in "
-            "mAP, and are left out of the shares of found and hidden answers."
-        )
-    own_texts = _count_queries_that_are_answers(benchmark)
-    if own_texts:
-        notes.append(
-            f"{own_texts:,} queries have the very text of one of their answers, which is found "
-            "without any understanding: give role=query and role=passage to different texts."
-        )
-    without = sum(len(rows) == 0 for rows in benchmark.relevant)
-    if without:
-        notes.append(f"{without:,} of {len(benchmark.queries):,} queries have no known answer.")
-    return notes
-
-
-def _count_queries_that_are_answers(benchmark: Benchmark) -> int:
-    """Returns how many queries have the text of a passage that is relevant to them."""
-    count = 0
-    for query, rows in zip(benchmark.queries, benchmark.relevant, strict=True):
-        count += any(benchmark.passages[int(row)] == query for row in rows)
-    return count

@@ -4,6 +4,8 @@ What rises and falls together is drawn together: the translations of a question,
 share an answer.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -13,26 +15,27 @@ from hybrid_ir.bias.measures import OWN
 from hybrid_ir.evaluation.rank_table import VIEWS
 from hybrid_ir.evaluation.results import Results
 from hybrid_ir.evaluation.significance import ClusteredValues, compute_bootstrap_interval
-from hybrid_ir.types import Benchmark
 
 SEED = 1  # of the resamples
 OUTSIDE = 0.05  # probability that a number is outside of its interval
 
 
-def group_questions(benchmark: Benchmark) -> np.ndarray:
+def group_questions(question_ids: Sequence[str], places: AnswerPlaces) -> np.ndarray:
     """Returns the group of each query (Q), counted from 0.
 
-    Queries are in one group if they are translations of each other (one question id), or have a
-    relevant passage in common, also by way of others.
+    Queries are in one group if they are translations of each other (one question id), or have an
+    answer in common, also by way of others.
+
+    Args:
+        question_ids: of the queries (Q).
+        places: of the known answers that count.
     """
-    questions, question_Q = np.unique(np.array(benchmark.question_ids), return_inverse=True)
-    counts_Q = np.array([len(rows) for rows in benchmark.relevant], np.int64)
-    question_P = np.repeat(question_Q, counts_Q)
-    passage_P = np.concatenate([np.zeros(0, np.int64), *benchmark.relevant]).astype(np.int64)
-    passages, passage_P = np.unique(passage_P, return_inverse=True)
-    size = len(questions) + len(passages)
+    questions, question_Q = np.unique(np.array(question_ids), return_inverse=True)
+    answers, answer_P = np.unique(places.row_P, return_inverse=True)
+    size = len(questions) + len(answers)
+    question_P = question_Q[places.query_P]
     links = coo_array(
-        (np.ones(len(question_P), np.int8), (question_P, len(questions) + passage_P)),
+        (np.ones(len(question_P), np.int8), (question_P, len(questions) + answer_P)),
         shape=(size, size),
     )
     labels = connected_components(links, directed=False)[1][: len(questions)]
@@ -93,8 +96,12 @@ def _compute_shares(
     can_be_found_P = (fate_P == FOUND) | (fate_P == HIDDEN)
     excess_P = (fate_P == HIDDEN) - places.compute_chances()[is_asked_P]
     ends = _resample_ratio(excess_P, can_be_found_P.astype(float), group_P)
-    if ends is not None:
+    if ends is not None and (fate_P == HIDDEN).any():
         intervals["lost"] = ends
+    elif ends is not None:
+        # Nothing is hidden in any resample, though the next question might lose its answer.
+        groups = len(np.unique(group_P[can_be_found_P]))
+        intervals["lost"] = [ends[0], _widen_certainty([0.0, 0.0], groups)[1]]
     return intervals
 
 
@@ -102,10 +109,10 @@ def _resample_ratio(
     numerator_P: np.ndarray, denominator_P: np.ndarray, group_P: np.ndarray
 ) -> list[float] | None:
     """Returns the interval of a ratio of sums; None if groups are too few or nothing is counted."""
-    groups, group_P = np.unique(group_P, return_inverse=True)
+    _, group_P = np.unique(group_P, return_inverse=True)
     sums_G = np.bincount(group_P, numerator_P)
     counts_G = np.bincount(group_P, denominator_P)
-    if len(groups) < 2 or counts_G.sum() == 0:
+    if (counts_G > 0).sum() < 2:
         return None
     return _resample(ClusteredValues(sums_G[:, None], counts_G[:, None]))
 

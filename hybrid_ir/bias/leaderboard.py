@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hybrid_ir.bias.report import JSON_FILE, format_share
+from hybrid_ir.bias.report import FORMAT, JSON_FILE, format_share
 from hybrid_ir.files.atomic import write_text_atomically
 
 MARKDOWN_FILE = "leaderboard.md"
@@ -59,11 +59,21 @@ class StudiedEncoder:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """Returns the record of a finished measurement, None where there is none."""
+    """Returns the record of a finished measurement, None where there is none.
+
+    Raises:
+        ValueError: it is of another version, whose numbers mean something else.
+    """
     path = folder / JSON_FILE
     if not path.is_file():
         return None
-    return json.loads(path.read_text(encoding="utf-8"))
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} was written by another version of hybrid-ir (format {record.get('format')}, "
+            f"this one has {FORMAT}): measure again in another folder"
+        )
+    return record
 
 
 def write_leaderboard(studied: Sequence[StudiedEncoder], folder: Path) -> None:
@@ -186,7 +196,7 @@ def _build_row(encoder: StudiedEncoder) -> str:
         _format_interval(record, "multi.map", _format_map),
         format_share(measures["hidden"]),
         _format_interval(record, "hidden", format_share),
-        format_share(measures["lost"]),
+        format_share(max(0.0, measures["lost"])),
         format_share(measures["not_found"]),
         format_share(measures["own_language_share"]),
         _describe_correction(record["corrections"]),

@@ -50,6 +50,7 @@ TITLES_OF_MEASURES = {
     "own_language_share": f"own language in the first {DEPTH}",
 }
 JSON_FILE = "bias.json"
+FORMAT = 2  # of bias.json; it grows when a field changes what it means
 PAGE_FILE = "bias.html"
 MOST_LANGUAGES_ON_A_MAP = 40
 SMALLEST_NAMED_SHARE = 0.05  # of a bar; what is smaller is joined
@@ -72,6 +73,7 @@ def build_record(
         latency: how long a query takes, see `time_queries`; None where nobody measured.
     """
     return {
+        "format": FORMAT,
         "date": date.today().isoformat(),
         "versions": list_versions(),
         "model": model,
@@ -143,7 +145,7 @@ def _list_figures(record: dict[str, Any]) -> list[KeyFigure]:
                 "of what the model can find, beyond chance"
                 f"{_write_interval(record, 'lost', format_share)}"
             )
-            figures.append(KeyFigure("lost", format_share(measures["lost"]), note))
+            figures.append(KeyFigure("lost", format_share(max(0.0, measures["lost"])), note))
         figures.append(
             KeyFigure(
                 "not found", format_share(measures["not_found"]), "even among their own language"
@@ -187,7 +189,7 @@ def _write_interval(record: dict[str, Any], name: str, form: Callable[[float], s
     """Returns the interval of a measure as the end of a sentence, nothing where there is none."""
     if name not in record["intervals"]:
         return ""
-    low, high = record["intervals"][name]
+    low, high = (max(0.0, end) for end in record["intervals"][name])
     return f"; 95 % interval {form(low)} to {form(high)}"
 
 
@@ -310,7 +312,8 @@ def list_known_rows(record: dict[str, Any]) -> list[list[str]]:
     for name, measures in sorted(entries, key=lambda entry: -entry[1]["multi.map"]):
         cells = [name]
         for measure in SHOWN_MEASURES:
-            value = measures[measure]
+            # Less than luck would hide is no gain.
+            value = max(0.0, measures[measure])
             is_map = measure.endswith("map")
             cells.append(f"{value:.3f}" if is_map else format_share(value))
         rows.append(cells)

@@ -77,6 +77,11 @@ def _drop_queries(benchmark: Benchmark) -> Benchmark:
         query_languages=np.zeros(0, np.int64),
         question_ids=[],
         relevant=[],
+        grades=None,
+        missing_grades=None,
+        missing_languages=None,
+        own_passages=None,
+        least_relevant_grade=0.0,
     )
 
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hybrid_ir.bias.answer_places import DEPTH
-from hybrid_ir.bias.diagnosis import SMALLEST_COLLECTION, Diagnosis, average_other_rows
+from hybrid_ir.bias.diagnosis import Diagnosis, average_other_rows
 from hybrid_ir.bias.measures import OWN
+from hybrid_ir.bias.notes import SMALLEST_COLLECTION
 from hybrid_ir.evaluation.number_format import format_percent
 from hybrid_ir.pages import name_language
 
@@ -87,12 +88,11 @@ def _choose_grade(diagnosis: Diagnosis, prefix: str) -> str:
 def _has_too_few_texts(diagnosis: Diagnosis, prefix: str) -> bool:
     """Returns whether there are few questions, or most answers are in small collections."""
     texts = diagnosis.texts
-    if texts["question_groups"] < FEWEST_QUESTIONS:
+    kind = "own" if prefix else "across"
+    if texts[f"question_groups_{kind}"] < FEWEST_QUESTIONS:
         return True
     sizes = texts["passages_by_language"]
-    if prefix == OWN:
-        return max(sizes.values()) < SMALLEST_COLLECTION
-    answers = texts["answers_across_by_language"]
+    answers = texts[f"answers_{kind}_by_language"]
     in_small = sum(
         count for language, count in answers.items() if sizes[language] < SMALLEST_COLLECTION
     )

@@ -59,7 +59,15 @@ def load_asked_texts(cfg: DictConfig) -> Benchmark:
     if path.is_file():
         benchmark = read_text_lines(path)
         chosen = choose_languages(path.name, languages, benchmark.languages, None)
-        benchmark = limit_questions(select_languages(benchmark, chosen), cfg.max_queries)
+        has_answers = any(len(rows) for rows in benchmark.relevant)
+        benchmark = select_languages(benchmark, chosen)
+        if has_answers and not any(len(rows) for rows in benchmark.relevant):
+            raise ValueError(
+                f"{path}: no query in {', '.join(chosen)} has an answer in one of these languages, "
+                "though others have: choose more languages"
+            )
+        # Questions without an answer tell nothing, and are not those that are kept.
+        benchmark = limit_questions(benchmark, cfg.max_queries, only_answered=has_answers)
         if len(benchmark.passages) == 0:
             raise ValueError(
                 f"{path}: there are no passages, all lines have role=query: add lines with "

@@ -55,14 +55,26 @@ def select_queries(benchmark: Benchmark, query_rows: Sequence[int]) -> Benchmark
     return _take_rows(benchmark, query_rows, passage_rows)
 
 
-def limit_questions(benchmark: Benchmark, max_questions: int | None) -> Benchmark:
+def limit_questions(
+    benchmark: Benchmark, max_questions: int | None, only_answered: bool = False
+) -> Benchmark:
     """Keeps some questions of a benchmark, with all their translations and with all passages.
 
     Args:
         benchmark: to choose from.
         max_questions: how many to keep; None keeps all.
+        only_answered: whether to choose among questions with a relevant passage, if any is left
+            out at all.
     """
-    chosen = choose_questions(benchmark.question_ids, max_questions)
+    if max_questions is None:
+        return benchmark
+    candidates = list(benchmark.question_ids)
+    if only_answered:
+        candidates = []
+        for question, rows in zip(benchmark.question_ids, benchmark.relevant, strict=True):
+            if len(rows):
+                candidates.append(question)
+    chosen = choose_questions(candidates, max_questions)
     rows = [row for row, name in enumerate(benchmark.question_ids) if name in chosen]
     return _take_rows(benchmark, rows, np.arange(len(benchmark.passages)))
 

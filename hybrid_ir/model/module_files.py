@@ -221,7 +221,7 @@ def read_module_files(
     if modules is None:
         return None
     try:
-        kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+        kinds = [_name_kind(str(module["type"])) for module in modules]
         folders = [str(module.get("path") or "") for module in modules]
     except (TypeError, KeyError, AttributeError) as error:
         if pooling is not None:
@@ -262,6 +262,15 @@ def read_module_files(
         default_prompt_name=config.get("default_prompt_name"),
         similarity=config.get("similarity_fn_name"),
     )
+
+
+def _name_kind(module_type: str) -> str:
+    """Returns the class of a module of sentence-transformers; the whole type of any other.
+
+    A model may bring a class of the same name along, which is another one.
+    """
+    package, _, kind = module_type.rpartition(".")
+    return kind if package.partition(".")[0] in ("", "sentence_transformers") else module_type
 
 
 def _require_known_modules(place: str, kinds: list[str], pools_by_itself: bool) -> None:

@@ -59,9 +59,13 @@ def load_sentence_transformer(
         raise ValueError(
             f"{name} could not be loaded: {explain_load_error(error, path)}"
         ) from error
+    bases: dict[str, tuple[type, str | None]] = {}
     for module in model.modules():
-        if isinstance(module, PreTrainedModel) and getattr(module, "peft_config", None):
-            _require_complete_base(name, module)
+        if isinstance(module, PreTrainedModel):
+            for settings in getattr(module, "peft_config", {}).values():
+                bases[settings.base_model_name_or_path] = (type(module), settings.revision)
+    for base, (kind, base_revision) in bases.items():
+        _require_complete_base(name, base, kind, base_revision, trust_remote_code)
     report.require_complete(name, is_pooler_used=_uses_pooler(model))
     require_finite_weights(name, model)
     for module in model.modules():
@@ -71,18 +75,36 @@ def load_sentence_transformer(
     return model
 
 
-def _require_complete_base(name: str, transformer: PreTrainedModel) -> None:
+def _require_complete_base(
+    name: str, base: str, kind: type, revision: str | None, trust_remote_code: bool
+) -> None:
     """Raises ValueError if the model that an adapter belongs to lacks weights.
 
     It is loaded once more, as loading both reports on the adapter alone.
+
+    Args:
+        name: of the model with the adapter, for the message.
+        base: folder or hub id of the other one.
+        kind: its class.
+        revision: of it.
+        trust_remote_code: run code that it brings along.
     """
-    for settings in transformer.peft_config.values():
-        base = settings.base_model_name_or_path
+    described = f"{name}, an adapter of {base!r}, which"
+    try:
         with quiet_transformers():
-            _, loading_info = type(transformer).from_pretrained(base, output_loading_info=True)
-        report = LoadReport()
-        report.add(loading_info)
-        report.require_complete(f"{name}, an adapter of {base!r}, which")
+            _, loading_info = kind.from_pretrained(
+                base,
+                revision=revision or "main",
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{described} could not be loaded: {explain_load_error(error, base)}"
+        ) from error
+    report = LoadReport()
+    report.add(loading_info)
+    report.require_complete(described)
 
 
 def _uses_pooler(model: nn.Module) -> bool:

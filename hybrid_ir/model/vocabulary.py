@@ -136,4 +136,6 @@ def _list_special_tokens(tokenizer: ReadableTokenizer) -> set[str]:
     if isinstance(tokenizer, Tokenizer):
         added = tokenizer.get_added_tokens_decoder().values()
         return {token.content for token in added if token.special}
-    return set(tokenizer.all_special_tokens)
+    # A reserved token may be special without having a role of its own.
+    added = tokenizer.added_tokens_decoder.values()
+    return set(tokenizer.all_special_tokens) | {token.content for token in added if token.special}

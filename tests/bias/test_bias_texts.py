@@ -181,3 +181,53 @@ def test_texts_that_cannot_be_meant_are_refused_in_one_line(place, arguments, me
     assert ended.returncode == 2, ended.stderr
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def write_partly_answered(place: Path) -> Path:
+    """Lines of JSON with forty questions, of which the last two have an answer."""
+    lines = []
+    for number in range(40):
+        text = f"en asks {number}"
+        lines.append({"role": "query", "id": str(number), "language": "en", "text": text})
+    for number in range(30):
+        for code in LANGUAGES:
+            text = f"{code} tells {number}"
+            name = str(38 + number) if number < 2 and code == "de" else f"{code} {number}"
+            lines.append({"role": "passage", "id": name, "language": code, "text": text})
+    path = place / "partly.jsonl"
+    write_json_lines(path, *lines)
+    return path
+
+
+def test_questions_with_an_answer_are_those_that_are_kept(place):
+    path = write_partly_answered(place)
+    record = ask_record(place, "partly", f"corpus={path.name}", "max_queries=5")
+    assert record["texts"]["queries"] == 2
+    assert record["texts"]["question_groups_across"] == 2
+    assert record["grade"] == "too few texts to judge"
+    assert any("do not have a known answer in every language" in note for note in record["notes"])
+    everything = ask_record(place, "partly-all", f"corpus={path.name}", "max_queries=null")
+    assert everything["texts"]["queries"] == 40
+    assert everything["grade"] == "too few texts to judge"
+
+
+def test_a_threshold_above_all_grades_is_one_error(place):
+    graded = "".join(f"{i}\t{(i + 1) % 6}\t2\n" for i in NUMBERS)
+    write_beir_folder(place / "graded", PASSAGES, QUERIES, graded)
+    arguments = ("corpus=graded", "split.folder.relevance_threshold=3", "out=above")
+    ended = ask_bias(place, *arguments)
+    assert ended.returncode == 2
+    assert "relevance_threshold" in ended.stderr
+    assert not (place / "above").exists()
+
+
+def test_low_grades_join_no_questions(place):
+    qrels = ""
+    for number in NUMBERS:
+        qrels += f"{number}\t{(number + 2) % 6}\t2\n"
+        if number != 3:
+            qrels += f"{number}\t5\t1\n" if number + 2 != 5 else ""
+    write_beir_folder(place / "low", PASSAGES, QUERIES, qrels)
+    low = ask_record(place, "low-1", "corpus=low")
+    high = ask_record(place, "low-2", "corpus=low", "split.folder.relevance_threshold=2")
+    assert low["texts"]["question_groups"] < high["texts"]["question_groups"]

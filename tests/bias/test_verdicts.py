@@ -34,7 +34,10 @@ def build_diagnosis(hidden: float = 0.3, not_found: float = 0.1, **measures: Any
             "passages": 400,
             "passages_by_language": {"en": 200, "zh": 200},
             "question_groups": 40,
+            "question_groups_across": 40,
+            "question_groups_own": 40,
             "answers_across_by_language": {"en": 40, "zh": 30},
+            "answers_own_by_language": {"en": 40, "zh": 30},
         },
         measures=known,
         intervals={"hidden": [hidden * 0.9, min(1.0, hidden * 1.1)]},
@@ -96,7 +99,7 @@ def test_a_model_that_finds_nothing_is_not_called_unbiased(not_found):
 @pytest.mark.parametrize(
     "texts",
     [
-        {"question_groups": 19},
+        {"question_groups_across": 19},
         {"passages_by_language": {"en": 1000, "zh": 99}},
         {"passages_by_language": {"en": 60, "zh": 60}},
     ],
