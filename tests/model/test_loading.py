@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from hybrid_ir.model.distinct_vectors import find_indistinct_vectors
 from hybrid_ir.model.encoder import BiEncoder
+from hybrid_ir.model.module_files import IncompleteModelError, read_module_files
 from hybrid_ir.model.tokens import CANARY_TEXTS
 from hybrid_ir.model.weights import record_loading
 from hybrid_ir.runs.encoders import load_encoder
@@ -253,3 +254,24 @@ def test_a_file_in_place_of_its_folder_and_null_are_said(folder):
         load_encoder(str(folder / "model.safetensors"))
     with pytest.raises(ValueError, match="model=null names no model"):
         load_encoder(None)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_reserved_token_may_have_no_row(folder, way):
+    """Some released models have special tokens behind the embedding, which no text gets."""
+    rows = load_file(folder / "model.safetensors")["embeddings.word_embeddings.weight"].shape[0]
+    file = folder / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    reserved = {"id": rows, "content": "<|reserved|>", "special": True, **flags}
+    tokenizer["added_tokens"].append(reserved)
+    file.write_text(json.dumps(tokenizer))
+    assert load_encoder(str(folder), **way).encode_queries(["a text"]).isfinite().all()
+
+
+def test_a_module_of_the_models_own_code_is_left_to_the_library(folder):
+    modules = [{"idx": 0, "name": "0", "path": "", "type": "custom_st.Transformer"}]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ValueError, match="the modules custom_st.Transformer are run by") as raised:
+        read_module_files(str(folder))
+    assert not isinstance(raised.value, IncompleteModelError)
