@@ -196,7 +196,7 @@ def _build_row(encoder: StudiedEncoder) -> str:
         _format_interval(record, "multi.map", _format_map),
         format_share(measures["hidden"]),
         _format_interval(record, "hidden", format_share),
-        format_share(max(0.0, measures["lost"])),
+        format_share(measures["lost"]),
         format_share(measures["not_found"]),
         format_share(measures["own_language_share"]),
         _describe_correction(record["corrections"]),

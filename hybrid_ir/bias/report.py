@@ -145,7 +145,7 @@ def _list_figures(record: dict[str, Any]) -> list[KeyFigure]:
                 "of what the model can find, beyond chance"
                 f"{_write_interval(record, 'lost', format_share)}"
             )
-            figures.append(KeyFigure("lost", format_share(max(0.0, measures["lost"])), note))
+            figures.append(KeyFigure("lost", format_share(measures["lost"]), note))
         figures.append(
             KeyFigure(
                 "not found", format_share(measures["not_found"]), "even among their own language"
@@ -195,7 +195,8 @@ def _write_interval(record: dict[str, Any], name: str, form: Callable[[float], s
 
 def format_share(share: float | None) -> str:
     """Returns a share in percent with a decimal, a dash for None."""
-    return "–" if share is None else format_percent(share)
+    # Less hidden than by luck is nothing lost, and no gain.
+    return "–" if share is None else format_percent(max(0.0, share))
 
 
 def _build_fate_bars(measures: dict[str, Any]) -> list[tuple[str, list[Bar]]]:
@@ -312,8 +313,7 @@ def list_known_rows(record: dict[str, Any]) -> list[list[str]]:
     for name, measures in sorted(entries, key=lambda entry: -entry[1]["multi.map"]):
         cells = [name]
         for measure in SHOWN_MEASURES:
-            # Less than luck would hide is no gain.
-            value = max(0.0, measures[measure])
+            value = measures[measure]
             is_map = measure.endswith("map")
             cells.append(f"{value:.3f}" if is_map else format_share(value))
         rows.append(cells)

@@ -91,7 +91,9 @@ def test_a_model_that_finds_nothing_is_not_called_unbiased(not_found):
     verdict = decide_verdict(diagnosis, "m")
     assert verdict.grade == FINDS_LITTLE_ACROSS
     assert verdict.sentences[0].startswith("m hardly finds answers across languages, which is")
-    page = build_page(build_record(diagnosis, verdict, {"name": "m"}, {"precision": "fp32"}))
+    record = build_record(diagnosis, verdict, {"name": "m"}, {"precision": "fp32"})
+    record["known_encoders"] = [{"name": "other", "measures": diagnosis.measures}]
+    page = build_page(record)
     assert TONES[verdict.grade] == "bad"
     assert "Hardly finds answers across languages" in page
 
