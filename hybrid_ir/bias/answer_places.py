@@ -14,6 +14,7 @@ languages.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -93,8 +94,9 @@ class AnswerPlaces:
             depth=depth,
         )
 
-    def decide_fates(self) -> np.ndarray:
-        """Returns what becomes of each answer (P), an index into FATES.
+    @cached_property
+    def fate_P(self) -> np.ndarray:
+        """What becomes of each answer (P), an index into FATES.
 
         An answer is found if it is within its fair depth of the mixed collection. It is hidden if
         it is not, but is within `depth` among its own language. Otherwise it is not found, with or
@@ -104,8 +106,9 @@ class AnswerPlaces:
         is_found_alone_P = self.own_place_P <= self.depth
         return np.where(is_found_P, FOUND, np.where(is_found_alone_P, HIDDEN, NOT_FOUND))
 
-    def compute_chances(self) -> np.ndarray:
-        """Returns how probably each answer (P) would be hidden if languages played no role.
+    @cached_property
+    def chance_P(self) -> np.ndarray:
+        """How probably each answer (P) would be hidden if languages played no role.
 
         The ranking of all passages stays, and their languages are shuffled. How many of those
         before an answer are of its language is then hypergeometric, and the answer is hidden if it

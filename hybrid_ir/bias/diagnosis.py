@@ -168,13 +168,12 @@ def describe_evaluation(evaluation: Evaluation) -> Diagnosis:
     benchmark = results.benchmark
     languages = benchmark.languages
     places = AnswerPlaces.from_table(results.relevant_table)
-    fate_P = places.decide_fates()
     pairs = {}
     for fate, name in enumerate(FATES):
         cells_LL = average_cells(
             places.query_language_P,
             places.answer_language_P,
-            (fate_P == fate).astype(float),
+            (places.fate_P == fate).astype(float),
             len(languages),
         )
         pairs[name] = _list_cells(cells_LL)

@@ -44,7 +44,7 @@ def find_hiding_languages(places: AnswerPlaces, top: TopK, languages: int) -> Hi
     answers_of_query: dict[int, set[int]] = {}
     for query, row in zip(places.query_P.tolist(), places.row_P.tolist(), strict=True):
         answers_of_query.setdefault(query, set()).add(row)
-    is_hidden_P = (places.decide_fates() == HIDDEN) & places.is_across_P
+    is_hidden_P = (places.fate_P == HIDDEN) & places.is_across_P
     sums_LL = np.zeros((languages, languages))
     answers_L = np.zeros(languages, np.int64)
     shares_of_query: dict[int, np.ndarray | None] = {}

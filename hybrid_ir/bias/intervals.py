@@ -86,7 +86,7 @@ def _compute_shares(
     places: AnswerPlaces, is_asked_P: np.ndarray, group_P: np.ndarray
 ) -> dict[str, list[float]]:
     """Returns the intervals of the shares of some answers, by name."""
-    fate_P = places.decide_fates()[is_asked_P]
+    fate_P = places.fate_P[is_asked_P]
     ones_P = np.ones(len(fate_P))
     intervals = {}
     for fate, name in enumerate(FATES):
@@ -94,7 +94,7 @@ def _compute_shares(
         if ends is not None:
             intervals[name] = _widen_certainty(ends, len(np.unique(group_P)))
     can_be_found_P = (fate_P == FOUND) | (fate_P == HIDDEN)
-    excess_P = (fate_P == HIDDEN) - places.compute_chances()[is_asked_P]
+    excess_P = (fate_P == HIDDEN) - places.chance_P[is_asked_P]
     ends = _resample_ratio(excess_P, can_be_found_P.astype(float), group_P)
     if ends is not None and (fate_P == HIDDEN).any():
         intervals["lost"] = ends

@@ -66,10 +66,10 @@ def _share_answers(places: AnswerPlaces, is_asked_P: np.ndarray) -> dict[str, fl
     """Returns SHARES_OF_ANSWERS of some answers, None without any."""
     if not is_asked_P.any():
         return dict.fromkeys(SHARES_OF_ANSWERS)
-    fate_P = places.decide_fates()[is_asked_P]
+    fate_P = places.fate_P[is_asked_P]
     found = float((fate_P == FOUND).mean())
     hidden = float((fate_P == HIDDEN).mean())
-    by_chance = float(places.compute_chances()[is_asked_P].mean())
+    by_chance = float(places.chance_P[is_asked_P].mean())
     can_be_found = found + hidden
     return {
         "found": found,

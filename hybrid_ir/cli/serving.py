@@ -112,13 +112,15 @@ def _list_given_settings(cfg: DictConfig) -> dict[str, Any]:
     return given
 
 
-def _choose_settings(cfg: DictConfig, place: str) -> EncoderSettings:
+def choose_settings(cfg: DictConfig, place: str) -> EncoderSettings:
     """Returns the settings of a model: keys such as query_prefix are not for a run among others.
 
     A run has them from its training; the other model may need them.
     """
     settings = EncoderSettings.from_config(cfg)
-    if is_run(place) and len(parse_list(cfg.model or "")) > 1:
+    models = parse_list(cfg.model or "")
+    # Where all are runs the keys would do nothing, and loading refuses them.
+    if is_run(place) and not all(is_run(model) for model in models):
         default = EncoderSettings()
         settings = replace(settings, **{name: getattr(default, name) for name in FIXED_BY_TRAINING})
     return settings
@@ -129,7 +131,7 @@ def _encode_passages(
 ) -> PassageIndex:
     """Returns an index of passages in the cache, which is built where it is not there yet."""
     state.begin(f"loading {place}")
-    settings = _choose_settings(cfg, place)
+    settings = choose_settings(cfg, place)
     loaded = load_any_encoder(place, settings)
     state.begin(f"encoding {len(passages):,} passages with {place}")
     folder = Path(cfg.paths.cache_dir) / "serve"

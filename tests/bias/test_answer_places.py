@@ -40,7 +40,7 @@ def count_place(scores_N: np.ndarray, row: int, pool_N: np.ndarray, left_out: se
 def test_places_and_fates_are_those_of_a_brute_force(seed, with_ties, depth):
     benchmark, queries, passages = random_problem(seed, with_ties=with_ties)
     places = AnswerPlaces.from_table(rank_benchmark(queries, passages, benchmark), depth)
-    fate_P = places.decide_fates()
+    fate_P = places.fate_P
     exact = queries.double() @ passages.double().T
     # Vectors of the same bits have the same score, whatever the order of a sum.
     scores_QN = exact.numpy().round(13)
@@ -94,7 +94,7 @@ def test_an_unbiased_space_hides_nothing_and_a_biased_one_hides_the_other_langua
     for offset in (0.0, 8.0):
         benchmark, queries, passages = build_two_languages(offset)
         places = AnswerPlaces.from_table(rank_benchmark(queries, passages, benchmark))
-        fate_P = places.decide_fates()
+        fate_P = places.fate_P
         is_across_P = places.is_across_P
         shares[offset] = (fate_P[is_across_P] == HIDDEN).mean()
         assert (fate_P[~is_across_P] == FOUND).all()
@@ -144,7 +144,7 @@ def test_chance_is_the_share_of_all_orders_of_the_languages_that_hide_the_answer
         own_place = 1 + sum(place < mixed_place for place in own_places)
         hidden += mixed_place > fair_depth and own_place <= depth
     places = build_place(1, mixed_place, own, size, fair_depth, depth)
-    assert places.compute_chances() == pytest.approx([hidden / len(orders)], abs=1e-12)
+    assert places.chance_P == pytest.approx([hidden / len(orders)], abs=1e-12)
 
 
 def build_place(
@@ -189,9 +189,9 @@ def test_scores_that_ignore_language_lose_nothing_beyond_chance(sizes):
         size = sizes[language]
         fair_depth = DEPTH * len(languages_N) / size
         places = build_place(own_place, mixed_place, size, len(languages_N), fair_depth)
-        is_hidden = places.decide_fates()[0] == HIDDEN
+        is_hidden = places.fate_P[0] == HIDDEN
         hidden += is_hidden
         found_alone += own_place <= DEPTH
-        excess += is_hidden - places.compute_chances()[0]
+        excess += is_hidden - places.chance_P[0]
     assert hidden > 0.01 * found_alone
     assert abs(excess) < 0.01 * found_alone

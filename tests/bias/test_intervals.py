@@ -106,7 +106,7 @@ def test_an_interval_is_that_of_drawing_groups_one_by_one(seed):
     group_Q = np.arange(len(queries)) % max(2, len(queries) // 2)
     intervals = compute_intervals(results, places, group_Q)
     measures = compute_measures(results, places)
-    fate_P = places.decide_fates()
+    fate_P = places.fate_P
     is_across_P = places.is_across_P
     group_P = group_Q[places.query_P]
     groups = np.unique(group_P[is_across_P])
@@ -114,7 +114,7 @@ def test_an_interval_is_that_of_drawing_groups_one_by_one(seed):
         assert "hidden" not in intervals
         return
     rng = np.random.default_rng(7)
-    chances_P = places.compute_chances()
+    chances_P = places.chance_P
     drawn = {"found": [], "lost": []}
     for _ in range(1500):
         rows = []

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hybrid_ir.cli.config import parse_command_line
+from hybrid_ir.cli.serving import choose_settings
 from hybrid_ir.runs.indexes import load_index
 from hybrid_ir.serve.engine import Engine, ServedModel
 from tests.serve.conftest import QUESTIONS, start_server, stop_server
@@ -99,3 +101,14 @@ def test_nothing_is_left_to_prepare_for_the_first_question(place):
     Engine(models, None, 10, 100)
     for model in models:
         assert "row_of_id" in vars(model)
+
+
+def test_prompts_are_for_the_model_that_is_no_run(tmp_path):
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    cfg = parse_command_line("serve", [f"model=[owner/model,{run}]", "query_prefix=ask: "])
+    assert choose_settings(cfg, "owner/model").query_prefix == "ask: "
+    assert choose_settings(cfg, str(run)).query_prefix is None
+    # With runs alone the key would do nothing: it stays, and loading the run refuses it.
+    cfg = parse_command_line("serve", [f"model={run}", "query_prefix=ask: "])
+    assert choose_settings(cfg, str(run)).query_prefix == "ask: "
