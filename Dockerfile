@@ -25,7 +25,6 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ARG EXTRAS=
 COPY constraints.txt /tmp/constraints.txt
 COPY --from=build /wheels /tmp/wheels
-SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 RUN PIP_EXTRA_INDEX_URL="$TORCH_INDEX" pip install --no-cache-dir \
         -c /tmp/constraints.txt "$(ls /tmp/wheels/*.whl)$EXTRAS" \
     && rm -r /tmp/wheels /tmp/constraints.txt
