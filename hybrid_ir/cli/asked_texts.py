@@ -39,41 +39,14 @@ def load_asked_texts(cfg: DictConfig) -> Benchmark:
         raise ValueError(f"languages={cfg.languages} must be codes as a list, as in [en,de]")
     languages = read_languages(cfg.languages)
     path = Path(name).expanduser()
-    is_known = name in list_options("benchmark", cfg.config_folders)
-    if is_known or not path.is_dir():
+    if name in list_options("benchmark", cfg.config_folders):
         _refuse_keys_of_folder(cfg, name)
-    if is_known:
-        config = _find_benchmark_config(cfg, name)
-        if name == EMBEDDED and "pool" not in config:
-            # The passages of questions that are asked: enough for a verdict in a minute.
-            OmegaConf.update(config, "pool", "split", force_add=True)
-        return _build_asked(cfg, name, config, languages)
+        return _load_named(cfg, name, languages)
     if path.is_dir():
-        config = cfg.split[FOLDER]
-        default = compose_config("bias", [], cfg.config_folders)
-        default.paths = cfg.paths
-        if config.folder != default.split[FOLDER].folder:
-            raise ValueError(f"split.{FOLDER}.folder={config.folder}: corpus={name} names it")
-        config.folder = str(path)
-        return _build_asked(cfg, FOLDER, config, languages)
+        return _load_folder(cfg, path, languages)
+    _refuse_keys_of_folder(cfg, name)
     if path.is_file():
-        benchmark = read_text_lines(path)
-        chosen = choose_languages(path.name, languages, benchmark.languages, None)
-        has_answers = any(len(rows) for rows in benchmark.relevant)
-        benchmark = select_languages(benchmark, chosen)
-        if has_answers and not any(len(rows) for rows in benchmark.relevant):
-            raise ValueError(
-                f"{path}: no query in {', '.join(chosen)} has an answer in one of these languages, "
-                "though others have: choose more languages"
-            )
-        # Questions without an answer tell nothing, and are not those that are kept.
-        benchmark = limit_questions(benchmark, cfg.max_queries, only_answered=has_answers)
-        if len(benchmark.passages) == 0:
-            raise ValueError(
-                f"{path}: there are no passages, all lines have role=query: add lines with "
-                "role=passage, or leave role out where a text is both"
-            )
-        return benchmark
+        return _load_lines(path, languages, cfg.max_queries)
     known = list_options("benchmark", cfg.config_folders)
     question = ask_if_meant(name, known)
     raise ValueError(
@@ -87,6 +60,60 @@ def list_text_remarks(cfg: DictConfig, benchmark: Benchmark) -> list[str]:
     name = str(cfg.corpus) if str(cfg.corpus) in cfg.split else FOLDER
     remarks = list_remarks(benchmark)
     return [_name_keys(remark, name, cfg.split[name]) for remark in remarks]
+
+
+def _load_named(cfg: DictConfig, name: str, languages: list[str] | None) -> Benchmark:
+    """Loads a benchmark of conf/benchmark."""
+    config = _find_benchmark_config(cfg, name)
+    if name == EMBEDDED and "pool" not in config:
+        # The passages of questions that are asked: enough for a verdict in a minute.
+        OmegaConf.update(config, "pool", "split", force_add=True)
+    return _build_asked(cfg, name, config, languages)
+
+
+def _load_folder(cfg: DictConfig, path: Path, languages: list[str] | None) -> Benchmark:
+    """Loads a folder in the form of BEIR.
+
+    Raises:
+        ValueError: its keys name another folder, or something is wrong with its files.
+    """
+    config = cfg.split[FOLDER]
+    default = compose_config("bias", [], cfg.config_folders)
+    default.paths = cfg.paths
+    if config.folder != default.split[FOLDER].folder:
+        raise ValueError(f"split.{FOLDER}.folder={config.folder}: corpus={cfg.corpus} names it")
+    config.folder = str(path)
+    return _build_asked(cfg, FOLDER, config, languages)
+
+
+def _load_lines(path: Path, languages: list[str] | None, max_queries: int | None) -> Benchmark:
+    """Loads lines of JSON, each with a text and its language.
+
+    Args:
+        path: of the file.
+        languages: to choose; None for all.
+        max_queries: questions to keep of each language; None for all.
+
+    Raises:
+        ValueError: a line is wrong, or nothing is left to ask.
+    """
+    benchmark = read_text_lines(path)
+    chosen = choose_languages(path.name, languages, benchmark.languages, None)
+    has_answers = any(len(rows) for rows in benchmark.relevant)
+    benchmark = select_languages(benchmark, chosen)
+    if has_answers and not any(len(rows) for rows in benchmark.relevant):
+        raise ValueError(
+            f"{path}: no query in {', '.join(chosen)} has an answer in one of these languages, "
+            "though others have: choose more languages"
+        )
+    # Questions without an answer tell nothing, and are not those that are kept.
+    benchmark = limit_questions(benchmark, max_queries, only_answered=has_answers)
+    if len(benchmark.passages) == 0:
+        raise ValueError(
+            f"{path}: there are no passages, all lines have role=query: add lines with "
+            "role=passage, or leave role out where a text is both"
+        )
+    return benchmark
 
 
 def _find_benchmark_config(cfg: DictConfig, name: str) -> DictConfig:
