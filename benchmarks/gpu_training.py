@@ -8,7 +8,7 @@ sentence-transformers gets the same batches with FlashAttention where it is inst
 turns in one process. Every line has the median step, real tokens a second, and MFU by the flops of
 the weights (6 for each weight and token) and of attention.
 
-What to expect, by arithmetic: 35 % of an H100's 989 teraflops are 674,000 tokens a second. Nobody
+What to expect, by arithmetic: 35% of an H100's 989 teraflops are 674,000 tokens a second. Nobody
 has run this yet: see docs/performance.md.
 """
 

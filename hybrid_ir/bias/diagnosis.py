@@ -40,7 +40,7 @@ class Diagnosis:
     Attributes:
         texts: what was asked: name, languages, numbers, hash.
         measures: by name; None for what these texts do not tell.
-        intervals: 95 % intervals of some of the measures, over questions.
+        intervals: 95% intervals of some of the measures, over questions.
         pairs: by measure, a matrix by query language and answer language; None in a cell without
             answers.
         hidden_by: by query language, the share of each language at the top of the rankings in

@@ -1,4 +1,4 @@
-"""95 % intervals of the measures of bias, by resampling groups of questions.
+"""95% intervals of the measures of bias, by resampling groups of questions.
 
 What rises and falls together is drawn together: the translations of a question, and questions that
 share an answer.

@@ -19,9 +19,9 @@ HEADS = (
     "mAP mono",
     "mAP cross",
     "mAP multi",
-    "95 % interval",
+    "95% interval",
     "hidden",
-    "95 % interval",
+    "95% interval",
     "lost",
     "not found",
     "own language in the first 10",
@@ -35,7 +35,7 @@ all languages in one collection. hidden: answers in other languages that are amo
 their own language, but fall below their fair depth in the collection of all languages. lost: those
 beyond what luck would hide, as a share of the answers that are found or hidden. After a correction:
 hidden, and mAP multi, with the better of two corrections without training that were estimated on
-the same texts. Intervals are of 95 %, over groups of questions. What is not in a table was not
+the same texts. Intervals are of 95%, over groups of questions. What is not in a table was not
 measured, see the list below it."""
 
 

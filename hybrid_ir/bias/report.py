@@ -190,7 +190,7 @@ def _write_interval(record: dict[str, Any], name: str, form: Callable[[float], s
     if name not in record["intervals"]:
         return ""
     low, high = (max(0.0, end) for end in record["intervals"][name])
-    return f"; 95 % interval {form(low)} to {form(high)}"
+    return f"; 95% interval {form(low)} to {form(high)}"
 
 
 def format_share(share: float | None) -> str:

@@ -137,7 +137,7 @@ def _write_interval(diagnosis: Diagnosis, name: str) -> str:
     if name not in diagnosis.intervals:
         return ""
     low, high = diagnosis.intervals[name]
-    return f" (95 % interval {_percent(max(0.0, low))} to {_percent(max(0.0, high))})"
+    return f" (95% interval {_percent(max(0.0, low))} to {_percent(max(0.0, high))})"
 
 
 def _state_lost_answers(diagnosis: Diagnosis, prefix: str) -> str:

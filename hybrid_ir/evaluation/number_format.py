@@ -21,7 +21,7 @@ def format_fraction(value: float | None) -> str:
     return f"{value:.4f}"
 
 
-def format_percent(share: float | None, decimals: int = 1, unit: str = " %") -> str:
+def format_percent(share: float | None, decimals: int = 1, unit: str = "%") -> str:
     """Formats a share in percent, as sentences and tables for readers have it.
 
     Args:

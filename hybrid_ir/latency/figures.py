@@ -60,7 +60,7 @@ def draw_stages(study: Study, path: Path) -> None:
             axes.tick_params(labelsize=8)
     grid[0, 0].set_yticks(range(len(labels)), labels)
     grid[0, 0].set_ylim(len(labels) - 0.5, -0.5)
-    figure.suptitle(f"{study.benchmark.name}: box 25 to 75 %, whiskers 5 to 95 %")
+    figure.suptitle(f"{study.benchmark.name}: box 25 to 75%, whiskers 5 to 95%")
     _save(figure, path)
 
 

@@ -275,7 +275,7 @@ def _group_by_tokens(study: Study) -> list[list[str]]:
 def _build_equivalence_table(rows: Sequence[Row], margin: float) -> Table:
     """Builds a table of mean ratios and verdicts; latency.json has the medians too."""
     table = Table(
-        title=f"how much slower, mean and 90 % interval; same means less than {margin:.1%} apart",
+        title=f"how much slower, mean and 90% interval; same means less than {margin:.1%} apart",
         title_justify="left",
     )
     table.add_column("one against another", overflow="fold")

@@ -34,7 +34,7 @@ class LatencySettings:
         backends: of BACKENDS.
         search: of SEARCHES.
         top_k: vectors found per query.
-        margin: of the equivalence test, as a share: with 0.05, latencies less than 5 % apart are
+        margin: of the equivalence test, as a share: with 0.05, latencies less than 5% apart are
             the same.
         rounds: passes over all queries.
         warmup: untimed batches of each checkpoint and backend before those of a batch size.
@@ -135,4 +135,4 @@ def _check_repetition(name: str, values: Sequence) -> list[str]:
 def _check_margin(margin: object) -> list[str]:
     if type(margin) in (int, float) and 0 < margin < 1:
         return []
-    return [f"margin={margin!r} must be above 0 and below 1: 0.05 stands for 5 %"]
+    return [f"margin={margin!r} must be above 0 and below 1: 0.05 stands for 5%"]

@@ -31,7 +31,7 @@ Verdict = Literal[
 class Equivalence:
     """How much slower a second checkpoint is than a first.
 
-    Mean and median are of log ratios: 0.01 is 1 % slower. Their intervals hold 90 %.
+    Mean and median are of log ratios: 0.01 is 1% slower. Their intervals hold 90%.
 
     Args:
         p: the larger one of the two one-sided tests, below 0.05 if the mean's interval is inside
@@ -63,7 +63,7 @@ def compare_latencies(
 
     A unit's value is log(median over rounds of the second / that of the first). Clusters are
     resampled as a whole, since the translations of a question are no independent samples. Two
-    one-sided tests at 5 % (Schuirmann 1987) are read off the 90 % percentile interval of the mean:
+    one-sided tests at 5% (Schuirmann 1987) are read off the 90% percentile interval of the mean:
     it must lie inside +-log(1 + margin).
 
     Args:
@@ -308,7 +308,7 @@ def build_equivalence_rows(study: Study, margin: float, seed: int) -> list[Row]:
 
 
 def _compute_shares(equivalence: Equivalence) -> dict[str, float]:
-    """Converts log ratios to shares: 0.01 is 1 % slower."""
+    """Converts log ratios to shares: 0.01 is 1% slower."""
     names = ("mean", "mean_low", "mean_high", "median", "median_low", "median_high")
     return {name: math.expm1(getattr(equivalence, name)) for name in names}
 

@@ -58,24 +58,24 @@ def test_the_grade_is_that_of_what_is_lost_of_the_answers_that_can_be_found(hidd
     assert lost <= limits[0]
     assert all(lost > limit for limit, _ in GRADES if limit < limits[0])
     assert verdict.sentences[0].startswith(f"my-model is {verdict.grade}: ")
-    number = f"{100 * hidden:.1f} %" if 0 < 100 * hidden < 9.95 else f"{100 * hidden:.0f} %"
+    number = f"{100 * hidden:.1f}%" if 0 < 100 * hidden < 9.95 else f"{100 * hidden:.0f}%"
     assert number in verdict.sentences[0]
 
 
 def test_the_verdict_names_languages_and_the_best_correction():
     text = " ".join(decide_verdict(build_diagnosis(), "m").sentences)
-    assert "Answers in English are hidden most often (30 %)" in text
-    assert "80 % of the first 10 passages are in the language of the question" in text
-    assert "from 0.500 to 0.900 and leave 3.0 % hidden" in text
+    assert "Answers in English are hidden most often (30%)" in text
+    assert "80% of the first 10 passages are in the language of the question" in text
+    assert "from 0.500 to 0.900 and leave 3.0% hidden" in text
 
 
 def test_luck_is_told_beside_what_is_hidden():
     diagnosis = build_diagnosis(0.05)
     diagnosis.measures["hidden.by_chance"] = 0.012
     assert "By luck alone" in decide_verdict(diagnosis, "m").sentences[0]
-    assert "it would be 1.2 %" in decide_verdict(diagnosis, "m").sentences[0]
+    assert "it would be 1.2%" in decide_verdict(diagnosis, "m").sentences[0]
     diagnosis.measures["hidden.by_chance"] = 0.06
-    assert "no more than by luck (6.0 %" in decide_verdict(diagnosis, "m").sentences[0]
+    assert "no more than by luck (6.0%" in decide_verdict(diagnosis, "m").sentences[0]
 
 
 def test_a_language_with_few_answers_is_not_named():
@@ -123,7 +123,7 @@ def test_without_answers_in_other_languages_the_own_ones_are_judged():
     verdict = decide_verdict(diagnosis, "m")
     assert verdict.grade == "severely biased"
     text = " ".join(verdict.sentences)
-    assert "40 % of the answers in the language of the question" in verdict.sentences[0]
+    assert "40% of the answers in the language of the question" in verdict.sentences[0]
     assert "rank distance" not in text
 
 
@@ -137,7 +137,7 @@ def test_without_answers_nothing_is_claimed():
     )
     verdict = decide_verdict(texts_alone, "m")
     assert verdict.grade == "not measurable"
-    assert "90 % are in its language, which has 50 %" in verdict.sentences[0]
+    assert "90% are in its language, which has 50%" in verdict.sentences[0]
     assert "cannot be said" in verdict.sentences[-1]
 
 

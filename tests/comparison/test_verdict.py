@@ -198,7 +198,7 @@ def test_the_system_with_the_least_rank_distance_has_least_language_bias(compare
     bias = build_verdict(means).sentences[2]
 
     assert bias.startswith(f"Language bias is least with {winner.label}: ")
-    assert "no preference would give 25.0 %" in bias
+    assert "no preference would give 25.0%" in bias
     assert f"at a mAP of {np.nanmax(means.quality.mean[:, 0]):.4f}" in bias
 
 

@@ -60,7 +60,7 @@ def test_a_record_of_an_older_version_lacks_two_numbers_without_bias():
 
 @pytest.mark.parametrize(
     ("share", "text"),
-    [(0.8, "80.0 %"), (0.0949, "9.5 %"), (0, "0.0 %"), (None, "·"), (math.nan, "·")],
+    [(0.8, "80.0%"), (0.0949, "9.5%"), (0, "0.0%"), (None, "·"), (math.nan, "·")],
 )
 def test_a_share_in_percent_has_a_decimal(share, text):
     assert format_percent(share) == text

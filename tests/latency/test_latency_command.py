@@ -63,7 +63,7 @@ def results(checkpoints, tmp_path_factory) -> Path:
     for text in (
         "milliseconds per batch, p50 / p95 / p99",
         "tokens per query, p50 in ms",
-        "how much slower, mean and 90 % interval",
+        "how much slower, mean and 90% interval",
         "tiny hybrid 0.5 seed1 #2",
         "pool vectors: 30 passages of cldr_facts",
     ):

@@ -46,7 +46,7 @@ def measure_share(verdicts: set[str], ratio: float, **noise: float) -> float:
 def test_at_the_edge_of_the_margin_one_in_twenty_is_called_equivalent(ratio):
     """The effect varies by question: units without clusters would pass as equal far too often."""
     share = measure_share({"equivalent", WITHIN_MARGIN}, ratio)
-    # 5 %, with the spread of 120 trials, and since a percentile interval is a little short
+    # 5%, with the spread of 120 trials, and since a percentile interval is a little short
     assert 0.01 <= share <= 0.11
 
 

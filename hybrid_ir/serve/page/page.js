@@ -495,7 +495,7 @@ function createMix(title, counts) {
     if (count === 0) return;
     const part = create("li", `kind-${(place % KINDS) + 1}`, code);
     part.style.setProperty("--share", String(count / total));
-    const percent = `${Math.round((100 * count) / total)} %`;
+    const percent = `${Math.round((100 * count) / total)}%`;
     part.title = `${state.about.language_names[code]}: ${formatCount(count)}, ${percent}`;
     part.append(create("span", "for-readers-only", ` ${percent}`));
     bar.append(part);
