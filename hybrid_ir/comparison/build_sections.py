@@ -17,6 +17,7 @@ from hybrid_ir.comparison.identities import build_identity
 from hybrid_ir.comparison.load import Result
 from hybrid_ir.comparison.section import Rows, Section, read_rows
 from hybrid_ir.comparison.systems import System, group_into_systems
+from hybrid_ir.comparison.unequal_settings import describe_unequal_settings
 from hybrid_ir.evaluation.card import hash_benchmark
 from hybrid_ir.types import Benchmark
 
@@ -82,7 +83,8 @@ def _build_section(
         )
         baseline = None
     baselines, baseline_notes = choose_baselines(systems, baseline)
-    notes += [f"{benchmark.name}: {note}" for note in baseline_notes]
+    unequal = describe_unequal_settings(systems)
+    notes += [f"{benchmark.name}: {note}" for note in [*baseline_notes, *unequal]]
     first_folder = systems[0].results[0].folder
     section = Section(
         name=benchmark.name,
