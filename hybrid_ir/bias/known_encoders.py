@@ -24,6 +24,31 @@ def find_known_encoders(texts: dict[str, Any]) -> list[dict[str, Any]]:
     return known
 
 
+def explain_missing_encoders(texts: dict[str, Any]) -> str | None:
+    """Says why no known encoder is shown, where some were measured on another version of the texts.
+
+    Args:
+        texts: of a diagnosis.
+
+    Returns:
+        None where some are shown, or the texts are of another kind.
+    """
+    if find_known_encoders(texts):
+        return None
+    for encoder in read_known_encoders():
+        others = encoder["texts"]
+        is_same_choice = all(
+            others.get(key) == texts.get(key) for key in ("name", "languages", "queries")
+        )
+        if is_same_choice and others["revision"] != texts["revision"]:
+            return (
+                f"These texts are those of {texts['revision']}, and the table of known encoders "
+                f"was measured on those of {others['revision']}: it is left out, and numbers of "
+                "the two do not compare."
+            )
+    return None
+
+
 def read_known_encoders() -> list[dict[str, Any]]:
     """Reads the whole table, of all texts."""
     path = files("hybrid_ir.bias").joinpath("known_encoders.json")

@@ -62,6 +62,7 @@ def build_record(
     model: dict[str, Any],
     reading: dict[str, Any],
     latency: dict[str, Any] | None = None,
+    next_command: str | None = None,
 ) -> dict[str, Any]:
     """Returns all that bias.json holds.
 
@@ -71,6 +72,7 @@ def build_record(
         model: which model it was, as on an evaluation card.
         reading: how texts became vectors.
         latency: how long a query takes, see `time_queries`; None where nobody measured.
+        next_command: what makes a better model; None where nothing does.
     """
     return {
         "format": FORMAT,
@@ -80,6 +82,7 @@ def build_record(
         "reading": reading,
         "grade": verdict.grade,
         "verdict": verdict.sentences,
+        "next_command": next_command,
         "depth": DEPTH,
         "latency": latency,
         **asdict(diagnosis),

@@ -225,7 +225,7 @@ def _state_corrections(diagnosis: Diagnosis) -> str:
     after = diagnosis.corrections[name]
     gain = after["multi.map"] - before["multi.map"]
     words = NAMES_OF_CORRECTIONS[name]
-    if gain < WORTHWHILE_GAIN:
+    if not is_correction_worthwhile(diagnosis):
         return f"Without training little is to be won: {words} changes mAP by {gain:+.3f}."
     sentence = (
         f"Without training, {words} (estimated on these very texts) would raise mAP in the mixed "
@@ -234,6 +234,15 @@ def _state_corrections(diagnosis: Diagnosis) -> str:
     if after.get("hidden") is not None:
         sentence += f" and leave {_percent(after['hidden'])} hidden"
     return f"{sentence}: `hybrid-ir debias` makes such a model."
+
+
+def is_correction_worthwhile(diagnosis: Diagnosis) -> bool:
+    """Returns whether a correction without training would bring something."""
+    name = find_best_correction(diagnosis.corrections)
+    if name is None:
+        return False
+    gain = diagnosis.corrections[name]["multi.map"] - diagnosis.measures["multi.map"]
+    return gain >= WORTHWHILE_GAIN
 
 
 def find_best_correction(corrections: Mapping[str, Mapping[str, float | None]]) -> str | None:

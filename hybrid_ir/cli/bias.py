@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from hybrid_ir.bias.conditions import Condition, parse_conditions
-from hybrid_ir.bias.diagnosis import diagnose, require_several_languages
+from hybrid_ir.bias.diagnosis import Diagnosis, diagnose, require_several_languages
+from hybrid_ir.bias.known_encoders import explain_missing_encoders
 from hybrid_ir.bias.measures import MEASURES
 from hybrid_ir.bias.query_time import time_queries
 from hybrid_ir.bias.report import (
@@ -23,20 +25,26 @@ from hybrid_ir.bias.report import (
     write_record,
 )
 from hybrid_ir.bias.sorted_by_language import diagnose_texts
-from hybrid_ir.bias.verdict import decide_verdict
-from hybrid_ir.cli.asked_texts import list_text_remarks, load_asked_texts
+from hybrid_ir.bias.verdict import decide_verdict, is_correction_worthwhile
+from hybrid_ir.cli.asked_texts import EMBEDDED, list_text_remarks, load_asked_texts
 from hybrid_ir.cli.config import choose_output_folder
+from hybrid_ir.cli.debias_command import build_debias_command
 from hybrid_ir.cli.value_checks import (
     find_boolean_problems,
     find_number_problems,
     find_split_problems,
     require_values,
 )
-from hybrid_ir.model.prompts import describe_missing_prompts, recognise_family
-from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
+from hybrid_ir.model.prompts import (
+    describe_missing_prompts,
+    describe_misspelt_prompts,
+    recognise_family,
+)
+from hybrid_ir.runs.encoders import EncoderSettings, LoadedEncoder, load_any_encoder
 from hybrid_ir.runs.folder import lock_folder, require_no_results
 from hybrid_ir.runs.model_names import name_model
 from hybrid_ir.system.environment import prepare_process
+from hybrid_ir.types import Benchmark
 
 SEED = 1  # of conf/encoder
 CONDITION_CODE = 3  # the command ends with it if a condition of --fail-if holds
@@ -47,7 +55,7 @@ def run(cfg: DictConfig) -> None:
     require_values(cfg, "bias", "model")
     _require_valid_values(cfg)
     conditions = parse_conditions(cfg.fail_if, MEASURES)
-    out = choose_output_folder(cfg, "bias")
+    out = choose_output_folder(cfg, "bias", prefix=f"{_name_place(str(cfg.model))}_")
     require_no_results(out, JSON_FILE)
     prepare_process(cfg.seed, cfg.threads)
     benchmark = load_asked_texts(cfg)
@@ -62,13 +70,16 @@ def run(cfg: DictConfig) -> None:
             evaluation.save(out / "evaluation")
         else:
             diagnosis = diagnose_texts(encoder, benchmark)
-        diagnosis.notes.extend(list_text_remarks(cfg, benchmark))
+        diagnosis.notes.extend(_list_text_notes(cfg, benchmark, diagnosis))
         reading = {"precision": encoder.precision, **encoder.reading()}
-        diagnosis.notes.extend(_list_reading_notes(str(cfg.model), reading))
+        # They are for the first line: what follows is not what the model can do.
+        warnings = _list_reading_warnings(str(cfg.model), reading)
         model = {**loaded.model, "name": name_model(loaded.model)}
         verdict = decide_verdict(diagnosis, model["name"])
         latency = time_queries(encoder, benchmark) if len(benchmark.queries) else None
-        record = build_record(diagnosis, verdict, model, reading, latency)
+        next_command = _choose_next_command(cfg, loaded, diagnosis)
+        record = build_record(diagnosis, verdict, model, reading, latency, next_command)
+        record["verdict"] = [*warnings, *record["verdict"]]
         write_record(record, out)
     if cfg.json:
         print(json.dumps(record, ensure_ascii=False))
@@ -77,12 +88,49 @@ def run(cfg: DictConfig) -> None:
     _end_if_met(conditions, diagnosis.measures)
 
 
-def _list_reading_notes(place: str, reading: dict[str, Any]) -> list[str]:
-    """Returns what to mind of how texts were read."""
-    if reading.get("query_prefix") or reading.get("passage_prefix"):
+def _name_place(place: str) -> str:
+    """Returns the last part of a folder or id of the hub, for the name of a folder."""
+    return Path(place).name or "model"
+
+
+def _list_text_notes(cfg: DictConfig, benchmark: Benchmark, diagnosis: Diagnosis) -> list[str]:
+    """Returns what to mind of the texts that were asked."""
+    notes = list_text_remarks(cfg, benchmark)
+    questions = Counter(benchmark.query_languages.tolist())
+    is_limited = max(questions.values(), default=0) == cfg.max_queries
+    if is_limited and str(cfg.corpus) != EMBEDDED:
+        notes.append(
+            f"No more than {cfg.max_queries} questions of a language were asked: "
+            "max_queries=null asks all of them."
+        )
+    missing = explain_missing_encoders(diagnosis.texts)
+    if missing is not None:
+        notes.append(missing)
+    return notes
+
+
+def _list_reading_warnings(place: str, reading: dict[str, Any]) -> list[str]:
+    """Returns what is wrong with how texts were read, if the model is a known one."""
+    texts = {}
+    for role in ("query", "passage"):
+        texts[role] = reading.get(f"{role}_prefix") or ""
+    recognition = recognise_family(place, None)
+    if any(texts.values()):
+        line = describe_misspelt_prompts(place, recognition, texts)
+    else:
+        line = describe_missing_prompts(place, recognition)
+    if line is None:
         return []
-    line = describe_missing_prompts(place, recognise_family(place, None))
-    return [line.removeprefix("warning: ")] if line is not None else []
+    return [f"Mind: {line.removeprefix('warning: ')}. What follows is not what the model can do."]
+
+
+def _choose_next_command(
+    cfg: DictConfig, loaded: LoadedEncoder, diagnosis: Diagnosis
+) -> str | None:
+    """Returns the command that corrects the model, None where that brings nothing."""
+    if "correction" in loaded.model or not is_correction_worthwhile(diagnosis):
+        return None
+    return build_debias_command(cfg)
 
 
 def _require_valid_values(cfg: DictConfig) -> None:
@@ -103,6 +151,8 @@ def _print_record(record: dict[str, Any], out: Path) -> None:
     console.print(record["grade"].capitalize(), style="bold")
     for sentence in [*record["verdict"], *record["notes"]]:
         console.print(f"- {sentence}", markup=False, highlight=False)
+    if record["next_command"] is not None:
+        console.print("  " + record["next_command"], markup=False, highlight=False, soft_wrap=True)
     rows = list_known_rows(record)
     if rows:
         table = Table(title="known encoders on the same texts", title_justify="left")

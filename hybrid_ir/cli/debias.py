@@ -19,7 +19,9 @@ from hybrid_ir.debias.debias import debias
 from hybrid_ir.debias.folder import describe_one_length, list_measures, write_corrected_model
 from hybrid_ir.debias.maps import METHODS
 from hybrid_ir.debias.texts import draw_from_corpus, read_text_lines
+from hybrid_ir.export.model_files import require_sentence_transformers
 from hybrid_ir.files.atomic import require_new_folder
+from hybrid_ir.files.beir import BeirFolder, find_language_folders
 from hybrid_ir.runs.building import build_own_benchmark
 from hybrid_ir.runs.conf import compose_config
 from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
@@ -36,6 +38,7 @@ def run(cfg: DictConfig) -> None:
     _require_valid_values(cfg)
     to = Path(cfg.to).expanduser()
     require_new_folder(to)
+    require_sentence_transformers()
     prepare_process(cfg.seed, cfg.threads)
     texts = load_texts(cfg)
     loaded = load_any_encoder(str(cfg.model), EncoderSettings.from_config(cfg))
@@ -58,7 +61,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def load_texts(cfg: DictConfig) -> Benchmark:
-    """Loads the texts of `on`: a benchmark, a corpus folder, or lines of JSON.
+    """Loads the texts of `on`: a benchmark, a folder, or lines of JSON.
 
     Raises:
         ValueError: there is nothing of this name.
@@ -72,6 +75,11 @@ def load_texts(cfg: DictConfig) -> Benchmark:
         composed.paths = cfg.paths
         return build_own_benchmark(composed.split[cfg.on])
     path = Path(cfg.on).expanduser()
+    if path.is_dir() and (BeirFolder(path).has_corpus() or find_language_folders(path)):
+        composed = compose_config("debias", ["+benchmark@split.folder=beir_folder"])
+        composed.paths = cfg.paths
+        composed.split.folder.folder = str(path)
+        return build_own_benchmark(composed.split.folder)
     if path.is_dir():
         # a third more than are fitted on, to measure
         return draw_from_corpus(load_corpus_folder(path), cfg.questions * 4 // 3)
@@ -79,8 +87,8 @@ def load_texts(cfg: DictConfig) -> Benchmark:
         return read_text_lines(path)
     raise ValueError(
         f"on={cfg.on} is no name in conf/benchmark "
-        f"({', '.join(list_options('benchmark', cfg.config_folders))}), no folder of a corpus, and "
-        "no file of JSON lines"
+        f"({', '.join(list_options('benchmark', cfg.config_folders))}), no folder of a corpus or "
+        "in the form of BEIR, and no file of JSON lines"
     )
 
 

@@ -24,6 +24,7 @@ from hybrid_ir.export.model_card import (
     read_json_record,
     read_results,
 )
+from hybrid_ir.export.model_files import require_sentence_transformers
 from hybrid_ir.export.parity import choose_benchmark
 from hybrid_ir.export.settings import ExportSettings
 from hybrid_ir.export.snippets import build_snippets
@@ -47,6 +48,8 @@ def run(cfg: DictConfig) -> None:
     settings = read_export_settings(cfg)
     to = Path(cfg.to).expanduser()
     require_new_folder(to)
+    if "sentence_transformers" in settings.formats:
+        require_sentence_transformers()
     if cfg.hub:
         require_upload(cfg.hub)
     prepare_process(cfg.seed, cfg.threads)

@@ -98,7 +98,7 @@ def run_command(name: str, arguments: Sequence[str]) -> None:
     )
     if cfg is not None:
         # Not to stdout, where the answer of a command may be read by another program.
-        print(f"hybrid-ir {name}: arguments are right, loading libraries", file=sys.stderr)
+        print(f"hybrid-ir {name}: loading libraries", file=sys.stderr)
         import_module(module).run(cfg)
 
 

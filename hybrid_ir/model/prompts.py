@@ -260,12 +260,42 @@ def describe_missing_prompts(place: str, recognition: Recognition | None) -> str
     family = recognition.family
     if not (family.query or family.passage):
         return None
-    query_setting = _quote_setting("query_prefix", family.query)
-    passage_setting = _quote_setting("passage_prefix", family.passage)
+    query_setting = quote_setting("query_prefix", family.query)
+    passage_setting = quote_setting("passage_prefix", family.passage)
     return (
         f"warning: {place} seems to be {family.name} (by {recognition.evidence}), which was "
         f"trained with prompts, and is read without any: set {query_setting} {passage_setting} "
         f"(see https://huggingface.co/{family.source})"
+    )
+
+
+def describe_misspelt_prompts(
+    place: str, recognition: Recognition | None, texts: Mapping[Role, str]
+) -> str | None:
+    """Says in one line that prompts differ from those of a known model by blanks or capitals.
+
+    Args:
+        place: folder or hub id.
+        recognition: the family of the model.
+        texts: the prompt of each role that is used.
+
+    Returns:
+        None for a model of no known family, or prompts that are its own or plainly others.
+    """
+    if recognition is None:
+        return None
+    family = recognition.family
+    corrections = []
+    for role, known in (("query", family.query), ("passage", family.passage)):
+        text = texts[role]
+        if text != known and text.strip().lower() == known.strip().lower() and known:
+            setting = quote_setting(f"{role}_prefix", known)
+            corrections.append(f"{role}_prefix={text!r}, and {setting} is the one of training")
+    if not corrections:
+        return None
+    return (
+        f"warning: {place} seems to be {family.name} (by {recognition.evidence}), but has "
+        f"{'; '.join(corrections)}"
     )
 
 
@@ -284,8 +314,13 @@ def describe_unused_prompts(place: str, chosen: ChosenPrompts) -> str | None:
     )
 
 
-def _quote_setting(key: str, value: str) -> str:
-    """Returns KEY=VALUE as a shell takes it."""
+def quote_setting(key: str, value: str) -> str:
+    """Returns KEY=VALUE as a shell takes it.
+
+    Args:
+        key: of a command.
+        value: in which blanks count.
+    """
     if "\n" in value:
         escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
         return f"{key}=$'{escaped}'"

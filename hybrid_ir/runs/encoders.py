@@ -26,6 +26,7 @@ from hybrid_ir.model.prompts import (
     ChosenPrompts,
     choose_prompts,
     describe_missing_prompts,
+    describe_misspelt_prompts,
     describe_unused_prompts,
     recognise_family,
 )
@@ -371,11 +372,15 @@ def _report_prompts(place: str, chosen: ChosenPrompts, settings: EncoderSettings
     if line is not None:
         print(line, file=sys.stderr)
     has_prompts = any(chosen.texts.values())
-    if has_prompts or settings.select(PREFIXES):
-        return
+    if settings.select(PREFIXES) and not has_prompts:
+        return  # the user wants none
     readme = None
     if not Path(place).is_dir():
         readme = find_cached_file(place, "README.md", settings.revision)
-    line = describe_missing_prompts(place, recognise_family(place, readme))
+    recognition = recognise_family(place, readme)
+    if has_prompts:
+        line = describe_misspelt_prompts(place, recognition, chosen.texts)
+    else:
+        line = describe_missing_prompts(place, recognition)
     if line is not None:
         print(line, file=sys.stderr)

@@ -1,22 +1,29 @@
 """`hybrid-ir bias` on texts of one's own, in every form, by the real command."""
 
 import json
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig
 
 from hybrid_ir.bias.diagnosis import describe_texts
 from hybrid_ir.bias.known_encoders import (
     SHOWN_MEASURES,
+    explain_missing_encoders,
     find_known_encoders,
     read_known_encoders,
 )
+from hybrid_ir.bias.verdict import WORTHWHILE_GAIN
 from hybrid_ir.cli.asked_texts import load_asked_texts
 from hybrid_ir.cli.bias import CONDITION_CODE
 from hybrid_ir.cli.config import parse_command_line
+from hybrid_ir.cli.debias_command import build_debias_command
+from hybrid_ir.cli.main import COMMANDS
 from tests.support.benchmarks import write_beir_folder
 from tests.support.corpora import write_json_lines
-from tests.support.in_process import CommandResult
+from tests.support.in_process import CommandResult, hybrid_ir_in_process
 from tests.support.parallel_lines import (
     ask_bias,
     build_plain_encoder,
@@ -212,3 +219,87 @@ def test_known_encoders_are_shown_beside_the_default_texts():
     names = [encoder["name"] for encoder in find_known_encoders(texts)]
     assert "multilingual-e5-small (pruned vocabulary)" in names
     assert len(names) == len(set(names))
+
+
+def test_texts_of_another_babel_say_why_no_known_encoder_is_shown():
+    known = read_known_encoders()[0]["texts"]
+    assert explain_missing_encoders({**known}) is None
+    newer = {**known, "revision": "babel 9.9, CLDR 99", "sha256": "0"}
+    note = explain_missing_encoders(newer)
+    assert "those of babel 9.9, CLDR 99" in note
+    assert known["revision"] in note
+    assert explain_missing_encoders({**newer, "name": "others"}) is None
+    assert explain_missing_encoders({**newer, "languages": ["de", "en"]}) is None
+
+
+def test_questions_that_were_not_asked_are_mentioned(place, answered):
+    words = "max_queries=null asks all"
+    assert words not in " ".join(read_record(place / "answered")["notes"])
+    ended = ask_bias(place, "corpus=answered.jsonl", "max_queries=5", "out=some")
+    assert ended.returncode == 0, ended.stderr
+    assert f"No more than 5 questions of a language were asked: {words}" in ended.stdout
+    for corpus, out in (("mine", "some_of_mine"), ("cldr_facts", "some_facts")):
+        ask_bias(place, f"corpus={corpus}", "languages=[de,en]", "max_queries=5", f"out={out}")
+        assert (words in " ".join(read_record(place / out)["notes"])) == (corpus == "mine")
+
+
+def test_missing_and_misspelt_prompts_are_the_first_words(place):
+    shutil.copytree(place / "plain", place / "my-e5", dirs_exist_ok=True)
+    ask = ("corpus=answered.jsonl", "max_queries=3", "model=my-e5", "pooling=mean")
+    cases = {
+        "without": ([], "is read without any"),
+        "without_blank": (["query_prefix=query:"], 'query_prefix="query: " is the one of training'),
+        "right": (['query_prefix="query: "', 'passage_prefix="passage: "'], None),
+        "wanted": (["query_prefix=find: "], None),
+    }
+    for name, (arguments, words) in cases.items():
+        ended = hybrid_ir_in_process(place, "bias", *ask, *arguments, f"out={name}")
+        assert ended.returncode == 0, ended.stderr
+        first = read_record(place / name)["verdict"][0]
+        assert first.startswith("Mind: ") == (words is not None)
+        if words is not None:
+            assert words in first
+            assert words in ended.stderr
+
+
+def test_the_folder_of_the_results_is_named_after_the_model(place):
+    ended = ask_bias(place, "corpus=answered.jsonl", "max_queries=3")
+    assert ended.returncode == 0, ended.stderr
+    [folder] = (place / "outputs" / "bias").iterdir()
+    assert folder.name.startswith("plain_20")
+
+
+def parse(name: str, *arguments: str) -> DictConfig:
+    """Returns the config of a command as `hybrid-ir` reads its arguments."""
+    command = COMMANDS[name]
+    return parse_command_line(
+        name, arguments, benchmark_keys=command.benchmark_keys, plain_keys=command.plain_keys
+    )
+
+
+@pytest.mark.parametrize("corpus", ["cldr_facts", "texts of mine.jsonl", "mine", "xquad_r"])
+def test_the_command_that_is_proposed_passes_a_shell_as_it_is(place, monkeypatch, corpus):
+    monkeypatch.chdir(place)
+    shutil.copy(place / "answered.jsonl", place / "texts of mine.jsonl")
+    asked = ["model=my model", "query_prefix=query: ", 'passage_prefix="it\'s: "', "pooling=cls"]
+    command = build_debias_command(parse("bias", *asked, f"corpus={corpus}"))
+    program, name, *arguments = shlex.split(command)
+    assert (program, name) == ("hybrid-ir", "debias")
+    cfg = parse("debias", *arguments)
+    assert cfg.model == "my model"
+    assert (cfg.query_prefix, cfg.passage_prefix, cfg.pooling) == ("query: ", "it's: ", "cls")
+    assert cfg.to == "FOLDER"
+    assert cfg.on == ("cldr_facts_dev" if corpus == "cldr_facts" else corpus)
+
+
+def test_a_command_is_proposed_where_it_helps(place):
+    ended = ask_bias(
+        place, "corpus=cldr_facts", "languages=[de,en]", "max_queries=30", "out=proposed"
+    )
+    record = read_record(place / "proposed")
+    best = max(measures["multi.map"] for measures in record["corrections"].values())
+    is_worthwhile = best - record["measures"]["multi.map"] >= WORTHWHILE_GAIN
+    assert (record["next_command"] is not None) == is_worthwhile
+    page = (place / "proposed" / "bias.html").read_text()
+    assert ("hybrid-ir debias model=plain pooling=mean to=FOLDER" in ended.stdout) == is_worthwhile
+    assert ("hybrid-ir debias model=plain pooling=mean to=FOLDER" in page) == is_worthwhile

@@ -1,6 +1,7 @@
 """Folders of corrected models: loaded by sentence-transformers alone, measured, never half."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from hybrid_ir.model.encoder import BiEncoder
 from hybrid_ir.model.sentence_transformers_modules import build_sentence_transformer
 from hybrid_ir.runs.encoders import load_encoder
 from tests.conftest import RECIPE, TEXTS
+from tests.support.benchmarks import write_beir_folder
 from tests.support.corpora import write_json_lines
 from tests.support.in_process import hybrid_ir_in_process
 from tests.support.small_run import build_numbers_corpus
@@ -229,6 +231,18 @@ def test_wrong_lines_of_texts_are_named_all_at_once(tmp_path):
         assert part in str(error.value)
 
 
+def write_desk(folder: Path) -> None:
+    """Writes a folder in the form of BEIR in two languages, whose questions have one answer."""
+    passages = []
+    queries = []
+    for number in range(24):
+        language = ("de", "en")[number % 2]
+        passages.append({"_id": f"p{number}", "text": f"answer {number}", "language": language})
+        queries.append({"_id": f"q{number}", "text": f"question {number}", "language": language})
+    qrels = "".join(f"q{number}\tp{number}\t1\n" for number in range(24))
+    write_beir_folder(folder, passages, queries, qrels)
+
+
 def test_the_command_writes_a_model_that_evaluate_and_compare_know(tiny, tmp_path):
     build_sentence_transformer(tiny).save(str(tmp_path / "plain"), create_model_card=False)
     lines = []
@@ -257,5 +271,18 @@ def test_the_command_writes_a_model_that_evaluate_and_compare_know(tiny, tmp_pat
     assert "to=new exists" in again.stderr
     twice = hybrid_ir_in_process(tmp_path, "debias", "model=new", "on=texts.jsonl", "to=other")
     assert "model=new is corrected already, by subspace: give the model" in twice.stderr
+    write_desk(tmp_path / "desk")
+    folder = hybrid_ir_in_process(tmp_path, "debias", "model=plain", "on=desk", "to=of_folder")
+    assert folder.returncode == 0, folder.stderr
+    assert "fitted on desk" in folder.stdout
     wrong = hybrid_ir_in_process(tmp_path, "debias", "model=plain", "on=nothing", "to=other")
     assert "on=nothing is no name in conf/benchmark" in wrong.stderr
+
+
+@pytest.mark.parametrize("command", ["debias", "export"])
+def test_a_missing_library_is_named_before_anything_is_loaded(tmp_path, monkeypatch, command):
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    ended = hybrid_ir_in_process(tmp_path, command, "model=./nowhere", "to=new")
+    assert ended.returncode == 2
+    assert "pip install 'hybrid-ir[sentence-transformers]'" in ended.stderr
+    assert "nowhere" not in ended.stderr
