@@ -31,7 +31,32 @@ RECIPE = FromScratch(
     vocab_size=400, width=32, layers=2, heads=2, intermediate=48, max_positions=64, seed=1
 )
 
+# Files whose tests start many processes. They come first: one of them at the end, while all else is
+# done, would keep a single core busy for minutes.
+LONG_FILES = (
+    "runs/test_interruptions.py",
+    "runs/test_sweeps.py",
+    "cli/test_doctor.py",
+    "training/test_distributed.py",
+    "runs/test_hub_models.py",
+    "release/test_distributions.py",
+    "cli/test_evaluate.py",
+    "runs/test_tracking.py",
+    "translation/test_translate.py",
+)
+
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the tests of long files first; all others keep their order."""
+    items.sort(key=_find_place_of_file)
+
+
+def _find_place_of_file(item: pytest.Item) -> int:
+    """Returns where the file of a test stands among LONG_FILES, behind all of them by default."""
+    name = "/".join(item.path.parts[-2:])
+    return LONG_FILES.index(name) if name in LONG_FILES else len(LONG_FILES)
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,8 @@ from hybrid_ir.training.loading import build_saved_encoder, find_saved_encoder
 from hybrid_ir.training.retriever import Retriever
 from hybrid_ir.types import Role, TextEncoder
 
+MODELS_NAMED = 5  # of those in a folder that is none itself
+
 
 @dataclass(frozen=True)
 class LoadedEncoder:
@@ -317,9 +319,20 @@ def _require_complete_modules(place: str, revision: str | None) -> None:
         return  # Modules that sentence-transformers runs, if nobody else.
 
 
+def _require_no_folder_of_models(place: str) -> None:
+    """Raises ValueError for a folder that is no model, and names the models that lie in it."""
+    folder = Path(place)
+    if not folder.is_dir() or (folder / "config.json").exists():
+        return
+    models = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    below = f", but models are in it: {', '.join(models[:MODELS_NAMED])}" if models else ""
+    raise ValueError(f"model={place!r} is no model, as it has no config.json{below}")
+
+
 def _load_transformers(place: str, settings: EncoderSettings) -> LoadedEncoder:
     """Loads a plain Hugging Face encoder, with no prefixes but those that are asked for."""
     require_no_bare_adapter(place)
+    _require_no_folder_of_models(place)
     if settings.pooling is None:
         raise ValueError(
             f"model={place!r} is no run folder, no name in conf/model "

@@ -167,3 +167,15 @@ def test_other_models_name_the_library_that_is_missing(recipe, cache, tmp_path, 
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(ValueError, match="without sentence-transformers .*: pip install"):
         load_encoder(tmp_path / "table")
+
+
+def test_a_folder_of_models_is_no_model_and_names_them(tmp_path):
+    for name in ("two", "one"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        (tmp_path / "models" / name / "config.json").write_text("{}")
+    for keys in ({}, {"pooling": "mean"}):
+        with pytest.raises(ValueError, match="no config.json, but models are in it: one, two"):
+            load_encoder(tmp_path / "models", **keys)
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(ValueError, match="is no model, as it has no config.json$"):
+            load_encoder(tmp_path / "empty", **keys)
