@@ -21,7 +21,7 @@ TEMPLATE = """{% extends "pages/page.html.jinja" %}
 {{ parts.mix("Languages", bars, by_size=true) }}
 {{ parts.heat_maps(maps) }}
 {{ parts.plain_table("Few columns", ["language", "found"], [["ar", "3.0%"]]) }}
-{{ parts.plain_table("Many columns", ["language"] * 20, [["ar"] * 20]) }}
+{{ parts.plain_table("Many columns", ["language"] * 12, [["ar"] * 12]) }}
 {% endblock %}"""
 # Of each part of a bar: whether its name is seen, whether all of it is, and how it is coloured.
 LIST_PARTS = """() => [...document.querySelectorAll(".mix > span")].map(part => {
@@ -93,3 +93,19 @@ def test_every_part_of_a_bar_has_its_number_below_it_by_size(page):
         """() => [...document.querySelectorAll(".mix-numbers i")].map(mark => mark.className)"""
     )
     assert len(set(looks)) == len(looks)
+
+
+def test_a_table_says_that_it_goes_on_where_it_does(page):
+    hints = page.locator(".hint")
+
+    is_shown = [hints.nth(number).is_visible() for number in range(hints.count())]
+    is_wide = page.evaluate(
+        "[...document.querySelectorAll('.scroll')].map(box => box.scrollWidth > box.clientWidth)"
+    )
+    assert is_shown == is_wide
+    # Eleven languages fit on a phone, with letters that can be read.
+    assert is_wide == [False, False, page.viewport_size["width"] == 390]
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('.heat td')].map(cell => getComputedStyle(cell).fontSize)"
+    )
+    assert min(float(size.removesuffix("px")) for size in sizes) >= 11
