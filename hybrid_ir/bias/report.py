@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,17 @@ def build_page(record: dict[str, Any]) -> str:
         known_heads=list_known_heads(),
         names={code: name_language(code) for code in languages},
         reading=_describe_reading(record["reading"]),
+        texts=_describe_texts(record["texts"]),
     )
+
+
+def _describe_texts(texts: dict[str, Any]) -> str:
+    """Returns which texts were asked, in words, without what is not known of them."""
+    parts = [texts["name"]]
+    for key, word in (("revision", "revision"), ("licence", "licence"), ("sha256", "SHA-256")):
+        if texts[key]:
+            parts.append(f"{word} {texts[key]}")
+    return ", ".join(parts)
 
 
 def _describe_reading(reading: dict[str, Any]) -> list[tuple[str, str]]:
@@ -311,20 +321,38 @@ def list_known_heads() -> list[str]:
     return ["encoder", *(TITLES_OF_MEASURES[name] for name in SHOWN_MEASURES)]
 
 
-def list_known_rows(record: dict[str, Any]) -> list[list[str]]:
+@dataclass(frozen=True)
+class KnownRow:
+    """A row of the table of known encoders.
+
+    Attributes:
+        name: of the encoder.
+        cells: its measures, formatted.
+        is_this_model: whether it is the model that the page is about.
+        training: what it was trained on, where its numbers are not to be read without it.
+    """
+
+    name: str
+    cells: list[str]
+    is_this_model: bool
+    training: str
+
+
+def list_known_rows(record: dict[str, Any]) -> list[KnownRow]:
     """Returns a row for each known encoder on the same texts, and one for the model among them."""
     if record["measures"].get("hidden") is None or not record["known_encoders"]:
         return []
-    entries = [(f"{record['model']['name']} (this model)", record["measures"])]
-    for encoder in record["known_encoders"]:
-        entries.append((encoder["name"], encoder["measures"]))
+    this_model = {"name": f"{record['model']['name']} (this model)", "measures": record["measures"]}
+    encoders = [this_model, *record["known_encoders"]]
     rows = []
     # By what is found in the end: a model that finds nothing has nothing to hide.
-    for name, measures in sorted(entries, key=lambda entry: -entry[1]["multi.map"]):
-        cells = [name]
+    for encoder in sorted(encoders, key=lambda one: -one["measures"]["multi.map"]):
+        cells = []
         for measure in SHOWN_MEASURES:
-            value = measures[measure]
+            value = encoder["measures"][measure]
             is_map = measure.endswith("map")
             cells.append(f"{value:.3f}" if is_map else format_share(value))
-        rows.append(cells)
+        is_this_model = encoder is this_model
+        training = encoder.get("training", "")
+        rows.append(KnownRow(encoder["name"], cells, is_this_model, training))
     return rows

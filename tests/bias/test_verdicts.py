@@ -170,6 +170,29 @@ def test_what_is_not_found_is_neither_good_nor_bad():
     assert page.count('<i class="neutral" aria-hidden="true"></i>not found even alone 10.0%') == 1
 
 
+def test_this_model_and_encoders_of_another_training_stand_out_in_the_table():
+    diagnosis = build_diagnosis()
+    weaker = {**diagnosis.measures, "multi.map": 0.2}
+    known = [
+        {"name": "plain", "measures": weaker, "training": ""},
+        {"name": "toy", "measures": {**weaker, "multi.map": 0.9}, "training": "trained on <facts>"},
+    ]
+    page = build_page_of(diagnosis, known_encoders=known)
+    _, _, table = page.partition("Known encoders on the same texts")
+    rows = re.findall(r"<tr(.*?)><th scope=\"row\" class=\"label\">(.*?)</th>", table)
+    assert rows == [
+        ("", "toy <small>trained on &lt;facts&gt;</small>"),
+        (' class="this"', "m (this model)"),
+        ("", "plain"),
+    ]
+
+
+def test_what_is_not_known_of_the_texts_is_left_out():
+    texts = {**build_diagnosis().texts, "name": "mine", "revision": "", "licence": "yours"}
+    page = build_page_of(build_diagnosis(), texts=texts)
+    assert "<dt>Texts</dt><dd>mine, licence yours</dd>" in page
+
+
 def test_the_page_escapes_every_text():
     diagnosis = build_diagnosis()
     model = {"name": "<img src=x onerror=alert(1)>"}
