@@ -11,8 +11,9 @@ SHOWN_MEASURES = ("multi.map", "hidden", "lost", "not_found", "own_language_shar
 def find_known_encoders(texts: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns the encoders that were measured on the very same texts.
 
-    Each has `name`, `note`, `commit` (of a hub model), `measured_on` (a date), `texts`, `measures`
-    and `intervals`.
+    Each has `name`, `note`, `training` (what it was trained on, where its numbers are not to be
+    read without it; else empty), `commit` (of a hub model), `measured_on` (a date), `texts`,
+    `measures` and `intervals`.
 
     Args:
         texts: of a diagnosis; their hash decides.

@@ -49,6 +49,7 @@ class StudiedEncoder:
         record: what bias.json holds; None where it was not measured.
         reason: why it was not.
         note: what its reader should know of it.
+        training: what it was trained on, where its numbers are not to be read without it.
     """
 
     name: str
@@ -56,6 +57,7 @@ class StudiedEncoder:
     record: dict[str, Any] | None
     reason: str = ""
     note: str = ""
+    training: str = ""
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -94,6 +96,7 @@ def write_leaderboard(studied: Sequence[StudiedEncoder], folder: Path) -> None:
                 "date": None if encoder.record is None else encoder.record["date"],
                 "reason": encoder.reason,
                 "note": encoder.note,
+                "training": encoder.training,
             }
         )
         if encoder.record is not None and encoder.record["measures"].get("hidden") is not None:
@@ -109,6 +112,7 @@ def describe_known(encoder: StudiedEncoder) -> dict[str, Any]:
     return {
         "name": encoder.name,
         "note": encoder.note,
+        "training": encoder.training,
         "commit": record["model"].get("commit"),
         "measured_on": record["date"],
         "texts": {key: record["texts"][key] for key in kept},

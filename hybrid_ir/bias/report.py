@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from hybrid_ir.evaluation.card import list_versions
 from hybrid_ir.evaluation.number_format import format_percent
 from hybrid_ir.files.atomic import write_text_atomically
 from hybrid_ir.pages import (
-    KINDS,
     Bar,
     HeatMaps,
     KeyFigure,
@@ -53,7 +52,7 @@ JSON_FILE = "bias.json"
 FORMAT = 2  # of bias.json; it grows when a field changes what it means
 PAGE_FILE = "bias.html"
 MOST_LANGUAGES_ON_A_MAP = 40
-SMALLEST_NAMED_SHARE = 0.05  # of a bar; what is smaller is joined
+SMALLEST_NAMED_SHARE = 0.01  # of a bar; what is smaller is joined
 
 
 def build_record(
@@ -117,7 +116,17 @@ def build_page(record: dict[str, Any]) -> str:
         known_heads=list_known_heads(),
         names={code: name_language(code) for code in languages},
         reading=_describe_reading(record["reading"]),
+        texts=_describe_texts(record["texts"]),
     )
+
+
+def _describe_texts(texts: dict[str, Any]) -> str:
+    """Returns which texts were asked, in words, without what is not known of them."""
+    parts = [texts["name"]]
+    for key, word in (("revision", "revision"), ("licence", "licence"), ("sha256", "SHA-256")):
+        if texts[key]:
+            parts.append(f"{word} {texts[key]}")
+    return ", ".join(parts)
 
 
 def _describe_reading(reading: dict[str, Any]) -> list[tuple[str, str]]:
@@ -209,9 +218,18 @@ def _build_fate_bars(measures: dict[str, Any]) -> list[tuple[str, list[Bar]]]:
         if measures.get(f"{prefix}found") is None:
             continue
         bars = []
-        for fate in FATES:
+        for number, fate in enumerate(FATES, 1):
             share = measures[prefix + fate]
-            bars.append(Bar(TITLES_OF_FATES[fate], share, format_share(share)))
+            # A colour would read as good or bad, where language plays no part.
+            is_neutral = fate == "not_found"
+            bar = Bar(
+                TITLES_OF_FATES[fate],
+                share,
+                format_share(share),
+                kind=number,
+                is_neutral=is_neutral,
+            )
+            bars.append(bar)
         rows.append((title, bars))
     return rows
 
@@ -238,31 +256,33 @@ def _build_maps(record: dict[str, Any], languages: Sequence[str]) -> HeatMaps | 
 def _build_mixes(record: dict[str, Any], key: str) -> list[tuple[str, list[Bar]]]:
     """Returns a bar of shares for each query language: its own first, then the others by size.
 
-    Languages with little are joined, since their names would not fit.
+    Languages with hardly anything are joined, since nobody would see them.
     """
-    # A language keeps its colour, and the last one is left for the others.
+    # A language looks the same in all bars of the page.
     kinds = {}
-    for number, language in enumerate(record["texts"]["languages"]):
-        kinds[language] = 1 + number % (KINDS - 1)
+    for number, language in enumerate(record["texts"]["languages"], 1):
+        kinds[language] = number
     rows = []
     for language, shares in record[key].items():
-        own_share = shares[language]
+        others = sorted(set(shares) - {language}, key=lambda code: -shares[code])
         bars = []
-        if own_share > 0:
-            text = format_share(own_share)
-            bars.append(Bar(language, own_share, text, kind=kinds[language]))
         rest = 0.0
-        for code, share in sorted(shares.items(), key=lambda item: -item[1]):
-            if code == language:
-                continue
+        for code in [language, *others]:
+            share = shares[code]
             if share < SMALLEST_NAMED_SHARE:
                 rest += share
-            else:
-                bars.append(Bar(code, share, format_share(share), kind=kinds[code]))
+                continue
+            text = format_percent(share, 0)
+            bars.append(Bar(name_language(code), share, text, code, kinds[code]))
         if rest > 0:
-            bars.append(Bar("others", rest, format_share(rest), kind=KINDS))
+            bars.append(Bar("others", min(rest, 1.0), _format_rest(rest), is_neutral=True))
         rows.append((language, bars))
     return rows
+
+
+def _format_rest(share: float) -> str:
+    """Returns what is joined in whole percent, and says so where it is less than one."""
+    return "below 1%" if share < 0.01 else format_percent(share, 0)
 
 
 def _list_languages(record: dict[str, Any]) -> list[list[str]]:
@@ -304,20 +324,38 @@ def list_known_heads() -> list[str]:
     return ["encoder", *(TITLES_OF_MEASURES[name] for name in SHOWN_MEASURES)]
 
 
-def list_known_rows(record: dict[str, Any]) -> list[list[str]]:
+@dataclass(frozen=True)
+class KnownRow:
+    """A row of the table of known encoders.
+
+    Attributes:
+        name: of the encoder.
+        cells: its measures, formatted.
+        is_this_model: whether it is the model that the page is about.
+        training: what it was trained on, where its numbers are not to be read without it.
+    """
+
+    name: str
+    cells: list[str]
+    is_this_model: bool
+    training: str
+
+
+def list_known_rows(record: dict[str, Any]) -> list[KnownRow]:
     """Returns a row for each known encoder on the same texts, and one for the model among them."""
     if record["measures"].get("hidden") is None or not record["known_encoders"]:
         return []
-    entries = [(f"{record['model']['name']} (this model)", record["measures"])]
-    for encoder in record["known_encoders"]:
-        entries.append((encoder["name"], encoder["measures"]))
+    this_model = {"name": f"{record['model']['name']} (this model)", "measures": record["measures"]}
+    encoders = [this_model, *record["known_encoders"]]
     rows = []
     # By what is found in the end: a model that finds nothing has nothing to hide.
-    for name, measures in sorted(entries, key=lambda entry: -entry[1]["multi.map"]):
-        cells = [name]
+    for encoder in sorted(encoders, key=lambda one: -one["measures"]["multi.map"]):
+        cells = []
         for measure in SHOWN_MEASURES:
-            value = measures[measure]
+            value = encoder["measures"][measure]
             is_map = measure.endswith("map")
             cells.append(f"{value:.3f}" if is_map else format_share(value))
-        rows.append(cells)
+        is_this_model = encoder is this_model
+        training = encoder.get("training", "")
+        rows.append(KnownRow(encoder["name"], cells, is_this_model, training))
     return rows

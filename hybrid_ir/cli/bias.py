@@ -159,8 +159,11 @@ def _print_record(record: dict[str, Any], out: Path) -> None:
         for head in list_known_heads():
             table.add_column(head, justify="left" if head == "encoder" else "right")
         for row in rows:
-            table.add_row(*row)
+            name = f"{row.name} *" if row.training else row.name
+            table.add_row(name, *row.cells, style="bold" if row.is_this_model else None)
         console.print(table)
+        for training in dict.fromkeys(row.training for row in rows if row.training):
+            console.print(f"* {training}", style="dim", markup=False, highlight=False)
         fair = record["measures"]["own_language_share.fair"]
         text = f"a language has {format_share(fair)} of the collection"
         console.print(text, style="dim", highlight=False)

@@ -36,7 +36,7 @@ from hybrid_ir.system.progress import show_progress
 
 # Keys of an encoder that are keys of `hybrid-ir bias`.
 ENCODER_KEYS = ("model", "revision", "pooling", "query_prefix", "passage_prefix")
-KNOWN_KEYS = {*ENCODER_KEYS, "name", "needs", "note"}
+KNOWN_KEYS = {*ENCODER_KEYS, "name", "needs", "note", "training"}
 # Keys of the study that are handed on.
 SHARED_KEYS = ("languages", "max_queries", "precision", "trust_remote_code", "threads")
 START = "from hybrid_ir.cli.main import main; main()"
@@ -67,7 +67,12 @@ class Task:
     def describe(self, record: dict[str, Any] | None, reason: str = "") -> StudiedEncoder:
         """Returns what is known of the encoder: its record, or the reason why there is none."""
         return StudiedEncoder(
-            str(self.encoder["name"]), self.corpus, record, reason, self.encoder.get("note", "")
+            str(self.encoder["name"]),
+            self.corpus,
+            record,
+            reason,
+            self.encoder.get("note", ""),
+            self.encoder.get("training", ""),
         )
 
 

@@ -4,7 +4,23 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-KINDS = 7  # colours in the style sheet; the last one is grey
+COLOURS = 7  # of kinds in the style sheet
+PATTERNS = 3  # on each of these colours: none, stripes, dots
+KINDS = COLOURS * PATTERNS  # that look different; beyond them looks come again
+
+
+def choose_look(kind: int) -> str:
+    """Returns the classes of the style sheet for a kind: its colour, and its pattern if it has one.
+
+    The first kinds are plain colours, the next ones have stripes, and then dots.
+
+    Args:
+        kind: The number of the kind, from 1.
+    """
+    place = (kind - 1) % KINDS
+    colour = f"kind-{place % COLOURS + 1}"
+    pattern = place // COLOURS
+    return f"{colour} pattern-{pattern}" if pattern > 0 else colour
 
 
 @dataclass(frozen=True)
@@ -30,15 +46,18 @@ class Bar:
         label: What it belongs to.
         share: The length of the bar, from 0 to 1.
         text: The number as text.
-        language: The code of a language, whose tag stands before the label.
-        kind: The number of its colour in a mix, from 1 to KINDS; 0 for that of its place.
+        language: The code of a language. Its tag stands before the label; in a mix, where the label
+            is its name, the code stands in the bar.
+        kind: The number of its look in a mix, from 1.
+        is_neutral: Whether it is grey in a mix: all that is joined, or nothing at all.
     """
 
     label: str
     share: float
     text: str
     language: str = ""
-    kind: int = 0
+    kind: int = 1
+    is_neutral: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError where the share is none."""
@@ -47,6 +66,11 @@ class Bar:
                 f"the bar {self.label!r} has the share {self.share}: it must be from 0 to 1, "
                 "so divide by the greatest value"
             )
+
+    @property
+    def look(self) -> str:
+        """The classes of the style sheet that colour it in a mix."""
+        return "neutral" if self.is_neutral else choose_look(self.kind)
 
 
 @dataclass(frozen=True)

@@ -219,6 +219,9 @@ def test_known_encoders_are_shown_beside_the_default_texts():
     names = [encoder["name"] for encoder in find_known_encoders(texts)]
     assert "multilingual-e5-small (pruned vocabulary)" in names
     assert len(names) == len(set(names))
+    trainings = {one["name"]: one["training"] for one in find_known_encoders(texts)}
+    assert "facts of the same kind" in trainings["from scratch, hybrid"]
+    assert trainings["multilingual-e5-small (pruned vocabulary)"] == ""
 
 
 def test_texts_of_another_babel_say_why_no_known_encoder_is_shown():

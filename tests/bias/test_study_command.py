@@ -17,7 +17,7 @@ from tests.support.parallel_lines import build_plain_encoder, list_parallel_line
 
 STUDY = """
 encoders:
-  - {name: small, model: plain, revision: main, pooling: mean}
+  - {name: small, model: plain, revision: main, pooling: mean, training: trained on lines}
   - {name: missing, model: owner/missing, revision: main}
   - {name: coded, model: owner/coded, needs: trust_remote_code=true}
   - {name: again, model: plain, pooling: mean}
@@ -77,6 +77,7 @@ def test_a_study_goes_on_after_a_kill_and_past_what_cannot_be_had(place, studied
     assert "- again: not measured yet" in table
     assert rows[0]["measures"] == record["measures"]
     (known,) = json.loads((place / "out" / "known_encoders.json").read_text())
+    assert known["training"] == rows[0]["training"] == "trained on lines"
     assert known["texts"]["sha256"] == record["texts"]["sha256"]
     assert (place / "out/small/texts.jsonl/evaluation/per_query.parquet").is_file()
     assert 0 < record["latency"]["p50_ms"] <= record["latency"]["p95_ms"]

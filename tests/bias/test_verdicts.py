@@ -1,5 +1,6 @@
 """The words of a verdict and the conditions of a command, from numbers."""
 
+import re
 from typing import Any
 
 import pytest
@@ -139,6 +140,57 @@ def test_without_answers_nothing_is_claimed():
     assert verdict.grade == "not measurable"
     assert "90% are in its language, which has 50%" in verdict.sentences[0]
     assert "cannot be said" in verdict.sentences[-1]
+
+
+def build_page_of(diagnosis: Diagnosis, **fields: Any) -> str:
+    """The page of a diagnosis; fields replace those of its record."""
+    verdict = decide_verdict(diagnosis, "m")
+    record = build_record(diagnosis, verdict, {"name": "m"}, {"precision": "fp32"})
+    return build_page({**record, **fields})
+
+
+def test_bars_name_languages_from_one_percent_on_and_join_the_others():
+    diagnosis = build_diagnosis()
+    mix = {"en": 0.30, "zh": 0.684, "de": 0.012, "fr": 0.004}
+    texts = {
+        **diagnosis.texts,
+        "languages": sorted(mix),
+        "passages_by_language": dict.fromkeys(mix, 100),
+    }
+    mixes = {"hidden_by": {}, "language_mix": {"en": mix}}
+    page = build_page_of(diagnosis, texts=texts, pairs={}, **mixes)
+    _, _, part = page.partition('id="mix"')
+    numbers = re.findall(r"<li><i .*?</i>(.*?)</li>", part)
+    assert numbers == ["Chinese 68%", "English 30%", "German 1%", "others below 1%"]
+    assert re.findall(r"<b>(.*?)</b></span>", part) == ["en", "zh", "de", "others"]
+
+
+def test_what_is_not_found_is_neither_good_nor_bad():
+    page = build_page_of(build_diagnosis())
+    assert page.count('<i class="neutral" aria-hidden="true"></i>not found even alone 10.0%') == 1
+
+
+def test_this_model_and_encoders_of_another_training_stand_out_in_the_table():
+    diagnosis = build_diagnosis()
+    weaker = {**diagnosis.measures, "multi.map": 0.2}
+    known = [
+        {"name": "plain", "measures": weaker, "training": ""},
+        {"name": "toy", "measures": {**weaker, "multi.map": 0.9}, "training": "trained on <facts>"},
+    ]
+    page = build_page_of(diagnosis, known_encoders=known)
+    _, _, table = page.partition("Known encoders on the same texts")
+    rows = re.findall(r"<tr(.*?)><th scope=\"row\" class=\"label\">(.*?)</th>", table)
+    assert rows == [
+        ("", "toy <small>trained on &lt;facts&gt;</small>"),
+        (' class="this"', "m (this model)"),
+        ("", "plain"),
+    ]
+
+
+def test_what_is_not_known_of_the_texts_is_left_out():
+    texts = {**build_diagnosis().texts, "name": "mine", "revision": "", "licence": "yours"}
+    page = build_page_of(build_diagnosis(), texts=texts)
+    assert "<dt>Texts</dt><dd>mine, licence yours</dd>" in page
 
 
 def test_the_page_escapes_every_text():

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from hybrid_ir.pages import read_stylesheet
+from hybrid_ir.pages import KINDS, choose_look, read_stylesheet
+from hybrid_ir.pages.parts import COLOURS
 
 READABLE = 4.5  # the contrast of letters that WCAG 2.2 asks for at level AA
 VISIBLE = 3.0  # the contrast of edges and marks
@@ -46,19 +47,36 @@ def test_a_colour_with_letters_of_its_own_can_be_read(name):
     assert min(compute_contrasts(f"{name}-text", name)) >= READABLE
 
 
-@pytest.mark.parametrize("name", ["edge", "link", "accent", *(f"kind-{n}" for n in range(1, 8))])
+@pytest.mark.parametrize("kind", range(1, COLOURS + 1))
+def test_a_pattern_takes_nothing_from_the_letters_on_it(kind):
+    """A mixture of a colour and the pattern is as readable as the less readable of the two."""
+    assert min(compute_contrasts(f"kind-{kind}-text", "pattern")) >= READABLE
+
+
+@pytest.mark.parametrize(
+    "name", ["edge", "link", "accent", "neutral", *(f"kind-{n}" for n in range(1, COLOURS + 1))]
+)
 def test_marks_and_edges_can_be_seen_on_paper(name):
     assert min(compute_contrasts(name, "paper")) >= VISIBLE
 
 
 def test_every_colour_is_a_token_that_these_tests_know():
     style = re.sub(r"/\*.*?\*/", "", read_stylesheet(), flags=re.DOTALL)
-    uses = set(re.findall(r"var\(--([\w-]+)\)", style)) - {"share", "font", "font-code"}
+    uses = set(re.findall(r"var\(--([\w-]+)\)", style)) - {"share", "room", "font", "font-code"}
 
     assert len(re.findall(r"#[0-9a-f]{3,8}\b", style)) == 2 * len(TOKENS)
     assert uses <= set(TOKENS)
     paired = {*OWN_LETTERS, *(f"{name}-text" for name in OWN_LETTERS)}
-    assert set(TOKENS) == {*SURFACES, *LETTERS, *paired, "line", "edge"}
+    assert set(TOKENS) == {*SURFACES, *LETTERS, *paired, "line", "edge", "pattern"}
+
+
+def test_every_kind_looks_different_and_has_its_rules():
+    looks = [choose_look(kind) for kind in range(1, KINDS + 1)]
+    assert len(set(looks)) == KINDS == 21
+    assert choose_look(KINDS + 1) == looks[0]
+    for look in looks:
+        for name in look.split():
+            assert f".{name} {{" in read_stylesheet()
 
 
 def test_every_colour_of_heat_maps_has_its_letters_in_the_style_sheet():

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from filelock import FileLock
 
+from hybrid_ir.pages import KINDS, choose_look
 from tests.serve.conftest import KEYS, MARKUP, QUESTIONS, SUBJECTS, start_server, stop_server
 from tests.support.command_line import HANG_SECONDS
 
@@ -125,6 +126,8 @@ def test_a_typed_question_is_ranked_by_both_models(page):
     assert "10 hits" in page.text_content("#status")
     assert page.locator(".moves path").count() > 0
     assert page.locator(".mix").count() == 3
+    pool = list_texts(page, ".mix-row:last-child .mix-numbers li")
+    assert pool == ["English 27%", "Arabic 24%", "German 24%", "Chinese 24%"]
 
 
 @pytest.mark.parametrize("language", ["ar", "zh"])
@@ -200,8 +203,64 @@ def test_a_heat_map_that_is_too_wide_says_that_it_goes_on(page):
     page.wait_for_selector("#heat-maps table")
     hint = page.locator("#heat-maps .hint").first
     hint.wait_for(state="hidden")
-    page.set_viewport_size({"width": 200, "height": 800})
+    page.set_viewport_size({"width": 160, "height": 800})
     hint.wait_for(state="visible")
+
+
+def test_a_switch_shows_one_model_at_a_time_where_there_is_little_room(page):
+    ask(page, QUESTIONS["en"].format(3))
+    rankings = page.locator(".ranking")
+    assert page.is_hidden(".switch")
+    assert rankings.nth(0).is_visible()
+    assert rankings.nth(1).is_visible()
+    page.set_viewport_size({"width": 390, "height": 800})
+    second = page.get_by_role("button", name="second", exact=True)
+    assert second.get_attribute("aria-pressed") == "false"
+    assert rankings.nth(1).is_hidden()
+    second.press("Enter")
+    assert second.get_attribute("aria-pressed") == "true"
+    assert rankings.nth(0).is_hidden()
+    assert rankings.nth(1).is_visible()
+    ask(page, QUESTIONS["en"].format(4))
+    assert rankings.nth(1).is_visible()  # a later question leaves the choice as it is
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("listHits().indexOf(document.activeElement)") == 10
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("listHits().indexOf(document.activeElement)") == 0
+    assert rankings.nth(0).is_visible()
+
+
+def test_places_that_a_hit_gains_or_loses_are_no_praise(page):
+    ask(page, QUESTIONS["en"].format(3))
+    colours = page.evaluate(
+        """() => [...document.querySelectorAll(".hit .move, .hit .place")]
+             .map(one => getComputedStyle(one).color)"""
+    )
+    assert len(set(colours)) == 1
+    assert "▲ 12: stands 12 places higher here" in page.text_content("#hits-note")
+
+
+def test_nothing_stands_empty_between_the_filters_and_the_examples(page):
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_selector("#example-list li")
+        filters = page.locator("#filters").bounding_box()
+        examples = page.locator("#examples h2").bounding_box()
+        assert examples["y"] - (filters["y"] + filters["height"]) < 30
+
+
+def test_looks_of_languages_are_those_of_other_pages(page):
+    looks = page.evaluate(
+        """kinds => {
+          const languages = state.about.languages;
+          state.about.languages = Object.fromEntries(kinds.map(kind => [`x${kind}`, 1]));
+          const looks = Object.keys(state.about.languages).map(chooseLook);
+          state.about.languages = languages;
+          return looks;
+        }""",
+        list(range(1, KINDS + 2)),
+    )
+    assert looks == [choose_look(kind) for kind in range(1, KINDS + 2)]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -213,6 +272,7 @@ def test_pages_fit_their_width_and_can_be_read(page, width, scheme):
     page.wait_for_selector("#heat-maps table")
     page.click("#filters summary")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator(".hint:visible").count() == 0  # every table fits
     measured = page.evaluate(FIND_LOW_CONTRAST, LEAST_CONTRAST)
     assert measured["problems"] == []
     assert measured["texts"] > 100

@@ -4,7 +4,9 @@
 
 const POLL_MILLISECONDS = 1000;
 const TYPING_MILLISECONDS = 150;
-const KINDS = 7; // colours of languages in the style sheet
+const COLOURS = 7; // of languages in the style sheet
+const PATTERNS = 3; // on each of these colours: none, stripes, dots
+const LEAST_SHARE = 0.01; // of a bar that is named below it
 const HEAT_STEPS = 8; // the style sheet has s0 to s8
 
 const state = {
@@ -14,6 +16,7 @@ const state = {
   latestSuggestion: 0,
   suggestions: [],
   chosenSuggestion: -1,
+  shownModel: 0, // where there is room for one ranking
   typingTimer: 0,
 };
 
@@ -45,6 +48,14 @@ function createText(tag, text, language) {
 
 function formatCount(number) {
   return number.toLocaleString("en");
+}
+
+// Returns the classes that colour a language: they stay the same on the whole page.
+function chooseLook(code) {
+  const place = Object.keys(state.about.languages).indexOf(code) % (COLOURS * PATTERNS);
+  const pattern = Math.floor(place / COLOURS);
+  const colour = `kind-${(place % COLOURS) + 1}`;
+  return pattern > 0 ? `${colour} pattern-${pattern}` : colour;
 }
 
 // Asks the server; an error of it is thrown with its own message.
@@ -350,7 +361,27 @@ function showKnownAnswers() {
   thead.append(head);
   const tbody = create("tbody");
   for (const answer of answers) tbody.append(createAnswerRow(answer, isFiltered));
-  get("answer-table").replaceChildren(thead, tbody);
+  const table = create("table");
+  table.id = "answer-table";
+  table.append(thead, tbody);
+  get("answer-box").replaceChildren(createTableBox(table, "Where the known answers are"));
+}
+
+// Returns the frame of a table: it scrolls inside itself, and says so where it is too wide.
+function createTableBox(table, label) {
+  const box = create("figure", "table");
+  const scroll = create("div", "scroll");
+  scroll.tabIndex = 0;
+  scroll.setAttribute("role", "region");
+  scroll.setAttribute("aria-label", label);
+  const inside = create("div");
+  const hint = create("p", "hint");
+  hint.setAttribute("aria-hidden", "true");
+  hint.append(create("span", "", "More columns are to the right: move the table sideways."));
+  inside.append(hint, table);
+  scroll.append(inside);
+  box.append(scroll);
+  return box;
 }
 
 function createHead(text, className) {
@@ -389,6 +420,7 @@ function showRankings() {
   const box = get("rankings");
   box.className = models.length === 2 ? "rankings two" : "rankings";
   box.replaceChildren();
+  if (models.length === 2) box.append(createSwitch(models));
   models.forEach((model, number) => {
     const ranking = create("div", "ranking");
     const title = create("h3", "", model.model);
@@ -400,13 +432,37 @@ function showRankings() {
     ranking.append(title, list);
     box.append(ranking);
   });
-  const first = box.querySelector(".hit");
-  if (first) first.tabIndex = 0;
+  for (const first of box.querySelectorAll(".hit:first-child")) first.tabIndex = 0;
+  if (models.length === 2) showModel(state.shownModel);
   get("hits-note").textContent = models.length === 2
-    ? "The same question for both models. Each hit says where the other model has it: ▲ is higher " +
-      "here, ▼ lower here. Scores of different models cannot be compared."
+    ? "The same question for both models. ▲ 12: stands 12 places higher here than with the other " +
+      "model, ▼ 12: 12 places lower. Scores of different models cannot be compared."
     : "The pooled ranking: passages of all languages compete with each other.";
   if (models.length === 2) drawMoves();
+}
+
+// Returns two buttons, which the style sheet shows where there is room for one ranking.
+function createSwitch(models) {
+  const group = create("div", "switch");
+  group.setAttribute("role", "group");
+  group.setAttribute("aria-label", "Model whose hits are shown");
+  models.forEach((model, number) => {
+    const button = create("button", "", model.model);
+    button.type = "button";
+    button.addEventListener("click", () => showModel(number));
+    group.append(button);
+  });
+  return group;
+}
+
+function showModel(number) {
+  state.shownModel = number;
+  document.querySelectorAll(".switch button").forEach((button, place) => {
+    button.setAttribute("aria-pressed", String(place === number));
+  });
+  document.querySelectorAll(".ranking").forEach((ranking, place) => {
+    ranking.classList.toggle("other", place !== number);
+  });
 }
 
 function createHit(hit, other) {
@@ -429,7 +485,7 @@ function createMove(hit, other) {
   if (hit.other_rank === hit.rank) return create("span", "", `= ${there}`);
   const isUp = hit.rank < hit.other_rank;
   const steps = formatCount(Math.abs(hit.other_rank - hit.rank));
-  const move = create("span", isUp ? "up" : "down", isUp ? `▲ ${steps} ` : `▼ ${steps} `);
+  const move = create("span", "move", isUp ? `▲ ${steps} ` : `▼ ${steps} `);
   move.setAttribute("aria-label", `${steps} places ${isUp ? "higher" : "lower"}; ${there}`);
   const words = create("span", "");
   words.append(move, `(${there})`);
@@ -484,24 +540,45 @@ function showMixes() {
 }
 
 function createMix(title, counts) {
-  const languages = Object.keys(state.about.languages);
   const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  const languages = Object.keys(state.about.languages).filter((code) => counts[code] > 0);
   const row = create("div", "mix-row");
-  row.append(create("p", "", title));
-  const bar = create("ul", "mix");
-  bar.setAttribute("aria-label", title);
-  languages.forEach((code, place) => {
-    const count = counts[code] || 0;
-    if (count === 0) return;
-    const part = create("li", `kind-${(place % KINDS) + 1}`, code);
-    part.style.setProperty("--share", String(count / total));
-    const percent = `${Math.round((100 * count) / total)}%`;
-    part.title = `${state.about.language_names[code]}: ${formatCount(count)}, ${percent}`;
-    part.append(create("span", "for-readers-only", ` ${percent}`));
+  const bar = create("div", "mix");
+  bar.setAttribute("aria-hidden", "true");
+  for (const code of languages) {
+    const part = create("span", chooseLook(code));
+    part.style.setProperty("--share", String(counts[code] / total));
+    part.title = `${state.about.language_names[code]}: ${formatCount(counts[code])}`;
+    part.append(create("b", "", code));
     bar.append(part);
-  });
-  row.append(bar);
+  }
+  row.append(create("p", "", title), bar, createMixNumbers(title, languages, counts, total));
   return row;
+}
+
+// Returns the line below a bar: its languages by size, those with hardly anything joined.
+function createMixNumbers(title, languages, counts, total) {
+  const list = create("ul", "mix-numbers");
+  list.setAttribute("aria-label", title);
+  const bySize = [...languages].sort((a, b) => counts[b] - counts[a]);
+  let rest = 0;
+  for (const code of bySize) {
+    const share = counts[code] / total;
+    if (share < LEAST_SHARE) {
+      rest += share;
+      continue;
+    }
+    const item = create("li");
+    const name = state.about.language_names[code] || code;
+    item.append(create("i", chooseLook(code)), `${name} ${formatPercent(share)}`);
+    list.append(item);
+  }
+  if (rest > 0) list.append(create("li", "", `others ${formatPercent(rest)}`));
+  return list;
+}
+
+function formatPercent(share) {
+  return share < LEAST_SHARE ? "below 1%" : `${Math.round(100 * share)}%`;
 }
 
 /* The heat map */
@@ -539,19 +616,9 @@ function showHeatMaps(heat) {
   const high = Math.max(...values);
   for (const map of heat.maps) {
     const box = create("div", "heat-box");
-    const title = create("h3", "", map.model);
-    const scroll = create("div", "scroll");
-    scroll.tabIndex = 0;
-    scroll.setAttribute("role", "region");
-    scroll.setAttribute("aria-label", `Heat map of ${map.model}`);
-    scroll.append(createHeatTable(heat.languages, map.cells, low, high));
-    const hint = create("p", "hint quiet", "More languages are to the right: move the table sideways.");
-    box.append(title, hint, scroll);
+    const table = createHeatTable(heat.languages, map.cells, low, high);
+    box.append(create("h3", "", map.model), createTableBox(table, `Heat map of ${map.model}`));
     get("heat-maps").append(box);
-    // The cells cover the shadow with which other tables show that they go on.
-    new ResizeObserver(() => {
-      hint.hidden = scroll.scrollWidth <= scroll.clientWidth;
-    }).observe(scroll);
   }
 }
 
@@ -595,8 +662,11 @@ function listHits() {
 }
 
 function focusHit(hit) {
-  for (const other of listHits()) other.tabIndex = -1;
+  const ranking = hit.closest(".ranking");
+  const rankings = [...document.querySelectorAll(".ranking")];
+  for (const other of ranking.querySelectorAll(".hit")) other.tabIndex = -1;
   hit.tabIndex = 0;
+  if (rankings.length === 2) showModel(rankings.indexOf(ranking)); // a hidden one takes no focus
   hit.focus();
   hit.scrollIntoView({ block: "nearest" });
 }
@@ -609,7 +679,7 @@ function moveFromQuestion(event) {
     moveThroughSuggestions(isDown ? 1 : -1);
   } else if (isDown && listHits().length > 0 && !get("results").hidden) {
     event.preventDefault();
-    focusHit(listHits()[0]);
+    focusHit(listHits().find((hit) => hit.checkVisibility()));
   }
 }
 
