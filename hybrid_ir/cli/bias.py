@@ -47,6 +47,7 @@ from hybrid_ir.system.environment import prepare_process
 from hybrid_ir.types import Benchmark
 
 SEED = 1  # of conf/encoder
+NAME_WIDTH = 21  # letters of multilingual-e5-small, which is then not cut
 CONDITION_CODE = 3  # the command ends with it if a condition of --fail-if holds
 
 
@@ -156,8 +157,10 @@ def _print_record(record: dict[str, Any], out: Path) -> None:
     rows = list_known_rows(record)
     if rows:
         table = Table(title="known encoders on the same texts", title_justify="left")
-        for head in list_known_heads():
-            table.add_column(head, justify="left" if head == "encoder" else "right")
+        encoder_head, *measure_heads = list_known_heads()
+        table.add_column(encoder_head, min_width=NAME_WIDTH)
+        for head in measure_heads:
+            table.add_column(head, justify="right")
         for row in rows:
             name = f"{row.name} *" if row.training else row.name
             table.add_row(name, *row.cells, style="bold" if row.is_this_model else None)
