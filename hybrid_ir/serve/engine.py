@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import cached_property
-from threading import Thread
+from threading import Event, Thread
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from hybrid_ir.pages import name_language
 from hybrid_ir.serve.answer_places import find_exact_places
 from hybrid_ir.serve.heat_map import load_or_compute_cells
 from hybrid_ir.serve.known_questions import KnownQuestions
+from hybrid_ir.serve.loading import StoppedError
 from hybrid_ir.serve.question_encoder import EncodedQuestion, QuestionEncoder
 from hybrid_ir.serve.schema import (
     MOST_HITS,
@@ -86,12 +87,35 @@ class Engine:
         self.questions = None if benchmark is None else KnownQuestions(benchmark)
         self.passages_of_language = self._count_passages()
         self._heat_map = HeatMapAnswer(status="none")
+        self._stopping = Event()
+        self._heat_map_thread: Thread | None = None
         if len(self.models) > 1:
             for model in self.models:
                 _ = model.row_of_id  # before the first question
         if benchmark is not None:
             self._heat_map = HeatMapAnswer(status="computing")
-            Thread(target=self._compute_heat_map, name="heat map", daemon=True).start()
+            self._heat_map_thread = Thread(
+                target=self._compute_heat_map, name="heat map", daemon=True
+            )
+            self._heat_map_thread.start()
+
+    def stop(self, seconds: float) -> bool:
+        """Ends what is computed in the background, after the texts that are being encoded.
+
+        Args:
+            seconds: how long to wait for it at most.
+
+        Returns:
+            Whether all of it has ended.
+        """
+        end = time.monotonic() + seconds
+        self._stopping.set()
+        if self._heat_map_thread is not None:
+            self._heat_map_thread.join(seconds)
+            if self._heat_map_thread.is_alive():
+                return False
+        have_ended = [model.encoder.stop(max(0.0, end - time.monotonic())) for model in self.models]
+        return all(have_ended)
 
     def begin_encoding(self, question: str) -> list["Future[EncodedQuestion]"]:
         """Hands a question to the encoders of all models."""
@@ -234,6 +258,8 @@ class Engine:
                 before = number * len(self.benchmark.queries)
 
                 def count(done: int, _: int, before: int = before) -> None:
+                    if self._stopping.is_set():
+                        raise StoppedError("the server ends")
                     self._heat_map = HeatMapAnswer(
                         status="computing", done=before + done, total=total
                     )

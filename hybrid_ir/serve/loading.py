@@ -3,7 +3,7 @@
 import sys
 import time
 from dataclasses import dataclass
-from threading import Lock
+from threading import Event, Lock
 from typing import Literal
 
 Status = Literal["loading", "ready", "failed"]
@@ -28,8 +28,15 @@ class LoadingSnapshot:
     seconds_left: float | None = None
 
 
+class StoppedError(Exception):
+    """Loading was given up, since the server ends."""
+
+
 class LoadingState:
     """Notes how far the server is; any thread may ask or tell.
+
+    Once it is told to stop, whoever notes progress the next time is stopped by a StoppedError. A
+    thread that computes must not be alive when the program ends: torch aborts the process then.
 
     Attributes:
         was_asked: whether a page or program has asked since the server began, or since it failed.
@@ -43,10 +50,16 @@ class LoadingState:
         self._total = 0
         self._done_at_start = 0
         self._start = time.monotonic()
+        self._stopping = Event()
         self.was_asked = False
+
+    def stop(self) -> None:
+        """Asks the loading to stop."""
+        self._stopping.set()
 
     def begin(self, stage: str) -> None:
         """Begins a stage, such as "loading e5"."""
+        self._end_if_stopping()
         with self._lock:
             self._stage = stage
             self._done = 0
@@ -56,6 +69,7 @@ class LoadingState:
 
     def count(self, done: int, total: int) -> None:
         """Notes how many texts of the stage are done; the first call says how many already were."""
+        self._end_if_stopping()
         with self._lock:
             if self._total != total:
                 self._total = total
@@ -82,6 +96,10 @@ class LoadingState:
             return LoadingSnapshot(
                 self._status, self._stage, self._done, self._total, self._estimate_seconds_left()
             )
+
+    def _end_if_stopping(self) -> None:
+        if self._stopping.is_set():
+            raise StoppedError("the server ends")
 
     def _estimate_seconds_left(self) -> float | None:
         new = self._done - self._done_at_start

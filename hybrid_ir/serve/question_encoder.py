@@ -35,10 +35,11 @@ class QuestionEncoder:
 
     def __init__(self, encoder: TextEncoder):
         self.encoder = encoder
-        self._queue: Queue[tuple[str, Future]] = Queue()
+        self._queue: Queue[tuple[str, Future] | None] = Queue()  # None: nothing comes any more
         self._kept: OrderedDict[str, EncodedQuestion] = OrderedDict()
         self._threads = torch.get_num_threads()
-        Thread(target=self._work, name="encode questions", daemon=True).start()
+        self._thread = Thread(target=self._work, name="encode questions", daemon=True)
+        self._thread.start()
 
     def encode(self, text: str) -> "Future[EncodedQuestion]":
         """Returns at once; the result of the future is the encoded question."""
@@ -51,17 +52,37 @@ class QuestionEncoder:
         futures = [self.encode(text) for text in texts]
         return torch.stack([future.result().vector_D for future in futures])
 
+    def stop(self, seconds: float) -> bool:
+        """Ends the thread after what it is encoding; questions that wait get no answer.
+
+        Args:
+            seconds: how long to wait for it.
+
+        Returns:
+            Whether it has ended.
+        """
+        self._queue.put(None)
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
     def _work(self) -> None:
         # The number of threads of OpenMP belongs to the thread that sets it.
         torch.set_num_threads(self._threads)
         while True:
-            jobs = [self._queue.get()]
-            try:
-                while len(jobs) < TEXTS_AT_ONCE:
-                    jobs.append(self._queue.get_nowait())
-            except Empty:
-                pass
+            jobs = self._take_jobs()
+            if None in jobs:
+                return
             self._answer(jobs)
+
+    def _take_jobs(self) -> list[tuple[str, Future] | None]:
+        """Waits for a job, and returns it with those that wait as well."""
+        jobs = [self._queue.get()]
+        try:
+            while len(jobs) < TEXTS_AT_ONCE:
+                jobs.append(self._queue.get_nowait())
+        except Empty:
+            pass
+        return jobs
 
     def _answer(self, jobs: Sequence[tuple[str, Future]]) -> None:
         """Encodes the texts of some jobs and answers them, whatever happens.

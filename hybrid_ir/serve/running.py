@@ -1,6 +1,7 @@
 """Runs the server: its address, the loading beside it, and how it ends."""
 
 import errno
+import os
 import signal
 import socket
 import sys
@@ -14,11 +15,12 @@ import uvicorn
 
 from hybrid_ir.serve.access import Guard
 from hybrid_ir.serve.application import Served, create_application
-from hybrid_ir.serve.loading import LoadingState
+from hybrid_ir.serve.loading import LoadingState, StoppedError
 from hybrid_ir.system.progress import pause_lines
 
 SECONDS_TO_SEE_A_FAILURE = 3  # by a page that asks every second
 SECONDS_TO_END = 3  # for requests that are being answered
+SECONDS_TO_STOP = 5  # for texts that are being encoded in the background
 MOST_CONNECTIONS = 512  # open at once; a further one is answered with 503
 ANY_ADDRESS = ("0.0.0.0", "::")
 
@@ -123,6 +125,8 @@ def run_server(
             state.finish()
             after_loading.enter_context(pause_lines())  # nothing is waited for any more
             print("hybrid-ir serve: ready", file=sys.stderr, flush=True)
+        except StoppedError:
+            return  # what was encoded so far is kept
         except Exception as error:
             failures.append(error)
             is_watched = state.was_asked
@@ -131,13 +135,31 @@ def run_server(
             server.should_exit = True
 
     signal.signal(signal.SIGTERM, _end_program)
-    Thread(target=load_engine, name="load", daemon=True).start()
+    loading = Thread(target=load_engine, name="load", daemon=True)
+    loading.start()
     # uvicorn repeats the signal that ended it.
     with after_loading, suppress(KeyboardInterrupt, SystemExit):
         server.run(sockets=[listening])
+    state.stop()
+    loading.join(SECONDS_TO_STOP)
     if failures:
         raise failures[0]
+    has_stopped = not loading.is_alive()
+    if has_stopped and served.engine is not None:
+        has_stopped = served.engine.stop(SECONDS_TO_STOP)
     print("hybrid-ir serve: ended", file=sys.stderr, flush=True)
+    if not has_stopped:
+        _leave_at_once()
+
+
+def _leave_at_once() -> None:
+    """Ends the process though a thread is still computing: torch would abort it otherwise.
+
+    Files are written whole or not at all, so that nothing is lost but the texts at hand.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _end_program(number: int, frame: object) -> None:
