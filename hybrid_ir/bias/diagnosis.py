@@ -17,6 +17,7 @@ from hybrid_ir.bias.hiding import find_hiding_languages
 from hybrid_ir.bias.intervals import compute_intervals, group_questions
 from hybrid_ir.bias.measures import compute_measures, to_plain
 from hybrid_ir.bias.notes import list_notes
+from hybrid_ir.evaluation.benchmarks.choices import require_named_languages
 from hybrid_ir.evaluation.card import hash_benchmark
 from hybrid_ir.evaluation.evaluate import (
     Evaluation,
@@ -144,14 +145,10 @@ def explain_missing_corrections(benchmark: Benchmark) -> str | None:
 
 def require_several_languages(benchmark: Benchmark) -> None:
     """Raises ValueError unless passages are in at least two languages."""
+    require_named_languages(benchmark)
     codes = np.unique(benchmark.passage_languages)
     if len(codes) < 2:
         names = ", ".join(benchmark.languages[code] for code in codes) or "no language"
-        if names == "und":
-            raise ValueError(
-                f"{benchmark.name}: the passages name no language: `hybrid-ir data identify "
-                "path=FOLDER to=NEW` writes a copy in which each of them names the likeliest one"
-            )
         raise ValueError(
             f"{benchmark.name}: all passages are in {names}, so there is no other language that "
             "could hide them: give passages in at least two languages"

@@ -51,6 +51,7 @@ PLAIN_TEXT_KEYS = {
 KEY_VALUE = re.compile(r"[~+]*[A-Za-z_][\w.@/-]*=")
 PLAIN_TEXT_ENDINGS = (".folder", ".path", ".to")
 # Keys whose values are lists of paths; a list may be given in parts, as a shell fills in wildcards.
+PAIRED_KEYS = {"index", "model"}  # one value, or a list of two
 PATH_LIST_KEYS = {"runs", "checkpoints", "results"}
 # Keys of conf/encoder that `model.KEY=` means too, so that train and evaluate speak alike.
 ENCODER_KEYS = {
@@ -158,8 +159,8 @@ def sort_arguments(
         key, equals, value = argument.partition("=")
         if not equals and not argument.startswith("~"):
             raise ValueError(
-                f"{argument!r} has no value: write KEY=VALUE, as in out=FOLDER; --help lists "
-                "the keys"
+                f"{argument!r} has no value: write KEY=VALUE, as in {_propose_key(argument)}; "
+                "--help lists the keys"
             )
         if "model" not in groups and key.removeprefix("model.") in ENCODER_KEYS:
             key = key.removeprefix("model.")
@@ -171,10 +172,26 @@ def sort_arguments(
         elif key in PATH_LIST_KEYS:
             add_paths(result.path_lists, key, value)
         elif key in plain_keys or (is_plain_text(key) and key not in groups):
+            if key in PAIRED_KEYS and key in result.plain_texts:
+                raise ValueError(
+                    f"{key} is given twice: give it once ({key}=[A,B] where a command takes two)"
+                )
             result.plain_texts[key] = parse_plain_text(value)
         else:
+            _refuse_bare_list(key, value)
             result.overrides.append(argument)
     return result
+
+
+def _propose_key(argument: str) -> str:
+    """Returns an example of KEY=VALUE for an argument without a key."""
+    return f"model={argument}" if Path(argument).exists() else "out=FOLDER"
+
+
+def _refuse_bare_list(key: str, value: str) -> None:
+    """Raises ValueError for several values without brackets, which Hydra takes for a sweep."""
+    if "," in value and value[0] not in "[{(\"'" and "(" not in value:
+        raise ValueError(f"{key}={value}: several are {key}=[{value}], without blanks")
 
 
 def replace_options(arguments: Sequence[str], options: Mapping[str, str]) -> list[str]:
@@ -291,6 +308,8 @@ def _take_config_folders(arguments: Sequence[str], folders: list[str]) -> list[s
             folders.append(value)
         elif argument.startswith("-"):
             hint = ask_if_meant(name, ["--config-dir", "--help"], otherwise=":")
+            if len(name) > 2 and "?" not in hint:
+                hint = f": keys are written {name.lstrip('-')}=VALUE, and"
             raise ValueError(f"there is no option {argument}{hint} --help lists the keys")
         else:
             rest.append(argument)

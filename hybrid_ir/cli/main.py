@@ -68,7 +68,7 @@ COMMANDS = {
     "latency": Command(),
     "mine": Command(),
     "search": Command(text_list="questions"),
-    "serve": Command(),
+    "serve": Command(benchmark_keys={"corpus": "split"}, plain_keys=("corpus",)),
     "study": Command(),
     "translate": Command(),
 }

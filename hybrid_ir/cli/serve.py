@@ -9,6 +9,7 @@ from hybrid_ir.cli.config import parse_list
 from hybrid_ir.cli.value_checks import (
     find_boolean_problems,
     find_number_problems,
+    find_split_problems,
 )
 from hybrid_ir.runs.errors import describe_error
 from hybrid_ir.serve.schema import MOST_HITS
@@ -49,22 +50,40 @@ def run(cfg: DictConfig) -> None:
     run_server(listening, cfg.host, token, load, describe_error)
 
 
+def list_searched(cfg: DictConfig, folders: list[Path]) -> list[str]:
+    """Returns the keys that say what is searched, of which one is enough."""
+    given = []
+    if folders:
+        given.append("index")
+    if cfg.corpus is not None:
+        given.append("corpus")
+    if OmegaConf.select(cfg, "benchmark._target_") is not None:
+        given.append("benchmark")
+    return given
+
+
 def _require_valid_values(cfg: DictConfig, models: list[str], folders: list[Path]) -> None:
     """Raises a ValueError that names every value of a wrong type or out of range."""
     problems = find_number_problems(cfg, {"port": 0, "k": 1, "max_characters": 1})
     problems += find_boolean_problems(cfg, "verify")
+    problems += find_split_problems(cfg, "corpus")
+    if cfg.max_queries is not None:
+        problems += find_number_problems(cfg, {"max_queries": 1})
     if type(cfg.port) is int and cfg.port > MOST_PORT:
         problems.append(f"port={cfg.port} must be at most {MOST_PORT}")
     if type(cfg.k) is int and cfg.k > MOST_HITS:
         problems.append(f"k={cfg.k} must be at most {MOST_HITS}")
-    has_benchmark = OmegaConf.select(cfg, "benchmark._target_") is not None
-    if has_benchmark == bool(folders):
+    given = list_searched(cfg, folders)
+    if len(given) != 1:
         problems.append(
-            "say what is searched by one of index=FOLDER and benchmark=NAME, not by "
-            f"{'both' if folders else 'none'}"
+            "say what is searched by one of index=FOLDER, corpus=FOLDER and benchmark=NAME, not by "
+            f"{' and '.join(given) or 'none'}"
         )
-    if has_benchmark and not models:
-        problems.append("benchmark=... needs model=MODEL, or model=[A,B] for two")
+    if given and given != ["index"] and not models:
+        problems.append(f"{given[0]}=... needs model=MODEL, or model=[A,B] for two")
+    if "corpus" not in given:
+        unused = [key for key in ("languages", "max_queries") if cfg[key] is not None]
+        problems += [f"{key}={cfg[key]} is for corpus= alone" for key in unused]
     for key, values in (("model", models), ("index", folders)):
         if len(values) > MOST_MODELS:
             problems.append(f"{key}= names {len(values)}, and the page shows at most {MOST_MODELS}")

@@ -7,7 +7,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from hybrid_ir.cli.asked_texts import load_asked_texts
 from hybrid_ir.cli.config import parse_list
+from hybrid_ir.evaluation.benchmarks.choices import require_named_languages
 from hybrid_ir.files.checksums import hash_values
 from hybrid_ir.index.build import IndexJob, build_index
 from hybrid_ir.index.card import read_index_card, require_undamaged_index
@@ -17,13 +19,14 @@ from hybrid_ir.index.passages import PassagesToIndex, take_benchmark_passages
 from hybrid_ir.runs.building import build_own_benchmark
 from hybrid_ir.runs.encoder_settings import FIXED_BY_TRAINING
 from hybrid_ir.runs.encoders import EncoderSettings, is_run, load_any_encoder
+from hybrid_ir.runs.hub_models import require_existing_path
 from hybrid_ir.runs.indexes import OF_THE_MACHINE, describe_index_model, load_index
 from hybrid_ir.runs.model_names import name_model
 from hybrid_ir.serve.engine import Engine, ServedModel
 from hybrid_ir.serve.loading import LoadingState
 from hybrid_ir.serve.same_passages import require_same_passages
 from hybrid_ir.system.environment import prepare_process
-from hybrid_ir.types import Source
+from hybrid_ir.types import Benchmark, Source
 
 TEXTS_PER_SHARD = 256  # few, so that progress is seen and little is lost by Ctrl-C
 KEY_DIGITS = 16
@@ -58,6 +61,8 @@ def load_engine(
     Raises:
         ValueError: there is no such model or benchmark, or a model does not fit its index.
     """
+    for place in models:  # before the first one is loaded, which takes minutes
+        require_existing_path(place)
     if cfg.method not in METHODS:
         raise ValueError(f"method={cfg.method!r} must be one of {', '.join(METHODS)}")
     prepare_process(cfg.seed, cfg.threads)
@@ -65,15 +70,32 @@ def load_engine(
     if folders:
         indexes = _open_indexes(cfg, models, folders, state)
     else:
-        name = cfg.benchmark._target_.split(".")[-2]
-        state.begin(f"reading the benchmark {name}")
-        benchmark = build_own_benchmark(cfg.benchmark)
-        passages = take_benchmark_passages(benchmark)
-        indexes = [_encode_passages(cfg, place, passages, state) for place in models]
+        texts = _load_texts(cfg, state)
+        require_named_languages(texts)
+        passages = take_benchmark_passages(texts)
+        indexes = []
+        for number, place in enumerate(models, 1):
+            indexes.append(_encode_passages(cfg, place, passages, state, f"{number}/{len(models)}"))
+        # Texts without known answers are passages alone.
+        if any(len(rows) for rows in texts.relevant):
+            benchmark = texts
     served = []
     for label, index in zip(_choose_labels(indexes), indexes, strict=True):
         served.append(ServedModel(label, index))
     return Engine(served, benchmark, cfg.k, cfg.max_characters)
+
+
+def _load_texts(cfg: DictConfig, state: LoadingState) -> Benchmark:
+    """Loads the texts of `corpus`, or the chosen benchmark."""
+    if cfg.corpus is not None:
+        state.begin(f"reading {cfg.corpus}")
+        return load_asked_texts(cfg)
+    # The embedded texts ask the config for the languages of a corpus.
+    cfg.corpus = {"languages": "xquad"}
+    name = cfg.benchmark._target_.split(".")[-2]
+    part = cfg.benchmark.get("split")
+    state.begin(f"reading the benchmark {name}{'' if part is None else f' ({part})'}")
+    return build_own_benchmark(cfg.benchmark)
 
 
 def _open_indexes(
@@ -95,7 +117,7 @@ def _open_indexes(
         indexes.append(index)
     for place in models[len(folders) :]:
         passages = _take_index_passages(indexes[0])
-        indexes.append(_encode_passages(cfg, place, passages, state))
+        indexes.append(_encode_passages(cfg, place, passages, state, "2/2"))
     return indexes
 
 
@@ -127,20 +149,29 @@ def choose_settings(cfg: DictConfig, place: str) -> EncoderSettings:
 
 
 def _encode_passages(
-    cfg: DictConfig, place: str, passages: PassagesToIndex, state: LoadingState
+    cfg: DictConfig, place: str, passages: PassagesToIndex, state: LoadingState, number: str
 ) -> PassageIndex:
-    """Returns an index of passages in the cache, which is built where it is not there yet."""
-    state.begin(f"loading {place}")
+    """Returns an index of passages in the cache, which is built where it is not there yet.
+
+    Args:
+        cfg: of the command.
+        place: of the model.
+        passages: to encode.
+        state: where progress is noted.
+        number: which of the models it is, as in 1/2.
+    """
+    which = "" if number == "1/1" else f"model {number}: "
+    state.begin(f"{which}loading {place}")
     settings = choose_settings(cfg, place)
     loaded = load_any_encoder(place, settings)
-    state.begin(f"encoding {len(passages):,} passages with {place}")
+    state.begin(f"{which}encoding {len(passages):,} passages with {place}")
     folder = Path(cfg.paths.cache_dir) / "serve"
     stored = IndexSettings(texts_per_shard=TEXTS_PER_SHARD)
     draft = IndexJob(passages, loaded.encoder, stored, folder)
     to = folder / hash_values(draft.choices)[:KEY_DIGITS]
     job = IndexJob(passages, loaded.encoder, stored, to, report=state.count)
     build_index(job, describe_index_model(loaded, place, settings))
-    state.begin(f"opening the index of {place}")
+    state.begin(f"{which}opening the index of {place}")
     return PassageIndex(to, loaded.encoder, "auto", verify=cfg.verify)
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 HELP = "--help lists the keys"
 # Keys that have got a better name; docs/decisions.md has the table.
@@ -59,6 +60,11 @@ def describe_composition_error(
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         options = sorted(set(error.options) - {"default"})
         question = ask_if_meant(option, options, ";")
+        if group == "benchmark" and Path(option).is_dir():
+            question = (
+                f", and a folder is none: bias and serve take corpus={option}, other commands "
+                "benchmark=beir_folder and its key folder (hybrid-ir data --help beir_folder);"
+            )
         return (
             f"{group}={option}: there is no such option{question} the options of {group} are "
             f"{', '.join(options)}"

@@ -69,6 +69,7 @@ SEARCH = ("index=searched", "query=de asks 3")
 CLEAN = ("corpus=jsonl", "corpus.path=pairs.jsonl", "duplicates=keep")
 IDENTIFY = ("path=benchmark/de",)
 SERVE = ("index=searched", "port=0")
+OF_CORPUS = ("index=null", "model=plain")
 STUDY = ("study=mine", "--config-dir=study_conf", "texts=[texts.jsonl]")
 DEBIAS = ("model=plain", "pooling=mean", "on=texts.jsonl")
 BIAS = ("model=plain", "pooling=mean", "corpus=texts.jsonl")
@@ -304,9 +305,10 @@ ROWS: dict[tuple[str, str], Row] = {
     ("serve", "max_characters"): Refused("max_characters=0", "max_characters=0 must be"),
     ("serve", "method"): Refused("method=best", "method='best' must be one of"),
     ("serve", "verify"): Refused("verify=1", "verify=1 must be true or false"),
-    ("serve", "corpus.languages"): Refused(
-        "corpus.languages=[xx]", "xx", ("index=null", "model=plain", "benchmark=cldr_facts")
-    ),
+    ("serve", "corpus"): Refused("corpus=nowhere", "no name in conf/benchmark", OF_CORPUS),
+    ("serve", "languages"): Refused("languages=[xx]", "xx", (*OF_CORPUS, "corpus=cldr_facts")),
+    ("serve", "max_queries"): Refused("max_queries=0", "max_queries=0 must be", OF_CORPUS),
+    ("serve", "split"): Refused("split=dev", "split=dev is no key of its own", OF_CORPUS),
     ("mine", "checkpoint"): Refused("checkpoint=./nowhere", "does not exist"),
     ("mine", "count"): Changed("count=2", look_at_corpus),
     ("mine", "depth"): Changed("depth=2", look_at_corpus),

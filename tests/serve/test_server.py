@@ -270,7 +270,13 @@ def test_a_port_in_use_is_one_clear_error(served_place, index):
 def test_all_wrong_values_are_named_at_once(served_place):
     keys = ("model=[a,b,c]", "port=70000", "k=0", "verify=1")
     error = get_error(hybrid_ir_in_process(served_place, "serve", *keys))
-    for words in ("names 3", "port=70000", "k=0", "verify=1", "index=FOLDER and benchmark=NAME"):
+    for words in (
+        "names 3",
+        "port=70000",
+        "k=0",
+        "verify=1",
+        "index=FOLDER, corpus=FOLDER and benchmark=NAME",
+    ):
         assert words in error
 
 

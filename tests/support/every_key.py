@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -140,9 +140,9 @@ class Probe:
         """Returns the outcome of a run, which is made once."""
         if arguments not in self.outcomes:
             folder = self.place / f"{self.command}-{len(self.outcomes)}"
-            given = [*self.arguments, *arguments]
+            given = _replace_values(self.arguments, arguments)
             if self.folder_key is not None:
-                given.insert(len(self.arguments), f"{self.folder_key}={folder}")
+                given.insert(0, f"{self.folder_key}={folder}")
             if self.command == "train":
                 ended = train_in_process(self.place, *given)
             else:
@@ -155,6 +155,14 @@ class Probe:
         outcome = self.run(*arguments)
         assert outcome.ended.returncode == 0, outcome.output
         return outcome
+
+
+def _replace_values(before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """Returns arguments of which later ones replace earlier ones of the same key."""
+    arguments = {}
+    for argument in (*before, *after):
+        arguments[argument.partition("=")[0]] = argument
+    return list(arguments.values())
 
 
 @dataclass(frozen=True)

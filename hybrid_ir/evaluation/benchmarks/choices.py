@@ -4,9 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from hybrid_ir.files.languages import describe_spellings, match_languages
 from hybrid_ir.types import Benchmark, Source, parse_languages
 
+UNNAMED = "und"  # the code of texts that name no language
 # Keys of a card that say what was left out of the texts, or counts in another way.
 REMARKS = (
     "answers",
@@ -70,6 +73,17 @@ def choose_languages(
     errors += check_max_queries(max_queries)
     raise_errors(name, errors)
     return tuple(sorted(chosen))
+
+
+def require_named_languages(benchmark: Benchmark) -> None:
+    """Raises ValueError, with the cure, for passages of which none says in what language it is."""
+    codes = np.unique(benchmark.passage_languages)
+    if [benchmark.languages[code] for code in codes] == [UNNAMED]:
+        raise ValueError(
+            f"{benchmark.name}: the passages name no language: `hybrid-ir data identify "
+            "path=FOLDER to=NEW languages=[en,de]` writes a copy in which each names the "
+            "likeliest of these (pip install 'hybrid-ir[translation]')"
+        )
 
 
 def record_choices(source: Source, **choices: Any) -> Source:

@@ -140,7 +140,7 @@ function showAbout() {
     `${languages === 1 ? "language" : "languages"} by ${names}.`;
   document.title = `${names} – hybrid-ir`;
   let source = `Passages: ${about.source}, licence ${about.licence}.`;
-  if (about.benchmark) source += ` ${formatCount(about.questions)} questions with known answers.`;
+  if (about.benchmark) source += ` ${formatCount(about.questions)} different questions with known answers.`;
   get("about").textContent = `${source} hybrid-ir ${about.version}.`;
   for (const code of Object.keys(about.languages)) {
     const label = create("label");
@@ -333,7 +333,9 @@ function describeAnswer(answer) {
   }
   if (answer.is_of_benchmark) {
     const languages = new Set(answer.answers.map((one) => one.language));
-    text += ` The benchmark knows ${answer.answers.length} answers in ${languages.size} languages.`;
+    const inLanguages = languages.size === 1 ? "one language" : `${languages.size} languages`;
+    const known = answer.answers.length === 1 ? "one answer" : `${answer.answers.length} answers`;
+    text += ` Known: ${known} in ${inLanguages}.`;
   } else if (state.about.benchmark) {
     text += " This is no question of the benchmark, so nobody knows its answers.";
   }
@@ -605,7 +607,8 @@ async function watchHeatMap() {
     }
     get("heat-state").textContent =
       `Being computed in the background: ${formatCount(heat.done)} of ` +
-      `${formatCount(heat.total)} questions are encoded.`;
+      `${formatCount(heat.total)} questions are encoded` +
+      `${state.about.models.length > 1 ? ", those of both models together." : "."}`;
     await new Promise((resolve) => setTimeout(resolve, 2 * POLL_MILLISECONDS));
   }
 }

@@ -1,0 +1,87 @@
+"""`serve corpus=`: texts of one's own, as `hybrid-ir bias` reads them."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.serve.conftest import start_server, stop_server
+from tests.serve.test_server import get_error
+from tests.support.corpora import write_json_lines
+from tests.support.in_process import hybrid_ir_in_process
+
+MODELS = ("model=[first,second]", "pooling=mean", "port=0")
+
+
+@pytest.fixture(scope="module")
+def texts(served_place) -> None:
+    """Files beside the benchmark: lines without answers, and a copy that names no language."""
+    lines = []
+    for number in range(6):
+        language = ("de", "zh")[number % 2]
+        lines.append({"text": f"Land {number}", "language": language, "role": "passage"})
+    write_json_lines(served_place / "alone.jsonl", *lines)
+    unnamed = served_place / "unnamed"
+    shutil.copytree(served_place / "benchmark", unnamed)
+    for name in ("corpus.jsonl", "queries.jsonl"):
+        rows = []
+        for line in (unnamed / name).read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            del row["language"]
+            rows.append(row)
+        write_json_lines(unnamed / name, *rows)
+
+
+def test_a_folder_of_beir_has_its_questions_and_answers(served_place, server):
+    own = start_server(served_place, *MODELS, "corpus=benchmark")
+    own.wait_until_ready()
+    by_benchmark = server.ask("about").json()
+    about = own.ask("about").json()
+    for key in ("models", "questions", "languages", "source"):
+        assert about[key] == by_benchmark[key]
+    question = own.ask("questions").json()[0]["text"]
+    found = own.ask("search", {"question": question}).json()
+    assert found["is_of_benchmark"]
+    assert len(found["answers"]) == 4
+    assert stop_server(own) == 0
+
+
+def test_passages_alone_are_searched_without_known_answers(served_place, texts):
+    own = start_server(served_place, *MODELS, "corpus=alone.jsonl", "languages=[zh]")
+    own.wait_until_ready()
+    about = own.ask("about").json()
+    assert about["benchmark"] is None
+    assert about["languages"] == {"zh": 3}
+    found = own.ask("search", {"question": "Land 1"}).json()
+    assert not found["is_of_benchmark"]
+    assert stop_server(own) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("corpus=unnamed",), "hybrid-ir data identify"),
+        (("benchmark=beir_folder", "benchmark.folder=unnamed"), "hybrid-ir data identify"),
+        (("corpus=benchmark", "benchmark=xquad_r"), "not by corpus and benchmark"),
+        (("benchmark=benchmark",), "bias and serve take corpus=benchmark"),
+        (("corpus=nowhere",), "no folder in the form of BEIR"),
+        (("benchmark=cldr_facts_dev", "languages=[de]"), "languages=['de'] is for corpus= alone"),
+        (("corpus=benchmark", "languages=de,en"), "several are languages=[de,en]"),
+        (("corpus=benchmark", "model=second"), "model is given twice"),
+        (("corpus=benchmark", "benchmark"), "as in model=benchmark"),
+        (("corpus=benchmark", "--model", "first"), "keys are written model=VALUE"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_before_anything_is_encoded(
+    served_place, texts, arguments, message
+):
+    ended = hybrid_ir_in_process(served_place, "serve", *MODELS, *arguments)
+    assert message in get_error(ended)
+    assert "encoding" not in ended.stderr
+
+
+def test_a_second_model_that_is_not_there_is_missed_before_the_first_is_loaded(served_place):
+    keys = ("model=[first,./nowhere]", "pooling=mean", "port=0", "corpus=benchmark")
+    ended = hybrid_ir_in_process(served_place, "serve", *keys)
+    assert "'./nowhere' does not exist" in get_error(ended)
+    assert "loading first" not in ended.stderr
