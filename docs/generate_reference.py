@@ -40,6 +40,7 @@ TYPES_WITHOUT_VALUE = {
     "checkpoint": PATH,
     "ckpt_path": PATH,
     "components": "whole number",
+    "corpus": "path or name",
     "data_licence": "text",
     "device": "text",
     "effort": "whole number",
