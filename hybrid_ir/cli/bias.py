@@ -140,6 +140,11 @@ def _require_valid_values(cfg: DictConfig) -> None:
     if cfg.max_queries is not None:
         problems += find_number_problems(cfg, {"max_queries": 1})
     problems += find_split_problems(cfg, "corpus")
+    if str(cfg.model).startswith("["):
+        problems.append(
+            f"model={cfg.model}: bias asks one model; `hybrid-ir study` measures many as one "
+            "table, and `hybrid-ir serve model=[A,B]` shows two side by side"
+        )
     if cfg.seed != SEED:
         problems.append(f"seed={cfg.seed} changes nothing: nothing is drawn by chance")
     if problems:

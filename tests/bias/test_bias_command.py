@@ -197,6 +197,8 @@ def test_keys_of_the_benchmark_are_honoured(place):
         (("corpus=answered.jsonl", "languages=[de]"), "all passages are in de"),
         (("corpus=answered.jsonl", "languages=[xx]"), "languages=['xx'] must be"),
         (("corpus=nowhere",), "corpus=nowhere is no name in conf/benchmark"),
+        (("languages=de,en",), "languages=de,en: several are languages=[de,en]"),
+        (("answered.jsonl",), "as in model=answered.jsonl"),
         (("corpus=answered.jsonl", "--fail-if"), "--fail-if needs a value"),
         (("corpus=answered.jsonl", "--fail-if="), "has an empty condition"),
         (("corpus=answered.jsonl", "--fail-if", "mapp<1"), "there is no measure 'mapp'"),
@@ -208,6 +210,12 @@ def test_wrong_input_is_one_line_with_a_cure(place, arguments, message):
     assert ended.returncode == 2
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_several_models_are_for_other_commands(place):
+    ended = hybrid_ir_in_process(place, "bias", "model=[plain,other]", "pooling=mean")
+    assert ended.returncode == 2
+    assert "model=[plain,other]: bias asks one model; `hybrid-ir study`" in ended.stderr
 
 
 def test_known_encoders_are_shown_beside_the_default_texts():
