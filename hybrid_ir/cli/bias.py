@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hybrid_ir.bias.conditions import Condition, parse_conditions
 from hybrid_ir.bias.diagnosis import Diagnosis, diagnose, require_several_languages
@@ -168,7 +169,7 @@ def _print_record(record: dict[str, Any], out: Path) -> None:
             table.add_column(head, justify="right")
         for row in rows:
             name = f"{row.name} *" if row.training else row.name
-            table.add_row(name, *row.cells, style="bold" if row.is_this_model else None)
+            table.add_row(Text(name), *row.cells, style="bold" if row.is_this_model else None)
         console.print(table)
         for training in dict.fromkeys(row.training for row in rows if row.training):
             console.print(f"* {training}", style="dim", markup=False, highlight=False)
