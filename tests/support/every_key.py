@@ -140,7 +140,7 @@ class Probe:
         """Returns the outcome of a run, which is made once."""
         if arguments not in self.outcomes:
             folder = self.place / f"{self.command}-{len(self.outcomes)}"
-            given = _replace_values(self.arguments, arguments)
+            given = replace_values(self.arguments, arguments)
             if self.folder_key is not None:
                 given.insert(0, f"{self.folder_key}={folder}")
             if self.command == "train":
@@ -157,7 +157,7 @@ class Probe:
         return outcome
 
 
-def _replace_values(before: Sequence[str], after: Sequence[str]) -> list[str]:
+def replace_values(before: Sequence[str], after: Sequence[str]) -> list[str]:
     """Returns arguments of which later ones replace earlier ones of the same key."""
     arguments = {}
     for argument in (*before, *after):

@@ -23,6 +23,7 @@ from tests.support.command_line import (
     wait_until,
 )
 from tests.support.corpora import write_json_lines
+from tests.support.every_key import replace_values
 from tests.support.number_words import say_in_words, train_translation_model
 
 COUNT = 200  # records
@@ -203,8 +204,9 @@ def test_work_of_another_job_is_not_mixed_in(tmp_path, model, records):
 def test_a_wrong_choice_is_refused_before_there_is_any_work(
     tmp_path, model, records, choice, problem
 ):
+    arguments = replace_values(list_arguments(tmp_path, model, records), [choice])
     with pytest.raises(Exception, match=re.escape(problem)) as error:
-        run_command("translate", list_arguments(tmp_path, model, records, choice))
+        run_command("translate", arguments)
     assert isinstance(error.value, USER_ERRORS)
     assert not list(tmp_path.glob(".to.translating"))
 
