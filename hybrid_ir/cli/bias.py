@@ -48,7 +48,7 @@ from hybrid_ir.system.environment import prepare_process
 from hybrid_ir.types import Benchmark
 
 SEED = 1  # of conf/encoder
-NAME_WIDTH = 21  # letters of multilingual-e5-small, which is then not cut
+NUMBER_WIDTH = 6  # of 100.0%
 CONDITION_CODE = 3  # the command ends with it if a condition of --fail-if holds
 
 
@@ -164,9 +164,10 @@ def _print_record(record: dict[str, Any], out: Path) -> None:
     if rows:
         table = Table(title="known encoders on the same texts", title_justify="left")
         encoder_head, *measure_heads = list_known_heads()
-        table.add_column(encoder_head, min_width=NAME_WIDTH)
+        # Where a line is short, a name is folded and never a number cut.
+        table.add_column(encoder_head, overflow="fold")
         for head in measure_heads:
-            table.add_column(head, justify="right")
+            table.add_column(head, justify="right", min_width=NUMBER_WIDTH)
         for row in rows:
             name = f"{row.name} *" if row.training else row.name
             table.add_row(Text(name), *row.cells, style="bold" if row.is_this_model else None)

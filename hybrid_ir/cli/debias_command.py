@@ -1,6 +1,7 @@
 """The command that corrects a model in the way that `hybrid-ir bias` has tried."""
 
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -25,7 +26,7 @@ def build_debias_command(cfg: DictConfig) -> str:
     """Returns a line for a shell that makes a corrected model of the one that was asked.
 
     The correction is fitted on the texts that were asked, except for the embedded ones, which have
-    a part of their own for that.
+    a part of their own for that. What writes the model is installed first, where it is missing.
 
     Args:
         cfg: of `hybrid-ir bias`.
@@ -40,4 +41,7 @@ def build_debias_command(cfg: DictConfig) -> str:
         place = str(Path(corpus).expanduser()) if Path(corpus).expanduser().exists() else corpus
         words.append(shlex.quote(f"on={place}"))
     words.append("to=FOLDER")
-    return " ".join(words)
+    command = " ".join(words)
+    if find_spec("sentence_transformers") is None:
+        return f"pip install 'hybrid-ir[sentence-transformers]' && {command}"
+    return command

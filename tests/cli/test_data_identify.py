@@ -41,7 +41,7 @@ def test_texts_without_languages_get_a_verdict(tmp_path, folder):
     bias = ("bias", "model=encoder", "pooling=mean", "max_queries=3")
     refused = hybrid_ir_in_process(tmp_path, *bias, "corpus=plain", "out=refused")
     assert refused.returncode == 2
-    assert "`hybrid-ir data identify path=FOLDER to=NEW languages=[en,de]`" in refused.stderr
+    assert "`hybrid-ir data identify path=FOLDER to=NEW languages=[A,B]`" in refused.stderr
     identified = hybrid_ir(
         tmp_path, "data", "identify", "path=plain", "to=named", "languages=[en,de]"
     )

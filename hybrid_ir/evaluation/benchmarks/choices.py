@@ -81,8 +81,8 @@ def require_named_languages(benchmark: Benchmark) -> None:
     if [benchmark.languages[code] for code in codes] == [UNNAMED]:
         raise ValueError(
             f"{benchmark.name}: the passages name no language: `hybrid-ir data identify "
-            "path=FOLDER to=NEW languages=[en,de]` writes a copy in which each names the "
-            "likeliest of these (pip install 'hybrid-ir[translation]')"
+            "path=FOLDER to=NEW languages=[A,B]` writes a copy in which each names the likeliest "
+            "of the languages A and B (pip install 'hybrid-ir[translation]')"
         )
 
 
