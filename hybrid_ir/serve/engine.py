@@ -99,6 +99,11 @@ class Engine:
             )
             self._heat_map_thread.start()
 
+    @property
+    def is_computing(self) -> bool:
+        """Whether something is computed in the background."""
+        return self._heat_map_thread is not None and self._heat_map_thread.is_alive()
+
     def stop(self, seconds: float) -> bool:
         """Ends what is computed in the background, after the texts that are being encoded.
 
