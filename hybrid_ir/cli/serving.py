@@ -18,10 +18,10 @@ from hybrid_ir.index.opened import METHODS, PassageIndex, choose_method
 from hybrid_ir.index.passages import PassagesToIndex, take_benchmark_passages
 from hybrid_ir.runs.building import build_own_benchmark
 from hybrid_ir.runs.encoder_settings import FIXED_BY_TRAINING
-from hybrid_ir.runs.encoders import EncoderSettings, is_run, load_any_encoder
-from hybrid_ir.runs.hub_models import require_existing_path
+from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
 from hybrid_ir.runs.indexes import OF_THE_MACHINE, describe_index_model, load_index
 from hybrid_ir.runs.model_names import name_model
+from hybrid_ir.runs.model_places import expand_home, is_run, require_model
 from hybrid_ir.serve.engine import Engine, ServedModel
 from hybrid_ir.serve.loading import LoadingState
 from hybrid_ir.serve.same_passages import require_same_passages
@@ -61,8 +61,9 @@ def load_engine(
     Raises:
         ValueError: there is no such model or benchmark, or a model does not fit its index.
     """
-    for place in models:  # before the first one is loaded, which takes minutes
-        require_existing_path(place)
+    models = [expand_home(place) for place in models]
+    for place in models:  # before texts are encoded by the first one, which takes minutes
+        require_model(place, cfg.revision, cfg.config_folders)
     if cfg.method not in METHODS:
         raise ValueError(f"method={cfg.method!r} must be one of {', '.join(METHODS)}")
     prepare_process(cfg.seed, cfg.threads)
@@ -140,7 +141,7 @@ def choose_settings(cfg: DictConfig, place: str) -> EncoderSettings:
     A run has them from its training; the other model may need them.
     """
     settings = EncoderSettings.from_config(cfg)
-    models = parse_list(cfg.model or "")
+    models = [expand_home(model) for model in parse_list(cfg.model or "")]
     # Where all are runs the keys would do nothing, and loading refuses them.
     if is_run(place) and not all(is_run(model) for model in models):
         default = EncoderSettings()

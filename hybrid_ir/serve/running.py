@@ -142,6 +142,8 @@ def run_server(
             loading.start()
             server.run(sockets=[listening])
         has_stopped = _stop_computing(loading, served)
+        if not failures:
+            _ignore_requests_to_end()
     except (KeyboardInterrupt, SystemExit):  # asked again, as it took too long
         has_stopped = False
     if failures:
@@ -172,6 +174,12 @@ def _stop_computing(loading: Thread, served: Served) -> bool:
     if loading.is_alive():
         return False
     return served.engine is None or served.engine.stop(SECONDS_TO_STOP)
+
+
+def _ignore_requests_to_end() -> None:
+    """Lets the program end without an error if it is asked again while it does."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _leave_at_once() -> None:

@@ -80,8 +80,29 @@ def test_what_cannot_be_served_is_refused_before_anything_is_encoded(
     assert "encoding" not in ended.stderr
 
 
-def test_a_second_model_that_is_not_there_is_missed_before_the_first_is_loaded(served_place):
-    keys = ("model=[first,./nowhere]", "pooling=mean", "port=0", "corpus=benchmark")
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("./nowhere", "'./nowhere' does not exist"),
+        ("benchmark/nowhere", "no folder in"),
+        ("benchmark", "model='benchmark' is no model, as it has no config.json"),
+        ("first.ckpt", "'first.ckpt' is neither a checkpoint nor a run folder"),
+        ("~/nowhere", "/nowhere' does not exist"),
+    ],
+)
+def test_a_second_model_that_is_not_there_is_missed_before_the_first_is_loaded(
+    served_place, place, message
+):
+    keys = (f"model=[first,{place}]", "pooling=mean", "port=0", "corpus=benchmark")
     ended = hybrid_ir_in_process(served_place, "serve", *keys)
-    assert "'./nowhere' does not exist" in get_error(ended)
+    assert message in get_error(ended)
     assert "loading first" not in ended.stderr
+    assert "reading benchmark" not in ended.stderr
+
+
+def test_the_folder_of_the_user_is_found_in_a_list(served_place):
+    keys = ("model=[~/first,~/second]", "pooling=mean", "port=0", "corpus=benchmark")
+    own = start_server(served_place, *keys, HOME=str(served_place))
+    own.wait_until_ready()
+    assert [model["label"] for model in own.ask("about").json()["models"]] == ["first", "second"]
+    assert stop_server(own) == 0
