@@ -50,8 +50,8 @@ PLAIN_TEXT_KEYS = {
 # A key has no blanks: a question may hold an equals sign.
 KEY_VALUE = re.compile(r"[~+]*[A-Za-z_][\w.@/-]*=")
 PLAIN_TEXT_ENDINGS = (".folder", ".path", ".to")
-# Keys whose values are lists of paths; a list may be given in parts, as a shell fills in wildcards.
 PAIRED_KEYS = {"index", "model"}  # one value, or a list of two
+# Keys whose values are lists of paths; a list may be given in parts, as a shell fills in wildcards.
 PATH_LIST_KEYS = {"runs", "checkpoints", "results"}
 # Keys of conf/encoder that `model.KEY=` means too, so that train and evaluate speak alike.
 ENCODER_KEYS = {
@@ -133,6 +133,8 @@ def parse_command_line(
     set_values(cfg, sorted_arguments.plain_texts)
     set_values(cfg, sorted_arguments.path_lists)
     OmegaConf.update(cfg, "config_folders", sorted_arguments.config_folders, force_add=True)
+    chosen = find_chosen_options(groups, sorted_arguments.overrides)
+    OmegaConf.update(cfg, "chosen_options", chosen, force_add=True)
     if text_list is not None:
         escaped = [text.replace("${", r"\${") for text in texts]
         OmegaConf.update(cfg, text_list, escaped, force_add=True)
@@ -232,6 +234,16 @@ def list_default_groups(command: str) -> list[str]:
     """Returns the groups of conf/ that a command chooses an option of."""
     defaults = read_defaults(find_shipped_file("conf") / f"{command}.yaml")
     return [group for group, _ in defaults]
+
+
+def find_chosen_options(groups: Sequence[str], overrides: Sequence[str]) -> dict[str, str]:
+    """Returns the option that overrides choose of each group, which a composed config forgets."""
+    chosen = {}
+    for override in overrides:
+        key, _, option = override.partition("=")
+        if key in groups:
+            chosen[key] = option.strip("'\"")
+    return chosen
 
 
 def is_free_text(argument: str) -> bool:

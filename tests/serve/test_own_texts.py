@@ -7,6 +7,7 @@ import pytest
 
 from tests.serve.conftest import start_server, stop_server
 from tests.serve.test_server import get_error
+from tests.support.command_line import read_output
 from tests.support.corpora import write_json_lines
 from tests.support.in_process import hybrid_ir_in_process
 
@@ -21,6 +22,13 @@ def texts(served_place) -> None:
         language = ("de", "zh")[number % 2]
         lines.append({"text": f"Land {number}", "language": language, "role": "passage"})
     write_json_lines(served_place / "alone.jsonl", *lines)
+    repeated = []
+    for number, text in enumerate(("Welches Land?", "welches  land?", "Und dieses?")):
+        for role in ("query", "passage"):
+            id = f"one-{number}"
+            repeated.append({"text": text, "language": "de", "role": role, "id": id})
+    repeated.append({"text": "Which?", "language": "en", "role": "passage", "id": "one-0"})
+    write_json_lines(served_place / "repeated.jsonl", *repeated)
     unnamed = served_place / "unnamed"
     shutil.copytree(served_place / "benchmark", unnamed)
     for name in ("corpus.jsonl", "queries.jsonl"):
@@ -55,6 +63,34 @@ def test_passages_alone_are_searched_without_known_answers(served_place, texts):
     found = own.ask("search", {"question": "Land 1"}).json()
     assert not found["is_of_benchmark"]
     assert stop_server(own) == 0
+
+
+def test_questions_of_the_same_text_are_counted_apart(served_place, texts):
+    own = start_server(served_place, *MODELS, "corpus=repeated.jsonl")
+    own.wait_until_ready()
+    about = own.ask("about").json()
+    assert (about["questions"], about["repeated_questions"]) == (2, 1)
+    assert (about["source"], about["benchmark"]) == ("repeated.jsonl", "repeated.jsonl")
+    assert stop_server(own) == 0
+
+
+@pytest.mark.parametrize("key", ["benchmark", "corpus"])
+def test_a_benchmark_has_the_name_that_was_chosen(served_place, key):
+    """The name of the data is cldr_facts, of which this is a part."""
+    keys = ("benchmark.languages=[de,en]", "benchmark.max_queries=2")
+    if key == "corpus":
+        keys = ("languages=[de,en]", "max_queries=2")
+    own = start_server(served_place, *MODELS, f"{key}=cldr_facts_dev", *keys)
+    own.wait_until_ready()
+    about = own.ask("about").json()
+    assert (about["source"], about["benchmark"]) == ("cldr_facts_dev", "cldr_facts_dev")
+    assert stop_server(own) == 0
+    printed = read_output(own.process)
+    kind = "the benchmark " if key == "benchmark" else ""
+    assert f"reading {kind}cldr_facts_dev" in printed
+    for number, name in enumerate(("first", "second"), 1):
+        assert f"model {number} of 2: loading {name}" in printed
+        assert f"model {number} of 2: encoding " in printed
 
 
 @pytest.mark.parametrize(
