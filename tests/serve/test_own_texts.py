@@ -104,8 +104,9 @@ def test_a_benchmark_has_the_name_that_was_chosen(served_place, key):
         (("benchmark=cldr_facts_dev", "languages=[de]"), "languages=['de'] is for corpus= alone"),
         (("corpus=benchmark", "languages=de,en"), "several are languages=[de,en]"),
         (("corpus=benchmark", "model=second"), "model is given twice"),
-        (("corpus=benchmark", "benchmark"), "as in model=benchmark"),
-        (("corpus=benchmark", "--model", "first"), "keys are written model=VALUE"),
+        (("corpus=benchmark", "first"), "as in model=first"),
+        (("index=first", "index=second"), "index is given twice"),
+        (("corpus=benchmark", "--model", "first"), "write model=first; --help"),
     ],
 )
 def test_what_cannot_be_served_is_refused_before_anything_is_encoded(
