@@ -15,11 +15,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from hybrid_ir.cli.argument_hints import describe_argument_without_value, describe_unknown_option
+from hybrid_ir.cli.completion_keys import read_command
 from hybrid_ir.cli.help import print_command_help, read_defaults, wants_help
 from hybrid_ir.cli.path_lists import add_paths
 from hybrid_ir.runs.conf import compose_config, require_options, set_values
 from hybrid_ir.runs.shipped_files import find_shipped_file, list_options
-from hybrid_ir.runs.suggestions import ask_if_meant, suggest
+from hybrid_ir.runs.suggestions import suggest
 
 # Keys whose values are taken as they stand, in every command that has them.
 PLAIN_TEXT_KEYS = {
@@ -50,8 +52,8 @@ PLAIN_TEXT_KEYS = {
 # A key has no blanks: a question may hold an equals sign.
 KEY_VALUE = re.compile(r"[~+]*[A-Za-z_][\w.@/-]*=")
 PLAIN_TEXT_ENDINGS = (".folder", ".path", ".to")
-# Keys whose values are lists of paths; a list may be given in parts, as a shell fills in wildcards.
 PAIRED_KEYS = {"index", "model"}  # one value, or a list of two
+# Keys whose values are lists of paths; a list may be given in parts, as a shell fills in wildcards.
 PATH_LIST_KEYS = {"runs", "checkpoints", "results"}
 # Keys of conf/encoder that `model.KEY=` means too, so that train and evaluate speak alike.
 ENCODER_KEYS = {
@@ -125,7 +127,7 @@ def parse_command_line(
         texts = [argument for argument in arguments if is_free_text(argument)]
         arguments = [argument for argument in arguments if not is_free_text(argument)]
     groups = list_default_groups(command)
-    sorted_arguments = sort_arguments(arguments, benchmark_list, groups, plain_keys)
+    sorted_arguments = sort_arguments(arguments, benchmark_list, groups, plain_keys, command)
     if benchmark_list is not None:
         _choose_benchmarks(sorted_arguments, benchmark_list)
     _add_single_benchmarks(sorted_arguments, benchmark_keys)
@@ -133,6 +135,8 @@ def parse_command_line(
     set_values(cfg, sorted_arguments.plain_texts)
     set_values(cfg, sorted_arguments.path_lists)
     OmegaConf.update(cfg, "config_folders", sorted_arguments.config_folders, force_add=True)
+    chosen = find_chosen_options(groups, sorted_arguments.overrides)
+    OmegaConf.update(cfg, "chosen_options", chosen, force_add=True)
     if text_list is not None:
         escaped = [text.replace("${", r"\${") for text in texts]
         OmegaConf.update(cfg, text_list, escaped, force_add=True)
@@ -144,6 +148,7 @@ def sort_arguments(
     benchmark_list: str | None = None,
     groups: Sequence[str] = (),
     plain_keys: Sequence[str] = (),
+    command: str | None = None,
 ) -> Arguments:
     """Sorts the arguments of a command by how they are read; see `Arguments`.
 
@@ -152,16 +157,14 @@ def sort_arguments(
         benchmark_list: the key that names any number of benchmarks, if there is one.
         groups: keys that choose an option of a group of conf/ in this command, and are overrides.
         plain_keys: keys whose values are taken as they stand, besides PLAIN_TEXT_KEYS.
+        command: whose keys are named where something is no KEY=VALUE; None for none of them.
     """
     result = Arguments()
-    rest = _take_config_folders(arguments, result.config_folders)
+    rest = _take_config_folders(arguments, result.config_folders, command)
     for argument in rest:
         key, equals, value = argument.partition("=")
         if not equals and not argument.startswith("~"):
-            raise ValueError(
-                f"{argument!r} has no value: write KEY=VALUE, as in {_propose_key(argument)}; "
-                "--help lists the keys"
-            )
+            raise ValueError(describe_argument_without_value(argument, list_known_keys(command)))
         if "model" not in groups and key.removeprefix("model.") in ENCODER_KEYS:
             key = key.removeprefix("model.")
             argument = f"{key}={value}"
@@ -178,20 +181,8 @@ def sort_arguments(
                 )
             result.plain_texts[key] = parse_plain_text(value)
         else:
-            _refuse_bare_list(key, value)
             result.overrides.append(argument)
     return result
-
-
-def _propose_key(argument: str) -> str:
-    """Returns an example of KEY=VALUE for an argument without a key."""
-    return f"model={argument}" if Path(argument).exists() else "out=FOLDER"
-
-
-def _refuse_bare_list(key: str, value: str) -> None:
-    """Raises ValueError for several values without brackets, which Hydra takes for a sweep."""
-    if "," in value and value[0] not in "[{(\"'" and "(" not in value:
-        raise ValueError(f"{key}={value}: several are {key}=[{value}], without blanks")
 
 
 def replace_options(arguments: Sequence[str], options: Mapping[str, str]) -> list[str]:
@@ -228,10 +219,25 @@ def replace_options(arguments: Sequence[str], options: Mapping[str, str]) -> lis
     return replaced
 
 
+def list_known_keys(command: str | None) -> list[str]:
+    """Returns the keys of a command, those of groups that it starts from among them."""
+    return [] if command is None else list(read_command(command).values)
+
+
 def list_default_groups(command: str) -> list[str]:
     """Returns the groups of conf/ that a command chooses an option of."""
     defaults = read_defaults(find_shipped_file("conf") / f"{command}.yaml")
     return [group for group, _ in defaults]
+
+
+def find_chosen_options(groups: Sequence[str], overrides: Sequence[str]) -> dict[str, str]:
+    """Returns the option that overrides choose of each group, which a composed config forgets."""
+    chosen = {}
+    for override in overrides:
+        key, _, option = override.partition("=")
+        if key in groups:
+            chosen[key] = option.strip("'\"")
+    return chosen
 
 
 def is_free_text(argument: str) -> bool:
@@ -287,7 +293,9 @@ def read_languages(value: Any) -> list[str] | None:
     return parse_languages(value)
 
 
-def _take_config_folders(arguments: Sequence[str], folders: list[str]) -> list[str]:
+def _take_config_folders(
+    arguments: Sequence[str], folders: list[str], command: str | None
+) -> list[str]:
     """Puts the folders of `--config-dir` into a list, and returns the other arguments.
 
     Raises:
@@ -307,10 +315,9 @@ def _take_config_folders(arguments: Sequence[str], folders: list[str]) -> list[s
                 raise ValueError(f"--config-dir={value} is no folder")
             folders.append(value)
         elif argument.startswith("-"):
-            hint = ask_if_meant(name, ["--config-dir", "--help"], otherwise=":")
-            if len(name) > 2 and "?" not in hint:
-                hint = f": keys are written {name.lstrip('-')}=VALUE, and"
-            raise ValueError(f"there is no option {argument}{hint} --help lists the keys")
+            following = arguments[position] if position < len(arguments) else None
+            keys = list_known_keys(command)
+            raise ValueError(describe_unknown_option(argument, following, keys))
         else:
             rest.append(argument)
     return rest

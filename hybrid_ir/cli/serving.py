@@ -18,10 +18,11 @@ from hybrid_ir.index.opened import METHODS, PassageIndex, choose_method
 from hybrid_ir.index.passages import PassagesToIndex, take_benchmark_passages
 from hybrid_ir.runs.building import build_own_benchmark
 from hybrid_ir.runs.encoder_settings import FIXED_BY_TRAINING
-from hybrid_ir.runs.encoders import EncoderSettings, is_run, load_any_encoder
-from hybrid_ir.runs.hub_models import require_existing_path
+from hybrid_ir.runs.encoders import EncoderSettings, load_any_encoder
 from hybrid_ir.runs.indexes import OF_THE_MACHINE, describe_index_model, load_index
 from hybrid_ir.runs.model_names import name_model
+from hybrid_ir.runs.model_places import expand_home, is_run, require_model
+from hybrid_ir.runs.shipped_files import list_options
 from hybrid_ir.serve.engine import Engine, ServedModel
 from hybrid_ir.serve.loading import LoadingState
 from hybrid_ir.serve.same_passages import require_same_passages
@@ -61,40 +62,59 @@ def load_engine(
     Raises:
         ValueError: there is no such model or benchmark, or a model does not fit its index.
     """
-    for place in models:  # before the first one is loaded, which takes minutes
-        require_existing_path(place)
+    models = [expand_home(place) for place in models]
+    for place in models:  # before texts are encoded by the first one, which takes minutes
+        require_model(place, cfg.revision, cfg.config_folders)
     if cfg.method not in METHODS:
         raise ValueError(f"method={cfg.method!r} must be one of {', '.join(METHODS)}")
     prepare_process(cfg.seed, cfg.threads)
     benchmark = None
+    name = None
     if folders:
         indexes = _open_indexes(cfg, models, folders, state)
     else:
-        texts = _load_texts(cfg, state)
+        chosen = choose_name(cfg)
+        texts = _load_texts(cfg, chosen, state)
         require_named_languages(texts)
+        name = name_texts(cfg, chosen, texts)
         passages = take_benchmark_passages(texts)
         indexes = []
         for number, place in enumerate(models, 1):
-            indexes.append(_encode_passages(cfg, place, passages, state, f"{number}/{len(models)}"))
+            part = f"model {number} of {len(models)}" if len(models) > 1 else ""
+            indexes.append(_encode_passages(cfg, place, passages, state, part))
         # Texts without known answers are passages alone.
         if any(len(rows) for rows in texts.relevant):
             benchmark = texts
     served = []
     for label, index in zip(_choose_labels(indexes), indexes, strict=True):
         served.append(ServedModel(label, index))
-    return Engine(served, benchmark, cfg.k, cfg.max_characters)
+    return Engine(served, benchmark, cfg.k, cfg.max_characters, name)
 
 
-def _load_texts(cfg: DictConfig, state: LoadingState) -> Benchmark:
+def choose_name(cfg: DictConfig) -> str:
+    """Returns what the user calls the texts: the value of `corpus`, else that of `benchmark`."""
+    return str(cfg.chosen_options.benchmark if cfg.corpus is None else cfg.corpus)
+
+
+def name_texts(cfg: DictConfig, chosen: str, texts: Benchmark) -> str:
+    """Returns the name of texts for the page.
+
+    Texts of one's own have the name of their folder or file. A benchmark has the chosen name, as
+    several names in conf/benchmark may be parts of one.
+    """
+    known = list_options("benchmark", cfg.config_folders)
+    is_of_benchmark = chosen in known and texts.source.name in known
+    return chosen if is_of_benchmark else texts.source.name
+
+
+def _load_texts(cfg: DictConfig, chosen: str, state: LoadingState) -> Benchmark:
     """Loads the texts of `corpus`, or the chosen benchmark."""
     if cfg.corpus is not None:
-        state.begin(f"reading {cfg.corpus}")
+        state.begin(f"reading {chosen}")
         return load_asked_texts(cfg)
     # The embedded texts ask the config for the languages of a corpus.
     cfg.corpus = {"languages": "xquad"}
-    name = cfg.benchmark._target_.split(".")[-2]
-    part = cfg.benchmark.get("split")
-    state.begin(f"reading the benchmark {name}{'' if part is None else f' ({part})'}")
+    state.begin(f"reading the benchmark {chosen}")
     return build_own_benchmark(cfg.benchmark)
 
 
@@ -117,7 +137,7 @@ def _open_indexes(
         indexes.append(index)
     for place in models[len(folders) :]:
         passages = _take_index_passages(indexes[0])
-        indexes.append(_encode_passages(cfg, place, passages, state, "2/2"))
+        indexes.append(_encode_passages(cfg, place, passages, state, "model 2 of 2"))
     return indexes
 
 
@@ -140,7 +160,7 @@ def choose_settings(cfg: DictConfig, place: str) -> EncoderSettings:
     A run has them from its training; the other model may need them.
     """
     settings = EncoderSettings.from_config(cfg)
-    models = parse_list(cfg.model or "")
+    models = [expand_home(model) for model in parse_list(cfg.model or "")]
     # Where all are runs the keys would do nothing, and loading refuses them.
     if is_run(place) and not all(is_run(model) for model in models):
         default = EncoderSettings()
@@ -149,7 +169,7 @@ def choose_settings(cfg: DictConfig, place: str) -> EncoderSettings:
 
 
 def _encode_passages(
-    cfg: DictConfig, place: str, passages: PassagesToIndex, state: LoadingState, number: str
+    cfg: DictConfig, place: str, passages: PassagesToIndex, state: LoadingState, part: str
 ) -> PassageIndex:
     """Returns an index of passages in the cache, which is built where it is not there yet.
 
@@ -158,20 +178,19 @@ def _encode_passages(
         place: of the model.
         passages: to encode.
         state: where progress is noted.
-        number: which of the models it is, as in 1/2.
+        part: which of the models it is, as in "model 1 of 2"; empty where there is one.
     """
-    which = "" if number == "1/1" else f"model {number}: "
-    state.begin(f"{which}loading {place}")
+    state.begin(f"loading {place}", part)
     settings = choose_settings(cfg, place)
     loaded = load_any_encoder(place, settings)
-    state.begin(f"{which}encoding {len(passages):,} passages with {place}")
+    state.begin(f"encoding {len(passages):,} passages with {place}", part)
     folder = Path(cfg.paths.cache_dir) / "serve"
     stored = IndexSettings(texts_per_shard=TEXTS_PER_SHARD)
     draft = IndexJob(passages, loaded.encoder, stored, folder)
     to = folder / hash_values(draft.choices)[:KEY_DIGITS]
     job = IndexJob(passages, loaded.encoder, stored, to, report=state.count)
     build_index(job, describe_index_model(loaded, place, settings))
-    state.begin(f"{which}opening the index of {place}")
+    state.begin(f"opening the index of {place}", part)
     return PassageIndex(to, loaded.encoder, "auto", verify=cfg.verify)
 
 

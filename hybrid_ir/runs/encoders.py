@@ -42,6 +42,12 @@ from hybrid_ir.runs.encoder_settings import (
 )
 from hybrid_ir.runs.folder import describe_other_versions, find_checkpoint
 from hybrid_ir.runs.hub_models import describe_revision, find_cached_file, has_file
+from hybrid_ir.runs.model_places import (
+    expand_home,
+    is_named_model,
+    is_run,
+    require_no_folder_of_models,
+)
 from hybrid_ir.runs.module_encoders import load_module_encoder
 from hybrid_ir.runs.shipped_files import list_options
 from hybrid_ir.runs.training_record import (
@@ -54,8 +60,6 @@ from hybrid_ir.training.checkpoints import read_checkpoint
 from hybrid_ir.training.loading import build_saved_encoder, find_saved_encoder
 from hybrid_ir.training.retriever import Retriever
 from hybrid_ir.types import Role, TextEncoder
-
-MODELS_NAMED = 5  # of those in a folder that is none itself
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ def load_any_encoder(place: str, settings: EncoderSettings) -> LoadedEncoder:
             f"({', '.join(list_options('model', settings.config_folders))}), or the folder or hub "
             "id of a model"
         )
+    place = expand_home(place)
     if settings.backend == TORCH:
         return _load_and_probe(place, settings)
     if settings.device is None:
@@ -135,7 +140,7 @@ def _load_with_torch(place: str, settings: EncoderSettings) -> LoadedEncoder:
     """Loads an encoder; one that a graph will be made of is always a BiEncoder."""
     if is_run(place):
         return _load_run(place, settings)
-    if place in list_options("model", settings.config_folders) and not Path(place).exists():
+    if is_named_model(place, settings.config_folders):
         return _load_named_model(place, settings)
     if has_file(place, "modules.json", settings.revision) and settings.pooling is None:
         # Our own encoder reads the usual modules as well, which helps where the library is missing.
@@ -161,12 +166,6 @@ def choose_device(name: str | None) -> str:
             "cuda, cuda:1 or mps, or leave it out, which takes a GPU if there is one"
         ) from error
     return name
-
-
-def is_run(place: str) -> bool:
-    """Returns whether a model is a run folder or a checkpoint of ours."""
-    path = Path(place)
-    return path.suffix == ".ckpt" or (path / "checkpoints").is_dir()
 
 
 def _load_run(place: str, settings: EncoderSettings) -> LoadedEncoder:
@@ -319,20 +318,10 @@ def _require_complete_modules(place: str, revision: str | None) -> None:
         return  # Modules that sentence-transformers runs, if nobody else.
 
 
-def _require_no_folder_of_models(place: str) -> None:
-    """Raises ValueError for a folder that is no model, and names the models that lie in it."""
-    folder = Path(place)
-    if not folder.is_dir() or (folder / "config.json").exists():
-        return
-    models = sorted(path.parent.name for path in folder.glob("*/config.json"))
-    below = f", but models are in it: {', '.join(models[:MODELS_NAMED])}" if models else ""
-    raise ValueError(f"model={place!r} is no model, as it has no config.json{below}")
-
-
 def _load_transformers(place: str, settings: EncoderSettings) -> LoadedEncoder:
     """Loads a plain Hugging Face encoder, with no prefixes but those that are asked for."""
     require_no_bare_adapter(place)
-    _require_no_folder_of_models(place)
+    require_no_folder_of_models(place)
     if settings.pooling is None:
         raise ValueError(
             f"model={place!r} is no run folder, no name in conf/model "

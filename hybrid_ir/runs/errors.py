@@ -241,7 +241,7 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, ConfigCompositionException | MissingConfigException):
         # Raised by `hydra.main` alone: every other config is composed by `compose_config`.
         return describe_composition_error(
-            error, lambda: list_keys("train", sys.argv[1:]), list_groups()
+            error, lambda: list_keys("train", sys.argv[1:]), list_groups(), may_sweep=True
         )
     error = find_innermost_error(error)
     if isinstance(error, OmegaConfBaseException) and getattr(error, "full_key", None):

@@ -37,17 +37,6 @@ def find_cached_file(place: str, file: str, revision: str | None) -> Path | None
     return Path(path) if isinstance(path, str) else None
 
 
-def require_existing_path(place: str) -> None:
-    """Raises ValueError for what can only be a path on this machine, and is not there."""
-    is_path = place.startswith(("/", ".", "~")) or place.count("/") > 1
-    if is_path and not Path(place).expanduser().exists():
-        names = ", ".join(list_options("model"))
-        raise ValueError(
-            f"{place!r} does not exist: give the path of a run folder, a .ckpt file or a model's "
-            f"folder, a name in conf/model ({names}), or a hub id like owner/name"
-        )
-
-
 def has_file(place: str, file: str, revision: str | None) -> bool:
     """Returns whether a folder, or a model of the hub, has a file.
 
@@ -62,8 +51,12 @@ def has_file(place: str, file: str, revision: str | None) -> bool:
             f"model={place!r} is a file: give the folder that it lies in, {folder!r} (a file that "
             "is a model by itself ends in .ckpt)"
         )
-    require_existing_path(place)
     names = ", ".join(list_options("model"))
+    if place.startswith(("/", ".", "~")) or place.count("/") > 1:
+        raise ValueError(
+            f"{place!r} does not exist: give the path of a run folder, a .ckpt file or a model's "
+            f"folder, a name in conf/model ({names}), or a hub id like owner/name"
+        )
     go_offline_if_unreachable()
     problems = []
     for known in FILES_OF_ANY_MODEL:

@@ -15,6 +15,10 @@ REPLACED_KEYS = {
     "trainer.overfit_batches": "debug=overfit, or data.distinct_batches=N, trains on N batches",
     "trainer.limit_train_batches": "trainer.max_steps=N trains on N batches",
 }
+# What Hydra says of several values where none are swept over.
+SEVERAL_VALUES = re.compile(
+    r"^Ambiguous value for argument '(.*)'$|^Sweep parameters '(.*)' requires", re.MULTILINE
+)
 
 
 def suggest(name: str, known: Sequence[str]) -> str | None:
@@ -44,7 +48,10 @@ def ask_if_meant(name: str, known: Sequence[str], otherwise: str = "") -> str:
 
 
 def describe_composition_error(
-    error: Exception, list_keys: Callable[[], Sequence[str]], groups: Sequence[str]
+    error: Exception,
+    list_keys: Callable[[], Sequence[str]],
+    groups: Sequence[str],
+    may_sweep: bool = False,
 ) -> str:
     """Says in one line what is wrong with an override, and what may have been meant.
 
@@ -52,6 +59,7 @@ def describe_composition_error(
         error: what Hydra raised while it composed a config.
         list_keys: gives the dotted keys of the config; called only where it is needed.
         groups: the groups of conf/.
+        may_sweep: whether there is a command that runs each of several values.
     """
     from hydra.errors import MissingConfigException  # Here, as it takes a moment to load.
 
@@ -69,11 +77,16 @@ def describe_composition_error(
             f"{group}={option}: there is no such option{question} the options of {group} are "
             f"{', '.join(options)}"
         )
+    several = SEVERAL_VALUES.search(text)
+    if several:
+        return _describe_several_values(several[1] or several[2], may_sweep)
     no_group = re.search(r"Could not override '([^']+)'\. No match in the defaults list", text)
     if no_group:
         key = no_group[1]
         if key in RENAMED_KEYS:
             return describe_renamed_key(key)
+        if key in groups:
+            return f"{key}: this command has no such key; {HELP}"
         question = ask_if_meant(key, [*groups, *list_keys()], ";")
         return f"{key}: there is no such group or key{question} {HELP}"
     no_key = re.search(r"Could not override '([^']+)'", text)
@@ -86,6 +99,21 @@ def describe_composition_error(
         question = ask_if_meant(key, list_keys(), ";")
         return f"{key}: the config has no such key{question} {HELP}"
     return text.strip().replace("\n", " ")
+
+
+def _describe_several_values(argument: str, may_sweep: bool) -> str:
+    """Says how several values are written, of which Hydra makes a sweep.
+
+    Args:
+        argument: KEY=VALUE as it was typed.
+        may_sweep: whether there is a command that runs each of them.
+    """
+    key, _, value = argument.partition("=")
+    each = f"; hybrid-ir sweep {argument} runs each of them" if may_sweep else ""
+    if "(" in value:
+        return f"{argument}: this names several values, and one is wanted{each}"
+    items = [item.strip() for item in value.split(",")]
+    return f"{argument}: several are {key}=[{','.join(items)}]{each}"
 
 
 def describe_renamed_key(key: str) -> str:

@@ -209,6 +209,7 @@ def _add_descriptions(application: FastAPI, served: Served) -> None:
         return Health(
             status=state.status,
             stage=state.stage,
+            part=state.part,
             done=state.done,
             total=state.total,
             seconds_left=state.seconds_left,

@@ -71,6 +71,7 @@ class Engine:
         benchmark: whose passages these are, in its order; None where nobody knows the answers.
         default_hits: how many passages the page lists at first.
         most_characters: of a question.
+        name: what the user calls the passages; None for the name on the index.
     """
 
     def __init__(
@@ -79,11 +80,13 @@ class Engine:
         benchmark: Benchmark | None,
         default_hits: int,
         most_characters: int,
+        name: str | None = None,
     ):
         self.models = list(models)
         self.benchmark = benchmark
         self.default_hits = default_hits
         self.most_characters = most_characters
+        self.name = name or self.models[0].index.card["source"]["name"]
         self.questions = None if benchmark is None else KnownQuestions(benchmark)
         self.passages_of_language = self._count_passages()
         self._heat_map = HeatMapAnswer(status="none")
@@ -98,6 +101,11 @@ class Engine:
                 target=self._compute_heat_map, name="heat map", daemon=True
             )
             self._heat_map_thread.start()
+
+    @property
+    def is_computing(self) -> bool:
+        """Whether something is computed in the background."""
+        return self._heat_map_thread is not None and self._heat_map_thread.is_alive()
 
     def stop(self, seconds: float) -> bool:
         """Ends what is computed in the background, after the texts that are being encoded.
@@ -178,16 +186,16 @@ class Engine:
                     label=model.label, index=model.index.folder.name, search=model.index.method
                 )
             )
-        source = self.models[0].index.card["source"]
         return About(
             version=hybrid_ir.__version__,
             models=descriptions,
-            source=source["name"],
-            licence=source["licence"],
+            source=self.name,
+            licence=self.models[0].index.card["source"]["licence"],
             languages=self.passages_of_language,
             language_names={code: name_language(code) for code in self.passages_of_language},
-            benchmark=None if self.benchmark is None else self.benchmark.name,
+            benchmark=None if self.benchmark is None else self.name,
             questions=0 if self.questions is None else len(self.questions),
+            repeated_questions=0 if self.questions is None else self.questions.repeated,
             default_hits=self.default_hits,
             most_hits=MOST_HITS,
             most_characters=self.most_characters,

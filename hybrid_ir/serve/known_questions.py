@@ -44,6 +44,11 @@ class KnownQuestions:
     def __len__(self) -> int:
         return len(self._queries_of)
 
+    @property
+    def repeated(self) -> int:
+        """How many more there are, with the text of another one."""
+        return len(self.benchmark.queries) - len(self)
+
     def find_relevant_rows(self, text: str) -> np.ndarray | None:
         """Finds the passages that answer a question, of all questions with this very text.
 

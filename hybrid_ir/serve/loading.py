@@ -16,6 +16,7 @@ class LoadingSnapshot:
     Args:
         status: `loading`, `ready` or `failed`.
         stage: what is being done, in words; the reason where it failed.
+        part: which of several models it is done for, as in "model 1 of 2"; empty for all of them.
         done: how many texts of the stage are done.
         total: how many texts the stage has; 0 where nothing is counted.
         seconds_left: an estimate from the pace so far; None where there is none.
@@ -23,6 +24,7 @@ class LoadingSnapshot:
 
     status: Status
     stage: str
+    part: str = ""
     done: int = 0
     total: int = 0
     seconds_left: float | None = None
@@ -46,6 +48,7 @@ class LoadingState:
         self._lock = Lock()
         self._status: Status = "loading"
         self._stage = "loading libraries"
+        self._part = ""
         self._done = 0
         self._total = 0
         self._done_at_start = 0
@@ -57,15 +60,17 @@ class LoadingState:
         """Asks the loading to stop."""
         self._stopping.set()
 
-    def begin(self, stage: str) -> None:
-        """Begins a stage, such as "loading e5"."""
+    def begin(self, stage: str, part: str = "") -> None:
+        """Begins a stage, such as "loading e5"; for a part of the models, as in "model 1 of 2"."""
         self._end_if_stopping()
         with self._lock:
             self._stage = stage
+            self._part = part
             self._done = 0
             self._total = 0
             self._start = time.monotonic()
-        print(f"hybrid-ir serve: {stage}", file=sys.stderr, flush=True)
+        line = f"{part}: {stage}" if part else stage
+        print(f"hybrid-ir serve: {line}", file=sys.stderr, flush=True)
 
     def count(self, done: int, total: int) -> None:
         """Notes how many texts of the stage are done; the first call says how many already were."""
@@ -82,19 +87,26 @@ class LoadingState:
         with self._lock:
             self._status = "ready"
             self._stage = "ready"
+            self._part = ""
 
     def fail(self, reason: str) -> None:
         """Notes that there will be no answers, and why."""
         with self._lock:
             self._status = "failed"
             self._stage = reason
+            self._part = ""
             self.was_asked = False
 
     def look(self) -> LoadingSnapshot:
         """Returns the state at this moment."""
         with self._lock:
             return LoadingSnapshot(
-                self._status, self._stage, self._done, self._total, self._estimate_seconds_left()
+                status=self._status,
+                stage=self._stage,
+                part=self._part,
+                done=self._done,
+                total=self._total,
+                seconds_left=self._estimate_seconds_left(),
             )
 
     def _end_if_stopping(self) -> None:

@@ -136,20 +136,50 @@ def run_server(
 
     signal.signal(signal.SIGTERM, _end_program)
     loading = Thread(target=load_engine, name="load", daemon=True)
-    loading.start()
-    # uvicorn repeats the signal that ended it.
-    with after_loading, suppress(KeyboardInterrupt, SystemExit):
-        server.run(sockets=[listening])
-    state.stop()
-    loading.join(SECONDS_TO_STOP)
+    try:
+        # uvicorn repeats the signal that ended it.
+        with after_loading, suppress(KeyboardInterrupt, SystemExit):
+            loading.start()
+            server.run(sockets=[listening])
+        has_stopped = _stop_computing(loading, served)
+        if not failures:
+            _ignore_requests_to_end()
+    except (KeyboardInterrupt, SystemExit):  # asked again, as it took too long
+        has_stopped = False
     if failures:
         raise failures[0]
-    has_stopped = not loading.is_alive()
-    if has_stopped and served.engine is not None:
-        has_stopped = served.engine.stop(SECONDS_TO_STOP)
     print("hybrid-ir serve: ended", file=sys.stderr, flush=True)
     if not has_stopped:
         _leave_at_once()
+
+
+def _stop_computing(loading: Thread, served: Served) -> bool:
+    """Ends what is loaded or computed beside the server, after the texts that are being encoded.
+
+    Args:
+        loading: the thread that loads the engine.
+        served: with what is loaded.
+
+    Returns:
+        Whether all of it has ended, for which it waits some seconds at most.
+    """
+    served.state.stop()
+    if loading.is_alive() or (served.engine is not None and served.engine.is_computing):
+        print(
+            "hybrid-ir serve: ending after the texts at hand, Ctrl-C again ends at once",
+            file=sys.stderr,
+            flush=True,
+        )
+    loading.join(SECONDS_TO_STOP)
+    if loading.is_alive():
+        return False
+    return served.engine is None or served.engine.stop(SECONDS_TO_STOP)
+
+
+def _ignore_requests_to_end() -> None:
+    """Lets the program end without an error if it is asked again while it does."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _leave_at_once() -> None:

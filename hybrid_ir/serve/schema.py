@@ -82,9 +82,12 @@ class Health(BaseModel):
 
     status: Status
     stage: str = Field(description="What is being done; the reason where it failed.")
-    done: int
+    part: str = Field(
+        description='Which model it is done for, as in "model 1 of 2"; empty for all of them.'
+    )
+    done: int = Field(description="Texts of this stage and model.")
     total: int
-    seconds_left: float | None
+    seconds_left: float | None = Field(description="Of this stage and model.")
 
 
 class ModelDescription(BaseModel):
@@ -100,12 +103,13 @@ class About(BaseModel):
 
     version: str
     models: list[ModelDescription]
-    source: str = Field(description="Where the passages come from.")
+    source: str = Field(description="Where the passages come from: the name that was chosen.")
     licence: str
     languages: dict[str, int] = Field(description="How many passages each language has.")
     language_names: dict[str, str] = Field(description="In English.")
     benchmark: str | None
-    questions: int = Field(description="Of the benchmark, that are suggested.")
+    questions: int = Field(description="Of the benchmark, that are suggested; all differ.")
+    repeated_questions: int = Field(description="Others, with the text of one of these.")
     default_hits: int
     most_hits: int
     most_characters: int = Field(description="Of a question.")

@@ -127,6 +127,11 @@ def test_a_benchmark_that_estimates_corrections_has_its_keys_under_split():
         (["benchmark=[xquad_r]", "postprocess_on=mlqa"], "did you mean mlqa_r"),
         (["--hlep"], "did you mean --help"),
         (["xquad_r"], "'xquad_r' has no value: write KEY=VALUE"),
+        (["/"], "as in model=/; --help"),
+        (["checkpoint"], "as in checkpoint=VALUE; --help"),
+        (["--model", "/x"], "there is no option --model: write model=/x; --help"),
+        (["--query-prefix=x"], "write query_prefix=x; --help"),
+        (["--nonsense"], "there is no option --nonsense: keys are written KEY=VALUE"),
         (["place=x"], "place: this key is called model now"),
         (["track=wandb"], "track: this key is called logger now"),
         (["--config-dir", "nowhere"], "--config-dir=nowhere is no folder"),
@@ -157,6 +162,33 @@ def test_a_misspelt_override_of_train_gets_the_nearest_name(override, meant):
 def test_a_key_of_lightning_that_conf_does_not_name_gets_its_cure():
     with pytest.raises(ValueError, match=re.escape("+trainer.max_time=DD:HH:MM:SS adds it")):
         compose_config("train", ["trainer.max_time=00:01:00:00"])
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        (
+            "bias",
+            ["model=x", "languages=ar,en"],
+            r"languages=ar,en: several are languages=\[ar,en\]$",
+        ),
+        ("clean", ["against=[xquad_r]", "seed=1, 2"], r"several are seed=\[1,2\]$"),
+        ("bias", ["model=x", "threads=choice(1,2)"], "several values, and one is wanted$"),
+        ("compare", ["/"], "as in out=FOLDER"),
+        ("compare", ["--model", "/x"], "there is no option --model: keys are written KEY=VALUE"),
+        ("compare", ["corpus=x"], "corpus: this command has no such key; --help"),
+    ],
+)
+def test_what_a_command_does_not_take_gets_its_cure(command, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        parse_command_line(command, arguments)
+
+
+def test_a_comma_in_one_value_makes_no_list(monkeypatch):
+    monkeypatch.delenv("NOT_THERE", raising=False)
+    assert parse_command_line("bias", ["threads=${oc.env:NOT_THERE,2}"]).threads == "2"
+    assert parse_command_line("bias", ["languages='a,b'"]).languages == "a,b"
+    assert parse_command_line("bias", [r"languages=a\,b"]).languages == "a,b"
 
 
 def test_nothing_is_suggested_for_what_is_like_nothing():

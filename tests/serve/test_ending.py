@@ -52,3 +52,11 @@ def test_the_end_comes_while_libraries_are_loaded(place, arguments):
     server = start_server(place, *arguments)
     assert json.loads(server.ask("health").body)["status"] == "loading"
     end(server, signal.SIGINT)
+
+
+def test_who_asks_twice_does_not_wait_for_the_texts_at_hand(place, arguments):
+    server = start_server(place, *arguments)
+    wait_until(lambda: "encoding" in get_health(server)["stage"])
+    server.process.send_signal(signal.SIGINT)
+    wait_until(lambda: "Ctrl-C again ends at once" in read_output(server.process))
+    end(server, signal.SIGINT)

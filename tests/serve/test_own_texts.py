@@ -7,6 +7,7 @@ import pytest
 
 from tests.serve.conftest import start_server, stop_server
 from tests.serve.test_server import get_error
+from tests.support.command_line import read_output
 from tests.support.corpora import write_json_lines
 from tests.support.in_process import hybrid_ir_in_process
 
@@ -21,6 +22,13 @@ def texts(served_place) -> None:
         language = ("de", "zh")[number % 2]
         lines.append({"text": f"Land {number}", "language": language, "role": "passage"})
     write_json_lines(served_place / "alone.jsonl", *lines)
+    repeated = []
+    for number, text in enumerate(("Welches Land?", "welches  land?", "Und dieses?")):
+        for role in ("query", "passage"):
+            id = f"one-{number}"
+            repeated.append({"text": text, "language": "de", "role": role, "id": id})
+    repeated.append({"text": "Which?", "language": "en", "role": "passage", "id": "one-0"})
+    write_json_lines(served_place / "repeated.jsonl", *repeated)
     unnamed = served_place / "unnamed"
     shutil.copytree(served_place / "benchmark", unnamed)
     for name in ("corpus.jsonl", "queries.jsonl"):
@@ -57,6 +65,34 @@ def test_passages_alone_are_searched_without_known_answers(served_place, texts):
     assert stop_server(own) == 0
 
 
+def test_questions_of_the_same_text_are_counted_apart(served_place, texts):
+    own = start_server(served_place, *MODELS, "corpus=repeated.jsonl")
+    own.wait_until_ready()
+    about = own.ask("about").json()
+    assert (about["questions"], about["repeated_questions"]) == (2, 1)
+    assert (about["source"], about["benchmark"]) == ("repeated.jsonl", "repeated.jsonl")
+    assert stop_server(own) == 0
+
+
+@pytest.mark.parametrize("key", ["benchmark", "corpus"])
+def test_a_benchmark_has_the_name_that_was_chosen(served_place, key):
+    """The name of the data is cldr_facts, of which this is a part."""
+    keys = ("benchmark.languages=[de,en]", "benchmark.max_queries=2")
+    if key == "corpus":
+        keys = ("languages=[de,en]", "max_queries=2")
+    own = start_server(served_place, *MODELS, f"{key}=cldr_facts_dev", *keys)
+    own.wait_until_ready()
+    about = own.ask("about").json()
+    assert (about["source"], about["benchmark"]) == ("cldr_facts_dev", "cldr_facts_dev")
+    assert stop_server(own) == 0
+    printed = read_output(own.process)
+    kind = "the benchmark " if key == "benchmark" else ""
+    assert f"reading {kind}cldr_facts_dev" in printed
+    for number, name in enumerate(("first", "second"), 1):
+        assert f"model {number} of 2: loading {name}" in printed
+        assert f"model {number} of 2: encoding " in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -68,8 +104,9 @@ def test_passages_alone_are_searched_without_known_answers(served_place, texts):
         (("benchmark=cldr_facts_dev", "languages=[de]"), "languages=['de'] is for corpus= alone"),
         (("corpus=benchmark", "languages=de,en"), "several are languages=[de,en]"),
         (("corpus=benchmark", "model=second"), "model is given twice"),
-        (("corpus=benchmark", "benchmark"), "as in model=benchmark"),
-        (("corpus=benchmark", "--model", "first"), "keys are written model=VALUE"),
+        (("corpus=benchmark", "first"), "as in model=first"),
+        (("index=first", "index=second"), "index is given twice"),
+        (("corpus=benchmark", "--model", "first"), "write model=first; --help"),
     ],
 )
 def test_what_cannot_be_served_is_refused_before_anything_is_encoded(
@@ -80,8 +117,29 @@ def test_what_cannot_be_served_is_refused_before_anything_is_encoded(
     assert "encoding" not in ended.stderr
 
 
-def test_a_second_model_that_is_not_there_is_missed_before_the_first_is_loaded(served_place):
-    keys = ("model=[first,./nowhere]", "pooling=mean", "port=0", "corpus=benchmark")
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("./nowhere", "'./nowhere' does not exist"),
+        ("benchmark/nowhere", "no folder in"),
+        ("benchmark", "model='benchmark' is no model, as it has no config.json"),
+        ("first.ckpt", "'first.ckpt' is neither a checkpoint nor a run folder"),
+        ("~/nowhere", "/nowhere' does not exist"),
+    ],
+)
+def test_a_second_model_that_is_not_there_is_missed_before_the_first_is_loaded(
+    served_place, place, message
+):
+    keys = (f"model=[first,{place}]", "pooling=mean", "port=0", "corpus=benchmark")
     ended = hybrid_ir_in_process(served_place, "serve", *keys)
-    assert "'./nowhere' does not exist" in get_error(ended)
+    assert message in get_error(ended)
     assert "loading first" not in ended.stderr
+    assert "reading benchmark" not in ended.stderr
+
+
+def test_the_folder_of_the_user_is_found_in_a_list(served_place):
+    keys = ("model=[~/first,~/second]", "pooling=mean", "port=0", "corpus=benchmark")
+    own = start_server(served_place, *keys, HOME=str(served_place))
+    own.wait_until_ready()
+    assert [model["label"] for model in own.ask("about").json()["models"]] == ["first", "second"]
+    assert stop_server(own) == 0

@@ -288,6 +288,18 @@ def test_the_description_of_the_routes_works_offline(page, server):
     assert page.locator(".opblock").count() == 5
 
 
+def test_numbers_say_what_is_counted(page):
+    counts = "describeQuestions({questions: 3552, repeated_questions: 18})"
+    expected = "3,552 different questions with known answers (18 more have the text of another)."
+    assert page.evaluate(counts) == expected
+    one = "describeQuestions({questions: 1, repeated_questions: 0})"
+    assert page.evaluate(one) == "1 question with known answers."
+    progress = "describeProgress({done: 256, total: 2178, seconds_left: 20, part: 'model 1 of 2'})"
+    expected = "256 of 2,178 texts, about 20 seconds left for model 1 of 2"
+    assert page.evaluate(progress) == expected
+    assert page.evaluate("describeShare(7140)") == " (3,570 by each model)"
+
+
 def test_while_the_model_loads_the_page_shows_progress(browser, server, served_place):
     # Another cache, in which somebody else is about to encode the passages.
     [index] = [one.parent for one in (served_place / "cache" / "serve").glob("*/index.json")][:1]

@@ -217,8 +217,9 @@ def test_tokens_are_for_hosts_that_others_reach():
 
 def test_progress_has_a_count_and_an_estimate():
     state = LoadingState()
-    state.begin("encoding")
+    state.begin("encoding", "model 1 of 2")
     state.count(100, 400)
+    assert (state.look().part, state.look().stage) == ("model 1 of 2", "encoding")
     assert state.look().seconds_left is None  # these were encoded before
     state.count(200, 400)
     assert state.look().seconds_left >= 0

@@ -99,7 +99,8 @@ async function waitUntilReady() {
 function showHealth(health) {
   const hasFailed = health.status === "failed";
   const stage = get("loading-stage");
-  const text = health.stage.charAt(0).toUpperCase() + health.stage.slice(1);
+  const stageOfPart = health.part ? `${health.part}: ${health.stage}` : health.stage;
+  const text = stageOfPart.charAt(0).toUpperCase() + stageOfPart.slice(1);
   if (stage.textContent !== text) stage.textContent = text; // it is read aloud when it changes
   get("loading").classList.toggle("bad", hasFailed);
   get("loading-title").textContent = hasFailed ? "It cannot be loaded" : "Loading";
@@ -119,6 +120,7 @@ function describeProgress(progress) {
   let text = `${formatCount(progress.done)} of ${formatCount(progress.total)} texts`;
   if (progress.seconds_left !== undefined && progress.seconds_left !== null) {
     text += `, about ${describeSeconds(progress.seconds_left)} left`;
+    if (progress.part) text += ` for ${progress.part}`;
   }
   return text;
 }
@@ -140,7 +142,7 @@ function showAbout() {
     `${languages === 1 ? "language" : "languages"} by ${names}.`;
   document.title = `${names} – hybrid-ir`;
   let source = `Passages: ${about.source}, licence ${about.licence}.`;
-  if (about.benchmark) source += ` ${formatCount(about.questions)} different questions with known answers.`;
+  if (about.benchmark) source += ` ${describeQuestions(about)}`;
   get("about").textContent = `${source} hybrid-ir ${about.version}.`;
   for (const code of Object.keys(about.languages)) {
     const label = create("label");
@@ -153,6 +155,15 @@ function showAbout() {
   }
   showNumbersOfHits();
   showFilterSummary();
+}
+
+function describeQuestions(about) {
+  const count = formatCount(about.questions);
+  const noun = about.questions === 1 ? "question" : "different questions";
+  const repeated = about.repeated_questions;
+  const verb = repeated === 1 ? "has" : "have";
+  const more = repeated > 0 ? ` (${formatCount(repeated)} more ${verb} the text of another)` : "";
+  return `${count} ${noun} with known answers${more}.`;
 }
 
 function showNumbersOfHits() {
@@ -607,10 +618,14 @@ async function watchHeatMap() {
     }
     get("heat-state").textContent =
       `Being computed in the background: ${formatCount(heat.done)} of ` +
-      `${formatCount(heat.total)} questions are encoded` +
-      `${state.about.models.length > 1 ? ", those of both models together." : "."}`;
+      `${formatCount(heat.total)} questions are encoded${describeShare(heat.total)}.`;
     await new Promise((resolve) => setTimeout(resolve, 2 * POLL_MILLISECONDS));
   }
+}
+
+function describeShare(total) {
+  const models = state.about.models.length;
+  return models > 1 ? ` (${formatCount(total / models)} by each model)` : "";
 }
 
 function showHeatMaps(heat) {
