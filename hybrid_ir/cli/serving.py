@@ -76,7 +76,7 @@ def load_engine(
         chosen = choose_name(cfg)
         texts = _load_texts(cfg, chosen, state)
         require_named_languages(texts)
-        name = name_texts(cfg, chosen, texts)
+        name = label_texts(cfg, chosen, texts)
         passages = take_benchmark_passages(texts)
         indexes = []
         for number, place in enumerate(models, 1):
@@ -96,7 +96,7 @@ def choose_name(cfg: DictConfig) -> str:
     return str(cfg.chosen_options.benchmark if cfg.corpus is None else cfg.corpus)
 
 
-def name_texts(cfg: DictConfig, chosen: str, texts: Benchmark) -> str:
+def label_texts(cfg: DictConfig, chosen: str, texts: Benchmark) -> str:
     """Returns the name of texts for the page.
 
     Texts of one's own have the name of their folder or file. A benchmark has the chosen name, as
