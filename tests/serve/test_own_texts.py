@@ -30,7 +30,7 @@ def texts(served_place) -> None:
     repeated.append({"text": "Which?", "language": "en", "role": "passage", "id": "one-0"})
     write_json_lines(served_place / "repeated.jsonl", *repeated)
     unnamed = served_place / "unnamed"
-    shutil.copytree(served_place / "benchmark", unnamed)
+    shutil.copytree(served_place / "benchmark", unnamed, dirs_exist_ok=True)
     for name in ("corpus.jsonl", "queries.jsonl"):
         rows = []
         for line in (unnamed / name).read_text(encoding="utf-8").splitlines():
